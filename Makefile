@@ -1,0 +1,53 @@
+# `make run` and `make test` are the two commands; `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Every version and its hash; no index address, so that any mirror serves.
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help run test unit check format influxd constraints clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 run")'
+	@$(PYTHON) -m venv $(VENV) || { echo "no virtual environment could be made; on Debian: apt-get install python3-venv" >&2; rm -rf $(VENV); exit 1; }
+
+$(VENV)/run.installed: constraints/run.txt pyproject.toml | $(BIN)/python
+	$(INSTALL) --require-hashes -r constraints/run.txt
+	$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/dev.installed: constraints/dev.txt $(VENV)/run.installed
+	$(INSTALL) --require-hashes -r constraints/dev.txt
+	@touch $@
+
+run: $(VENV)/run.installed ## run the agent on its embedded store, until Ctrl-C
+	@exec $(BIN)/metrics-pipeline run
+
+test: $(VENV)/dev.installed ## run every test, against a disposable InfluxDB
+	$(BIN)/python -m pytest
+
+unit: $(VENV)/dev.installed ## run the tests that need no InfluxDB
+	$(BIN)/python -m pytest -m "not influxdb"
+
+check: $(VENV)/dev.installed ## ruff, ruff format and mypy strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/dev.installed ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+influxd: ## build influxd 2.7 into the user's cache, for tests without Docker
+	@tests/influxd/build.sh
+
+constraints: ## resolve the pinned versions anew (needs uv)
+	printf 'flit_core<5\n' | uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate --quiet pyproject.toml - -o constraints/run.txt
+	printf 'flit_core<5\n' | uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate --quiet --extra dev pyproject.toml - -o constraints/dev.txt
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

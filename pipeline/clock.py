@@ -1,0 +1,99 @@
+"""Time: the only place that reads it, and the schedule of the ticks."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Event
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the agent knows of time; tests pass one that they move themselves."""
+
+    def now_ns(self) -> int:
+        """Return the wall clock in nanoseconds since 1970-01-01 UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back, from an arbitrary start."""
+        ...
+
+    def wait(self, event: Event, seconds: float) -> bool:
+        """Wait for the event, `seconds` at most; return whether it is set."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def now_ns(self) -> int:
+        """Return the wall clock in nanoseconds since 1970-01-01 UTC."""
+        return time.time_ns()
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back, from an arbitrary start."""
+        return time.monotonic()
+
+    def wait(self, event: Event, seconds: float) -> bool:
+        """Wait for the event, `seconds` at most; return whether it is set."""
+        return event.wait(max(0.0, seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """One firing of the schedule.
+
+    Attributes:
+        timestamp_ns: The wall clock, taken once: the timestamp of every point of the tick.
+        missed: How many firings before this one were skipped because the agent came too late.
+    """
+
+    timestamp_ns: int
+    missed: int
+
+
+class Schedule:
+    """Fires at once, then at every multiple of the interval.
+
+    It aligns to the wall clock's multiples once, at the start, and goes on by the monotonic clock,
+    so that a wall clock that jumps neither stops it nor makes it fire in a burst. A late tick is
+    skipped and counted, never queued.
+
+    Args:
+        clock: The source of time.
+        interval_ms: The distance between two ticks, in milliseconds.
+    """
+
+    def __init__(self, clock: Clock, interval_ms: int) -> None:
+        self._clock = clock
+        self._interval = interval_ms / 1000
+        self._due: float | None = None
+
+    def wait(self, stop: Event) -> Tick | None:
+        """Wait for the next firing.
+
+        Args:
+            stop: Ends the wait at once when set.
+
+        Returns:
+            The tick, or None when `stop` was set.
+        """
+        if self._due is None:
+            if stop.is_set():
+                return None
+            now_ns = self._clock.now_ns()
+            interval_ns = round(self._interval * 1e9)
+            self._due = self._clock.monotonic() + (interval_ns - now_ns % interval_ns) / 1e9
+            return Tick(now_ns, missed=0)
+        while (remaining := self._due - self._clock.monotonic()) > 0:
+            if self._clock.wait(stop, remaining):
+                return None
+        if stop.is_set():
+            return None
+        missed = int(-remaining // self._interval)
+        self._due += (missed + 1) * self._interval
+        return Tick(self._clock.now_ns(), missed)
+
+
+Random = Callable[[float, float], float]
+"""A source of chance such as `random.uniform`: (lowest, highest) to a number between them."""

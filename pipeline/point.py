@@ -1,0 +1,181 @@
+"""Point and line protocol: written once, when a reading is taken, and read back for `show`.
+
+Line protocol as InfluxDB 2 reads it: https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+FieldValue = float | int | str | bool
+
+_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+
+# A line break cannot be escaped outside a string field: it becomes the two characters people read.
+_CONTROL = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_MEASUREMENT = str.maketrans({",": "\\,", " ": "\\ ", **_CONTROL})
+_KEY = str.maketrans({",": "\\,", "=": "\\=", " ": "\\ ", **_CONTROL})
+_STRING = str.maketrans({'"': '\\"', "\\": "\\\\"})
+
+
+class PointError(ValueError):
+    """A point that line protocol cannot carry; the message says which part and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One reading of one series.
+
+    Attributes:
+        measurement: What was measured, such as `cpu`.
+        fields: Field key to value. The type of a value is its type in InfluxDB: a percentage is a
+            float even when it is 0.
+        tags: Tag key to value: what tells this series from its sisters. Empty values are left out.
+    """
+
+    measurement: str
+    fields: Mapping[str, FieldValue]
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of line protocol, read back: a point and its timestamp in nanoseconds."""
+
+    point: Point
+    timestamp_ns: int
+
+
+def encode(point: Point, timestamp_ns: int, tags: Mapping[str, str] | None = None) -> str:
+    r"""Write a point as one line, without a line break at its end.
+
+    NaN and infinities are left out, since InfluxDB has no such value. A whole float loses its
+    `.0`: the type is told by the missing `i`. Tags are sorted by key, as InfluxDB stores them.
+    Two things line protocol has no way to carry are changed: a line break in a name becomes
+    `\n`, and a name's closing backslash, which would escape what follows it, is dropped.
+
+    Args:
+        point: The point.
+        timestamp_ns: Its time, in nanoseconds since 1970-01-01 UTC.
+        tags: Tags common to all points; the point's own win over them.
+
+    Returns:
+        The line, or "" when the point has no field left.
+
+    Raises:
+        PointError: A name is empty or reserved, an integer exceeds 64 bits, or a value is of a
+            type that InfluxDB lacks.
+    """
+    fields = ",".join(
+        f"{_key(key)}={text}"
+        for key, value in point.fields.items()
+        if (text := _value(key, value)) is not None
+    )
+    if not fields:
+        return ""
+    merged = {**tags, **point.tags} if tags else point.tags
+    pairs = [(key, _name(merged[key], _KEY)) for key in sorted(merged)]
+    series = "".join(f",{_key(key)}={value}" for key, value in pairs if value)
+    return f"{_measurement(point.measurement)}{series} {fields} {timestamp_ns}"
+
+
+def _name(text: str, escapes: dict[int, str]) -> str:
+    return text.rstrip("\\").translate(escapes)
+
+
+def _measurement(text: str) -> str:
+    name = _name(text, _MEASUREMENT)
+    if not name or name.startswith("#"):
+        raise PointError(f"measurement {text!r} must not be empty or start with #")
+    return name
+
+
+def _key(text: str) -> str:
+    name = _name(text, _KEY)
+    if not name or name == "time":
+        raise PointError(f"key {text!r} must not be empty or `time`, which InfluxDB reserves")
+    return name
+
+
+def _value(key: str, value: FieldValue) -> str | None:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return repr(float(value)).removesuffix(".0") if math.isfinite(value) else None
+    if isinstance(value, int):
+        if not _INT64_MIN <= value <= _INT64_MAX:
+            raise PointError(f"field {key!r}: {value} does not fit in 64 bits")
+        return f"{value:d}i"
+    if isinstance(value, str):
+        return f'"{value.translate(_STRING)}"'
+    raise PointError(f"field {key!r}: {type(value).__name__} is not a type of InfluxDB")
+
+
+# What ends a name is decided by the one character before it, in InfluxDB as here: so `\\,` holds an
+# escaped comma, and a pair of backslashes is just that.
+_FIELD = r'(?P<key>(?:[^,= \n]|(?<=\\)[,= ])+)=(?P<value>"(?:[^"\\]|\\.)*"|[^, \n"]+)'
+_FIELD_RE = re.compile(_FIELD, re.DOTALL)
+_FIELDS = re.sub(r"\?P<\w+>", "?:", rf"{_FIELD}(?:,{_FIELD})*")
+_LINE_RE = re.compile(
+    rf"(?P<series>(?:[^ \n]|(?<=\\) )+) (?P<fields>{_FIELDS}) (?P<time>-?\d+)(?:\n|\Z)", re.DOTALL
+)
+_ESCAPED_RE = re.compile(r"\\([,= ])")
+_ESCAPED_STRING_RE = re.compile(r'\\(["\\])')
+
+
+def split_lines(block: str) -> list[str]:
+    """Split what `encode` wrote into its lines; a line break within a string splits nothing.
+
+    Raises:
+        ValueError: The block holds something that `encode` did not write.
+    """
+    if '"' not in block:
+        return block.removesuffix("\n").split("\n") if block else []
+    return [match[0].removesuffix("\n") for match in _lines(block)]
+
+
+def decode(block: str) -> Iterator[Line]:
+    """Read back what `encode` wrote.
+
+    Args:
+        block: Lines, each ended by a line break, the last one perhaps not.
+
+    Yields:
+        Each line's point and timestamp, in order.
+
+    Raises:
+        ValueError: The block holds something that `encode` did not write.
+    """
+    for match in _lines(block):
+        measurement, *pairs = re.split(r"(?<!\\),", match["series"])
+        tags = dict(re.split(r"(?<!\\)=", pair, maxsplit=1) for pair in pairs)
+        yield Line(
+            Point(
+                measurement=_ESCAPED_RE.sub(r"\1", measurement),
+                fields={
+                    _ESCAPED_RE.sub(r"\1", found["key"]): _read(found["value"])
+                    for found in _FIELD_RE.finditer(match["fields"])
+                },
+                tags={_ESCAPED_RE.sub(r"\1", k): _ESCAPED_RE.sub(r"\1", v) for k, v in tags.items()},
+            ),
+            int(match["time"]),
+        )
+
+
+def _lines(block: str) -> Iterator[re.Match[str]]:
+    position = 0
+    while position < len(block):
+        match = _LINE_RE.match(block, position)
+        if match is None:
+            raise ValueError(f"not a line of line protocol: {block[position : position + 80]!r}")
+        yield match
+        position = match.end()
+
+
+def _read(text: str) -> FieldValue:
+    if text.startswith('"'):
+        return _ESCAPED_STRING_RE.sub(r"\1", text[1:-1])
+    if text in ("true", "false"):
+        return text == "true"
+    return int(text[:-1]) if text.endswith("i") else float(text)
