@@ -97,3 +97,13 @@ class Schedule:
 
 Random = Callable[[float, float], float]
 """A source of chance such as `random.uniform`: (lowest, highest) to a number between them."""
+
+
+def rfc3339(time_ns: int) -> str:
+    """Write a time as RFC 3339 in UTC, with all its nanoseconds.
+
+    Args:
+        time_ns: Nanoseconds since 1970-01-01 UTC.
+    """
+    seconds, rest = divmod(time_ns, 10**9)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:09d}Z"

@@ -157,7 +157,9 @@ def decode(block: str) -> Iterator[Line]:
                     _ESCAPED_RE.sub(r"\1", found["key"]): _read(found["value"])
                     for found in _FIELD_RE.finditer(match["fields"])
                 },
-                tags={_ESCAPED_RE.sub(r"\1", k): _ESCAPED_RE.sub(r"\1", v) for k, v in tags.items()},
+                tags={
+                    _ESCAPED_RE.sub(r"\1", k): _ESCAPED_RE.sub(r"\1", v) for k, v in tags.items()
+                },
             ),
             int(match["time"]),
         )

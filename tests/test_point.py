@@ -15,7 +15,7 @@ names = (
     .map(lambda text: text.rstrip("\\"))
     .filter(lambda text: text and not text.startswith("#") and text != "time")
 )
-strings = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"))
+strings = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))
 integers = st.integers(-(2**63), 2**63 - 1)
 values: st.SearchStrategy[FieldValue] = st.one_of(
     st.booleans(), integers, strings, st.floats(allow_nan=False, allow_infinity=False)

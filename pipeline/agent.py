@@ -1,0 +1,131 @@
+"""The agent: start, stop, and the endpoint that outlives a stop."""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from pipeline.clock import Clock, SystemClock
+from pipeline.health import Health
+from pipeline.jobs import Jobs
+from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.http import Endpoint
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Agent:
+    """Collects, delivers and sweeps between `start` and `stop`; may be started again.
+
+    Args:
+        settings: What is wanted.
+        reload: Reads the settings again, for a token that was rotated.
+        clock: Time.
+    """
+
+    def __init__(
+        self, settings: Settings, reload: Callable[[], Settings], clock: Clock | None = None
+    ) -> None:
+        self.settings = settings
+        self._reload = reload
+        self._clock = clock or SystemClock()
+        self._lock = threading.RLock()
+        self._jobs: Jobs | None = None
+        self._endpoint: Endpoint | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether readings are being taken."""
+        return self._jobs is not None
+
+    @property
+    def health(self) -> Health | None:
+        """How the running collection fares; None while it is stopped."""
+        jobs = self._jobs
+        return jobs.health if jobs else None
+
+    def start(self) -> None:
+        """Take a reading at once and go on; does nothing when that goes on already.
+
+        Raises:
+            AgentError: The data directory cannot be had.
+        """
+        with self._lock:
+            if self._jobs is not None:
+                _log.info("Metrics collection already running")
+                return
+            jobs = Jobs(self.settings, self._reload, self._clock)
+            interval_ms = self.settings.collection_interval_ms
+            _log.info("Starting metrics collection (interval: %dms)", interval_ms)
+            jobs.start()
+            self._jobs = jobs
+            self._serve()
+
+    def stop(self) -> None:
+        """End the collection, the last reading kept; the endpoint goes on answering."""
+        with self._lock:
+            if self._jobs is None:
+                return
+            self._jobs.stop()
+            self._jobs = None
+            _log.info("Stopped metrics collection")
+
+    def close(self) -> None:
+        """Stop everything."""
+        self.stop()
+        with self._lock:
+            if self._endpoint is not None:
+                self._endpoint.close()
+                self._endpoint = None
+
+    def save(self) -> frozenset[str]:
+        """Take one reading now and make it durable.
+
+        Returns:
+            The names of the collectors that failed.
+
+        Raises:
+            AgentError: The data directory cannot be had.
+            SpoolError: The reading could not be made durable.
+        """
+        return self._with_jobs(Jobs.record)
+
+    def cleanup(self) -> int:
+        """Remove what is older than the age, in InfluxDB and here; return how many points.
+
+        Raises:
+            AgentError: The data directory cannot be had.
+            InfluxError: InfluxDB did not do its part.
+            SpoolError: The local copy could not be swept.
+        """
+        return self._with_jobs(Jobs.sweep).points
+
+    def _with_jobs(self, work: Callable[[Jobs], T]) -> T:
+        with self._lock:
+            if self._jobs is not None:
+                return work(self._jobs)
+            jobs = Jobs(self.settings, self._reload, self._clock)
+            try:
+                return work(jobs)
+            finally:
+                jobs.stop()
+
+    def _serve(self) -> None:
+        port = self.settings.http_port
+        if port == 0 or self._endpoint is not None:
+            return
+        # An agent without the endpoint does without the memory of http.server, too.
+        from pipeline.http import Endpoint  # noqa: PLC0415
+        from pipeline.routes import routes  # noqa: PLC0415
+
+        try:
+            self._endpoint = Endpoint(port, routes(self))
+        except OSError as error:
+            _log.warning(
+                "The endpoint is off, port %d cannot be had (%s); set another http_port, or 0",
+                port, error.strerror,
+            )  # fmt: skip

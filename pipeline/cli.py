@@ -1,0 +1,220 @@
+"""The commands: parse, call, print."""
+
+import dataclasses
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline import __version__, logs
+from pipeline.clock import SystemClock
+from pipeline.collectors import NAMES
+from pipeline.settings import Loaded, Settings, SettingsError, describe, find_config_dir, load
+
+
+class _Commands(click.Group):
+    """Ends every known failure with one line on standard error and exit status 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from pipeline.jobs import AgentError  # noqa: PLC0415  # `settings` needs no agent
+        from pipeline.spool import SpoolError  # noqa: PLC0415
+
+        try:
+            return super().invoke(ctx)
+        except (AgentError, SettingsError, SpoolError) as error:
+            for line in str(error).splitlines():
+                click.echo(f"metrics-pipeline: {line}", err=True)
+            ctx.exit(1)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Source:
+    """Where the settings come from."""
+
+    option: Path | None
+
+    @property
+    def directory(self) -> Path:
+        return find_config_dir(self.option, os.environ, Path.cwd())
+
+    def load(self) -> Loaded:
+        return load(self.directory, os.environ, collectors=NAMES)
+
+    def settings(self) -> Settings:
+        return self.load().settings
+
+
+_pass_source = click.make_pass_decorator(_Source)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def _command(example: str, **options: Any) -> Callable[[Callable[..., None]], click.Command]:
+    return main.command(epilog=f"\b\nExample:\n  {example}", **options)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config-dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder of settings.toml and .secrets.toml; else METRICS_CONFIG_DIR, else the working "
+    "folder if it has a settings.toml, else /etc/metrics-pipeline.",
+)
+@click.version_option(__version__, prog_name="metrics-pipeline")
+@click.pass_context
+def main(ctx: click.Context, config_dir: Path | None) -> None:
+    """Get this machine's metrics into InfluxDB 2 without losing one."""
+    ctx.obj = _Source(config_dir)
+
+
+@_command("METRICS_COLLECTION_INTERVAL_MS=10000 metrics-pipeline run")
+@_pass_source
+def run(source: _Source) -> None:
+    """Run the agent until Ctrl-C or SIGTERM."""
+    from pipeline.agent import Agent  # noqa: PLC0415
+
+    settings = source.settings()
+    logs.configure(settings.log_level, settings.log_format, sys.stderr, os.environ)
+    done = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: done.set())
+    agent = Agent(settings, source.settings)
+    agent.start()
+    done.wait()
+    agent.close()
+
+
+@_command("metrics-pipeline once | grep ^disk")
+@_json_option
+@_pass_source
+def once(source: _Source, *, as_json: bool) -> None:
+    """Print one reading as line protocol; write nothing anywhere."""
+    from pipeline.collectors import Host, build  # noqa: PLC0415
+    from pipeline.point import decode  # noqa: PLC0415
+
+    settings = source.settings()
+    logs.configure("warning", "text", sys.stderr, os.environ)
+    clock = SystemClock()
+    tags = {"host": settings.host, **settings.tags}
+    guards = build(Host.system(clock), settings.collectors)
+    now_ns = clock.now_ns()
+    lines = [line for guard in guards for line in guard.run(now_ns, tags).lines]
+    if as_json:
+        points = [
+            {**dataclasses.asdict(line.point), "timestamp_ns": line.timestamp_ns}
+            for line in decode("\n".join(lines))
+        ]
+        click.echo(json.dumps(points, indent=2, ensure_ascii=False))
+    else:
+        click.echo("\n".join(lines))
+
+
+@_command("metrics-pipeline status --json")
+@_json_option
+@_pass_source
+def status(source: _Source, *, as_json: bool) -> None:
+    """Print whether the agent runs, what waits, and what was lost."""
+    from pipeline.health import read_status  # noqa: PLC0415
+
+    state = read_status(source.settings())
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(state), indent=2))
+    else:
+        from pipeline import views  # noqa: PLC0415
+
+        views.status(state)
+
+
+@_command("metrics-pipeline show cpu usage_active --since 15m --tag cpu=cpu-total")
+@click.argument("measurement", required=False)
+@click.argument("field", required=False)
+@click.option("--since", default="1h", show_default=True, help="How far back: 90s, 15m, 1h, 7d.")
+@click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Only series with it.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one row a sample.")
+@_json_option
+@_pass_source
+def show(
+    source: _Source,
+    measurement: str | None,
+    field: str | None,
+    since: str,
+    tags: tuple[str, ...],
+    *,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
+    """Print the local history as a chart and a table; alone, list what there is."""
+    from pipeline import history, views  # noqa: PLC0415
+    from pipeline.spool import SpoolReader  # noqa: PLC0415
+
+    now_ns = SystemClock().now_ns()
+    try:
+        since_ns = now_ns - history.seconds(since) * 10**9
+        pairs = dict(tag.split("=", 1) for tag in tags)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    directory = source.settings().data_dir
+    try:
+        with SpoolReader(directory) as reader:
+            series = history.read(reader, history.Wanted(measurement, field, pairs), since_ns)
+    except FileNotFoundError:
+        message = f"no readings yet in {directory}; to take some: metrics-pipeline run"
+        raise click.ClickException(message) from None
+    if not series:
+        raise click.ClickException("no such readings; see what there is: metrics-pipeline show")
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(one) for one in series]))
+    elif as_csv:
+        views.history_csv(series)
+    elif measurement is None:
+        views.listing(series)
+    else:
+        views.history(series, since_ns, now_ns)
+
+
+@main.group()
+def settings() -> None:
+    """Check or show the settings."""
+
+
+@settings.command(
+    epilog="\b\nExample:\n  metrics-pipeline --config-dir /etc/metrics-pipeline settings check"
+)
+@_pass_source
+def check(source: _Source) -> None:
+    """Say whether the settings can be used, or all that is wrong with them."""
+    source.load()
+    click.echo(f"The settings in {source.directory} can be used.")
+
+
+@settings.command("show", epilog="\b\nExample:\n  metrics-pipeline settings show | grep influxdb")
+@_json_option
+@_pass_source
+def show_settings(source: _Source, *, as_json: bool) -> None:
+    """Print every setting and where it came from; secrets are masked."""
+    rows = describe(source.load())
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
+    else:
+        from pipeline import views  # noqa: PLC0415
+
+        views.settings(rows)
+
+
+@_command("metrics-pipeline metrics | grep percent")
+@_json_option
+def metrics(*, as_json: bool) -> None:
+    """Print the catalogue: every measurement and field, its type, unit and meaning."""
+    from pipeline import catalogue, views  # noqa: PLC0415
+
+    entries = catalogue.load()
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(entry) for entry in entries], indent=2))
+    else:
+        views.metrics(entries)

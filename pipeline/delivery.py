@@ -1,0 +1,274 @@
+"""Delivery: lease from the spool, write, read the verdict, settle; pacing and retry.
+
+A reading's time was fixed when it was taken, so to send it twice changes nothing in InfluxDB:
+at least once here is exactly once there.
+"""
+
+import gzip
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Event
+from typing import Protocol
+
+import tenacity
+
+from pipeline.clock import Clock, Random
+from pipeline.influx.connection import InfluxError
+from pipeline.influx.verdicts import Answer, Verdict, is_expired, verdict
+from pipeline.point import split_lines
+from pipeline.spool import Batch, Refusal, Spool
+
+_log = logging.getLogger(__name__)
+
+FIRST_WAIT_S = 1.0
+LONGEST_WAIT_S = 300.0
+# A stop sends what is left, if the server answers in time.
+LAST_FLUSH_S = 2.0
+
+
+class Server(Protocol):
+    """Where readings go."""
+
+    def prepare(self) -> None:
+        """Make ready what a write needs, such as the bucket.
+
+        Raises:
+            InfluxError: It could not be made ready.
+        """
+        ...
+
+    def write(self, body: bytes) -> Answer:
+        """Send a gzip stream of lines; whatever fails is an answer too."""
+        ...
+
+    def renew(self) -> None:
+        """Read the secrets again: the token may have been rotated."""
+        ...
+
+
+class StoppedError(Exception):
+    """The agent was asked to stop while it waited."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often and how much is sent.
+
+    Attributes:
+        flush_interval_s: The least time between two flushes, in seconds.
+        jitter_s: A random part of this is added, so that many hosts do not send at one moment.
+        batch_max_points: How many lines a request carries at most.
+    """
+
+    flush_interval_s: float
+    jitter_s: float
+    batch_max_points: int
+
+
+class Report(Protocol):
+    """Who is told how delivery fares."""
+
+    def broke(self, message: str) -> None:
+        """Delivery does not work any more."""
+        ...
+
+    def healed(self) -> None:
+        """Delivery works again."""
+        ...
+
+    def wrote(self, seconds: float) -> None:
+        """A batch was written."""
+        ...
+
+
+def full_jitter(random: Random) -> Callable[[tenacity.RetryCallState], float]:
+    """Return the wait before a retry, in seconds: exponential with full jitter, capped.
+
+    Never less than the server's Retry-After. Full jitter as in
+    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    """
+
+    def wait(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.answer.retry_after_s if isinstance(error, InfluxError) else 0.0
+        # The exponent is bounded first: an outage of days makes thousands of attempts.
+        longest = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(state.attempt_number - 1, 30))
+        return max(asked, random(0.0, longest))
+
+    return wait
+
+
+class Delivery:
+    """Delivers what the spool queues until it is stopped.
+
+    Args:
+        spool: Where the readings wait.
+        server: Where they go.
+        clock: Paces the flushes and waits between tries.
+        pace: How often and how much.
+        random: The source of jitter.
+        report: Is told of every change.
+        trim: Deletes from the spool, and counts, what is too old to be sent.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        server: Server,
+        clock: Clock,
+        pace: Pace,
+        random: Random,
+        report: Report,
+        trim: Callable[[], object],
+    ) -> None:
+        self._spool = spool
+        self._server = server
+        self._clock = clock
+        self._pace = pace
+        self._random = random
+        self._report = report
+        self._trim = trim
+        self._broken_since: float | None = None
+        self._broken_by: int | None = None
+        self._prepared = False
+
+    def run(self, stop: Event, wake: Event) -> None:
+        """Flush every interval until `stop`, then once more what is left.
+
+        Args:
+            stop: Ends every wait at once.
+            wake: Set with `stop`; and with each reading, when readings are further apart than
+                flushes, so that one is sent as soon as it is there.
+        """
+        try:
+            while not stop.is_set():
+                self.drain(stop)
+                jitter = self._random(0.0, self._pace.jitter_s)
+                if self._clock.wait(wake, self._pace.flush_interval_s):
+                    wake.clear()
+                    self._clock.wait(stop, jitter)
+                else:
+                    self._clock.wait(stop, jitter)
+        except StoppedError:
+            pass
+        self._last_flush()
+
+    def drain(self, stop: Event) -> None:
+        """Deliver until nothing waits, for as long as that takes.
+
+        Raises:
+            StoppedError: `stop` was set while it waited for the server.
+        """
+        self._trim()
+
+        def pause(seconds: float) -> None:
+            if self._clock.wait(stop, seconds):
+                raise StoppedError
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(InfluxError),
+            wait=full_jitter(self._random),
+            sleep=pause,
+            before_sleep=lambda state: self._failed(state.outcome),
+        )
+        while not stop.is_set() and retrying(self._deliver_next):
+            pass
+
+    def _last_flush(self) -> None:
+        deadline = self._clock.monotonic() + LAST_FLUSH_S
+        try:
+            while self._broken_since is None and self._clock.monotonic() < deadline:
+                if not self._deliver_next():
+                    return
+        except InfluxError as error:
+            self._report.broke(str(error))
+
+    def _deliver_next(self) -> bool:
+        """Deliver one batch; return whether there was one."""
+        # After an outage the newest reading comes first: it is what people look at, and a small
+        # question to a server that may still be weak. The rest follows from the oldest on.
+        batch = self._spool.lease(
+            self._pace.batch_max_points, newest=self._broken_since is not None
+        )
+        if batch is None:
+            return False
+        if not self._prepared:
+            self._server.prepare()
+            self._prepared = True
+        begun = self._clock.monotonic()
+        answer = self._server.write(batch.body)
+        outcome = verdict(answer)
+        if outcome is Verdict.HALVE:
+            self._settle_refused(batch, answer)
+        elif outcome is Verdict.DELIVERED:
+            self._spool.settle(batch, self._clock.now_ns())
+        else:
+            self._undelivered(outcome, answer)
+        self._report.wrote(self._clock.monotonic() - begun)
+        self._succeeded()
+        return True
+
+    def _settle_refused(self, batch: Batch, answer: Answer) -> None:
+        refused: list[Refusal] = []
+        expired = 0
+        for line, reason in self._isolate(
+            split_lines(gzip.decompress(batch.body).decode()), answer
+        ):
+            if is_expired(reason):
+                expired += 1
+            else:
+                refused.append(Refusal(line, reason.message))
+        self._spool.settle(batch, self._clock.now_ns(), refused, expired)
+        for refusal in refused[:1]:
+            _log.warning(
+                "InfluxDB refused %d of %d points, kept as rejected; the first: %s (%s)",
+                len(refused), batch.points, refusal.line, refusal.reason,
+            )  # fmt: skip
+
+    def _isolate(self, lines: list[str], answer: Answer) -> list[tuple[str, Answer]]:
+        """Return the lines that the server refuses, each with its answer; deliver the others.
+
+        Each half is sent anew, so k refused lines of n cost about k log n requests. Lines that are
+        in InfluxDB already are sent again: that changes nothing.
+        """
+        if len(lines) == 1:
+            return [(lines[0], answer)]
+        refused = []
+        middle = len(lines) // 2
+        for half in (lines[:middle], lines[middle:]):
+            block = "".join(f"{line}\n" for line in half).encode()
+            answer = self._server.write(gzip.compress(block, 6, mtime=0))
+            outcome = verdict(answer)
+            if outcome is Verdict.HALVE:
+                refused += self._isolate(half, answer)
+            elif outcome is not Verdict.DELIVERED:
+                self._undelivered(outcome, answer)
+        return refused
+
+    def _undelivered(self, outcome: Verdict, answer: Answer) -> None:
+        if outcome is Verdict.UNAUTHORIZED:
+            self._server.renew()
+        if outcome is Verdict.NO_BUCKET:
+            self._prepared = False
+        raise InfluxError(answer)
+
+    def _failed(self, outcome: tenacity.Future | None) -> None:
+        error = outcome.exception() if outcome else None
+        status = error.answer.status if isinstance(error, InfluxError) else None
+        if self._broken_since is not None and status == self._broken_by:
+            return
+        if self._broken_since is None:
+            self._broken_since = self._clock.monotonic()
+        self._broken_by = status
+        self._report.broke(str(error))
+        waiting = self._spool.contents().backlog_points
+        _log.warning("Delivery stopped, %d points are kept until it works: %s", waiting, error)
+
+    def _succeeded(self) -> None:
+        if self._broken_since is not None:
+            lasted = self._clock.monotonic() - self._broken_since
+            self._broken_since = None
+            self._report.healed()
+            waiting = self._spool.contents().backlog_points
+            _log.info("Delivery works again after %.0f s, %d points to catch up", lasted, waiting)

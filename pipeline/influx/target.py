@@ -1,0 +1,87 @@
+"""The configured bucket as delivery sees it: prepare, write, renew the token."""
+
+import dataclasses
+import logging
+from collections.abc import Callable
+
+from pipeline.clock import Clock
+from pipeline.influx.buckets import Rule, reconcile
+from pipeline.influx.connection import Connection, InfluxError
+from pipeline.influx.verdicts import Answer
+from pipeline.settings import Settings, SettingsError
+
+_log = logging.getLogger(__name__)
+
+
+class Target:
+    """Where this host's readings go.
+
+    Args:
+        settings: With `influxdb_url` set.
+        reload: Reads the settings again, for a token that was rotated.
+        clock: Passed to the connection.
+        on_rule: Is told the bucket's rule when it is known.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        reload: Callable[[], Settings],
+        clock: Clock,
+        on_rule: Callable[[Rule], None],
+    ) -> None:
+        self.settings = settings
+        self._reload = reload
+        self._clock = clock
+        self._on_rule = on_rule
+        self._connection: Connection | None = None
+
+    def prepare(self) -> None:
+        """Reconcile the bucket's rule with the settings, once before the first write.
+
+        A token that may not look at the bucket, or not change it, is told so, and writes all the
+        same: the sweep keeps this host's age.
+
+        Raises:
+            InfluxError: The server did not answer; the readings wait.
+        """
+        try:
+            rule = reconcile(self._connected())
+        except InfluxError as error:
+            if error.answer.status not in (401, 403, 404, 422):
+                raise
+            _log.warning("The bucket's retention rule is left alone: %s", error)
+            return
+        if rule is None:
+            _log.warning(
+                "Bucket %r cannot be seen with this token, so its retention rule is left alone",
+                self.settings.influxdb_bucket,
+            )
+            return
+        if rule.change:
+            _log.info("%s", rule.change)
+        self._on_rule(rule)
+
+    def write(self, body: bytes) -> Answer:
+        """Send a gzip stream of lines; whatever fails is an answer too."""
+        return self._connected().write(body)
+
+    def renew(self) -> None:
+        """Take the token that is in the settings now."""
+        try:
+            token = self._reload().influxdb_token
+        except SettingsError:
+            return  # told where the settings are read
+        self.settings = dataclasses.replace(self.settings, influxdb_token=token)
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the next write opens one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            self._connection = Connection(self.settings, self._clock)
+        return self._connection

@@ -1,0 +1,86 @@
+"""What an answer means for the readings that were sent: the one table from answer to verdict."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from enum import Enum, auto
+
+
+class Verdict(Enum):
+    """What becomes of a batch."""
+
+    DELIVERED = auto()
+    """InfluxDB has it."""
+    HALVE = auto()
+    """Send it again in halves, until the refused lines stand alone."""
+    UNAUTHORIZED = auto()
+    """Keep it; the token is wrong or may not write."""
+    NO_BUCKET = auto()
+    """Keep it; the bucket or the organisation is not there."""
+    KEEP = auto()
+    """Keep it and try again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server said to one request.
+
+    Attributes:
+        status: The HTTP status, or None when no whole answer came.
+        code: InfluxDB's own word for the error, such as "invalid"; "" when the answer is not
+            InfluxDB's, such as a proxy's page.
+        message: The reason, in one line, without secrets.
+        retry_after_s: How long the server asks to wait, in seconds.
+    """
+
+    status: int | None
+    code: str = ""
+    message: str = ""
+    retry_after_s: float = 0.0
+
+
+_VERDICTS: Mapping[int, Verdict] = {
+    # Nothing else is: a proxy's 200 with a page in it is not.
+    204: Verdict.DELIVERED,
+    401: Verdict.UNAUTHORIZED,
+    403: Verdict.UNAUTHORIZED,
+    404: Verdict.NO_BUCKET,
+    413: Verdict.HALVE,
+}
+# A refusal of lines must be InfluxDB's own word: something else that answers 400 (a TLS port asked
+# in plain HTTP does) would send every line to the rejected ones.
+_REFUSED_LINES = {400: "invalid", 422: "unprocessable entity"}
+
+
+def verdict(answer: Answer) -> Verdict:
+    """Return what becomes of a batch that got this answer."""
+    if answer.status is None:
+        return Verdict.KEEP
+    if answer.status in _REFUSED_LINES and answer.code == _REFUSED_LINES[answer.status]:
+        return Verdict.HALVE
+    return _VERDICTS.get(answer.status, Verdict.KEEP)
+
+
+def is_expired(answer: Answer) -> bool:
+    """Return whether lines were refused as older than the bucket's age."""
+    return answer.status == 422 and "retention policy" in answer.message
+
+
+def retry_after_s(header: str | None, now_s: float) -> float:
+    """Read a Retry-After header, in either of its forms (RFC 9110, section 10.2.3).
+
+    Args:
+        header: Seconds, or a date; None or anything else asks for no wait.
+        now_s: Now, in seconds since 1970-01-01 UTC.
+
+    Returns:
+        The wait in seconds.
+    """
+    if not header:
+        return 0.0
+    if header.strip().isdecimal():
+        return float(header)
+    try:
+        return max(0.0, parsedate_to_datetime(header).timestamp() - now_s)
+    except ValueError:
+        return 0.0

@@ -1,0 +1,74 @@
+"""Logs: one line an event, text or JSON, to standard error."""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping
+from typing import TextIO
+
+# sd-daemon(3): the journal reads a priority in front of a line.
+_PRIORITY = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
+
+
+class _Text(logging.Formatter):
+    """A line for people; under systemd the journal adds time and priority itself."""
+
+    converter = staticmethod(time.gmtime)
+
+    def __init__(self, *, journal: bool) -> None:
+        moment = "" if journal else "%(asctime)s.%(msecs)03dZ %(levelname)-7s "
+        super().__init__(f"{moment}%(message)s", "%Y-%m-%dT%H:%M:%S")
+        self._journal = journal
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = _one_line(super().format(record))
+        return f"<{_PRIORITY.get(record.levelname, 6)}>{line}" if self._journal else line
+
+
+class _Json(logging.Formatter):
+    """A line for programs."""
+
+    converter = staticmethod(time.gmtime)
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = self.formatTime(record, "%Y-%m-%dT%H:%M:%S")
+        entry = {
+            "time": f"{moment}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": _one_line(super().format(record)),
+        }
+        return json.dumps(entry, ensure_ascii=False)
+
+
+def configure(level: str, log_format: str, stream: TextIO, environ: Mapping[str, str]) -> None:
+    """Send the program's logs to a stream.
+
+    Args:
+        level: `debug`, `info`, `warning` or `error`.
+        log_format: `text` or `json`.
+        stream: Where they go; standard error for the agent.
+        environ: Says whether systemd's journal reads the stream.
+    """
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        _Json() if log_format == "json" else _Text(journal=_is_journal(stream, environ))
+    )
+    package = logging.getLogger("pipeline")
+    package.handlers = [handler]
+    package.propagate = False
+    package.setLevel(level.upper())
+
+
+def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    # systemd.exec(5): JOURNAL_STREAM names the device and inode that it connected to the journal.
+    try:
+        status = os.fstat(stream.fileno())
+    except OSError:
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\n", " | ")

@@ -1,0 +1,73 @@
+"""The agent's own figures as Prometheus text, for `/metrics`."""
+
+import resource
+import sys
+from collections.abc import Iterator, Mapping
+
+from pipeline.health import Health, Status
+
+# ru_maxrss is in kilobytes on Linux and in bytes on macOS (getrusage(2)).
+_MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
+
+
+def text(status: Status, health: Health | None) -> str:
+    """Write the figures in the text exposition format, version 0.0.4.
+
+    Args:
+        status: The account from the store.
+        health: The running agent's own view; None while collection is stopped.
+    """
+    return "".join([*_account(status), *_process(), *(_view(health) if health else ())])
+
+
+def _account(status: Status) -> Iterator[str]:
+    yield _family("running", "gauge", "Whether readings are being taken", int(status.running))
+    yield _family("ticks_total", "counter", "Readings committed", status.ticks)
+    yield _family("points_total", "counter", "Points committed", status.points)
+    yield _family(
+        "delivered_points_total", "counter", "Points InfluxDB took", status.delivered_points
+    )
+    yield _family("backlog_points", "gauge", "Points waiting for delivery", status.backlog_points)
+    yield _family("backlog_bytes", "gauge", "Their size on disk", status.backlog_bytes)
+    yield _family("rejected_points", "gauge", "Refused lines kept", status.rejected_points)
+    yield _series("lost_points_total", "counter", "Points never delivered", "cause", status.lost)
+
+
+def _process() -> Iterator[str]:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    yield _family(
+        "cpu_seconds_total", "counter", "Processor time used", usage.ru_utime + usage.ru_stime
+    )
+    yield _family(
+        "resident_memory_max_bytes", "gauge", "Peak memory", usage.ru_maxrss * _MAXRSS_BYTES
+    )
+
+
+def _view(health: Health) -> Iterator[str]:
+    troubles = dict.fromkeys(health.troubles(), 1)
+    yield _series("trouble", "gauge", "What does not work at present", "source", troubles)
+    if (tick := health.last_tick) is not None:
+        yield _family("tick_seconds", "gauge", "Time the last reading took", tick.seconds)
+        yield _family("tick_points", "gauge", "Points of the last reading", tick.points)
+        yield _series(
+            "collector_seconds", "gauge", "Time each took in it", "collector", tick.collectors
+        )
+    if health.last_write_s is not None:
+        yield _family("write_seconds", "gauge", "Time the last write took", health.last_write_s)
+
+
+def _family(name: str, kind: str, meaning: str, value: float) -> str:
+    return f"{_head(name, kind, meaning)}metrics_agent_{name} {value}\n"
+
+
+def _series(name: str, kind: str, meaning: str, label: str, values: Mapping[str, float]) -> str:
+    lines = (f'metrics_agent_{name}{{{label}="{_escape(k)}"}} {v}\n' for k, v in values.items())
+    return _head(name, kind, meaning) + "".join(lines)
+
+
+def _head(name: str, kind: str, meaning: str) -> str:
+    return f"# HELP metrics_agent_{name} {meaning}.\n# TYPE metrics_agent_{name} {kind}\n"
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,0 +1,58 @@
+"""What the loopback endpoint answers."""
+
+import dataclasses
+from http import HTTPStatus
+from typing import Protocol
+
+from pipeline.health import Health, read_status
+from pipeline.http import Reply, Routes
+from pipeline.jobs import AgentError
+from pipeline.prometheus import text
+from pipeline.settings import Settings
+
+
+class Controls(Protocol):
+    """The agent, as far as the endpoint knows it."""
+
+    settings: Settings
+
+    @property
+    def health(self) -> Health | None:
+        """How the running collection fares; None while it is stopped."""
+        ...
+
+    def start(self) -> None:
+        """Start collection, if it is not running."""
+        ...
+
+
+def routes(agent: Controls) -> Routes:
+    """Return path to answer."""
+    return {
+        "/health": lambda: _health(agent.health),
+        "/status": lambda: Reply.json(dataclasses.asdict(read_status(agent.settings))),
+        "/metrics": lambda: _metrics(agent),
+        "/api/internal/init": lambda: _init(agent),
+    }
+
+
+def _health(health: Health | None) -> Reply:
+    failure = "collection is stopped" if health is None else health.failure()
+    if failure is not None:
+        body = {"status": "fail", "reason": failure}
+        return Reply.json(body, HTTPStatus.SERVICE_UNAVAILABLE)
+    return Reply.json({"status": "pass", "troubles": health.troubles() if health else {}})
+
+
+def _metrics(agent: Controls) -> Reply:
+    figures = text(read_status(agent.settings), agent.health)
+    return Reply(HTTPStatus.OK, "text/plain; version=0.0.4; charset=utf-8", figures)
+
+
+def _init(agent: Controls) -> Reply:
+    try:
+        agent.start()
+    except AgentError as error:
+        body = {"success": False, "metricsCollectionRunning": False, "error": str(error)}
+        return Reply.json(body, HTTPStatus.INTERNAL_SERVER_ERROR)
+    return Reply.json({"success": True, "metricsCollectionRunning": True})

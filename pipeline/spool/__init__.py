@@ -1,0 +1,7 @@
+"""The durable log: every reading from the moment it was taken until its age or the bound."""
+
+from pipeline.spool.reader import Contents, SpoolReader
+from pipeline.spool.schema import SpoolError
+from pipeline.spool.writer import Batch, Refusal, Spool
+
+__all__ = ["Batch", "Contents", "Refusal", "Spool", "SpoolError", "SpoolReader"]

@@ -1,0 +1,160 @@
+"""What anyone may read of a spool, while the agent writes to it and while the agent is down."""
+
+import contextlib
+import gzip
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from pipeline.spool.schema import LOST, NAME, VERSION, SpoolError
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What the spool holds and has seen since it was made; a point is a line.
+
+    Attributes:
+        ticks: Readings committed.
+        points: Points committed.
+        delivered_points: Points that the server took.
+        backlog_points: Points waiting for delivery.
+        backlog_bytes: Their size on disk.
+        backlog_oldest_ns: The oldest one's time, or None with no backlog.
+        rejected_points: Refused lines that are kept.
+        lost: Cause to points never delivered.
+        first_ns: The oldest reading held, or None.
+        last_ns: The newest reading held, or None.
+    """
+
+    ticks: int
+    points: int
+    delivered_points: int
+    backlog_points: int
+    backlog_bytes: int
+    backlog_oldest_ns: int | None
+    rejected_points: int
+    lost: Mapping[str, int]
+    first_ns: int | None
+    last_ns: int | None
+
+
+class SpoolReader:
+    """Reads a spool, also while the agent writes to it and while the agent is down.
+
+    Raises:
+        FileNotFoundError: There is no spool in the directory.
+        SpoolError: The file cannot be opened as a spool.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / NAME
+        if not self.path.exists():
+            raise FileNotFoundError(self.path)
+        self._lock = threading.RLock()
+        self._db = self._connect("mode=ro")
+        try:
+            self._check()
+        except sqlite3.OperationalError:
+            # Without the right to write to the folder, SQLite cannot share a database in WAL mode;
+            # when no agent has it open, the file alone is whole.
+            self._db.close()
+            self._db = self._connect("mode=ro&immutable=1")
+            self._check()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """Give the file back; whoever uses the spool afterwards gets a SpoolError."""
+        with self._lock:
+            self._db.close()
+
+    def contents(self) -> Contents:
+        """Return what the spool holds and has seen."""
+        with self._reading() as db:
+            counters: dict[str, int] = dict(db.execute("SELECT name, value FROM counter"))
+            backlog = db.execute(
+                "SELECT coalesce(sum(points), 0), coalesce(sum(bytes), 0), "
+                "(SELECT time_ns FROM tick WHERE id = (SELECT min(id) FROM pending)) FROM pending"
+            ).fetchone()
+            (rejected,) = db.execute("SELECT count(*) FROM rejected").fetchone()
+            (first,) = db.execute("SELECT min(time_ns) FROM tick").fetchone()
+            (last,) = db.execute("SELECT max(time_ns) FROM tick").fetchone()
+        return Contents(
+            ticks=counters.get("ticks", 0),
+            points=counters.get("points", 0),
+            delivered_points=counters.get("delivered", 0),
+            backlog_points=backlog[0],
+            backlog_bytes=backlog[1],
+            backlog_oldest_ns=backlog[2],
+            rejected_points=rejected,
+            lost={k.removeprefix(LOST): v for k, v in counters.items() if k.startswith(LOST)},
+            first_ns=first,
+            last_ns=last,
+        )
+
+    def facts(self) -> dict[str, str]:
+        """Return what the agent noted for those who read the store."""
+        with self._reading() as db:
+            return dict(db.execute("SELECT name, value FROM fact"))
+
+    def history(self, since_ns: int) -> Iterator[str]:
+        """Yield each reading's lines, one block a tick, from the oldest on.
+
+        Args:
+            since_ns: The oldest time wanted, in nanoseconds since 1970-01-01 UTC.
+        """
+        with self._reading() as db:
+            rows = db.execute(
+                "SELECT lines FROM tick WHERE time_ns >= ? ORDER BY time_ns, id", (since_ns,)
+            )
+            for (lines,) in rows:
+                yield gzip.decompress(lines).decode()
+
+    def _connect(self, options: str) -> sqlite3.Connection:
+        try:
+            return sqlite3.connect(
+                f"{self.path.absolute().as_uri()}?{options}",
+                uri=True,
+                timeout=5,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+        except sqlite3.Error as error:
+            raise SpoolError(f"{self.path} cannot be opened: {error}") from error
+
+    def _check(self) -> None:
+        try:
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as error:
+            raise SpoolError(
+                f"{self.path} is not a spool ({error}); move it away and start the agent again"
+            ) from error
+        if version != VERSION:
+            raise SpoolError(
+                f"{self.path} has format {version}, this version reads {VERSION}; "
+                "run the version that made it, or move the file away"
+            )
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        # One transaction, so that all that is read is of one moment.
+        with self._lock:
+            try:
+                self._db.execute("BEGIN")
+                try:
+                    yield self._db
+                finally:
+                    self._db.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise SpoolError(f"{self.path} cannot be read: {error}") from error
