@@ -1,0 +1,161 @@
+"""What a setting may be, read from the annotations of a dataclass.
+
+A field is declared once, `name: Annotated[type, "meaning", Check...] = default`; one that repr
+leaves out is a secret.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from types import MappingProxyType, NoneType, UnionType
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
+
+MASK = "********"
+
+_PHRASES: Mapping[Any, str] = MappingProxyType(
+    {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "text",
+        Path: "a path",
+        tuple: 'a list of texts such as ["a", "b*"]',
+        Mapping: "a table",
+    }
+)
+_LONGEST = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A constraint on values of the right type; an empty text is never checked.
+
+    Attributes:
+        allowed: Goes on after the type's name: "a whole number" "from 0 to 9".
+        accepts: Tells whether a value is allowed.
+        hides: A pattern of what a message must not show of a value.
+    """
+
+    allowed: str
+    accepts: Callable[[Any], bool]
+    hides: str = "(?!)"
+
+
+def between(low: int, high: int, unit: str = "") -> Check:
+    """Return the check for a number, both bounds being allowed."""
+    of = f"of {unit} " if unit else ""
+    return Check(f"{of}from {low} to {high}", lambda value: low <= value <= high)
+
+
+def _is_url(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        return False
+    known = url.scheme in ("http", "https") and bool(url.hostname) and port != 0
+    return known and not re.search(r"[@?#\s\\]", text)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # such as no right to look into its folder
+        return False
+
+
+URL = Check(
+    "such as http://localhost:8086, with no user, password or query in it",
+    _is_url,
+    hides=r"(?<=//).*(?=@)|^[^/]*(?=@)|\?.*",
+)
+FILE = Check("of an existing file", _is_file)
+UNESCAPED = Check("with no backslash at its end", lambda text: not text.endswith("\\"))
+"""Line protocol cannot carry that backslash: it would escape what follows."""
+TAG_KEY = Check(
+    "other than host and time, not empty, with no _ at its start and no backslash at its end",
+    lambda key: bool(key) and key not in ("host", "time") and key[0] != "_" and key[-1] != "\\",
+)
+"""`host` has a setting of its own; InfluxDB keeps the other names for itself."""
+
+
+def like(example: str) -> Check:
+    """Return a check that allows everything, and shows what it is like."""
+    return Check(f"such as {example}", lambda _: True)
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What is known of a setting, or of a part of one, apart from its name."""
+
+    kind: Any
+    meaning: str = ""
+    checks: tuple[Check, ...] = ()
+    secret: bool = False
+
+    @property
+    def allowed(self) -> str:
+        """Say what a value may be, to follow "must be"."""
+        if get_origin(self.kind) is Literal:
+            *first, last = get_args(self.kind)
+            return f"{', '.join(first)} or {last}"
+        phrase = _PHRASES[get_origin(self.kind) or self.kind]
+        return " ".join((phrase, *(check.allowed for check in self.checks)))
+
+    def show(self, value: object) -> str:
+        """Write a value for a message: short, on one line, and without a secret."""
+        if self.secret:
+            return MASK
+        if isinstance(value, dict):
+            return "{...}"
+        if isinstance(value, bool):
+            return str(value).lower()
+        if isinstance(value, int) and value.bit_length() > 64:
+            return "a number of more than 64 bits"
+        if isinstance(value, str):
+            for check in self.checks:
+                value = re.sub(check.hides, MASK, value)
+        text = repr(value) if isinstance(value, str) else str(value)
+        return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def specs(owner: type) -> dict[str, Spec]:
+    """Return what is declared of each field of a dataclass, by name."""
+    hints = get_type_hints(owner, include_extras=True)
+    return {field.name: spec(hints[field.name], secret=not field.repr) for field in fields(owner)}
+
+
+def spec(hint: Any, *, secret: bool = False) -> Spec:
+    """Return what a type hint declares; a type that may be None is the type."""
+    kind, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    if isinstance(kind, UnionType):
+        (kind,) = (arm for arm in get_args(kind) if arm is not NoneType)
+    meaning = " ".join(extra for extra in extras if isinstance(extra, str))
+    return Spec(kind, meaning, tuple(e for e in extras if isinstance(e, Check)), secret)
+
+
+def as_text(value: object) -> str:
+    """Write a setting's value for people: a text as it is, a table as TOML has it on one line."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if is_dataclass(value) and not isinstance(value, type):
+        names = (field.name for field in fields(value))
+        default = type(value)()
+        options = {name: getattr(value, name) for name in names}
+        return as_text({k: v for k, v in options.items() if v != getattr(default, k)})
+    if isinstance(value, Mapping):
+        items = (f"{key} = {_quoted(item)}" for key, item in value.items())
+        return f"{{{', '.join(items)}}}" if value else ""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_quoted, value))}]"
+    return str(value)
+
+
+def _quoted(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else as_text(value)
+    return text or "{}"
