@@ -1,0 +1,45 @@
+"""The table of every measurement and field: catalogue.csv, read."""
+
+import csv
+from dataclasses import dataclass
+from importlib.resources import files
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One field of one measurement.
+
+    Attributes:
+        measurement: Its measurement.
+        field: Its key.
+        type: Its type in InfluxDB: `float`, `integer`, `string` or `boolean`.
+        unit: What its number counts, such as `bytes`.
+        tags: The tags that tell the measurement's series apart, besides `host`, which all have.
+        meaning: What it says, in one sentence.
+        platforms: The systems on which it is written, such as `linux`.
+    """
+
+    measurement: str
+    field: str
+    type: str
+    unit: str
+    tags: tuple[str, ...]
+    meaning: str
+    platforms: tuple[str, ...]
+
+
+def load() -> tuple[Entry, ...]:
+    """Read the catalogue that ships with the package."""
+    text = (files("pipeline") / "catalogue.csv").read_text(encoding="utf-8")
+    return tuple(
+        Entry(
+            measurement=row["measurement"],
+            field=row["field"],
+            type=row["type"],
+            unit=row["unit"],
+            tags=tuple(row["tags"].split()),
+            meaning=row["meaning"],
+            platforms=tuple(row["platforms"].split()),
+        )
+        for row in csv.DictReader(text.splitlines())
+    )

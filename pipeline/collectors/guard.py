@@ -1,0 +1,163 @@
+"""The wrapper that runs one collector and answers for it."""
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import translate
+
+from pipeline.clock import Clock
+from pipeline.collectors.collector import Collector, NoData
+from pipeline.point import Point, PointError, encode
+from pipeline.settings import CollectorOptions
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one run of a collector.
+
+    Attributes:
+        collector: Its name.
+        lines: Its points in line protocol.
+        lost_points: Points that should be among the lines but are not: refused, double, beyond
+            `max_series`, or, when the run failed, as many as the last good one had, at least 1.
+        seconds: How long it took.
+        error: Why the run failed as a whole, on one line; None when it did not.
+    """
+
+    collector: str
+    lines: tuple[str, ...]
+    lost_points: int
+    seconds: float
+    error: str | None
+
+
+class Guard:
+    """Runs one collector: times it, isolates its failure, and keeps its series within bounds.
+
+    Two points of one series in one run would overwrite each other in InfluxDB without a word: the
+    first one stays, the others count as lost. Trouble is logged once when it begins and once when
+    it is over, except a surplus of series, which is logged once and for all.
+
+    Args:
+        collector: What is run.
+        options: Which of its series are kept, and how many.
+        clock: The source of time.
+    """
+
+    def __init__(self, collector: Collector, options: CollectorOptions, clock: Clock) -> None:
+        self.name = collector.name
+        self._collector = collector
+        self._is_wanted = _filter(collector, options)
+        self._max_series = options.max_series
+        self._clock = clock
+        self._usual_points = 0
+        self._troubles: set[str] = set()
+
+    def run(self, timestamp_ns: int, tags: Mapping[str, str]) -> Outcome:
+        """Run the collector once.
+
+        Args:
+            timestamp_ns: The tick's time, in nanoseconds since 1970-01-01 UTC.
+            tags: Tags that every point gets, such as `host`.
+
+        Returns:
+            The lines, or why there are none. Only what asks the process to end is raised.
+        """
+        started = self._clock.monotonic()
+        error = None
+        try:
+            lines, lost = self._read(timestamp_ns, tags)
+            self._usual_points = len(lines) + lost
+        except Exception as exception:  # noqa: BLE001 - no failure of one may cost the others
+            lines, lost = [], max(1, self._usual_points)
+            error = _reason(exception)
+            self._report("fails", error, exception)
+        else:
+            self._report_over("fails")
+        seconds = self._clock.monotonic() - started
+        return Outcome(self.name, tuple(lines), lost, seconds, error)
+
+    def _read(self, timestamp_ns: int, tags: Mapping[str, str]) -> tuple[list[str], int]:
+        """Return the lines of the points that are wanted, and how many of these were lost."""
+        try:
+            points = list(filter(self._is_wanted, self._collector.collect()))
+        except NoData:
+            points = []
+        series = _by_series(points)
+        kept = list(series)[: self._max_series]
+        lines: list[str] = []
+        refusals: list[str] = []
+        for key in kept:
+            try:
+                line = encode(series[key], timestamp_ns, tags)
+            except PointError as error:
+                refusals.append(_reason(error))
+            else:
+                lines.extend([line] if line else [])
+        surplus = len(series) - len(kept)
+        doubles = len(points) - len(series)
+        self._judge(refusals, doubles, surplus)
+        return lines, len(refusals) + doubles + surplus
+
+    def _judge(self, refusals: list[str], doubles: int, surplus: int) -> None:
+        if surplus:
+            self._report("has too many series", f"{surplus} left out by max_series")
+        for trouble, reason in (
+            ("has points that cannot be written", refusals[0] if refusals else ""),
+            ("reads a series twice", f"{doubles} left out" if doubles else ""),
+        ):
+            if reason:
+                self._report(trouble, reason)
+            else:
+                self._report_over(trouble)
+
+    def _report(self, trouble: str, reason: str, cause: Exception | None = None) -> None:
+        if trouble in self._troubles:
+            return
+        self._troubles.add(trouble)
+        traceback = cause if _log.isEnabledFor(logging.DEBUG) else None
+        _log.warning("Collector %s %s: %s", self.name, trouble, reason, exc_info=traceback)
+
+    def _report_over(self, trouble: str) -> None:
+        if trouble in self._troubles:
+            self._troubles.remove(trouble)
+            _log.info("Collector %s works again, it no longer %s", self.name, trouble)
+
+
+def _filter(collector: Collector, options: CollectorOptions) -> Callable[[Point], bool]:
+    """Return what tells whether a point is wanted; one without the series tag always is.
+
+    Whoever names what to include has chosen: the default exclusions are for those who have not.
+    """
+    tag = collector.series_tag
+    if tag is None:
+        return lambda point: True
+    default = collector.default_exclude if options.include == ("*",) else ()
+    included = _globs(options.include)
+    excluded = _globs(default if options.exclude is None else options.exclude)
+
+    def is_wanted(point: Point) -> bool:
+        value = point.tags.get(tag)
+        return value is None or (included(value) is not None and excluded(value) is None)
+
+    return is_wanted
+
+
+def _globs(globs: Iterable[str]) -> Callable[[str], re.Match[str] | None]:
+    return re.compile("|".join(map(translate, globs)) or "(?!)").match
+
+
+def _by_series(points: Iterable[Point]) -> dict[tuple[str, frozenset[tuple[str, str]]], Point]:
+    """Return each series' first point, in order."""
+    series: dict[tuple[str, frozenset[tuple[str, str]]], Point] = {}
+    for point in points:
+        series.setdefault((point.measurement, frozenset(point.tags.items())), point)
+    return series
+
+
+def _reason(error: Exception) -> str:
+    """Return an exception's kind and message on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")

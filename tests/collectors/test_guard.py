@@ -1,0 +1,255 @@
+import logging
+from collections.abc import Callable, Iterable, Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.collectors.collector import Host, NoData
+from pipeline.collectors.guard import Guard, Outcome
+from pipeline.point import Point
+from pipeline.settings import CollectorOptions
+from tests.clocks import ManualClock
+
+from .fakes import FakeHost
+
+TIME = 1_700_000_000_000_000_000
+DEFAULTS = CollectorOptions()
+
+
+class Stub:
+    """A collector that gives what a test sets; points may be made late, as a generator does."""
+
+    name = "stub"
+    series_tag: str | None = "id"
+    default_exclude: tuple[str, ...] = ()
+
+    def __init__(self, host: Host) -> None:
+        self.clock = host.clock
+        self.give: Callable[[], Iterable[Point]] = lambda: points("a", "b")
+
+    def collect(self) -> Iterable[Point]:
+        return self.give()
+
+
+def points(*ids: str) -> list[Point]:
+    return [Point("stub", {"value": 1}, {"id": each}) for each in ids]
+
+
+def raising(error: BaseException) -> Callable[[], Iterator[Point]]:
+    def give() -> Iterator[Point]:
+        yield from points("a")
+        raise error
+
+    return give
+
+
+@pytest.fixture
+def stub(fake: FakeHost) -> Stub:
+    return Stub(fake.host())
+
+
+def run(guard: Guard) -> Outcome:
+    return guard.run(TIME, {"host": "h"})
+
+
+def ids(outcome: Outcome) -> list[str]:
+    return [line.split("id=")[1].split(" ")[0] for line in outcome.lines]
+
+
+def select(stub: Stub, options: CollectorOptions, *names: str) -> list[str]:
+    stub.give = lambda: points(*names)
+    return ids(run(Guard(stub, options, ManualClock())))
+
+
+def test_outcome(stub: Stub, fake: FakeHost) -> None:
+    def give() -> Iterator[Point]:
+        fake.clock.advance(0.25)
+        yield Point("stub", {"value": 1}, {"id": "a"})
+
+    stub.give = give
+    guard = Guard(stub, DEFAULTS, fake.clock)
+    assert guard.name == "stub"
+    line = f"stub,host=h,id=a value=1i {TIME}"
+    assert run(guard) == Outcome("stub", (line,), lost_points=0, seconds=0.25, error=None)
+
+
+def test_failure_is_contained(stub: Stub) -> None:
+    guard = Guard(stub, DEFAULTS, ManualClock())
+    stub.give = raising(OSError(5, "Input/output\nerror"))
+    outcome = run(guard)
+    assert outcome.lines == ()
+    assert outcome.error == "OSError: [Errno 5] Input/output error"
+
+
+def test_failure_loses_what_the_last_good_reading_had(stub: Stub) -> None:
+    guard = Guard(stub, DEFAULTS, ManualClock())
+    good = stub.give
+    stub.give = raising(OSError())
+    assert run(guard).lost_points == 1
+    stub.give = lambda: points("a", "b", "c")
+    assert run(guard).lost_points == 0
+    stub.give = raising(OSError())
+    assert [run(guard).lost_points for _ in range(2)] == [3, 3]
+    stub.give = good
+    assert run(guard).lost_points == 0
+
+
+def test_failure_and_recovery_are_logged_once_each(
+    stub: Stub, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    guard = Guard(stub, DEFAULTS, ManualClock())
+    good = stub.give
+    run(guard)
+    for attempt in range(5):
+        stub.give = raising(OSError(f"try {attempt}"))
+        run(guard)
+    stub.give = good
+    run(guard)
+    run(guard)
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "Collector stub fails: OSError: try 0"),
+        ("INFO", "Collector stub works again, it no longer fails"),
+    ]
+    assert all(record.exc_info is None for record in caplog.records)
+
+
+def test_traceback_is_for_debugging(stub: Stub, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    stub.give = raising(OSError())
+    run(Guard(stub, DEFAULTS, ManualClock()))
+    assert caplog.records[0].exc_info
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)])
+def test_what_ends_the_process_passes(stub: Stub, error: BaseException) -> None:
+    stub.give = raising(error)
+    with pytest.raises(type(error)):
+        run(Guard(stub, DEFAULTS, ManualClock()))
+
+
+def test_no_data_is_quiet(stub: Stub, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    stub.give = raising(NoData())
+    outcome = run(Guard(stub, DEFAULTS, ManualClock()))
+    assert (outcome.lines, outcome.lost_points, outcome.error) == ((), 0, None)
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("bad", [Point("stub", {"value": 2**63}), Point("stub\udcff", {"v": 1})])
+def test_refused_point_costs_itself_only(
+    stub: Stub, bad: Point, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    guard = Guard(stub, DEFAULTS, ManualClock())
+    good = points("a", "b")
+    stub.give = lambda: [good[0], bad, good[1]]
+    for _ in range(3):
+        outcome = run(guard)
+        assert (ids(outcome), outcome.lost_points, outcome.error) == (["a", "b"], 1, None)
+    stub.give = lambda: good
+    run(guard)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert caplog.messages[0].startswith("Collector stub has points that cannot be written: ")
+
+
+def test_what_is_no_point_is_a_failure(stub: Stub) -> None:
+    stub.give = lambda: [None]  # type: ignore[list-item]
+    assert run(Guard(stub, DEFAULTS, ManualClock())).error is not None
+
+
+def test_point_without_a_number_is_no_line_and_no_loss(stub: Stub) -> None:
+    stub.give = lambda: [Point("stub", {"value": float("nan")}, {"id": "a"}), *points("b")]
+    outcome = run(Guard(stub, DEFAULTS, ManualClock()))
+    assert (ids(outcome), outcome.lost_points) == (["b"], 0)
+
+
+def test_second_point_of_a_series_is_lost_not_merged(
+    stub: Stub, caplog: pytest.LogCaptureFixture
+) -> None:
+    twice = Point("stub", {"value": 2, "more": 3}, {"id": "a"})
+    stub.give = lambda: [*points("a", "b"), twice]
+    guard = Guard(stub, DEFAULTS, ManualClock())
+    outcome = run(guard)
+    assert outcome.lines[0] == f"stub,host=h,id=a value=1i {TIME}"
+    assert (ids(outcome), outcome.lost_points) == (["a", "b"], 1)
+    run(guard)
+    assert caplog.messages == ["Collector stub reads a series twice: 1 left out"]
+
+
+def test_same_tags_of_another_measurement_are_another_series(stub: Stub) -> None:
+    stub.give = lambda: [*points("a"), Point("other", {"value": 1}, {"id": "a"})]
+    assert run(Guard(stub, DEFAULTS, ManualClock())).lost_points == 0
+
+
+def test_include_and_exclude(stub: Stub) -> None:
+    options = CollectorOptions(include=("eth*", "wlan0"), exclude=("eth[1-9]",))
+    assert select(stub, options, "eth0", "eth1", "wlan0", "wlan1") == ["eth0", "wlan0"]
+
+
+def test_total_survives_exclusion_of_the_cores(stub: Stub) -> None:
+    options = CollectorOptions(exclude=("cpu[0-9]*",))
+    assert select(stub, options, "cpu-total", "cpu0", "cpu17") == ["cpu-total"]
+
+
+def test_glob_covers_the_whole_value_and_its_case(stub: Stub) -> None:
+    options = CollectorOptions(include=("/mnt/*", "/"))
+    assert select(stub, options, "/", "/boot", "/mnt/a/b", "/MNT/a") == ["/", "/mnt/a/b"]
+
+
+def test_default_exclusions_hold_until_the_user_chooses(stub: Stub) -> None:
+    stub.default_exclude = ("veth*",)
+    assert select(stub, DEFAULTS, "eth0", "veth1") == ["eth0"]
+    assert select(stub, CollectorOptions(exclude=()), "eth0", "veth1") == ["eth0", "veth1"]
+    assert select(stub, CollectorOptions(exclude=("eth*",)), "eth0", "veth1") == ["veth1"]
+    assert select(stub, CollectorOptions(include=("veth*",)), "eth0", "veth1") == ["veth1"]
+
+
+def test_nothing_included_is_nothing(stub: Stub) -> None:
+    assert select(stub, CollectorOptions(include=()), "a", "b") == []
+
+
+def test_point_without_the_series_tag_is_always_wanted(stub: Stub) -> None:
+    stub.give = lambda: [Point("stub", {"value": 1})]
+    assert len(run(Guard(stub, CollectorOptions(include=("x",)), ManualClock())).lines) == 1
+
+
+def test_globs_mean_nothing_to_a_collector_of_one_series(stub: Stub) -> None:
+    stub.series_tag = None
+    assert select(stub, CollectorOptions(exclude=("*",)), "a") == ["a"]
+
+
+def test_surplus_is_left_out_alike_each_time_counted_and_said_once(
+    stub: Stub, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    guard = Guard(stub, CollectorOptions(max_series=2), ManualClock())
+    for surplus in (("c",), ("c", "d"), (), ("c",)):
+        names = ("a", "b", *surplus)
+        stub.give = lambda names=names: points(*names)  # type: ignore[misc]
+        outcome = run(guard)
+        assert (ids(outcome), outcome.lost_points) == (["a", "b"], len(surplus))
+    assert caplog.messages == ["Collector stub has too many series: 1 left out by max_series"]
+
+
+def test_excluded_series_do_not_count_against_max_series(stub: Stub) -> None:
+    options = CollectorOptions(exclude=("a*",), max_series=2)
+    assert select(stub, options, "a1", "a2", "b", "c") == ["b", "c"]
+
+
+@given(
+    names=st.lists(st.sampled_from("abcdefg"), max_size=20),
+    exclude=st.lists(st.sampled_from("abc"), max_size=3),
+    max_series=st.integers(1, 8),
+)
+def test_every_wanted_point_is_a_line_or_counted(
+    names: list[str], exclude: list[str], max_series: int
+) -> None:
+    stub = Stub(FakeHost().host())
+    stub.give = lambda: points(*names)
+    options = CollectorOptions(exclude=tuple(exclude), max_series=max_series)
+    outcome = run(Guard(stub, options, ManualClock()))
+    wanted = [name for name in names if name not in exclude]
+    assert ids(outcome) == list(dict.fromkeys(wanted))[:max_series]
+    assert len(outcome.lines) + outcome.lost_points == len(wanted)

@@ -1,0 +1,41 @@
+from collections import Counter
+
+from pipeline.catalogue import load
+
+TYPES = {"float", "integer", "string", "boolean"}
+PLATFORMS = {"linux", "macos", "windows", "freebsd"}
+
+
+def test_every_entry_is_complete() -> None:
+    for entry in load():
+        assert entry.measurement
+        assert entry.field
+        assert entry.type in TYPES
+        assert entry.unit
+        assert entry.meaning
+        assert entry.platforms
+        assert set(entry.platforms) <= PLATFORMS
+
+
+def test_every_field_is_listed_once() -> None:
+    counted = Counter((entry.measurement, entry.field) for entry in load())
+    assert {field for field, times in counted.items() if times > 1} == set()
+
+
+def test_fields_of_a_measurement_share_its_tags() -> None:
+    tags: dict[str, set[tuple[str, ...]]] = {}
+    for entry in load():
+        tags.setdefault(entry.measurement, set()).add(entry.tags)
+    assert all(len(different) == 1 for different in tags.values())
+
+
+def test_share_is_a_float() -> None:
+    assert {entry.type for entry in load() if entry.unit == "percent"} == {"float"}
+
+
+def test_entry_as_written() -> None:
+    (entry,) = (each for each in load() if (each.measurement, each.field) == ("disk", "total"))
+    assert entry.type == "integer"
+    assert entry.unit == "bytes"
+    assert entry.tags == ("device", "fstype", "mode", "path")
+    assert entry.meaning == "Size of the file system"
