@@ -28,6 +28,7 @@ run: $(VENV)/run.installed ## run the agent on its embedded store, until Ctrl-C
 	@exec $(BIN)/metrics-pipeline run
 
 test: $(VENV)/dev.installed ## run every test, against a disposable InfluxDB
+	@tests/influxd/build.sh --if-needed
 	$(BIN)/python -m pytest
 
 unit: $(VENV)/dev.installed ## run the tests that need no InfluxDB

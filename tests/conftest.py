@@ -1,0 +1,68 @@
+"""The disposable InfluxDB that tests ask for by naming a fixture."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.influxd import api, process, ways
+from tests.influxd.process import InfluxProcess
+from tests.influxd.server import InfluxServer, UnavailableError
+
+_SERVERS = {"influx_server", "influxd_binary"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m is applied
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks every test that needs a server, directly or through another fixture."""
+    for item in items:
+        if _SERVERS & set(getattr(item, "fixturenames", ())):
+            item.add_marker("influxdb")
+
+
+def _failure(why: UnavailableError) -> BaseException:
+    # Never a skip: a run without a server has not tested what matters most.
+    return pytest.fail.Exception(str(why), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def influx_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxServer]:
+    """A server for the whole session, got in the first way that is open."""
+    with ExitStack() as stack:
+        folder = tmp_path_factory.mktemp("influxd")
+        try:
+            server = stack.enter_context(ways.disposable(os.environ, folder))
+        except UnavailableError as why:
+            raise _failure(why) from None
+        yield server
+
+
+@pytest.fixture
+def bucket(influx_server: InfluxServer) -> Iterator[api.Bucket]:
+    """A fresh bucket that keeps its data for ever, removed afterwards."""
+    name = f"test-{uuid.uuid4().hex}"
+    try:
+        yield api.create_bucket(influx_server, name)
+    finally:
+        api.delete_bucket(influx_server, name)
+
+
+@pytest.fixture(scope="session")
+def influxd_binary() -> Path:
+    """An influxd to run bare, whichever way `influx_server` went."""
+    try:
+        return ways.influxd_to_break(os.environ)
+    except UnavailableError as why:
+        raise _failure(why) from None
+
+
+@pytest.fixture
+def influx_process(influxd_binary: Path, tmp_path: Path) -> Iterator[InfluxProcess]:
+    """A server of one's own, running and set up, to stop, kill and start again."""
+    folder = tmp_path / "influxd"
+    folder.mkdir()
+    with process.running(influxd_binary, folder) as running:
+        yield running

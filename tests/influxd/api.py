@@ -1,0 +1,116 @@
+"""What tests do to a server, independent of the code under test."""
+
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from tests.influxd import annotated
+from tests.influxd.http import call
+from tests.influxd.server import InfluxServer
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket that exists on a server."""
+
+    server: InfluxServer
+    name: str
+    id: str
+
+
+@functools.cache
+def org_id(server: InfluxServer) -> str:
+    """Returns the id of the server's organisation."""
+    query = urlencode({"org": server.org})
+    answer = server.call("GET", f"/api/v2/orgs?{query}").expect(200)
+    return str(answer.json()["orgs"][0]["id"])
+
+
+def create_bucket(server: InfluxServer, name: str, retention_seconds: int = 0) -> Bucket:
+    """Makes a bucket; a retention of 0 is forever."""
+    rules = [{"type": "expire", "everySeconds": retention_seconds}]
+    wanted = {"orgID": org_id(server), "name": name, "retentionRules": rules}
+    answer = server.call("POST", "/api/v2/buckets", wanted).expect(201)
+    return Bucket(server, name, answer.json()["id"])
+
+
+def get_bucket(server: InfluxServer, name: str) -> dict[str, Any] | None:
+    """Returns the bucket as the server describes it, None if there is none."""
+    query = urlencode({"orgID": org_id(server), "name": name})
+    answer = server.call("GET", f"/api/v2/buckets?{query}").expect(200, 404)
+    found: list[dict[str, Any]] = answer.json().get("buckets", [])
+    return found[0] if found else None
+
+
+def delete_bucket(server: InfluxServer, name: str) -> None:
+    """Removes a bucket, if it is there, and the tokens that `create_token` made for it."""
+    if bucket := get_bucket(server, name):
+        server.call("DELETE", f"/api/v2/buckets/{bucket['id']}").expect(204)
+        for token in _tokens(server, bucket["id"]):
+            server.call("DELETE", f"/api/v2/authorizations/{token['id']}").expect(204)
+
+
+def _tokens(server: InfluxServer, bucket_id: str) -> list[dict[str, Any]]:
+    answer = server.call("GET", "/api/v2/authorizations").expect(200)
+    return [
+        token
+        for token in answer.json()["authorizations"]
+        if token["description"] == _description(bucket_id)
+    ]
+
+
+def _description(bucket_id: str) -> str:
+    return f"test of bucket {bucket_id}"
+
+
+def create_token(bucket: Bucket, permissions: Iterable[str] = ("read", "write")) -> str:
+    """Makes a token for one bucket and nothing else.
+
+    Args:
+        bucket: The bucket; the token goes with it.
+        permissions: What the token may do: `read`, `write` or both.
+    """
+    resource = {"type": "buckets", "id": bucket.id, "orgID": org_id(bucket.server)}
+    wanted = {
+        "orgID": org_id(bucket.server),
+        "description": _description(bucket.id),
+        "permissions": [{"action": action, "resource": resource} for action in permissions],
+    }
+    answer = bucket.server.call("POST", "/api/v2/authorizations", wanted).expect(201)
+    return str(answer.json()["token"])
+
+
+def query(server: InfluxServer, flux: str) -> list[dict[str, object]]:
+    """Runs a Flux query and returns its rows, typed; see `tests.influxd.annotated.parse`.
+
+    Raises:
+        RefusedError: The server refused the query.
+        QueryError: The query failed midway.
+    """
+    dialect = {"annotations": ["datatype", "group", "default"], "header": True}
+    wanted = {"query": flux, "type": "flux", "dialect": dialect}
+    parameters = urlencode({"org": server.org})
+    answer = server.call("POST", f"/api/v2/query?{parameters}", wanted).expect(200)
+    return annotated.parse(answer.body.decode())
+
+
+def write(
+    server: InfluxServer, bucket: str, lines: bytes, token: str | None = None
+) -> tuple[int, str]:
+    """Writes line protocol in nanoseconds.
+
+    Args:
+        server: The server.
+        bucket: The name of the bucket.
+        lines: The body.
+        token: Another token than the operator's.
+
+    Returns:
+        The status and the body of the answer, whatever it is.
+    """
+    parameters = urlencode({"org": server.org, "bucket": bucket, "precision": "ns"})
+    url = f"{server.url}/api/v2/write?{parameters}"
+    answer = call("POST", url, lines, token=token or server.token)
+    return answer.status, answer.body.decode()

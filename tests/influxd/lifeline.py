@@ -1,0 +1,25 @@
+"""Becomes a command that the kernel kills when the process that started it is gone.
+
+Run as `python lifeline.py PARENT_PID COMMAND...`. It is a program and not a `preexec_fn` because
+those may deadlock where there are threads. Only Linux has this; elsewhere the command just runs.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(parent: int, command: list[str]) -> None:
+    """Ties this process to its parent, then turns it into the command."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it went before it could be tied to
+            sys.exit(1)
+    os.execv(command[0], command)  # noqa: S606  # that is the whole point
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2:])
