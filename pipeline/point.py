@@ -64,8 +64,8 @@ def encode(point: Point, timestamp_ns: int, tags: Mapping[str, str] | None = Non
         The line, or "" when the point has no field left.
 
     Raises:
-        PointError: A name is empty or reserved, an integer exceeds 64 bits, or a value is of a
-            type that InfluxDB lacks.
+        PointError: A name is empty or reserved, an integer exceeds 64 bits, a value is of a type
+            that InfluxDB lacks, or a text is not Unicode.
     """
     fields = ",".join(
         f"{_key(key)}={text}"
@@ -77,7 +77,17 @@ def encode(point: Point, timestamp_ns: int, tags: Mapping[str, str] | None = Non
     merged = {**tags, **point.tags} if tags else point.tags
     pairs = [(key, _name(merged[key], _KEY)) for key in sorted(merged)]
     series = "".join(f",{_key(key)}={value}" for key, value in pairs if value)
-    return f"{_measurement(point.measurement)}{series} {fields} {timestamp_ns}"
+    line = f"{_measurement(point.measurement)}{series} {fields} {timestamp_ns}"
+    if not line.isascii():
+        _require_text(line)
+    return line
+
+
+def _require_text(line: str) -> None:
+    try:
+        line.encode()
+    except UnicodeEncodeError as error:  # such as a file name that is not UTF-8
+        raise PointError(f"{line[:80]!r} holds what is no text") from error
 
 
 def _name(text: str, escapes: dict[int, str]) -> str:

@@ -1,0 +1,51 @@
+import pytest
+
+from pipeline.influx.verdicts import Answer, Verdict, is_expired, retry_after_s, verdict
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (Answer(204), Verdict.DELIVERED),
+        (Answer(200), Verdict.KEEP),  # a proxy's page
+        (Answer(202), Verdict.KEEP),
+        (Answer(302), Verdict.KEEP),
+        (Answer(400, "invalid"), Verdict.HALVE),
+        (Answer(400), Verdict.KEEP),  # a TLS port that was asked in plain HTTP
+        (Answer(401, "unauthorized"), Verdict.UNAUTHORIZED),
+        (Answer(403, "forbidden"), Verdict.UNAUTHORIZED),
+        (Answer(404, "not found"), Verdict.NO_BUCKET),
+        (Answer(413), Verdict.HALVE),
+        (Answer(422, "unprocessable entity"), Verdict.HALVE),
+        (Answer(422), Verdict.KEEP),
+        (Answer(429), Verdict.KEEP),
+        (Answer(500, "internal error"), Verdict.KEEP),
+        (Answer(503), Verdict.KEEP),
+        (Answer(None), Verdict.KEEP),
+    ],
+)
+def test_each_answer_has_its_verdict(answer: Answer, expected: Verdict) -> None:
+    assert verdict(answer) is expected
+
+
+def test_points_beyond_the_buckets_age_are_told_from_refused_ones() -> None:
+    message = "failure writing points: points beyond retention policy dropped=1"
+    assert is_expired(Answer(422, "unprocessable entity", message))
+    assert not is_expired(Answer(422, "unprocessable entity", "field type conflict"))
+    assert not is_expired(Answer(400, "invalid", "unable to parse 'retention policy'"))
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (None, 0),
+        ("", 0),
+        ("120", 120),
+        ("Tue, 14 Nov 2023 22:14:20 GMT", 60),
+        ("Tue, 14 Nov 2023 22:12:20 GMT", 0),  # in the past
+        ("soon", 0),
+        ("-5", 0),
+    ],
+)
+def test_both_forms_of_retry_after_are_read(header: str | None, expected: float) -> None:
+    assert retry_after_s(header, now_s=1_700_000_000) == expected

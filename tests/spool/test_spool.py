@@ -1,0 +1,268 @@
+import gzip
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from pipeline.spool import Batch, Refusal, Spool, SpoolError, SpoolReader
+
+MB = 2**20
+NOW = 1_700_000_000 * 10**9
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    with Spool(tmp_path, 100 * MB) as opened:
+        yield opened
+
+
+def leased(spool: Spool, max_points: int = 1_000_000, *, newest: bool = False) -> Batch:
+    batch = spool.lease(max_points, newest=newest)
+    assert batch is not None
+    return batch
+
+
+def lines(batch: Batch) -> list[str]:
+    return gzip.decompress(batch.body).decode().splitlines()
+
+
+def test_a_reading_is_leased_as_it_was_appended(spool: Spool) -> None:
+    spool.append(["m f=1i 1", 'm s="ü" 1'], 1)
+    spool.append(["m f=2i 2"], 2)
+    batch = leased(spool)
+    assert lines(batch) == ["m f=1i 1", 'm s="ü" 1', "m f=2i 2"]
+    assert (batch.points, len(batch.ids)) == (3, 2)
+
+
+def test_what_is_not_settled_is_leased_again(spool: Spool) -> None:
+    spool.append(["m f=1i 1"], 1)
+    assert leased(spool) == leased(spool)
+    spool.settle(leased(spool), NOW)
+    assert spool.lease(100) is None
+
+
+def test_a_batch_holds_whole_readings_up_to_its_size(spool: Spool) -> None:
+    for tick in range(4):
+        spool.append([f"m f={n}i {tick}" for n in range(3)], tick)
+    assert len(leased(spool, 7).ids) == 2
+    assert len(leased(spool, 1).ids) == 1  # one that is larger comes alone
+
+
+def test_the_newest_reading_can_be_leased_alone(spool: Spool) -> None:
+    for tick in range(3):
+        spool.append([f"m f=1i {tick}"], tick)
+    newest = leased(spool, newest=True)
+    assert lines(newest) == ["m f=1i 2"]
+    spool.settle(newest, NOW)
+    assert lines(leased(spool)) == ["m f=1i 0", "m f=1i 1"]
+
+
+def test_the_account_is_kept(spool: Spool) -> None:
+    spool.append(["m f=1i 10", "m f=2i 10"], 10, {"collector_failed": 3})
+    spool.append([], 11, {"collector_failed": 1})
+    first = leased(spool)
+    spool.append(["m f=3i 12"], 12)
+    spool.settle(first, NOW, [Refusal("m f=1i 10", "no")])
+    contents = spool.contents()
+    assert (contents.ticks, contents.points) == (2, 3)
+    assert contents.delivered_points == 1
+    assert (contents.backlog_points, contents.backlog_oldest_ns) == (1, 12)
+    assert contents.backlog_bytes > 0
+    assert contents.rejected_points == 1
+    assert contents.lost == {"collector_failed": 4, "rejected": 1}
+    assert (contents.first_ns, contents.last_ns) == (10, 12)
+
+
+def test_everything_outlives_the_process(tmp_path: Path) -> None:
+    with Spool(tmp_path, MB) as spool:
+        spool.append(["m f=1i 1"], 1)
+        spool.note({"a": "1", "b": "2"})
+        spool.note({"b": None})
+    with Spool(tmp_path, MB) as spool:
+        assert lines(leased(spool)) == ["m f=1i 1"]
+        assert spool.facts() == {"a": "1"}
+
+
+def test_a_reader_sees_what_the_writer_commits(spool: Spool, tmp_path: Path) -> None:
+    with SpoolReader(tmp_path) as reader:
+        spool.append(["m f=1i 1"], 1)
+        spool.append(["m f=2i 2"], 2)
+        assert reader.contents().points == 2
+        assert list(reader.history(2)) == ["m f=2i 2\n"]
+        with reader._reading() as db, pytest.raises(sqlite3.OperationalError, match="readonly"):
+            db.execute("DELETE FROM tick")
+
+
+def test_history_keeps_what_was_delivered(spool: Spool) -> None:
+    spool.append(["m f=1i 1"], 1)
+    spool.settle(leased(spool), NOW)
+    assert list(spool.history(0)) == ["m f=1i 1\n"]
+
+
+def test_what_is_older_than_the_age_goes_and_is_counted_if_it_waited(spool: Spool) -> None:
+    for tick in range(5):
+        spool.append([f"m f=1i {tick}"], tick)
+    spool.settle(leased(spool, 2), NOW)  # 0 and 1 are delivered
+    assert spool.expire(3, count=True) == 3
+    assert list(spool.history(0)) == ["m f=1i 3\n", "m f=1i 4\n"]
+    assert spool.contents().lost == {"expired": 1}
+    assert spool.expire(4, count=False) == 1
+    assert spool.contents().lost == {"expired": 1}
+    assert spool.expire(4, count=True) == 0
+
+
+def test_expiry_gives_the_space_back_to_the_file_system(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    with Spool(tmp_path, 100 * MB) as spool:
+        for tick in range(300):
+            spool.append([os.urandom(2_000).hex()], tick)
+    full = path.stat().st_size
+    with Spool(tmp_path, 100 * MB) as spool:
+        assert spool.expire(299, count=False) == 299
+    assert path.stat().st_size < full / 10
+
+
+def test_at_the_bound_delivered_readings_go_first_then_waiting_ones_which_are_counted(
+    tmp_path: Path,
+) -> None:
+    with Spool(tmp_path, MB) as spool:
+        for tick in range(150):
+            spool.append([os.urandom(4_000).hex()], tick)
+        spool.settle(leased(spool, 100), NOW)
+        for tick in range(150, 220):
+            spool.append([os.urandom(4_000).hex()], tick)
+        assert spool.contents().lost == {}
+        assert spool.contents().backlog_points == 120
+        for tick in range(220, 500):
+            spool.append([os.urandom(4_000).hex()], tick)
+        contents = spool.contents()
+    assert (tmp_path / "spool.db").stat().st_size < 1.2 * MB
+    assert contents.lost["spool_full"] > 0
+    assert contents.points == sum(
+        (contents.delivered_points, contents.backlog_points, *contents.lost.values())
+    )
+    assert contents.last_ns == 499
+
+
+def test_a_reading_that_the_bound_took_under_way_is_not_counted_twice(tmp_path: Path) -> None:
+    with Spool(tmp_path, MB) as spool:
+        spool.append(["m f=1i 1"], 1)
+        batch = leased(spool)
+        spool.expire(2, count=True)
+        spool.settle(batch, NOW)
+        assert spool.contents().lost == {"expired": 1}
+        assert spool.contents().delivered_points == 0
+
+
+def test_a_foreign_database_and_a_file_that_is_none_are_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    foreign = sqlite3.connect(path)
+    foreign.execute("CREATE TABLE theirs (x)")
+    foreign.close()
+    before = path.read_bytes()
+    with pytest.raises(SpoolError, match=r"spool\.db.*another program"):
+        Spool(tmp_path, MB)
+    assert path.read_bytes()[100:] == before[100:]
+    path.write_bytes(b"not a database " * 1_000)
+    with pytest.raises(SpoolError, match=r"spool\.db"):
+        Spool(tmp_path, MB)
+    with pytest.raises(SpoolError, match="not a spool"):
+        SpoolReader(tmp_path)
+
+
+def test_a_newer_format_is_left_alone(tmp_path: Path) -> None:
+    Spool(tmp_path, MB).close()
+    newer = sqlite3.connect(tmp_path / "spool.db")
+    newer.execute("PRAGMA user_version = 99")
+    newer.close()
+    with pytest.raises(SpoolError, match="format 99"):
+        Spool(tmp_path, MB)
+    with pytest.raises(SpoolError, match="format 99"):
+        SpoolReader(tmp_path)
+
+
+def test_there_is_no_spool_to_read_before_the_first_start(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        SpoolReader(tmp_path)
+
+
+def test_a_closed_spool_says_so(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, MB)
+    spool.close()
+    with pytest.raises(SpoolError, match="closed"):
+        spool.append(["m f=1i 1"], 1)
+
+
+def test_each_commit_is_synced(spool: Spool) -> None:
+    with spool._reading() as db:
+        assert db.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+class Account(RuleBasedStateMachine):
+    """Whatever happens in whatever order: made = delivered + waiting + lost, to the point."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.spool = Spool(Path(self.folder.name), MB)
+        self.now = 0
+        self.batch: Batch | None = None
+
+    @rule(points=st.integers(0, 5))
+    def append(self, points: int) -> None:
+        self.now += 1
+        self.spool.append([f"m f={n}i {self.now}" for n in range(points)], self.now)
+
+    @rule(size=st.integers(1, 10), newest=st.booleans())
+    def lease(self, size: int, newest: bool) -> None:
+        self.batch = self.spool.lease(size, newest=newest)
+
+    @rule(refused=st.booleans())
+    def settle(self, refused: bool) -> None:
+        waiting = self.batch is not None and self.spool.lease(10**6) is not None
+        if self.batch is not None and waiting:
+            line = lines(self.batch)[0]
+            self.spool.settle(self.batch, self.now, [Refusal(line, "no")] if refused else [])
+        self.batch = None
+
+    @rule(age=st.integers(0, 10))
+    def expire(self, age: int) -> None:
+        self.batch = None
+        self.spool.expire(self.now - age, count=True)
+
+    @rule()
+    def reopen(self) -> None:
+        self.spool.close()
+        self.spool = Spool(Path(self.folder.name), MB)
+
+    @invariant()
+    def adds_up(self) -> None:
+        contents = self.spool.contents()
+        accounted = contents.delivered_points + contents.backlog_points
+        assert contents.points == accounted + sum(contents.lost.values())
+
+    def teardown(self) -> None:
+        self.spool.close()
+        self.folder.cleanup()
+
+
+TestAccount = Account.TestCase
+TestAccount.settings = settings(max_examples=20, stateful_step_count=20, deadline=None)
+
+
+@given(
+    st.lists(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n\r"))), max_size=5)
+)
+@settings(max_examples=25, deadline=None)
+def test_any_text_comes_back_as_it_was(ticks: list[list[str]]) -> None:
+    with tempfile.TemporaryDirectory() as folder, Spool(Path(folder), MB) as spool:
+        for number, tick in enumerate(ticks):
+            spool.append(tick, number)
+        assert list(spool.history(0)) == ["".join(f"{line}\n" for line in t) for t in ticks if t]
