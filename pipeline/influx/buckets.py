@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.influx.connection import Connection
+from pipeline.influx.connection import Connection, InfluxError
 
 if TYPE_CHECKING:
     from influxdb_client import Bucket, BucketRetentionRules, InfluxDBClient
@@ -52,7 +52,7 @@ def reconcile(connection: Connection) -> Rule | None:
     """
     settings = connection.settings
     age_s = settings.retention_hours * _HOUR_S
-    bucket = connection.ask(lambda client: _find(client, settings.influxdb_bucket))
+    bucket = _find(connection)
     if bucket is None:
         if settings.bucket_retention == "off":
             return None
@@ -72,9 +72,15 @@ def reconcile(connection: Connection) -> Rule | None:
     )
 
 
-def _find(client: "InfluxDBClient", name: str) -> "Bucket | None":
-    buckets: list[Bucket] = client.buckets_api().find_buckets(name=name).buckets or []
-    return next((bucket for bucket in buckets if bucket.name == name), None)
+def _find(connection: Connection) -> "Bucket | None":
+    name = connection.settings.influxdb_bucket
+    try:
+        found = connection.ask(lambda client: client.buckets_api().find_buckets(name=name))
+    except InfluxError as error:
+        if error.answer.status != 404:
+            raise
+        return None
+    return next((bucket for bucket in found.buckets or [] if bucket.name == name), None)
 
 
 def _create(client: "InfluxDBClient", connection: Connection, age_s: int) -> Rule | None:
@@ -83,7 +89,7 @@ def _create(client: "InfluxDBClient", connection: Connection, age_s: int) -> Rul
     if not orgs:
         return None
     client.buckets_api().create_bucket(
-        bucket_name=name, org_id=orgs[0].id, retention_rules=_rules(age_s)
+        bucket_name=name, org=orgs[0].id, retention_rules=_rules(age_s)
     )
     return Rule(age_s, shard_group_s(age_s), f"Bucket {name!r}: created, keeps {_hours(age_s)}")
 

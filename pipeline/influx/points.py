@@ -62,10 +62,10 @@ class HostPoints:
             start_ns,
             stop_ns,
             '|> drop(columns: ["_value", "_field", "_start", "_stop"])'
-            ' |> unique(column: "_time") |> count(column: "_time")'
-            ' |> keep(columns: ["_time"]) |> group() |> sum(column: "_time")',
+            ' |> unique(column: "_time") |> group()'
+            ' |> map(fn: (r) => ({r with n: 1})) |> sum(column: "n")',
         )
-        return rows[0]["_time"] if rows else 0
+        return rows[0]["n"] if rows else 0
 
     def delete(self, start_ns: int, stop_ns: int) -> None:
         """Delete the points of a span. InfluxDB answers the same whether there were any or not.

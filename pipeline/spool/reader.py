@@ -140,6 +140,8 @@ class SpoolReader:
             raise SpoolError(
                 f"{self.path} is not a spool ({error}); move it away and start the agent again"
             ) from error
+        if version == 0:
+            raise FileNotFoundError(f"{self.path} is being made")
         if version != VERSION:
             raise SpoolError(
                 f"{self.path} has format {version}, this version reads {VERSION}; "

@@ -1,0 +1,105 @@
+"""The real agent as a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.influxd.api import Bucket
+
+_WITHIN_S = 30.0
+
+
+def eventually(condition: Callable[[], object], what: str, within_s: float = _WITHIN_S) -> None:
+    """Wait until a condition holds, and fail when it does not in time."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, f"within {within_s:.0f} s, it did not happen: {what}"
+        time.sleep(0.02)
+
+
+def environment(data_dir: Path, bucket: Bucket | None = None, **settings: object) -> dict[str, str]:
+    """Return an environment with these settings and no others."""
+    base = {k: v for k, v in os.environ.items() if not k.startswith("METRICS_")}
+    given: dict[str, object] = {"data_dir": data_dir, "http_port": 0, "host": "h1"}
+    if bucket is not None:
+        given |= {
+            "influxdb_url": bucket.server.url,
+            "influxdb_org": bucket.server.org,
+            "influxdb_bucket": bucket.name,
+            "influxdb_token": bucket.server.token,
+        }
+    given |= {"flush_interval_ms": 100, "flush_jitter_ms": 0, **settings}
+    return base | {f"METRICS_{name.upper()}": str(value) for name, value in given.items()}
+
+
+class AgentProcess:
+    """`metrics-pipeline run`."""
+
+    def __init__(self, env: Mapping[str, str], cwd: Path, *options: str) -> None:
+        self._env, self._cwd, self._options = env, cwd, options
+        self._log = cwd / f"agent-{time.monotonic_ns()}.log"
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                self._command("run"), env=env, cwd=cwd, stderr=log, stdin=subprocess.DEVNULL
+            )
+
+    def _command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "pipeline", *self._options, *words]
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def status(self) -> dict[str, Any]:
+        done = subprocess.run(
+            self._command("status", "--json"),
+            env=self._env,
+            cwd=self._cwd,
+            capture_output=True,
+            check=False,
+            timeout=_WITHIN_S,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def until(self, condition: Callable[[dict[str, Any]], object], what: str) -> dict[str, Any]:
+        """Wait until `status` says so; return what it says."""
+        last: dict[str, Any] = {}
+
+        def holds() -> object:
+            assert self.process.poll() is None, f"the agent ended: {self.log}"
+            last.update(self.status())
+            return condition(last)
+
+        try:
+            eventually(holds, what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; status {last}; log {self.log}") from error
+        return last
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(_WITHIN_S)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(_WITHIN_S)
+
+
+@contextmanager
+def running(env: Mapping[str, str], cwd: Path, *options: str) -> Iterator[AgentProcess]:
+    """Run the agent; it is gone at the end."""
+    agent = AgentProcess(env, cwd, *options)
+    try:
+        yield agent
+    finally:
+        if agent.process.poll() is None:
+            agent.kill()

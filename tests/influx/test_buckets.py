@@ -1,0 +1,130 @@
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from pipeline.influx.buckets import Rule, reconcile
+from pipeline.influx.connection import Connection, InfluxError
+from tests.clocks import ManualClock
+from tests.configured import settings_for
+from tests.influxd import api
+from tests.influxd.api import Bucket
+
+HOUR, DAY = 3600, 86_400
+
+
+def reconciled(bucket: Bucket, **changes: Any) -> Rule | None:
+    with closing(Connection(settings_for(bucket, **changes), ManualClock())) as connection:
+        return reconcile(connection)
+
+
+def rule_of(bucket: Bucket, name: str | None = None) -> tuple[int, int] | None:
+    found = api.get_bucket(bucket.server, name or bucket.name)
+    if found is None:
+        return None
+    rules = found["retentionRules"]
+    return (
+        (rules[0]["everySeconds"], rules[0]["shardGroupDurationSeconds"]) if rules else (0, 7 * DAY)
+    )
+
+
+def set_rule(bucket: Bucket, age_s: int) -> None:
+    api.delete_bucket(bucket.server, bucket.name)
+    api.create_bucket(bucket.server, bucket.name, age_s)
+
+
+@pytest.fixture
+def missing(bucket: Bucket) -> Iterator[str]:
+    """The name of a bucket that is not there yet."""
+    name = f"{bucket.name}-missing"
+    yield name
+    api.delete_bucket(bucket.server, name)
+
+
+@pytest.mark.parametrize("mode", ["create", "extend", "enforce"])
+def test_a_missing_bucket_is_created_with_its_age(bucket: Bucket, missing: str, mode: str) -> None:
+    rule = reconciled(bucket, influxdb_bucket=missing, retention_hours=168, bucket_retention=mode)
+    assert rule is not None
+    assert "created" in rule.change
+    assert rule_of(bucket, missing) == (168 * HOUR, DAY) == (rule.age_s, rule.shard_group_s)
+
+
+def test_a_bucket_for_ever_can_be_created(bucket: Bucket, missing: str) -> None:
+    rule = reconciled(bucket, influxdb_bucket=missing, retention_hours=0)
+    assert rule is not None
+    assert rule_of(bucket, missing) == (0, 7 * DAY) == (rule.age_s, rule.shard_group_s)
+
+
+def test_off_makes_no_bucket(bucket: Bucket, missing: str) -> None:
+    assert reconciled(bucket, influxdb_bucket=missing, bucket_retention="off") is None
+    assert api.get_bucket(bucket.server, missing) is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "now_s", "hours", "expected_s"),
+    [
+        ("extend", DAY, 168, 168 * HOUR),  # shorter: lengthened
+        ("extend", DAY, 0, 0),  # for ever is longest
+        ("extend", 0, 168, 0),  # never shortened, other hosts may want it
+        ("extend", 30 * DAY, 168, 30 * DAY),
+        ("extend", 168 * HOUR, 168, 168 * HOUR),
+        ("create", DAY, 168, DAY),
+        ("off", DAY, 168, DAY),
+        ("enforce", 0, 24, DAY),  # InfluxDB refuses this one without its shard group
+        ("enforce", DAY, 168, 168 * HOUR),
+        ("enforce", 30 * DAY, 1, HOUR),
+        ("enforce", DAY, 0, 0),
+    ],
+)
+def test_each_mode_does_to_a_bucket_what_it_says(
+    bucket: Bucket, mode: str, now_s: int, hours: int, expected_s: int
+) -> None:
+    set_rule(bucket, now_s)
+    rule = reconciled(bucket, retention_hours=hours, bucket_retention=mode)
+    assert rule is not None
+    assert rule.age_s == expected_s
+    found = rule_of(bucket)
+    assert found is not None
+    assert found == (rule.age_s, rule.shard_group_s)
+    assert bool(rule.change) == (expected_s != now_s)
+
+
+def test_the_second_time_nothing_is_changed(bucket: Bucket) -> None:
+    set_rule(bucket, DAY)
+    first = reconciled(bucket)
+    second = reconciled(bucket)
+    assert first is not None
+    assert second is not None
+    assert first.change == f"Bucket {bucket.name!r}: retention rule changed from 24 h to 168 h"
+    assert second.change == ""
+
+
+def test_a_token_that_may_only_write_cannot_see_the_bucket_and_says_so(bucket: Bucket) -> None:
+    token = api.create_token(bucket, ["write"])
+    result: object
+    try:
+        result = reconciled(bucket, influxdb_token=token)
+    except InfluxError as error:
+        result = error.answer.status
+    assert result in (None, 401, 403, 404)
+
+
+def test_a_token_for_the_bucket_alone_may_extend_it(bucket: Bucket) -> None:
+    api.create_token(bucket)
+    found = api.get_bucket(bucket.server, bucket.name)
+    assert found is not None
+    wanted = {
+        "retentionRules": [
+            {"type": "expire", "everySeconds": DAY, "shardGroupDurationSeconds": HOUR}
+        ]
+    }
+    bucket.server.call("PATCH", f"/api/v2/buckets/{bucket.id}", wanted).expect(200)
+    assert reconciled(bucket, influxdb_token=api.create_token(bucket)) is not None
+    assert rule_of(bucket) == (168 * HOUR, DAY)
+
+
+def test_a_wrong_token_is_an_error(bucket: Bucket) -> None:
+    with pytest.raises(InfluxError) as caught:
+        reconciled(bucket, influxdb_token="wrong")
+    assert caught.value.answer.status == 401

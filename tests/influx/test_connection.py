@@ -1,0 +1,194 @@
+import gzip
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+
+from pipeline.influx.connection import Connection, InfluxError
+from pipeline.influx.verdicts import Answer, Verdict, verdict
+from pipeline.point import FieldValue, Point, encode
+from pipeline.settings import Settings
+from tests.clocks import ManualClock
+from tests.configured import settings_for
+from tests.influxd import api
+from tests.influxd.api import Bucket
+
+NOW = 1_700_000_000_000_000_000
+
+
+def write(settings: Settings, *lines: str) -> Answer:
+    body = gzip.compress("".join(f"{line}\n" for line in lines).encode(), mtime=0)
+    with closing(Connection(settings, ManualClock())) as connection:
+        return connection.write(body)
+
+
+def stored(bucket: Bucket) -> list[dict[str, object]]:
+    return api.query(bucket.server, f'from(bucket: "{bucket.name}") |> range(start: 0)')
+
+
+def test_every_value_comes_back_as_it_was_sent_type_included(bucket: Bucket) -> None:
+    fields: dict[str, FieldValue] = {
+        "float": 1.5,
+        "whole": 0.0,
+        "tiny": 5e-324,
+        "huge": 1.7976931348623157e308,
+        "integer": 2**63 - 1,
+        "negative": -(2**63),
+        "zero": 0,
+        "yes": True,
+        "no": False,
+        "text": 'a "quoted" \\ back\\\\slash, comma = and\nbreak ü €',
+        "empty": "",
+        "na me,=": 1,
+    }
+    tags = {"pa th": "/mnt/a b,c=d", "ü": 'q"uote', "back": "C:\\Users\\x"}
+    assert verdict(write(settings_for(bucket), encode(Point("m x,y", fields, tags), NOW))) is (
+        Verdict.DELIVERED
+    )
+    rows = stored(bucket)
+    # InfluxDB answers in CSV with CRLF, also within a text.
+    rows = [
+        {k: v.replace("\r\n", "\n") if isinstance(v, str) else v for k, v in r.items()}
+        for r in rows
+    ]
+    assert {row["_field"]: row["_value"] for row in rows} == fields
+    assert all(type(row["_value"]) is type(fields[str(row["_field"])]) for row in rows)
+    for row in rows:
+        assert row["_measurement"] == "m x,y"
+        assert {key: row[key] for key in tags} == tags
+        assert row["_time"] == NOW
+
+
+def test_members_of_gzip_joined_are_one_body(bucket: Bucket) -> None:
+    body = gzip.compress(f"m f=1i {NOW}\n".encode()) + gzip.compress(f"m f=2i {NOW + 1}\n".encode())
+    with closing(Connection(settings_for(bucket), ManualClock())) as connection:
+        assert connection.write(body).status == 204
+    assert [row["_value"] for row in stored(bucket)] == [1, 2]
+
+
+def test_to_send_twice_changes_nothing(bucket: Bucket) -> None:
+    for _ in range(2):
+        write(settings_for(bucket), f"m f=1i {NOW}")
+    assert len(stored(bucket)) == 1
+
+
+def test_the_real_servers_refusals(bucket: Bucket) -> None:
+    settings = settings_for(bucket)
+    malformed = write(settings, f"m f=1i {NOW}", "rubbish")
+    assert (malformed.status, verdict(malformed)) == (400, Verdict.HALVE)
+    assert "rubbish" in malformed.message
+    assert stored(bucket) == []  # nothing of it was stored
+
+    write(settings, f"m f=1i {NOW}")
+    conflict = write(settings, f"m g=1i {NOW}", f'm f="text" {NOW}')
+    assert (conflict.status, verdict(conflict)) == (422, Verdict.HALVE)
+    assert len(stored(bucket)) == 2  # the rest was stored
+
+    wrong = write(settings_for(bucket, influxdb_token="wrong"), f"m f=1i {NOW}")
+    assert (wrong.status, verdict(wrong)) == (401, Verdict.UNAUTHORIZED)
+
+    missing = write(settings_for(bucket, influxdb_bucket="nowhere"), f"m f=1i {NOW}")
+    assert (missing.status, verdict(missing)) == (404, Verdict.NO_BUCKET)
+
+    nobody = write(settings_for(bucket, influxdb_org="nobody"), f"m f=1i {NOW}")
+    assert (nobody.status, verdict(nobody)) == (404, Verdict.NO_BUCKET)
+
+
+def test_a_token_that_may_only_read_is_refused(bucket: Bucket) -> None:
+    token = api.create_token(bucket, ["read"])
+    answer = write(settings_for(bucket, influxdb_token=token), f"m f=1i {NOW}")
+    assert verdict(answer) in (Verdict.UNAUTHORIZED, Verdict.NO_BUCKET)
+    assert token not in answer.message
+
+
+@contextmanager
+def scripted(answer: bytes) -> Iterator[str]:
+    """Answers each connection with the same bytes, whatever it asks, and closes it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    client, _ = server.accept()
+                except OSError:
+                    return
+                with client:
+                    client.settimeout(5)
+                    client.recv(65_536)
+                    client.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def http(status: str, body: bytes = b"", *headers: str) -> bytes:
+    head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers]
+    return "\r\n".join([*head, "", ""]).encode() + body
+
+
+def ask(answer: bytes) -> Answer:
+    with scripted(answer) as url:
+        return write(
+            Settings(
+                influxdb_url=url, influxdb_org="o", influxdb_bucket="b", influxdb_token="s3cret"
+            )
+        )
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (http("200 OK", b"<html>Welcome</html>"), 200),
+        (http("202 Accepted"), 202),
+        (http("301 Moved", b"", "Location: http://127.0.0.1:1/"), 301),
+        (http("400 Bad Request", b"Client sent an HTTP request to an HTTPS server.\n"), 400),
+        (http("400 Bad Request", b'{"code": "invalid"'), 400),
+        (http("422 Unprocessable", b'["dropped"]'), 422),
+        (http("500 Oops", b"\xff\xfe not text"), None),
+        (http("429 Too Many Requests"), 429),
+        (b"", None),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", None),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\npartial", None),
+    ],
+)
+def test_whatever_else_answers_the_readings_are_kept(answer: bytes, status: int | None) -> None:
+    got = ask(answer)
+    assert got.status == status
+    assert verdict(got) is Verdict.KEEP
+    assert got.message
+    assert "\n" not in got.message
+    assert "s3cret" not in got.message
+
+
+def test_retry_after_is_read_from_the_answer() -> None:
+    assert ask(http("429 Too Many Requests", b"", "Retry-After: 7")).retry_after_s == 7
+
+
+def test_a_server_that_is_not_there_is_told_in_a_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    answer = write(
+        Settings(influxdb_url=f"http://127.0.0.1:{port}", influxdb_org="o", influxdb_bucket="b")
+    )
+    assert answer.status is None
+    assert answer.message == (
+        f"no answer from http://127.0.0.1:{port}: [Errno 111] Connection refused"
+    )
+
+
+def test_any_failure_of_a_call_is_an_influx_error() -> None:
+    def fail(_: object) -> None:
+        raise KeyError("broken answer")
+
+    settings = Settings(influxdb_url="http://127.0.0.1:1")
+    with closing(Connection(settings, ManualClock())) as connection:
+        call: Callable[[object], None] = fail
+        with pytest.raises(InfluxError, match="no answer"):
+            connection.ask(call)

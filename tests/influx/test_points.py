@@ -1,0 +1,91 @@
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.influx.connection import Connection
+from pipeline.influx.points import HostPoints
+from pipeline.point import Point, encode
+from tests.clocks import ManualClock
+from tests.configured import settings_for
+from tests.influxd import api
+from tests.influxd.api import Bucket
+
+T0 = 1_700_000_000 * 10**9
+SECOND = 10**9
+
+
+@pytest.fixture
+def connection(bucket: Bucket) -> Iterator[Connection]:
+    with closing(Connection(settings_for(bucket), ManualClock(), timeout_s=60)) as opened:
+        yield opened
+
+
+def put(bucket: Bucket, host: str, *seconds: int) -> None:
+    points = [
+        Point("cpu", {"usage": 1.0, "n": 2, "name": "x"}, {"host": host, "cpu": "0"}),
+        Point("cpu", {"usage": 1.0, "n": 2, "name": "x"}, {"host": host, "cpu": "1"}),
+        Point("mem", {"used": 3, "flag": True}, {"host": host}),
+    ]
+    lines = [encode(point, T0 + second * SECOND) for second in seconds for point in points]
+    assert api.write(bucket.server, bucket.name, "\n".join(lines).encode())[0] == 204
+
+
+def test_a_point_is_a_line_whatever_its_fields_and_their_types(
+    bucket: Bucket, connection: Connection
+) -> None:
+    put(bucket, "h1", 0, 1, 2)
+    put(bucket, "h2", 0, 1, 2, 3)
+    points = HostPoints(connection, "h1")
+    assert points.count(T0, T0 + 10 * SECOND) == 9
+    assert points.count(T0 + SECOND, T0 + 2 * SECOND) == 3  # the start, and not the stop
+    assert points.count(T0 + 5 * SECOND, T0 + 9 * SECOND) == 0
+
+
+def test_the_oldest_is_found(bucket: Bucket, connection: Connection) -> None:
+    put(bucket, "h1", 5, 7)
+    put(bucket, "h2", 1)
+    points = HostPoints(connection, "h1")
+    assert points.oldest(0, T0 + 100 * SECOND) == T0 + 5 * SECOND
+    assert points.oldest(T0 + 6 * SECOND, T0 + 100 * SECOND) == T0 + 7 * SECOND
+    assert points.oldest(0, T0 + 5 * SECOND) is None
+
+
+def test_exactly_the_hosts_points_of_the_span_are_deleted(
+    bucket: Bucket, connection: Connection
+) -> None:
+    put(bucket, "h1", 0, 1, 2, 3)
+    put(bucket, "h2", 0, 1, 2, 3)
+    points = HostPoints(connection, "h1")
+    points.delete(T0 + SECOND, T0 + 3 * SECOND)
+    assert points.count(T0, T0 + 10 * SECOND) == 6
+    assert points.oldest(T0 + SECOND, T0 + 10 * SECOND) == T0 + 3 * SECOND
+    assert HostPoints(connection, "h2").count(T0, T0 + 10 * SECOND) == 12
+
+
+hosts = (
+    st.text(st.characters(exclude_categories=("C", "Zl", "Zp")), min_size=1, max_size=12)
+    .map(lambda text: text.rstrip("\\"))
+    .filter(bool)
+)
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(hosts, st.sampled_from(["", '"', "\\", '\\"', "${x}", "' or host != '", "ü €", " "]))
+def test_any_host_name_is_safe_in_flux_and_in_the_predicate(
+    bucket: Bucket, connection: Connection, text: str, nasty: str
+) -> None:
+    host = f"{text}{nasty}x"
+    other = f"other {host}"
+    for name in (host, other):
+        line = encode(Point("cpu", {"n": 1}, {"host": name}), T0)
+        assert api.write(bucket.server, bucket.name, line.encode())[0] == 204
+    points, others = HostPoints(connection, host), HostPoints(connection, other)
+    assert (points.count(T0, T0 + 1), others.count(T0, T0 + 1)) == (1, 1)
+    points.delete(T0, T0 + 1)
+    assert (points.count(T0, T0 + 1), others.count(T0, T0 + 1)) == (0, 1)
+    others.delete(T0, T0 + 1)

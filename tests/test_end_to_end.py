@@ -1,0 +1,302 @@
+"""The whole way, with the real agent, the real server and real faults."""
+
+import random
+import socket
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.point import Point, decode, encode
+from pipeline.spool import SpoolReader
+from tests.agents import AgentProcess, environment, eventually, running
+from tests.influxd import api
+from tests.influxd.api import Bucket
+from tests.influxd.process import InfluxProcess
+
+Key = tuple[str, tuple[tuple[str, str], ...], str, int]
+HOUR_NS = 3600 * 10**9
+
+
+def spooled(data_dir: Path) -> dict[Key, object]:
+    with SpoolReader(data_dir) as reader:
+        return {
+            (
+                line.point.measurement,
+                tuple(sorted(line.point.tags.items())),
+                key,
+                line.timestamp_ns,
+            ): v
+            for block in reader.history(0)
+            for line in decode(block)
+            for key, v in line.point.fields.items()
+        }
+
+
+def stored(bucket: Bucket) -> dict[Key, object]:
+    own = {"result", "table", "_start", "_stop", "_time", "_value", "_field", "_measurement"}
+    rows = api.query(bucket.server, f'from(bucket: "{bucket.name}") |> range(start: 0)')
+    return {
+        (
+            str(row["_measurement"]),
+            tuple(sorted((k, str(v)) for k, v in row.items() if k not in own and v is not None)),
+            str(row["_field"]),
+            int(str(row["_time"])),
+        ): row["_value"]
+        for row in rows
+    }
+
+
+def assert_same(bucket: Bucket, data_dir: Path) -> None:
+    """What is in InfluxDB is what was spooled: every value, its type, and nothing else."""
+    expected, found = spooled(data_dir), stored(bucket)
+    assert expected
+    assert found.keys() == expected.keys()
+    wrong = [
+        key for key, v in expected.items() if type(found[key]) is not type(v) or found[key] != v
+    ]
+    assert wrong == []
+
+
+def assert_account(status: dict[str, Any]) -> None:
+    accounted = status["delivered_points"] + status["backlog_points"] + sum(lost(status).values())
+    assert status["points"] == accounted
+
+
+def lost(status: dict[str, Any]) -> dict[str, int]:
+    """What was lost of the readings that were taken: a busy machine may miss to take some."""
+    return {cause: points for cause, points in status["lost"].items() if cause != "tick_missed"}
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def breakable(influx_process: InfluxProcess) -> Bucket:
+    """A bucket on a server that a test may stop and kill."""
+    return api.create_bucket(influx_process.server, "metrics")
+
+
+def test_every_value_is_in_influxdb_as_it_was_spooled_type_included(
+    bucket: Bucket, data_dir: Path, tmp_path: Path
+) -> None:
+    env = environment(data_dir, bucket, collection_interval_ms=50)
+    with running(env, tmp_path) as agent:
+        agent.until(lambda s: s["ticks"] >= 20 and s["delivered_points"], "20 readings")
+        assert agent.stop() == 0
+        status = agent.status()
+    assert (status["backlog_points"], lost(status)) == (0, {})
+    assert status["running"] is False
+    assert status["delivered_points"] == status["points"]
+    assert_same(bucket, data_dir)
+
+
+def test_an_outage_in_the_middle_loses_nothing(
+    influx_process: InfluxProcess, breakable: Bucket, data_dir: Path, tmp_path: Path
+) -> None:
+    env = environment(data_dir, breakable, collection_interval_ms=50)
+    with running(env, tmp_path) as agent:
+        agent.until(lambda s: s["delivered_points"], "the first delivery")
+        influx_process.stop()
+        broken = agent.until(lambda s: s["last_error"] and s["backlog_points"] > 50, "a backlog")
+        assert "Connection refused" in broken["last_error"]
+        influx_process.start()
+        agent.until(lambda s: s["last_error"] is None, "that it heals")
+        assert agent.stop() == 0
+        assert_account(agent.status())
+        assert agent.status()["backlog_points"] == 0
+        assert agent.log.count("Delivery stopped") == 1
+        assert agent.log.count("Delivery works again") == 1
+    assert_same(breakable, data_dir)
+
+
+def test_a_server_that_crashes_loses_nothing(
+    influx_process: InfluxProcess, breakable: Bucket, data_dir: Path, tmp_path: Path
+) -> None:
+    env = environment(data_dir, breakable, collection_interval_ms=20)
+    with running(env, tmp_path) as agent:
+        for _ in range(3):
+            delivered = agent.status()["delivered_points"]
+            agent.until(lambda s, d=delivered: s["delivered_points"] > d, "a delivery")  # type: ignore[misc]  # mypy cannot infer the default
+            influx_process.kill()
+            influx_process.start()
+        agent.until(lambda s: s["last_error"] is None and s["backlog_points"] < 50, "that it heals")
+        assert agent.stop() == 0
+        assert_account(agent.status())
+    assert_same(breakable, data_dir)
+
+
+def test_sigkill_at_any_moment_loses_no_reading_that_was_counted(
+    bucket: Bucket, data_dir: Path, tmp_path: Path
+) -> None:
+    env = environment(data_dir, bucket, collection_interval_ms=10)
+    moments = random.Random(3)  # noqa: S311  # chance that comes back is wanted
+    ticks = 0
+    for _ in range(6):
+        with running(env, tmp_path) as agent:
+            agent.until(lambda s, t=ticks: s["ticks"] > t, "a new reading")  # type: ignore[misc]  # mypy cannot infer the default
+            # The moment of the kill is what is varied here; nothing is waited for.
+            time.sleep(moments.uniform(0, 0.1))
+            agent.kill()
+            status = agent.status()
+            assert status["ticks"] >= ticks
+            assert_account(status)
+            ticks = status["ticks"]
+    with running(env, tmp_path) as agent:
+        agent.until(lambda s: s["backlog_points"] < 100, "that the backlog is delivered")
+        assert agent.stop() == 0
+        status = agent.status()
+    assert (status["backlog_points"], lost(status)) == (0, {})
+    assert_same(bucket, data_dir)
+
+
+def test_the_local_history_is_delivered_when_a_server_is_configured(
+    bucket: Bucket, data_dir: Path, tmp_path: Path
+) -> None:
+    with running(environment(data_dir, collection_interval_ms=20), tmp_path) as agent:
+        agent.until(lambda s: s["ticks"] >= 10, "10 readings")
+        assert agent.stop() == 0
+        before = agent.status()
+    assert before["delivered_points"] == 0
+    assert before["backlog_points"] == before["points"]
+    env = environment(data_dir, bucket, collection_interval_ms=60_000)
+    with running(env, tmp_path) as agent:
+        agent.until(lambda s: s["delivered_points"] >= before["points"], "the local history")
+        assert agent.stop() == 0
+    assert_same(bucket, data_dir)
+
+
+def test_a_server_that_is_absent_at_the_start_is_no_obstacle(
+    influx_process: InfluxProcess, breakable: Bucket, data_dir: Path, tmp_path: Path
+) -> None:
+    influx_process.stop()
+    env = environment(data_dir, breakable, collection_interval_ms=50)
+    with running(env, tmp_path) as agent:
+        agent.until(lambda s: s["ticks"] >= 3 and s["last_error"], "readings without a server")
+        influx_process.start()
+        agent.until(lambda s: s["delivered_points"], "the delivery")
+        assert agent.stop() == 0
+    assert_same(breakable, data_dir)
+
+
+def test_the_bucket_is_created_or_extended_with_the_age(
+    bucket: Bucket, data_dir: Path, tmp_path: Path
+) -> None:
+    name = f"{bucket.name}-new"
+    try:
+        for hours in (48, 72):
+            env = environment(data_dir, bucket, influxdb_bucket=name, retention_hours=hours)
+            with running(env, tmp_path) as agent:
+                agent.until(lambda s, h=hours: s["bucket_retention_hours"] == h, "the rule")  # type: ignore[misc]  # mypy cannot infer the default
+                assert agent.stop() == 0
+            found = api.get_bucket(bucket.server, name)
+            assert found is not None
+            assert found["retentionRules"][0]["everySeconds"] == hours * 3600
+    finally:
+        api.delete_bucket(bucket.server, name)
+
+
+def test_the_sweep_removes_exactly_this_hosts_points_older_than_the_age(
+    bucket: Bucket, data_dir: Path, tmp_path: Path
+) -> None:
+    now = time.time_ns()
+    ages = [1, 47, 49, 50, 100]
+    lines = [
+        encode(Point("cpu", {"usage": 1.0, "n": 1}, {"host": host}), now - age * HOUR_NS)
+        for host in ("h1", "h2", 'h1" or "')
+        for age in ages
+    ]
+    assert api.write(bucket.server, bucket.name, "\n".join(lines).encode())[0] == 204
+    env = environment(data_dir, bucket, retention_hours=48, collection_interval_ms=60_000)
+    with running(env, tmp_path) as agent:
+        eventually(lambda: "Cleaned up 3 old metric records" in agent.log, "the sweep")
+        assert agent.stop() == 0
+    left = Counter(
+        tags
+        for measurement, tags, field, _ in stored(bucket)
+        if (measurement, field) == ("cpu", "n")
+    )
+    assert left == {(("host", "h1"),): 2, (("host", "h2"),): 5, (("host", 'h1" or "'),): 5}
+
+
+def test_the_age_is_kept_locally_too(data_dir: Path, tmp_path: Path) -> None:
+    with running(environment(data_dir), tmp_path) as agent:
+        agent.until(lambda s: s["ticks"], "a reading")
+        assert agent.stop() == 0
+    from pipeline.spool import Spool
+
+    old = time.time_ns() - 49 * HOUR_NS
+    with Spool(data_dir, 2**24) as spool:
+        spool.append([f"m f=1i {old}"] * 3, old)
+    with running(environment(data_dir, retention_hours=48), tmp_path) as agent:
+        eventually(lambda: "Cleaned up 3 old metric records" in agent.log, "the sweep")
+        assert agent.stop() == 0
+    assert all(key[3] > old for key in spooled(data_dir))
+
+
+def test_a_rotated_token_heals_delivery_without_a_restart(
+    bucket: Bucket, data_dir: Path, tmp_path: Path
+) -> None:
+    secrets = tmp_path / ".secrets.toml"
+    secrets.write_text('influxdb_token = "old-token-value"\n')
+    (tmp_path / "settings.toml").write_text("")
+    env = environment(data_dir, bucket, collection_interval_ms=100)
+    del env["METRICS_INFLUXDB_TOKEN"]
+    with running(env, tmp_path) as agent:
+        agent.until(lambda s: "401" in (s["last_error"] or ""), "the refusal")
+        secrets.write_text(f'influxdb_token = "{bucket.server.token}"\n')
+        agent.until(lambda s: s["delivered_points"], "the delivery")
+        assert agent.stop() == 0
+        assert "old-token-value" not in agent.log
+        assert bucket.server.token not in agent.log
+    assert_same(bucket, data_dir)
+
+
+def test_a_stop_does_not_wait_for_a_server_that_never_answers(
+    bucket: Bucket, data_dir: Path, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        env = environment(
+            data_dir, bucket, influxdb_url=url, influxdb_timeout_s=600, collection_interval_ms=50
+        )
+        with running(env, tmp_path) as agent:
+            accepted, _ = silent.accept()
+            with accepted:
+                agent.until(lambda s: s["ticks"] >= 3, "readings")
+                # Its request would wait for ten minutes; `stop` fails after half a minute.
+                assert agent.stop() == 0
+                status = agent.status()
+    assert status["backlog_points"] == status["points"] > 0
+    assert "Traceback" not in agent.log
+
+
+def test_refused_lines_are_kept_and_hold_back_no_other(
+    bucket: Bucket, data_dir: Path, tmp_path: Path
+) -> None:
+    conflict = f'mem,host=h1 used="text" {time.time_ns()}'
+    assert api.write(bucket.server, bucket.name, conflict.encode())[0] == 204
+    env = environment(data_dir, bucket, collection_interval_ms=100)
+    with running(env, tmp_path) as agent:
+        status = agent.until(lambda s: s["rejected_points"] >= 2, "rejected lines")
+        assert agent.stop() == 0
+    status = agent.status()
+    assert lost(status) == {"rejected": status["rejected_points"]}
+    assert status["backlog_points"] == 0
+    assert_account(status)
+    measurements = Counter(key[0] for key in stored(bucket))
+    assert measurements["cpu"] > 0
+
+
+def test_a_second_agent_on_the_same_data_is_refused(data_dir: Path, tmp_path: Path) -> None:
+    env = environment(data_dir)
+    with running(env, tmp_path) as first:
+        first.until(lambda s: s["ticks"], "a reading")
+        second = AgentProcess(env, tmp_path)
+        assert second.process.wait(30) == 1
+        assert f"process {first.process.pid}" in second.log
+        assert first.stop() == 0
