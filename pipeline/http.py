@@ -1,7 +1,9 @@
 """The loopback endpoint: health, status, metrics, init."""
 
+import contextlib
 import json
 import logging
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -49,14 +51,22 @@ class Endpoint:
         self._server = ThreadingHTTPServer((_LOOPBACK, port), _handler(routes))
         self._server.daemon_threads = True
         self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
+        self._closing = False
+        self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Stop serving and free the port."""
-        self._server.shutdown()
+        self._closing = True
+        with contextlib.suppress(OSError), socket.create_connection((_LOOPBACK, self.port)):
+            self._thread.join()
         self._server.server_close()
-        self._thread.join()
+
+    def _serve(self) -> None:
+        # serve_forever would wake twice a second, for as long as the host runs, and take half a
+        # second to stop; this sleeps until there is a client, the last of them being `close`.
+        while not self._closing:
+            self._server.handle_request()
 
 
 def _handler(routes: Routes) -> type[BaseHTTPRequestHandler]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 
 
@@ -80,6 +79,8 @@ def retry_after_s(header: str | None, now_s: float) -> float:
         return 0.0
     if header.strip().isdecimal():
         return float(header)
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # rarely needed, and large
+
     try:
         return max(0.0, parsedate_to_datetime(header).timestamp() - now_s)
     except ValueError:
