@@ -23,7 +23,7 @@ from pipeline.settings import (
     find_config_dir,
     load,
 )
-from pipeline.settings_rules import as_text, specs
+from pipeline.settings.rules import as_text, specs
 
 ROOT = Path(__file__).parent.parent
 NOWHERE = Path("/nonexistent/metrics-pipeline")
@@ -34,7 +34,7 @@ INFLUXDB = {
     "METRICS_INFLUXDB_BUCKET": "b",
     "METRICS_INFLUXDB_TOKEN": "t",
 }
-TOKEN = "k3y-nobody-may-see"  # noqa: S105 (it opens nothing)
+TOKEN = "k3y-nobody-may-see"
 INTEGERS = {
     "collection_interval_ms": (10, 86_400_000),
     "retention_hours": (0, 876_000),

@@ -8,7 +8,7 @@ from tests.influxd.http import Answer, call
 
 ORG = "metrics-tests"
 _USER = "tests"
-_PASSWORD = "only-for-a-disposable-server"  # noqa: S105  # tests use the token; set-up wants one
+_PASSWORD = "only-for-a-disposable-server"  # tests use the token; set-up wants one
 _READY_WITHIN_S = 60.0
 _POLL_S = 0.05
 

@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin
 from unicodedata import category
 
-from pipeline.settings_rules import Spec, spec, specs
-from pipeline.settings_sources import Given, parsed
+from pipeline.settings.rules import Spec, spec, specs
+from pipeline.settings.sources import Given, parsed
 
 _WORDS = MappingProxyType(
     dict.fromkeys(("true", "1", "yes", "on"), True)

@@ -1,0 +1,100 @@
+"""Every setting, declared once: its type, its default, its meaning and what is allowed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Literal
+
+from pipeline.settings.rules import FILE, TAG_KEY, UNESCAPED, URL, between, like
+
+SYSTEM_DATA_DIR = Path("/var/lib/metrics-pipeline")
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorOptions:
+    """The settings of one collector; None stands for the collector's own default."""
+
+    enabled: Annotated[bool | None, "Whether it collects."] = None
+    include: Annotated[tuple[str, ...], "Globs of what it reports."] = ("*",)
+    exclude: Annotated[tuple[str, ...] | None, "Globs of what it leaves out of that."] = None
+    max_series: Annotated[int, "Most series it reports.", between(1, 100_000)] = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings; the text beside each is its meaning, units included."""
+
+    collection_interval_ms: Annotated[
+        int, "Time from one reading to the next.", between(10, 86_400_000, "milliseconds")
+    ] = 60_000
+    retention_hours: Annotated[
+        int, "Age at which data is deleted; 0: never.", between(0, 876_000, "hours")
+    ] = 168
+    influxdb_url: Annotated[
+        str, "InfluxDB 2 server that gets the data; empty: it stays on this machine.", URL
+    ] = ""
+    influxdb_org: Annotated[str, "Organisation in InfluxDB."] = ""
+    influxdb_bucket: Annotated[str, "Bucket in InfluxDB."] = ""
+    influxdb_token: Annotated[str, "Token for InfluxDB, best kept in .secrets.toml."] = field(
+        default="", repr=False
+    )
+    influxdb_timeout_s: Annotated[
+        float, "Longest wait for an answer of InfluxDB.", between(1, 600, "seconds")
+    ] = 10
+    influxdb_ca_cert: Annotated[
+        Path | None, "Certificates to trust in place of the system's (PEM).", FILE
+    ] = None
+    influxdb_verify_tls: Annotated[bool, "Whether the server must prove who it is."] = True
+    bucket_retention: Annotated[
+        Literal["off", "create", "extend", "enforce"],
+        "What to do to the bucket's own age: off: nothing; create: set it on a new bucket;"
+        " extend: also lengthen it; enforce: also shorten it, which deletes data of all hosts.",
+    ] = "extend"
+    cleanup_interval_minutes: Annotated[
+        int, "Time from one deletion of old data to the next.", between(1, 1_440, "minutes")
+    ] = 60
+    host: Annotated[str, "Tag `host` of every point; empty: this machine's name.", UNESCAPED] = ""
+    tags: Annotated[
+        Mapping[Annotated[str, TAG_KEY], Annotated[str, UNESCAPED]],
+        "More tags for every point, each a name and a text.",
+        like('{site = "lab"}'),
+    ] = field(default_factory=lambda: MappingProxyType({}))
+    data_dir: Annotated[
+        Path,
+        "Folder of the data; empty: $STATE_DIRECTORY, else /var/lib/metrics-pipeline for root,"
+        " else metrics-pipeline in $XDG_STATE_HOME or ~/.local/state.",
+    ] = SYSTEM_DATA_DIR
+    spool_max_mb: Annotated[
+        int, "Most space on disk for the data.", between(1, 1_000_000, "megabytes")
+    ] = 1_024
+    batch_max_points: Annotated[int, "Most points sent at once.", between(1, 100_000)] = 5_000
+    flush_interval_ms: Annotated[
+        int, "Time from one sending to the next.", between(100, 3_600_000, "milliseconds")
+    ] = 10_000
+    flush_jitter_ms: Annotated[
+        int,
+        "Random delay of a sending at most, so that many hosts do not send at once.",
+        between(0, 600_000, "milliseconds"),
+    ] = 2_000
+    http_port: Annotated[
+        int, "Port of the HTTP endpoint on 127.0.0.1; 0: none.", between(0, 65_535)
+    ] = 8_687
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], "Least severity that is logged."
+    ] = "info"
+    log_format: Annotated[Literal["text", "json"], "Form of a line of the log."] = "text"
+    collectors: Annotated[
+        Mapping[str, CollectorOptions],
+        "Options of each collector, by its name.",
+        like("{disk = {enabled = false}}"),
+    ] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def delivers(self) -> bool:
+        """Whether there is an InfluxDB to deliver to."""
+        return bool(self.influxdb_url)
+
+
+NAMES = tuple(declared.name for declared in fields(Settings))
+"""The names of all settings, in the order in which they are shown."""
