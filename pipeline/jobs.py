@@ -69,6 +69,7 @@ class Jobs:
             {"host": settings.host, **settings.tags},
             self.health,
         )
+        self._sweeping = threading.Lock()
         self._stop_ticks = threading.Event()
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -111,19 +112,17 @@ class Jobs:
             InfluxError: InfluxDB did not do its part.
             SpoolError: The local copy could not be swept.
         """
+        with self._sweeping:
+            return self._sweep_once()
+
+    def _sweep_once(self) -> Swept:
         settings = self.settings
         if self._target is None:
             return self._retention.sweep(None, "", 0)
         rule = self._rule
         window_s = rule.shard_group_s if rule else shard_group_s(settings.retention_hours * 3600)
-        scope = "\n".join(
-            (
-                settings.influxdb_url,
-                settings.influxdb_org,
-                settings.influxdb_bucket,
-                settings.host,
-            )
-        )
+        where = (settings.influxdb_url, settings.influxdb_org, settings.influxdb_bucket)
+        scope = " ".join((*where, settings.host))
         with contextlib.closing(
             Connection(self._target.settings, self._clock, _SWEEP_TIMEOUT_S)
         ) as connection:
@@ -140,8 +139,10 @@ class Jobs:
         deadline = self._clock.monotonic() + _STOP_REST_S
         for thread in self._threads:
             thread.join(max(0.0, deadline - self._clock.monotonic()))
-        with contextlib.suppress(SpoolError):
-            self._recorder.commit()
+        # A collector that hangs has the recorder still; what it holds then is lost with it.
+        if not any(thread.name == "tick" and thread.is_alive() for thread in self._threads):
+            with contextlib.suppress(SpoolError):
+                self._recorder.commit()
         self._spool.close()
         self._lock.release()
 

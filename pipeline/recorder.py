@@ -1,6 +1,7 @@
 """Takes a reading: asks the collectors, and commits what they give to the spool."""
 
 import logging
+import threading
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -48,6 +49,8 @@ class Recorder:
         self._clock = clock
         self._tags = tags
         self._health = health
+        # The schedule is not the only one to ask for readings: a program that embeds the agent may.
+        self._lock = threading.Lock()
         self._held: deque[_Reading] = deque()
         self._overflow: Counter[str] = Counter()
         self._usual_points = 0
@@ -64,6 +67,10 @@ class Recorder:
         Raises:
             SpoolError: It could not be committed; it is held in memory for the next time.
         """
+        with self._lock:
+            return self._record(tick)
+
+    def _record(self, tick: Tick) -> frozenset[str]:
         begun = self._clock.monotonic()
         outcomes = [guard.run(tick.timestamp_ns, self._tags) for guard in self._guards]
         lines = tuple(line for outcome in outcomes for line in outcome.lines)
@@ -72,7 +79,7 @@ class Recorder:
             lost["collector_failed" if outcome.error else "left_out"] += outcome.lost_points
         self._usual_points = len(lines)
         self._held.append(_Reading(tick.timestamp_ns, lines, lost))
-        self.commit()
+        self._commit()
         seconds = {outcome.collector: outcome.seconds for outcome in outcomes}
         self._health.ticked(health.Tick(self._clock.monotonic() - begun, len(lines), seconds))
         return frozenset(outcome.collector for outcome in outcomes if outcome.error)
@@ -83,6 +90,10 @@ class Recorder:
         Raises:
             SpoolError: The spool cannot be written; what it did not take is still held.
         """
+        with self._lock:
+            self._commit()
+
+    def _commit(self) -> None:
         try:
             while self._held:
                 reading = self._held[0]

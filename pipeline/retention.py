@@ -64,7 +64,7 @@ class Retention:
         self._delivers = delivers
 
     def trim(self, bucket_age_s: int = 0) -> int:
-        """Remove what is too old from the local copy, before it is sent for nothing.
+        """Remove what is too old from the local copy, and send nothing that InfluxDB would refuse.
 
         Args:
             bucket_age_s: The age of the bucket's own rule, in seconds; 0 is for ever.
@@ -72,11 +72,14 @@ class Retention:
         Returns:
             How many points were removed.
         """
-        ages = [age for age in (self._hours * 3600, bucket_age_s) if age]
-        if not ages:
-            return 0
-        cutoff = self._clock.now_ns() - min(ages) * 10**9
-        return self._spool.expire(cutoff, count=self._delivers)
+        now = self._clock.now_ns()
+        removed = 0
+        if self._hours:
+            cutoff = now - self._hours * 3600 * 10**9
+            removed = self._spool.expire(cutoff, count=self._delivers)
+        if bucket_age_s:
+            self._spool.give_up(now - bucket_age_s * 10**9)
+        return removed
 
     def sweep(self, remote: RemotePoints | None, scope: str, window_s: int) -> Swept:
         """Remove what is older than the age, here and in InfluxDB.

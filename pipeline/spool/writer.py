@@ -192,6 +192,27 @@ class Spool(SpoolReader):
             _count(db, {f"{LOST}expired": lost} if count else {})
         return sum(points for _, points in rows)
 
+    def give_up(self, before_ns: int) -> int:
+        """Take off the queue, and count as expired, what is too old for the server.
+
+        The local copy keeps it until its own age.
+
+        Args:
+            before_ns: The youngest time that is too old, in nanoseconds since 1970-01-01 UTC.
+
+        Returns:
+            How many points that were.
+        """
+        with self._writing() as db:
+            rows = db.execute(
+                "DELETE FROM pending WHERE "
+                "(SELECT time_ns FROM tick WHERE tick.id = pending.id) < ? RETURNING points",
+                (before_ns,),
+            ).fetchall()
+            expired = sum(int(points) for (points,) in rows)
+            _count(db, {f"{LOST}expired": expired})
+        return expired
+
     def note(self, facts: Mapping[str, str | None]) -> None:
         """Keep facts for those who read the store; None forgets one."""
         with self._writing() as db:

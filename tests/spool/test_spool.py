@@ -117,6 +117,16 @@ def test_what_is_older_than_the_age_goes_and_is_counted_if_it_waited(spool: Spoo
     assert spool.expire(4, count=True) == 0
 
 
+def test_what_the_server_would_refuse_as_too_old_is_not_sent_and_stays_here(spool: Spool) -> None:
+    for tick in range(4):
+        spool.append([f"m f=1i {tick}"], tick)
+    spool.settle(leased(spool, 1), NOW)
+    assert spool.give_up(3) == 2
+    assert lines(leased(spool)) == ["m f=1i 3"]
+    assert spool.contents().lost == {"expired": 2}
+    assert len(list(spool.history(0))) == 4
+
+
 def test_expiry_gives_the_space_back_to_the_file_system(tmp_path: Path) -> None:
     path = tmp_path / "spool.db"
     with Spool(tmp_path, 100 * MB) as spool:
