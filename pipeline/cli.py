@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -19,7 +19,20 @@ from pipeline.settings import Loaded, Settings, SettingsError, describe, find_co
 
 
 class _Commands(click.Group):
-    """Ends every known failure with one line on standard error and exit status 1."""
+    """Ends every known failure with a sentence on standard error, and a status other than 0."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().main(*args, **{**options, "standalone_mode": False})
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except click.UsageError as error:
+            _fail(f"{error.format_message().rstrip('.')}; see {_path(error)} --help", 2)
+        except click.ClickException as error:
+            _fail(error.format_message(), error.exit_code)
+        except click.Abort:
+            sys.exit(130)
 
     def invoke(self, ctx: click.Context) -> Any:
         from pipeline.jobs import AgentError  # noqa: PLC0415  # `settings` needs no agent
@@ -28,9 +41,17 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except (AgentError, SettingsError, SpoolError) as error:
-            for line in str(error).splitlines():
-                click.echo(f"metrics-pipeline: {line}", err=True)
-            ctx.exit(1)
+            _fail(str(error), 1)
+
+
+def _path(error: click.UsageError) -> str:
+    return error.ctx.command_path if error.ctx else "metrics-pipeline"
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    for line in message.splitlines():
+        click.echo(f"metrics-pipeline: {line}", err=True)
+    sys.exit(status)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,6 +69,13 @@ class _Source:
 
     def settings(self) -> Settings:
         return self.load().settings
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, sign, value = text.partition("=")
+    if not sign:
+        raise ValueError(f"--tag {text!r} is no KEY=VALUE")
+    return key, value
 
 
 _pass_source = click.make_pass_decorator(_Source)
@@ -149,14 +177,14 @@ def show(
     as_csv: bool,
     as_json: bool,
 ) -> None:
-    """Print the local history as a chart and a table; alone, list what there is."""
+    """Print the local history as a chart and a table. Alone, it lists what there is."""
     from pipeline import history, views  # noqa: PLC0415
     from pipeline.spool import SpoolReader  # noqa: PLC0415
 
     now_ns = SystemClock().now_ns()
     try:
         since_ns = now_ns - history.seconds(since) * 10**9
-        pairs = dict(tag.split("=", 1) for tag in tags)
+        pairs = dict(map(_pair, tags))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     directory = source.settings().data_dir
@@ -188,7 +216,7 @@ def settings() -> None:
 )
 @_pass_source
 def check(source: _Source) -> None:
-    """Say whether the settings can be used, or all that is wrong with them."""
+    """Say all that is wrong with the settings, or that they can be used."""
     source.load()
     click.echo(f"The settings in {source.directory} can be used.")
 
@@ -197,7 +225,7 @@ def check(source: _Source) -> None:
 @_json_option
 @_pass_source
 def show_settings(source: _Source, *, as_json: bool) -> None:
-    """Print every setting and where it came from; secrets are masked."""
+    """Print every setting and where it came from. Secrets are masked."""
     rows = describe(source.load())
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
@@ -210,7 +238,7 @@ def show_settings(source: _Source, *, as_json: bool) -> None:
 @_command("metrics-pipeline metrics | grep percent")
 @_json_option
 def metrics(*, as_json: bool) -> None:
-    """Print the catalogue: every measurement and field, its type, unit and meaning."""
+    """Print every measurement and field. Each with its type, unit and meaning."""
     from pipeline import catalogue, views  # noqa: PLC0415
 
     entries = catalogue.load()
