@@ -86,6 +86,8 @@ class Jobs:
         )
         jobs: dict[str, Callable[[], None]] = {"tick": self._tick, "sweep": self._sweep}
         if self._target is not None:
+            url, bucket = self.settings.influxdb_url, self.settings.influxdb_bucket
+            _log.info("Delivering to %s, bucket %r", url, bucket)
             jobs["deliver"] = self._delivery(self._target)
         for name, job in jobs.items():
             thread = threading.Thread(

@@ -55,10 +55,13 @@ def configure(level: str, log_format: str, stream: TextIO, environ: Mapping[str,
     handler.setFormatter(
         _Json() if log_format == "json" else _Text(journal=_is_journal(stream, environ))
     )
-    package = logging.getLogger("pipeline")
-    package.handlers = [handler]
-    package.propagate = False
-    package.setLevel(level.upper())
+    # What libraries warn of, such as a certificate that is not checked, is an event like others.
+    logging.captureWarnings(capture=True)
+    for name in ("pipeline", "py.warnings"):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.propagate = False
+        logger.setLevel(level.upper())
 
 
 def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:

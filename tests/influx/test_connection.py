@@ -1,8 +1,12 @@
 import gzip
 import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,7 +108,7 @@ def test_a_token_that_may_only_read_is_refused(bucket: Bucket) -> None:
 
 
 @contextmanager
-def scripted(answer: bytes) -> Iterator[str]:
+def scripted(answer: bytes, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """Answers each connection with the same bytes, whatever it asks, and closes it."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -114,15 +118,17 @@ def scripted(answer: bytes) -> Iterator[str]:
                     client, _ = server.accept()
                 except OSError:
                     return
-                with client:
-                    client.settimeout(5)
-                    client.recv(65_536)
-                    client.sendall(answer)
+                client.settimeout(5)
+                with client, suppress(OSError):  # a client may not like the certificate
+                    stream = tls.wrap_socket(client, server_side=True) if tls else client
+                    with stream:
+                        stream.recv(65_536)
+                        stream.sendall(answer)
 
         thread = threading.Thread(target=serve)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.getsockname()[1]}"
+            yield f"http{'s' if tls else ''}://127.0.0.1:{server.getsockname()[1]}"
         finally:
             server.shutdown(socket.SHUT_RDWR)
             thread.join()
@@ -181,6 +187,47 @@ def test_a_server_that_is_not_there_is_told_in_a_sentence() -> None:
     assert answer.message == (
         f"no answer from http://127.0.0.1:{port}: [Errno 111] Connection refused"
     )
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate for 127.0.0.1, with its key in the same file."""
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1",
+         "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-keyout", path, "-out", path.with_suffix(".crt")],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    path.write_bytes(path.read_bytes() + path.with_suffix(".crt").read_bytes())
+    return path
+
+
+def write_by_tls(certificate: Path, **changes: Any) -> Answer:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with scripted(http("204 No Content"), context) as url:
+        return write(Settings(influxdb_url=url, influxdb_org="o", influxdb_bucket="b", **changes))
+
+
+def test_a_server_must_prove_who_it_is(certificate: Path) -> None:
+    unknown = write_by_tls(certificate)
+    assert unknown.status is None
+    assert "certificate verify failed" in unknown.message
+    assert write_by_tls(certificate, influxdb_ca_cert=certificate).status == 204
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+def test_unless_the_settings_say_that_it_need_not(certificate: Path) -> None:
+    assert write_by_tls(certificate, influxdb_verify_tls=False).status == 204
+
+
+def test_a_tls_port_that_is_asked_in_plain_http_loses_nothing(certificate: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with scripted(b"", context) as url:
+        answer = write(Settings(influxdb_url=url.replace("https", "http"), influxdb_bucket="b"))
+    assert verdict(answer) is Verdict.KEEP
 
 
 def test_any_failure_of_a_call_is_an_influx_error() -> None:
