@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit check format influxd constraints clean
+.PHONY: help run test unit check format bench influxd constraints clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,12 @@ check: $(VENV)/dev.installed ## ruff, ruff format and mypy strict
 format: $(VENV)/dev.installed ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: $(VENV)/dev.installed ## measure what the agent costs, against a disposable InfluxDB
+	@tests/influxd/build.sh --if-needed
+	$(BIN)/python -m benchmarks.tick
+	@echo
+	$(BIN)/python -m benchmarks.delivery
 
 influxd: ## build influxd 2.7 into the user's cache, for tests without Docker
 	@tests/influxd/build.sh

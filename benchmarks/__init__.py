@@ -1,0 +1,1 @@
+"""What the agent costs, measured; run by `make bench`."""

@@ -1,0 +1,128 @@
+"""The systemd unit: systemd understands it, and the agent runs as it says."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from pipeline import jobs
+from tests.agents import environment, eventually, running
+
+ROOT = Path(__file__).parent.parent
+UNIT = ROOT / "deploy/systemd/metrics-pipeline.service"
+SYSUSERS = ROOT / "deploy/systemd/metrics-pipeline.sysusers"
+# Each gives the service mounts of its own; what `disk` reports then was tried under systemd 252.
+DISTORTS_DISK = re.compile(
+    r"ProtectSystem|ProtectHome|ProtectKernel\w+|ProtectControlGroups|ProtectProc|ProcSubset|"
+    r"PrivateTmp|PrivateDevices|PrivateMounts|DynamicUser|Root\w+|Bind\w+|\w+Paths|"
+    r"TemporaryFileSystem|MountFlags"
+)
+
+
+def service() -> dict[str, list[str]]:
+    """The settings of the section [Service]; a name may be given several times."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    section = ""
+    for line in UNIT.read_text(encoding="utf-8").splitlines():
+        if line.startswith("["):
+            section = line
+        elif line and not line.startswith("#") and section == "[Service]":
+            name, _, value = line.partition("=")
+            found[name].append(value)
+    return found
+
+
+def arguments() -> list[str]:
+    (line,) = service()["ExecStart"]
+    return shlex.split(line)
+
+
+def systemd_analyze(*words: object) -> subprocess.CompletedProcess[str]:
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("systemd-analyze is not installed")
+    return subprocess.run(
+        [program, *map(str, words)], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def unit_of_this_program(folder: Path) -> Path:
+    """The unit, with a program that exists on this machine."""
+    unit = folder / UNIT.name
+    installed = arguments()[0]
+    text = UNIT.read_text(encoding="utf-8").replace(installed, sys.executable)
+    unit.write_text(text, encoding="utf-8")
+    return unit
+
+
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+    done = systemd_analyze("verify", unit_of_this_program(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_unit_is_hardened(tmp_path: Path) -> None:
+    done = systemd_analyze(
+        "security", "--offline=true", "--no-pager", "--threshold=40", unit_of_this_program(tmp_path)
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_nothing_hides_the_file_systems_of_the_machine_from_the_agent() -> None:
+    assert [name for name in service() if DISTORTS_DISK.fullmatch(name)] == []
+
+
+def test_a_stop_is_given_more_time_than_the_agent_takes() -> None:
+    (seconds,) = service()["TimeoutStopSec"]
+    assert int(seconds) > 2 * (jobs._STOP_TICKS_S + jobs._STOP_REST_S)
+
+
+def test_the_user_and_the_folders_are_those_that_are_made() -> None:
+    unit = service()
+    (user,) = unit["User"]
+    assert re.search(rf"^u {user} ", SYSUSERS.read_text(encoding="utf-8"), re.MULTILINE)
+    (configuration,) = unit["ConfigurationDirectory"]
+    assert f"/etc/{configuration}" in arguments()
+
+
+def test_the_agent_runs_as_the_unit_starts_it(tmp_path: Path) -> None:
+    state, configuration = tmp_path / "state", tmp_path / "etc"
+    state.mkdir()
+    configuration.mkdir()
+    (configuration / "settings.toml").write_text("collection_interval_ms = 200\nhttp_port = 0\n")
+    env = environment(state)
+    env = {name: value for name, value in env.items() if not name.startswith("METRICS_")}
+    env["STATE_DIRECTORY"] = str(state)
+    program, *options, command = [
+        str(configuration) if word == "/etc/metrics-pipeline" else word for word in arguments()
+    ]
+    assert (Path(program).name, command) == ("metrics-pipeline", "run")
+    with running(env, tmp_path, *options) as agent:
+        agent.until(lambda status: status["ticks"] >= 2, "readings are taken")
+        assert agent.stop() == 0
+        assert agent.status()["data_dir"] == str(state)
+    assert (state / "spool.db").exists()
+
+
+def test_the_journal_gets_a_severity_and_no_second_time(tmp_path: Path) -> None:
+    program = (
+        "import os, sys; s = os.fstat(2); os.environ['JOURNAL_STREAM'] = f'{s.st_dev}:{s.st_ino}';"
+        "sys.argv[1:] = ['run']; from pipeline.cli import main; main()"
+    )
+    log = tmp_path / "journal"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-c", program], env=environment(tmp_path / "data"), stderr=stream
+        )
+    try:
+        eventually(lambda: b"Starting" in log.read_bytes(), "the agent says that it starts")
+    finally:
+        process.terminate()
+        process.wait(10)
+    first, *_, last = log.read_text().splitlines()
+    assert first.startswith("<6>Starting metrics collection")
+    assert last == "<6>Stopped metrics collection"

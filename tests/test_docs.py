@@ -1,0 +1,255 @@
+"""The documents say what the code does."""
+
+import ast
+import csv
+import io
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import pipeline
+from pipeline.cli import main
+from pipeline.settings import NAMES
+from pipeline.settings.declared import CollectorOptions
+from pipeline.spool.schema import TABLES
+from tests.agents import environment, running
+from tests.influxd import api
+from tests.influxd.api import Bucket
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PACKAGE = ROOT / "pipeline"
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
+# In the documents the bucket and the host have these names.
+BUCKET, HOST = "metrics", "web-1"
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def blocks(document: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", document, re.DOTALL | re.MULTILINE)
+
+
+def section(document: str, title: str) -> str:
+    match = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", document, re.DOTALL | re.M)
+    assert match, f"there is no section {title}"
+    return match[1]
+
+
+def anchors(document: str) -> set[str]:
+    titles = re.findall(r"^#+ (.*)$", document, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_relative_link_resolves(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        path = document.parent / name if name else document
+        assert path.exists(), target
+        assert not anchor or anchor in anchors(path.read_text(encoding="utf-8")), target
+
+
+def test_every_document_is_linked_from_the_readme() -> None:
+    readme = text("README.md")
+    unlinked = [path.name for path in DOCS.glob("*.md") if f"(docs/{path.name}" not in readme]
+    assert unlinked == []
+
+
+def test_the_changelog_has_this_version() -> None:
+    assert re.search(rf"^## \[?{re.escape(pipeline.__version__)}\b", text("CHANGELOG.md"), re.M)
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", text("Makefile"), re.MULTILINE))
+    for document in DOCUMENTS:
+        named = re.findall(r"`make ([a-z-]+)`", document.read_text(encoding="utf-8"))
+        assert set(named) <= targets, document.name
+
+
+def test_every_setting_that_is_named_exists() -> None:
+    known = set(NAMES) | {option.name for option in fields(CollectorOptions)} | {"config_dir"}
+    for document in DOCUMENTS:
+        for name in re.findall(r"\bMETRICS_([A-Z0-9_]+)\b", document.read_text(encoding="utf-8")):
+            assert name.lower().partition("__")[0] in known, (document.name, name)
+    for block in blocks(text("README.md"), "toml"):
+        for name in re.findall(r"^(\w+) =", block, re.MULTILINE):
+            assert name in known, name
+
+
+# ---- architecture.md -----------------------------------------------------------------------------
+
+
+def modules() -> set[str]:
+    return {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py")}
+
+
+def test_the_architecture_names_every_module_and_no_other() -> None:
+    table = section(text("docs/architecture.md"), "Where to change what")
+    assert set(re.findall(r"`([\w/]+\.py)`", table)) == modules()
+
+
+def layers() -> dict[str, int]:
+    (block,) = blocks(section(text("docs/architecture.md"), "Which way imports point"), "text")
+    return {name: depth for depth, line in enumerate(block.splitlines()) for name in line.split()}
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [alias.name for alias in node.names]
+            yield from ([f"pipeline.{name}" for name in names] if node.module == "pipeline" else [])
+            yield node.module
+
+
+def test_imports_point_the_way_that_the_architecture_says() -> None:
+    depth = layers()
+    for path in PACKAGE.rglob("*.py"):
+        own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if own in {"__init__", "__main__"}:
+            continue
+        for name in imported(path):
+            other = name.split(".")[1] if name.startswith("pipeline.") else own
+            if other not in {own, "__version__"}:
+                assert depth[other] > depth[own], f"{own} imports {other}"
+    assert {name.partition("/")[0].removesuffix(".py") for name in modules()} == {
+        *depth,
+        "__init__",
+        "__main__",
+    }
+
+
+def test_only_the_folder_influx_knows_the_client() -> None:
+    knowing = {
+        path.parent.name
+        for path in PACKAGE.rglob("*.py")
+        if any(name.startswith("influxdb_client") for name in imported(path))
+    }
+    assert knowing == {"influx"}
+
+
+def test_the_architecture_lists_the_tables_of_the_spool() -> None:
+    listed = re.findall(r"^\| `(\w+)`", section(text("docs/architecture.md"), "The spool"), re.M)
+    assert listed == re.findall(r"CREATE TABLE (\w+)", TABLES)
+
+
+def test_the_architecture_lists_the_threads() -> None:
+    listed = re.findall(r"^\| `(\w+)`", section(text("docs/architecture.md"), "Threads"), re.M)
+    code = text("pipeline/jobs.py") + text("pipeline/http.py")
+    assert set(listed) == {"tick", "delivery", "sweep", "http"}
+    assert all(f'"{name}"' in code for name in listed)
+
+
+# ---- commands.md, embedding.md -------------------------------------------------------------------
+
+
+def commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{name} ")
+        else:
+            yield prefix + name, command
+
+
+def test_every_command_and_option_is_in_commands_md_and_no_other() -> None:
+    document = text("docs/commands.md")
+    real = dict(commands(main))
+    assert set(re.findall(r"^## `(.*)`$", document, re.MULTILINE)) == set(real)
+    for name, command in real.items():
+        options = {
+            flag for parameter in command.params for flag in parameter.opts if flag[0] == "-"
+        }
+        part = section(document, f"`{name}`")
+        prose = re.sub(r"^```.*?^```$", "", part, flags=re.DOTALL | re.MULTILINE)
+        assert set(re.findall(r"`(--[\w-]+)", prose)) == options, name
+        assert blocks(part, "sh"), f"{name} has no example"
+    before = document.partition("\n## ")[0]
+    own = {flag for parameter in main.params for flag in parameter.opts}
+    assert set(re.findall(r"^\| `(--[\w-]+)", before, re.MULTILINE)) == own
+
+
+def examples_of_commands() -> Iterator[list[str]]:
+    for document in DOCUMENTS:
+        for block in blocks(document.read_text(encoding="utf-8"), "sh"):
+            for line in block.replace("\\\n", "").splitlines():
+                words = shlex.split(line.partition(" | ")[0], comments=True)
+                while words and (words[0] == "sudo" or words[0].startswith("METRICS_")):
+                    del words[0]
+                if words and words[0].rpartition("/")[2] == "metrics-pipeline":
+                    yield words[1:]
+
+
+def test_every_example_of_a_command_is_understood() -> None:
+    examples = list(examples_of_commands())
+    assert len(examples) > len(dict(commands(main)))
+    for words in examples:
+        # Asked for help at its end, a command reads its options and does nothing.
+        done = CliRunner().invoke(main, [*words, "--help"])
+        assert done.exit_code == 0, (words, done.output)
+
+
+def test_embedding_md_lists_the_public_functions() -> None:
+    listed = re.findall(r"^\| `(\w+)` \|", text("docs/embedding.md"), re.MULTILINE)
+    assert sorted(listed) == sorted(pipeline.__all__)
+    used = set(re.findall(r"pipeline\.(\w+)\(", text("docs/embedding.md")))
+    assert used <= set(pipeline.__all__)
+
+
+def test_embedding_md_lists_the_paths_of_the_endpoint() -> None:
+    listed = set(re.findall(r"^\| `GET (\S+)`", text("docs/embedding.md"), re.MULTILINE))
+    served = set(re.findall(r'^        "(/\S+)":', text("pipeline/routes.py"), re.MULTILINE))
+    assert listed == served
+
+
+@pytest.mark.parametrize("block", blocks(text("docs/embedding.md"), "python"))
+def test_the_programs_of_embedding_md_are_python(block: str) -> None:
+    ast.parse(block)
+
+
+# ---- Flux ----------------------------------------------------------------------------------------
+
+
+def examples() -> list[tuple[str, str]]:
+    """Each query of the documents, and the columns of the answer that is printed below it."""
+    return [
+        (query, answer)
+        for name in ("README.md", "docs/flux.md")
+        for query, answer in re.findall(
+            r"^```flux\n(.*?)^```$.*?^```(?:text|csv)\n(.*?)^```$", text(name), re.DOTALL | re.M
+        )
+    ]
+
+
+def test_every_query_has_its_answer() -> None:
+    for name in ("README.md", "docs/flux.md"):
+        assert blocks(text(name), "flux")
+    both = [text(name) for name in ("README.md", "docs/flux.md")]
+    assert len(examples()) == sum(len(blocks(document, "flux")) for document in both)
+
+
+def test_every_query_answers_with_the_columns_that_the_documents_show(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    env = environment(tmp_path / "data", bucket, host=HOST, collection_interval_ms=200)
+    with running(env, tmp_path) as agent:
+        agent.until(lambda status: status["delivered_points"] > 50, "points are delivered")
+        assert agent.stop() == 0
+    for query, answer in examples():
+        assert f'from(bucket: "{BUCKET}")' in query
+        rows = api.query(bucket.server, query.replace(f'"{BUCKET}"', f'"{bucket.name}"'))
+        assert rows, query
+        shown = {name for name in next(csv.reader(io.StringIO(answer))) if name}
+        assert set(rows[0]) == shown, query
+        assert {row["host"] for row in rows} == {HOST}, query
