@@ -35,13 +35,18 @@ class _Commands(click.Group):
             sys.exit(130)
 
     def invoke(self, ctx: click.Context) -> Any:
-        from pipeline.jobs import AgentError  # noqa: PLC0415  # `settings` needs no agent
-        from pipeline.spool import SpoolError  # noqa: PLC0415
-
         try:
             return super().invoke(ctx)
-        except (AgentError, SettingsError, SpoolError) as error:
+        except _failures() as error:
             _fail(str(error), 1)
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    # Looked up only when something was raised: `settings` needs no agent.
+    from pipeline.jobs import AgentError  # noqa: PLC0415
+    from pipeline.spool import SpoolError  # noqa: PLC0415
+
+    return (AgentError, SettingsError, SpoolError)
 
 
 def _path(error: click.UsageError) -> str:
@@ -183,7 +188,7 @@ def show(
 
     now_ns = SystemClock().now_ns()
     try:
-        since_ns = now_ns - history.seconds(since) * 10**9
+        since_ns = max(0, now_ns - history.seconds(since) * 10**9)
         pairs = dict(map(_pair, tags))
     except ValueError as error:
         raise click.UsageError(str(error)) from error

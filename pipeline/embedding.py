@@ -97,7 +97,7 @@ def register() -> None:
     start_metrics_collection()
 
 
-_ERRORS = (AgentError, InfluxError, SettingsError, SpoolError)
+_ERRORS = (AgentError, InfluxError, SettingsError, SpoolError, OSError)
 
 
 class _Process:

@@ -73,8 +73,8 @@ def read_status(settings: Settings) -> Status:
         SpoolError: There is a store, and it cannot be read.
     """
     directory = settings.data_dir
-    pid = holder(directory)
     contents, facts = _read_store(directory)
+    pid = holder(directory)
     # A running agent's own settings count, which those of this moment need not be.
     running = facts if pid is not None else {}
     age_s = facts.get(BUCKET_AGE_S)
@@ -164,6 +164,7 @@ class Health:
     def wrote(self, seconds: float) -> None:
         """A batch was written in so many seconds."""
         self.last_write_s = seconds
+        self.healed()
 
     def trouble(self, source: str, message: str | None) -> bool:
         """Something does not work, or works again.

@@ -48,7 +48,7 @@ class Endpoint:
     """
 
     def __init__(self, port: int, routes: Routes) -> None:
-        self._server = ThreadingHTTPServer((_LOOPBACK, port), _handler(routes))
+        self._server = _Server((_LOOPBACK, port), _handler(routes))
         self._server.daemon_threads = True
         self.port: int = self._server.server_address[1]
         self._closing = False
@@ -69,6 +69,12 @@ class Endpoint:
             self._server.handle_request()
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        # Such as a client that is gone; socketserver would print a traceback.
+        _log.debug("The endpoint lost a client", exc_info=True)
+
+
 def _handler(routes: Routes) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         server_version = "metrics-pipeline"
@@ -86,11 +92,11 @@ def _handler(routes: Routes) -> type[BaseHTTPRequestHandler]:
             return self._refuse_method
 
         def _refuse_method(self) -> None:
-            # A body that nobody reads would be taken for the next request.
-            self.close_connection = True
             known = _path(self.path) in routes
             status = HTTPStatus.METHOD_NOT_ALLOWED if known else HTTPStatus.NOT_FOUND
-            self._send(_error(status, "only GET is served here"), {"Allow": "GET"})
+            # A body that nobody reads would be taken for the next request.
+            headers = {"Allow": "GET", "Connection": "close"}
+            self._send(_error(status, "only GET is served here"), headers)
 
         def _send(self, reply: Reply, headers: Mapping[str, str] | None = None) -> None:
             body = reply.body.encode()

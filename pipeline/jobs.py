@@ -77,18 +77,19 @@ class Jobs:
 
     def start(self) -> None:
         """Start every job; the first reading is taken at once."""
-        self._spool.note(
-            {
-                health.INTERVAL_MS: str(self.settings.collection_interval_ms),
-                health.RETENTION_HOURS: str(self.settings.retention_hours),
-                health.LAST_ERROR: None,
-            }
-        )
+        with contextlib.suppress(SpoolError):  # told by the recorder, with the first reading
+            self._spool.note(
+                {
+                    health.INTERVAL_MS: str(self.settings.collection_interval_ms),
+                    health.RETENTION_HOURS: str(self.settings.retention_hours),
+                    health.LAST_ERROR: None,
+                }
+            )
         jobs: dict[str, Callable[[], None]] = {"tick": self._tick, "sweep": self._sweep}
         if self._target is not None:
             url, bucket = self.settings.influxdb_url, self.settings.influxdb_bucket
             _log.info("Delivering to %s, bucket %r", url, bucket)
-            jobs["deliver"] = self._delivery(self._target)
+            jobs["delivery"] = self._delivery(self._target)
         for name, job in jobs.items():
             thread = threading.Thread(
                 target=self._keep_running, args=(name, job), name=name, daemon=True
@@ -154,6 +155,7 @@ class Jobs:
         while (tick := schedule.wait(self._stop_ticks)) is not None:
             with contextlib.suppress(SpoolError):  # told by the recorder, which holds the reading
                 self._recorder.record(tick)
+            self.health.trouble("tick", None)
             if at_once:
                 self._wake.set()
 

@@ -1,10 +1,14 @@
-"""What the commands print for people: tables and charts, in 80 columns and without colour too."""
+"""What the commands print for people: tables and charts, in 80 columns and without colour too.
+
+On a terminal a table fits, and what is too long for its column goes on below; elsewhere a row is a
+line, for grep. In neither is a value cut off.
+"""
 
 import csv
+import math
 import sys
 from collections.abc import Iterable, Sequence
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -12,29 +16,31 @@ from pipeline.catalogue import Entry
 from pipeline.clock import rfc3339
 from pipeline.health import Status
 from pipeline.history import Series
+from pipeline.point import FieldValue
 from pipeline.settings import Row
 
 _CHART_LINES = 14
 _CHART_SERIES = 6
+_NO_BOUND = 1_000_000  # columns
+# Below it a number is written in full.
+_FULL = 100_000
+_THOUSANDS = "kMGTPE"
 
 
 def status(state: Status) -> None:
     """Print the state of the agent."""
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for name, value in _status_rows(state):
-        table.add_row(name, value)
-    _print(table)
+    _print((), _status_rows(state))
 
 
 def settings(rows: Iterable[Row]) -> None:
     """Print the settings, each with where it came from."""
-    _print(_table(("setting", "value", "from"), ((r.name, r.value, r.source) for r in rows)))
+    _print(("setting", "value", "from"), ((r.name, r.value or "-", r.source) for r in rows))
 
 
 def metrics(entries: Iterable[Entry]) -> None:
     """Print the catalogue."""
     rows = ((e.measurement, e.field, e.type, e.unit, e.meaning) for e in entries)
-    _print(_table(("measurement", "field", "type", "unit", "meaning"), rows))
+    _print(("measurement", "field", "type", "unit", "meaning"), rows)
 
 
 def listing(series: Sequence[Series]) -> None:
@@ -44,16 +50,16 @@ def listing(series: Sequence[Series]) -> None:
         key = (one.measurement, one.field)
         counts[key] = counts.get(key, 0) + 1
     rows = ((measurement, field, str(n)) for (measurement, field), n in counts.items())
-    _print(_table(("measurement", "field", "series"), rows))
+    _print(("measurement", "field", "series"), rows)
 
 
 def history(series: Sequence[Series], since_ns: int, now_ns: int) -> None:
     """Print a chart, where all is one field, and a table."""
     numeric = [one for one in series if one.numbers]
     if numeric and len({one.field for one in series}) == 1:
-        sys.stdout.write(_chart(numeric[:_CHART_SERIES], since_ns, now_ns))
+        sys.stdout.write(_plain(_chart(numeric[:_CHART_SERIES], since_ns, now_ns)))
     rows = ((one.field, _tags(one), *_summary(one)) for one in series)
-    _print(_table(("field", "series", "last", "min", "mean", "max", "samples"), rows))
+    _print(("field", "series", "last", "min", "mean", "max", "samples"), rows)
 
 
 def history_csv(series: Sequence[Series]) -> None:
@@ -69,7 +75,7 @@ def history_csv(series: Sequence[Series]) -> None:
 
 def _status_rows(state: Status) -> list[tuple[str, str]]:
     running = f"yes (process {state.pid})" if state.running else "no"
-    waiting = f"{state.backlog_points} points, {state.backlog_bytes} bytes"
+    waiting = f"{state.backlog_points} points, {_human(state.backlog_bytes)}B"
     if state.backlog_oldest:
         waiting += f", oldest {state.backlog_oldest}"
     lost = ", ".join(f"{cause} {points}" for cause, points in state.lost.items())
@@ -97,18 +103,22 @@ def _status_rows(state: Status) -> list[tuple[str, str]]:
 
 
 def _summary(series: Series) -> tuple[str, ...]:
-    numbers = series.summary()
-    least_mean_most = ("", "", "") if numbers is None else tuple(f"{n:.6g}" for n in numbers)
-    last = series.last
-    return (
-        f"{last:.6g}" if isinstance(last, float) else str(last),
-        *least_mean_most,
-        str(len(series.samples)),
-    )
+    values = (series.last, *(series.summary() or ("", "", "")))
+    return (*map(_human, values), str(len(series.samples)))
+
+
+def _human(value: FieldValue) -> str:
+    """Write a value in few characters: 17.3041, 25.28G."""
+    if isinstance(value, bool | str):
+        return str(value)
+    if abs(value) < _FULL:
+        return f"{value:.6g}"
+    power = min(int(math.log10(abs(value))) // 3, len(_THOUSANDS))
+    return f"{value / 1000**power:.4g}{_THOUSANDS[power - 1]}"
 
 
 def _tags(series: Series) -> str:
-    return ",".join(f"{key}={value}" for key, value in series.tags.items() if key != "host")
+    return " ".join(f"{key}={value}" for key, value in series.tags.items() if key != "host")
 
 
 def _chart(series: Sequence[Series], since_ns: int, now_ns: int) -> str:
@@ -122,22 +132,39 @@ def _chart(series: Sequence[Series], since_ns: int, now_ns: int) -> str:
     for one in series:
         times = [(time_ns - first) / 1e9 for time_ns, _ in one.samples]
         plotext.plot(times, one.numbers, marker="braille", label=_tags(one) or None)
-    last = (now_ns - first) / 1e9
-    plotext.xlim(0, last)
-    plotext.xticks([0, last], [rfc3339(first)[11:19], rfc3339(now_ns)[11:19]])
-    return f"{plotext.uncolorize(plotext.build())}\n"
+    numbers = [number for one in series for number in one.numbers]
+    low, high = min(numbers), max(numbers)
+    levels = sorted({low + (high - low) * part / 4 for part in range(5)})
+    plotext.yticks(levels, [_human(level) for level in levels])
+    # The newest reading may be of this moment, or of a clock that has been set back.
+    last = max(now_ns, first + 10**9, *(one.samples[-1][0] for one in series))
+    width = (last - first) / 1e9
+    plotext.xlim(0, width)
+    plotext.xticks([0, width], [rfc3339(first)[11:19], rfc3339(last)[11:19]])
+    return str(plotext.uncolorize(plotext.build()))
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
-    table = Table(*head, box=box.SIMPLE_HEAD, pad_edge=False)
+def _print(head: Sequence[str], rows: Iterable[Iterable[str]]) -> None:
+    table = Table(*head, box=None, show_header=bool(head), pad_edge=False)
     for row in rows:
         table.add_row(*row)
-    return table
+    for column in table.columns:
+        column.overflow = "fold"
+    if sys.stdout.isatty():
+        Console(highlight=False, markup=False, emoji=False).print(table)
+        return
+    console = Console(
+        width=_NO_BOUND, color_system=None, highlight=False, markup=False, emoji=False
+    )
+    with console.capture() as capture:
+        console.print(table)
+    sys.stdout.write(_plain(capture.get()))
+
+
+def _plain(text: str) -> str:
+    """Return lines without the spaces that fill them up."""
+    return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 
 
 def _width() -> int:
     return min(Console().width, 120)
-
-
-def _print(table: Table) -> None:
-    Console(highlight=False, markup=False).print(table)

@@ -51,18 +51,22 @@ class SpoolReader:
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / NAME
-        if not self.path.exists():
-            raise FileNotFoundError(self.path)
-        self._lock = threading.RLock()
-        self._db = self._connect("mode=ro")
         try:
-            self._check()
-        except sqlite3.OperationalError:
+            self.path.stat()
+        except NotADirectoryError:
+            raise FileNotFoundError(self.path) from None
+        except PermissionError as error:
+            raise self._unopened(error.strerror) from error
+        self._lock = threading.RLock()
+        try:
+            self._open("mode=ro")
+        except sqlite3.OperationalError as error:
             # Without the right to write to the folder, SQLite cannot share a database in WAL mode;
             # when no agent has it open, the file alone is whole.
-            self._db.close()
-            self._db = self._connect("mode=ro&immutable=1")
-            self._check()
+            try:
+                self._open("mode=ro&immutable=1")
+            except sqlite3.OperationalError:
+                raise self._unopened(error) from error
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -119,6 +123,17 @@ class SpoolReader:
             for (lines,) in rows:
                 yield gzip.decompress(lines).decode()
 
+    def _open(self, options: str) -> None:
+        self._db = self._connect(options)
+        try:
+            self._check()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _unopened(self, why: object) -> SpoolError:
+        return SpoolError(f"{self.path} cannot be opened: {why}; try as the user of the agent")
+
     def _connect(self, options: str) -> sqlite3.Connection:
         try:
             return sqlite3.connect(
@@ -129,7 +144,7 @@ class SpoolReader:
                 check_same_thread=False,
             )
         except sqlite3.Error as error:
-            raise SpoolError(f"{self.path} cannot be opened: {error}") from error
+            raise self._unopened(error) from error
 
     def _check(self) -> None:
         try:

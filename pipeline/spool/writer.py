@@ -66,10 +66,13 @@ class Spool(SpoolReader):
         self._db = self._connect("mode=rwc")
         try:
             self._prepare()
+        except SpoolError:
+            self._db.close()
+            raise
         except sqlite3.Error as error:
             self._db.close()
             raise SpoolError(
-                f"{path} cannot be opened: {error}; is it a spool, and writable?"
+                f"{path} cannot be opened: {error}; is it a spool, writable, with room on the disk?"
             ) from error
 
     def _prepare(self) -> None:

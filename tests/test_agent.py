@@ -1,0 +1,392 @@
+import contextlib
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from pipeline.agent import Agent
+from pipeline.clock import Clock, SystemClock, Tick
+from pipeline.health import read_status
+from pipeline.jobs import AgentError
+from pipeline.recorder import Recorder
+from pipeline.retention import Retention, Swept
+from pipeline.settings import CollectorOptions, Settings
+from pipeline.spool import Spool, SpoolError, SpoolReader
+from tests.agents import eventually
+from tests.influxd.http import call
+
+HOUR_MS = 3_600_000
+ONE_COLLECTOR = {
+    name: CollectorOptions(enabled=False)
+    for name in ("system_metrics", "cpu", "swap", "disk", "net", "system")
+}
+
+
+class HurriedClock(SystemClock):
+    """Does not wait the ten seconds before a job that failed goes on."""
+
+    def wait(self, event: Event, seconds: float) -> bool:
+        return super().wait(event, 0.01 if seconds == 10 else seconds)
+
+
+def settings(data_dir: Path, **changes: Any) -> Settings:
+    given = {"host": "h1", "http_port": 0, "collection_interval_ms": HOUR_MS}
+    return Settings(data_dir=data_dir, collectors=ONE_COLLECTOR, **{**given, **changes})
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def make(data_dir: Path) -> Iterator[Callable[..., Agent]]:
+    """Makes agents, which are closed at the end."""
+    made: list[Agent] = []
+
+    def one(clock: Clock | None = None, folder: Path = data_dir, **changes: Any) -> Agent:
+        chosen = settings(folder, **changes)
+        made.append(Agent(chosen, lambda: chosen, clock))
+        return made[-1]
+
+    yield one
+    for agent in made:
+        agent.close()
+    assert not [t.name for t in threading.enumerate() if t.name in ("tick", "sweep", "http")]
+
+
+@pytest.fixture(autouse=True)
+def _log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+
+def ticks(data_dir: Path) -> int:
+    try:
+        with SpoolReader(data_dir) as reader:
+            return reader.contents().ticks
+    except FileNotFoundError:
+        return 0
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def test_a_start_takes_a_reading_at_once_and_says_how_often(
+    make: Callable[..., Agent], data_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = make(collection_interval_ms=60_000)
+    assert not agent.running
+    agent.start()
+    assert agent.running
+    assert caplog.messages == ["Starting metrics collection (interval: 60000ms)"]
+    eventually(lambda: ticks(data_dir) == 1, "the first reading")
+    status = read_status(agent.settings)
+    assert (status.running, status.pid) == (True, os.getpid())
+    assert status.collection_interval_ms == 60_000
+
+
+def test_readings_go_on_until_the_stop(make: Callable[..., Agent], data_dir: Path) -> None:
+    agent = make(collection_interval_ms=10)
+    agent.start()
+    eventually(lambda: ticks(data_dir) >= 3, "three readings")
+    agent.stop()
+    assert not agent.running
+    assert not read_status(agent.settings).running
+    assert not [t.name for t in threading.enumerate() if t.name in ("tick", "sweep")]
+
+
+def test_a_second_start_says_so_and_does_nothing(
+    make: Callable[..., Agent], data_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = make()
+    agent.start()
+    eventually(lambda: ticks(data_dir) == 1, "the first reading")
+    agent.start()
+    assert caplog.messages[1:] == ["Metrics collection already running"]
+    assert ticks(data_dir) == 1
+
+
+def test_an_agent_can_be_started_again(make: Callable[..., Agent], data_dir: Path) -> None:
+    agent = make()
+    for number in (1, 2, 3):
+        agent.start()
+        eventually(lambda n=number: ticks(data_dir) == n, "a reading")  # type: ignore[misc]  # mypy cannot infer the default
+        agent.stop()
+        agent.stop()
+        assert agent.health is None
+
+
+def test_a_reading_that_is_being_taken_at_the_stop_is_kept(
+    make: Callable[..., Agent], data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = Event(), Event()
+    record = Recorder.record
+
+    def slow(self: Recorder, tick: Tick) -> frozenset[str]:
+        begun.set()
+        go_on.wait(30)
+        return record(self, tick)
+
+    monkeypatch.setattr(Recorder, "record", slow)
+    agent = make()
+    agent.start()
+    assert begun.wait(30)
+    stopping = threading.Thread(target=agent.stop)
+    stopping.start()
+    go_on.set()
+    stopping.join(30)
+    assert ticks(data_dir) == 1
+
+
+def test_one_reading_can_be_saved_with_or_without_collection(
+    make: Callable[..., Agent], data_dir: Path
+) -> None:
+    agent = make()
+    assert agent.save() == frozenset()
+    assert ticks(data_dir) == 1
+    assert not agent.running
+    assert not read_status(agent.settings).running
+    agent.start()
+    eventually(lambda: ticks(data_dir) == 2, "the first reading")
+    agent.save()
+    assert ticks(data_dir) == 3
+
+
+def test_two_agents_on_one_data_directory_are_refused(
+    make: Callable[..., Agent], data_dir: Path
+) -> None:
+    first, second = make(), make()
+    first.start()
+    for use in (second.start, second.save, second.cleanup):
+        with pytest.raises(AgentError, match=f"in use by process {os.getpid()}; stop that agent"):
+            use()
+    assert not second.running
+    first.stop()
+    second.start()
+    assert second.running
+
+
+@pytest.mark.parametrize("below", ["file", "file/below"])
+def test_a_data_directory_that_cannot_be_had_is_an_error_with_the_fix(
+    make: Callable[..., Agent], tmp_path: Path, below: str
+) -> None:
+    (tmp_path / "file").touch()
+    agent = make(folder=tmp_path / below)
+    with pytest.raises(AgentError, match=r"cannot be used: .*; make it writable for this user, or"):
+        agent.start()
+    assert not agent.running
+
+
+def test_a_store_that_is_none_is_an_error_and_leaves_the_directory_free(
+    make: Callable[..., Agent], data_dir: Path
+) -> None:
+    data_dir.mkdir()
+    (data_dir / "spool.db").write_text("a letter to the editor" * 100)
+    agent = make()
+    for _ in range(2):
+        with pytest.raises(AgentError, match=r"spool\.db cannot be opened"):
+            agent.start()
+    (data_dir / "spool.db").unlink()
+    agent.start()
+    assert agent.running
+
+
+def test_the_endpoint_outlives_a_stop_and_starts_collection_again(
+    make: Callable[..., Agent], data_dir: Path
+) -> None:
+    port = free_port()
+    agent = make(http_port=port)
+    agent.start()
+    eventually(lambda: ticks(data_dir) == 1, "the first reading")
+    url = f"http://127.0.0.1:{port}"
+    assert call("GET", f"{url}/health").status == 200
+    agent.stop()
+    assert call("GET", f"{url}/health").status == 503
+    assert call("GET", f"{url}/status").json()["running"] is False
+    started = {"success": True, "metricsCollectionRunning": True}
+    for _ in range(2):
+        assert call("GET", f"{url}/api/internal/init").json() == started
+    assert agent.running
+    eventually(lambda: ticks(data_dir) == 2, "a reading")
+    assert call("GET", f"{url}/status").json()["running"] is True
+    agent.close()
+    with pytest.raises(OSError, match="refused"):
+        call("GET", f"{url}/health")
+
+
+def test_a_port_that_is_taken_is_a_warning_and_the_agent_goes_on(
+    make: Callable[..., Agent], data_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        agent = make(http_port=port)
+        agent.start()
+        eventually(lambda: ticks(data_dir) == 1, "the first reading")
+        assert caplog.messages[1:] == [
+            f"The endpoint is off, port {port} cannot be had (Address already in use); "
+            "set another http_port, or 0"
+        ]
+        agent.stop()
+    agent.start()
+    assert call("GET", f"http://127.0.0.1:{port}/health").status == 200
+
+
+def test_cleanup_removes_what_is_older_than_the_age(
+    make: Callable[..., Agent], data_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = make(retention_hours=1)
+    agent.save()
+    with SpoolReader(data_dir) as reader:
+        points = reader.contents().points
+    assert agent.cleanup() == 0
+
+    class LaterClock(SystemClock):
+        def now_ns(self) -> int:
+            return super().now_ns() + 2 * 3600 * 10**9
+
+    later = make(LaterClock(), retention_hours=1)
+    assert later.cleanup() == points
+    assert caplog.messages == [f"Cleaned up {points} old metric records"]
+
+
+def test_a_job_that_fails_is_told_once_and_goes_on(
+    make: Callable[..., Agent],
+    data_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    failures = iter([RuntimeError("out of order")] * 3)
+    record = Recorder.record
+
+    def flaky(self: Recorder, tick: Tick) -> frozenset[str]:
+        for failure in failures:
+            raise failure
+        return record(self, tick)
+
+    monkeypatch.setattr(Recorder, "record", flaky)
+    agent = make(HurriedClock())
+    agent.start()
+    eventually(lambda: ticks(data_dir) == 1, "the first reading")
+    eventually(lambda: read_status(agent.settings).last_error is None, "the end of the trouble")
+    errors = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert errors == ["tick goes on in 10 s, it failed: out of order"]
+    assert agent.health is not None
+    assert agent.health.troubles() == {}
+
+
+def test_a_sweep_that_fails_is_told_in_the_status_and_costs_no_reading(
+    make: Callable[..., Agent], data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    healthy = Event()
+    sweep = Retention.sweep
+
+    def broken(self: Retention, remote: Any, scope: str, window_s: int) -> Swept:
+        if not healthy.is_set():
+            raise SpoolError("disk I/O error")
+        return sweep(self, remote, scope, window_s)
+
+    monkeypatch.setattr(Retention, "sweep", broken)
+    agent = make(HurriedClock(), collection_interval_ms=10)
+    agent.start()
+
+    def last_error() -> str | None:
+        return read_status(agent.settings).last_error
+
+    eventually(lambda: last_error() == "disk I/O error", "the trouble")
+    eventually(lambda: ticks(data_dir) >= 3, "readings all the same")
+    healthy.set()
+    eventually(lambda: last_error() is None, "the end of the trouble")
+
+
+@contextmanager
+def tiny_disk(folder: Path) -> Iterator[None]:
+    """A file system of half a megabyte, mounted on a folder."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("only root may mount a file system, and not in every container")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill_up(path: Path) -> None:
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
+def test_a_full_disk_stops_nothing_but_writing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "disk"
+    with tiny_disk(folder):
+        chosen = settings(folder, collection_interval_ms=10)
+        agent = Agent(chosen, lambda: chosen)
+        try:
+            agent.start()
+            eventually(lambda: ticks(folder) >= 3, "readings")
+            fill_up(folder / "ballast")
+            eventually(lambda: agent.health and agent.health.failure(), "that it is noticed")
+            assert agent.running
+            # What the agent holds now is what it takes until there is room again.
+            held = ticks(folder)
+            (folder / "ballast").unlink()
+            eventually(lambda: agent.health and not agent.health.failure(), "that it recovers")
+            eventually(lambda: ticks(folder) > held, "readings again")
+            agent.stop()
+        finally:
+            agent.close()
+        with SpoolReader(folder) as reader:
+            times = [int(block.split()[-1]) for block in reader.history(0)]
+            assert set(reader.contents().lost) <= {"tick_missed"}
+    assert times == sorted(set(times))
+    told = [m for m in caplog.messages if "spool" in m.lower()]
+    assert len(told) == 2
+    assert told[0].startswith("Readings are held in memory until the spool takes them: ")
+    assert told[1] == "The spool takes readings again"
+
+
+def test_an_agent_that_cannot_start_on_a_full_disk_can_when_there_is_room(tmp_path: Path) -> None:
+    folder = tmp_path / "disk"
+    with tiny_disk(folder):
+        chosen = settings(folder)
+        agent = Agent(chosen, lambda: chosen)
+        try:
+            agent.save()
+            fill_up(folder / "ballast")
+            with pytest.raises(
+                AgentError, match=r"spool\.db cannot be opened: .* room on the disk"
+            ):
+                agent.start()
+            (folder / "ballast").unlink()
+            agent.start()
+            eventually(lambda: ticks(folder) == 2, "a reading")
+        finally:
+            agent.close()
+
+
+def test_a_start_needs_no_more_of_the_disk_than_its_readings_do(
+    make: Callable[..., Agent], data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Spool, facts: Mapping[str, str | None]) -> None:
+        raise SpoolError("disk full")
+
+    monkeypatch.setattr(Spool, "note", full)
+    agent = make()
+    agent.start()
+    assert agent.running
+    eventually(lambda: ticks(data_dir) == 1, "the first reading")

@@ -1,0 +1,514 @@
+"""The commands: each as a process of its own, what more there is to ask of it within this one."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import pipeline
+from pipeline import catalogue
+from pipeline.cli import main
+from pipeline.clock import SystemClock
+from pipeline.point import Point, decode, encode
+from pipeline.settings import NAMES
+from pipeline.spool import Spool, SpoolReader
+from tests.agents import AgentProcess, environment, eventually, running
+
+MINUTE_NS = 60 * 10**9
+TOKEN = "t0ken-that-nobody-may-see"
+COMMANDS = [
+    ("run",),
+    ("once",),
+    ("status",),
+    ("show",),
+    ("settings", "check"),
+    ("settings", "show"),
+    ("metrics",),
+]
+STATUS_KEYS = {
+    "running",
+    "collection_interval_ms",
+    "retention_hours",
+    "ticks",
+    "backlog_points",
+    "delivered_points",
+    "lost",
+    "rejected_points",
+    "last_error",
+    "bucket_retention_hours",
+}
+SERVER = {
+    "influxdb_url": "http://127.0.0.1:9",
+    "influxdb_org": "org",
+    "influxdb_bucket": "bucket",
+    "influxdb_token": TOKEN,
+}
+# Whether the program loaded the client is told at its end.
+PROBE = """
+import sys
+from pipeline.cli import main
+main(sys.argv[1:])
+print("influxdb_client" in sys.modules)
+"""
+
+
+@dataclass(frozen=True)
+class Done:
+    status: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        assert (self.status, self.err) == (0, "")
+        return json.loads(self.out)
+
+    @property
+    def error(self) -> str:
+        """The one sentence that a failure is told in."""
+        assert self.status != 0
+        assert self.out == ""
+        (line,) = self.err.splitlines()
+        return line.removeprefix("metrics-pipeline: ")
+
+
+class Cli:
+    """Runs commands with these settings and no others, in a folder of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data_dir = folder / "data"
+        self.config_dir = folder / "config"
+        self.config_dir.mkdir()
+
+    def env(self, **settings: object) -> dict[str, str]:
+        fixed = {"METRICS_CONFIG_DIR": str(self.config_dir)}
+        return environment(**{"data_dir": self.data_dir, **settings}) | fixed  # type: ignore[arg-type]  # data_dir is a path
+
+    def start(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "pipeline", *words],
+            env=self.env() if env is None else env,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *words: str, **settings: object) -> Done:
+        return finish(self.start(*words, env=self.env(**settings)))
+
+    def at_once(self, *commands: tuple[str, ...]) -> list[Done]:
+        """Run several commands that change nothing, all at the same time."""
+        return [finish(process) for process in [self.start(*words) for words in commands]]
+
+
+def finish(process: subprocess.Popen[str]) -> Done:
+    with process:
+        try:
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    return Done(process.returncode, out, err)
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    return Cli(tmp_path)
+
+
+Inside = Callable[..., Done]
+
+
+@pytest.fixture
+def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Inside:
+    """Runs a command in this process, which takes a twentieth of the time."""
+
+    def run(cli: Cli, *words: str, **settings: object) -> Done:
+        for name in os.environ:
+            if name.startswith("METRICS_"):
+                monkeypatch.delenv(name)
+        for name, value in cli.env(**settings).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.chdir(cli.folder)
+        status: Any = 0
+        try:
+            main(words, prog_name="metrics-pipeline")
+        except SystemExit as end:
+            status = end.code
+        return Done(status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    """A store of four readings: 90, 30, 20 and 10 minutes ago."""
+    one = Cli(tmp_path_factory.mktemp("filled"))
+    one.data_dir.mkdir()
+    now = SystemClock().now_ns()
+    with Spool(one.data_dir, 2**24) as spool:
+        for age, used in ((90, 5), (30, 25_276_514_304), (20, 7), (10, 8)):
+            time = now - age * MINUTE_NS
+            points = [
+                Point("disk", {"used": used, "free": 1.5}, {"path": "/", "host": "h1"}),
+                Point("disk", {"used": used + 1}, {"path": "/a b,c", "host": "h1"}),
+                Point("system", {"uptime_format": "3 days"}, {"host": "h1"}),
+            ]
+            spool.append([encode(point, time) for point in points], time)
+    return one
+
+
+def ticks(data_dir: Path) -> int:
+    try:
+        with SpoolReader(data_dir) as reader:
+            return reader.contents().ticks
+    except FileNotFoundError:
+        return 0
+
+
+@pytest.fixture
+def agent(cli: Cli) -> Iterator[AgentProcess]:
+    with running(cli.env(collection_interval_ms=60_000), cli.folder) as one:
+        eventually(lambda: ticks(cli.data_dir) == 1, "the first reading")
+        yield one
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_has_help_with_an_example(
+    cli: Cli, inside: Inside, words: tuple[str, ...]
+) -> None:
+    done = inside(cli, *words, "--help")
+    assert (done.status, done.err) == (0, "")
+    assert done.out.startswith(f"Usage: metrics-pipeline {' '.join(words)} ")
+    example = done.out.partition("\n  Example:\n    ")[2]
+    assert f"metrics-pipeline {'--config-dir ' if words[-1] == 'check' else ''}" in example
+    assert words[-1] in example
+    assert max(map(len, done.out.splitlines())) <= 80
+
+
+def test_the_command_alone_says_what_there_is(cli: Cli, inside: Inside) -> None:
+    asked, bare = inside(cli, "-h"), inside(cli)
+    for name in {words[0] for words in COMMANDS}:
+        assert f"\n  {name} " in asked.out
+    assert (asked.status, bare) == (0, Done(2, "", asked.out))
+
+
+def test_the_command_is_known_by_its_version_and_as_a_module(cli: Cli) -> None:
+    done = cli("--version")
+    assert done == Done(0, f"metrics-pipeline, version {pipeline.__version__}\n", "")
+
+
+def test_run_takes_a_reading_at_once_and_says_how_often(
+    cli: Cli, agent: AgentProcess, inside: Inside
+) -> None:
+    line = agent.log.splitlines()[0]
+    assert line.endswith(" INFO    Starting metrics collection (interval: 60000ms)")
+    up = cli("status", "--json").json()
+    assert up["running"] is True
+    assert up["pid"] == agent.process.pid
+    assert up["collection_interval_ms"] == 60_000
+    assert up["ticks"] == 1
+    assert agent.stop() == 0
+    human, down = cli("status"), inside(cli, "status", "--json")
+    assert down.json() == {**up, "running": False, "pid": None}
+    assert human.out.startswith("running     no\n")
+    assert f"\nreadings    1 ({up['points']} points), newest " in human.out
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_agent_well_and_no_reading_is_lost(
+    cli: Cli, number: signal.Signals
+) -> None:
+    env = cli.env(collection_interval_ms=20, log_format="json")
+    command = [sys.executable, "-c", PROBE, "run"]
+    with subprocess.Popen(
+        command, env=env, cwd=cli.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            eventually(lambda: ticks(cli.data_dir) >= 3, "three readings")
+            process.send_signal(number)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 0
+    assert out == "False\n"  # without a server, its client is not loaded
+    messages = [json.loads(line)["message"] for line in err.splitlines()]
+    assert messages == [
+        "Starting metrics collection (interval: 20ms)",
+        "Stopped metrics collection",
+    ]
+    assert not (cli.data_dir / "spool.db-wal").exists()  # it was closed, not left
+    with SpoolReader(cli.data_dir) as reader:
+        times = [int(block.split()[-1]) for block in reader.history(0)]
+        contents = reader.contents()
+    assert contents.ticks == len(times)
+    assert set(contents.lost) <= {"tick_missed"}
+
+
+def test_a_second_run_on_the_same_data_is_refused_and_names_the_first(
+    cli: Cli, agent: AgentProcess
+) -> None:
+    done = cli("run")
+    assert done.status == 1
+    assert done.error == (
+        f"data directory {cli.data_dir} is in use by process {agent.process.pid}; "
+        "stop that agent, or set another data_dir"
+    )
+    assert agent.process.poll() is None
+
+
+def test_a_data_directory_that_cannot_be_had_is_told_in_a_sentence(
+    cli: Cli, inside: Inside
+) -> None:
+    (cli.folder / "file").touch()
+    below = cli.folder / "file" / "below"
+    run = cli("run", data_dir=below)
+    status, show = (inside(cli, name, data_dir=below) for name in ("status", "show"))
+    assert run.status == 1
+    assert run.error == (
+        f"data directory {below} cannot be used: Not a directory; "
+        "make it writable for this user, or set data_dir"
+    )
+    assert status.status == 0
+    assert "\nreadings    0 (0 points)" in status.out
+    assert show.error == f"no readings yet in {below}; to take some: metrics-pipeline run"
+
+
+def test_once_prints_a_reading_and_writes_nothing(cli: Cli) -> None:
+    before = set(cli.folder.rglob("*"))
+    text, data = cli.at_once(("once",), ("once", "--json"))
+    assert (text.status, text.err) == (0, "")
+    lines = list(decode(text.out))
+    assert lines[0].point.measurement == "system_metrics"
+    assert {line.point.tags["host"] for line in lines} == {"h1"}
+    assert len({line.timestamp_ns for line in lines}) == 1
+    first = data.json()[0]
+    assert first.keys() == {"measurement", "fields", "tags", "timestamp_ns"}
+    assert first["fields"]["memory_total"] == psutil.virtual_memory().total
+    assert {point["measurement"] for point in data.json()} == {
+        line.point.measurement for line in lines
+    }
+    assert set(cli.folder.rglob("*")) == before
+
+
+def test_status_before_there_is_a_store(cli: Cli, inside: Inside) -> None:
+    human, data = inside(cli, "status"), inside(cli, "status", "--json")
+    assert human.out.startswith("running     no\n")
+    state = data.json()
+    assert state.keys() >= STATUS_KEYS
+    assert (state["running"], state["ticks"], state["lost"]) == (False, 0, {})
+    assert not cli.data_dir.exists()
+
+
+def test_status_of_a_store_that_is_none_is_told_in_a_sentence(cli: Cli, inside: Inside) -> None:
+    cli.data_dir.mkdir()
+    (cli.data_dir / "spool.db").write_text("a letter to the editor" * 100)
+    status, show = inside(cli, "status"), inside(cli, "show")
+    assert status.error == show.error
+    assert "is not a spool (file is not a database); move it away" in status.error
+
+
+def test_show_lists_charts_and_exports_the_local_history(filled: Cli, inside: Inside) -> None:
+    listing, chart = filled.at_once(("show",), ("show", "disk", "used"))
+    table = inside(filled, "show", "disk")
+    exported = inside(filled, "show", "disk", "used", "--csv")
+    data = inside(filled, "show", "disk", "used", "--json")
+    for done in (listing, chart, table, exported):
+        assert (done.status, done.err) == (0, "")
+        assert "…" not in done.out
+        assert "\x1b" not in done.out
+        assert all(line == line.rstrip() for line in done.out.splitlines())
+    assert [line.split() for line in listing.out.splitlines()[1:]] == [
+        ["disk", "free", "1"],
+        ["disk", "used", "2"],
+        ["system", "uptime_format", "1"],
+    ]
+    assert "disk used" in chart.out.splitlines()[0]
+    assert "25.28G┤" in chart.out
+    assert "┤" not in table.out
+    assert table.out.splitlines()[2].split() == [
+        "used",
+        "path=/",
+        "8",
+        "7",
+        "8.426G",
+        "25.28G",
+        "3",
+    ]
+    rows = list(csv.DictReader(io.StringIO(exported.out)))
+    assert [row["value"] for row in rows if row["path"] == "/"] == ["25276514304", "7", "8"]
+    assert [row["value"] for row in rows if row["path"] == "/a b,c"] == ["25276514305", "8", "9"]
+    root, other = data.json()
+    assert root["tags"] == {"host": "h1", "path": "/"}
+    assert [value for _, value in root["samples"]] == [25_276_514_304, 7, 8]
+    assert other["tags"]["path"] == "/a b,c"
+
+
+@pytest.mark.parametrize(
+    ("options", "values"),
+    [
+        (["--tag", "path=/"], [[25_276_514_304, 7, 8]]),
+        (["--tag", "path=/a b,c", "--tag", "host=h1"], [[25_276_514_305, 8, 9]]),
+        (["--tag", "path=/", "--since", "25m"], [[7, 8]]),
+        (["--since", "2h"], [[5, 25_276_514_304, 7, 8], [6, 25_276_514_305, 8, 9]]),
+        (["--since", "99999999999w", "--tag", "path=/"], [[5, 25_276_514_304, 7, 8]]),
+    ],
+)
+def test_show_narrows_by_tag_and_by_time(
+    filled: Cli, inside: Inside, options: list[str], values: list[list[int]]
+) -> None:
+    found = inside(filled, "show", "disk", "used", "--json", *options).json()
+    assert [[value for _, value in one["samples"]] for one in found] == values
+
+
+@pytest.mark.parametrize(
+    "question", [["nosuch"], ["disk", "nosuch"], ["disk", "used", "--tag", "path=/nowhere"]]
+)
+def test_show_says_where_to_look_when_it_finds_nothing(
+    filled: Cli, inside: Inside, question: list[str]
+) -> None:
+    done = inside(filled, "show", *question)
+    assert done.status == 1
+    assert done.error == "no such readings; see what there is: metrics-pipeline show"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--since", "soon"], "'soon' is no span of time; write one such as 90s, 15m, 1h"),
+        (["--tag", "path"], "--tag 'path' is no KEY=VALUE"),
+        (["--nosuch"], "No such option"),
+        (["used", "free"], "Got unexpected extra argument (free)"),
+    ],
+)
+def test_show_says_what_is_wrong_with_a_question(
+    filled: Cli, inside: Inside, options: list[str], sentence: str
+) -> None:
+    done = inside(filled, "show", "disk", *options)
+    assert done.status == 2
+    assert done.error.startswith(sentence)
+    assert done.error.endswith("; see metrics-pipeline show --help")
+
+
+def test_settings_that_can_be_used(cli: Cli, inside: Inside) -> None:
+    (cli.config_dir / "settings.toml").write_text("retention_hours = 48\n")
+    check, human = cli.at_once(("settings", "check"), ("settings", "show"))
+    data = inside(cli, "settings", "show", "--json")
+    assert check == Done(0, f"The settings in {cli.config_dir} can be used.\n", "")
+    lines = {line.split()[0]: line for line in human.out.splitlines()[1:]}
+    assert tuple(lines) == NAMES  # a setting is a line, for grep
+    assert lines["retention_hours"].split() == [
+        "retention_hours",
+        "48",
+        str(cli.config_dir / "settings.toml"),
+    ]
+    assert lines["data_dir"].split() == [
+        "data_dir",
+        str(cli.data_dir),
+        "environment",
+        "variable",
+        "METRICS_DATA_DIR",
+    ]
+    rows = {row["name"]: row for row in data.json()}
+    assert tuple(rows) == NAMES
+    assert rows["retention_hours"]["value"] == "48"
+
+
+def test_settings_that_are_wrong_are_told_one_a_line_by_every_command(
+    cli: Cli, inside: Inside
+) -> None:
+    path = cli.config_dir / "settings.toml"
+    path.write_text('retention_hours = "a week"\nnosuch = 1\n[tags]\ntime = "x"\n')
+    others = [("settings", "show"), ("once",), ("status",), ("show",)]
+    done = [
+        *cli.at_once(("settings", "check"), ("run",)),
+        *(inside(cli, *words) for words in others),
+    ]
+    assert {one.err for one in done} == {done[0].err}
+    assert {(one.status, one.out) for one in done} == {(1, "")}
+    lines = done[0].err.splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith(f"metrics-pipeline: {path}: ") for line in lines)
+    assert "retention_hours = 'a week' must be a whole number of hours from 0" in lines[0]
+    assert "nosuch is not a setting" in lines[1]
+    assert "tags.time" in lines[2]
+
+
+def test_a_config_dir_that_is_not_there_is_told(cli: Cli, inside: Inside) -> None:
+    done = inside(cli, "--config-dir", "nowhere", "settings", "check")
+    assert done.error == f"--config-dir: '{cli.folder}/nowhere' must be an existing folder"
+
+
+def test_metrics_is_the_catalogue(cli: Cli, inside: Inside) -> None:
+    human, data = cli("metrics"), inside(cli, "metrics", "--json")
+    entries = catalogue.load()
+    found = [(row["measurement"], row["field"], row["type"], row["unit"]) for row in data.json()]
+    assert found == [(e.measurement, e.field, e.type, e.unit) for e in entries]
+    lines = human.out.splitlines()[1:]
+    assert [line.split()[:2] for line in lines] == [[e.measurement, e.field] for e in entries]
+    assert all(line.endswith(e.meaning) for line, e in zip(lines, entries, strict=True))
+
+
+def test_a_pipe_that_is_closed_early_is_no_error_to_tell(filled: Cli) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "show", "--csv"],
+        env=filled.env(),
+        cwd=filled.folder,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writing)
+    assert finish(process).err == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows a command line in /proc")
+def test_a_token_is_never_seen(cli: Cli, inside: Inside) -> None:
+    (cli.config_dir / ".secrets.toml").write_text(f'influxdb_token = "{TOKEN}"\n')
+    server = {name: value for name, value in SERVER.items() if name != "influxdb_token"}
+    env = cli.env(**server, collection_interval_ms=50, log_level="debug")
+    with running(env, cli.folder) as agent:
+
+        def refused() -> bool:
+            assert agent.process.poll() is None, agent.log
+            return "Connection refused" in agent.log
+
+        eventually(refused, "a try to deliver")
+        shown, shown_json, status, status_json = (
+            inside(cli, *words, **server)
+            for words in (
+                ("settings", "show"),
+                ("settings", "show", "--json"),
+                ("status",),
+                ("status", "--json"),
+            )
+        )
+        command_line = Path(f"/proc/{agent.process.pid}/cmdline").read_bytes().decode()
+        assert agent.stop() == 0
+    told = "".join(done.out + done.err for done in (shown, shown_json, status, status_json))
+    assert TOKEN not in told + agent.log + command_line
+    assert "influxdb_token            ********  " in shown.out
+    assert "\nInfluxDB      http://127.0.0.1:9\n" in status.out
+    assert "Connection refused" in status_json.json()["last_error"]
+    for path in cli.data_dir.iterdir():
+        assert TOKEN.encode() not in path.read_bytes()
+
+
+def test_a_token_that_is_refused_is_not_seen_either(cli: Cli, inside: Inside) -> None:
+    done = inside(cli, "settings", "check", **{**SERVER, "influxdb_token": f"\t{TOKEN} \x1b[0m"})
+    assert done.status == 1
+    assert "influxdb_token = ********" in done.error
+    assert TOKEN not in done.err

@@ -1,0 +1,290 @@
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+import pipeline
+from pipeline.clock import SystemClock
+from pipeline.health import Status, read_status
+from pipeline.lock import DirectoryLock
+from pipeline.settings import Settings
+from pipeline.spool import Spool, SpoolReader
+from tests.agents import eventually
+
+HOUR_NS = 3600 * 10**9
+NO_SENSOR = {
+    "cpu_usage",
+    "memory_total",
+    "memory_used",
+    "memory_percent",
+    "disk_total",
+    "disk_used",
+    "disk_percent",
+}
+
+
+@pytest.fixture(autouse=True)
+def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Settings of this test alone; collection is stopped at the end."""
+    for name in os.environ:
+        if name.startswith("METRICS_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("METRICS_CONFIG_DIR", str(tmp_path))
+    monkeypatch.setenv("METRICS_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("METRICS_HTTP_PORT", "0")
+    yield tmp_path / "data"
+    pipeline.stop_metrics_collection()
+    assert not [t.name for t in threading.enumerate() if t.name in ("tick", "sweep", "http")]
+
+
+@pytest.fixture(autouse=True)
+def _log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+
+def status(data_dir: Path) -> Status:
+    return read_status(Settings(data_dir=data_dir))
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+
+
+def add_old(data_dir: Path, points: int, hours: int) -> None:
+    old = SystemClock().now_ns() - hours * HOUR_NS
+    with Spool(data_dir, 2**24) as spool:
+        spool.append([f"system_metrics f=1i {old}"] * points, old)
+
+
+def test_collect_system_metrics_reads_processor_memory_and_disk() -> None:
+    found = pipeline.collect_system_metrics()
+    assert found.keys() - {"cpu_temperature"} == NO_SENSOR
+    assert found["memory_total"] == psutil.virtual_memory().total
+    for share in ("cpu_usage", "memory_percent", "disk_percent"):
+        value = found[share]
+        assert isinstance(value, float)
+        assert 0 <= value <= 100
+
+
+def test_save_system_metrics_returns_true_and_the_reading_is_in_the_store(data_dir: Path) -> None:
+    assert pipeline.save_system_metrics() is True
+    with SpoolReader(data_dir) as reader:
+        (block,) = reader.history(0)
+    (line,) = [line for line in block.splitlines() if line.startswith("system_metrics,host=")]
+    assert "memory_total=" in line
+    assert pipeline.save_system_metrics() is True
+    assert status(data_dir).ticks == 2
+    assert pipeline.is_metrics_collection_running() is False
+
+
+def test_save_system_metrics_returns_false_when_collection_fails_and_logs_why(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> None:
+        raise OSError("no such file: /proc/meminfo")
+
+    monkeypatch.setattr(psutil, "virtual_memory", broken)
+    assert pipeline.save_system_metrics() is False
+    assert errors(caplog) == ["System metrics were not saved: collector system_metrics failed"]
+    assert "no such file: /proc/meminfo" in caplog.text
+    assert status(data_dir).lost["collector_failed"] >= 1
+    monkeypatch.undo()
+
+
+def test_save_system_metrics_is_true_when_another_collector_fails(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise OSError("no load")
+
+    monkeypatch.setattr(psutil, "getloadavg", broken)
+    assert pipeline.save_system_metrics() is True
+    assert status(data_dir).lost["collector_failed"] >= 1
+
+
+def test_save_system_metrics_returns_false_when_the_store_cannot_be_had(
+    data_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data_dir.mkdir()
+    lock = DirectoryLock(data_dir, SystemClock())
+    assert pipeline.save_system_metrics() is False
+    lock.release()
+    (error,) = errors(caplog)
+    assert error.startswith("System metrics were not saved: data directory ")
+    assert f"in use by process {os.getpid()}" in error
+
+
+def test_start_metrics_collection_takes_a_reading_at_once(
+    data_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert pipeline.is_metrics_collection_running() is False
+    pipeline.start_metrics_collection()
+    assert pipeline.is_metrics_collection_running() is True
+    assert "Starting metrics collection (interval: 60000ms)" in caplog.messages
+    eventually(lambda: status(data_dir).ticks == 1, "the first reading")
+
+
+def test_start_metrics_collection_twice_starts_it_once(
+    data_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pipeline.start_metrics_collection()
+    pipeline.start_metrics_collection()
+    assert caplog.messages.count("Metrics collection already running") == 1
+    assert caplog.messages.count("Starting metrics collection (interval: 60000ms)") == 1
+    assert [t.name for t in threading.enumerate()].count("tick") == 1
+
+
+def test_stop_metrics_collection_ends_it_and_it_can_be_started_again(
+    data_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pipeline.stop_metrics_collection()  # nothing to stop, and nothing to say
+    pipeline.start_metrics_collection()
+    eventually(lambda: status(data_dir).ticks == 1, "the first reading")
+    pipeline.stop_metrics_collection()
+    assert pipeline.is_metrics_collection_running() is False
+    assert status(data_dir).running is False
+    assert caplog.messages.count("Stopped metrics collection") == 1
+    pipeline.start_metrics_collection()
+    assert pipeline.is_metrics_collection_running() is True
+    eventually(lambda: status(data_dir).ticks == 2, "a reading")
+
+
+def test_a_reading_can_be_saved_while_collection_runs(data_dir: Path) -> None:
+    pipeline.start_metrics_collection()
+    eventually(lambda: status(data_dir).ticks == 1, "the first reading")
+    assert pipeline.save_system_metrics() is True
+    assert status(data_dir).ticks == 2
+
+
+def test_register_starts_collection(data_dir: Path) -> None:
+    pipeline.register()
+    assert pipeline.is_metrics_collection_running() is True
+    assert status(data_dir).running is True
+
+
+def test_cleanup_old_metrics_returns_the_number_deleted(
+    data_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pipeline.save_system_metrics()
+    kept = status(data_dir).points
+    add_old(data_dir, points=3, hours=169)
+    add_old(data_dir, points=2, hours=167)
+    assert pipeline.cleanup_old_metrics() == 3
+    assert pipeline.cleanup_old_metrics() == 0
+    with SpoolReader(data_dir) as reader:
+        assert sum(block.count("\n") for block in reader.history(0)) == kept + 2
+    assert [m for m in caplog.messages if "Cleaned" in m] == ["Cleaned up 3 old metric records"]
+
+
+def test_cleanup_old_metrics_returns_0_on_an_error_and_logs_it(
+    data_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data_dir.write_text("")
+    assert pipeline.cleanup_old_metrics() == 0
+    (error,) = errors(caplog)
+    assert error.startswith(f"Old metrics were not cleaned up: data directory {data_dir} cannot")
+
+
+def test_collection_cleans_up_at_its_start(
+    data_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data_dir.mkdir()
+    add_old(data_dir, points=3, hours=169)
+    pipeline.start_metrics_collection()
+    eventually(lambda: "Cleaned up 3 old metric records" in caplog.messages, "the sweep")
+
+
+def test_the_interval_and_the_age_are_those_of_the_environment_at_each_start(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("METRICS_COLLECTION_INTERVAL_MS", "20")
+    monkeypatch.setenv("METRICS_RETENTION_HOURS", "2")
+    pipeline.start_metrics_collection()
+    assert "Starting metrics collection (interval: 20ms)" in caplog.messages
+    eventually(lambda: status(data_dir).ticks >= 3, "three readings")
+    found = status(data_dir)
+    assert (found.collection_interval_ms, found.retention_hours) == (20, 2)
+    pipeline.stop_metrics_collection()
+    add_old(data_dir, points=5, hours=3)
+    assert pipeline.cleanup_old_metrics() == 5
+    monkeypatch.setenv("METRICS_COLLECTION_INTERVAL_MS", "30000")
+    pipeline.start_metrics_collection()
+    assert "Starting metrics collection (interval: 30000ms)" in caplog.messages
+
+
+@pytest.mark.parametrize("wrong", ["settings", "config_dir", "data_dir", "store", "cwd"])
+def test_a_program_does_not_fail_because_its_metrics_do(
+    wrong: str,
+    tmp_path: Path,
+    data_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    if wrong == "settings":
+        (tmp_path / "settings.toml").write_text('retention_hours = "a week"\nnosuch = 1\n')
+    elif wrong == "config_dir":
+        monkeypatch.setenv("METRICS_CONFIG_DIR", str(tmp_path / "nowhere"))
+    elif wrong == "data_dir":
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("METRICS_DATA_DIR", str(tmp_path / "file" / "below"))
+    elif wrong == "store":
+        data_dir.mkdir()
+        (data_dir / "spool.db").write_text("a letter to the editor" * 100)
+    elif wrong == "cwd":
+        gone = tmp_path / "gone"
+        gone.mkdir()
+        monkeypatch.chdir(gone)
+        gone.rmdir()
+    pipeline.register()
+    pipeline.start_metrics_collection()
+    assert pipeline.is_metrics_collection_running() is False
+    assert pipeline.save_system_metrics() is False
+    assert pipeline.cleanup_old_metrics() == 0
+    pipeline.stop_metrics_collection()
+    assert [error.split(":")[0] for error in errors(caplog)] == [
+        "Metrics collection was not started",
+        "Metrics collection was not started",
+        "System metrics were not saved",
+        "Old metrics were not cleaned up",
+    ]
+    assert "Traceback" not in caplog.text
+
+
+def test_all_that_is_exported_is_there_and_nothing_else() -> None:
+    for name in pipeline.__all__:
+        assert callable(getattr(pipeline, name))
+    with pytest.raises(AttributeError, match="module 'pipeline' has no attribute 'nosuch'"):
+        _ = pipeline.nosuch
+
+
+EMBEDDING = """
+import sys, threading
+import pipeline
+heavy = {"psutil", "influxdb_client", "dynaconf", "sqlite3", "http.server", "rich", "click"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+pipeline.start_metrics_collection()
+assert "influxdb_client" not in sys.modules
+assert all(thread.daemon for thread in threading.enumerate()[1:])
+print(pipeline.is_metrics_collection_running())
+"""
+
+
+def test_the_import_is_light_and_the_end_of_the_program_is_a_stop(data_dir: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", EMBEDDING],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+    assert status(data_dir).running is False
+    with SpoolReader(data_dir) as reader:
+        assert reader.contents().lost == {}

@@ -1,0 +1,159 @@
+import io
+import json
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline import logs
+
+NAMES = ("pipeline", "py.warnings")
+log = logging.getLogger("pipeline.some.module")
+TEXT_RE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (\w+) +(.*)")
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in NAMES]
+    before = [(one.handlers, one.propagate, one.level) for one in loggers]
+    yield
+    logging.captureWarnings(capture=False)
+    for one, (handlers, propagate, level) in zip(loggers, before, strict=True):
+        one.handlers, one.propagate = handlers, propagate
+        one.setLevel(level)
+
+
+@pytest.fixture
+def stream() -> io.StringIO:
+    return io.StringIO()
+
+
+def fail() -> None:
+    try:
+        raise ValueError("first line\nsecond line")
+    except ValueError:
+        log.exception("It failed:\n%s", "because")
+
+
+def test_text_has_time_in_utc_level_and_message(stream: io.StringIO) -> None:
+    logs.configure("info", "text", stream, {})
+    log.info("%d of %s", 3, "ü")
+    log.warning("careful")
+    lines = stream.getvalue().splitlines()
+    matches = [TEXT_RE.fullmatch(line) for line in lines]
+    assert [match and match.groups() for match in matches] == [
+        ("INFO", "3 of ü"),
+        ("WARNING", "careful"),
+    ]
+    assert lines[0].index("3 of") == lines[1].index("careful")
+
+
+def test_the_time_is_that_of_the_event_in_utc(stream: io.StringIO) -> None:
+    logs.configure("info", "text", stream, {})
+    record = log.makeRecord(log.name, logging.INFO, "", 0, "now", (), None)
+    record.created, record.msecs = 1_700_000_000.0079, 7.9
+    log.handle(record)
+    assert stream.getvalue() == "2023-11-14T22:13:20.007Z INFO    now\n"
+
+
+def test_json_has_one_object_an_event(stream: io.StringIO) -> None:
+    logs.configure("info", "json", stream, {})
+    record = log.makeRecord(log.name, logging.ERROR, "", 0, 'a "b" ü', (), None)
+    record.created, record.msecs = 1_700_000_000.0079, 7.9
+    log.handle(record)
+    assert json.loads(stream.getvalue()) == {
+        "time": "2023-11-14T22:13:20.007Z",
+        "level": "error",
+        "logger": "pipeline.some.module",
+        "message": 'a "b" ü',
+    }
+    assert "ü" in stream.getvalue()
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_an_event_is_one_line_with_its_traceback_too(stream: io.StringIO, log_format: str) -> None:
+    logs.configure("info", log_format, stream, {})
+    fail()
+    log.info("next")
+    first, _ = stream.getvalue().splitlines()
+    message = json.loads(first)["message"] if log_format == "json" else first
+    assert "It failed: | because | Traceback (most recent call last): | " in message
+    assert message.endswith("ValueError: first line | second line")
+
+
+@pytest.mark.parametrize(
+    ("level", "told"),
+    [("debug", "diwe"), ("info", "iwe"), ("warning", "we"), ("error", "e")],
+)
+def test_what_is_less_severe_than_the_level_is_not_logged(
+    stream: io.StringIO, level: str, told: str
+) -> None:
+    logs.configure(level, "json", stream, {})
+    for one in ("debug", "info", "warning", "error"):
+        getattr(log, one)("")
+    assert "".join(json.loads(line)["level"][0] for line in stream.getvalue().splitlines()) == told
+
+
+def test_configured_twice_an_event_is_still_logged_once(stream: io.StringIO) -> None:
+    for _ in range(2):
+        logs.configure("info", "text", stream, {})
+    log.info("once")
+    assert stream.getvalue().count("once") == 1
+
+
+def test_other_libraries_are_not_logged_but_their_warnings_are(stream: io.StringIO) -> None:
+    logs.configure("debug", "text", stream, {})
+    logging.getLogger("urllib3").warning("retrying")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(capture=True)
+        warnings.warn("no certificate", UserWarning, stacklevel=1)
+        logging.captureWarnings(capture=False)
+    (line,) = stream.getvalue().splitlines()
+    assert "no certificate" in line
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[tuple[io.TextIOWrapper, dict[str, str]]]:
+    """A stream that systemd says it connected to the journal."""
+    with (tmp_path / "journal").open("w+") as stream:
+        status = (tmp_path / "journal").stat()
+        yield stream, {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
+
+
+def test_the_journal_reads_the_priority_and_adds_the_time_itself(
+    journal: tuple[io.TextIOWrapper, dict[str, str]],
+) -> None:
+    stream, environ = journal
+    logs.configure("debug", "text", stream, environ)
+    log.debug("a")
+    log.info("b")
+    log.warning("c")
+    log.error("d\ne")
+    log.critical("f")
+    stream.seek(0)
+    assert stream.read().splitlines() == ["<7>a", "<6>b", "<4>c", "<3>d | e", "<2>f"]
+
+
+def test_json_is_json_in_the_journal_too(
+    journal: tuple[io.TextIOWrapper, dict[str, str]],
+) -> None:
+    stream, environ = journal
+    logs.configure("info", "json", stream, environ)
+    log.info("a")
+    stream.seek(0)
+    assert json.loads(stream.read())["message"] == "a"
+
+
+@pytest.mark.parametrize("environ", [{}, {"JOURNAL_STREAM": "1:2"}, {"JOURNAL_STREAM": ""}])
+def test_a_stream_that_is_not_the_journals_gets_no_priority(
+    journal: tuple[io.TextIOWrapper, dict[str, str]], environ: dict[str, str]
+) -> None:
+    stream, _ = journal  # an inherited JOURNAL_STREAM says nothing of a redirected stream
+    logs.configure("info", "text", stream, environ)
+    log.info("a")
+    stream.seek(0)
+    assert TEXT_RE.fullmatch(stream.read().rstrip())

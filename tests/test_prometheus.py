@@ -1,0 +1,116 @@
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.health import Health, Status, Tick, read_status
+from pipeline.prometheus import text
+from pipeline.settings import Settings
+from tests.clocks import ManualClock
+
+HELP_RE = re.compile(r"# HELP ([a-z_:][a-z0-9_:]*) (.+)")
+TYPE_RE = re.compile(r"# TYPE ([a-z_:][a-z0-9_:]*) (counter|gauge)")
+SAMPLE_RE = re.compile(
+    r'([a-z_:][a-z0-9_:]*)(?:\{([a-z_]+)="((?:[^"\\\n]|\\["\\n])*)"\})?'
+    r" (-?[0-9.]+(?:e[+-]?[0-9]+)?)"
+)
+UNESCAPED = {'\\"': '"', "\\\\": "\\", "\\n": "\n"}
+
+
+@dataclass
+class Family:
+    kind: str
+    samples: dict[tuple[str, str] | None, float] = field(default_factory=dict)
+
+
+def parse(exposition: str) -> dict[str, Family]:
+    """Read the text exposition format strictly: HELP, TYPE, and then that family's samples."""
+    assert exposition.endswith("\n")
+    families: dict[str, Family] = {}
+    lines = exposition[:-1].split("\n")
+    name = ""
+    while lines:
+        line = lines.pop(0)
+        if helped := HELP_RE.fullmatch(line):
+            name = helped[1]
+            assert name not in families
+            typed = TYPE_RE.fullmatch(lines.pop(0))
+            assert typed is not None
+            assert typed[1] == name
+            assert name.endswith("_total") == (typed[2] == "counter")
+            families[name] = Family(typed[2])
+            continue
+        sample = SAMPLE_RE.fullmatch(line)
+        assert sample is not None, line
+        assert sample[1] == name
+        value = re.sub(r"\\.", lambda m: UNESCAPED[m[0]], sample[3] or "")
+        label = (sample[2], value) if sample[2] else None
+        assert label not in families[name].samples
+        families[name].samples[label] = float(sample[4])
+    return families
+
+
+def status(**changes: object) -> Status:
+    empty = read_status(Settings(data_dir=Path("/nowhere")))
+    values = {name: getattr(empty, name) for name in Status.__dataclass_fields__}
+    return Status(**{**values, **changes})
+
+
+def value(families: dict[str, Family], name: str) -> float:
+    return families[f"metrics_agent_{name}"].samples[None]
+
+
+def test_the_account_is_told_with_or_without_collection() -> None:
+    state = status(
+        running=True,
+        ticks=3,
+        points=30,
+        delivered_points=20,
+        backlog_points=7,
+        backlog_bytes=123456789012,
+        rejected_points=1,
+        lost={"tick_missed": 2, "rejected": 1},
+    )
+    families = parse(text(state, None))
+    assert value(families, "running") == 1
+    assert value(families, "ticks_total") == 3
+    assert value(families, "points_total") == 30
+    assert value(families, "delivered_points_total") == 20
+    assert value(families, "backlog_points") == 7
+    assert value(families, "backlog_bytes") == 123456789012
+    assert value(families, "rejected_points") == 1
+    assert families["metrics_agent_lost_points_total"].samples == {
+        ("cause", "tick_missed"): 2,
+        ("cause", "rejected"): 1,
+    }
+    assert value(families, "cpu_seconds_total") > 0
+    assert value(families, "resident_memory_max_bytes") > 2**20
+    assert "metrics_agent_trouble" not in families
+
+
+def test_before_the_first_reading_everything_is_nought_and_well_formed() -> None:
+    families = parse(text(status(), Health(ManualClock(), 60, lambda _: None)))
+    assert value(families, "running") == 0
+    assert families["metrics_agent_lost_points_total"].samples == {}
+    assert families["metrics_agent_trouble"].samples == {}
+    assert "metrics_agent_tick_seconds" not in families
+    assert "metrics_agent_write_seconds" not in families
+
+
+def test_the_running_agents_own_view_is_added() -> None:
+    health = Health(ManualClock(), 60, lambda _: None)
+    health.ticked(Tick(0.0025, 12, {"cpu": 0.001, "mem": 1e-05}))
+    health.wrote(0.5)
+    health.broke("no answer")
+    families = parse(text(status(), health))
+    assert value(families, "tick_seconds") == 0.0025
+    assert value(families, "tick_points") == 12
+    assert value(families, "write_seconds") == 0.5
+    seconds = {("collector", "cpu"): 0.001, ("collector", "mem"): 1e-05}
+    assert families["metrics_agent_collector_seconds"].samples == seconds
+    assert families["metrics_agent_trouble"].samples == {("source", "delivery"): 1}
+
+
+def test_a_label_may_hold_anything() -> None:
+    cause = 'a "quoted" back\\slash\nand \\n a break, ü'
+    families = parse(text(status(lost={cause: 1}), None))
+    assert families["metrics_agent_lost_points_total"].samples == {("cause", cause): 1}

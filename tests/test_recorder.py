@@ -1,0 +1,206 @@
+import logging
+import resource
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pipeline.clock import Tick
+from pipeline.collectors import Guard
+from pipeline.health import Health
+from pipeline.point import Point
+from pipeline.recorder import Recorder
+from pipeline.settings import CollectorOptions
+from pipeline.spool import Spool, SpoolError
+from tests.clocks import START_NS, ManualClock
+
+SECOND = 10**9
+HELD = 360
+
+
+class Stub:
+    """A collector that gives one point for each name, or fails."""
+
+    series_tag: str | None = "id"
+    default_exclude: tuple[str, ...] = ()
+
+    def __init__(self, name: str, *ids: str) -> None:
+        self.name = name
+        self.ids = ids
+        self.failure: Exception | None = None
+
+    def collect(self) -> Iterable[Point]:
+        if self.failure is not None:
+            raise self.failure
+        return [Point(self.name, {"f": 1}, {"id": each}) for each in self.ids]
+
+
+class Bench:
+    def __init__(self, directory: Path, *stubs: Stub, max_series: int = 10) -> None:
+        self.clock = ManualClock()
+        self.spool = Spool(directory, 2**24)
+        self.remembered: list[str | None] = []
+        self.health = Health(self.clock, 60, self.remembered.append)
+        options = CollectorOptions(max_series=max_series)
+        self.recorder = Recorder(
+            [Guard(stub, options, self.clock) for stub in stubs],
+            self.spool,
+            self.clock,
+            {"host": "h1"},
+            self.health,
+        )
+        self._number = 0
+
+    def record(self, missed: int = 0) -> frozenset[str]:
+        self._number += 1
+        return self.recorder.record(Tick(self._number * SECOND, missed))
+
+    @property
+    def seconds(self) -> list[int]:
+        """The times of the readings in the spool, in order."""
+        return [int(block.split()[-1]) // SECOND for block in self.spool.history(0)]
+
+    @property
+    def lost(self) -> dict[str, int]:
+        return dict(self.spool.contents().lost)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
+    made: list[Bench] = []
+
+    def make(*stubs: Stub, **options: int) -> Bench:
+        made.append(Bench(tmp_path, *stubs, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.spool.close()
+
+
+@contextmanager
+def nothing_can_be_written() -> Iterator[None]:
+    """No file of this process can grow, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_reading_is_committed_with_one_time_and_the_common_tags(
+    bench: Callable[..., Bench],
+) -> None:
+    one = bench(Stub("a", "x", "y"), Stub("b", "z"))
+    assert one.record() == frozenset()
+    (block,) = one.spool.history(0)
+    series = ("a,host=h1,id=x", "a,host=h1,id=y", "b,host=h1,id=z")
+    assert block == "".join(f"{each} f=1i {SECOND}\n" for each in series)
+    assert (one.spool.contents().ticks, one.lost) == (1, {})
+    assert one.health.last_tick is not None
+    assert (one.health.last_tick.points, set(one.health.last_tick.collectors)) == (3, {"a", "b"})
+
+
+def test_a_collector_that_fails_costs_its_own_points_and_no_others(
+    bench: Callable[..., Bench],
+) -> None:
+    good, bad = Stub("good", "x"), Stub("bad", "y", "z")
+    one = bench(bad, good)
+    one.record()
+    bad.failure = OSError("out of order")
+    assert one.record() == {"bad"}
+    assert one.lost == {"collector_failed": 2}
+    assert [block.count("good") for block in one.spool.history(0)] == [1, 1]
+    bad.failure = None
+    assert one.record() == frozenset()
+    assert one.lost == {"collector_failed": 2}
+
+
+def test_a_reading_of_which_nothing_is_left_is_counted_though_there_is_no_row(
+    bench: Callable[..., Bench],
+) -> None:
+    bad = Stub("bad", "x")
+    bad.failure = OSError("out of order")
+    one = bench(bad)
+    one.record()
+    assert (one.spool.contents().ticks, one.lost) == (0, {"collector_failed": 1})
+
+
+def test_missed_ticks_are_counted_in_points(bench: Callable[..., Bench]) -> None:
+    one = bench(Stub("a", "x", "y"))
+    one.record()
+    one.record(missed=3)
+    one.record()
+    assert one.lost == {"tick_missed": 6}
+
+
+def test_what_the_bound_on_series_leaves_out_is_counted(bench: Callable[..., Bench]) -> None:
+    one = bench(Stub("a", "x", "y", "z"), max_series=2)
+    one.record()
+    assert (one.spool.contents().points, one.lost) == (2, {"left_out": 1})
+
+
+def test_while_nothing_can_be_written_readings_are_held_told_once_and_kept_in_order(
+    bench: Callable[..., Bench], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    one = bench(Stub("a", "x"))
+    one.record()
+    with nothing_can_be_written():
+        for _ in range(3):
+            with pytest.raises(SpoolError, match="cannot be written"):
+                one.record()
+    assert one.seconds == [1]
+    assert set(one.health.troubles()) == {"spool"}
+    one.record()
+    assert one.seconds == [1, 2, 3, 4, 5]
+    assert (one.lost, one.health.troubles(), one.remembered[-1]) == ({}, {}, None)
+    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
+    assert "held in memory" in caplog.messages[0]
+    assert caplog.messages[1] == "The spool takes readings again"
+
+
+def test_what_is_held_is_committed_at_the_end_too(bench: Callable[..., Bench]) -> None:
+    one = bench(Stub("a", "x"))
+    with nothing_can_be_written(), pytest.raises(SpoolError):
+        one.record()
+    one.recorder.commit()
+    one.recorder.commit()
+    assert one.seconds == [1]
+
+
+def test_readings_beyond_what_memory_holds_are_lost_the_oldest_first_and_counted(
+    bench: Callable[..., Bench],
+) -> None:
+    stub = Stub("a", "x", "y")
+    one = bench(stub)
+    with nothing_can_be_written():
+        for number in range(HELD + 5):
+            stub.failure = OSError("out of order") if number == 1 else None
+            with pytest.raises(SpoolError):
+                one.record(missed=1 if number == 2 else 0)
+        with pytest.raises(SpoolError):
+            one.recorder.commit()
+    one.record()
+    assert one.seconds == list(range(6, HELD + 7))
+    # Four readings of two points, one of none whose collector failed, and none at all missed
+    # after the failed one, of which nothing is known.
+    assert one.lost == {"spool_full": 8, "collector_failed": 2}
+
+
+def test_a_spool_that_is_closed_is_a_failure_like_any_other(bench: Callable[..., Bench]) -> None:
+    one = bench(Stub("a", "x"))
+    one.spool.close()
+    with pytest.raises(SpoolError, match=r"spool\.db"):
+        one.record()
+    assert set(one.health.troubles()) == {"spool"}
+
+
+def test_the_time_of_the_reading_is_the_ticks_and_not_the_clocks(
+    bench: Callable[..., Bench],
+) -> None:
+    one = bench(Stub("a", "x"))
+    one.recorder.record(Tick(START_NS + 5, 0))
+    assert one.spool.contents().last_ns == START_NS + 5

@@ -1,0 +1,112 @@
+import json
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.health import Health
+from pipeline.http import Reply, Routes
+from pipeline.jobs import AgentError
+from pipeline.routes import routes
+from pipeline.settings import Settings
+from pipeline.spool import Spool
+from tests.clocks import START_NS, ManualClock
+
+
+class Agent:
+    """What the endpoint knows of an agent."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.settings = Settings(
+            data_dir=data_dir, influxdb_url="http://x", influxdb_token="secret"
+        )
+        self.clock = ManualClock()
+        self.health: Health | None = None
+        self.refusal: AgentError | None = None
+        self.starts = 0
+
+    def start(self) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.starts += 1
+        self.health = Health(self.clock, 60, lambda _: None)
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Agent:
+    return Agent(tmp_path)
+
+
+@pytest.fixture
+def served(agent: Agent) -> Routes:
+    return routes(agent)
+
+
+def body(reply: Reply) -> Any:
+    assert reply.content_type == "application/json"
+    return json.loads(reply.body)
+
+
+def test_init_starts_collection(agent: Agent, served: Routes) -> None:
+    reply = served["/api/internal/init"]()
+    assert reply.status == HTTPStatus.OK
+    assert body(reply) == {"success": True, "metricsCollectionRunning": True}
+    assert agent.starts == 1
+
+
+def test_init_says_why_collection_did_not_start(agent: Agent, served: Routes) -> None:
+    agent.refusal = AgentError("the data directory is in use")
+    reply = served["/api/internal/init"]()
+    assert reply.status == HTTPStatus.INTERNAL_SERVER_ERROR
+    assert body(reply) == {
+        "success": False,
+        "metricsCollectionRunning": False,
+        "error": "the data directory is in use",
+    }
+
+
+def test_health_passes_while_readings_are_taken(agent: Agent, served: Routes) -> None:
+    agent.start()
+    reply = served["/health"]()
+    assert (reply.status, body(reply)) == (HTTPStatus.OK, {"status": "pass", "troubles": {}})
+
+
+def test_a_server_that_is_down_is_told_and_no_failure(agent: Agent, served: Routes) -> None:
+    agent.start()
+    assert agent.health is not None
+    agent.health.broke("no answer")
+    reply = served["/health"]()
+    assert reply.status == HTTPStatus.OK
+    assert body(reply)["troubles"] == {"delivery": "no answer"}
+
+
+def test_health_fails_when_readings_stop_and_when_there_is_no_collection(
+    agent: Agent, served: Routes
+) -> None:
+    reply = served["/health"]()
+    assert reply.status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert body(reply) == {"status": "fail", "reason": "collection is stopped"}
+    agent.start()
+    agent.clock.advance(1000)
+    reply = served["/health"]()
+    assert reply.status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert body(reply) == {"status": "fail", "reason": "no reading for 1000 s"}
+
+
+def test_status_and_metrics_tell_the_account_of_the_store_and_no_secret(
+    agent: Agent, served: Routes
+) -> None:
+    for ticks in (0, 1):
+        status, metrics = served["/status"](), served["/metrics"]()
+        assert (status.status, metrics.status) == (HTTPStatus.OK, HTTPStatus.OK)
+        assert body(status)["ticks"] == ticks
+        assert body(status)["influxdb_url"] == "http://x"
+        assert f"\nmetrics_agent_ticks_total {ticks}\n" in metrics.body
+        assert metrics.content_type == "text/plain; version=0.0.4; charset=utf-8"
+        assert "secret" not in status.body + metrics.body
+        with Spool(agent.settings.data_dir, 2**24) as spool:
+            spool.append(["m f=1i"], START_NS)
+    assert "metrics_agent_trouble" not in metrics.body
+    agent.start()
+    assert "metrics_agent_trouble" in served["/metrics"]().body

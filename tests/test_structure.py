@@ -1,0 +1,132 @@
+"""Imports go one way, those made late or for type checkers too."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pipeline
+
+ROOT = Path(pipeline.__file__).parent
+# The first is on top: a module imports from the layers below its own, and within its own folder.
+LAYERS = (
+    {"__main__"},
+    {"cli"},
+    {"embedding"},
+    {"agent"},
+    {"routes"},
+    {"jobs"},
+    {"delivery", "retention", "recorder"},
+    {"prometheus", "views"},
+    {"health", "history", "influx"},
+    {"spool", "lock", "http", "logs", "catalogue", "collectors"},
+    {"settings", "clock", "point"},
+)
+# What costs memory or time is for those who need it alone.
+OWNERS = {
+    "influxdb_client": {"influx"},
+    "tenacity": {"delivery"},
+    "sqlite3": {"spool"},
+    "click": {"cli"},
+    "rich": {"views"},
+    "plotext": {"views"},
+    "psutil": {"collectors"},
+    "dynaconf": {"settings"},
+}
+
+
+def modules() -> list[Path]:
+    return sorted(ROOT.rglob("*.py"))
+
+
+def room(name: str) -> str:
+    """The part of a dotted name below the package that stands for a file or a folder of it."""
+    return name.split(".")[1] if "." in name else "__init__"
+
+
+def dotted(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(("pipeline", *(part for part in parts if part != "__init__")))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Everything a module imports, wherever in it: dotted names, with what is taken from them."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            assert node.module is not None
+            if node.module == "pipeline":
+                yield from (f"pipeline.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+def layer(name: str) -> int:
+    (number,) = (n for n, names in enumerate(LAYERS) if name in names)
+    return number
+
+
+def test_every_module_has_its_layer() -> None:
+    rooms = {room(dotted(path)) for path in modules()} - {"__init__"}
+    assert rooms == set().union(*LAYERS)
+    assert sum(map(len, LAYERS)) == len(rooms)
+
+
+def test_imports_go_one_way() -> None:
+    wrong = [
+        f"{dotted(path)} imports {name}"
+        for path in modules()
+        if (own := room(dotted(path))) != "__init__"
+        for name in imports(path)
+        if name.startswith("pipeline.")
+        and (other := room(name)) not in (own, "__version__")  # which is no module
+        and layer(other) <= layer(own)
+    ]
+    assert wrong == []
+
+
+def test_the_package_itself_loads_only_the_functions_for_programs() -> None:
+    names = set(imports(ROOT / "__init__.py"))
+    assert names == {"typing", "pipeline.embedding"}
+
+
+def test_each_library_is_imported_by_its_owner_alone() -> None:
+    found: dict[str, set[str]] = {}
+    for path in modules():
+        for name in imports(path):
+            if (library := name.split(".")[0]) in OWNERS:
+                found.setdefault(library, set()).add(room(dotted(path)))
+    assert found == OWNERS
+
+
+def test_a_collector_knows_only_points_clocks_and_its_like() -> None:
+    allowed = ("pipeline.point", "pipeline.clock", "pipeline.collectors")
+    folder = ROOT / "collectors"
+    collectors = [path for path in modules() if folder in path.parents]
+    collectors.remove(folder / "__init__.py")
+    collectors.remove(folder / "guard.py")
+    assert len(collectors) > 5
+    for path in collectors:
+        for name in imports(path):
+            assert not name.startswith("pipeline") or name.startswith(allowed), (path.name, name)
+
+
+def test_the_spool_knows_nothing_else_of_the_package() -> None:
+    for path in modules():
+        if ROOT / "spool" in path.parents:
+            names = {name for name in imports(path) if name.startswith("pipeline")}
+            assert {room(name) for name in names} <= {"spool"}, path.name
+
+
+def test_influxdb_client_is_imported_only_when_a_connection_is_made() -> None:
+    """At the top of a module it stands only for type checkers."""
+    for path in modules():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        names = [
+            alias.name if isinstance(node, ast.Import) else str(node.module)
+            for node in top
+            for alias in node.names
+        ]
+        assert not [name for name in names if name.startswith("influxdb_client")], path.name

@@ -1,0 +1,312 @@
+import contextlib
+import csv
+import dataclasses
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline import catalogue, views
+from pipeline.health import Status, read_status
+from pipeline.history import Series
+from pipeline.point import FieldValue
+from pipeline.settings import Row, Settings
+from tests.clocks import START_NS
+
+SECOND = 10**9
+DISK = {"device": "nvme0n1p3", "fstype": "ext4", "host": "h1", "mode": "rw", "path": "/srv/" * 9}
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def shown(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """What was printed, which nothing of a terminal is in."""
+
+    def read() -> str:
+        text = capsys.readouterr().out
+        assert "\x1b" not in text
+        assert "…" not in text
+        assert text.endswith("\n")
+        for line in text.splitlines():
+            assert line == line.rstrip()
+        return text
+
+    return read
+
+
+@pytest.fixture
+def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
+
+
+def series(field: str = "f", *values: FieldValue, **tags: str) -> Series:
+    samples = tuple((START_NS + n * SECOND, value) for n, value in enumerate(values))
+    return Series("m", field, {"host": "h1", **tags}, samples)
+
+
+def status(**changes: object) -> Status:
+    return dataclasses.replace(
+        read_status(Settings(data_dir=Path("/nowhere"))),
+        **changes,  # type: ignore[arg-type]  # any of its fields
+    )
+
+
+def table(text: str) -> list[list[str]]:
+    """The cells, which stand two spaces apart."""
+    return [
+        [cell.strip() for cell in line.split("  ") if cell.strip()] for line in text.split("\n")
+    ]
+
+
+def history(*many: Series) -> None:
+    views.history(many, START_NS, START_NS + 60 * SECOND)
+
+
+def test_a_setting_is_a_line_with_its_value_and_source_whole(shown: Callable[[], str]) -> None:
+    long = "/".join(["a-long-path"] * 30)
+    views.settings(
+        [
+            Row("data_dir", long, "environment variable METRICS_DATA_DIR", ""),
+            Row("influxdb_url", "", "default", ""),
+        ]
+    )
+    text = shown()
+    assert table(text)[:3] == [
+        ["setting", "value", "from"],
+        ["data_dir", long, "environment variable METRICS_DATA_DIR"],
+        ["influxdb_url", "-", "default"],
+    ]
+    assert len(text.splitlines()) == 3
+
+
+def test_the_catalogue_is_a_line_a_field_with_its_meaning_whole(shown: Callable[[], str]) -> None:
+    entries = catalogue.load()
+    views.metrics(entries)
+    lines = shown().splitlines()
+    assert len(lines) == len(entries) + 1
+    for line, entry in zip(lines[1:], entries, strict=True):
+        assert line.split()[:2] == [entry.measurement, entry.field]
+        assert line.endswith(entry.meaning)
+
+
+def test_the_listing_counts_series(shown: Callable[[], str]) -> None:
+    views.listing([series("f", 1, cpu="0"), series("f", 1, cpu="1"), series("g", 1)])
+    assert table(shown())[1:3] == [["m", "f", "2"], ["m", "g", "1"]]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (0.0, "0"),
+        (17.304, "17.304"),
+        (99.99999999, "100"),
+        (99_999, "99999"),
+        (100_000, "100k"),
+        (999_999, "1000k"),
+        (25_276_514_304, "25.28G"),
+        (-25_276_514_304.0, "-25.28G"),
+        (2**63 - 1, "9.223E"),
+        (1e30, "1e+12E"),
+        (0.0671387, "0.0671387"),
+        (True, "True"),
+        ("a text of any length, whole " * 4, ("a text of any length, whole " * 4).strip()),
+    ],
+)
+def test_a_value_is_short_for_people_and_never_cut(
+    shown: Callable[[], str], value: FieldValue, text: str
+) -> None:
+    history(series("a", value), series("b", 1))
+    assert table(shown())[1][1] == text
+
+
+def test_a_series_is_a_line_with_its_tags_but_the_host(shown: Callable[[], str]) -> None:
+    history(series("used", 1, 2, 6, **DISK), series("free", 1))
+    head, used, free, _ = table(shown())
+    assert head == ["field", "series", "last", "min", "mean", "max", "samples"]
+    tags = f"device=nvme0n1p3 fstype=ext4 mode=rw path={DISK['path']}"
+    assert used == ["used", tags, "6", "1", "3", "6", "3"]
+    assert free == ["free", "1", "1", "1", "1", "1"]
+
+
+def test_texts_have_no_least_or_greatest(shown: Callable[[], str]) -> None:
+    history(series("a", "x", "y"))
+    assert table(shown())[1] == ["a", "y", "2"]
+
+
+def test_markup_and_emoji_of_a_name_are_shown_as_they_are(shown: Callable[[], str]) -> None:
+    history(series("[red]f[/red]", 1, name=":smile: [bold]x"), series("g", 1))
+    text = shown()
+    assert "[red]f[/red]" in text
+    assert "name=:smile: [bold]x" in text
+
+
+def test_one_field_has_a_chart_in_80_columns_with_the_legend_whole(
+    shown: Callable[[], str],
+) -> None:
+    history(series("f", 1, 5, 2, cpu="cpu0"), series("f", 25_276_514_304, cpu="cpu1"))
+    text = shown()
+    chart, _, rows = text.partition("\nfield")
+    lines = chart.splitlines()
+    assert lines[0].split() == ["m", "f"]
+    assert max(map(len, lines)) <= 80
+    assert "cpu=cpu0" in chart
+    assert "cpu=cpu1" in chart
+    assert "25.28G┤" in chart
+    assert lines[-1].split() == ["22:13:20", "22:14:20"]
+    assert len(rows.splitlines()) == 3
+
+
+def test_a_chart_of_one_sample_or_a_level_line_is_drawn_too(shown: Callable[[], str]) -> None:
+    for one in (series("f", 7), series("f", 0, 0), series("f", -1.5, -1.5)):
+        history(one)
+        assert "┤" in shown()
+    views.history([series("f", 7)], START_NS, START_NS)
+    assert "┤" in shown()
+
+
+@pytest.mark.parametrize("many", [[series("f", 1), series("g", 1)], [series("f", "text")]])
+def test_several_fields_and_texts_have_no_chart(
+    shown: Callable[[], str], many: list[Series]
+) -> None:
+    history(*many)
+    assert "┤" not in shown()
+
+
+def test_csv_has_a_row_a_sample_and_a_column_a_tag(shown: Callable[[], str]) -> None:
+    views.history_csv([series("f", 1, 25_276_514_304, cpu='a,"b"'), series("g", 0.1, zone="z")])
+    rows = list(csv.DictReader(io.StringIO(shown())))
+    assert rows[0] == {
+        "time": "2023-11-14T22:13:20.000000000Z",
+        "measurement": "m",
+        "cpu": 'a,"b"',
+        "host": "h1",
+        "zone": "",
+        "field": "f",
+        "value": "1",
+    }
+    assert rows[1]["value"] == "25276514304"
+    assert (rows[2]["cpu"], rows[2]["zone"], rows[2]["value"]) == ("", "z", "0.1")
+
+
+def test_the_status_of_an_agent_without_a_server_says_nothing_of_one(
+    shown: Callable[[], str],
+) -> None:
+    views.status(status())
+    assert table(shown())[:-1] == [
+        ["running", "no"],
+        ["interval", "60000 ms"],
+        ["kept", "168 h"],
+        ["readings", "0 (0 points), newest -"],
+        ["lost", "nothing"],
+        ["last error", "none"],
+        ["store", "/nowhere"],
+    ]
+
+
+def test_the_status_of_an_agent_with_a_server_tells_all(shown: Callable[[], str]) -> None:
+    error = "http://influx:8086 answered 401: unauthorized access, " + "because " * 30 + "so"
+    state = status(
+        running=True,
+        pid=77,
+        retention_hours=0,
+        ticks=2,
+        points=20,
+        last_reading="2023-11-14T22:13:20.000000000Z",
+        influxdb_url="http://influx:8086",
+        bucket_retention_hours=1.5,
+        delivered_points=11,
+        backlog_points=7,
+        backlog_bytes=123_456_789,
+        backlog_oldest="2023-11-14T22:13:19.000000000Z",
+        rejected_points=1,
+        lost={"rejected": 1, "tick_missed": 5},
+        last_error=error,
+    )
+    views.status(state)
+    assert table(shown())[:-1] == [
+        ["running", "yes (process 77)"],
+        ["interval", "60000 ms"],
+        ["kept", "for ever"],
+        ["readings", "2 (20 points), newest 2023-11-14T22:13:20.000000000Z"],
+        ["InfluxDB", "http://influx:8086"],
+        ["bucket keeps", "1.5 h"],
+        ["delivered", "11 points"],
+        ["waiting", "7 points, 123.5MB, oldest 2023-11-14T22:13:19.000000000Z"],
+        ["rejected", "1 points"],
+        ["lost", "rejected 1, tick_missed 5"],
+        ["last error", error],
+        ["store", "/nowhere"],
+    ]
+
+
+@pytest.mark.parametrize(("age", "text"), [(None, "not known"), (0, "for ever"), (168.0, "168 h")])
+def test_the_age_of_a_bucket_may_be_unknown_or_none(
+    shown: Callable[[], str], age: float | None, text: str
+) -> None:
+    views.status(status(influxdb_url="http://x", bucket_retention_hours=age))
+    assert ["bucket keeps", text] in table(shown())
+
+
+def on_a_terminal(show: Callable[[], None]) -> dict[str, str]:
+    """Each column by its head, without the spaces, as 80 columns and no colours show it."""
+    stream = Terminal()
+    with contextlib.redirect_stdout(stream):
+        show()
+    head, *lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "\x1b" not in stream.getvalue()
+    starts = [match.start() for match in re.finditer(r"\S+", head)]
+    ends = [*starts[1:], None]
+    return {
+        head[start:end].strip(): "".join("".join(line[start:end].split()) for line in lines)
+        for start, end in zip(starts, ends, strict=True)
+    }
+
+
+@pytest.mark.usefixtures("_terminal")
+def test_on_a_terminal_a_long_setting_goes_on_below() -> None:
+    value, source = "/a-long-path" * 20, "environment variable METRICS_DATA_DIR"
+    rows = [Row("data_dir", value, source, ""), Row("host", "h1", "default", "")]
+    assert on_a_terminal(lambda: views.settings(rows)) == {
+        "setting": "data_dirhost",
+        "value": f"{value}h1",
+        "from": "environmentvariableMETRICS_DATA_DIRdefault",
+    }
+
+
+@pytest.mark.usefixtures("_terminal")
+def test_on_a_terminal_long_tags_leave_the_numbers_whole() -> None:
+    many = (series("inodes_used_percent", 25_276_514_304, **DISK), series("free", 0.0671387))
+    found = on_a_terminal(lambda: history(*many))
+    assert found["field"] == "inodes_used_percentfree"
+    assert found["series"] == f"device=nvme0n1p3fstype=ext4mode=rwpath={DISK['path']}"
+    assert found["last"] == found["mean"] == "25.28G0.0671387"
+    assert found["samples"] == "11"
+
+
+@pytest.mark.usefixtures("_terminal")
+def test_on_a_terminal_the_catalogue_is_whole() -> None:
+    entries = catalogue.load()
+    found = on_a_terminal(lambda: views.metrics(entries))
+    assert found["field"] == "".join(entry.field for entry in entries)
+    assert found["meaning"] == "".join("".join(entry.meaning.split()) for entry in entries)
+
+
+@pytest.mark.usefixtures("_terminal")
+def test_on_a_terminal_a_long_error_is_whole() -> None:
+    found = on_a_terminal(lambda: views.status(status(last_error="why " * 50 + "not")))
+    assert "why" * 50 + "not" in found["no"]
