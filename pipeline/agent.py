@@ -63,6 +63,7 @@ class Agent:
             _log.info("Starting metrics collection (interval: %dms)", interval_ms)
             jobs.start()
             self._jobs = jobs
+            _log.info("Readings are kept in %s", self.settings.data_dir)
             self._serve()
 
     def stop(self) -> None:
@@ -81,6 +82,16 @@ class Agent:
             if self._endpoint is not None:
                 self._endpoint.close()
                 self._endpoint = None
+
+    def abandon(self) -> None:
+        """Leave all to the process that this one was forked from.
+
+        Its threads did not come along, its sockets and its hold on the data directory did.
+        """
+        if self._jobs is not None:
+            self._jobs.abandon()
+        if self._endpoint is not None:
+            self._endpoint.abandon()
 
     def save(self) -> frozenset[str]:
         """Take one reading now and make it durable.

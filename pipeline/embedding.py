@@ -106,11 +106,20 @@ class _Process:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._agent: Agent | None = None
+        self._inherited: Agent | None = None
         atexit.register(self.close)
+        os.register_at_fork(after_in_child=self._forget)
 
     @contextmanager
     def agent(self) -> Iterator[Agent]:
         with self._lock:
+            # SQLite forbids to open, in a forked process, what its parent had open; and to let go
+            # of the inherited agent would close that.
+            if self._inherited is not None:
+                raise AgentError(
+                    "this process was forked from the one that collects into "
+                    f"{self._inherited.settings.data_dir}; collect there, or only after the fork"
+                )
             if self._agent is None or not self._agent.running:
                 self.close()
                 self._agent = Agent(_settings(), _settings)
@@ -131,6 +140,12 @@ class _Process:
             if self._agent is not None:
                 self._agent.close()
                 self._agent = None
+
+    def _forget(self) -> None:
+        self._lock = threading.RLock()
+        if self._agent is not None:
+            self._agent.abandon()
+            self._inherited, self._agent = self._agent, None
 
 
 @functools.cache

@@ -62,6 +62,10 @@ class Endpoint:
             self._thread.join()
         self._server.server_close()
 
+    def abandon(self) -> None:
+        """Leave the port to the process that this one was forked from."""
+        self._server.server_close()
+
     def _serve(self) -> None:
         # serve_forever would wake twice a second, for as long as the host runs, and take half a
         # second to stop; this sleeps until there is a client, the last of them being `close`.

@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 # A deletion makes InfluxDB rewrite what it holds, and its answer waits for that.
 _SWEEP_TIMEOUT_S = 300.0
+_SWEEP_AGAIN_S = 60.0
 _RESTART_S = 10.0
 _STOP_TICKS_S, _STOP_REST_S = 2.0, 2.5
 
@@ -149,6 +150,10 @@ class Jobs:
         self._spool.close()
         self._lock.release()
 
+    def abandon(self) -> None:
+        """Leave all to the process that this one was forked from: no thread came along."""
+        self._lock.release()
+
     def _tick(self) -> None:
         schedule = Schedule(self._clock, self.settings.collection_interval_ms)
         at_once = self.settings.collection_interval_ms > self.settings.flush_interval_ms
@@ -176,14 +181,22 @@ class Jobs:
         return lambda: delivery.run(self._stop, self._wake)
 
     def _sweep(self) -> None:
+        interval_s = self.settings.cleanup_interval_minutes * 60.0
+        quiet: set[int | None] = {None, 404}
         while not self._stop.is_set():
+            wait_s = interval_s
             try:
                 self.sweep()
                 self.health.trouble("sweep", None)
             except InfluxError as error:
-                if self.health.trouble("sweep", str(error)):
+                # That no server answers, delivery tells; and a bucket that it has yet to make is
+                # missing once.
+                if error.answer.status in quiet:
+                    quiet.discard(404)
+                    wait_s = min(_SWEEP_AGAIN_S, interval_s)
+                elif self.health.trouble("sweep", str(error)):
                     _log.warning("Old points could not be removed from InfluxDB: %s", error)
-            self._clock.wait(self._stop, self.settings.cleanup_interval_minutes * 60)
+            self._clock.wait(self._stop, wait_s)
 
     def _keep_running(self, name: str, job: Callable[[], None]) -> None:
         stop = self._stop_ticks if name == "tick" else self._stop

@@ -150,11 +150,13 @@ def _print(head: Sequence[str], rows: Iterable[Iterable[str]]) -> None:
         table.add_row(*row)
     for column in table.columns:
         column.overflow = "fold"
-    if sys.stdout.isatty():
-        Console(highlight=False, markup=False, emoji=False).print(table)
-        return
+    terminal = sys.stdout.isatty()
     console = Console(
-        width=_NO_BOUND, color_system=None, highlight=False, markup=False, emoji=False
+        width=None if terminal else _NO_BOUND,
+        color_system="auto" if terminal else None,
+        highlight=False,
+        markup=False,
+        emoji=False,
     )
     with console.capture() as capture:
         console.print(table)

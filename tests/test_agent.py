@@ -77,6 +77,10 @@ def ticks(data_dir: Path) -> int:
         return 0
 
 
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
@@ -90,7 +94,8 @@ def test_a_start_takes_a_reading_at_once_and_says_how_often(
     assert not agent.running
     agent.start()
     assert agent.running
-    assert caplog.messages == ["Starting metrics collection (interval: 60000ms)"]
+    assert caplog.messages[0] == "Starting metrics collection (interval: 60000ms)"
+    assert caplog.messages[1:] == [f"Readings are kept in {data_dir}"]
     eventually(lambda: ticks(data_dir) == 1, "the first reading")
     status = read_status(agent.settings)
     assert (status.running, status.pid) == (True, os.getpid())
@@ -114,7 +119,7 @@ def test_a_second_start_says_so_and_does_nothing(
     agent.start()
     eventually(lambda: ticks(data_dir) == 1, "the first reading")
     agent.start()
-    assert caplog.messages[1:] == ["Metrics collection already running"]
+    assert caplog.messages[2:] == ["Metrics collection already running"]
     assert ticks(data_dir) == 1
 
 
@@ -204,7 +209,7 @@ def test_a_store_that_is_none_is_an_error_and_leaves_the_directory_free(
 
 
 def test_the_endpoint_outlives_a_stop_and_starts_collection_again(
-    make: Callable[..., Agent], data_dir: Path
+    make: Callable[..., Agent], data_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     port = free_port()
     agent = make(http_port=port)
@@ -219,6 +224,7 @@ def test_the_endpoint_outlives_a_stop_and_starts_collection_again(
     for _ in range(2):
         assert call("GET", f"{url}/api/internal/init").json() == started
     assert agent.running
+    assert warnings(caplog) == []
     eventually(lambda: ticks(data_dir) == 2, "a reading")
     assert call("GET", f"{url}/status").json()["running"] is True
     agent.close()
@@ -234,7 +240,7 @@ def test_a_port_that_is_taken_is_a_warning_and_the_agent_goes_on(
         agent = make(http_port=port)
         agent.start()
         eventually(lambda: ticks(data_dir) == 1, "the first reading")
-        assert caplog.messages[1:] == [
+        assert warnings(caplog) == [
             f"The endpoint is off, port {port} cannot be had (Address already in use); "
             "set another http_port, or 0"
         ]

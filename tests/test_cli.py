@@ -246,6 +246,7 @@ def test_a_signal_ends_the_agent_well_and_no_reading_is_lost(
     messages = [json.loads(line)["message"] for line in err.splitlines()]
     assert messages == [
         "Starting metrics collection (interval: 20ms)",
+        f"Readings are kept in {cli.data_dir}",
         "Stopped metrics collection",
     ]
     assert not (cli.data_dir / "spool.db-wal").exists()  # it was closed, not left

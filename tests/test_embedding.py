@@ -285,6 +285,37 @@ def test_the_import_is_light_and_the_end_of_the_program_is_a_stop(data_dir: Path
         timeout=60,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+    assert not (data_dir / "spool.db-wal").exists()  # the store was closed, not left
     assert status(data_dir).running is False
-    with SpoolReader(data_dir) as reader:
-        assert reader.contents().lost == {}
+
+
+FORK = """
+import os, sys, pipeline
+from pathlib import Path
+from pipeline.lock import holder
+pipeline.start_metrics_collection()
+read, write = os.pipe()
+child = os.fork()
+if child == 0:
+    os.close(write)
+    running = pipeline.is_metrics_collection_running()
+    os.read(read, 1)  # until the parent has stopped
+    held = holder(Path(os.environ["METRICS_DATA_DIR"])) is not None
+    pipeline.start_metrics_collection()
+    started = pipeline.is_metrics_collection_running()
+    print("child", running, held, started, pipeline.save_system_metrics(), flush=True)
+    sys.exit(0)  # atexit included, which must not hang
+pipeline.stop_metrics_collection()
+os.close(read)
+os.close(write)
+print("parent", os.waitpid(child, 0)[1], flush=True)
+"""
+
+
+def test_a_forked_worker_leaves_the_collection_to_its_parent(data_dir: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORK], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.stdout.splitlines() == ["child False False False False", "parent 0"], done.stderr
+    assert f"forked from the one that collects into {data_dir}" in done.stderr
+    assert status(data_dir).backlog_points > 0

@@ -103,6 +103,16 @@ def test_a_reader_that_looks_at_that_moment_does_not_keep_an_agent_from_starting
     lock.release()
 
 
+def test_readers_that_look_at_one_moment_do_not_take_each_other_for_an_agent(
+    tmp_path: Path,
+) -> None:
+    DirectoryLock(tmp_path, ManualClock()).release()
+    look = os.open(tmp_path / "agent.lock", os.O_RDONLY)
+    fcntl.flock(look, fcntl.LOCK_SH)
+    assert holder(tmp_path) is None
+    os.close(look)
+
+
 def test_a_program_that_the_holder_started_does_not_hold_the_directory_too(tmp_path: Path) -> None:
     lock = DirectoryLock(tmp_path, SystemClock())
     with subprocess.Popen(["sleep", "60"], close_fds=False) as child:

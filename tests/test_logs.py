@@ -2,6 +2,7 @@ import io
 import json
 import logging
 import re
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +52,16 @@ def test_text_has_time_in_utc_level_and_message(stream: io.StringIO) -> None:
     assert lines[0].index("3 of") == lines[1].index("careful")
 
 
+@pytest.fixture
+def _far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "XXX+11")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("_far_from_utc")
 def test_the_time_is_that_of_the_event_in_utc(stream: io.StringIO) -> None:
     logs.configure("info", "text", stream, {})
     record = log.makeRecord(log.name, logging.INFO, "", 0, "now", (), None)
@@ -59,6 +70,7 @@ def test_the_time_is_that_of_the_event_in_utc(stream: io.StringIO) -> None:
     assert stream.getvalue() == "2023-11-14T22:13:20.007Z INFO    now\n"
 
 
+@pytest.mark.usefixtures("_far_from_utc")
 def test_json_has_one_object_an_event(stream: io.StringIO) -> None:
     logs.configure("info", "json", stream, {})
     record = log.makeRecord(log.name, logging.ERROR, "", 0, 'a "b" ü', (), None)

@@ -96,8 +96,20 @@ def test_a_point_in_both_places_is_one_point() -> None:
 
 def test_nothing_to_clean_up_is_not_told(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     bench.fill(999)
-    assert bench.retention(10).sweep(Remote(999), "s", DAY_S).points == 0
-    assert caplog.messages == []
+    remote = Remote(999)
+    assert bench.retention(10).sweep(remote, "s", DAY_S).points == 0
+    assert (remote.deleted, caplog.messages) == ([], [])
+
+
+def test_what_a_delete_leaves_behind_is_not_counted(bench: Bench) -> None:
+    class Late(Remote):
+        """Another writer puts a point back while the points go."""
+
+        def delete(self, start_ns: int, stop_ns: int) -> None:
+            super().delete(start_ns, stop_ns)
+            self.times.append(start_ns)
+
+    assert bench.retention(10).sweep(Late(10, 11, 12), "s", DAY_S).remote == 2
 
 
 def test_without_influxdb_the_local_copy_is_swept_alone(

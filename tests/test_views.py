@@ -299,6 +299,12 @@ def test_on_a_terminal_long_tags_leave_the_numbers_whole() -> None:
 
 
 @pytest.mark.usefixtures("_terminal")
+def test_on_a_terminal_too_markup_and_emoji_are_shown_as_they_are() -> None:
+    found = on_a_terminal(lambda: history(series("[red]f", 1, a=":smile:"), series("g", 1)))
+    assert (found["field"], found["series"]) == ("[red]fg", "a=:smile:")
+
+
+@pytest.mark.usefixtures("_terminal")
 def test_on_a_terminal_the_catalogue_is_whole() -> None:
     entries = catalogue.load()
     found = on_a_terminal(lambda: views.metrics(entries))

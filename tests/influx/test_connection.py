@@ -107,6 +107,16 @@ def test_a_token_that_may_only_read_is_refused(bucket: Bucket) -> None:
     assert token not in answer.message
 
 
+def read_request(stream: socket.socket) -> None:
+    """Reads a request to its end: to close before is to reset the connection."""
+    with stream.makefile("rb") as file:
+        length = 0
+        while (line := file.readline()) not in (b"\r\n", b""):
+            name, _, value = line.partition(b":")
+            length = int(value) if name.lower() == b"content-length" else length
+        file.read(length)
+
+
 @contextmanager
 def scripted(answer: bytes, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """Answers each connection with the same bytes, whatever it asks, and closes it."""
@@ -122,7 +132,7 @@ def scripted(answer: bytes, tls: ssl.SSLContext | None = None) -> Iterator[str]:
                 with client, suppress(OSError):  # a client may not like the certificate
                     stream = tls.wrap_socket(client, server_side=True) if tls else client
                     with stream:
-                        stream.recv(65_536)
+                        read_request(stream)
                         stream.sendall(answer)
 
         thread = threading.Thread(target=serve)
