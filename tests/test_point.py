@@ -1,4 +1,5 @@
 import math
+import sys
 
 import pytest
 from hypothesis import assume, given
@@ -68,7 +69,9 @@ def test_influxdb_client_writes_the_same_line(point: Point, time: int) -> None:
 @given(points, timestamps)
 def test_line_protocol_parser_reads_the_same_point(point: Point, time: int) -> None:
     # That parser takes a backslash before any character for an escape, which InfluxDB does not;
-    # and it takes a name's first quote for a string.
+    # it takes a name's first quote for a string, and refuses subnormal numbers.
+    floats = [value for value in point.fields.values() if isinstance(value, float)]
+    assume(not any(0 < abs(value) < sys.float_info.min for value in floats))
     texts = [point.measurement, *point.fields, *point.tags, *point.tags.values()]
     assume(not any("\\" in text or '"' in text for text in texts))
     read = parse_line(encode(point, time))
