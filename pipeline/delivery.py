@@ -249,7 +249,7 @@ class Delivery:
     def _undelivered(self, outcome: Verdict, answer: Answer) -> None:
         if outcome is Verdict.UNAUTHORIZED:
             self._server.renew()
-        if outcome is Verdict.NO_BUCKET:
+        if outcome in (Verdict.UNAUTHORIZED, Verdict.NO_BUCKET):
             self._prepared = False
         raise InfluxError(answer)
 

@@ -201,6 +201,8 @@ def test_the_secrets_are_read_again_before_each_try_with_a_refused_token(spool: 
     bench = Bench(spool, server)
     bench.delivery.drain(bench.stop)
     assert server.renewed == 2
+    # What the old token could not make ready, the new one may.
+    assert len(server.prepared) == 3
 
 
 def test_a_missing_bucket_is_prepared_again(spool: Spool) -> None:
@@ -259,7 +261,9 @@ def test_a_body_that_is_too_large_is_halved_and_loses_nothing(spool: Spool) -> N
 def test_points_that_the_bucket_calls_too_old_are_counted_as_expired(spool: Spool) -> None:
     fill(spool, ["bad", "good"])
     server = Server()
-    server.refusal = Answer(422, "unprocessable entity", "points beyond retention policy dropped=1")
+    server.refusal = Answer(
+        422, "unprocessable entity", "dropped 1 points outside retention policy of duration 1h"
+    )
     Bench(spool, server).delivery.drain(Event())
     contents = spool.contents()
     assert contents.lost == {"expired": 1}

@@ -35,6 +35,7 @@ class Target:
         self._clock = clock
         self._on_rule = on_rule
         self._connection: Connection | None = None
+        self._warned = ""
 
     def prepare(self) -> None:
         """Reconcile the bucket's rule with the settings, once before the first write.
@@ -50,17 +51,25 @@ class Target:
         except InfluxError as error:
             if error.answer.status not in (401, 403, 404, 422):
                 raise
-            _log.warning("The bucket's retention rule is left alone: %s", error)
+            self._warn(f"The bucket's retention rule is left alone: {error}")
             return
         if rule is None:
-            _log.warning(
-                "Bucket %r cannot be seen with this token, so its retention rule is left alone",
-                self.settings.influxdb_bucket,
+            bucket = self.settings.influxdb_bucket
+            self._warn(
+                f"Bucket {bucket!r} cannot be seen with this token, "
+                "so its retention rule is left alone"
             )
             return
+        self._warned = ""
         if rule.change:
             _log.info("%s", rule.change)
         self._on_rule(rule)
+
+    def _warn(self, message: str) -> None:
+        # Each try with a token that is refused prepares anew; once is enough to be told.
+        if message != self._warned:
+            self._warned = message
+            _log.warning("%s", message)
 
     def write(self, body: bytes) -> Answer:
         """Send a gzip stream of lines; whatever fails is an answer too."""

@@ -62,7 +62,7 @@ def verdict(answer: Answer) -> Verdict:
 
 def is_expired(answer: Answer) -> bool:
     """Return whether lines were refused as older than the bucket's age."""
-    return answer.status == 422 and "retention policy" in answer.message
+    return answer.status == 422 and "points outside retention policy of" in answer.message
 
 
 def retry_after_s(header: str | None, now_s: float) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.influx.connection import Connection, InfluxError
-from pipeline.influx.verdicts import Answer, Verdict, verdict
+from pipeline.influx.verdicts import Answer, Verdict, is_expired, verdict
 from pipeline.point import FieldValue, Point, encode
 from pipeline.settings import Settings
 from tests.clocks import ManualClock
@@ -98,6 +98,19 @@ def test_the_real_servers_refusals(bucket: Bucket) -> None:
 
     nobody = write(settings_for(bucket, influxdb_org="nobody"), f"m f=1i {NOW}")
     assert (nobody.status, verdict(nobody)) == (404, Verdict.NO_BUCKET)
+
+
+def test_a_point_older_than_the_buckets_age_is_told_as_such(bucket: Bucket) -> None:
+    wanted = {
+        "retentionRules": [
+            {"type": "expire", "everySeconds": 86_400, "shardGroupDurationSeconds": 3600}
+        ]
+    }
+    bucket.server.call("PATCH", f"/api/v2/buckets/{bucket.id}", wanted).expect(200)
+    answer = write(settings_for(bucket), f"m f=1i {NOW}")
+    assert verdict(answer) is Verdict.HALVE
+    assert is_expired(answer)
+    assert not is_expired(write(settings_for(bucket), "rubbish"))
 
 
 def test_a_token_that_may_only_read_is_refused(bucket: Bucket) -> None:

@@ -29,10 +29,15 @@ def test_each_answer_has_its_verdict(answer: Answer, expected: Verdict) -> None:
 
 
 def test_points_beyond_the_buckets_age_are_told_from_refused_ones() -> None:
-    message = "failure writing points: points beyond retention policy dropped=1"
+    message = (
+        "failure writing points to database: partial write: dropped 1 points outside retention "
+        "policy of duration 48h0m0s - oldest point m at 2026-11-21T10:02:49Z dropped"
+    )
     assert is_expired(Answer(422, "unprocessable entity", message))
     assert not is_expired(Answer(422, "unprocessable entity", "field type conflict"))
-    assert not is_expired(Answer(400, "invalid", "unable to parse 'retention policy'"))
+    assert not is_expired(
+        Answer(400, "invalid", "unable to parse 'points outside retention policy of'")
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,106 @@
+import gzip
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from pipeline.influx.buckets import Rule
+from pipeline.influx.connection import InfluxError
+from pipeline.influx.target import Target
+from pipeline.settings import Settings, SettingsError
+from tests.clocks import ManualClock
+from tests.configured import settings_for
+from tests.influxd import api
+from tests.influxd.api import Bucket
+
+BODY = gzip.compress(f"m f=1i {time.time_ns()}".encode())
+
+
+class Settled:
+    """A target, the rules that it told of, and the settings that it finds when it reloads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.rules: list[Rule] = []
+        self.found: Settings | SettingsError = settings
+        self.target = Target(settings, self.reload, ManualClock(), self.rules.append)
+
+    def reload(self) -> Settings:
+        if isinstance(self.found, SettingsError):
+            raise self.found
+        return self.found
+
+
+@pytest.fixture
+def missing(bucket: Bucket) -> Iterator[str]:
+    """The name of a bucket that is not there yet."""
+    name = f"{bucket.name}-missing"
+    yield name
+    api.delete_bucket(bucket.server, name)
+
+
+def settled(bucket: Bucket, **changes: Any) -> Settled:
+    return Settled(settings_for(bucket, **changes))
+
+
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name.startswith("pipeline")]
+
+
+def test_a_missing_bucket_is_made_before_the_first_write(
+    bucket: Bucket, missing: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    here = settled(bucket, influxdb_bucket=missing, retention_hours=48)
+    with closing(here.target):
+        here.target.prepare()
+        assert here.target.write(BODY).status == 204
+    assert [rule.age_s for rule in here.rules] == [48 * 3600]
+    assert messages(caplog) == [f"Bucket {missing!r}: created, keeps 48 h"]
+
+
+def test_a_token_that_is_refused_is_told_once_and_replaced_when_it_was_rotated(
+    bucket: Bucket, caplog: pytest.LogCaptureFixture
+) -> None:
+    here = settled(bucket, influxdb_token="old")
+    with closing(here.target):
+        for _ in range(3):
+            here.target.prepare()
+            assert here.target.write(BODY).status == 401
+            here.target.renew()
+        assert len(messages(caplog)) == 1
+        assert "401" in messages(caplog)[0]
+        here.found = settings_for(bucket)
+        here.target.renew()
+        here.target.prepare()
+        assert here.target.write(BODY).status == 204
+    assert len(here.rules) == 1
+
+
+def test_settings_that_are_broken_meanwhile_leave_the_token_as_it_is(bucket: Bucket) -> None:
+    here = settled(bucket)
+    here.found = SettingsError(["broken"])
+    with closing(here.target):
+        here.target.renew()
+        assert here.target.write(BODY).status == 204
+
+
+def test_a_token_that_may_only_write_does_so(
+    bucket: Bucket, caplog: pytest.LogCaptureFixture
+) -> None:
+    here = settled(bucket, influxdb_token=api.create_token(bucket, ["write"]))
+    with closing(here.target):
+        here.target.prepare()
+        here.target.prepare()
+        assert here.target.write(BODY).status == 204
+    assert here.rules == []
+    (told,) = messages(caplog)
+    assert "retention rule is left alone" in told
+
+
+def test_a_server_that_is_not_there_makes_the_readings_wait(bucket: Bucket) -> None:
+    here = settled(bucket, influxdb_url="http://127.0.0.1:1")
+    with closing(here.target), pytest.raises(InfluxError, match="no answer"):
+        here.target.prepare()
