@@ -9,7 +9,9 @@ NAME = "spool.db"
 VERSION = 1
 TABLES = """
 CREATE TABLE tick (
-    id INTEGER PRIMARY KEY,       -- the order in which readings were taken
+    -- The order in which readings were taken. No id comes back: the tick that a batch on its way
+    -- names must never be a later one.
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     time_ns INTEGER NOT NULL,
     points INTEGER NOT NULL,
     lines BLOB NOT NULL           -- a gzip member of line protocol, each line with its break

@@ -180,7 +180,7 @@ class Spool(SpoolReader):
         deleted = 0
         while some := self._expire_some(before_ns, count=count):
             deleted += some
-            with self._lock:
+            with self._told():
                 # It steps page by page, which only a script follows to the end.
                 self._db.executescript("PRAGMA incremental_vacuum")
         return deleted
@@ -246,16 +246,21 @@ class Spool(SpoolReader):
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._told():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
         with self._lock:
             try:
-                self._db.execute("BEGIN IMMEDIATE")
-                try:
-                    yield self._db
-                    self._db.execute("COMMIT")
-                except BaseException:
-                    if self._db.in_transaction:
-                        self._db.execute("ROLLBACK")
-                    raise
+                yield
             except sqlite3.Error as error:
                 raise SpoolError(f"{self.path} cannot be written: {error}") from error
 

@@ -170,6 +170,15 @@ def test_a_reading_that_the_bound_took_under_way_is_not_counted_twice(tmp_path: 
         assert spool.contents().delivered_points == 0
 
 
+def test_a_batch_on_its_way_never_settles_a_later_reading(spool: Spool) -> None:
+    spool.append(["m f=1i 1"], 1)
+    on_its_way = leased(spool)
+    spool.expire(2, count=True)  # the only reading, and so the newest
+    spool.append(["m f=2i 2"], 2)
+    spool.settle(on_its_way, NOW)
+    assert lines(leased(spool)) == ["m f=2i 2"]
+
+
 def test_a_foreign_database_and_a_file_that_is_none_are_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "spool.db"
     foreign = sqlite3.connect(path)
