@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.clock import Clock, SystemClock
 from pipeline.health import Health
-from pipeline.jobs import Jobs
+from pipeline.jobs import AgentError, Jobs
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Agent:
         self._clock = clock or SystemClock()
         self._lock = threading.RLock()
         self._jobs: Jobs | None = None
+        self._closed = False
         self._endpoint: Endpoint | None = None
 
     @property
@@ -58,6 +59,8 @@ class Agent:
             if self._jobs is not None:
                 _log.info("Metrics collection already running")
                 return
+            if self._closed:  # a request to the endpoint can be late
+                raise AgentError("this agent was closed; make another one")
             jobs = Jobs(self.settings, self._reload, self._clock)
             interval_ms = self.settings.collection_interval_ms
             _log.info("Starting metrics collection (interval: %dms)", interval_ms)
@@ -76,9 +79,10 @@ class Agent:
             _log.info("Stopped metrics collection")
 
     def close(self) -> None:
-        """Stop everything."""
-        self.stop()
+        """Stop everything, for good."""
         with self._lock:
+            self.stop()
+            self._closed = True
             if self._endpoint is not None:
                 self._endpoint.close()
                 self._endpoint = None
@@ -116,14 +120,15 @@ class Agent:
         return self._with_jobs(Jobs.sweep).points
 
     def _with_jobs(self, work: Callable[[Jobs], T]) -> T:
-        with self._lock:
-            if self._jobs is not None:
-                return work(self._jobs)
-            jobs = Jobs(self.settings, self._reload, self._clock)
-            try:
-                return work(jobs)
-            finally:
-                jobs.stop()
+        # Without the lock: a server may take minutes, and a stop must not wait for it.
+        running = self._jobs
+        if running is not None:
+            return work(running)
+        jobs = Jobs(self.settings, self._reload, self._clock)
+        try:
+            return work(jobs)
+        finally:
+            jobs.stop()
 
     def _serve(self) -> None:
         port = self.settings.http_port

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -39,6 +38,10 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except _failures() as error:
             _fail(str(error), 1)
+        except BrokenPipeError:
+            raise  # click ends quietly
+        except OSError as error:
+            _fail(f"{error.filename or 'the working directory'}: {error.strerror}", 1)
 
 
 def _failures() -> tuple[type[Exception], ...]:
@@ -114,12 +117,14 @@ def run(source: _Source) -> None:
 
     settings = source.settings()
     logs.configure(settings.log_level, settings.log_format, sys.stderr, os.environ)
-    done = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: done.set())
+    # Blocked in every thread and waited for, so that no handler runs in the midst of anything.
+    # One that is ignored stays so, as nohup has it.
+    ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    signals = [end for end in ends if signal.getsignal(end) is not signal.SIG_IGN]
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     agent = Agent(settings, source.settings)
     agent.start()
-    done.wait()
+    signal.sigwait(signals)
     agent.close()
 
 

@@ -10,8 +10,6 @@ import functools
 import logging
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.agent import Agent
@@ -49,8 +47,7 @@ def save_system_metrics() -> bool:
         read or the reading not be kept.
     """
     try:
-        with _process().agent() as agent:
-            failed = agent.save()
+        failed = _process().agent().save()
     except _ERRORS as error:
         _log.error("System metrics were not saved: %s", error)
         return False
@@ -66,8 +63,7 @@ def cleanup_old_metrics() -> int:
         How many points were deleted; 0, with the error in the log, when it failed.
     """
     try:
-        with _process().agent() as agent:
-            return agent.cleanup()
+        return _process().agent().cleanup()
     except _ERRORS as error:
         _log.error("Old metrics were not cleaned up: %s", error)
         return 0
@@ -76,8 +72,7 @@ def cleanup_old_metrics() -> int:
 def start_metrics_collection() -> None:
     """Take a reading at once and go on in the background; clean up at once and every hour."""
     try:
-        with _process().agent() as agent:
-            agent.start()
+        _process().start()
     except _ERRORS as error:
         _log.error("Metrics collection was not started: %s", error)
 
@@ -101,7 +96,7 @@ _ERRORS = (AgentError, InfluxError, SettingsError, SpoolError, OSError)
 
 
 class _Process:
-    """This process's agent; made anew, with the settings of that moment, after each stop."""
+    """This process's agent; made anew, with the settings of that moment, at each start."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -110,8 +105,8 @@ class _Process:
         atexit.register(self.close)
         os.register_at_fork(after_in_child=self._forget)
 
-    @contextmanager
-    def agent(self) -> Iterator[Agent]:
+    def agent(self) -> Agent:
+        """Return the agent, running or not, made anew if there is none."""
         with self._lock:
             # SQLite forbids to open, in a forked process, what its parent had open; and to let go
             # of the inherited agent would close that.
@@ -120,10 +115,18 @@ class _Process:
                     "this process was forked from the one that collects into "
                     f"{self._inherited.settings.data_dir}; collect there, or only after the fork"
                 )
-            if self._agent is None or not self._agent.running:
-                self.close()
+            if self._agent is None:
                 self._agent = Agent(_settings(), _settings)
-            yield self._agent
+            elif not self._agent.running:
+                self._agent.settings = _settings()
+            return self._agent
+
+    def start(self) -> None:
+        """Start it, with the settings of now."""
+        with self._lock:
+            if not self.running:
+                self.close()
+            self.agent().start()
 
     @property
     def running(self) -> bool:

@@ -52,6 +52,8 @@ class Jobs:
     ) -> None:
         self.settings = settings
         self._clock = clock or SystemClock()
+        # What can fail comes before the directory is held.
+        guards = build(Host.system(self._clock), settings.collectors)
         self._lock, self._spool = _open(settings, self._clock)
         self._rule: Rule | None = None
         self.health = Health(
@@ -64,12 +66,14 @@ class Jobs:
             Target(settings, reload, self._clock, self._learn_rule) if settings.delivers else None
         )
         self._recorder = Recorder(
-            build(Host.system(self._clock), settings.collectors),
+            guards,
             self._spool,
             self._clock,
             {"host": settings.host, **settings.tags},
             self.health,
         )
+        # One for all, so that what is missed while a failed job waits is counted.
+        self._schedule = Schedule(self._clock, settings.collection_interval_ms)
         self._sweeping = threading.Lock()
         self._stop_ticks = threading.Event()
         self._stop = threading.Event()
@@ -155,9 +159,8 @@ class Jobs:
         self._lock.release()
 
     def _tick(self) -> None:
-        schedule = Schedule(self._clock, self.settings.collection_interval_ms)
         at_once = self.settings.collection_interval_ms > self.settings.flush_interval_ms
-        while (tick := schedule.wait(self._stop_ticks)) is not None:
+        while (tick := self._schedule.wait(self._stop_ticks)) is not None:
             with contextlib.suppress(SpoolError):  # told by the recorder, which holds the reading
                 self._recorder.record(tick)
             self.health.trouble("tick", None)
@@ -182,17 +185,19 @@ class Jobs:
 
     def _sweep(self) -> None:
         interval_s = self.settings.cleanup_interval_minutes * 60.0
-        quiet: set[int | None] = {None, 404}
+        excused: set[int | None] = {None, 404}
         while not self._stop.is_set():
             wait_s = interval_s
             try:
                 self.sweep()
                 self.health.trouble("sweep", None)
             except InfluxError as error:
-                # That no server answers, delivery tells; and a bucket that it has yet to make is
-                # missing once.
-                if error.answer.status in quiet:
-                    quiet.discard(404)
+                # That no server answers, delivery tells; and at the start it may not have told
+                # yet, nor made the bucket.
+                status = error.answer.status
+                told = status is None and "delivery" in self.health.troubles()
+                if told or status in excused:
+                    excused.discard(status)
                     wait_s = min(_SWEEP_AGAIN_S, interval_s)
                 elif self.health.trouble("sweep", str(error)):
                     _log.warning("Old points could not be removed from InfluxDB: %s", error)

@@ -1,5 +1,6 @@
 """A data directory belongs to one process; the lock says which."""
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -42,8 +43,9 @@ class DirectoryLock:
                 f"data directory {directory} is in use by process {_pid(path)}; "
                 "stop that agent, or set another data_dir"
             )
-        os.ftruncate(self._file, 0)
-        os.write(self._file, f"{os.getpid()}\n".encode())
+        with contextlib.suppress(OSError):  # a full disk has no room for the number
+            os.ftruncate(self._file, 0)
+            os.write(self._file, f"{os.getpid()}\n".encode())
 
     def release(self) -> None:
         """Let another process have the directory."""

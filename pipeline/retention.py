@@ -10,6 +10,7 @@ from pipeline.spool import Spool
 
 _log = logging.getLogger(__name__)
 
+_BEHIND_NS = 86_400 * 10**9
 _SWEPT_UNTIL, _SWEPT_FOR = "swept_until_ns", "swept_for"
 
 
@@ -114,6 +115,8 @@ class Retention:
         cutoff = self._clock.now_ns() - self._hours * 3600 * 10**9
         facts = self._spool.facts()
         start = int(facts.get(_SWEPT_UNTIL, 0)) if facts.get(_SWEPT_FOR) == scope else 0
+        # What was delivered late may lie behind the mark; and a clock that was ahead set it ahead.
+        start = max(0, start - _BEHIND_NS) if start <= cutoff else 0
         while start < cutoff:
             oldest = remote.oldest(start, cutoff)
             begin = cutoff if oldest is None else oldest

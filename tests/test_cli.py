@@ -257,6 +257,39 @@ def test_a_signal_ends_the_agent_well_and_no_reading_is_lost(
     assert set(contents.lost) <= {"tick_missed"}
 
 
+def test_an_impatient_hand_on_ctrl_c_ends_the_agent_well_too(cli: Cli) -> None:
+    with running(cli.env(collection_interval_ms=20), cli.folder) as agent:
+        eventually(lambda: ticks(cli.data_dir) >= 1, "a reading")
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) * 10:
+            agent.process.send_signal(number)
+        assert agent.process.wait(30) == 0
+    assert agent.log.count("Stopped metrics collection") == 1
+
+
+def test_nohup_keeps_the_agent_from_ending_with_its_terminal(cli: Cli) -> None:
+    command = ["nohup", sys.executable, "-m", "pipeline", "run"]
+    env = cli.env(collection_interval_ms=20)
+    with subprocess.Popen(command, env=env, cwd=cli.folder, stderr=subprocess.DEVNULL) as process:
+        try:
+            eventually(lambda: ticks(cli.data_dir) >= 1, "a reading")
+            process.send_signal(signal.SIGHUP)
+            then = ticks(cli.data_dir) + 5
+            eventually(lambda: ticks(cli.data_dir) >= then, "readings after it")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("words", ["--config-dir DIR settings check", "status", "show"])
+def test_a_folder_that_cannot_be_is_told_in_a_sentence(
+    cli: Cli, inside: Inside, words: str
+) -> None:
+    name = str(cli.folder / (300 * "x"))  # longer than any file system allows
+    done = inside(cli, *words.replace("DIR", name).split(), data_dir=name)
+    assert done.error.endswith(": File name too long")
+
+
 def test_a_second_run_on_the_same_data_is_refused_and_names_the_first(
     cli: Cli, agent: AgentProcess
 ) -> None:

@@ -1,8 +1,11 @@
+import json
 import logging
 import os
+import socket
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -287,6 +290,25 @@ def test_the_import_is_light_and_the_end_of_the_program_is_a_stop(data_dir: Path
     assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
     assert not (data_dir / "spool.db-wal").exists()  # the store was closed, not left
     assert status(data_dir).running is False
+
+
+def test_the_endpoint_outlives_a_stop_whatever_is_asked_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setenv("METRICS_HTTP_PORT", str(port))
+    pipeline.register()
+    pipeline.stop_metrics_collection()
+    assert pipeline.save_system_metrics() is True
+    url = f"http://127.0.0.1:{port}/api/internal/init"
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        assert json.load(answer) == {"success": True, "metricsCollectionRunning": True}
+    assert pipeline.is_metrics_collection_running()
+    # The next start makes a new endpoint, on no port; the fixture sees that no thread is left.
+    pipeline.stop_metrics_collection()
+    monkeypatch.setenv("METRICS_HTTP_PORT", "0")
+    pipeline.start_metrics_collection()
 
 
 FORK = """

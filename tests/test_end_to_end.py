@@ -138,9 +138,8 @@ def test_sigkill_at_any_moment_loses_no_reading_that_was_counted(
     ticks = 0
     for _ in range(6):
         with running(env, tmp_path) as agent:
-            agent.until(lambda s, t=ticks: s["ticks"] > t, "a new reading")  # type: ignore[misc]  # mypy cannot infer the default
-            # The moment of the kill is what is varied here; nothing is waited for.
-            time.sleep(moments.uniform(0, 0.1))
+            least = ticks + moments.randint(1, 20)
+            agent.until(lambda s, n=least: s["ticks"] >= n, "new readings")  # type: ignore[misc]  # mypy cannot infer the default
             agent.kill()
             status = agent.status()
             assert status["ticks"] >= ticks

@@ -160,21 +160,23 @@ def test_no_delete_spans_more_than_the_window_and_empty_stretches_are_skipped(
     assert remote.deleted == [(10, 34), (34, 58), (700, 724), (989, 990)]
 
 
-def test_the_next_sweep_begins_where_the_last_one_ended(bench: Bench) -> None:
+def test_the_next_sweep_begins_a_day_before_the_last_one_ended(bench: Bench) -> None:
     remote = Remote(10)
     bench.retention(10).sweep(remote, "s", DAY_S)
     bench.clock.advance(3600)
-    remote.times.append(HOUR)  # written late; a sweep from the beginning would see it
-    assert bench.retention(10).sweep(remote, "s", DAY_S).remote == 0
-    assert remote.asked[-1] == (990 * HOUR, 991 * HOUR)
+    # Delivered late: one behind the mark, and one that only a sweep from the beginning would see.
+    remote.times += [970 * HOUR, HOUR]
+    assert bench.retention(10).sweep(remote, "s", DAY_S).remote == 1
+    assert remote.asked[2] == (966 * HOUR, 991 * HOUR)
 
 
-def test_a_sweep_right_after_another_asks_the_server_nothing(bench: Bench) -> None:
-    remote = Remote(10)
+def test_a_clock_that_was_ahead_keeps_no_later_sweep_from_its_work(bench: Bench) -> None:
+    remote = Remote()
+    bench.clock.advance(365 * 86_400)
     bench.retention(10).sweep(remote, "s", DAY_S)
-    asked = len(remote.asked)
-    bench.retention(10).sweep(remote, "s", DAY_S)
-    assert len(remote.asked) == asked
+    bench.clock.advance(-365 * 86_400)
+    remote.times.append(HOUR)
+    assert bench.retention(10).sweep(remote, "s", DAY_S).remote == 1
 
 
 @pytest.mark.parametrize(("hours", "scope"), [(9, "s"), (11, "s"), (10, "another host")])

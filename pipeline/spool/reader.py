@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import sqlite3
 import threading
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +122,13 @@ class SpoolReader:
                 "SELECT lines FROM tick WHERE time_ns >= ? ORDER BY time_ns, id", (since_ns,)
             )
             for (lines,) in rows:
-                yield gzip.decompress(lines).decode()
+                yield self._decompressed(lines)
+
+    def _decompressed(self, lines: bytes) -> str:
+        try:
+            return gzip.decompress(lines).decode()
+        except (OSError, EOFError, ValueError, zlib.error) as error:
+            raise SpoolError(f"{self.path} is damaged: {error}; move it away") from error
 
     def _open(self, options: str) -> None:
         self._db = self._connect(options)

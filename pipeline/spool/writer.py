@@ -20,6 +20,11 @@ _REJECTED_KEPT = 10_000
 _ROOM_SHARE = 100
 _OLDEST = "SELECT id, tick.points, lines FROM pending JOIN tick USING (id) ORDER BY id"
 _NEWEST = f"{_OLDEST} DESC LIMIT 1"
+# By time, so that the index serves and no lines are read.
+_OLDEST_OF_ALL = "SELECT id FROM tick ORDER BY time_ns LIMIT 64"
+_OLDEST_DELIVERED = (
+    "SELECT id FROM tick WHERE id NOT IN (SELECT id FROM pending) ORDER BY time_ns LIMIT 64"
+)
 # A tick must not wait long for a great clean-up.
 _EXPIRED_AT_ONCE = 2_000
 
@@ -164,8 +169,10 @@ class Spool(SpoolReader):
                 "DELETE FROM rejected WHERE id <= (SELECT max(id) FROM rejected) - ?",
                 (_REJECTED_KEPT,),
             )
-            counts = {f"{LOST}rejected": len(refused), f"{LOST}expired": expired}
-            _count(db, {"delivered": max(0, settled - len(refused) - expired), **counts})
+            rejected = min(len(refused), settled)
+            expired = min(expired, settled - rejected)
+            counts = {f"{LOST}rejected": rejected, f"{LOST}expired": expired}
+            _count(db, {"delivered": settled - rejected - expired, **counts})
 
     def expire(self, before_ns: int, *, count: bool) -> int:
         """Delete the readings older than the age, and give their space back.
@@ -229,12 +236,12 @@ class Spool(SpoolReader):
         if self._used(db) <= self._max_bytes:
             return
         goal = self._max_bytes - self._max_bytes // _ROOM_SHARE
-        delivered = (
-            "SELECT id FROM tick WHERE id NOT IN (SELECT id FROM pending) ORDER BY id LIMIT 64"
-        )
-        oldest = "SELECT id FROM tick ORDER BY id LIMIT 64"
+        query = _OLDEST_DELIVERED
         while self._used(db) > goal:
-            ids = [i for (i,) in db.execute(delivered)] or [i for (i,) in db.execute(oldest)]
+            ids = [tick for (tick,) in db.execute(query)]
+            if not ids and query is _OLDEST_DELIVERED:
+                query = _OLDEST_OF_ALL  # the search for delivered ones is long when there are none
+                continue
             if len(ids) <= 1:
                 return
             _count(db, {f"{LOST}spool_full": _drop(db, ids)})

@@ -170,6 +170,23 @@ def test_a_reading_that_the_bound_took_under_way_is_not_counted_twice(tmp_path: 
         assert spool.contents().delivered_points == 0
 
 
+def test_a_refused_line_that_the_age_took_under_way_is_not_counted_twice(spool: Spool) -> None:
+    spool.append(["m f=1i 1", "m f=2i 1"], 1)
+    batch = leased(spool)
+    spool.expire(2, count=True)
+    spool.settle(batch, NOW, [Refusal("m f=1i 1", "no")])
+    contents = spool.contents()
+    assert (contents.delivered_points, contents.lost) == (0, {"expired": 2})
+
+
+def test_a_damaged_reading_is_told_in_a_sentence(spool: Spool) -> None:
+    spool.append(["m f=1i 1"], 1)
+    with spool._writing() as db:
+        db.execute("UPDATE tick SET lines = x'00'")
+    with pytest.raises(SpoolError, match=r"spool\.db is damaged"):
+        list(spool.history(0))
+
+
 def test_a_batch_on_its_way_never_settles_a_later_reading(spool: Spool) -> None:
     spool.append(["m f=1i 1"], 1)
     on_its_way = leased(spool)
