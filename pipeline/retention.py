@@ -44,7 +44,7 @@ class Swept:
 
     @property
     def points(self) -> int:
-        """How many points are gone: one that lay in both places is one point."""
+        """How many points are gone, at least: one that lay in both places is one point."""
         return max(self.remote, self.local)
 
 
