@@ -74,8 +74,10 @@ def reconcile(connection: Connection) -> Rule | None:
 
 def _find(connection: Connection) -> "Bucket | None":
     name = connection.settings.influxdb_bucket
+    # An operator's token sees every organisation's bucket of that name.
+    org = connection.settings.influxdb_org
     try:
-        found = connection.ask(lambda client: client.buckets_api().find_buckets(name=name))
+        found = connection.ask(lambda client: client.buckets_api().find_buckets(name=name, org=org))
     except InfluxError as error:
         if error.answer.status != 404:
             raise

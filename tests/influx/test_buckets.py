@@ -128,3 +128,19 @@ def test_a_wrong_token_is_an_error(bucket: Bucket) -> None:
     with pytest.raises(InfluxError) as caught:
         reconciled(bucket, influxdb_token="wrong")
     assert caught.value.answer.status == 401
+
+
+@pytest.mark.parametrize("mode", ["extend", "enforce"])
+def test_another_organisations_bucket_of_the_same_name_is_left_alone(
+    bucket: Bucket, mode: str
+) -> None:
+    set_rule(bucket, DAY)
+    server = bucket.server
+    org = server.call("POST", "/api/v2/orgs", {"name": f"org of {bucket.name}"}).expect(201).json()
+    try:
+        rule = reconciled(bucket, influxdb_org=org["name"], bucket_retention=mode)
+        assert rule is not None
+        assert "created" in rule.change  # a bucket of its own
+        assert rule_of(bucket) == (DAY, HOUR)
+    finally:
+        server.call("DELETE", f"/api/v2/orgs/{org['id']}").expect(204)
