@@ -82,10 +82,13 @@ class Report(Protocol):
         ...
 
 
-def full_jitter(random: Random) -> Callable[[tenacity.RetryCallState], float]:
+def full_jitter(
+    random: Random, failures: Callable[[], int]
+) -> Callable[[tenacity.RetryCallState], float]:
     """Return the wait before a retry, in seconds: exponential with full jitter, capped.
 
-    Never less than the server's Retry-After. Full jitter as in
+    It grows with the failures of the whole outage: a probe that passes does not end one. Never less
+    than the server's Retry-After. Full jitter as in
     https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     """
 
@@ -93,7 +96,7 @@ def full_jitter(random: Random) -> Callable[[tenacity.RetryCallState], float]:
         error = state.outcome.exception() if state.outcome else None
         asked = error.answer.retry_after_s if isinstance(error, InfluxError) else 0.0
         # The exponent is bounded first: an outage of days makes thousands of attempts.
-        longest = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(state.attempt_number - 1, 30))
+        longest = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(failures(), 30))
         return max(asked, random(0.0, longest))
 
     return wait
@@ -130,6 +133,9 @@ class Delivery:
         self._report = report
         self._trim = trim
         self._broken_since: float | None = None
+        self._probed = False
+        self._failures = 0
+        self._batch_max_points = pace.batch_max_points
         self._broken_by: int | None = None
         self._prepared = False
 
@@ -144,12 +150,9 @@ class Delivery:
         try:
             while not stop.is_set():
                 self.drain(stop)
-                jitter = self._random(0.0, self._pace.jitter_s)
-                if self._clock.wait(wake, self._pace.flush_interval_s):
-                    wake.clear()
-                    self._clock.wait(stop, jitter)
-                else:
-                    self._clock.wait(stop, jitter)
+                self._clock.wait(wake, self._pace.flush_interval_s)
+                wake.clear()
+                self._clock.wait(stop, self._random(0.0, self._pace.jitter_s))
         except StoppedError:
             pass
         self._last_flush()
@@ -160,7 +163,8 @@ class Delivery:
         Raises:
             StoppedError: `stop` was set while it waited for the server.
         """
-        self._trim()
+        # What was too much for a weak server need not be so for ever.
+        self._batch_max_points = self._pace.batch_max_points
 
         def pause(seconds: float) -> None:
             if self._clock.wait(stop, seconds):
@@ -168,7 +172,7 @@ class Delivery:
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(InfluxError),
-            wait=full_jitter(self._random),
+            wait=full_jitter(self._random, lambda: self._failures),
             sleep=pause,
             before_sleep=lambda state: self._failed(state.outcome),
         )
@@ -186,16 +190,17 @@ class Delivery:
 
     def _deliver_next(self) -> bool:
         """Deliver one batch; return whether there was one."""
-        # After an outage the newest reading comes first: it is what people look at, and a small
-        # question to a server that may still be weak. The rest follows from the oldest on.
-        batch = self._spool.lease(
-            self._pace.batch_max_points, newest=self._broken_since is not None
-        )
-        if batch is None:
-            return False
-        if not self._prepared:
+        if not self._prepared and self._spool.lease(1) is not None:
             self._server.prepare()
             self._prepared = True
+        # Each time anew: an outage lasts, and `prepare` tells what the server takes for too old.
+        self._trim()
+        # After an outage the newest reading comes first: it is what people look at, and a small
+        # question to a server that may still be weak. The rest follows from the oldest on.
+        probe = self._broken_since is not None and not self._probed
+        batch = self._spool.lease(self._batch_max_points, newest=probe)
+        if batch is None:
+            return False
         begun = self._clock.monotonic()
         answer = self._server.write(batch.body)
         outcome = verdict(answer)
@@ -206,7 +211,7 @@ class Delivery:
         else:
             self._undelivered(outcome, answer)
         self._report.wrote(self._clock.monotonic() - begun)
-        self._succeeded()
+        self._succeeded(probe=probe)
         return True
 
     def _settle_refused(self, batch: Batch, answer: Answer) -> None:
@@ -254,6 +259,12 @@ class Delivery:
         raise InfluxError(answer)
 
     def _failed(self, outcome: tenacity.Future | None) -> None:
+        self._failures += 1
+        if self._probed:
+            # Small bodies pass and this one did not: a proxy or a weak server may take less.
+            self._batch_max_points = max(1, self._batch_max_points // 2)
+            self._report.broke(str(outcome.exception() if outcome else None))
+        self._probed = False
         error = outcome.exception() if outcome else None
         status = error.answer.status if isinstance(error, InfluxError) else None
         if self._broken_since is not None and status == self._broken_by:
@@ -265,10 +276,15 @@ class Delivery:
         waiting = self._spool.contents().backlog_points
         _log.warning("Delivery stopped, %d points are kept until it works: %s", waiting, error)
 
-    def _succeeded(self) -> None:
-        if self._broken_since is not None:
-            lasted = self._clock.monotonic() - self._broken_since
-            self._broken_since = None
-            self._report.healed()
-            waiting = self._spool.contents().backlog_points
-            _log.info("Delivery works again after %.0f s, %d points to catch up", lasted, waiting)
+    def _succeeded(self, *, probe: bool) -> None:
+        """Declare an outage over once the backlog moves too, or nothing is left of it."""
+        if self._broken_since is None:
+            return
+        waiting = self._spool.contents().backlog_points
+        if probe and waiting:
+            self._probed = True
+            return
+        lasted = self._clock.monotonic() - self._broken_since
+        self._broken_since, self._probed, self._failures = None, False, 0
+        self._report.healed()
+        _log.info("Delivery works again after %.0f s, %d points to catch up", lasted, waiting)

@@ -103,7 +103,7 @@ def test_all_that_waits_is_delivered_the_oldest_first(spool: Spool) -> None:
     assert spool.contents().delivered_points == 3
     assert spool.contents().backlog_points == 0
     assert server.prepared == [None]  # once, before the first write
-    assert bench.trimmed == 1
+    assert bench.trimmed == 3  # before each lease
 
 
 @pytest.mark.parametrize(
@@ -174,6 +174,39 @@ def test_after_an_outage_the_newest_comes_first_then_the_backlog_from_its_oldest
     assert spool.contents().delivered_points == 4
 
 
+def test_a_server_that_takes_only_small_bodies_gets_them_and_is_not_hammered(
+    spool: Spool,
+) -> None:
+    class Small(Server):
+        def write(self, body: bytes) -> Answer:
+            if len(gzip.decompress(body).splitlines()) > 4:
+                self.requests.append(["too much"])
+                return Answer(503, message="too much")
+            return super().write(body)
+
+    fill(spool, *[[f"line{n}"] for n in range(64)])
+    server = Small()
+    bench = Bench(spool, server, batch=64)
+    bench.delivery.drain(bench.stop)
+    assert len(server.stored) == 64
+    # 64 fails, and again after small ones passed; then 32, 16 and 8. 4 passes to the end.
+    assert bench.clock.waits == [1, 2, 4, 8, 16]
+    assert bench.report.events[-1] is None
+    assert bench.report.events.count(None) == 1
+    assert server.requests.count(["too much"]) == 5
+
+
+def test_what_is_too_old_is_trimmed_after_the_bucket_told_its_age(spool: Spool) -> None:
+    fill(spool, ["old"], ["new"])
+    server = Server()
+    bench = Bench(spool, server)
+    server_told = server.prepared
+    trim_order: list[int] = []
+    bench.delivery._trim = lambda: trim_order.append(len(server_told))
+    bench.delivery.drain(bench.stop)
+    assert trim_order[0] == 1
+
+
 def test_an_outage_is_logged_once_when_it_begins_and_once_when_it_ends(
     spool: Spool, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -183,7 +216,7 @@ def test_an_outage_is_logged_once_when_it_begins_and_once_when_it_ends(
         bench.delivery.drain(bench.stop)
     assert [record.getMessage() for record in caplog.records] == [
         "Delivery stopped, 2 points are kept until it works: no answer",
-        "Delivery works again after 31 s, 1 points to catch up",
+        "Delivery works again after 31 s, 0 points to catch up",
     ]
 
 
