@@ -41,7 +41,7 @@ class _Commands(click.Group):
         except BrokenPipeError:
             raise  # click ends quietly
         except OSError as error:
-            _fail(f"{error.filename or 'the working directory'}: {error.strerror}", 1)
+            _fail(f"{error.filename or 'this command'}: {error.strerror}", 1)
 
 
 def _failures() -> tuple[type[Exception], ...]:

@@ -16,11 +16,9 @@ from pipeline.agent import Agent
 from pipeline.clock import SystemClock
 from pipeline.collectors import NAMES, Host
 from pipeline.collectors.system_metrics import SystemMetrics
-from pipeline.influx.connection import InfluxError
 from pipeline.jobs import AgentError
 from pipeline.point import FieldValue
-from pipeline.settings import Settings, SettingsError, find_config_dir, load
-from pipeline.spool import SpoolError
+from pipeline.settings import Settings, find_config_dir, load
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +46,7 @@ def save_system_metrics() -> bool:
     """
     try:
         failed = _process().agent().save()
-    except _ERRORS as error:
+    except Exception as error:  # noqa: BLE001  # see the module
         _log.error("System metrics were not saved: %s", error)
         return False
     if SystemMetrics.name in failed:
@@ -64,7 +62,7 @@ def cleanup_old_metrics() -> int:
     """
     try:
         return _process().agent().cleanup()
-    except _ERRORS as error:
+    except Exception as error:  # noqa: BLE001  # see the module
         _log.error("Old metrics were not cleaned up: %s", error)
         return 0
 
@@ -73,7 +71,7 @@ def start_metrics_collection() -> None:
     """Take a reading at once and go on in the background; clean up at once and every hour."""
     try:
         _process().start()
-    except _ERRORS as error:
+    except Exception as error:  # noqa: BLE001  # see the module
         _log.error("Metrics collection was not started: %s", error)
 
 
@@ -90,9 +88,6 @@ def is_metrics_collection_running() -> bool:
 def register() -> None:
     """Start collection; the start-up hook for a web application. It ends with the process."""
     start_metrics_collection()
-
-
-_ERRORS = (AgentError, InfluxError, SettingsError, SpoolError, OSError)
 
 
 class _Process:

@@ -122,7 +122,7 @@ def _handler(routes: Routes) -> type[BaseHTTPRequestHandler]:
 
 def _reply(routes: Routes, target: str, host: str) -> Reply:
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
-    if name not in _OWN_NAMES:
+    if name.lower() not in _OWN_NAMES:
         return _error(HTTPStatus.FORBIDDEN, "ask for localhost")
     route = routes.get(_path(target))
     if route is None:
@@ -130,7 +130,7 @@ def _reply(routes: Routes, target: str, host: str) -> Reply:
     try:
         return route()
     except Exception as error:  # noqa: BLE001  # no failure of a route may end the thread
-        _log.exception("The endpoint failed to answer %s", target)
+        _log.error("The endpoint failed to answer %s: %s", _path(target), error)
         return _error(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
 
 

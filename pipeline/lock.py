@@ -69,5 +69,6 @@ def holder(directory: Path) -> int | None:
 
 
 def _pid(path: Path) -> int:
-    # 0 while the holder has not written its number yet.
-    return int(path.read_text(encoding="ascii").strip() or 0)
+    # 0 while the holder has not written its number yet, and where it could not.
+    text = path.read_bytes().strip()
+    return int(text) if text.isdigit() else 0

@@ -199,7 +199,7 @@ def test_a_route_that_fails_is_500_and_the_server_goes_on(
     answer = ask(connection, "/broken")
     assert (answer.status, answer.json()) == (500, {"error": "out of order"})
     assert ask(connection, "/count").status == 200
-    assert caplog.messages == ["The endpoint failed to answer /broken"]
+    assert caplog.messages == ["The endpoint failed to answer /broken: out of order"]
 
 
 def test_only_this_host_is_served(endpoint: Endpoint) -> None:

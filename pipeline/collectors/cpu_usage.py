@@ -45,7 +45,9 @@ class CpuUsage:
         self._times: Mapping[str, Any] = {}
         self._taken = 0.0
         self._last: dict[str, Spent] = {}
-        with suppress(OSError):  # what fails now fails again in `since_last`, and is reported there
+        with suppress(
+            Exception
+        ):  # what fails now fails again in `since_last`, and is reported there
             self._take()
 
     def since_last(self) -> dict[str, Spent]:

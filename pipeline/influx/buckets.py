@@ -1,5 +1,6 @@
 """The bucket and its retention rule."""
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -7,6 +8,8 @@ from pipeline.influx.connection import Connection, InfluxError
 
 if TYPE_CHECKING:
     from influxdb_client import Bucket, BucketRetentionRules, InfluxDBClient
+
+_log = logging.getLogger(__name__)
 
 _HOUR_S = 3600
 _DAY_S = 24 * _HOUR_S
@@ -62,6 +65,12 @@ def reconcile(connection: Connection) -> Rule | None:
     wanted = {"extend": longer, "enforce": age_s != now.age_s}
     if not wanted.get(settings.bucket_retention, False):
         return now
+    if not longer:
+        _log.warning(
+            "Bucket %r: InfluxDB will delete what is older than %s, of every host in it",
+            settings.influxdb_bucket,
+            _hours(age_s),
+        )
     bucket.retention_rules = [_rules(age_s)]
     connection.ask(lambda client: client.buckets_api().update_bucket(bucket))
     return Rule(

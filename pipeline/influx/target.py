@@ -79,8 +79,9 @@ class Target:
         """Take the token that is in the settings now."""
         try:
             token = self._reload().influxdb_token
-        except SettingsError:
-            return  # told where the settings are read
+        except SettingsError as error:
+            self._warn(f"The token is not read anew: {error}")
+            return
         self.settings = dataclasses.replace(self.settings, influxdb_token=token)
         self.close()
 
