@@ -34,20 +34,28 @@ class Agent:
         self._reload = reload
         self._clock = clock or SystemClock()
         self._lock = threading.RLock()
+        # They hold the data directory for whoever needs it: the collection, and each one-time work.
         self._jobs: Jobs | None = None
+        self._workers = 0
+        self._collecting = False
         self._closed = False
         self._endpoint: Endpoint | None = None
 
     @property
     def running(self) -> bool:
         """Whether readings are being taken."""
-        return self._jobs is not None
+        return self._collecting
+
+    @property
+    def busy(self) -> bool:
+        """Whether a `save` or `cleanup` is under way."""
+        return self._workers > 0
 
     @property
     def health(self) -> Health | None:
         """How the running collection fares; None while it is stopped."""
         jobs = self._jobs
-        return jobs.health if jobs else None
+        return jobs.health if jobs and self._collecting else None
 
     def start(self) -> None:
         """Take a reading at once and go on; does nothing when that goes on already.
@@ -56,24 +64,23 @@ class Agent:
             AgentError: The data directory cannot be had.
         """
         with self._lock:
-            if self._jobs is not None:
+            if self._collecting:
                 _log.info("Metrics collection already running")
                 return
-            if self._closed:  # a request to the endpoint can be late
-                raise AgentError("this agent was closed; make another one")
-            jobs = Jobs(self.settings, self._reload, self._clock)
+            jobs = self._opened()
             interval_ms = self.settings.collection_interval_ms
             _log.info("Starting metrics collection (interval: %dms)", interval_ms)
             jobs.start()
-            self._jobs = jobs
+            self._collecting = True
             _log.info("Readings are kept in %s", self.settings.data_dir)
             self._serve()
 
     def stop(self) -> None:
         """End the collection, the last reading kept; the endpoint goes on answering."""
         with self._lock:
-            if self._jobs is None:
+            if self._jobs is None or not self._collecting:
                 return
+            self._collecting = False
             self._jobs.stop()
             self._jobs = None
             _log.info("Stopped metrics collection")
@@ -120,15 +127,25 @@ class Agent:
         return self._with_jobs(Jobs.sweep).points
 
     def _with_jobs(self, work: Callable[[Jobs], T]) -> T:
-        # Without the lock: a server may take minutes, and a stop must not wait for it.
-        running = self._jobs
-        if running is not None:
-            return work(running)
-        jobs = Jobs(self.settings, self._reload, self._clock)
+        with self._lock:
+            jobs = self._opened()
+            self._workers += 1
         try:
+            # Without the lock: a server may take minutes, and a stop must not wait for it.
             return work(jobs)
         finally:
-            jobs.stop()
+            with self._lock:
+                self._workers -= 1
+                if self._workers == 0 and not self._collecting and self._jobs is not None:
+                    self._jobs.stop()
+                    self._jobs = None
+
+    def _opened(self) -> Jobs:
+        if self._closed:  # a request to the endpoint can be late
+            raise AgentError("this agent was closed; make another one")
+        if self._jobs is None:
+            self._jobs = Jobs(self.settings, self._reload, self._clock)
+        return self._jobs
 
     def _serve(self) -> None:
         port = self.settings.http_port

@@ -112,14 +112,15 @@ class _Process:
                 )
             if self._agent is None:
                 self._agent = Agent(_settings(), _settings)
-            elif not self._agent.running:
+            elif not self._agent.running and not self._agent.busy:
                 self._agent.settings = _settings()
             return self._agent
 
     def start(self) -> None:
         """Start it, with the settings of now."""
         with self._lock:
-            if not self.running:
+            # Not one that only works at something at present: its hold on the directory is shared.
+            if self._agent is not None and not self.running and self._agent.settings != _settings():
                 self.close()
             self.agent().start()
 

@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 _SWEEP_TIMEOUT_S = 300.0
 _SWEEP_AGAIN_S = 60.0
 _RESTART_S = 10.0
-_STOP_TICKS_S, _STOP_REST_S = 2.0, 2.5
+_STOP_TICKS_S, _STOP_REST_S, _STOP_RECORDER_S = 2.0, 2.0, 0.5
 
 
 class AgentError(Exception):
@@ -147,10 +147,7 @@ class Jobs:
         deadline = self._clock.monotonic() + _STOP_REST_S
         for thread in self._threads:
             thread.join(max(0.0, deadline - self._clock.monotonic()))
-        # A collector that hangs has the recorder still; what it holds then is lost with it.
-        if not any(thread.name == "tick" and thread.is_alive() for thread in self._threads):
-            with contextlib.suppress(SpoolError):
-                self._recorder.commit()
+        self._recorder.close(_STOP_RECORDER_S)
         self._spool.close()
         self._lock.release()
 

@@ -1,5 +1,6 @@
 """Takes a reading: asks the collectors, and commits what they give to the spool."""
 
+import contextlib
 import logging
 import threading
 from collections import Counter, deque
@@ -51,6 +52,7 @@ class Recorder:
         self._health = health
         # The schedule is not the only one to ask for readings: a program that embeds the agent may.
         self._lock = threading.Lock()
+        self._closed = False
         self._held: deque[_Reading] = deque()
         self._overflow: Counter[str] = Counter()
         self._usual_points = 0
@@ -68,6 +70,8 @@ class Recorder:
             SpoolError: It could not be committed; it is held in memory for the next time.
         """
         with self._lock:
+            if self._closed:
+                raise SpoolError("the reading came too late: collection was stopped")
             return self._record(tick)
 
     def _record(self, tick: Tick) -> frozenset[str]:
@@ -92,6 +96,21 @@ class Recorder:
         """
         with self._lock:
             self._commit()
+
+    def close(self, within_s: float) -> None:
+        """Commit what is held, for the last time; no reading is taken any more.
+
+        Args:
+            within_s: Longest wait for a reading that is under way, in seconds. One that hangs is
+                lost, with what is held.
+        """
+        self._closed = True
+        if self._lock.acquire(timeout=within_s):
+            try:
+                with contextlib.suppress(SpoolError):
+                    self._commit()
+            finally:
+                self._lock.release()
 
     def _commit(self) -> None:
         try:

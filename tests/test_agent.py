@@ -6,6 +6,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
@@ -17,6 +18,7 @@ from pipeline.agent import Agent
 from pipeline.clock import Clock, SystemClock, Tick
 from pipeline.health import read_status
 from pipeline.jobs import AgentError
+from pipeline.lock import holder
 from pipeline.recorder import Recorder
 from pipeline.retention import Retention, Swept
 from pipeline.settings import CollectorOptions, Settings
@@ -265,6 +267,34 @@ def test_cleanup_removes_what_is_older_than_the_age(
     later = make(LaterClock(), retention_hours=1)
     assert later.cleanup() == points
     assert caplog.messages == [f"Cleaned up {points} old metric records"]
+
+
+def test_a_start_and_a_save_need_not_wait_for_one_that_takes_long(
+    make: Callable[..., Agent], data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, end = Event(), Event()
+    sweep = Retention.sweep
+
+    def slow(self: Retention, remote: Any, scope: str, window_s: int) -> Swept:
+        begun.set()
+        assert end.wait(30)
+        return sweep(self, remote, scope, window_s)
+
+    monkeypatch.setattr(Retention, "sweep", slow)
+    agent = make()
+    with ThreadPoolExecutor() as pool:
+        cleanup = pool.submit(agent.cleanup)
+        assert begun.wait(30)
+        saves = [pool.submit(agent.save) for _ in range(3)]
+        assert [save.result(30) for save in saves] == [frozenset()] * 3
+        agent.start()
+        assert agent.running
+        end.set()
+        assert cleanup.result(30) == 0
+    eventually(lambda: ticks(data_dir) == 4, "three saved readings and the first one")
+    assert agent.running
+    agent.stop()
+    assert holder(data_dir) is None
 
 
 def test_a_closed_agent_is_not_started_again(make: Callable[..., Agent]) -> None:

@@ -171,6 +171,15 @@ def test_what_is_held_is_committed_at_the_end_too(bench: Callable[..., Bench]) -
     assert one.seconds == [1]
 
 
+def test_no_reading_is_taken_after_the_close(bench: Callable[..., Bench]) -> None:
+    one = bench(Stub("a", "1"))
+    one.record()
+    one.recorder.close(within_s=1)
+    with pytest.raises(SpoolError, match="collection was stopped"):
+        one.record()
+    assert one.seconds == [1]
+
+
 def test_readings_beyond_what_memory_holds_are_lost_the_oldest_first_and_counted(
     bench: Callable[..., Bench],
 ) -> None:
