@@ -132,4 +132,4 @@ class Recorder:
         while len(self._held) > _HELD_TICKS:
             dropped = self._held.popleft()
             self._overflow.update(dropped.lost)
-            self._overflow["spool_full"] += len(dropped.lines)
+            self._overflow["disk_full"] += len(dropped.lines)

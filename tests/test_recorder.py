@@ -196,7 +196,7 @@ def test_readings_beyond_what_memory_holds_are_lost_the_oldest_first_and_counted
     assert one.seconds == list(range(6, HELD + 7))
     # Four readings of two points, one of none whose collector failed, and none at all missed
     # after the failed one, of which nothing is known.
-    assert one.lost == {"spool_full": 8, "collector_failed": 2}
+    assert one.lost == {"disk_full": 8, "collector_failed": 2}
 
 
 def test_a_spool_that_is_closed_is_a_failure_like_any_other(bench: Callable[..., Bench]) -> None:
