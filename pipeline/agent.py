@@ -149,6 +149,9 @@ class Agent:
 
     def _serve(self) -> None:
         port = self.settings.http_port
+        if self._endpoint is not None and self._endpoint.port != port:
+            self._endpoint.close()
+            self._endpoint = None
         if port == 0 or self._endpoint is not None:
             return
         # An agent without the endpoint does without the memory of http.server, too.

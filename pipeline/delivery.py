@@ -4,7 +4,6 @@ A reading's time was fixed when it was taken, so to send it twice changes nothin
 at least once here is exactly once there.
 """
 
-import gzip
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from pipeline.clock import Clock, Random
 from pipeline.influx.connection import InfluxError
 from pipeline.influx.verdicts import Answer, Verdict, is_expired, verdict
 from pipeline.point import split_lines
-from pipeline.spool import Batch, Refusal, Spool
+from pipeline.spool import Batch, Refusal, Spool, pack, unpack
 
 _log = logging.getLogger(__name__)
 
@@ -217,9 +216,7 @@ class Delivery:
     def _settle_refused(self, batch: Batch, answer: Answer) -> None:
         refused: list[Refusal] = []
         expired = 0
-        for line, reason in self._isolate(
-            split_lines(gzip.decompress(batch.body).decode()), answer
-        ):
+        for line, reason in self._isolate(split_lines(unpack(batch.body)), answer):
             if is_expired(reason):
                 expired += 1
             else:
@@ -242,8 +239,7 @@ class Delivery:
         refused = []
         middle = len(lines) // 2
         for half in (lines[:middle], lines[middle:]):
-            block = "".join(f"{line}\n" for line in half).encode()
-            answer = self._server.write(gzip.compress(block, 6, mtime=0))
+            answer = self._server.write(pack(half))
             outcome = verdict(answer)
             if outcome is Verdict.HALVE:
                 refused += self._isolate(half, answer)
@@ -259,14 +255,14 @@ class Delivery:
         raise InfluxError(answer)
 
     def _failed(self, outcome: tenacity.Future | None) -> None:
+        error = outcome.exception() if outcome else None
+        status = error.answer.status if isinstance(error, InfluxError) else None
         self._failures += 1
         if self._probed:
             # Small bodies pass and this one did not: a proxy or a weak server may take less.
             self._batch_max_points = max(1, self._batch_max_points // 2)
-            self._report.broke(str(outcome.exception() if outcome else None))
+            self._report.broke(str(error))
         self._probed = False
-        error = outcome.exception() if outcome else None
-        status = error.answer.status if isinstance(error, InfluxError) else None
         if self._broken_since is not None and status == self._broken_by:
             return
         if self._broken_since is None:

@@ -70,7 +70,7 @@ def cleanup_old_metrics() -> int:
 def start_metrics_collection() -> None:
     """Take a reading at once and go on in the background; clean up at once and every hour."""
     try:
-        _process().start()
+        _process().agent().start()
     except Exception as error:  # noqa: BLE001  # see the module
         _log.error("Metrics collection was not started: %s", error)
 
@@ -91,7 +91,7 @@ def register() -> None:
 
 
 class _Process:
-    """This process's agent; made anew, with the settings of that moment, at each start."""
+    """This process's agent; while it does nothing, it takes the settings of the moment."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -101,7 +101,7 @@ class _Process:
         os.register_at_fork(after_in_child=self._forget)
 
     def agent(self) -> Agent:
-        """Return the agent, running or not, made anew if there is none."""
+        """Return the agent, running or not, made if there is none."""
         with self._lock:
             # SQLite forbids to open, in a forked process, what its parent had open; and to let go
             # of the inherited agent would close that.
@@ -115,14 +115,6 @@ class _Process:
             elif not self._agent.running and not self._agent.busy:
                 self._agent.settings = _settings()
             return self._agent
-
-    def start(self) -> None:
-        """Start it, with the settings of now."""
-        with self._lock:
-            # Not one that only works at something at present: its hold on the directory is shared.
-            if self._agent is not None and not self.running and self._agent.settings != _settings():
-                self.close()
-            self.agent().start()
 
     @property
     def running(self) -> bool:

@@ -78,7 +78,8 @@ class Retention:
         if self._hours:
             cutoff = now - self._hours * 3600 * 10**9
             removed = self._spool.expire(cutoff, count=self._delivers)
-        if bucket_age_s:
+        # What the own age took needs no second search, which is one of the whole queue.
+        if bucket_age_s and not 0 < self._hours * 3600 <= bucket_age_s:
             self._spool.give_up(now - bucket_age_s * 10**9)
         return removed
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline.spool import SpoolReader
 from tests.influxd.api import Bucket
 
 _WITHIN_S = 30.0
@@ -37,6 +38,15 @@ def environment(data_dir: Path, bucket: Bucket | None = None, **settings: object
         }
     given |= {"flush_interval_ms": 100, "flush_jitter_ms": 0, **settings}
     return base | {f"METRICS_{name.upper()}": str(value) for name, value in given.items()}
+
+
+def ticks(data_dir: Path) -> int:
+    """Return how many readings were committed; 0 before the store is made."""
+    try:
+        with SpoolReader(data_dir) as reader:
+            return reader.contents().ticks
+    except FileNotFoundError:
+        return 0
 
 
 class AgentProcess:

@@ -23,7 +23,7 @@ from pipeline.recorder import Recorder
 from pipeline.retention import Retention, Swept
 from pipeline.settings import CollectorOptions, Settings
 from pipeline.spool import Spool, SpoolError, SpoolReader
-from tests.agents import eventually
+from tests.agents import eventually, ticks
 from tests.influxd.http import call
 
 HOUR_MS = 3_600_000
@@ -69,14 +69,6 @@ def make(data_dir: Path) -> Iterator[Callable[..., Agent]]:
 @pytest.fixture(autouse=True)
 def _log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-
-
-def ticks(data_dir: Path) -> int:
-    try:
-        with SpoolReader(data_dir) as reader:
-            return reader.contents().ticks
-    except FileNotFoundError:
-        return 0
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:

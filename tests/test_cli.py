@@ -22,7 +22,7 @@ from pipeline.clock import SystemClock
 from pipeline.point import Point, decode, encode
 from pipeline.settings import NAMES
 from pipeline.spool import Spool, SpoolReader
-from tests.agents import AgentProcess, environment, eventually, running
+from tests.agents import AgentProcess, environment, eventually, running, ticks
 
 MINUTE_NS = 60 * 10**9
 TOKEN = "t0ken-that-nobody-may-see"
@@ -167,14 +167,6 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Cli:
             ]
             spool.append([encode(point, time) for point in points], time)
     return one
-
-
-def ticks(data_dir: Path) -> int:
-    try:
-        with SpoolReader(data_dir) as reader:
-            return reader.contents().ticks
-    except FileNotFoundError:
-        return 0
 
 
 @pytest.fixture

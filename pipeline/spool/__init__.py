@@ -1,7 +1,8 @@
 """The durable log: every reading from the moment it was taken until its age or the bound."""
 
+from pipeline.spool.block import pack, unpack
 from pipeline.spool.reader import Contents, SpoolReader
 from pipeline.spool.schema import SpoolError
 from pipeline.spool.writer import Batch, Refusal, Spool
 
-__all__ = ["Batch", "Contents", "Refusal", "Spool", "SpoolError", "SpoolReader"]
+__all__ = ["Batch", "Contents", "Refusal", "Spool", "SpoolError", "SpoolReader", "pack", "unpack"]

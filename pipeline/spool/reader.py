@@ -1,7 +1,6 @@
 """What anyone may read of a spool, while the agent writes to it and while the agent is down."""
 
 import contextlib
-import gzip
 import sqlite3
 import threading
 import zlib
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from pipeline.spool.block import unpack
 from pipeline.spool.schema import LOST, NAME, VERSION, SpoolError
 
 
@@ -126,17 +126,20 @@ class SpoolReader:
 
     def _decompressed(self, lines: bytes) -> str:
         try:
-            return gzip.decompress(lines).decode()
+            return unpack(lines)
         except (OSError, EOFError, ValueError, zlib.error) as error:
             raise SpoolError(f"{self.path} is damaged: {error}; move it away") from error
 
     def _open(self, options: str) -> None:
         self._db = self._connect(options)
         try:
-            self._check()
+            self._prepare()
         except BaseException:
             self._db.close()
             raise
+
+    def _prepare(self) -> None:
+        self._check()
 
     def _unopened(self, why: object) -> SpoolError:
         return SpoolError(f"{self.path} cannot be opened: {why}; try as the user of the agent")

@@ -1,17 +1,13 @@
-"""The spool's one writer: append, lease, settle, expire.
-
-Lines are compressed as one gzip member a tick: members joined are a gzip stream, so that delivery
-posts them as they are.
-"""
+"""The spool's one writer: append, lease, settle, expire."""
 
 import contextlib
-import gzip
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.spool.block import pack
 from pipeline.spool.reader import SpoolReader
 from pipeline.spool.schema import LOST, NAME, TABLES, VERSION, SpoolError
 
@@ -65,19 +61,14 @@ class Spool(SpoolReader):
 
     def __init__(self, directory: Path, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        path = directory / NAME
+        self.path = directory / NAME
         self._lock = threading.RLock()
-        self.path = path
-        self._db = self._connect("mode=rwc")
         try:
-            self._prepare()
-        except SpoolError:
-            self._db.close()
-            raise
+            self._open("mode=rwc")
         except sqlite3.Error as error:
-            self._db.close()
             raise SpoolError(
-                f"{path} cannot be opened: {error}; is it a spool, writable, with room on the disk?"
+                f"{self.path} cannot be opened: {error}; "
+                "is it a spool, writable, with room on the disk?"
             ) from error
 
     def _prepare(self) -> None:
@@ -107,7 +98,7 @@ class Spool(SpoolReader):
         Raises:
             SpoolError: It could not be committed; nothing of it was.
         """
-        block = gzip.compress("".join(f"{line}\n" for line in lines).encode(), 6, mtime=0)
+        block = pack(lines)
         with self._writing() as db:
             if lines:
                 row = db.execute(
