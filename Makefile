@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit check format bench influxd constraints clean
+.PHONY: help run test unit check format bench docs influxd constraints clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ bench: $(VENV)/dev.installed ## measure what the agent costs, against a disposab
 	$(BIN)/python -m benchmarks.tick
 	@echo
 	$(BIN)/python -m benchmarks.delivery
+
+docs: $(VENV)/dev.installed ## make docs/metrics.md of the catalogue
+	$(BIN)/metrics-pipeline metrics --markdown > docs/metrics.md
 
 influxd: ## build influxd 2.7 into the user's cache, for tests without Docker
 	@tests/influxd/build.sh

@@ -1,8 +1,10 @@
 """The table of every measurement and field: catalogue.csv, read."""
 
 import csv
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import groupby
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +45,23 @@ def load() -> tuple[Entry, ...]:
         )
         for row in csv.DictReader(text.splitlines())
     )
+
+
+def markdown(entries: Iterable[Entry]) -> str:
+    """Write entries as docs/metrics.md, with a table for each measurement."""
+    lines = [
+        "# Metrics",
+        "",
+        "Made of [catalogue.csv](../pipeline/catalogue.csv) by `make docs`. Besides its own tags,"
+        " every series has `host`.",
+    ]
+    for measurement, group in groupby(entries, lambda entry: entry.measurement):
+        fields = list(group)
+        tags = ", ".join(f"`{tag}`" for tag in fields[0].tags) or "none of its own"
+        lines += ["", f"## {measurement}", "", f"Tags: {tags}", ""]
+        lines += ["| field | type | unit | meaning | systems |", "| --- | --- | --- | --- | --- |"]
+        for one in fields:
+            systems = " ".join(one.platforms)
+            row = f"| `{one.field}` | {one.type} | {one.unit} | {one.meaning} | {systems} |"
+            lines.append(row)
+    return "\n".join([*lines, ""])

@@ -11,9 +11,8 @@ from typing import Any, NoReturn
 
 import click
 
-from pipeline import __version__, logs
+from pipeline import __version__, collectors, logs
 from pipeline.clock import SystemClock
-from pipeline.collectors import NAMES
 from pipeline.settings import Loaded, Settings, SettingsError, describe, find_config_dir, load
 
 
@@ -73,7 +72,7 @@ class _Source:
         return find_config_dir(self.option, os.environ, Path.cwd())
 
     def load(self) -> Loaded:
-        return load(self.directory, os.environ, collectors=NAMES)
+        return load(self.directory, os.environ, collectors=collectors.names())
 
     def settings(self) -> Settings:
         return self.load().settings
@@ -140,7 +139,7 @@ def once(source: _Source, *, as_json: bool) -> None:
     logs.configure("warning", "text", sys.stderr, os.environ)
     clock = SystemClock()
     tags = {"host": settings.host, **settings.tags}
-    guards = build(Host.system(clock), settings.collectors)
+    guards = build(Host.system(clock, settings.host_root, os.environ), settings.collectors)
     now_ns = clock.now_ns()
     lines = [line for guard in guards for line in guard.run(now_ns, tags).lines]
     if as_json:
@@ -246,13 +245,16 @@ def show_settings(source: _Source, *, as_json: bool) -> None:
 
 
 @_command("metrics-pipeline metrics | grep percent")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown: docs/metrics.md.")
 @_json_option
-def metrics(*, as_json: bool) -> None:
+def metrics(*, as_json: bool, as_markdown: bool) -> None:
     """Print every measurement and field. Each with its type, unit and meaning."""
     from pipeline import catalogue, views  # noqa: PLC0415
 
     entries = catalogue.load()
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(entry) for entry in entries], indent=2))
+    elif as_markdown:
+        click.echo(catalogue.markdown(entries), nl=False)
     else:
         views.metrics(entries)

@@ -12,13 +12,14 @@ import os
 import threading
 from pathlib import Path
 
+from pipeline import collectors
 from pipeline.agent import Agent
 from pipeline.clock import SystemClock
-from pipeline.collectors import NAMES, Host
+from pipeline.collectors import Host
 from pipeline.collectors.system_metrics import SystemMetrics
 from pipeline.jobs import AgentError
 from pipeline.point import FieldValue
-from pipeline.settings import Settings, find_config_dir, load
+from pipeline.settings import CollectorOptions, Settings, find_config_dir, load
 
 _log = logging.getLogger(__name__)
 
@@ -31,9 +32,10 @@ def collect_system_metrics() -> dict[str, FieldValue]:
         `cpu_temperature` in °C (absent where the host has no sensor), sizes in bytes.
 
     Raises:
-        Exception: What psutil raised; this one function has no other way to tell.
+        Exception: What psutil raised, or SettingsError; this one function has no other way to tell.
     """
-    collector = SystemMetrics(Host.system(SystemClock()))
+    host = Host.system(SystemClock(), _settings().host_root, os.environ)
+    collector = SystemMetrics(host, CollectorOptions())
     return {key: value for point in collector.collect() for key, value in point.fields.items()}
 
 
@@ -146,4 +148,4 @@ def _process() -> _Process:
 
 def _settings() -> Settings:
     config_dir = find_config_dir(None, os.environ, Path.cwd())
-    return load(config_dir, os.environ, collectors=NAMES).settings
+    return load(config_dir, os.environ, collectors=collectors.names()).settings

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import random
 import threading
 from collections.abc import Callable
@@ -53,7 +54,8 @@ class Jobs:
         self.settings = settings
         self._clock = clock or SystemClock()
         # What can fail comes before the directory is held.
-        guards = build(Host.system(self._clock), settings.collectors)
+        host = Host.system(self._clock, settings.host_root, os.environ)
+        guards = build(host, settings.collectors)
         self._lock, self._spool = _open(settings, self._clock)
         self._rule: Rule | None = None
         self.health = Health(

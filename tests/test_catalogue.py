@@ -1,6 +1,7 @@
 from collections import Counter
+from pathlib import Path
 
-from pipeline.catalogue import load
+from pipeline.catalogue import load, markdown
 
 TYPES = {"float", "integer", "string", "boolean"}
 PLATFORMS = {"linux", "macos", "windows", "freebsd"}
@@ -39,3 +40,15 @@ def test_entry_as_written() -> None:
     assert entry.unit == "bytes"
     assert entry.tags == ("device", "fstype", "mode", "path")
     assert entry.meaning == "Size of the file system"
+
+
+def test_page_is_current() -> None:
+    page = Path(__file__).parents[1] / "docs/metrics.md"
+    assert page.read_text(encoding="utf-8") == markdown(load()), "to make it anew: make docs"
+
+
+def test_page_holds_every_field() -> None:
+    page = markdown(load())
+    assert "## diskio\n\nTags: `name`\n" in page
+    assert "## mem\n\nTags: none of its own\n" in page
+    assert all(f"| `{entry.field}` | {entry.type} | {entry.unit} | " in page for entry in load())

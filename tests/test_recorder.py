@@ -24,6 +24,7 @@ class Stub:
 
     series_tag: str | None = "id"
     default_exclude: tuple[str, ...] = ()
+    default_enabled = True
 
     def __init__(self, name: str, *ids: str) -> None:
         self.name = name

@@ -591,6 +591,14 @@ def test_the_data_dir(
     assert loads(env=env).settings.data_dir == Path(folder)
 
 
+def test_the_host_root() -> None:
+    assert loads().settings.host_root == Path("/")
+    prefix = {"HOST_MOUNT_PREFIX": "/hostfs"}
+    assert loads(env=prefix).settings.host_root == Path("/hostfs")
+    env = prefix | {"METRICS_HOST_ROOT": "/other"}
+    assert loads(env=env).settings.host_root == Path("/other")
+
+
 def test_a_relative_path_in_a_file_is_relative_to_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -669,7 +677,7 @@ def table(owner: type) -> str:
     default = owner()
     lines = ["| name | default | allowed | meaning |", "| --- | --- | --- | --- |"]
     for name, declared in specs(owner).items():
-        value = "" if name == "data_dir" else as_text(getattr(default, name))
+        value = "" if name in ("data_dir", "host_root") else as_text(getattr(default, name))
         cells = (f"`{name}`", f"`{value}`" if value else "", declared.allowed, declared.meaning)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

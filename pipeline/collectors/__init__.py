@@ -2,37 +2,78 @@
 
 from collections.abc import Mapping
 
-from pipeline.collectors.collector import Collector, Host, NoData
+from pipeline.collectors import plugins
+from pipeline.collectors.collector import Collector, Host, NoData, Omission, Options
 from pipeline.collectors.cpu import Cpu
 from pipeline.collectors.disk import Disk
+from pipeline.collectors.diskio import DiskIo
+from pipeline.collectors.file import File
 from pipeline.collectors.guard import Guard, Outcome
 from pipeline.collectors.mem import Mem
 from pipeline.collectors.net import Net
+from pipeline.collectors.process import Process
+from pipeline.collectors.processes import Processes
 from pipeline.collectors.swap import Swap
 from pipeline.collectors.system import System
 from pipeline.collectors.system_metrics import SystemMetrics
+from pipeline.collectors.temp import Temp
 from pipeline.settings import CollectorOptions
 
-__all__ = ["ALL", "NAMES", "Collector", "Guard", "Host", "NoData", "Outcome", "build"]
+__all__ = [
+    "ALL",
+    "Collector",
+    "Guard",
+    "Host",
+    "NoData",
+    "Omission",
+    "Options",
+    "Outcome",
+    "build",
+    "names",
+]
 
-ALL: tuple[type[Collector], ...] = (SystemMetrics, Cpu, Mem, Swap, Disk, Net, System)
-"""Every collector, in the order in which they run."""
+ALL: tuple[type[Collector], ...] = (
+    SystemMetrics,
+    Cpu,
+    System,
+    Mem,
+    Swap,
+    Net,
+    DiskIo,
+    Processes,
+    Process,
+    Temp,
+    Disk,
+    File,
+)
+"""The collectors of this package, in the order in which they run: sharers of a reading together."""
 
-NAMES: tuple[str, ...] = tuple(collector.name for collector in ALL)
-"""Their names, which are those of the tables [collectors.<name>] in the settings."""
+_OWN_NAMES = tuple(collector.name for collector in ALL)
 
 
-def build(host: Host, options: Mapping[str, CollectorOptions]) -> tuple[Guard, ...]:
-    """Make the collectors that are enabled, each in its guard.
+def names() -> tuple[str, ...]:
+    """Return the names of all collectors, also those of other packages.
+
+    They are those of the tables [collectors.<name>] in the settings.
+    """
+    return tuple(dict.fromkeys((*_OWN_NAMES, *plugins.names())))
+
+
+def build(host: Host, options: Mapping[str, Options]) -> tuple[Guard, ...]:
+    """Make the collectors that are enabled, each in its guard; one that cannot be is a warning.
 
     Args:
         host: What they read.
-        options: Name of a collector to its options; one without is enabled, with the defaults.
+        options: Name of a collector to its options; one without has the defaults.
     """
-    default = CollectorOptions()
-    chosen = ((collector, options.get(collector.name, default)) for collector in ALL)
-    return tuple(
-        Guard(collector(host), its, host.clock)
-        for collector, its in chosen
-        if its.enabled is not False
-    )
+    default: Options = CollectorOptions()
+    unwanted = {name for name, its in options.items() if its.enabled is False}
+    guards = []
+    for collector in (*ALL, *plugins.load({*_OWN_NAMES, *unwanted})):
+        its = options.get(collector.name, default)
+        try:
+            if collector.default_enabled if its.enabled is None else its.enabled:
+                guards.append(Guard(collector(host, its), its, host.clock))
+        except Exception as error:  # noqa: BLE001 - it costs itself only, whatever it does
+            plugins.warn(collector.name, error)
+    return tuple(guards)

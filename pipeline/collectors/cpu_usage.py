@@ -1,17 +1,21 @@
-"""What the processor spent its time on between two readings."""
+"""What the processor spent its time on: since boot, and between two readings."""
 
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from threading import Event
 from typing import Any
 
 from pipeline.collectors.collector import Host
 
+TOTAL = "cpu-total"
+"""The name of all cores together."""
+
 KINDS = (
     "user",
+    "nice",
     "system",
     "idle",
-    "nice",
     "iowait",
     "irq",
     "softirq",
@@ -19,13 +23,45 @@ KINDS = (
     "guest",
     "guest_nice",
 )
-"""The kinds of work, by psutil's names, which are Telegraf's too."""
+"""The kinds of work in the kernel's order, by psutil's names, which are Telegraf's too."""
+
+Times = Mapping[str, float]
+"""Kind of work to seconds since boot; guests' time is also part of `user` and `nice`."""
 
 Spent = Mapping[str, float]
 """Kind of work to seconds; the kinds do not overlap, so that they add up to the time passed."""
 
 # Counters advance by hundredths of a second: over less than this, their difference says little.
-_SHORTEST = 0.1
+SHORTEST_S = 0.1
+
+
+def cpu_times(host: Host) -> dict[str, Times]:
+    """Read the counters of all cores together, then of each that is in use.
+
+    psutil tells the same, but reads /proc/stat once for the total and once for the cores, and
+    leaves out which cores they are.
+
+    Raises:
+        OSError: They cannot be read.
+    """
+    if not host.ps.LINUX:
+        cores = host.ps.cpu_times(percpu=True)
+        named = {f"cpu{number}": _kinds(times) for number, times in enumerate(cores)}
+        return {TOTAL: _kinds(host.ps.cpu_times()), **named}
+    ticks = os.sysconf("SC_CLK_TCK")
+    times: dict[str, Times] = {}
+    for line in host.read_file(f"{host.proc}/stat").split(b"\n"):
+        if not line.startswith(b"cpu"):
+            break
+        name, *counted = line.split()
+        core = TOTAL if name == b"cpu" else name.decode()
+        times[core] = dict(zip(KINDS, [int(count) / ticks for count in counted], strict=False))
+    return times
+
+
+def _kinds(times: Any) -> Times:
+    """Return psutil's `cpu_times` by kind; what the platform does not count is 0."""
+    return {kind: getattr(times, kind, 0.0) for kind in KINDS}
 
 
 class CpuUsage:
@@ -36,13 +72,13 @@ class CpuUsage:
 
     Args:
         host: What is read.
-        read: Reads the counters: name of a core to psutil's `cpu_times`.
+        read: Reads the counters: name of a core to its times.
     """
 
-    def __init__(self, host: Host, read: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(self, host: Host, read: Callable[[], Mapping[str, Times]]) -> None:
         self._clock = host.clock
         self._read = read
-        self._times: Mapping[str, Any] = {}
+        self._times: Mapping[str, Times] = {}
         self._taken = 0.0
         self._last: dict[str, Spent] = {}
         with suppress(
@@ -58,7 +94,7 @@ class CpuUsage:
         """
         if not self._times:
             self._take()
-        remaining = self._taken + _SHORTEST - self._clock.monotonic()
+        remaining = self._taken + SHORTEST_S - self._clock.monotonic()
         if remaining > 0:
             if self._last:
                 return self._last
@@ -75,23 +111,15 @@ class CpuUsage:
         self._taken = self._clock.monotonic()
 
 
-def difference(before: Any, after: Any) -> Spent:
-    """Return what the time between two readings of psutil's `cpu_times` was spent on.
+def difference(before: Times, after: Times) -> Spent:
+    """Return what the time between two readings was spent on.
 
     A counter that went back (idle and iowait do, and all do after a live migration) counts as one
     that stood still. Guests' time, which the kernel also counts as user and nice, is taken out of
-    these. A kind that the platform does not count is 0.
+    these.
     """
-    spent = {
-        kind: max(0.0, getattr(after, kind, 0.0) - getattr(before, kind, 0.0)) for kind in KINDS
-    }
+    spent = {kind: max(0.0, seconds - before[kind]) for kind, seconds in after.items()}
     for guest, holder in (("guest", "user"), ("guest_nice", "nice")):
         spent[guest] = min(spent[guest], spent[holder])
         spent[holder] -= spent[guest]
     return spent
-
-
-def add(all_spent: Iterable[Spent]) -> Spent:
-    """Return the sum, kind by kind."""
-    every = list(all_spent)
-    return {kind: sum(spent[kind] for spent in every) for kind in KINDS}

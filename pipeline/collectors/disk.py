@@ -1,63 +1,92 @@
 """File systems: space and inodes."""
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
-from pipeline.collectors.collector import Host, NoData, percent
+from pipeline.collectors.asker import Asker
+from pipeline.collectors.collector import Host, NoData, Omission, Options, percent, printable
+from pipeline.collectors.mounts import Mount, parse_table, read_table
+from pipeline.collectors.selection import selection
 from pipeline.point import FieldValue, Point
 
-# Telegraf's default ignore_fs, and autofs, which looking at would mount.
-_IGNORED = frozenset(
-    {"aufs", "autofs", "devfs", "devtmpfs", "iso9660", "overlay", "squashfs", "tmpfs"}
-)
+_Fields = dict[str, FieldValue]
 
 
 class Disk:
-    """Writes `disk`, as Telegraf's input of that name."""
+    """Writes `disk`, as Telegraf's input of that name.
+
+    What may hang is asked by an `Asker`; a file system that the user has not chosen is not looked
+    at. By default those of other machines stay out (option `network`), and so does what container
+    engines and systemd mount anew for each run of something.
+    """
 
     name = "disk"
     series_tag: str | None = "path"
-    default_exclude: tuple[str, ...] = ()
+    default_exclude: tuple[str, ...] = (
+        "/run/credentials/*",
+        "/var/lib/containers/storage/*",
+        "/var/lib/docker/*",
+        "/var/lib/kubelet/*",
+    )
+    default_enabled = True
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, options: Options) -> None:
         self._host = host
+        self._network = options.network
+        self._is_selected = selection(self, options)
+        self._silence = f"no answer within {options.timeout_ms} ms"
+        self._asker = Asker(self._look, options.timeout_ms / 1000)
         self._table = b""
-        self._mounts: Mapping[str, Any] = {}
+        self._mounts: Sequence[Mount] = ()
+        self._tags: Mapping[str, Mapping[str, str]] = {}
 
-    def collect(self) -> Iterator[Point]:
+    def collect(self) -> Iterator[Point | Omission]:
         """Yield one point for each mounted file system that has a size.
 
         One that has vanished or that this user may not look at is left out.
         """
         self._find_mounts()
+        answers = self._asker.answers([m.path for m in self._mounts if m.may_hang])
         found = False
-        for path, mount in self._mounts.items():
-            with suppress(OSError):
-                fields = usage(self._host, path)
-                if fields["total"]:
-                    found = True
-                    yield Point("disk", fields, _tags(mount))
+        for mount in self._mounts:
+            if mount.may_hang and mount.path not in answers:
+                yield Omission(printable(mount.path), self._silence)
+                continue
+            answer = answers[mount.path] if mount.may_hang else self._try(mount.path)
+            if isinstance(answer, Exception):
+                if not isinstance(answer, OSError):
+                    raise answer
+            elif answer["total"]:
+                found = True
+                yield Point("disk", answer, self._tags[mount.path])
         if not found:
             raise NoData
 
     def _find_mounts(self) -> None:
-        """Let psutil read the table of mounts, if it is another than last time."""
-        try:
-            table = self._host.read_file("/proc/self/mounts")
-        except OSError:
-            table = b""
+        """Learn which mounts to report, if their table is another than last time."""
+        table = read_table(self._host)
         if table and table == self._table:
             return
-        # Of several mounts on one path only the last can be seen; the others' figures would be its.
-        mounts = {mount.mountpoint: mount for mount in self._host.ps.disk_partitions(all=True)}
-        seen = {path: mount for path, mount in mounts.items() if mount.fstype not in _IGNORED}
-        self._table, self._mounts = table, seen
+        self._mounts = [m for m in parse_table(self._host, table) if self._is_reported(m)]
+        self._tags = {mount.path: _tags(self._host, mount) for mount in self._mounts}
+        self._table = table
+
+    def _is_reported(self, mount: Mount) -> bool:
+        is_kind = not mount.has_no_disk and (self._network or not mount.is_network)
+        return is_kind and self._is_selected(printable(mount.path))
+
+    def _try(self, path: str) -> _Fields | OSError:
+        try:
+            return self._look(path)
+        except OSError as error:
+            return error
+
+    def _look(self, path: str) -> _Fields:
+        return usage(self._host, self._host.seen(path))
 
 
-def usage(host: Host, path: str) -> dict[str, FieldValue]:
-    """Return the fields of `disk` for the file system at a path.
+def usage(host: Host, path: str) -> _Fields:
+    """Return the fields of `disk` for the file system at a path, as this process sees it.
 
     Space is in bytes. `free` is what users may still take, without the blocks reserved for root;
     `used_percent` is used / (used + free), as of gopsutil and df.
@@ -81,7 +110,7 @@ def usage(host: Host, path: str) -> dict[str, FieldValue]:
     }
 
 
-def _space(total: int, used: int, free: int) -> dict[str, FieldValue]:
+def _space(total: int, used: int, free: int) -> _Fields:
     return {
         "total": total,
         "used": used,
@@ -90,19 +119,19 @@ def _space(total: int, used: int, free: int) -> dict[str, FieldValue]:
     }
 
 
-def _tags(mount: Any) -> dict[str, str]:
-    options = mount.opts.split(",")
+def _tags(host: Host, mount: Mount) -> dict[str, str]:
+    options = mount.options.split(",")
     mode = "rw" if "rw" in options else "ro" if "ro" in options else "unknown"
     return {
-        "path": mount.mountpoint,
-        "device": _device(mount.device),
+        "path": printable(mount.path),
+        "device": printable(_device(host, mount.device)),
         "fstype": mount.fstype,
         "mode": mode,
     }
 
 
-def _device(name: str) -> str:
+def _device(host: Host, name: str) -> str:
     """Return a device as Telegraf names it: without /dev/, and a logical volume as `dm-0`."""
     if name.startswith("/dev/mapper/"):
-        name = os.path.realpath(name)
-    return name.replace("/dev/", "") or "none"  # psutil makes "none" empty
+        name = os.path.realpath(host.seen(name)).removeprefix(host.seen(""))
+    return name.replace("/dev/", "") or "none"

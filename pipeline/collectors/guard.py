@@ -1,15 +1,13 @@
 """The wrapper that runs one collector and answers for it."""
 
 import logging
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from fnmatch import translate
 
 from pipeline.clock import Clock
-from pipeline.collectors.collector import Collector, NoData
+from pipeline.collectors.collector import Collector, NoData, Omission, Options
+from pipeline.collectors.selection import selection
 from pipeline.point import Point, PointError, encode
-from pipeline.settings import CollectorOptions
 
 _log = logging.getLogger(__name__)
 
@@ -21,8 +19,9 @@ class Outcome:
     Attributes:
         collector: Its name.
         lines: Its points in line protocol.
-        lost_points: Points that should be among the lines but are not: refused, double, beyond
-            `max_series`, or, when the run failed, as many as the last good one had, at least 1.
+        lost_points: Points that should be among the lines but are not: omitted, refused, double,
+            beyond `max_series`; or, when the run failed, as many as the last good one had, at
+            least 1.
         seconds: How long it took.
         error: Why the run failed as a whole, on one line; None when it did not.
     """
@@ -37,6 +36,10 @@ class Outcome:
 class Guard:
     """Runs one collector: times it, isolates its failure, and keeps its series within bounds.
 
+    It runs in the thread of who asks: one of its own each time would cost as much as many a
+    reading. What bounds its time is what it reads: the kernel's memory, which answers at once. The
+    few that ask what may never answer, such as file systems of other machines, do so by an `Asker`.
+
     Two points of one series in one run would overwrite each other in InfluxDB without a word: the
     first one stays, the others count as lost. Trouble is logged once when it begins and once when
     it is over, except a surplus of series, which is logged once and for all.
@@ -47,14 +50,15 @@ class Guard:
         clock: The source of time.
     """
 
-    def __init__(self, collector: Collector, options: CollectorOptions, clock: Clock) -> None:
+    def __init__(self, collector: Collector, options: Options, clock: Clock) -> None:
         self.name = collector.name
         self._collector = collector
-        self._is_wanted = _filter(collector, options)
+        self._is_selected = selection(collector, options)
         self._max_series = options.max_series
         self._clock = clock
         self._usual_points = 0
         self._troubles: set[str] = set()
+        self._omitted: Collection[str] = ()
 
     def run(self, timestamp_ns: int, tags: Mapping[str, str]) -> Outcome:
         """Run the collector once.
@@ -82,10 +86,8 @@ class Guard:
 
     def _read(self, timestamp_ns: int, tags: Mapping[str, str]) -> tuple[list[str], int]:
         """Return the lines of the points that are wanted, and how many of these were lost."""
-        try:
-            points = list(filter(self._is_wanted, self._collector.collect()))
-        except NoData:
-            points = []
+        points, omissions = self._collect()
+        self._name(omissions)
         series = _by_series(points)
         kept = list(series)[: self._max_series]
         lines: list[str] = []
@@ -100,7 +102,37 @@ class Guard:
         surplus = len(series) - len(kept)
         doubles = len(points) - len(series)
         self._judge(refusals, doubles, surplus)
-        return lines, len(refusals) + doubles + surplus
+        return lines, len(omissions) + len(refusals) + doubles + surplus
+
+    def _collect(self) -> tuple[list[Point], list[Omission]]:
+        points: list[Point] = []
+        omissions: list[Omission] = []
+        try:
+            for item in self._collector.collect():
+                if isinstance(item, Omission):
+                    omissions.append(item)
+                elif self._is_wanted(item):
+                    points.append(item)
+        except NoData:
+            points.clear()
+        return points, omissions
+
+    def _is_wanted(self, point: Point) -> bool:
+        """Tell whether the user wants a point; one without the series tag always is."""
+        tag = self._collector.series_tag
+        value = None if tag is None else point.tags.get(tag)
+        return value is None or self._is_selected(value)
+
+    def _name(self, omissions: Iterable[Omission]) -> None:
+        """Log what is omitted that was not, and the other way round."""
+        reasons = {omission.what: omission.why for omission in omissions}
+        for what, why in reasons.items():
+            if what not in self._omitted:
+                _log.warning("Collector %s leaves out %s: %s", self.name, what, why)
+        for what in self._omitted:
+            if what not in reasons:
+                _log.info("Collector %s no longer leaves out %s", self.name, what)
+        self._omitted = reasons.keys()
 
     def _judge(self, refusals: list[str], doubles: int, surplus: int) -> None:
         if surplus:
@@ -125,29 +157,6 @@ class Guard:
         if trouble in self._troubles:
             self._troubles.remove(trouble)
             _log.info("Collector %s works again, it no longer %s", self.name, trouble)
-
-
-def _filter(collector: Collector, options: CollectorOptions) -> Callable[[Point], bool]:
-    """Return what tells whether a point is wanted; one without the series tag always is.
-
-    Whoever names what to include has chosen: the default exclusions are for those who have not.
-    """
-    tag = collector.series_tag
-    if tag is None:
-        return lambda point: True
-    default = collector.default_exclude if options.include == ("*",) else ()
-    included = _globs(options.include)
-    excluded = _globs(default if options.exclude is None else options.exclude)
-
-    def is_wanted(point: Point) -> bool:
-        value = point.tags.get(tag)
-        return value is None or (included(value) is not None and excluded(value) is None)
-
-    return is_wanted
-
-
-def _globs(globs: Iterable[str]) -> Callable[[str], re.Match[str] | None]:
-    return re.compile("|".join(map(translate, globs)) or "(?!)").match
 
 
 def _by_series(points: Iterable[Point]) -> dict[tuple[str, frozenset[tuple[str, str]]], Point]:

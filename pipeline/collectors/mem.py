@@ -1,22 +1,48 @@
 """Memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from pipeline.collectors.collector import Host, percent
-from pipeline.point import FieldValue, Point
+from pipeline.collectors.collector import Host, Options, percent
+from pipeline.point import Point
 
 # Telegraf's name to psutil's. Which of them there are depends on the platform.
-_COUNTED = {
-    "active": "active",
+_NAMES = {
+    "total": "total",
     "available": "available",
+    "free": "free",
+    "active": "active",
+    "inactive": "inactive",
     "buffered": "buffers",
     "cached": "cached",
-    "free": "free",
-    "inactive": "inactive",
     "shared": "shared",
     "slab": "slab",
-    "total": "total",
 }
+
+# Telegraf's name to the one in /proc/meminfo, for what psutil leaves out. What a kernel does not
+# count is 0, as in Telegraf.
+_SIZES = {
+    "sreclaimable": b"SReclaimable",
+    "sunreclaim": b"SUnreclaim",
+    "dirty": b"Dirty",
+    "write_back": b"Writeback",
+    "write_back_tmp": b"WritebackTmp",
+    "mapped": b"Mapped",
+    "page_tables": b"PageTables",
+    "commit_limit": b"CommitLimit",
+    "committed_as": b"Committed_AS",
+    "swap_total": b"SwapTotal",
+    "swap_free": b"SwapFree",
+    "swap_cached": b"SwapCached",
+    "high_total": b"HighTotal",
+    "high_free": b"HighFree",
+    "low_total": b"LowTotal",
+    "low_free": b"LowFree",
+    "vmalloc_total": b"VmallocTotal",
+    "vmalloc_used": b"VmallocUsed",
+    "vmalloc_chunk": b"VmallocChunk",
+    "huge_page_size": b"Hugepagesize",
+}
+_COUNTS = {"huge_pages_total": b"HugePages_Total", "huge_pages_free": b"HugePages_Free"}
 
 
 class Mem:
@@ -25,24 +51,44 @@ class Mem:
     name = "mem"
     series_tag: str | None = None
     default_exclude: tuple[str, ...] = ()
+    default_enabled = True
 
-    def __init__(self, host: Host) -> None:
-        self._ps = host.ps
+    def __init__(self, host: Host, options: Options) -> None:
+        self._host = host
 
     def collect(self) -> Iterator[Point]:
-        """Yield one point, in bytes and percent.
+        """Yield one point, in bytes, percent, and numbers of huge pages."""
+        yield Point("mem", {**self._host.recent(memory), **_read_kernel(self._host)})
 
-        `used` is total - available, as in gopsutil 4.25.11, which Telegraf 1.37.2 has, on Linux;
-        `cached` includes reclaimable slab, as there.
-        """
-        memory = self._ps.virtual_memory()
-        fields: dict[str, FieldValue] = {
-            field: getattr(memory, name)
-            for field, name in _COUNTED.items()
-            if hasattr(memory, name)
-        }
-        used = memory.total - memory.available
-        fields["used"] = used
-        fields["used_percent"] = percent(used, memory.total)
-        fields["available_percent"] = percent(memory.available, memory.total)
-        yield Point("mem", fields)
+
+def memory(host: Host) -> Mapping[str, int | float]:
+    """Read what psutil tells of the memory, by the names of `mem`, in bytes and percent.
+
+    `used` is total - available, as in gopsutil 4.25.11, which Telegraf 1.37.2 has, on Linux;
+    `cached` includes reclaimable slab, as there.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    told = host.ps.virtual_memory()
+    total, available = told.total, told.available
+    return {
+        **{field: getattr(told, name) for field, name in _NAMES.items() if hasattr(told, name)},
+        "used": total - available,
+        "used_percent": percent(total - available, total),
+        "available_percent": percent(available, total),
+    }
+
+
+def _read_kernel(host: Host) -> Mapping[str, int]:
+    if not host.ps.LINUX:
+        return {}
+    lines = host.read_file(f"{host.proc}/meminfo").splitlines()
+    counted = dict(line.partition(b":")[::2] for line in lines)
+    sizes = {field: _number(counted.get(key)) * 1024 for field, key in _SIZES.items()}
+    return sizes | {field: _number(counted.get(key)) for field, key in _COUNTS.items()}
+
+
+def _number(text: bytes | None) -> int:
+    """Return what `   42 kB` says, in its own unit."""
+    return int(text.removesuffix(b" kB")) if text else 0

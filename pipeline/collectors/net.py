@@ -1,13 +1,15 @@
 """Network interfaces: traffic, errors, speed."""
 
+import os
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
-from pipeline.collectors.collector import Host, NoData
+from pipeline.collectors.collector import Host, NoData, Options, printable
 from pipeline.point import Point
 
 # Telegraf's name to psutil's.
-_COUNTED = {
+_PORTABLE = {
     "bytes_sent": "bytes_sent",
     "bytes_recv": "bytes_recv",
     "packets_sent": "packets_sent",
@@ -17,6 +19,20 @@ _COUNTED = {
     "drop_in": "dropin",
     "drop_out": "dropout",
 }
+
+# Telegraf's name to the column in /proc/net/dev.
+_COLUMNS = {
+    "bytes_sent": 8,
+    "bytes_recv": 0,
+    "packets_sent": 9,
+    "packets_recv": 1,
+    "err_in": 2,
+    "err_out": 10,
+    "drop_in": 3,
+    "drop_out": 11,
+}
+
+_UP, _LOOPBACK = 0x1, 0x8  # bits of /sys/class/net/*/flags
 
 # Asking costs several system calls an interface, and the answers hardly ever change.
 _LINKS_LAST_S = 10.0
@@ -32,9 +48,12 @@ class Net:
     name = "net"
     series_tag: str | None = "interface"
     default_exclude: tuple[str, ...] = ("veth*", "br-" + 12 * "[0-9a-f]")
+    default_enabled = True
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, options: Options) -> None:
         self._host = host
+        self._read = _read_portable if host.is_own else _read_kernel
+        self._ask = _ask_portable if host.is_own else _ask_kernel
         self._speeds: Mapping[str, int] = {}
         self._asked_for: Collection[str] = ()
         self._asked_at = 0.0
@@ -42,33 +61,70 @@ class Net:
     def collect(self) -> Iterator[Point]:
         """Yield the counters since boot of each interface that is up and no loopback.
 
-        They are the kernel's own, so that a query for the rate sees a restart as such: psutil's
-        `nowrap`, which joins them, is off. `speed` is in Mbit/s, -1 where it is unknown.
+        They are the kernel's own, so that a query for the rate sees a restart as such. `speed` is
+        in Mbit/s, -1 where it is unknown.
         """
-        counters = self._host.ps.net_io_counters(pernic=True, nowrap=False)
+        counters = self._read(self._host)
         self._ask_for_links(counters.keys())
         reported = sorted(counters.keys() & self._speeds.keys())
         if not reported:
             raise NoData
         for name in reported:
-            counted = counters[name]
-            fields = {field: getattr(counted, attribute) for field, attribute in _COUNTED.items()}
-            fields["speed"] = self._speeds[name]
-            yield Point("net", fields, {"interface": name})
+            fields = {**counters[name], "speed": self._speeds[name]}
+            yield Point("net", fields, {"interface": printable(name)})
 
     def _ask_for_links(self, names: Collection[str]) -> None:
         """Learn again which interfaces to report and how fast they are, if it may have changed."""
         now = self._host.clock.monotonic()
-        if names == self._asked_for and now - self._asked_at < _LINKS_LAST_S:
-            return
+        if names != self._asked_for or now - self._asked_at >= _LINKS_LAST_S:
+            self._speeds = self._ask(self._host, names)
+            self._asked_for, self._asked_at = names, now
+
+
+def _read_kernel(host: Host) -> dict[str, dict[str, int]]:
+    """Read the counters of each interface of a container's host.
+
+    /proc/net is the reader's own network whatever /proc it is in, and psutil knows no other. The
+    host's is that of its first process.
+    """
+    counters = {}
+    for line in host.read_file(f"{host.proc}/1/net/dev").splitlines()[2:]:
+        name, _, row = line.rpartition(b":")
+        counted = row.split()
+        counters[os.fsdecode(name.strip())] = {
+            field: int(counted[column]) for field, column in _COLUMNS.items()
+        }
+    return counters
+
+
+def _ask_kernel(host: Host, names: Collection[str]) -> dict[str, int]:
+    """Return the speed of each interface to report, as /sys has it: -1 or none if unknown."""
+    speeds = {}
+    for name in names:
+        folder = f"{host.sys}/class/net/{name}"
         try:
-            links = self._host.ps.net_if_stats()
-        except OSError:  # psutil tells of none when it may not ask about one
-            self._speeds = {name: -1 for name in names if name != "lo"}
-        else:  # what is unknown is 0 for psutil and -1 for Telegraf
-            reported = {name: link for name, link in links.items() if _is_reported(link)}
-            self._speeds = {name: link.speed or -1 for name, link in reported.items()}
-        self._asked_for, self._asked_at = names, now
+            flags = int(host.read_file(f"{folder}/flags"), 16)
+        except (OSError, ValueError):  # a container with another network in its /sys
+            flags = _UP if name != "lo" else _LOOPBACK
+        if flags & _UP and not flags & _LOOPBACK:
+            speeds[name] = -1
+            with suppress(OSError, ValueError):  # the kernel refuses to tell of what has none
+                speeds[name] = int(host.read_file(f"{folder}/speed"))
+    return speeds
+
+
+def _read_portable(host: Host) -> dict[str, dict[str, int]]:
+    """Read the counters without `nowrap`, by which psutil would hide that they began anew."""
+    return {
+        name: {field: getattr(counted, attribute) for field, attribute in _PORTABLE.items()}
+        for name, counted in host.ps.net_io_counters(pernic=True, nowrap=False).items()
+    }
+
+
+def _ask_portable(host: Host, names: Collection[str]) -> dict[str, int]:
+    """Return the speed of each interface to report; what is unknown is 0 for psutil."""
+    links = host.ps.net_if_stats()
+    return {name: link.speed or -1 for name, link in links.items() if _is_reported(link)}
 
 
 def _is_reported(link: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pipeline.collectors.collector import Host, percent
+from pipeline.collectors.collector import Host, Options, percent
 from pipeline.point import Point
 
 
@@ -12,22 +12,26 @@ class Swap:
     name = "swap"
     series_tag: str | None = None
     default_exclude: tuple[str, ...] = ()
+    default_enabled = True
 
-    def __init__(self, host: Host) -> None:
-        self._ps = host.ps
+    def __init__(self, host: Host, options: Options) -> None:
+        self._host = host
 
     def collect(self) -> Iterator[Point]:
         """Yield one point, in bytes and percent; all 0 on a host without swap.
 
-        `in` and `out` count since boot: pages of 4 KiB, in bytes.
+        `in` and `out` count since boot: pages of 4 KiB, whatever the host's page, in bytes.
         """
-        swap = self._ps.swap_memory()
-        fields = {
-            "total": swap.total,
-            "used": swap.used,
-            "free": swap.free,
-            "used_percent": percent(swap.used, swap.total),
-            "in": swap.sin,
-            "out": swap.sout,
-        }
-        yield Point("swap", fields)
+        swap = self._host.ps.swap_memory()
+        used = swap.total - swap.free
+        yield Point(
+            "swap",
+            {
+                "total": swap.total,
+                "used": used,
+                "free": swap.free,
+                "used_percent": percent(used, swap.total),
+                "in": swap.sin,
+                "out": swap.sout,
+            },
+        )

@@ -1,8 +1,9 @@
 """The system as a whole: load, cores, uptime."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
-from pipeline.collectors.collector import Host
+from pipeline.collectors.collector import Host, Options
+from pipeline.collectors.cpu_usage import TOTAL, cpu_times
 from pipeline.point import FieldValue, Point
 
 
@@ -12,40 +13,61 @@ class System:
     name = "system"
     series_tag: str | None = None
     default_exclude: tuple[str, ...] = ()
+    default_enabled = True
 
-    def __init__(self, host: Host) -> None:
-        self._ps = host.ps
-        self._clock = host.clock
-        self._cores: tuple[int | None, int | None] = (None, None)
+    def __init__(self, host: Host, options: Options) -> None:
+        self._host = host
+        self._cores: Collection[str] = ()
+        self._physical: int | None = None
 
     def collect(self) -> Iterator[Point]:
-        """Yield one point: load averages, numbers of cores, and seconds since boot.
-
-        The uptime is the wall clock less psutil's `boot_time`, which the kernel shifts when the
-        clock is set, so it is asked for each time.
-        """
-        ps = self._ps
+        """Yield one point: load averages, numbers of cores, and seconds since boot."""
         fields: dict[str, FieldValue] = {}
-        fields["load1"], fields["load5"], fields["load15"] = ps.getloadavg()
-        logical, physical = self._count_cores()
-        if logical is not None:
-            fields["n_cpus"] = logical
-        if physical is not None:
-            fields["n_physical_cpus"] = physical
-        uptime = max(0, self._clock.now_ns() // 10**9 - int(ps.boot_time()))
+        fields["load1"], fields["load5"], fields["load15"] = _load(self._host)
+        cores = self._host.recent(cpu_times).keys() - {TOTAL}
+        fields["n_cpus"] = len(cores)
+        if cores != self._cores:  # counting the physical ones opens a file for each
+            self._cores, self._physical = cores, _count_physical(self._host, cores)
+        if self._physical:
+            fields["n_physical_cpus"] = self._physical
+        uptime = _uptime(self._host)
         fields["uptime"] = uptime
         fields["uptime_format"] = format_uptime(uptime)
         yield Point("system", fields)
 
-    def _count_cores(self) -> tuple[int | None, int | None]:
-        """Return the cores, logical and physical; the latter change with the former at most.
 
-        Counting the physical ones opens a file for each logical one.
-        """
-        logical = self._ps.cpu_count()
-        if logical is None or logical != self._cores[0]:
-            self._cores = (logical, self._ps.cpu_count(logical=False))
-        return self._cores
+def _load(host: Host) -> tuple[float, float, float]:
+    """Return the load averages: psutil's are those of /proc, wherever the host's is."""
+    if not host.ps.LINUX or host.proc == "/proc":
+        load1, load5, load15 = host.ps.getloadavg()
+    else:
+        load1, load5, load15 = map(float, host.read_file(f"{host.proc}/loadavg").split()[:3])
+    return load1, load5, load15
+
+
+def _count_physical(host: Host, cores: Collection[str]) -> int | None:
+    """Return the number of cores without hyper-threads, as psutil, but of the host's own /sys."""
+    siblings = set()
+    for core in cores if host.ps.LINUX else ():
+        try:
+            path = f"{host.sys}/devices/system/cpu/{core}/topology/thread_siblings_list"
+            siblings.add(host.read_file(path))
+        except OSError:  # not every architecture has it; psutil knows of another way
+            siblings.clear()
+            break
+    physical: int | None = len(siblings) or host.ps.cpu_count(logical=False)
+    return physical
+
+
+def _uptime(host: Host) -> int:
+    """Return the seconds since boot; on Linux they include those asleep, as Telegraf's do.
+
+    psutil's `boot_time` is by the wall clock, so that its distance to now depends on both being
+    asked for before and after the same setting of it.
+    """
+    if host.ps.LINUX:
+        return int(float(host.read_file(f"{host.proc}/uptime").split()[0]))
+    return max(0, host.clock.now_ns() // 10**9 - int(host.ps.boot_time()))
 
 
 def format_uptime(seconds: int) -> str:

@@ -2,16 +2,13 @@
 
 import os
 from collections.abc import Iterator
-from math import inf
 
 from pipeline.collectors import disk
-from pipeline.collectors.collector import Host, percent
-from pipeline.collectors.cpu_usage import CpuUsage
-from pipeline.collectors.temperature import processor_temperature
+from pipeline.collectors.collector import Host, Options, percent
+from pipeline.collectors.cpu_usage import TOTAL, CpuUsage, cpu_times
+from pipeline.collectors.mem import memory
+from pipeline.collectors.temperature import processor_temperature, sensors
 from pipeline.point import FieldValue, Point
-
-# A host without sensors, such as a virtual machine, keeps none; looking costs as much as the rest.
-_LOOK_AGAIN_S = 600.0
 
 
 class SystemMetrics:
@@ -20,12 +17,12 @@ class SystemMetrics:
     name = "system_metrics"
     series_tag: str | None = None
     default_exclude: tuple[str, ...] = ()
+    default_enabled = True
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, options: Options) -> None:
         self._host = host
-        self._usage = CpuUsage(host, lambda: {"cpu-total": host.ps.cpu_times()})
-        self._root = _system_disk()
-        self._looked = -inf
+        self._usage = CpuUsage(host, lambda: {TOTAL: host.recent(cpu_times)[TOTAL]})
+        self._root = _system_disk(host)
 
     def collect(self) -> Iterator[Point]:
         """Yield one point, in percent, bytes and °C."""
@@ -38,32 +35,21 @@ class SystemMetrics:
             resting = spent["idle"] + spent["iowait"]
             whole = sum(spent.values())
             fields["cpu_usage"] = percent(max(0.0, whole - resting), whole)
-        temperature = self._temperature()
+        try:
+            temperature = processor_temperature(self._host.recent(sensors))
+        except (OSError, ValueError):  # what fails to tell now may not do so next time
+            temperature = None
         if temperature is not None:
             fields["cpu_temperature"] = temperature
         return fields
 
-    def _temperature(self) -> float | None:
-        now = self._host.clock.monotonic()
-        read = getattr(self._host.ps, "sensors_temperatures", None)
-        if read is None or now - self._looked < _LOOK_AGAIN_S:
-            return None
-        try:
-            sensors = read()
-        except (OSError, ValueError):  # a sensor that gives nonsense now may not do so next time
-            return None
-        if not sensors:
-            self._looked = now
-        return processor_temperature(sensors)
-
     def _memory(self) -> dict[str, FieldValue]:
         """Return the figures of `mem`: used is total - available."""
-        memory = self._host.ps.virtual_memory()
-        used = memory.total - memory.available
+        fields = self._host.recent(memory)
         return {
-            "memory_total": memory.total,
-            "memory_used": used,
-            "memory_percent": percent(used, memory.total),
+            "memory_total": fields["total"],
+            "memory_used": fields["used"],
+            "memory_percent": fields["used_percent"],
         }
 
     def _disk(self) -> dict[str, FieldValue]:
@@ -76,5 +62,5 @@ class SystemMetrics:
         }
 
 
-def _system_disk() -> str:
-    return "/" if os.name == "posix" else os.environ.get("SYSTEMDRIVE", "C:") + "\\"
+def _system_disk(host: Host) -> str:
+    return host.seen("/") if os.name == "posix" else os.environ.get("SYSTEMDRIVE", "C:") + "\\"

@@ -1,9 +1,12 @@
-"""Which of a host's sensors tells the processor's temperature."""
+"""The host's sensors of temperature, and which of them tells the processor's."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
-# The processor's own chips, by psutil's names, the best first. ACPI's zone is often the board's.
+from pipeline.collectors.collector import Host
+
+# The processor's own chips by the kernel's names, best first. ACPI's zone is often the board's.
 _CHIPS = (
     "coretemp",
     "k10temp",
@@ -18,14 +21,101 @@ _CHIPS = (
 # Tdie is the truth where an AMD's Tctl has an offset for the fan.
 _WHOLE_PROCESSOR = ("Package", "Tdie")
 
+# Sensors come and go with hardware and drivers; to look for them costs as much as a whole tick.
+_LOOK_AGAIN_S = 600.0
 
-def processor_temperature(sensors: Mapping[str, Sequence[Any]]) -> float | None:
-    """Choose from psutil's `sensors_temperatures`.
+# What a sensor says that is broken, or not there: -273, -128, 255 or more.
+_LOWEST, _HIGHEST = -100.0, 250.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a sensor says.
+
+    Attributes:
+        chip: The chip that it is on, such as `coretemp`.
+        label: Which of the chip's it is, such as `Package id 0`; may be empty.
+        celsius: Its temperature in °C.
+    """
+
+    chip: str
+    label: str
+    celsius: float
+
+
+def sensors(host: Host) -> list[Reading]:
+    """Read all sensors, in a stable order; those that fail or talk nonsense are left out.
+
+    On Linux they are looked for every 10 minutes, where psutil does so each time, and in the
+    container's /sys.
+    """
+    readings = _read_kernel(host) if host.ps.LINUX else _read_portable(host)
+    return [reading for reading in readings if _LOWEST < reading.celsius < _HIGHEST]
+
+
+def processor_temperature(readings: Sequence[Reading]) -> float | None:
+    """Choose the processor's temperature among all.
 
     Returns:
         The hottest package of the best chip in °C, or its hottest reading if it tells no package;
         None without such a chip: a disk's temperature is no stand-in for the processor's.
     """
-    readings = next((sensors[chip] for chip in _CHIPS if sensors.get(chip)), ())
-    packages = [reading for reading in readings if reading.label.startswith(_WHOLE_PROCESSOR)]
-    return max((float(reading.current) for reading in packages or readings), default=None)
+    chips = {reading.chip for reading in readings}
+    best = next((chip for chip in _CHIPS if chip in chips), None)
+    its = [reading for reading in readings if reading.chip == best]
+    packages = [reading for reading in its if reading.label.startswith(_WHOLE_PROCESSOR)]
+    return max((reading.celsius for reading in packages or its), default=None)
+
+
+def _read_kernel(host: Host) -> Iterator[Reading]:
+    for chip, label, path in host.recent(_find, _LOOK_AGAIN_S):
+        with suppress(OSError, ValueError):
+            yield Reading(chip, label, float(host.read_file(path)) / 1000)
+
+
+def _find(host: Host) -> list[tuple[str, str, str]]:
+    """Return chip, label and file of each sensor; as Telegraf, thermal zones where no chip tells.
+
+    The files: https://docs.kernel.org/hwmon/sysfs-interface.html
+    """
+    chips = [f"{host.sys}/class/hwmon/{name}" for name in _list(host, f"{host.sys}/class/hwmon")]
+    for folders in (chips, [f"{chip}/device" for chip in chips]):  # the latter: older kernels
+        found = [
+            (_text(host, f"{folder}/name"), _text(host, f"{folder}/{stem}_label"), path)
+            for folder in folders
+            for stem, path in _inputs(host, folder)
+        ]
+        if found:
+            return found
+    zones = f"{host.sys}/class/thermal"
+    return [
+        (_text(host, f"{zones}/{name}/type"), "", f"{zones}/{name}/temp")
+        for name in _list(host, zones)
+        if name.startswith("thermal_zone")
+    ]
+
+
+def _inputs(host: Host, folder: str) -> Iterator[tuple[str, str]]:
+    for name in _list(host, folder):
+        if name.startswith("temp") and name.endswith("_input"):
+            yield name.removesuffix("_input"), f"{folder}/{name}"
+
+
+def _list(host: Host, folder: str) -> list[str]:
+    """Return the names in a folder by number, temp2 before temp10; none if there is no folder."""
+    with suppress(OSError):
+        return sorted(host.list_folder(folder), key=lambda name: (len(name), name))
+    return []
+
+
+def _text(host: Host, path: str) -> str:
+    with suppress(OSError):
+        return host.read_file(path).decode(errors="backslashreplace").strip()
+    return ""
+
+
+def _read_portable(host: Host) -> Iterator[Reading]:
+    read = getattr(host.ps, "sensors_temperatures", None)
+    for chip, readings in (read() if read else {}).items():
+        for reading in readings:
+            yield Reading(chip, reading.label, float(reading.current))

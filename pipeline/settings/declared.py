@@ -19,6 +19,19 @@ class CollectorOptions:
     include: Annotated[tuple[str, ...], "Globs of what it reports."] = ("*",)
     exclude: Annotated[tuple[str, ...] | None, "Globs of what it leaves out of that."] = None
     max_series: Annotated[int, "Most series it reports.", between(1, 100_000)] = 200
+    times: Annotated[bool, "`cpu`: whether it also writes seconds since boot (time_*)."] = False
+    top: Annotated[
+        int, "`process`: how many it reports of the busiest and of the largest.", between(0, 1_000)
+    ] = 5
+    directory: Annotated[
+        Path | None, "`file`: folder of your own metrics, in files *.lp; empty: none."
+    ] = None
+    network: Annotated[bool, "`disk`: whether it also reports network file systems."] = False
+    timeout_ms: Annotated[
+        int,
+        "`disk`, `file`: longest wait for a file system to answer.",
+        between(10, 60_000, "milliseconds"),
+    ] = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +73,11 @@ class Settings:
         "More tags for every point, each a name and a text.",
         like('{site = "lab"}'),
     ] = field(default_factory=lambda: MappingProxyType({}))
+    host_root: Annotated[
+        Path,
+        "Folder at which a container sees the host's root folder; empty: $HOST_MOUNT_PREFIX,"
+        " else /.",
+    ] = Path("/")
     data_dir: Annotated[
         Path,
         "Folder of the data; empty: $STATE_DIRECTORY, else /var/lib/metrics-pipeline for root,"

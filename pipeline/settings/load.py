@@ -81,7 +81,8 @@ def load(
 
     Args:
         config_dir: The folder of the files; neither it nor they need exist.
-        environ: The environment: METRICS_<NAME>, and what the default of data_dir is made of.
+        environ: The environment: METRICS_<NAME>, and what the defaults of data_dir and
+            host_root are made of.
         collectors: The names that [collectors.<name>] tables may have.
         hostname: The default of `host`.
 
@@ -103,6 +104,9 @@ def load(
         values["host"], sources["host"] = hostname(), "default"
     if not values.get("data_dir"):
         values["data_dir"], sources["data_dir"] = _default_data_dir(environ), "default"
+    if not values.get("host_root"):
+        values["host_root"] = Path(environ.get("HOST_MOUNT_PREFIX") or "/")
+        sources["host_root"] = "default"
     return Loaded(Settings(**values), MappingProxyType(sources))
 
 

@@ -7,25 +7,18 @@ from typing import Any, cast
 
 from pipeline.collectors.collector import Host
 from pipeline.point import Point
+from pipeline.settings import CollectorOptions
 from tests.clocks import START_NS, ManualClock
 
+from .captured import KINDS, LINUX, proc_stat
+
+DEFAULTS = CollectorOptions()
+KIB = 1024
 BOOT_S = START_NS // 10**9 - 1000
-CPU_KINDS = [
-    "user",
-    "nice",
-    "system",
-    "idle",
-    "iowait",
-    "irq",
-    "softirq",
-    "steal",
-    "guest",
-    "guest_nice",
-]
 
 
 def cpu_times(**seconds: float) -> SimpleNamespace:
-    return SimpleNamespace(**{**dict.fromkeys(CPU_KINDS, 0.0), **seconds})
+    return SimpleNamespace(**{**dict.fromkeys(KINDS, 0.0), **seconds})
 
 
 def mount(path: str, device: str, fstype: str = "ext4", opts: str = "rw,relatime") -> Any:
@@ -62,9 +55,10 @@ def statvfs(**changes: int) -> os.statvfs_result:
 
 
 class FakePs:
-    """psutil's functions on a Linux host with two cores."""
+    """psutil's functions on a host with two cores."""
 
     def __init__(self) -> None:
+        self.LINUX = True
         self.cores = [cpu_times(user=10.0, idle=100.0), cpu_times(user=20.0, idle=200.0)]
         self.total = cpu_times(user=30.0, idle=300.0)
         self.mounts = [mount("/", "/dev/vda1")]
@@ -82,22 +76,27 @@ class FakePs:
 
     def virtual_memory(self) -> Any:
         return SimpleNamespace(
-            total=16_000_000_000,
-            available=12_000_000_000,
+            total=16_000_000 * KIB,
+            available=12_000_000 * KIB,
             percent=25.0,
-            used=3_900_000_000,  # not total - available, as on macOS
-            free=9_000_000_000,
-            active=2_000_000_000,
-            inactive=4_000_000_000,
-            buffers=100_000_000,
-            cached=3_000_000_000,
-            shared=10_000_000,
-            slab=300_000_000,
+            used=3_900_000 * KIB,  # not total - available, as on macOS
+            free=9_000_000 * KIB,
+            active=2_000_000 * KIB,
+            inactive=4_000_000 * KIB,
+            buffers=100_000 * KIB,
+            cached=3_000_000 * KIB,
+            shared=10_000 * KIB,
+            slab=300_000 * KIB,
         )
 
     def swap_memory(self) -> Any:
         return SimpleNamespace(
-            total=4_000_000, used=1_000_000, free=3_000_000, percent=25.0, sin=4096, sout=8192
+            total=4_000_000 * KIB,
+            used=1_000_000 * KIB,
+            free=3_000_000 * KIB,
+            percent=25.0,
+            sin=10 * 4096,
+            sout=20 * 4096,
         )
 
     def disk_partitions(self, all: bool = False) -> Any:  # noqa: A002 - psutil's name
@@ -128,22 +127,63 @@ class FakePs:
         return float(BOOT_S)
 
 
+class ContainerPs:
+    """psutil's functions that can be told to look at a container's host."""
+
+    LINUX = True
+
+    def __init__(self, ps: FakePs) -> None:
+        self.virtual_memory = ps.virtual_memory
+        self.swap_memory = ps.swap_memory
+
+
 class FakeHost:
-    """A Host with what it is made of at hand; `read_file` finds what is in `files`."""
+    """A Host with what it is made of at hand.
+
+    It is Linux: what `read_file` and `list_folder` find is in `files`, and why they fail in
+    `errors`. Made `portable`, it is a system of which nothing is known but by psutil.
+    """
 
     def __init__(self) -> None:
         self.ps: Any = FakePs()
         self.clock = ManualClock()
-        self.files: dict[str, bytes] = {}
+        self.files: dict[str, bytes] = {**LINUX}
+        self.errors: dict[str, OSError] = {}
+        self.cpu(cpu0={"user": 10.0, "idle": 100.0}, cpu1={"user": 20.0, "idle": 200.0})
+        self.root, self.proc, self.sys = "/", "/proc", "/sys"
 
     def host(self, statvfs: Callable[[str], os.statvfs_result] | None = None) -> Host:
-        return Host(self.ps, self.clock, statvfs or (lambda path: _STATVFS), self._read_file)
+        look = statvfs or (lambda path: _STATVFS)
+        places = {"root": self.root, "proc": self.proc, "sys": self.sys}
+        return Host(
+            self.ps, self.clock, look, self._read_file, list_folder=self._list_folder, **places
+        )
+
+    def portable(self) -> Host:
+        self.ps.LINUX = False
+        self.files.clear()
+        return self.host()
+
+    def contain(self) -> None:
+        """See the host from a container, where its root folder is /host."""
+        self.files = {f"/host{path}": content for path, content in self.files.items()}
+        self.root, self.proc, self.sys = "/host", "/host/proc", "/host/sys"
+        self.ps = ContainerPs(self.ps)
+
+    def cpu(self, **cores: Mapping[str, float]) -> None:
+        """Set what each core spent, in seconds by kind."""
+        self.files["/proc/stat"] = proc_stat(**cores)
 
     def _read_file(self, path: str) -> bytes:
-        try:
-            return self.files[path]
-        except KeyError:
-            raise FileNotFoundError(path) from None
+        if path in self.errors or path not in self.files:
+            raise self.errors.get(path, FileNotFoundError(path))
+        return self.files[path]
+
+    def _list_folder(self, path: str) -> list[str]:
+        below = [one.removeprefix(f"{path}/") for one in self.files if one.startswith(f"{path}/")]
+        if path in self.errors or not below:
+            raise self.errors.get(path, FileNotFoundError(path))
+        return list({one.partition("/")[0] for one in below})
 
 
 _STATVFS = statvfs()

@@ -1,12 +1,12 @@
+from dataclasses import replace
+
 import pytest
 
 from pipeline.collectors.collector import NoData
 from pipeline.collectors.cpu import Cpu
 from pipeline.point import Point
 
-from .fakes import FakeHost, cpu_times, types
-
-ONLINE = "/sys/devices/system/cpu/online"
+from .fakes import DEFAULTS, FakeHost, types
 
 
 def read(fake: FakeHost, cpu: Cpu) -> dict[str, Point]:
@@ -15,11 +15,11 @@ def read(fake: FakeHost, cpu: Cpu) -> dict[str, Point]:
 
 
 def test_points_of_two_cores(fake: FakeHost) -> None:
-    cpu = Cpu(fake.host())
-    fake.ps.cores = [
-        cpu_times(user=13.0, guest=2.0, idle=105.0, system=1.0, iowait=1.0),
-        cpu_times(user=20.0, idle=210.0),
-    ]
+    cpu = Cpu(fake.host(), DEFAULTS)
+    fake.cpu(
+        cpu0={"user": 13.0, "guest": 2.0, "idle": 105.0, "system": 1.0, "iowait": 1.0},
+        cpu1={"user": 20.0, "idle": 210.0},
+    )
     fake.clock.advance(1.0)
     points = list(cpu.collect())
     assert [point.tags for point in points] == [
@@ -45,49 +45,69 @@ def test_points_of_two_cores(fake: FakeHost) -> None:
     assert all(set(types(point).values()) == {float} for point in points)
 
 
+def test_times_are_the_counters_as_they_are(fake: FakeHost) -> None:
+    cpu = Cpu(fake.host(), replace(DEFAULTS, times=True))
+    spent = {"user": 13.0, "nice": 1.5, "system": 2.0, "iowait": 0.25, "guest": 2.0}
+    fake.cpu(cpu0={**spent, "idle": 105.0}, cpu1={"user": 20.0, "idle": 210.0})
+    points = read(fake, cpu)
+    written = {key: value for key, value in points["cpu0"].fields.items() if "time_" in key}
+    rest = dict.fromkeys(
+        (f"time_{kind}" for kind in ("irq", "softirq", "steal", "guest_nice")), 0.0
+    )
+    assert written == {
+        "time_user": 13.0,
+        "time_nice": 1.5,
+        "time_system": 2.0,
+        "time_iowait": 0.25,
+        "time_guest": 2.0,
+        "time_idle": 105.0,
+        "time_active": 16.75,  # guests are part of user
+        **rest,
+    }
+    assert points["cpu-total"].fields["time_idle"] == 315.0
+    assert "usage_user" in points["cpu0"].fields
+    assert set(types(points["cpu0"]).values()) == {float}
+
+
+def test_times_of_a_core_that_stood_still_are_written(fake: FakeHost) -> None:
+    cpu = Cpu(fake.host(), replace(DEFAULTS, times=True))
+    fields = read(fake, cpu)["cpu1"].fields
+    assert fields["time_user"] == 20.0
+    assert "usage_user" not in fields
+
+
 def test_first_reading_is_right(fake: FakeHost) -> None:
-    cpu = Cpu(fake.host())
-    fake.ps.cores = [cpu_times(user=10.05, idle=100.05), cpu_times(user=20.0, idle=200.1)]
+    cpu = Cpu(fake.host(), DEFAULTS)
+    fake.cpu(cpu0={"user": 10.05, "idle": 100.05}, cpu1={"user": 20.0, "idle": 200.1})
     total = next(iter(cpu.collect()))
     assert fake.clock.waits == [pytest.approx(0.1)]
     assert total.fields["usage_user"] == pytest.approx(25.0)
 
 
-def test_cores_bear_the_numbers_that_the_kernel_gives_them(fake: FakeHost) -> None:
-    fake.files[ONLINE] = b"0,2\n"
-    cpu = Cpu(fake.host())
-    fake.ps.cores = [cpu_times(user=11.0), cpu_times(user=22.0)]
-    assert list(read(fake, cpu)) == ["cpu-total", "cpu0", "cpu2"]
-
-
-@pytest.mark.parametrize("online", [b"0-3\n", b"", b"nonsense"])
-def test_cores_are_counted_where_the_kernel_lists_others(fake: FakeHost, online: bytes) -> None:
-    fake.files[ONLINE] = online
-    cpu = Cpu(fake.host())
-    fake.ps.cores = [cpu_times(user=11.0), cpu_times(user=22.0)]
-    assert list(read(fake, cpu)) == ["cpu-total", "cpu0", "cpu1"]
-
-
-def test_unplugged_core_leaves_the_others_and_the_total_right(fake: FakeHost) -> None:
-    fake.files[ONLINE] = b"0-1,7"
-    fake.ps.cores.append(cpu_times(user=500.0))
-    cpu = Cpu(fake.host())
-    fake.files[ONLINE] = b"0,7"
-    fake.ps.cores = [cpu_times(user=10.5, idle=100.5), cpu_times(user=501.0)]
+def test_unplugged_core_leaves_the_others_right(fake: FakeHost) -> None:
+    fake.cpu(cpu0={"user": 10.0}, cpu1={"user": 20.0}, cpu7={"user": 500.0})
+    cpu = Cpu(fake.host(), DEFAULTS)
+    fake.cpu(cpu0={"user": 10.5, "idle": 0.5}, cpu7={"user": 501.0})
     points = read(fake, cpu)
-    assert list(points) == ["cpu-total", "cpu0", "cpu7"]
-    assert points["cpu-total"].fields["usage_user"] == 75.0
+    assert points.keys() - {"cpu-total"} == {"cpu0", "cpu7"}
     assert points["cpu0"].fields["usage_user"] == 50.0
     assert points["cpu7"].fields["usage_user"] == 100.0
 
 
 def test_core_that_stood_still_is_left_out(fake: FakeHost) -> None:
-    cpu = Cpu(fake.host())
-    fake.ps.cores = [fake.ps.cores[0], cpu_times(user=21.0, idle=201.0)]
+    cpu = Cpu(fake.host(), DEFAULTS)
+    fake.cpu(cpu0={"user": 10.0, "idle": 100.0}, cpu1={"user": 21.0, "idle": 201.0})
     assert list(read(fake, cpu)) == ["cpu-total", "cpu1"]
 
 
 def test_no_time_passed_is_no_data(fake: FakeHost) -> None:
-    cpu = Cpu(fake.host())
+    cpu = Cpu(fake.host(), DEFAULTS)
     with pytest.raises(NoData):
+        list(cpu.collect())
+
+
+def test_counters_that_cannot_be_read_are_a_failure(fake: FakeHost) -> None:
+    fake.errors["/proc/stat"] = PermissionError()
+    cpu = Cpu(fake.host(), DEFAULTS)
+    with pytest.raises(PermissionError):
         list(cpu.collect())

@@ -1,20 +1,48 @@
-from typing import Any
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.collectors.collector import percent
-from pipeline.collectors.cpu_usage import KINDS, CpuUsage, add, difference
+from pipeline.collectors.cpu_usage import KINDS, TOTAL, CpuUsage, Times, cpu_times, difference
 
-from .fakes import CPU_KINDS, FakeHost, cpu_times
+from .fakes import FakeHost
 
 seconds = st.floats(min_value=0.0, max_value=1e10)
-readings = st.builds(cpu_times, **dict.fromkeys(CPU_KINDS, seconds))
+readings = st.fixed_dictionaries(dict.fromkeys(KINDS, seconds))
+
+
+def times(**spent: float) -> Times:
+    return {**dict.fromkeys(KINDS, 0.0), **spent}
+
+
+def test_counters_of_the_kernel(fake: FakeHost) -> None:
+    fake.cpu(cpu0={"user": 1.25, "guest_nice": 3.0}, cpu7={"idle": 2.0, "user": 0.5})
+    read = cpu_times(fake.host())
+    assert list(read) == [TOTAL, "cpu0", "cpu7"]
+    assert read["cpu0"] == times(user=1.25, guest_nice=3.0)
+    assert read["cpu7"] == times(idle=2.0, user=0.5)
+    assert read[TOTAL] == times(user=1.75, idle=2.0, guest_nice=3.0)
+
+
+def test_kernel_that_counts_more_kinds_than_are_known(fake: FakeHost) -> None:
+    fake.files["/proc/stat"] = b"cpu  1 2 3 4 5 6 7 8 9 10 11 12\ncpu0 1 2 3 4 5 6 7 8 9 10 11 12\n"
+    assert cpu_times(fake.host())["cpu0"]["guest_nice"] == 0.1
+
+
+def test_counters_of_a_platform_that_counts_less(fake: FakeHost) -> None:
+    host = fake.portable()
+    fake.ps.cores = [SimpleNamespace(user=1.0, system=2.0, idle=3.0)]
+    fake.ps.total = SimpleNamespace(user=1.0, system=2.0, idle=3.0)
+    assert cpu_times(host) == {
+        TOTAL: times(user=1.0, system=2.0, idle=3.0),
+        "cpu0": times(user=1.0, system=2.0, idle=3.0),
+    }
 
 
 @given(readings, readings)
-def test_any_two_readings_give_shares_of_one_whole(before: Any, after: Any) -> None:
+def test_any_two_readings_give_shares_of_one_whole(before: Times, after: Times) -> None:
     spent = difference(before, after)
     whole = sum(spent.values())
     shares = [percent(part, whole) for part in spent.values()]
@@ -25,37 +53,27 @@ def test_any_two_readings_give_shares_of_one_whole(before: Any, after: Any) -> N
 
 
 @given(readings, readings)
-def test_time_that_passed_is_shared_out_whole(before: Any, after: Any) -> None:
+def test_time_that_passed_is_shared_out_whole(before: Times, after: Times) -> None:
     # What no guest adds to: they are counted twice by the kernel.
     single = [kind for kind in KINDS if not kind.startswith("guest")]
-    grown = [max(0.0, getattr(after, kind) - getattr(before, kind)) for kind in single]
+    grown = [max(0.0, after[kind] - before[kind]) for kind in single]
     assert sum(difference(before, after).values()) == pytest.approx(sum(grown))
 
 
 def test_guests_are_taken_out_of_user_and_nice() -> None:
-    spent = difference(cpu_times(), cpu_times(user=5.0, guest=2.0, nice=1.0, guest_nice=1.0))
+    spent = difference(times(), times(user=5.0, guest=2.0, nice=1.0, guest_nice=1.0))
     assert (spent["user"], spent["guest"]) == (3.0, 2.0)
     assert (spent["nice"], spent["guest_nice"]) == (0.0, 1.0)
-
-
-def test_sum_is_kind_by_kind() -> None:
-    one = difference(cpu_times(), cpu_times(user=1.0, idle=2.0))
-    two = difference(cpu_times(), cpu_times(user=3.0, steal=4.0))
-    assert {kind: part for kind, part in add([one, two]).items() if part} == {
-        "user": 4.0,
-        "idle": 2.0,
-        "steal": 4.0,
-    }
 
 
 class Source:
     """Counters that a test sets, and whose reading it can make fail."""
 
     def __init__(self) -> None:
-        self.times: dict[str, Any] = {"cpu0": cpu_times(user=100.0)}
+        self.times: dict[str, Times] = {"cpu0": times(user=100.0)}
         self.error: OSError | None = None
 
-    def __call__(self) -> dict[str, Any]:
+    def __call__(self) -> dict[str, Times]:
         if self.error:
             raise self.error
         return dict(self.times)
@@ -65,7 +83,7 @@ def test_first_difference_waits_for_what_is_left_of_its_span(fake: FakeHost) -> 
     source = Source()
     usage = CpuUsage(fake.host(), source)
     fake.clock.advance(0.04)
-    source.times["cpu0"] = cpu_times(user=100.05)
+    source.times["cpu0"] = times(user=100.05)
     assert usage.since_last()["cpu0"]["user"] == pytest.approx(0.05)
     assert fake.clock.waits == [pytest.approx(0.06)]
 
@@ -74,7 +92,17 @@ def test_first_difference_comes_at_once_when_its_span_has_passed(fake: FakeHost)
     source = Source()
     usage = CpuUsage(fake.host(), source)
     fake.clock.advance(5.0)
-    source.times["cpu0"] = cpu_times(user=101.0)
+    source.times["cpu0"] = times(user=101.0)
+    assert usage.since_last()["cpu0"]["user"] == 1.0
+    assert fake.clock.waits == []
+
+
+def test_wall_clock_an_hour_back_changes_nothing(fake: FakeHost) -> None:
+    source = Source()
+    usage = CpuUsage(fake.host(), source)
+    fake.clock.advance(5.0)
+    fake.clock.wall_ns -= 3600 * 10**9
+    source.times["cpu0"] = times(user=101.0)
     assert usage.since_last()["cpu0"]["user"] == 1.0
     assert fake.clock.waits == []
 
@@ -83,13 +111,13 @@ def test_asked_again_too_soon_the_last_difference_holds(fake: FakeHost) -> None:
     source = Source()
     usage = CpuUsage(fake.host(), source)
     fake.clock.advance(1.0)
-    source.times["cpu0"] = cpu_times(user=101.0)
+    source.times["cpu0"] = times(user=101.0)
     first = usage.since_last()
     fake.clock.advance(0.0625)
-    source.times["cpu0"] = cpu_times(user=101.0625)
+    source.times["cpu0"] = times(user=101.0625)
     assert usage.since_last() == first
     fake.clock.advance(0.0625)
-    source.times["cpu0"] = cpu_times(user=101.125)
+    source.times["cpu0"] = times(user=101.125)
     assert usage.since_last()["cpu0"]["user"] == 0.125
     assert fake.clock.waits == []
 
@@ -98,13 +126,13 @@ def test_new_core_counts_from_its_second_reading_and_a_gone_one_no_more(fake: Fa
     source = Source()
     usage = CpuUsage(fake.host(), source)
     fake.clock.advance(1.0)
-    source.times = {"cpu0": cpu_times(user=101.0), "cpu1": cpu_times(user=999.0)}
+    source.times = {"cpu0": times(user=101.0), "cpu1": times(user=999.0)}
     assert set(usage.since_last()) == {"cpu0"}
     fake.clock.advance(1.0)
-    source.times = {"cpu0": cpu_times(user=102.0), "cpu1": cpu_times(user=1000.0)}
+    source.times = {"cpu0": times(user=102.0), "cpu1": times(user=1000.0)}
     assert set(usage.since_last()) == {"cpu0", "cpu1"}
     fake.clock.advance(1.0)
-    source.times = {"cpu1": cpu_times(user=1001.0)}
+    source.times = {"cpu1": times(user=1001.0)}
     assert set(usage.since_last()) == {"cpu1"}
 
 
@@ -112,10 +140,10 @@ def test_after_counters_that_start_anew_the_next_difference_is_right(fake: FakeH
     source = Source()
     usage = CpuUsage(fake.host(), source)
     fake.clock.advance(1.0)
-    source.times["cpu0"] = cpu_times(user=1.0)
+    source.times["cpu0"] = times(user=1.0)
     assert usage.since_last() == {}
     fake.clock.advance(1.0)
-    source.times["cpu0"] = cpu_times(user=1.5, idle=0.5)
+    source.times["cpu0"] = times(user=1.5, idle=0.5)
     assert usage.since_last()["cpu0"]["user"] == 0.5
 
 

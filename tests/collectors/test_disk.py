@@ -1,23 +1,61 @@
 import os
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipeline.collectors import Guard, Omission
 from pipeline.collectors.collector import Host, NoData
 from pipeline.collectors.disk import Disk
 from pipeline.point import Point
 
-from .fakes import FakeHost, mount, statvfs, types
+from .fakes import DEFAULTS, FakeHost, mount, statvfs, types
 
 MOUNTS = "/proc/self/mounts"
+Look = Callable[[str], os.statvfs_result]
+
+
+def points(disk: Disk) -> list[Point]:
+    read = list(disk.collect())
+    assert not [item for item in read if isinstance(item, Omission)]
+    return [item for item in read if isinstance(item, Point)]
 
 
 def paths(disk: Disk) -> list[str]:
-    return [point.tags["path"] for point in disk.collect()]
+    return [point.tags["path"] for point in points(disk)]
+
+
+def table(fake: FakeHost, *lines: str) -> FakeHost:
+    """Mount what the lines say, such as `/dev/sda1 /data ext4`."""
+    rows = (line if line.count(" ") > 2 else f"{line} rw,relatime" for line in lines)
+    text = "".join(f"{row} 0 0\n" for row in rows)
+    fake.files[MOUNTS] = text.encode(errors="surrogateescape")
+    return fake
+
+
+def disk(fake: FakeHost, look: Look | None = None, **options: Any) -> Disk:
+    return Disk(fake.host(look), replace(DEFAULTS, **options))
+
+
+@pytest.fixture
+def looked_at() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def look(looked_at: list[str]) -> Look:
+    def remember(path: str) -> os.statvfs_result:
+        looked_at.append(path)
+        return statvfs()
+
+    return remember
 
 
 def test_point(fake: FakeHost) -> None:
-    (point,) = Disk(fake.host()).collect()
+    (point,) = points(disk(table(fake, "/dev/vda1 / ext4")))
     assert point == Point(
         "disk",
         {
@@ -38,50 +76,105 @@ def test_point(fake: FakeHost) -> None:
 
 
 def test_file_system_without_inodes_of_its_own(fake: FakeHost) -> None:
-    (point,) = Disk(fake.host(lambda path: statvfs(f_files=0, f_ffree=0))).collect()
+    (point,) = points(disk(fake, lambda path: statvfs(f_files=0, f_ffree=0)))
     assert point.fields["inodes_used_percent"] == 0.0
     assert type(point.fields["inodes_used_percent"]) is float
 
 
-def test_what_has_no_disk_of_its_own_stays_out(fake: FakeHost) -> None:
-    pseudo = ["tmpfs", "devtmpfs", "devfs", "iso9660", "overlay", "aufs", "squashfs", "autofs"]
-    fake.ps.mounts += [mount(f"/{kind}", kind, kind) for kind in pseudo]
-    fake.ps.mounts += [mount("/proc", "proc", "proc")]
-    looked_at = []
+# ---- Which of them
 
-    def look(path: str) -> os.statvfs_result:
-        looked_at.append(path)
-        return statvfs(f_blocks=0, f_bfree=0, f_bavail=0) if path == "/proc" else statvfs()
 
-    assert paths(Disk(fake.host(look))) == ["/"]
-    assert looked_at == ["/", "/proc"]
+def test_what_has_no_disk_of_its_own_is_not_looked_at(
+    fake: FakeHost, look: Look, looked_at: list[str]
+) -> None:
+    pseudo = [
+        "tmpfs",
+        "devtmpfs",
+        "devfs",
+        "iso9660",
+        "overlay",
+        "aufs",
+        "squashfs",
+        "autofs",
+        "ramfs",
+        "efivarfs",
+    ]
+    table(fake, "/dev/vda1 / ext4", *(f"{kind} /{kind} {kind}" for kind in pseudo))
+    assert paths(disk(fake, look)) == looked_at == ["/"]
+
+
+def test_what_has_no_size_stays_out(fake: FakeHost) -> None:
+    table(fake, "/dev/vda1 / ext4", "proc /proc proc")
+    empty = statvfs(f_blocks=0, f_bfree=0, f_bavail=0)
+    assert paths(disk(fake, {"/": statvfs(), "/proc": empty}.__getitem__)) == ["/"]
+
+
+@pytest.mark.parametrize(
+    "fstype", ["nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "glusterfs", "fuse.sshfs"]
+)
+def test_those_of_other_machines_are_looked_at_on_request_only(
+    fake: FakeHost, look: Look, looked_at: list[str], fstype: str
+) -> None:
+    table(fake, "/dev/vda1 / ext4", f"nas:/x /net {fstype}")
+    assert paths(disk(fake, look)) == looked_at == ["/"]
+    assert paths(disk(fake, look, network=True)) == ["/", "/net"]
+
+
+def test_what_the_user_leaves_out_is_not_looked_at(
+    fake: FakeHost, look: Look, looked_at: list[str]
+) -> None:
+    table(fake, "/dev/vda1 / ext4", "/dev/vdb1 /srv/a xfs", "x /srv/b fuse.x", "y /mnt fuse.y")
+    assert paths(disk(fake, look, include=("/srv/*",), exclude=("*b",))) == looked_at == ["/srv/a"]
+
+
+def test_what_container_engines_mount_stays_out_by_default(fake: FakeHost) -> None:
+    pod = "/var/lib/kubelet/pods/0ab/volumes/x"
+    table(fake, "/dev/vda1 / ext4", "/dev/vdb1 /var/lib/docker xfs", f"/dev/rbd0 {pod} ext4")
+    assert paths(disk(fake)) == ["/", "/var/lib/docker"]
+    assert paths(disk(fake, exclude=())) == ["/", "/var/lib/docker", pod]
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError(), PermissionError(), OSError(116, "stale")])
-def test_one_that_cannot_be_looked_at_costs_no_other(fake: FakeHost, error: OSError) -> None:
-    fake.ps.mounts = [mount(path, f"/dev{path}") for path in ("/a", "/b", "/c")]
-
+@pytest.mark.parametrize("fstype", ["ext4", "fuse.x"])
+def test_one_that_cannot_be_looked_at_costs_no_other(
+    fake: FakeHost, error: OSError, fstype: str
+) -> None:
     def look(path: str) -> os.statvfs_result:
-        if path == "/b":
+        if path == "/b":  # gone since the table was read, for example
             raise error
         return statvfs()
 
-    assert paths(Disk(fake.host(look))) == ["/a", "/c"]
+    table(fake, *(f"/dev{path} {path} {fstype}" for path in ("/a", "/b", "/c")))
+    assert paths(disk(fake, look)) == ["/a", "/c"]
+
+
+@pytest.mark.parametrize("fstype", ["ext4", "fuse.x"])
+def test_any_other_failure_is_one_of_the_collector(fake: FakeHost, fstype: str) -> None:
+    def look(path: str) -> os.statvfs_result:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        points(disk(table(fake, f"x / {fstype}"), look))
 
 
 def test_of_two_mounts_on_one_path_the_upper_counts(fake: FakeHost) -> None:
-    fake.ps.mounts += [mount("/data", "/dev/old"), mount("/data", "nas:/new", "nfs4")]
-    fake.ps.mounts += [mount("/hidden", "/dev/vdb1"), mount("/hidden", "tmpfs", "tmpfs")]
-    points = list(Disk(fake.host()).collect())
-    assert [point.tags["device"] for point in points] == ["vda1", "nas:/new"]
+    table(fake, "/dev/old /data ext4", "/dev/new /data xfs", "/dev/a /h xfs", "tmpfs /h tmpfs")
+    assert [point.tags["device"] for point in points(disk(fake))] == ["new"]
+
+
+def test_nothing_but_pseudo_file_systems_is_no_data(fake: FakeHost) -> None:
+    with pytest.raises(NoData):
+        paths(disk(table(fake, "overlay / overlay")))
+
+
+# ---- Names
 
 
 @pytest.mark.parametrize(
     ("options", "mode"), [("rw,ro_x", "rw"), ("nosuid,ro", "ro"), ("errors=remount-ro", "unknown")]
 )
 def test_mode(fake: FakeHost, options: str, mode: str) -> None:
-    fake.ps.mounts = [mount("/", "/dev/vda1", opts=options)]
-    (point,) = Disk(fake.host()).collect()
+    (point,) = points(disk(table(fake, f"/dev/vda1 / ext4 {options}")))
     assert point.tags["mode"] == mode
 
 
@@ -89,33 +182,57 @@ def test_logical_volume_is_named_as_telegraf_names_it(
     fake: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os.path, "realpath", {"/dev/mapper/vg-root": "/dev/dm-0"}.get)
-    fake.ps.mounts = [mount("/", "/dev/mapper/vg-root"), mount("/x", "")]
-    points = list(Disk(fake.host()).collect())
-    assert [point.tags["device"] for point in points] == ["dm-0", "none"]
+    table(fake, "/dev/mapper/vg-root / ext4", " /x ext4", "none /y ext4")
+    assert [point.tags["device"] for point in points(disk(fake))] == ["dm-0", "none", "none"]
 
 
-def test_mounts_are_read_again_only_when_they_changed(fake: FakeHost) -> None:
-    fake.files[MOUNTS] = b"/dev/vda1 / ext4 rw 0 0\n"
-    disk = Disk(fake.host())
-    paths(disk)
-    paths(disk)
-    assert fake.ps.calls == ["disk_partitions"]
-    fake.files[MOUNTS] += b"/dev/vdb1 /data ext4 rw 0 0\n"
-    fake.ps.mounts.append(mount("/data", "/dev/vdb1"))
-    assert paths(disk) == ["/", "/data"]
+@pytest.mark.parametrize(
+    ("written", "path", "tag"),
+    [
+        (r"/my\040disk", "/my disk", "/my disk"),
+        (r"/a,b=c", "/a,b=c", "/a,b=c"),
+        (r"/a\011b\012c", "/a\tb\nc", "/a\tb\nc"),
+        (r"/a\134040b", r"/a\040b", r"/a\040b"),
+        ("/a\rb", "/a\rb", "/a\rb"),
+        (r"/a\043b", "/a#b", "/a#b"),
+        ("/größe\u2028", "/größe\u2028", "/größe\u2028"),
+        (os.fsdecode(b"/caf\xe9"), os.fsdecode(b"/caf\xe9"), r"/caf\xe9"),
+        (r"/a\377b", os.fsdecode(b"/a\xffb"), r"/a\xffb"),
+    ],
+)
+def test_paths_that_need_care(
+    fake: FakeHost, look: Look, looked_at: list[str], written: str, path: str, tag: str
+) -> None:
+    made = disk(table(fake, f"/dev/sdb1 {written} vfat"), look)
+    outcome = Guard(made, DEFAULTS, fake.clock).run(1, {})
+    assert (len(outcome.lines), outcome.lost_points) == (1, 0)
+    assert looked_at == [path]
+    assert paths(made) == [tag]
 
 
-def test_mounts_are_read_each_time_where_their_table_is_not(fake: FakeHost) -> None:
-    disk = Disk(fake.host())
-    paths(disk)
-    fake.ps.mounts = [mount("/data", "/dev/vdb1")]
-    assert paths(disk) == ["/data"]
+@pytest.mark.parametrize("line", ["", "x", "/dev/vda1 /", "/dev/vda1 / ext4"])
+def test_broken_line_of_the_table_costs_itself_only(fake: FakeHost, line: str) -> None:
+    fake.files[MOUNTS] = f"{line}\n/dev/vdb1 /data ext4 rw 0 0\n\n".encode()
+    assert paths(disk(fake)) == ["/data"]
 
 
-def test_nothing_but_pseudo_file_systems_is_no_data(fake: FakeHost) -> None:
-    fake.ps.mounts = [mount("/", "overlay", "overlay")]
-    with pytest.raises(NoData):
-        paths(Disk(fake.host()))
+# ---- The table
+
+
+def test_table_is_read_anew_when_it_changed(fake: FakeHost) -> None:
+    made = disk(table(fake, "/dev/vda1 / ext4"))
+    assert paths(made) == ["/"]
+    table(fake, "/dev/vda1 / ext4", "/dev/vdb1 /data ext4")
+    assert paths(made) == ["/", "/data"]
+
+
+def test_psutil_is_asked_each_time_where_there_is_no_table(fake: FakeHost) -> None:
+    made = disk(fake)
+    fake.ps.mounts = [mount("/", "/dev/vda1")]
+    assert paths(made) == ["/"]
+    fake.ps.mounts = [mount("/data", "")]
+    (point,) = points(made)
+    assert (point.tags["path"], point.tags["device"]) == ("/data", "none")
 
 
 def test_platform_without_statvfs(fake: FakeHost) -> None:
@@ -123,5 +240,96 @@ def test_platform_without_statvfs(fake: FakeHost) -> None:
         raise FileNotFoundError(path)
 
     fake.ps.mounts = [mount("C:\\", "C:\\", "NTFS", "rw,fixed")]
-    (point,) = Disk(Host(fake.ps, fake.clock, None, missing)).collect()
+    (point,) = points(Disk(Host(fake.ps, fake.clock, None, missing), DEFAULTS))
     assert point.fields == {"total": 1000, "used": 200, "free": 600, "used_percent": 25.0}
+
+
+# ---- In a container
+
+
+def test_mounts_are_those_of_the_host(
+    fake: FakeHost, look: Look, looked_at: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "dev/mapper").mkdir(parents=True)
+    (tmp_path / "dev/mapper/vg-data").symlink_to("../dm-7")
+    fake.root, fake.proc = str(tmp_path), "/elsewhere/proc"
+    table(fake, "overlay / overlay", "/dev/vda1 /etc/hosts ext4")  # the container's own
+    fake.files["/elsewhere/proc/1/mounts"] = (
+        b"/dev/vda1 / ext4 rw 0 0\n/dev/mapper/vg-data /srv ext4 rw 0 0\n/dev/mapper/no /x xfs rw 0"
+    )
+    read = points(disk(fake, look, include=("/", "/[sx]*")))
+    assert [(point.tags["path"], point.tags["device"]) for point in read] == [
+        ("/", "vda1"),
+        ("/srv", "dm-7"),
+        ("/x", "mapper/no"),
+    ]
+    assert looked_at == [f"{tmp_path}/", f"{tmp_path}/srv", f"{tmp_path}/x"]
+
+
+def test_without_sight_of_the_hosts_mounts_the_containers_are_no_stand_in(fake: FakeHost) -> None:
+    fake.root, fake.proc = "/host", "/host/proc"
+    with pytest.raises(FileNotFoundError):
+        paths(disk(table(fake, "/dev/vda1 /etc/hosts ext4")))
+
+
+# ---- Silence; the real thing is in test_hung.py
+
+
+def test_only_what_may_hang_costs_a_thread(fake: FakeHost) -> None:
+    threads: dict[str, bool] = {}
+
+    def look(path: str) -> os.statvfs_result:
+        threads[path] = threading.current_thread() is not threading.main_thread()
+        return statvfs()
+
+    table(fake, "/dev/vda1 / ext4", "tmpfs /run tmpfs", "/dev/vdb1 /run/a xfs", "auto /home autofs")
+    fake.files[MOUNTS] += (
+        b"nas:/h /home/me/x nfs rw\n/dev/sdc1 /home/me/x/usb vfat rw\n/dev/sdd1 /homework ext4 rw\n"
+        b"sdb /ntfs fuseblk rw\nx /unheard-of unheard-of rw\n"
+    )
+    paths(disk(fake, look))
+    assert {path for path, is_apart in threads.items() if is_apart} == {
+        "/home/me/x/usb",
+        "/ntfs",
+        "/unheard-of",
+    }
+    assert {path for path, is_apart in threads.items() if not is_apart} == {
+        "/",
+        "/run/a",
+        "/homework",
+    }
+
+
+def test_silence_is_an_omission_until_it_is_over(fake: FakeHost) -> None:
+    speak = threading.Event()
+
+    def look(path: str) -> os.statvfs_result:
+        assert path != "/mnt/silent" or speak.wait(60)
+        return statvfs()
+
+    table(fake, "x /mnt/silent fuse.x", "y /mnt/other fuse.y", "/dev/vda1 / ext4")
+    made = disk(fake, look, timeout_ms=500)
+    for _ in range(3):
+        silent, *others = made.collect()
+        assert silent == Omission("/mnt/silent", "no answer within 500 ms")
+        assert [item.tags["path"] for item in others if isinstance(item, Point)] == [
+            "/mnt/other",
+            "/",
+        ]
+    speak.set()
+    for thread in threading.enumerate():
+        if thread.name == "asker":
+            thread.join(10)
+    assert paths(made) == ["/mnt/silent", "/mnt/other", "/"]
+
+
+def test_nothing_but_silence_is_an_omission_too(fake: FakeHost) -> None:
+    speak = threading.Event()
+
+    def look(path: str) -> os.statvfs_result:
+        assert speak.wait(60)
+        return statvfs()
+
+    guard = Guard(disk(table(fake, "x / fuse.x"), look, timeout_ms=10), DEFAULTS, fake.clock)
+    assert guard.run(1, {}).lost_points == 1
+    speak.set()

@@ -5,16 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.collectors.collector import Host, NoData
+from pipeline.collectors.collector import Host, NoData, Omission, Options
 from pipeline.collectors.guard import Guard, Outcome
 from pipeline.point import Point
 from pipeline.settings import CollectorOptions
 from tests.clocks import ManualClock
 
-from .fakes import FakeHost
+from .fakes import DEFAULTS, FakeHost
 
 TIME = 1_700_000_000_000_000_000
-DEFAULTS = CollectorOptions()
 
 
 class Stub:
@@ -23,12 +22,13 @@ class Stub:
     name = "stub"
     series_tag: str | None = "id"
     default_exclude: tuple[str, ...] = ()
+    default_enabled = True
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, options: Options) -> None:
         self.clock = host.clock
-        self.give: Callable[[], Iterable[Point]] = lambda: points("a", "b")
+        self.give: Callable[[], Iterable[Point | Omission]] = lambda: points("a", "b")
 
-    def collect(self) -> Iterable[Point]:
+    def collect(self) -> Iterable[Point | Omission]:
         return self.give()
 
 
@@ -46,7 +46,7 @@ def raising(error: BaseException) -> Callable[[], Iterator[Point]]:
 
 @pytest.fixture
 def stub(fake: FakeHost) -> Stub:
-    return Stub(fake.host())
+    return Stub(fake.host(), DEFAULTS)
 
 
 def run(guard: Guard) -> Outcome:
@@ -154,6 +154,32 @@ def test_refused_point_costs_itself_only(
     assert caplog.messages[0].startswith("Collector stub has points that cannot be written: ")
 
 
+def test_omission_is_lost_and_named_once(stub: Stub, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    guard = Guard(stub, DEFAULTS, ManualClock())
+    one, two = Omission("/mnt/a", "no answer"), Omission("/mnt/b", "refused")
+    for omissions in ([one], [one], [two, one], [one], []):
+        stub.give = lambda omissions=omissions: [*points("a"), *omissions]  # type: ignore[misc]
+        outcome = run(guard)
+        assert (ids(outcome), outcome.lost_points) == (["a"], len(omissions))
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "Collector stub leaves out /mnt/a: no answer"),
+        ("WARNING", "Collector stub leaves out /mnt/b: refused"),
+        ("INFO", "Collector stub no longer leaves out /mnt/b"),
+        ("INFO", "Collector stub no longer leaves out /mnt/a"),
+    ]
+
+
+def test_omission_is_no_data_of_its_own(stub: Stub) -> None:
+    def give() -> Iterator[Omission]:
+        yield Omission("/mnt/a", "no answer")
+        raise NoData
+
+    stub.give = give
+    outcome = run(Guard(stub, DEFAULTS, ManualClock()))
+    assert (outcome.lines, outcome.lost_points, outcome.error) == ((), 1, None)
+
+
 def test_what_is_no_point_is_a_failure(stub: Stub) -> None:
     stub.give = lambda: [None]  # type: ignore[list-item]
     assert run(Guard(stub, DEFAULTS, ManualClock())).error is not None
@@ -246,7 +272,7 @@ def test_excluded_series_do_not_count_against_max_series(stub: Stub) -> None:
 def test_every_wanted_point_is_a_line_or_counted(
     names: list[str], exclude: list[str], max_series: int
 ) -> None:
-    stub = Stub(FakeHost().host())
+    stub = Stub(FakeHost().host(), DEFAULTS)
     stub.give = lambda: points(*names)
     options = CollectorOptions(exclude=tuple(exclude), max_series=max_series)
     outcome = run(Guard(stub, options, ManualClock()))

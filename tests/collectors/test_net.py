@@ -1,18 +1,85 @@
+import os
+from collections.abc import Callable
+
 import pytest
 
 from pipeline.collectors.collector import NoData
 from pipeline.collectors.net import Net
 from pipeline.point import Point
 
-from .fakes import FakeHost, counters, link, types
+from .captured import NET_DEV
+from .fakes import DEFAULTS, FakeHost, counters, link, types
+
+DEV = "/host/proc/1/net/dev"
+LINKS = "/host/sys/class/net"
+HEAD = b"".join(NET_DEV.splitlines(keepends=True)[:2])
+
+UP, DOWN, LOOPBACK = "up,broadcast,multicast", "broadcast,multicast", "up,loopback,running"
+FLAGS = {UP: b"0x1003\n", DOWN: b"0x1002\n", LOOPBACK: b"0x9\n"}
+
+
+class FromPsutil:
+    """A host of which psutil tells the interfaces."""
+
+    def __init__(self, fake: FakeHost) -> None:
+        self.fake = fake
+
+    def plug_in(self, name: str, flags: str = UP, speed: int = 0) -> None:
+        self.fake.ps.counters[name], self.fake.ps.links[name] = counters(0), link(flags, speed)
+
+    def set_speed(self, speed: int) -> None:
+        self.fake.ps.links["eth0"] = link(speed=speed)
+
+    def begin_anew(self) -> None:
+        self.fake.ps.counters["eth0"] = counters(3)
+
+    def unplug_all(self) -> None:
+        self.fake.ps.counters.clear()
+
+
+class FromKernel:
+    """A container's host, of which the kernel's files tell them."""
+
+    def __init__(self, fake: FakeHost) -> None:
+        fake.contain()
+        self.fake = fake
+
+    def plug_in(self, name: str, flags: str = UP, speed: int = 0) -> None:
+        row = f"{name}: " + " ".join(str(number) for number in range(16)) + "\n"
+        self.fake.files[DEV] += row.encode(errors="surrogateescape")
+        self.fake.files[f"{LINKS}/{name}/flags"] = FLAGS[flags]
+        if speed:
+            self.fake.files[f"{LINKS}/{name}/speed"] = f"{speed}\n".encode()
+
+    def set_speed(self, speed: int) -> None:
+        self.fake.files[f"{LINKS}/eth0/speed"] = f"{speed}\n".encode()
+
+    def begin_anew(self) -> None:
+        self.fake.files[DEV] = HEAD + b"eth0: 4 6 7 9 0 0 0 0 3 5 8 10 0 0 0 0\n"
+
+    def unplug_all(self) -> None:
+        self.fake.files[DEV] = HEAD
+
+
+Source = FromPsutil | FromKernel
+
+
+@pytest.fixture(params=[FromPsutil, FromKernel], ids=["psutil", "kernel"])
+def source(request: pytest.FixtureRequest, fake: FakeHost) -> Source:
+    make: Callable[[FakeHost], Source] = request.param
+    return make(fake)
+
+
+def open_net(source: Source) -> Net:
+    return Net(source.fake.host(), DEFAULTS)
 
 
 def interfaces(net: Net) -> list[str]:
     return [point.tags["interface"] for point in net.collect()]
 
 
-def test_point(fake: FakeHost) -> None:
-    (point,) = Net(fake.host()).collect()
+def test_point(source: Source) -> None:
+    (point,) = open_net(source).collect()
     assert point == Point(
         "net",
         {
@@ -31,56 +98,97 @@ def test_point(fake: FakeHost) -> None:
     assert set(types(point).values()) == {int}
 
 
-def test_unknown_speed(fake: FakeHost) -> None:
-    fake.ps.links["eth0"] = link(speed=0)
-    (point,) = Net(fake.host()).collect()
-    assert point.fields["speed"] == -1
+def test_which_interfaces(source: Source) -> None:
+    source.plug_in("wlan0")
+    source.plug_in("docker0", UP)  # nothing is plugged in
+    source.plug_in("down0", DOWN)
+    source.plug_in("dummy1", LOOPBACK)
+    assert interfaces(open_net(source)) == ["docker0", "eth0", "wlan0"]
 
 
-def test_which_interfaces(fake: FakeHost) -> None:
-    fake.ps.counters |= {name: counters(0) for name in ("wlan0", "docker0", "down0", "gone0")}
-    fake.ps.links |= {
-        "wlan0": link(),
-        "docker0": link("up,broadcast,multicast"),  # up, though nothing is plugged in
-        "down0": link("broadcast,multicast"),
-        "new0": link(),
-    }
-    assert interfaces(Net(fake.host())) == ["docker0", "eth0", "wlan0"]
+def test_speed_that_is_not_told_is_unknown(source: Source) -> None:
+    source.plug_in("wlan0")
+    assert [point.fields["speed"] for point in open_net(source).collect()] == [1000, -1]
+
+
+def test_names_that_need_care(source: Source) -> None:
+    names = ["a,b=c", "größe", "eth0:1", 'q"\\', os.fsdecode(b"\xff0")]
+    for name in names:
+        source.plug_in(name)
+    read = interfaces(open_net(source))
+    assert sorted(read) == sorted([*names[:4], r"\xff0", "eth0"])
+
+
+def test_counter_that_began_anew_is_told_as_it_is(source: Source) -> None:
+    net = open_net(source)
+    list(net.collect())
+    source.begin_anew()
+    (point,) = net.collect()
+    assert (point.fields["bytes_sent"], point.fields["bytes_recv"]) == (3, 4)
+
+
+def test_links_are_asked_for_again_after_a_while_or_when_interfaces_change(source: Source) -> None:
+    def speed() -> object:
+        return next(iter(net.collect())).fields["speed"]
+
+    net = open_net(source)
+    assert speed() == 1000
+    source.set_speed(100)
+    source.fake.clock.advance(9.0)
+    assert speed() == 1000
+    source.fake.clock.advance(1.0)
+    assert speed() == 100
+    source.set_speed(10)
+    source.plug_in("eth1")
+    assert speed() == 10
+
+
+def test_no_interface_is_no_data(source: Source) -> None:
+    source.unplug_all()
+    with pytest.raises(NoData):
+        interfaces(open_net(source))
+
+
+def test_interface_that_comes_or_goes_between_the_two_questions_is_left_out(
+    fake: FakeHost,
+) -> None:
+    fake.ps.counters["gone0"] = counters(0)
+    fake.ps.links["new0"] = link()
+    assert interfaces(Net(fake.host(), DEFAULTS)) == ["eth0"]
 
 
 def test_platform_without_flags(fake: FakeHost) -> None:
     fake.ps.links = {"lo": link(""), "eth0": link("")}
     fake.ps.links["eth0"].isup = True
-    assert interfaces(Net(fake.host())) == ["eth0"]
+    assert interfaces(Net(fake.portable(), DEFAULTS)) == ["eth0"]
 
 
-def test_links_are_asked_for_again_after_a_while_or_when_interfaces_change(fake: FakeHost) -> None:
-    net = Net(fake.host())
-    interfaces(net)
-    fake.clock.advance(9.0)
-    interfaces(net)
-    assert fake.ps.calls.count("net_if_stats") == 1
-    fake.clock.advance(1.0)
-    interfaces(net)
-    assert fake.ps.calls.count("net_if_stats") == 2
-    fake.ps.counters = {**fake.ps.counters, "eth1": counters(0)}
-    fake.ps.links["eth1"] = link()
-    assert interfaces(net) == ["eth0", "eth1"]
+@pytest.mark.parametrize("speed", [b"-1\n", b"", b"nonsense\n"])
+def test_unknown_speed(fake: FakeHost, speed: bytes) -> None:
+    fake.contain()
+    fake.files[f"{LINKS}/eth0/speed"] = speed
+    (point,) = Net(fake.host(), DEFAULTS).collect()
+    assert point.fields["speed"] == -1
 
 
-def test_without_permission_to_ask_traffic_is_told_all_the_same(
-    fake: FakeHost, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse() -> None:
-        raise PermissionError
+def test_refused_speed_is_unknown(fake: FakeHost) -> None:
+    fake.contain()
+    fake.errors[f"{LINKS}/eth0/speed"] = OSError(22, "Invalid argument")
+    (point,) = Net(fake.host(), DEFAULTS).collect()
+    assert point.fields["speed"] == -1
 
-    monkeypatch.setattr(fake.ps, "net_if_stats", refuse)
-    (point,) = Net(fake.host()).collect()
+
+def test_without_sight_of_the_links_traffic_is_told_all_the_same(fake: FakeHost) -> None:
+    fake.contain()
+    fake.errors[f"{LINKS}/eth0/flags"] = PermissionError()
+    del fake.files[f"{LINKS}/lo/flags"], fake.files[f"{LINKS}/eth0/speed"]
+    (point,) = Net(fake.host(), DEFAULTS).collect()
     assert point.tags == {"interface": "eth0"}
     assert point.fields["speed"] == -1
 
 
-def test_no_interface_is_no_data(fake: FakeHost) -> None:
-    fake.ps.counters = {"lo": counters(0)}
-    with pytest.raises(NoData):
-        interfaces(Net(fake.host()))
+def test_unreadable_file_is_a_failure(fake: FakeHost) -> None:
+    fake.contain()
+    fake.errors[DEV] = PermissionError()
+    with pytest.raises(PermissionError):
+        interfaces(Net(fake.host(), DEFAULTS))

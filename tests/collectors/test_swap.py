@@ -3,20 +3,20 @@ from types import SimpleNamespace
 from pipeline.collectors.swap import Swap
 from pipeline.point import Point
 
-from .fakes import FakeHost, types
+from .fakes import DEFAULTS, FakeHost, types
 
 
 def test_point(fake: FakeHost) -> None:
-    (point,) = Swap(fake.host()).collect()
+    (point,) = Swap(fake.host(), DEFAULTS).collect()
     assert point == Point(
         "swap",
         {
-            "total": 4_000_000,
-            "used": 1_000_000,
-            "free": 3_000_000,
+            "total": 4_096_000_000,
+            "used": 1_024_000_000,
+            "free": 3_072_000_000,
             "used_percent": 25.0,
-            "in": 4096,
-            "out": 8192,
+            "in": 40_960,
+            "out": 81_920,
         },
     )
     assert {field for field, kind in types(point).items() if kind is not int} == {"used_percent"}
@@ -26,6 +26,6 @@ def test_host_without_swap(fake: FakeHost) -> None:
     fake.ps.swap_memory = lambda: SimpleNamespace(
         total=0, used=0, free=0, percent=0.0, sin=0, sout=0
     )
-    (point,) = Swap(fake.host()).collect()
+    (point,) = Swap(fake.host(), DEFAULTS).collect()
     assert set(point.fields.values()) == {0}
     assert type(point.fields["used_percent"]) is float

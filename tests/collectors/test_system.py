@@ -1,13 +1,17 @@
+import errno
+
 import pytest
 
 from pipeline.collectors.system import System, format_uptime
 from pipeline.point import Point
 
-from .fakes import BOOT_S, FakeHost, cpu_times, types
+from .fakes import BOOT_S, DEFAULTS, FakeHost, types
+
+SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 
 
 def test_point(fake: FakeHost) -> None:
-    (point,) = System(fake.host()).collect()
+    (point,) = System(fake.host(), DEFAULTS).collect()
     assert point == Point(
         "system",
         {
@@ -28,25 +32,57 @@ def test_point(fake: FakeHost) -> None:
 
 
 def test_physical_cores_are_counted_when_the_logical_ones_change(fake: FakeHost) -> None:
-    system = System(fake.host())
-    list(system.collect())
-    list(system.collect())
-    physical = "cpu_count(logical=False)"
-    assert fake.ps.calls.count(physical) == 1
-    fake.ps.cores.append(cpu_times())
-    list(system.collect())
-    assert fake.ps.calls.count(physical) == 2
+    def count() -> tuple[object, object]:
+        fake.clock.advance(1.0)
+        (point,) = system.collect()
+        return point.fields["n_cpus"], point.fields["n_physical_cpus"]
+
+    system = System(fake.host(), DEFAULTS)
+    assert count() == (2, 1)
+    fake.files[SIBLINGS.format(0)] = b"0\n"
+    assert count() == (2, 1)
+    fake.files[SIBLINGS.format(2)] = b"2\n"
+    fake.cpu(cpu0={}, cpu1={}, cpu2={})
+    assert count() == (3, 3)
 
 
-def test_what_the_platform_does_not_tell_is_left_out(fake: FakeHost) -> None:
-    fake.ps.cpu_count = lambda logical=True: None
-    (point,) = System(fake.host()).collect()
-    assert {"n_cpus", "n_physical_cpus"}.isdisjoint(point.fields)
+def test_psutil_counts_physical_cores_where_the_kernel_does_not_tell(fake: FakeHost) -> None:
+    fake.errors[SIBLINGS.format(1)] = OSError(errno.ENOENT, "")
+    fake.ps.cpu_count = lambda logical: None if logical else 7
+    (point,) = System(fake.host(), DEFAULTS).collect()
+    assert point.fields["n_physical_cpus"] == 7
+
+
+def test_what_nobody_tells_is_left_out(fake: FakeHost) -> None:
+    del fake.files[SIBLINGS.format(0)]
+    fake.ps.cpu_count = lambda logical: None
+    (point,) = System(fake.host(), DEFAULTS).collect()
+    assert "n_physical_cpus" not in point.fields
+
+
+def test_wall_clock_an_hour_back_changes_nothing(fake: FakeHost) -> None:
+    fake.clock.wall_ns -= 3600 * 10**9
+    (point,) = System(fake.host(), DEFAULTS).collect()
+    assert point.fields["uptime"] == 1000
+
+
+@pytest.mark.parametrize("path", ["/proc/stat", "/proc/uptime"])
+def test_unreadable_file_is_a_failure(fake: FakeHost, path: str) -> None:
+    fake.errors[path] = PermissionError()
+    with pytest.raises(PermissionError):
+        list(System(fake.host(), DEFAULTS).collect())
+
+
+def test_another_platform(fake: FakeHost) -> None:
+    (point,) = System(fake.portable(), DEFAULTS).collect()
+    assert point.fields["uptime"] == 1000
+    assert point.fields["load15"] == 2.0
+    assert (point.fields["n_cpus"], point.fields["n_physical_cpus"]) == (2, 1)
 
 
 def test_clock_behind_the_boot_is_no_negative_uptime(fake: FakeHost) -> None:
     fake.ps.boot_time = lambda: BOOT_S + 5000.0
-    (point,) = System(fake.host()).collect()
+    (point,) = System(fake.portable(), DEFAULTS).collect()
     assert point.fields["uptime"] == 0
 
 

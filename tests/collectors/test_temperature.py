@@ -1,43 +1,126 @@
 import pytest
 
-from pipeline.collectors.temperature import processor_temperature
+from pipeline.collectors.temperature import Reading, processor_temperature, sensors
 
-from .fakes import sensor
+from .fakes import FakeHost, sensor
+
+HWMON, THERMAL = "/sys/class/hwmon", "/sys/class/thermal"
+
+
+def unplug(fake: FakeHost) -> None:
+    fake.files = {path: content for path, content in fake.files.items() if HWMON not in path}
+
+
+def test_sensors_of_all_chips(fake: FakeHost) -> None:
+    assert sensors(fake.host()) == [
+        Reading("acpitz", "", 27.8),
+        Reading("coretemp", "Package id 0", 48.0),
+        Reading("coretemp", "Core 0", 46.5),
+    ]
+
+
+def test_order_is_by_number(fake: FakeHost) -> None:
+    unplug(fake)
+    for chip in (10, 2):
+        fake.files[f"{HWMON}/hwmon{chip}/name"] = f"chip{chip}\n".encode()
+        for number in (10, 2):
+            fake.files[f"{HWMON}/hwmon{chip}/temp{number}_input"] = f"{number}000\n".encode()
+    assert [(one.chip, one.celsius) for one in sensors(fake.host())] == [
+        ("chip2", 2.0),
+        ("chip2", 10.0),
+        ("chip10", 2.0),
+        ("chip10", 10.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    "nonsense", [b"-273150\n", b"-128000\n", b"4294967295\n", b"nan\n", b"inf\n", b"", b"N/A\n"]
+)
+def test_nonsense_is_left_out(fake: FakeHost, nonsense: bytes) -> None:
+    fake.files[f"{HWMON}/hwmon0/temp1_input"] = nonsense
+    assert {reading.chip for reading in sensors(fake.host())} == {"coretemp"}
+
+
+def test_sensor_that_fails_costs_no_other(fake: FakeHost) -> None:
+    fake.errors[f"{HWMON}/hwmon1/temp1_input"] = OSError(61, "No data available")
+    assert [reading.label for reading in sensors(fake.host())] == ["", "Core 0"]
+
+
+def test_frost_is_no_nonsense(fake: FakeHost) -> None:
+    fake.files[f"{HWMON}/hwmon0/temp1_input"] = b"-40000\n"
+    assert sensors(fake.host())[0].celsius == -40.0
+
+
+def test_chips_of_older_kernels(fake: FakeHost) -> None:
+    unplug(fake)
+    fake.files[f"{HWMON}/hwmon0/device/name"] = b"k8temp\n"
+    fake.files[f"{HWMON}/hwmon0/device/temp1_input"] = b"30000\n"
+    assert sensors(fake.host()) == [Reading("k8temp", "", 30.0)]
+
+
+def test_thermal_zones_where_no_chip_tells(fake: FakeHost) -> None:
+    fake.files[f"{THERMAL}/thermal_zone0/type"] = b"cpu-thermal\n"
+    fake.files[f"{THERMAL}/thermal_zone0/temp"] = b"51000\n"
+    fake.files[f"{THERMAL}/cooling_device0/type"] = b"Processor\n"
+    assert "cpu-thermal" not in {reading.chip for reading in sensors(fake.host())}
+    unplug(fake)
+    assert sensors(fake.host()) == [Reading("cpu-thermal", "", 51.0)]
+
+
+def test_sensors_are_looked_for_every_ten_minutes(fake: FakeHost) -> None:
+    host = fake.host()
+    plugged = dict(fake.files)
+    unplug(fake)
+    assert sensors(host) == []
+    fake.files = plugged
+    fake.clock.advance(599.0)
+    assert sensors(host) == []
+    fake.clock.advance(1.0)
+    assert len(sensors(host)) == 3
+
+
+def test_another_platform(fake: FakeHost) -> None:
+    fake.ps.sensors = {"cpu0": [sensor("", 40), sensor("", -273.15), sensor("", float("nan"))]}
+    (reading,) = sensors(fake.portable())
+    assert reading == Reading("cpu0", "", 40.0)
+    assert type(reading.celsius) is float
+
+
+def test_platform_without_sensors(fake: FakeHost) -> None:
+    fake.ps.sensors_temperatures = None
+    assert sensors(fake.portable()) == []
 
 
 def test_package_speaks_for_its_cores() -> None:
-    cores = [sensor("Core 0", 60.0), sensor("Core 1", 45.0)]
-    assert processor_temperature({"coretemp": [sensor("Package id 0", 58.0), *cores]}) == 58.0
+    cores = [Reading("coretemp", "Core 0", 60.0), Reading("coretemp", "Core 1", 45.0)]
+    assert processor_temperature([*cores, Reading("coretemp", "Package id 0", 58.0)]) == 58.0
 
 
 def test_hottest_of_two_packages() -> None:
-    packages = [sensor("Package id 0", 51.0), sensor("Package id 1", 52.0)]
-    assert processor_temperature({"coretemp": packages}) == 52.0
+    packages = [Reading("coretemp", f"Package id {n}", 51.0 + n) for n in range(2)]
+    assert processor_temperature(packages) == 52.0
 
 
 def test_die_is_preferred_to_the_control_value() -> None:
-    assert processor_temperature({"k10temp": [sensor("Tctl", 77.0), sensor("Tdie", 50.0)]}) == 50.0
+    readings = [Reading("k10temp", "Tctl", 77.0), Reading("k10temp", "Tdie", 50.0)]
+    assert processor_temperature(readings) == 50.0
 
 
 def test_hottest_reading_without_a_package() -> None:
-    readings = [sensor("Tctl", 40.0), sensor("Tccd1", 55.5)]
-    assert processor_temperature({"k10temp": readings}) == 55.5
+    readings = [Reading("k10temp", "Tctl", 40.0), Reading("k10temp", "Tccd1", 55.5)]
+    assert processor_temperature(readings) == 55.5
 
 
 @pytest.mark.parametrize("chip", ["zenpower", "cpu_thermal", "cpu-thermal", "soc_thermal"])
 def test_processor_before_board(chip: str) -> None:
-    sensors = {"acpitz": [sensor("", 27.8)], "nvme": [sensor("", 70.0)], chip: [sensor("", 48.0)]}
-    assert processor_temperature(sensors) == 48.0
+    others = [Reading("acpitz", "", 27.8), Reading("nvme", "", 70.0)]
+    assert processor_temperature([*others, Reading(chip, "", 48.0)]) == 48.0
 
 
 def test_board_before_nothing() -> None:
-    assert processor_temperature({"acpitz": [sensor("", 27.8)]}) == 27.8
+    assert processor_temperature([Reading("acpitz", "", 27.8)]) == 27.8
 
 
-@pytest.mark.parametrize("sensors", [{}, {"coretemp": []}, {"nvme": [sensor("", 40.0)]}])
-def test_none(sensors: dict[str, list[object]]) -> None:
-    assert processor_temperature(sensors) is None
-
-
-def test_always_a_float() -> None:
-    assert type(processor_temperature({"coretemp": [sensor("", 48)]})) is float
+@pytest.mark.parametrize("readings", [[], [Reading("nvme", "", 40.0)]])
+def test_none(readings: list[Reading]) -> None:
+    assert processor_temperature(readings) is None

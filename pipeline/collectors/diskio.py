@@ -1,0 +1,107 @@
+"""Block devices: what was read and written, and how long it took."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from math import inf
+
+from pipeline.collectors.collector import Host, NoData, Options
+from pipeline.collectors.cpu_usage import SHORTEST_S
+from pipeline.point import Point
+
+# Telegraf's names in the order of /proc/diskstats, from its fourth column on:
+# https://docs.kernel.org/admin-guide/iostats.html
+_COLUMNS = (
+    "reads",
+    "merged_reads",
+    "read_bytes",
+    "read_time",
+    "writes",
+    "merged_writes",
+    "write_bytes",
+    "write_time",
+    "iops_in_progress",
+    "io_time",
+    "weighted_io_time",
+)
+
+_SECTOR = 512  # whatever the device's own
+
+# Telegraf's name to psutil's. Which of them there are depends on the platform.
+_PORTABLE = {
+    "reads": "read_count",
+    "merged_reads": "read_merged_count",
+    "read_bytes": "read_bytes",
+    "read_time": "read_time",
+    "writes": "write_count",
+    "merged_writes": "write_merged_count",
+    "write_bytes": "write_bytes",
+    "write_time": "write_time",
+    "io_time": "busy_time",
+}
+
+Counters = Mapping[str, Mapping[str, int]]
+
+
+class DiskIo:
+    """Writes `diskio`, as Telegraf's input of that name.
+
+    By default, loop devices and RAM disks stay out: others' files, and no disks.
+    """
+
+    name = "diskio"
+    series_tag: str | None = "name"
+    default_exclude: tuple[str, ...] = ("loop*", "ram*")
+    default_enabled = True
+
+    def __init__(self, host: Host, options: Options) -> None:
+        self._host = host
+        self._read = _read_kernel if host.ps.LINUX else _read_portable
+        self._before: Counters = {}
+        self._taken = host.clock.monotonic()
+        with suppress(OSError):  # what fails now fails again in `collect`, and is reported there
+            self._before = self._read(host)
+
+    def collect(self) -> Iterator[Point]:
+        """Yield the counters since boot of each disk and partition that was ever used.
+
+        Bytes, and milliseconds for the times. `io_util` is the share of the time since the last
+        reading in which the device was busy, in percent, as iostat's %util; absent over less than
+        0.1 s, and when the counters began anew.
+        """
+        counters = self._read(self._host)
+        now = self._host.clock.monotonic()
+        passed_ms = (now - self._taken) * 1000
+        before = self._before if passed_ms >= SHORTEST_S * 1000 else {}
+        if before or not self._before:
+            self._before, self._taken = counters, now
+        if not counters:
+            raise NoData
+        for name, counted in counters.items():
+            busy_ms = counted.get("io_time", 0) - before.get(name, {}).get("io_time", inf)
+            shares = {"io_util": 100 * busy_ms / passed_ms} if busy_ms >= 0 else {}
+            yield Point("diskio", {**counted, **shares}, {"name": name})
+
+
+def _read_kernel(host: Host) -> dict[str, dict[str, int]]:
+    """Read /proc/diskstats, as psutil does, which leaves out what is in progress."""
+    counters = {}
+    for line in host.read_file(f"{host.proc}/diskstats").splitlines():
+        _, _, name, *counted = line.split()
+        while counted and not counted[0].isdigit():  # a name in several words
+            name += b" " + counted.pop(0)
+        if len(counted) < len(_COLUMNS) or not any(map(int, counted)):
+            continue  # a partition before Linux 2.6.25, or a device that was never used
+        fields = dict(zip(_COLUMNS, map(int, counted), strict=False))
+        fields["read_bytes"] *= _SECTOR
+        fields["write_bytes"] *= _SECTOR
+        counters[name.decode(errors="backslashreplace")] = fields
+    return counters
+
+
+def _read_portable(host: Host) -> dict[str, dict[str, int]]:
+    """Read the counters without `nowrap`, by which psutil would hide that they began anew."""
+    disks = host.ps.disk_io_counters(perdisk=True, nowrap=False) or {}
+    return {
+        name: {field: getattr(disk, its) for field, its in _PORTABLE.items() if hasattr(disk, its)}
+        for name, disk in disks.items()
+    }

@@ -1,0 +1,87 @@
+"""The user's own metrics, from files that their programs and scripts write."""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.collectors.asker import Asker
+from pipeline.collectors.collector import Host, NoData, Omission, Options
+from pipeline.collectors.lines import parse
+from pipeline.point import Point
+
+_SUFFIX = ".lp"
+_MOST_BYTES = 2**20
+
+# A FIFO that nobody writes to would not open otherwise, and a terminal would become the agent's.
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+
+
+class File:
+    """Writes what the files `*.lp` in a folder hold: lines of line protocol without a time.
+
+    Each tick reads them all, and each line becomes a point of that tick. Hidden files are passed
+    over, so that one can be written under such a name and renamed when it is whole. Without the
+    option `directory` there is nothing to read. It may be another machine's, hence the `Asker`.
+    """
+
+    name = "file"
+    series_tag: str | None = None
+    default_exclude: tuple[str, ...] = ()
+    default_enabled = True
+
+    def __init__(self, host: Host, options: Options) -> None:
+        self._folder = options.directory
+        self._silence = f"no answer within {options.timeout_ms} ms from {self._folder}"
+        self._asker = Asker(_read_folder, options.timeout_ms / 1000)
+
+    def collect(self) -> Iterator[Point | Omission]:
+        """Yield the points in the order of the files' names, and each file that cannot be read.
+
+        Raises:
+            OSError: The folder cannot be read.
+        """
+        if self._folder is None:
+            raise NoData
+        answer = self._asker.answers([self._folder]).get(self._folder, TimeoutError(self._silence))
+        if isinstance(answer, Exception):
+            raise answer
+        yield from answer
+
+
+def _read_folder(folder: Path) -> list[Point | Omission]:
+    read: list[Point | Omission] = []
+    left = _MOST_BYTES
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.suffix != _SUFFIX:
+            continue
+        try:
+            content = _read_file(path, left)
+            left -= len(content)
+            read.extend(list(parse(content.decode())))  # all of a file or nothing
+        except FileNotFoundError:  # it has gone since it was listed
+            continue
+        except OSError as error:
+            read.append(Omission(repr(path.name), str(error.strerror)))
+        except UnicodeDecodeError:
+            read.append(Omission(repr(path.name), "it is not UTF-8 text"))
+        except ValueError as error:
+            read.append(Omission(repr(path.name), str(error)))
+    return read
+
+
+def _read_file(path: Path, most: int) -> bytes:
+    """Return what a file holds.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no file, or has more bytes than that.
+    """
+    descriptor = os.open(path, _FLAGS)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("it is no regular file")
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError("it is too large: all files together may have 1 MiB")
+    return content

@@ -1,0 +1,94 @@
+"""Lines of line protocol that somebody else wrote, without a time.
+
+`pipeline.point.decode` trusts that `encode` wrote what it reads; this reader trusts nobody, and
+takes no longer than the text is long.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from pipeline.point import FieldValue, Point, encode
+
+# A backslash escapes what would end the name, and stands for itself before all else. Nothing is
+# tried a second time (++ and *+): that is what keeps the time in proportion.
+_NAME = r"(?:[^,= \\]|\\[,= ]?)++"
+_VALUE = r'(?:"(?:[^"\\]|\\.)*+"|[^, "]++)'
+_LINE_RE = re.compile(
+    r"(?P<measurement>(?:[^, \\]|\\[, ]?)++)"
+    rf"(?P<tags>(?:,{_NAME}={_NAME})*+) ++"
+    rf"(?P<fields>{_NAME}={_VALUE}(?:,{_NAME}={_VALUE})*+)"
+    r"(?P<time> ++-?\d++)?"
+)
+_TAG_RE = re.compile(rf",({_NAME})=({_NAME})")
+_FIELD_RE = re.compile(rf"({_NAME})=({_VALUE})")
+_ESCAPED_NAME_RE = re.compile(r"\\([,= ])")
+_ESCAPED_STRING_RE = re.compile(r'\\(["\\])')
+
+_INTEGER_RE = re.compile(r"[-+]?[0-9]{1,19}i")
+_FLOAT_RE = re.compile(r"[-+]?(?:[0-9]++\.?[0-9]*|\.[0-9]++)(?:[eE][-+]?[0-9]++)?")
+_FLAGS = {
+    **dict.fromkeys(("t", "T", "true", "True", "TRUE"), True),
+    **dict.fromkeys(("f", "F", "false", "False", "FALSE"), False),
+}
+_LONGEST = 60
+
+V = TypeVar("V")
+
+
+def parse(text: str) -> Iterator[Point]:
+    """Read lines; comments (#) and empty ones are passed over.
+
+    Raises:
+        ValueError: With the number of the first line that is not as it should be, and why.
+    """
+    for number, line in enumerate(text.split("\n"), start=1):
+        line = line.strip(" \t\r")
+        if line and not line.startswith("#"):
+            try:
+                yield _point(line)
+            except ValueError as error:
+                raise ValueError(f"line {number}: {error}") from None
+
+
+def _point(line: str) -> Point:
+    match = _LINE_RE.fullmatch(line)
+    if match is None:
+        raise ValueError(f"{_short(line)} is not line protocol")
+    if match["time"]:
+        raise ValueError("it has a time of its own; it gets that of the reading")
+    fields = [(_name(key), _value(value)) for key, value in _FIELD_RE.findall(match["fields"])]
+    tags = [(_name(key), _name(value)) for key, value in _TAG_RE.findall(match["tags"])]
+    point = Point(_name(match["measurement"]), _only_once(fields), _only_once(tags))
+    encode(point, 0)  # refuses what else InfluxDB would
+    return point
+
+
+def _only_once(pairs: Iterable[tuple[str, V]]) -> dict[str, V]:
+    values: dict[str, V] = {}
+    for key, value in pairs:
+        if key in values:
+            raise ValueError(f"it has {_short(key)} twice")
+        values[key] = value
+    return values
+
+
+def _name(text: str) -> str:
+    return _ESCAPED_NAME_RE.sub(r"\1", text)
+
+
+def _value(text: str) -> FieldValue:
+    if text.startswith('"'):
+        return _ESCAPED_STRING_RE.sub(r"\1", text[1:-1])
+    if text in _FLAGS:
+        return _FLAGS[text]
+    if _INTEGER_RE.fullmatch(text):
+        return int(text[:-1])
+    if _FLOAT_RE.fullmatch(text) and math.isfinite(number := float(text)):
+        return number
+    raise ValueError(f'{_short(text)} is no value, such as 1.5, 2i, "text" or true')
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}...")

@@ -1,0 +1,117 @@
+"""The table of mounted file systems, read without a look at any of them."""
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from pipeline.collectors.collector import Host
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# Telegraf's default ignore_fs; autofs, which looking at would mount; and what else is no place for
+# files: the firmware's variables, containers' views of /proc, snaps, desktops' connections.
+_NO_DISK = _words("""
+    aufs autofs devfs devtmpfs iso9660 overlay squashfs tmpfs
+    efivarfs fuse.gvfsd-fuse fuse.lxcfs fuse.portal fuse.snapfuse nsfs ramfs
+""")
+
+_NETWORK = _words("""
+    9p afs beegfs ceph cifs coda davfs glusterfs gpfs lustre ncpfs nfs nfs4 orangefs smb3 smbfs
+    fuse.ceph fuse.ceph-fuse fuse.curlftpfs fuse.gcsfuse fuse.glusterfs fuse.juicefs fuse.rclone
+    fuse.s3fs fuse.smbnetfs fuse.sshfs
+""")
+
+# The kernel answers for these from its memory. Any other may ask a server or a program.
+_SURE = _words("""
+    apfs bcachefs btrfs erofs exfat ext2 ext3 ext4 f2fs hfs hfsplus iso9660 jffs2 jfs msdos ntfs
+    ntfs3 reiserfs squashfs ubifs udf vfat xfs
+    aufs binfmt_misc bpf cgroup cgroup2 configfs debugfs devfs devpts devtmpfs efivarfs fusectl
+    hugetlbfs mqueue nsfs overlay proc pstore ramfs rpc_pipefs securityfs selinuxfs sysfs tmpfs
+    tracefs
+""")
+
+_ESCAPED_RE = re.compile(rb"\\([0-7]{3})")
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A mounted file system.
+
+    Attributes:
+        path: Where, as its host knows it.
+        device: What, as its host names it.
+        fstype: Its type.
+        options: Its options, as `mount` prints them.
+        may_hang: Whether a look at it may take for ever: it, or one that its path leads through,
+            asks a server or a program, which may be dead.
+    """
+
+    path: str
+    device: str
+    fstype: str
+    options: str
+    may_hang: bool = True
+
+    @property
+    def has_no_disk(self) -> bool:
+        """Whether it has no disk of its own."""
+        return self.fstype in _NO_DISK
+
+    @property
+    def is_network(self) -> bool:
+        """Whether it is another machine's."""
+        return self.fstype in _NETWORK
+
+
+def read_table(host: Host) -> bytes:
+    """Return the table as the kernel writes it; b"" where there is none.
+
+    Raises:
+        OSError: That of another root cannot be read.
+    """
+    if host.root != "/":  # the host's mounts are those of its first process
+        return host.read_file(f"{host.proc}/1/mounts")
+    try:
+        return host.read_file("/proc/self/mounts")
+    except OSError:
+        return b""
+
+
+def parse_table(host: Host, table: bytes) -> list[Mount]:
+    """Return the mounts that can be seen: of several on one path only the last.
+
+    Args:
+        host: Is asked where there is no table.
+        table: What `read_table` returned.
+    """
+    if table:
+        rows = [line.split(b" ") for line in table.split(b"\n")]
+        mounts = [_mount(*row[:4]) for row in rows if len(row) >= 4]
+    else:
+        mounts = [
+            Mount(mount.mountpoint, mount.device, mount.fstype, mount.opts)
+            for mount in host.ps.disk_partitions(all=True)
+        ]
+    return _judged({mount.path: mount for mount in mounts}.values())
+
+
+def _mount(device: bytes, path: bytes, fstype: bytes, options: bytes) -> Mount:
+    return Mount(_text(path), _text(device), _text(fstype), _text(options))
+
+
+def _text(field: bytes) -> str:
+    r"""Return what a field says: it has `\040` for a blank, `\012` for a line break, and so on."""
+    return os.fsdecode(_ESCAPED_RE.sub(lambda match: bytes([int(match[1], 8) & 0xFF]), field))
+
+
+def _judged(mounts: Iterable[Mount]) -> list[Mount]:
+    """Return the mounts, each with whether a look at it may take for ever."""
+    every = list(mounts)
+    doubtful = tuple(
+        f"{mount.path.rstrip('/')}/" for mount in every if mount.fstype.lower() not in _SURE
+    )
+    return [replace(mount, may_hang=f"{mount.path}/".startswith(doubtful)) for mount in every]

@@ -1,0 +1,70 @@
+"""Collectors of other packages, which name them in an entry point group."""
+
+import logging
+import sys
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.collectors.collector import Collector
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+_log = logging.getLogger(__name__)
+
+GROUP = "metrics_pipeline.collectors"
+"""The group; the name of an entry point in it is the name of its collector."""
+
+
+def names() -> list[str]:
+    """Return the names of the collectors that other packages have, without importing any."""
+    return [entry.name for entry in _entry_points()]
+
+
+def load(passed_over: Collection[str]) -> Iterator[type[Collector]]:
+    """Import the collectors of other packages; one that cannot be is a warning.
+
+    Args:
+        passed_over: The names of those that are not wanted.
+    """
+    for entry in _entry_points():
+        if entry.name in passed_over:
+            continue
+        try:
+            collector: type[Collector] = entry.load()
+            if collector.name != entry.name:
+                raise ValueError(f"its name is {collector.name!r}")
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - it may do anything
+            warn(entry.name, error)
+        else:
+            yield collector
+
+
+def warn(name: str, error: BaseException) -> None:
+    """Log that a collector cannot be used."""
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    detail = error if _log.isEnabledFor(logging.DEBUG) else None
+    _log.warning("Collector %s cannot be used: %s", name, reason, exc_info=detail)
+
+
+def _entry_points() -> "list[EntryPoint]":
+    if not any(map(_names_group, sys.path)):
+        return []
+    # Late, because it takes 16 ms and 2 MiB, which a host without such a package need not pay.
+    from importlib.metadata import entry_points  # noqa: PLC0415
+
+    return list(entry_points(group=GROUP))
+
+
+def _names_group(folder: str) -> bool:
+    """Tell whether a package that is installed in a folder may have entry points of the group."""
+    files = Path(folder).glob("*-info/entry_points.txt")
+    return any(GROUP.encode() in _read(file) for file in files)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # it is being installed or removed
+        return b""

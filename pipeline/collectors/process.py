@@ -1,0 +1,181 @@
+"""The processes that use most: of the processor, and of memory."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from heapq import nlargest
+from typing import NamedTuple
+
+from pipeline.collectors.collector import Host, NoData, Options, percent
+from pipeline.collectors.cpu_usage import SHORTEST_S
+from pipeline.collectors.process_table import (
+    FLAGS,
+    RESIDENT,
+    START,
+    SYSTEM_TIME,
+    THREADS,
+    USER_TIME,
+    columns,
+    process_table,
+)
+from pipeline.point import FieldValue, Point
+
+_ACCOUNT = re.compile(rb"^([^:\n]+):[^:\n]*:(\d+):", re.MULTILINE)
+_ACCOUNTS_LAST_S = 60.0
+
+# Of the real, the effective and two more users of a process the first: whose it is.
+_REAL_USER = re.compile(rb"^Uid:\s+(\d+)", re.MULTILINE)
+
+_Id = tuple[str, bytes]
+"""Number and start of a process, which no other has until the next boot."""
+
+_KERNEL_THREAD = 0x00200000  # PF_KTHREAD among the flags
+
+
+class _Process(NamedTuple):
+    """One process: `ticks` of the clock on the processor since it began, pages of memory in use."""
+
+    name: bytes
+    is_kernel_thread: bool
+    threads: int
+    ticks: int
+    pages: int
+
+
+@dataclass(slots=True)
+class _Sum:
+    """All processes of one name and user."""
+
+    name: str
+    user: str
+    processes: int = 0
+    threads: int = 0
+    pages: int = 0
+    ticks: int = 0
+
+
+class Process:
+    """Writes `process`: the busiest and the largest processes, by the names of Telegraf's procstat.
+
+    Processes of one name and user are one series, and no tag is a pid: every run of a program would
+    make another series.
+    """
+
+    name = "process"
+    series_tag: str | None = "process_name"
+    default_exclude: tuple[str, ...] = ()
+    default_enabled = False
+
+    def __init__(self, host: Host, options: Options) -> None:
+        self._host = host
+        self._top = options.top
+        self._ticks: Mapping[_Id, int] | None = None
+        self._taken = 0.0
+        self._users: dict[_Id, bytes] = {}
+        with suppress(OSError, NoData):  # what fails now fails again in `collect`
+            self._spent(self._read())
+
+    def collect(self) -> Iterator[Point]:
+        """Yield one point for each of the busiest, then for each of the largest besides.
+
+        `cpu_usage` is in percent of one core since the last reading, the first time since the
+        collector was made; absent over less than 0.1 s. A process that began since then counts with
+        all it did, and one that has ended not at all. `memory_rss` is in bytes; what processes
+        share counts for each of them.
+        """
+        processes = self._read()
+        before, began = self._ticks or {}, self._taken
+        spent = self._spent(processes)
+        sums = self._sum(processes, spent or {}, before)
+        full = (self._taken - began) * os.sysconf("SC_CLK_TCK")
+        page = os.sysconf("SC_PAGE_SIZE")
+        for its in _most(sums, self._top):
+            fields: dict[str, FieldValue] = {
+                "memory_rss": its.pages * page,
+                "num_threads": its.threads,
+                "pid_count": its.processes,
+            }
+            if spent is not None:
+                fields["cpu_usage"] = percent(its.ticks, full)
+            yield Point("process", fields, {"process_name": its.name, "user": its.user})
+
+    def _read(self) -> dict[_Id, _Process]:
+        processes = {}
+        for pid, stat in self._host.recent(process_table).items():
+            with suppress(ValueError):
+                its = columns(stat or b"", RESIDENT)
+                processes[pid, its[START]] = _parse(stat or b"", its)
+        return processes
+
+    def _spent(self, processes: Mapping[_Id, _Process]) -> dict[_Id, int] | None:
+        """Return the ticks that each process spent since last time; None if that was just now."""
+        now, before = self._host.clock.monotonic(), self._ticks
+        if before is not None and now - self._taken < SHORTEST_S:
+            return None
+        ticks = {identity: process.ticks for identity, process in processes.items()}
+        self._ticks, self._taken = ticks, now
+        if before is None:
+            return None
+        return {identity: spent - before.get(identity, 0) for identity, spent in ticks.items()}
+
+    def _sum(
+        self, processes: Mapping[_Id, _Process], spent: Mapping[_Id, int], before: Mapping[_Id, int]
+    ) -> Iterable[_Sum]:
+        accounts = self._host.recent(_accounts, _ACCOUNTS_LAST_S)
+        known, self._users = self._users, {}
+        sums: dict[tuple[bytes, bytes], _Sum] = {}
+        for identity, process in processes.items():
+            try:
+                user = known.get(identity) or self._user(identity[0], process)
+            except OSError:  # it has ended
+                continue
+            if identity in before:  # a new one may still be root, about to become another
+                self._users[identity] = user
+            its = sums.setdefault(
+                (process.name, user), _Sum(_text(process.name), _text(accounts.get(user, user)))
+            )
+            its.processes += 1
+            its.threads += process.threads
+            its.pages += process.pages
+            its.ticks += spent.get(identity, 0)
+        return sums.values()
+
+    def _user(self, pid: str, process: _Process) -> bytes:
+        if process.is_kernel_thread:
+            return b"0"
+        found = _REAL_USER.search(self._host.read_file(f"{self._host.proc}/{pid}/status"))
+        return found[1] if found else b"unknown"
+
+
+def _parse(stat: bytes, its: list[bytes]) -> _Process:
+    """Name a kernel thread without what it works on, such as `kworker` for `kworker/0:1-events`."""
+    name = stat[stat.find(b"(") + 1 : stat.rfind(b")")]
+    is_kernel_thread = bool(int(its[FLAGS]) & _KERNEL_THREAD)
+    return _Process(
+        name.partition(b"/")[0] if is_kernel_thread else name,
+        is_kernel_thread,
+        threads=int(its[THREADS]),
+        ticks=int(its[USER_TIME]) + int(its[SYSTEM_TIME]),
+        pages=int(its[RESIDENT]),
+    )
+
+
+def _text(name: bytes) -> str:
+    return name.decode(errors="backslashreplace")
+
+
+def _accounts(host: Host) -> dict[bytes, bytes]:
+    """Return the host's own users, number to name: to ask a directory server may take seconds."""
+    with suppress(OSError):
+        content = host.read_file(host.seen("/etc/passwd"))
+        return {number: name for name, number in _ACCOUNT.findall(content)}
+    return {}
+
+
+def _most(sums: Iterable[_Sum], top: int) -> list[_Sum]:
+    """Return those that used most of the processor, then those that have most memory besides."""
+    busiest = nlargest(top, (its for its in sums if its.ticks), key=lambda its: its.ticks)
+    largest = nlargest(top, (its for its in sums if its.pages), key=lambda its: its.pages)
+    return busiest + [its for its in largest if its not in busiest]

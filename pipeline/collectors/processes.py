@@ -1,0 +1,56 @@
+"""The processes as a whole: how many there are, and what they do."""
+
+from collections.abc import Iterator
+
+from pipeline.collectors.collector import Host, Options
+from pipeline.collectors.process_table import STATE, THREADS, columns, process_table
+from pipeline.point import Point
+
+# The kernel's letter to Telegraf's name. D is mostly waiting for a disk, I a kernel thread's sleep.
+_STATES = {
+    b"R": "running",
+    b"S": "sleeping",
+    b"D": "blocked",
+    b"Z": "zombies",
+    b"T": "stopped",
+    b"t": "stopped",
+    b"X": "dead",
+    b"x": "dead",
+    b"W": "paging",
+    b"I": "idle",
+}
+
+
+class Processes:
+    """Writes `processes`, as Telegraf's input of that name on Linux."""
+
+    name = "processes"
+    series_tag: str | None = None
+    default_exclude: tuple[str, ...] = ()
+    default_enabled = True
+
+    def __init__(self, host: Host, options: Options) -> None:
+        self._host = host
+
+    def collect(self) -> Iterator[Point]:
+        """Yield one point: how many processes are in each state, and how many threads there are.
+
+        `unknown` are those in another state, and those that this user may not look at.
+        """
+        table = self._host.recent(process_table)
+        fields = {"total": len(table), "total_threads": 0, "unknown": 0}
+        fields |= dict.fromkeys(_STATES.values(), 0)
+        for stat in table.values():
+            state, threads = _look(stat)
+            fields[_STATES.get(state, "unknown")] += 1
+            fields["total_threads"] += threads
+        yield Point("processes", fields)
+
+
+def _look(stat: bytes | None) -> tuple[bytes, int]:
+    """Return a process's state and how many threads it has; b"" and 0 if that is not told."""
+    try:
+        its = columns(stat or b"", THREADS)
+        return its[STATE], int(its[THREADS])
+    except ValueError:
+        return b"", 0

@@ -1,0 +1,83 @@
+"""In a container, the collectors read the files of its host, and none of the container's own."""
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.collectors import Host
+from pipeline.collectors.collector import Collector
+from pipeline.collectors.cpu import Cpu
+from pipeline.collectors.diskio import DiskIo
+from pipeline.collectors.mem import Mem
+from pipeline.collectors.net import Net
+from pipeline.collectors.process import Process
+from pipeline.collectors.processes import Processes
+from pipeline.collectors.swap import Swap
+from pipeline.collectors.system import System
+from pipeline.collectors.system_metrics import SystemMetrics
+from pipeline.collectors.temp import Temp
+from pipeline.point import Point
+from tests.clocks import ManualClock
+
+from .fakes import DEFAULTS, FakeHost, statvfs
+
+READERS: list[type[Collector]] = [
+    SystemMetrics,
+    Cpu,
+    System,
+    Mem,
+    Swap,
+    Net,
+    DiskIo,
+    Processes,
+    Process,
+    Temp,
+]
+OPTIONS = replace(DEFAULTS, times=True)
+
+
+def read(fake: FakeHost, collector: type[Collector]) -> list[Point]:
+    made = collector(fake.host(), OPTIONS)
+    fake.clock.advance(1.0)
+    return [item for item in made.collect() if isinstance(item, Point)]
+
+
+@pytest.mark.parametrize("collector", READERS)
+def test_same_is_read_as_on_the_host_itself(fake: FakeHost, collector: type[Collector]) -> None:
+    on_host = read(fake, collector)
+    fake.contain()
+    assert read(fake, collector) == on_host
+
+
+def test_system_disk_is_the_hosts(fake: FakeHost) -> None:
+    looked_at = []
+
+    def look(path: str) -> os.statvfs_result:
+        looked_at.append(path)
+        return statvfs()
+
+    fake.root = "/host"
+    list(SystemMetrics(fake.host(look), DEFAULTS).collect())
+    assert looked_at == ["/host/"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
+@pytest.mark.parametrize("collector", [Cpu, System, Mem, Swap, Net, DiskIo, Processes])
+def test_this_machine_seen_in_another_folder(
+    collector: type[Collector], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(psutil, "PROCFS_PATH", "/proc")  # and put it back
+    for name in ("proc", "sys", "etc"):
+        (tmp_path / name).symlink_to(f"/{name}")
+
+    def series(root: Path) -> set[frozenset[tuple[str, str]]]:
+        clock = ManualClock()
+        made = collector(Host.system(clock, root), OPTIONS)
+        clock.advance(1.0)
+        return {frozenset(p.tags.items()) for p in made.collect() if isinstance(p, Point)}
+
+    assert series(tmp_path) == series(Path("/"))

@@ -1,0 +1,155 @@
+import os
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.collectors import Guard, NoData, Omission
+from pipeline.collectors.file import File
+from pipeline.point import Point
+
+from .fakes import DEFAULTS, FakeHost
+
+
+def file(folder: Path | None) -> File:
+    return File(FakeHost().host(), replace(DEFAULTS, directory=folder))
+
+
+def read(folder: Path) -> list[Point | Omission]:
+    return list(file(folder).collect())
+
+
+def test_every_line_is_a_point(tmp_path: Path) -> None:
+    (tmp_path / "b.lp").write_text("backup,job=db seconds=12.5,ok=true\n")
+    (tmp_path / "a.lp").write_text("# by cron\nqueue,name=in length=3i\nqueue,name=out length=0i")
+    assert read(tmp_path) == [
+        Point("queue", {"length": 3}, {"name": "in"}),
+        Point("queue", {"length": 0}, {"name": "out"}),
+        Point("backup", {"seconds": 12.5, "ok": True}, {"job": "db"}),
+    ]
+
+
+def test_lines_get_the_time_and_the_common_tags(tmp_path: Path) -> None:
+    (tmp_path / "a.lp").write_text("a v=1\nb,site=here v=2")
+    tags = {"host": "h", "site": "lab"}
+    outcome = Guard(file(tmp_path), DEFAULTS, FakeHost().clock).run(7, tags)
+    assert outcome.lines == ("a,host=h,site=lab v=1 7", "b,host=h,site=here v=2 7")
+
+
+def test_a_series_in_two_files_is_that_of_the_first(tmp_path: Path) -> None:
+    (tmp_path / "a.lp").write_text("a v=1")
+    (tmp_path / "b.lp").write_text("a v=2")
+    outcome = Guard(file(tmp_path), DEFAULTS, FakeHost().clock).run(7, {})
+    assert (outcome.lines, outcome.lost_points) == (("a v=1 7",), 1)
+
+
+def test_other_files_are_passed_over(tmp_path: Path) -> None:
+    for name in (".a.lp", ".lp", "a.lp.tmp", "a.LP", "a.txt", "lp", "a.lp~"):
+        (tmp_path / name).write_text("a v=1")
+    (tmp_path / "folder").mkdir()
+    assert read(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"a v=1\nnonsense\n", "line 2: 'nonsense' is not line protocol"),
+        (b"a v=1 17", "line 1: it has a time of its own; it gets that of the reading"),
+        (b"a v=1\n\xff", "it is not UTF-8 text"),
+        (b"#" * (2**20 + 1), "it is too large: all files together may have 1 MiB"),
+    ],
+)
+def test_a_bad_file_costs_itself_only(tmp_path: Path, content: bytes, why: str) -> None:
+    (tmp_path / "a.lp").write_text("a v=1")
+    (tmp_path / "b.lp").write_bytes(content)
+    (tmp_path / "c.lp").write_text("c v=1")
+    assert read(tmp_path) == [
+        Point("a", {"v": 1.0}),
+        Omission("'b.lp'", why),
+        Point("c", {"v": 1.0}),
+    ]
+
+
+def test_what_is_no_file_costs_itself_only(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.lp")
+    with socket.socket(socket.AF_UNIX) as server:
+        here = Path.cwd()
+        os.chdir(tmp_path)  # the path of a socket may be no longer than 107 bytes
+        try:
+            server.bind("b.lp")
+        finally:
+            os.chdir(here)
+    (tmp_path / "c.lp").mkdir()
+    (tmp_path / "d.lp").symlink_to("/dev/zero")
+    (tmp_path / "e.lp").symlink_to("e.lp")
+    (tmp_path / "f.lp").symlink_to("nowhere")
+    (tmp_path / "g.lp").write_text("g v=1")
+    irregular = "it is no regular file"
+    assert read(tmp_path) == [
+        Omission("'a.lp'", irregular),
+        Omission("'b.lp'", "No such device or address"),
+        Omission("'c.lp'", "Is a directory"),
+        Omission("'d.lp'", irregular),
+        Omission("'e.lp'", "Too many levels of symbolic links"),
+        Point("g", {"v": 1.0}),
+    ]
+
+
+def test_an_unreadable_file_costs_itself_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, flags: int) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "a.lp").touch()
+    monkeypatch.setattr(os, "open", refuse)  # root may read a file of any mode
+    assert read(tmp_path) == [Omission("'a.lp'", "Permission denied")]
+
+
+def test_a_name_that_is_no_text_is_told_on_one_line(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"a\n\xff.lp")).write_text("?")
+    (omission,) = read(tmp_path)
+    assert isinstance(omission, Omission)
+    assert omission.what == r"'a\n\udcff.lp'"
+
+
+def test_trouble_is_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    guard = Guard(file(tmp_path), DEFAULTS, FakeHost().clock)
+    bad = tmp_path / "bad.lp"
+    for content in ("?", "??", "a v=1", "a v=2"):
+        bad.write_text(content)
+        guard.run(1, {})
+    assert caplog.messages == [
+        "Collector file leaves out 'bad.lp': line 1: '?' is not line protocol",
+        "Collector file no longer leaves out 'bad.lp'",
+    ]
+
+
+def test_without_a_folder_there_is_nothing_to_read() -> None:
+    with pytest.raises(NoData):
+        list(file(None).collect())
+
+
+def test_a_missing_folder_is_a_failure_until_it_is_there(tmp_path: Path) -> None:
+    made = file(tmp_path / "later")
+    with pytest.raises(FileNotFoundError):
+        list(made.collect())
+    (tmp_path / "later").mkdir()
+    (tmp_path / "later/a.lp").write_text("a v=1")
+    assert list(made.collect()) == [Point("a", {"v": 1.0})]
+
+
+@given(st.binary(max_size=200))
+def test_any_content_is_read_or_left_out(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "a.lp").write_bytes(content)
+    (folder / "b.lp").write_text("good v=1")
+    outcome = Guard(file(folder), DEFAULTS, FakeHost().clock).run(7, {})
+    assert outcome.error is None
+    assert "good v=1 7" in outcome.lines

@@ -1,0 +1,100 @@
+"""Where a host is seen, from itself and from a container on it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.collectors import Host
+from pipeline.collectors.collector import printable
+from tests.clocks import ManualClock
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> ManualClock:
+    monkeypatch.setattr(psutil, "PROCFS_PATH", "/proc")  # and put it back
+    return ManualClock()
+
+
+@pytest.mark.parametrize(
+    ("root", "environ", "places"),
+    [
+        ("/", {}, ("/", "/proc", "/sys")),
+        ("/host", {}, ("/host", "/host/proc", "/host/sys")),
+        ("/", {"HOST_PROC": "/p", "HOST_SYS": "/s"}, ("/", "/p", "/s")),
+        ("/host", {"HOST_PROC": "/proc", "HOST_SYS": ""}, ("/host", "/proc", "/host/sys")),
+    ],
+)
+def test_places(
+    clock: ManualClock, root: str, environ: dict[str, str], places: tuple[str, str, str]
+) -> None:
+    host = Host.system(clock, Path(root), environ)
+    assert (host.root, host.proc, host.sys) == places
+    assert places[1] == psutil.PROCFS_PATH
+
+
+def test_psutil_reads_its_own_host_again(clock: ManualClock) -> None:
+    Host.system(clock, Path("/host"))
+    Host.system(clock)
+    assert psutil.PROCFS_PATH == "/proc"
+
+
+@pytest.mark.parametrize(
+    ("root", "path", "seen"),
+    [("/", "/", "/"), ("/", "/a", "/a"), ("/host", "/", "/host/"), ("/host", "/a", "/host/a")],
+)
+def test_seen(clock: ManualClock, root: str, path: str, seen: str) -> None:
+    assert Host.system(clock, Path(root)).seen(path) == seen
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("größe", "größe"), (os.fsdecode(b"\xff\xc3\xb6"), r"\xffö"), ("\\", "\\")]
+)
+def test_printable(name: str, text: str) -> None:
+    assert printable(name) == text
+
+
+CONTAINER = """
+import ctypes, os, sys
+from tests.collectors.hung import enter_namespace
+enter_namespace()
+libc = ctypes.CDLL(None, use_errno=True)
+box, seen = sys.argv[1].encode(), sys.argv[2].encode()
+BIND, RECURSIVE = 0x1000, 0x4000
+for source, at, kind, flags in (
+    (b"container", box, b"tmpfs", 0),  # mounts that the host must not be said to have
+    (b"/", seen, None, BIND | RECURSIVE),
+):
+    os.makedirs(at, exist_ok=True)
+    assert not libc.mount(source, at, kind, flags, None), os.strerror(ctypes.get_errno())
+os.execvp(sys.executable, [sys.executable, "-m", "pipeline", "once", "--json"])
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="mounting takes Linux and root"
+)
+def test_in_a_mount_namespace_of_its_own_the_hosts_mounts_are_told(tmp_path: Path) -> None:
+    box = tmp_path / "box"
+    seen = box / "hostfs"
+    done = subprocess.run(
+        [sys.executable, "-c", CONTAINER, str(box), str(seen)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env={**os.environ, "HOST_MOUNT_PREFIX": str(seen)},
+        timeout=60,
+    )
+    points = json.loads(done.stdout)
+    disks = {p["tags"]["path"]: p["fields"] for p in points if p["measurement"] == "disk"}
+    assert not [path for path in disks if str(tmp_path) in path]
+    root = os.statvfs("/")
+    assert disks["/"]["total"] == root.f_blocks * root.f_frsize
+    assert {p["measurement"] for p in points} >= {"system_metrics", "mem", "net", "cpu"}

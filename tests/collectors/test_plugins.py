@@ -1,0 +1,127 @@
+"""A collector of another package: the one that docs/collectors.md shows, really installed."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the package installed in it."""
+    document = (ROOT / "docs/collectors.md").read_text().partition("## In a package")[2]
+    project, module = re.findall(r"```(?:toml|python)\n(.*?)```", document, re.DOTALL)[:2]
+    source, target = (tmp_path_factory.mktemp(name) for name in ("source", "target"))
+    (source / "pyproject.toml").write_text(project)
+    (source / "entropy_collector.py").write_text(module)
+    options = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet", "--no-input"]
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", *options, "--target", str(target), str(source)],
+        check=True,
+        timeout=100,
+    )
+    return target
+
+
+def add(target: Path, name: str, module: str, entry: str = "") -> None:
+    """Do as if another package was installed."""
+    info = target / f"{name}-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(
+        f"[metrics_pipeline.collectors]\n{entry or name} = {name}:Made\n"
+    )
+    (target / f"{name}.py").write_text(module)
+
+
+def command(
+    path: Path | str, *words: str, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline", *words],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(path), **(env or {})},
+        timeout=60,
+    )
+
+
+def measurements(done: subprocess.CompletedProcess[str]) -> set[str]:
+    assert done.returncode == 0, done.stderr
+    return {re.split("[, ]", line)[0] for line in done.stdout.splitlines()}
+
+
+def test_its_points_are_among_the_others(target: Path) -> None:
+    done = command(target, "once")
+    assert measurements(done) >= {"entropy", "mem", "cpu"}
+    assert done.stderr == ""
+
+
+def test_it_has_its_table_of_options(target: Path, tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text("[collectors.entropy]\nenabled = false\n")
+    env = {"METRICS_CONFIG_DIR": str(tmp_path)}
+    assert "entropy" not in measurements(command(target, "once", env=env))
+    assert command(target, "settings", "check", env=env).returncode == 0
+    without = command("", "settings", "check", env=env)
+    assert "collectors.entropy is not a collector" in without.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "says"),
+    [
+        ("import nothing_of_the_kind", "ModuleNotFoundError: No module named"),
+        ("raise SystemExit('no')", "SystemExit: no"),
+        ("Made = (", "SyntaxError: "),
+        ("", "AttributeError: module 'other' has no attribute 'Made'"),
+        ("Made = 5", "AttributeError: 'int' object has no attribute 'name'"),
+        ("class Made: name = 'else'", "ValueError: its name is 'else'"),
+        ("class Made: name = 'other'", "AttributeError: type object 'Made' has no attribute"),
+        (
+            "class Made:\n    name, default_enabled = 'other', True\n"
+            "    def __init__(self, host, options): 1 / 0",
+            "ZeroDivisionError: division by zero",
+        ),
+    ],
+)
+def test_a_broken_one_is_a_warning_and_costs_itself_only(
+    tmp_path: Path, module: str, says: str
+) -> None:
+    add(tmp_path, "other", module)
+    done = command(tmp_path, "once")
+    assert measurements(done) >= {"mem", "cpu"}
+    (line,) = done.stderr.splitlines()
+    assert f"Collector other cannot be used: {says}" in line
+    off = command(tmp_path, "once", env={"METRICS_COLLECTORS__OTHER__ENABLED": "false"})
+    assert off.stderr == ""
+
+
+def test_it_cannot_take_the_place_of_another(tmp_path: Path) -> None:
+    add(tmp_path, "other", "raise RuntimeError", entry="cpu")
+    assert "cpu" in measurements(command(tmp_path, "once"))
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[", b"[other.group]\nx = y"])
+def test_packages_of_other_kinds_cost_no_import(tmp_path: Path, content: bytes) -> None:
+    info = tmp_path / "some-1.dist-info"
+    info.mkdir()
+    (info / "entry_points.txt").write_bytes(content)
+    code = (
+        "import sys, pipeline.collectors as collectors; collectors.names();"
+        "print('importlib.metadata' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert done.stdout == "False\n"

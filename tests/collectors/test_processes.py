@@ -1,0 +1,91 @@
+import errno
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.collectors.collector import NoData
+from pipeline.collectors.processes import Processes
+
+from .captured import pid_stat
+from .fakes import DEFAULTS, FakeHost, types
+
+STATES = {
+    "R": "running",
+    "S": "sleeping",
+    "D": "blocked",
+    "Z": "zombies",
+    "T": "stopped",
+    "t": "stopped",
+    "X": "dead",
+    "x": "dead",
+    "W": "paging",
+    "I": "idle",
+}
+
+
+def read(fake: FakeHost) -> dict[str, object]:
+    (point,) = Processes(fake.host(), DEFAULTS).collect()
+    assert (point.measurement, dict(point.tags)) == ("processes", {})
+    assert set(types(point).values()) == {int}
+    return dict(point.fields)
+
+
+def test_point(fake: FakeHost) -> None:
+    fake.files["/proc/90/stat"] = pid_stat(90, "dd", "D", threads=4)
+    assert read(fake) == {
+        "total": 4,
+        "total_threads": 9,
+        "running": 0,
+        "sleeping": 3,
+        "blocked": 1,
+        "zombies": 0,
+        "stopped": 0,
+        "dead": 0,
+        "paging": 0,
+        "idle": 0,
+        "unknown": 0,
+    }
+
+
+@given(
+    states=st.lists(st.sampled_from([*STATES, "P", "K"]), min_size=1),
+    name=st.text(st.characters(exclude_characters="\n"), max_size=15),
+)
+def test_every_process_is_counted_once_whatever_its_name(states: list[str], name: str) -> None:
+    fake = FakeHost()
+    fake.files = {
+        f"/proc/{number}/stat": pid_stat(number, name, state, threads=2)
+        for number, state in enumerate(states, start=1)
+    }
+    counted = read(fake)
+    assert counted.pop("total") == len(states)
+    assert counted.pop("total_threads") == 2 * len(states)
+    expected = dict.fromkeys([*STATES.values(), "unknown"], 0)
+    for state in states:
+        expected[STATES.get(state, "unknown")] += 1
+    assert counted == expected
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(), ProcessLookupError(errno.ESRCH, "")])
+def test_process_that_ended_meanwhile_is_left_out(fake: FakeHost, error: OSError) -> None:
+    fake.errors["/proc/80/stat"] = error
+    assert read(fake)["total"] == 2
+
+
+def test_processes_that_one_may_not_look_at_are_unknown(fake: FakeHost) -> None:
+    fake.errors["/proc/80/stat"] = PermissionError()
+    fake.files["/proc/2/stat"] = b""
+    counted = read(fake)
+    assert (counted["total"], counted["unknown"], counted["total_threads"]) == (3, 2, 1)
+
+
+def test_list_that_cannot_be_read_is_a_failure(fake: FakeHost) -> None:
+    fake.errors["/proc"] = PermissionError()
+    with pytest.raises(PermissionError):
+        read(fake)
+
+
+def test_another_platform_is_no_data(fake: FakeHost) -> None:
+    with pytest.raises(NoData):
+        list(Processes(fake.portable(), DEFAULTS).collect())

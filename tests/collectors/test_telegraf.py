@@ -1,0 +1,116 @@
+"""Every row of what Telegraf writes is written: measurement, field, type and tags."""
+
+import csv
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline import catalogue
+from pipeline.collectors import ALL, Host, NoData
+from pipeline.collectors.collector import Collector
+from pipeline.point import Point
+from tests.clocks import ManualClock
+
+from .captured import DISKSTATS
+from .fakes import DEFAULTS, FakeHost
+
+TYPES = {float: "float", int: "integer", str: "string", bool: "boolean"}
+MAY_HAVE_NOTHING = {"file", "temp"}  # a folder to name, sensors that a virtual machine lacks
+OWN = {"system_metrics", "process"}
+OPTIONS = replace(DEFAULTS, times=True)
+
+Row = tuple[str, str, str, str]
+"""Measurement, field, type, and the tags besides `host`, sorted."""
+
+
+def rows(points: Iterable[Point]) -> set[Row]:
+    return {
+        (point.measurement, field, TYPES[type(value)], ",".join(sorted(point.tags)))
+        for point in points
+        for field, value in point.fields.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def telegraf() -> set[Row]:
+    text = (Path(__file__).parent / "telegraf-schema.tsv").read_text()
+    lines = csv.DictReader(text.splitlines()[1:], delimiter="\t")
+    return {
+        (
+            line["measurement"],
+            line["field"],
+            line["type"],
+            ",".join(sorted({*line["tags"].split(",")} - {"host"})),
+        )
+        for line in lines
+    }
+
+
+@pytest.fixture(scope="module")
+def listed() -> set[Row]:
+    return {
+        (entry.measurement, entry.field, entry.type, ",".join(sorted(entry.tags)))
+        for entry in catalogue.load()
+    }
+
+
+@pytest.fixture
+def captured(fake: FakeHost) -> set[Row]:
+    made = [collector(fake.host(), OPTIONS) for collector in ALL]
+    fake.cpu(cpu0={"user": 11.0, "idle": 101.0}, cpu1={"user": 21.0, "idle": 201.0})
+    fake.files["/proc/diskstats"] = DISKSTATS.replace(b" 296632 ", b" 296882 ")
+    fake.clock.advance(1.0)
+    return rows(point for collector in made for point in points(collector))
+
+
+def points(collector: Collector) -> Iterator[Point]:
+    with suppress(NoData):
+        yield from (item for item in collector.collect() if isinstance(item, Point))
+
+
+def test_every_row_is_written_from_captured_files(captured: set[Row], telegraf: set[Row]) -> None:
+    assert telegraf - captured == set()
+
+
+def test_nothing_is_written_otherwise_than_by_telegraf(
+    captured: set[Row], telegraf: set[Row]
+) -> None:
+    assert {row for row in captured - telegraf if row[0] not in OWN} == set()
+
+
+def test_catalogue_holds_exactly_what_is_written(captured: set[Row], listed: set[Row]) -> None:
+    measured = {row[0] for row in captured}
+    assert captured == {row for row in listed if row[0] in measured}
+
+
+@pytest.mark.parametrize("collector", ALL, ids=lambda each: each.name)
+def test_this_machine(collector: type[Collector], listed: set[Row], telegraf: set[Row]) -> None:
+    read = list(read_this_machine(collector))
+    assert read or collector.name in MAY_HAVE_NOTHING
+    assert rows(read) <= listed
+    if sys.platform == "linux" and read:
+        demanded = {row for row in telegraf if row[0] == collector.name}
+        assert {row[1] for row in demanded - rows(read)} <= {"n_physical_cpus"}
+    for point in read:
+        for field, value in point.fields.items():
+            if field.endswith("_percent") or field.startswith("usage_"):
+                assert isinstance(value, float)
+                assert 0.0 <= value <= 100.0
+
+
+def read_this_machine(collector: type[Collector]) -> list[Point]:
+    """Read until the counters of the processor have moved, which takes hundredths of a second."""
+    clock = ManualClock()
+    made = collector(Host.system(clock), OPTIONS)
+    for _ in range(5000):
+        clock.advance(1.0)
+        read = list(points(made))
+        if collector.name not in ("cpu", "system_metrics") or any(
+            "usage_active" in point.fields or "cpu_usage" in point.fields for point in read
+        ):
+            return read
+    raise AssertionError("the counters of the processor stand still")
