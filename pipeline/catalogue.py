@@ -55,10 +55,17 @@ def markdown(entries: Iterable[Entry]) -> str:
         "Made of [catalogue.csv](../pipeline/catalogue.csv) by `make docs`. Besides its own tags,"
         " every series has `host`.",
     ]
-    for measurement, group in groupby(entries, lambda entry: entry.measurement):
+    for (measurement, its), group in groupby(entries, lambda each: (each.measurement, each.tags)):
         fields = list(group)
-        tags = ", ".join(f"`{tag}`" for tag in fields[0].tags) or "none of its own"
-        lines += ["", f"## {measurement}", "", f"Tags: {tags}", ""]
+        tags = ", ".join(f"`{tag}`" for tag in its) or "none of its own"
+        title = f"## {measurement}"
+        lines += [
+            "",
+            f"{title} of each {its[0]}" if title in lines else title,
+            "",
+            f"Tags: {tags}",
+            "",
+        ]
         lines += ["| field | type | unit | meaning | systems |", "| --- | --- | --- | --- | --- |"]
         for one in fields:
             systems = " ".join(one.platforms)

@@ -76,6 +76,10 @@ class Report(Protocol):
         """Delivery works again."""
         ...
 
+    def failed(self) -> None:
+        """An attempt failed; another one will follow."""
+        ...
+
     def wrote(self, seconds: float) -> None:
         """A batch was written."""
         ...
@@ -258,6 +262,7 @@ class Delivery:
         error = outcome.exception() if outcome else None
         status = error.answer.status if isinstance(error, InfluxError) else None
         self._failures += 1
+        self._report.failed()
         if self._probed:
             # Small bodies pass and this one did not: a proxy or a weak server may take less.
             self._batch_max_points = max(1, self._batch_max_points // 2)

@@ -14,6 +14,17 @@ LAST_ERROR = "last_error"
 BUCKET_AGE_S = "bucket_age_s"
 INTERVAL_MS = "collection_interval_ms"
 RETENTION_HOURS = "retention_hours"
+CAUSES = (
+    "spool_full",
+    "expired",
+    "rejected",
+    "tick_missed",
+    "collector_failed",
+    "left_out",
+    "disk_full",
+)
+"""Why a point may never be delivered: the causes in the account."""
+
 # Ticks may be late now and then on a busy host; this many intervals without one are no accident.
 _OVERDUE_INTERVALS = 3
 _OVERDUE_LEAST_S = 5.0
@@ -147,6 +158,7 @@ class Health:
         self._since = clock.monotonic()
         self.last_tick: Tick | None = None
         self.last_write_s: float | None = None
+        self.retries = 0
 
     def ticked(self, tick: Tick) -> None:
         """A reading is durable."""
@@ -160,6 +172,10 @@ class Health:
     def healed(self) -> None:
         """Delivery works again."""
         self.trouble("delivery", None)
+
+    def failed(self) -> None:
+        """An attempt to deliver failed; another one will follow."""
+        self.retries += 1
 
     def wrote(self, seconds: float) -> None:
         """A batch was written in so many seconds."""

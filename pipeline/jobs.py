@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline import health
+from pipeline.agent_metrics import AgentMetrics
 from pipeline.clock import Clock, Schedule, SystemClock, Tick
-from pipeline.collectors import Host, build
+from pipeline.collectors import Host, build, guarded
 from pipeline.delivery import Delivery, Pace
 from pipeline.health import Health
 from pipeline.influx.buckets import Rule, shard_group_s
@@ -67,8 +68,9 @@ class Jobs:
         self._target = (
             Target(settings, reload, self._clock, self._learn_rule) if settings.delivers else None
         )
+        itself = AgentMetrics(self.health, self._spool, self._clock)
         self._recorder = Recorder(
-            guards,
+            (*guards, *guarded(itself, settings.collectors, self._clock)),
             self._spool,
             self._clock,
             {"host": settings.host, **settings.tags},

@@ -1,13 +1,9 @@
 """The agent's own figures as Prometheus text, for `/metrics`."""
 
-import resource
-import sys
 from collections.abc import Iterator, Mapping
 
 from pipeline.health import Health, Status
-
-# ru_maxrss is in kilobytes on Linux and in bytes on macOS (getrusage(2)).
-_MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
+from pipeline.usage import usage
 
 
 def text(status: Status, health: Health | None) -> str:
@@ -34,16 +30,14 @@ def _account(status: Status) -> Iterator[str]:
 
 
 def _process() -> Iterator[str]:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    yield _family(
-        "cpu_seconds_total", "counter", "Processor time used", usage.ru_utime + usage.ru_stime
-    )
-    yield _family(
-        "resident_memory_max_bytes", "gauge", "Peak memory", usage.ru_maxrss * _MAXRSS_BYTES
-    )
+    used = usage()
+    yield _family("cpu_seconds_total", "counter", "Processor time used", used.cpu_s)
+    yield _family("resident_memory_bytes", "gauge", "Memory in use", used.resident_bytes)
+    yield _family("resident_memory_max_bytes", "gauge", "Peak memory", used.peak_bytes)
 
 
 def _view(health: Health) -> Iterator[str]:
+    yield _family("retries_total", "counter", "Writes that failed", health.retries)
     troubles = dict.fromkeys(health.troubles(), 1)
     yield _series("trouble", "gauge", "What does not work at present", "source", troubles)
     if (tick := health.last_tick) is not None:

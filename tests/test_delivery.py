@@ -53,12 +53,16 @@ class Server:
 class Report:
     def __init__(self) -> None:
         self.events: list[str | None] = []
+        self.failures = 0
 
     def broke(self, message: str) -> None:
         self.events.append(message)
 
     def healed(self) -> None:
         self.events.append(None)
+
+    def failed(self) -> None:
+        self.failures += 1
 
     def wrote(self, seconds: float) -> None:
         pass
@@ -126,6 +130,7 @@ def test_what_the_server_does_not_take_is_kept_and_sent_again(spool: Spool, answ
     assert server.stored == {"a"}
     assert spool.contents().delivered_points == 1
     assert bench.report.events == [answer.message, None]
+    assert bench.report.failures == len(bench.clock.waits)
 
 
 def test_it_waits_exponentially_with_full_jitter_capped_for_as_long_as_it_takes(

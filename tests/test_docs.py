@@ -5,6 +5,7 @@ import csv
 import io
 import re
 import shlex
+import time
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -253,3 +254,22 @@ def test_every_query_answers_with_the_columns_that_the_documents_show(
         shown = {name for name in next(csv.reader(io.StringIO(answer))) if name}
         assert set(rows[0]) == shown, query
         assert {row["host"] for row in rows} == {HOST}, query
+
+
+def test_the_queries_for_counters_see_a_restart_as_such(bucket: Bucket) -> None:
+    now = time.time_ns() // 60_000_000_000 * 60
+    counted = [100, 700, 1300, 60, 660]  # the host restarted before the fourth
+    lines = [
+        f"net,host={HOST},interface=eth0 bytes_recv={value}i {now - 60 * ago}000000000"
+        for ago, value in zip(range(len(counted), 0, -1), counted, strict=True)
+    ]
+    assert api.write(bucket.server, bucket.name, "\n".join(lines).encode())[0] == 204
+    document = text("docs/flux.md")
+
+    def answer(title: str) -> object:
+        (query,) = blocks(document.split(f"## {title}")[1].split("\n## ")[0], "flux")
+        rows = api.query(bucket.server, query.replace(f'"{BUCKET}"', f'"{bucket.name}"'))
+        return [row["_value"] for row in rows]
+
+    assert answer("How many bytes per second go over the network?") == [10.0]
+    assert answer("How many bytes went over the network, restarts included?") == [1860]

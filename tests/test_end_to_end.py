@@ -93,6 +93,8 @@ def test_every_value_is_in_influxdb_as_it_was_spooled_type_included(
     assert status["running"] is False
     assert status["delivered_points"] == status["points"]
     assert_same(bucket, data_dir)
+    here = {"system_metrics", "cpu", "mem", "swap", "disk", "net", "system", "processes"}
+    assert {measurement for measurement, *_ in stored(bucket)} >= {*here, "metrics_agent"}
 
 
 def test_an_outage_in_the_middle_loses_nothing(

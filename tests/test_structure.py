@@ -15,11 +15,11 @@ LAYERS = (
     {"agent"},
     {"routes"},
     {"jobs"},
-    {"delivery", "retention", "recorder"},
+    {"agent_metrics", "delivery", "retention", "recorder"},
     {"prometheus", "views"},
     {"health", "history", "influx"},
     {"spool", "lock", "http", "logs", "catalogue", "collectors"},
-    {"settings", "clock", "point"},
+    {"settings", "clock", "point", "usage"},
 )
 # What costs memory or time is for those who need it alone.
 OWNERS = {

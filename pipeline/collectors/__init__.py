@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from pipeline.clock import Clock
 from pipeline.collectors import plugins
 from pipeline.collectors.collector import Collector, Host, NoData, Omission, Options
 from pipeline.collectors.cpu import Cpu
@@ -20,6 +21,7 @@ from pipeline.collectors.temp import Temp
 from pipeline.settings import CollectorOptions
 
 __all__ = [
+    "AGENT",
     "ALL",
     "Collector",
     "Guard",
@@ -29,6 +31,7 @@ __all__ = [
     "Options",
     "Outcome",
     "build",
+    "guarded",
     "names",
 ]
 
@@ -48,6 +51,9 @@ ALL: tuple[type[Collector], ...] = (
 )
 """The collectors of this package, in the order in which they run: sharers of a reading together."""
 
+AGENT = "metrics_agent"
+"""The name of the agent on itself, which is no host's subject and so not among them."""
+
 _OWN_NAMES = tuple(collector.name for collector in ALL)
 
 
@@ -56,7 +62,7 @@ def names() -> tuple[str, ...]:
 
     They are those of the tables [collectors.<name>] in the settings.
     """
-    return tuple(dict.fromkeys((*_OWN_NAMES, *plugins.names())))
+    return tuple(dict.fromkeys((*_OWN_NAMES, AGENT, *plugins.names())))
 
 
 def build(host: Host, options: Mapping[str, Options]) -> tuple[Guard, ...]:
@@ -66,14 +72,25 @@ def build(host: Host, options: Mapping[str, Options]) -> tuple[Guard, ...]:
         host: What they read.
         options: Name of a collector to its options; one without has the defaults.
     """
-    default: Options = CollectorOptions()
     unwanted = {name for name, its in options.items() if its.enabled is False}
     guards = []
-    for collector in (*ALL, *plugins.load({*_OWN_NAMES, *unwanted})):
-        its = options.get(collector.name, default)
+    for collector in (*ALL, *plugins.load({*_OWN_NAMES, AGENT, *unwanted})):
+        its = options.get(collector.name, CollectorOptions())
         try:
-            if collector.default_enabled if its.enabled is None else its.enabled:
+            if _is_enabled(collector, its):
                 guards.append(Guard(collector(host, its), its, host.clock))
         except Exception as error:  # noqa: BLE001 - it costs itself only, whatever it does
             plugins.warn(collector.name, error)
     return tuple(guards)
+
+
+def guarded(
+    collector: Collector, options: Mapping[str, Options], clock: Clock
+) -> tuple[Guard, ...]:
+    """Put a collector that is made already in its guard; nothing if it is not enabled."""
+    its = options.get(collector.name, CollectorOptions())
+    return (Guard(collector, its, clock),) if _is_enabled(collector, its) else ()
+
+
+def _is_enabled(collector: Collector | type[Collector], its: Options) -> bool:
+    return collector.default_enabled if its.enabled is None else its.enabled

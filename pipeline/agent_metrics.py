@@ -1,0 +1,86 @@
+"""The agent on itself: `metrics_agent`, which goes the way of every other reading."""
+
+import math
+from collections.abc import Iterator
+
+from pipeline.clock import Clock
+from pipeline.collectors import AGENT, NoData
+from pipeline.health import CAUSES, Health
+from pipeline.point import FieldValue, Point
+from pipeline.spool import SpoolReader
+from pipeline.usage import usage
+
+# Less than a minute, so that none of the ticks of a minute's interval is passed over.
+_EVERY_S = 59.0
+
+
+class AgentMetrics:
+    """Writes `metrics_agent`, each minute at most: what it costs to know is for a slow graph.
+
+    It is a collector like the others, but reads the agent in place of the host.
+
+    Args:
+        health: The agent's own view.
+        spool: The account.
+        clock: Tells when it is time.
+    """
+
+    name = AGENT
+    series_tag: str | None = "collector"
+    default_exclude: tuple[str, ...] = ()
+    default_enabled = True
+
+    def __init__(self, health: Health, spool: SpoolReader, clock: Clock) -> None:
+        self._health = health
+        self._spool = spool
+        self._clock = clock
+        self._began = clock.monotonic()
+        self._told = -math.inf
+
+    def collect(self) -> Iterator[Point]:
+        """Yield one point for the agent, and one for each collector.
+
+        Raises:
+            NoData: It has been told within a minute.
+            SpoolError: The spool cannot be read.
+        """
+        now = self._clock.monotonic()
+        if now - self._told < _EVERY_S:
+            raise NoData
+        itself = Point(AGENT, {**self._account(), **self._work(now)})
+        self._told = now
+        yield itself
+        tick = self._health.last_tick
+        for name, seconds in (tick.collectors if tick else {}).items():
+            yield Point(AGENT, {"collect_ms": 1000.0 * seconds}, {"collector": name})
+
+    def _account(self) -> dict[str, FieldValue]:
+        """Return the counters of the store, which a restart does not set back, and the backlog."""
+        contents = self._spool.contents()
+        oldest_ns = contents.backlog_oldest_ns
+        age_ns = 0 if oldest_ns is None else max(0, self._clock.now_ns() - oldest_ns)
+        return {
+            "ticks": contents.ticks,
+            "points": contents.points,
+            "delivered_points": contents.delivered_points,
+            "backlog_points": contents.backlog_points,
+            "backlog_bytes": contents.backlog_bytes,
+            "backlog_age_s": age_ns / 1e9,
+            "rejected_points": contents.rejected_points,
+            **{f"lost_{cause}": contents.lost.get(cause, 0) for cause in CAUSES},
+        }
+
+    def _work(self, now: float) -> dict[str, FieldValue]:
+        """Return what the agent did and used since it started, and in the last reading."""
+        used = usage()
+        fields: dict[str, FieldValue] = {
+            "uptime_s": now - self._began,
+            "retries": self._health.retries,
+            "cpu_time_s": used.cpu_s,
+            "memory_rss": used.resident_bytes,
+        }
+        if (tick := self._health.last_tick) is not None:
+            fields |= {"tick_ms": 1000.0 * tick.seconds, "tick_points": tick.points}
+        if self._health.last_write_s is not None:
+            fields["write_ms"] = 1000.0 * self._health.last_write_s
+        return fields

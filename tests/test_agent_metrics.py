@@ -1,0 +1,131 @@
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pipeline import catalogue
+from pipeline.agent_metrics import AgentMetrics
+from pipeline.collectors import NoData
+from pipeline.health import CAUSES, Health, Tick
+from pipeline.point import Point
+from pipeline.spool import Refusal, Spool
+from tests.clocks import START_NS, ManualClock
+
+TYPES = {float: "float", int: "integer"}
+
+
+class Itself:
+    """An agent of which everything can be told."""
+
+    def __init__(self, spool: Spool) -> None:
+        self.spool = spool
+        self.clock = ManualClock()
+        self.health = Health(self.clock, 60, lambda _: None)
+        self.collector = AgentMetrics(self.health, spool, self.clock)
+
+    def told(self) -> Point:
+        return next(iter(self.collector.collect()))
+
+
+@pytest.fixture
+def itself(tmp_path: Path) -> Iterator[Itself]:
+    with closing(Spool(tmp_path, 2**24)) as spool:
+        yield Itself(spool)
+
+
+def test_account_is_the_stores(itself: Itself) -> None:
+    itself.spool.append(["a f=1", "b f=1"], START_NS - 30 * 10**9, {"tick_missed": 3})
+    itself.spool.append(["a f=2", "b f=2", "c f=2"], START_NS)
+    batch = itself.spool.lease(1)
+    assert batch is not None
+    itself.spool.settle(batch, START_NS, [Refusal("b f=1", "no")])
+    itself.clock.advance(5.0)
+    point = itself.told()
+    assert point.tags == {}
+    losses = {f"lost_{cause}": 0 for cause in CAUSES} | {"lost_tick_missed": 3, "lost_rejected": 1}
+    assert point.fields.items() >= losses.items()
+    expected = {
+        "ticks": 2,
+        "points": 5,
+        "delivered_points": 1,
+        "backlog_points": 3,
+        "backlog_age_s": 5.0,
+        "rejected_points": 1,
+    }
+    assert point.fields.items() >= expected.items()
+    size = point.fields["backlog_bytes"]
+    assert isinstance(size, int)
+    assert 0 < size < 100
+
+
+def test_without_a_backlog_its_age_is_nought(itself: Itself) -> None:
+    fields = itself.told().fields
+    assert (fields["backlog_points"], fields["backlog_age_s"]) == (0, 0.0)
+
+
+def test_a_clock_set_back_makes_no_negative_age(itself: Itself) -> None:
+    itself.spool.append(["a f=1"], START_NS + 3600 * 10**9)
+    assert itself.told().fields["backlog_age_s"] == 0.0
+
+
+def test_work_is_that_of_this_run(itself: Itself) -> None:
+    itself.clock.advance(90.0)
+    itself.health.failed()
+    itself.health.failed()
+    itself.health.wrote(0.25)
+    itself.health.ticked(Tick(0.002, 17, {"cpu": 0.001, "mem": 0.0005}))
+    point, *collectors = itself.collector.collect()
+    expected = {
+        "uptime_s": 90.0,
+        "retries": 2,
+        "write_ms": 250.0,
+        "tick_ms": 2.0,
+        "tick_points": 17,
+    }
+    assert point.fields.items() >= expected.items()
+    assert collectors == [
+        Point("metrics_agent", {"collect_ms": 1.0}, {"collector": "cpu"}),
+        Point("metrics_agent", {"collect_ms": 0.5}, {"collector": "mem"}),
+    ]
+    memory, processor = point.fields["memory_rss"], point.fields["cpu_time_s"]
+    assert isinstance(memory, int)
+    assert 2**20 < memory < 2**33
+    assert isinstance(processor, float)
+    assert processor > 0
+
+
+def test_what_did_not_happen_yet_is_absent(itself: Itself) -> None:
+    assert not itself.told().fields.keys() & {"tick_ms", "tick_points", "write_ms"}
+
+
+def test_it_is_told_each_minute_at_most(itself: Itself) -> None:
+    itself.told()
+    for _ in range(58):
+        itself.clock.advance(1.0)
+        with pytest.raises(NoData):
+            itself.told()
+    itself.clock.advance(1.0)
+    itself.told()
+
+
+def test_none_of_a_minutes_ticks_is_passed_over(itself: Itself) -> None:
+    for late in (0.0, 0.3, 0.0, 0.2, -0.4):
+        itself.told()
+        itself.clock.advance(60.0 + late)
+
+
+def test_every_field_is_in_the_catalogue_and_no_other(itself: Itself) -> None:
+    itself.health.wrote(1)  # an integer, though it should be seconds
+    itself.health.ticked(Tick(1, 17, {"cpu": 1}))
+    written = {
+        (field, TYPES[type(value)], tuple(point.tags))
+        for point in itself.collector.collect()
+        for field, value in point.fields.items()
+    }
+    listed = {
+        (entry.field, entry.type, entry.tags)
+        for entry in catalogue.load()
+        if entry.measurement == "metrics_agent"
+    }
+    assert written == listed
