@@ -7,7 +7,8 @@ from math import inf
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
-from pipeline.clock import Clock
+from pipeline.clock import Clock, SystemClock
+from pipeline.collectors.asker import Asker
 from pipeline.point import Point
 
 T = TypeVar("T")
@@ -63,6 +64,7 @@ class Host:
     proc: str = "/proc"
     sys: str = "/sys"
     list_folder: Callable[[str], list[str]] = os.listdir
+    _askers: dict[str, Asker] = field(default_factory=dict, init=False, repr=False, compare=False)
     _readings: dict[Any, tuple[float, Any]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -93,6 +95,14 @@ class Host:
     def is_own(self) -> bool:
         """Whether it is where this process lives itself, and not a container's host."""
         return (self.root, self.proc, self.sys) == ("/", "/proc", "/sys")
+
+    def asker(self, subject: str) -> Asker:
+        """Return who asks what may never answer about a subject, one for as long as the host.
+
+        So a collector that is made anew does not ask again whom the former one still asks. The
+        clock is a real one: an answer comes from another thread, whatever the time is here.
+        """
+        return self._askers.setdefault(subject, Asker(SystemClock()))
 
     def seen(self, path: str) -> str:
         """Return where this process sees what the host has at an absolute path."""

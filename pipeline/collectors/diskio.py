@@ -1,5 +1,6 @@
 """Block devices: what was read and written, and how long it took."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from math import inf
@@ -23,6 +24,9 @@ _COLUMNS = (
     "io_time",
     "weighted_io_time",
 )
+
+# The name may be of several words.
+_ROW = re.compile(rb"\s*\d+\s+\d+\s+(\S.*?)((?:\s+\d+){%d,})\s*" % len(_COLUMNS))
 
 _SECTOR = 512  # whatever the device's own
 
@@ -58,7 +62,7 @@ class DiskIo:
         self._read = _read_kernel if host.ps.LINUX else _read_portable
         self._before: Counters = {}
         self._taken = host.clock.monotonic()
-        with suppress(OSError):  # what fails now fails again in `collect`, and is reported there
+        with suppress(Exception):  # what fails now fails again in `collect`, and is reported there
             self._before = self._read(host)
 
     def collect(self) -> Iterator[Point]:
@@ -86,11 +90,12 @@ def _read_kernel(host: Host) -> dict[str, dict[str, int]]:
     """Read /proc/diskstats, as psutil does, which leaves out what is in progress."""
     counters = {}
     for line in host.read_file(f"{host.proc}/diskstats").splitlines():
-        _, _, name, *counted = line.split()
-        while counted and not counted[0].isdigit():  # a name in several words
-            name += b" " + counted.pop(0)
-        if len(counted) < len(_COLUMNS) or not any(map(int, counted)):
-            continue  # a partition before Linux 2.6.25, or a device that was never used
+        match = _ROW.fullmatch(line)
+        if match is None:  # a partition before Linux 2.6.25, or nothing that we know
+            continue
+        name, counted = match[1], match[2].split()
+        if not any(map(int, counted)):
+            continue  # a device that was never used
         fields = dict(zip(_COLUMNS, map(int, counted), strict=False))
         fields["read_bytes"] *= _SECTOR
         fields["write_bytes"] *= _SECTOR

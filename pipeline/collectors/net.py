@@ -53,7 +53,7 @@ class Net:
     def __init__(self, host: Host, options: Options) -> None:
         self._host = host
         self._read = _read_portable if host.is_own else _read_kernel
-        self._ask = _ask_portable if host.is_own else _ask_kernel
+        self._ask = _ask_kernel if host.ps.LINUX else _ask_portable
         self._speeds: Mapping[str, int] = {}
         self._asked_for: Collection[str] = ()
         self._asked_at = 0.0
@@ -91,6 +91,8 @@ def _read_kernel(host: Host) -> dict[str, dict[str, int]]:
     for line in host.read_file(f"{host.proc}/1/net/dev").splitlines()[2:]:
         name, _, row = line.rpartition(b":")
         counted = row.split()
+        if len(counted) < len(_COLUMNS) or not b"".join(counted).isdigit():
+            continue
         counters[os.fsdecode(name.strip())] = {
             field: int(counted[column]) for field, column in _COLUMNS.items()
         }
@@ -98,7 +100,10 @@ def _read_kernel(host: Host) -> dict[str, dict[str, int]]:
 
 
 def _ask_kernel(host: Host, names: Collection[str]) -> dict[str, int]:
-    """Return the speed of each interface to report, as /sys has it: -1 or none if unknown."""
+    """Return the speed of each interface to report, as /sys has it: -1 or none if unknown.
+
+    psutil fails as a whole on a name that is not UTF-8.
+    """
     speeds = {}
     for name in names:
         folder = f"{host.sys}/class/net/{name}"

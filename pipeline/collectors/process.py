@@ -20,6 +20,7 @@ from pipeline.collectors.process_table import (
     columns,
     process_table,
 )
+from pipeline.collectors.selection import selection
 from pipeline.point import FieldValue, Point
 
 _ACCOUNT = re.compile(rb"^([^:\n]+):[^:\n]*:(\d+):", re.MULTILINE)
@@ -71,6 +72,7 @@ class Process:
     def __init__(self, host: Host, options: Options) -> None:
         self._host = host
         self._top = options.top
+        self._is_selected = selection(self, options)  # first, so that others fill the places
         self._ticks: Mapping[_Id, int] | None = None
         self._taken = 0.0
         self._users: dict[_Id, bytes] = {}
@@ -91,7 +93,7 @@ class Process:
         sums = self._sum(processes, spent or {}, before)
         full = (self._taken - began) * os.sysconf("SC_CLK_TCK")
         page = os.sysconf("SC_PAGE_SIZE")
-        for its in _most(sums, self._top):
+        for its in _most([each for each in sums if self._is_selected(each.name)], self._top):
             fields: dict[str, FieldValue] = {
                 "memory_rss": its.pages * page,
                 "num_threads": its.threads,
@@ -170,7 +172,8 @@ def _accounts(host: Host) -> dict[bytes, bytes]:
     """Return the host's own users, number to name: to ask a directory server may take seconds."""
     with suppress(OSError):
         content = host.read_file(host.seen("/etc/passwd"))
-        return {number: name for name, number in _ACCOUNT.findall(content)}
+        found = reversed(_ACCOUNT.findall(content))  # of two names of one number the first counts
+        return {number: name for name, number in found}
     return {}
 
 

@@ -22,6 +22,8 @@ class Swap:
 
         `in` and `out` count since boot: pages of 4 KiB, whatever the host's page, in bytes.
         """
+        if self._host.ps.LINUX:  # psutil takes a file that it cannot read for a host at rest
+            self._host.read_file(f"{self._host.proc}/vmstat")
         swap = self._host.ps.swap_memory()
         used = swap.total - swap.free
         yield Point(

@@ -23,6 +23,8 @@ class SystemMetrics:
         self._host = host
         self._usage = CpuUsage(host, lambda: {TOTAL: host.recent(cpu_times)[TOTAL]})
         self._root = _system_disk(host)
+        self._timeout_s = options.timeout_ms / 1000
+        self._asker = host.asker(self.name)
 
     def collect(self) -> Iterator[Point]:
         """Yield one point, in percent, bytes and °C."""
@@ -53,8 +55,17 @@ class SystemMetrics:
         }
 
     def _disk(self) -> dict[str, FieldValue]:
-        """Return the figures of `disk` for the disk that the system is on."""
-        fields = disk.usage(self._host, self._root)
+        """Return the figures of `disk` for the disk that the system is on; none if it is silent.
+
+        It may be another machine's, or a container engine's.
+        """
+        question = {self._root: lambda: disk.usage(self._host, self._root)}
+        answers = self._asker.answers(question, self._timeout_s)
+        if not answers:
+            return {}
+        fields = answers[self._root]
+        if isinstance(fields, Exception):
+            raise fields
         return {
             "disk_total": fields["total"],
             "disk_used": fields["used"],
