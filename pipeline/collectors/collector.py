@@ -1,6 +1,7 @@
 """What a collector is, and the host that it reads."""
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import inf
@@ -183,7 +184,7 @@ class Options(Protocol):
         """`disk` and `file`: longest wait for a file system to answer."""
 
 
-class Collector(Protocol):
+class Collector(ABC):
     """Reads one subject of a host.
 
     Args:
@@ -191,6 +192,7 @@ class Collector(Protocol):
         options: What the user chose.
 
     Attributes:
+        host: What is read.
         name: The name in the settings, which is also the measurement.
         series_tag: The tag that tells its series apart, such as `interface`; None if it has one.
         default_exclude: Globs on that tag's value that stay out unless the user says otherwise.
@@ -198,12 +200,14 @@ class Collector(Protocol):
     """
 
     name: str
-    series_tag: str | None
-    default_exclude: tuple[str, ...]
-    default_enabled: bool
+    series_tag: str | None = None
+    default_exclude: tuple[str, ...] = ()
+    default_enabled: bool = True
 
-    def __init__(self, host: Host, options: Options) -> None: ...
+    def __init__(self, host: Host, options: Options) -> None:
+        self.host = host
 
+    @abstractmethod
     def collect(self) -> Iterable[Point | Omission]:
         """Read the host once, without waiting for what may never answer: see `Asker`.
 
@@ -216,7 +220,6 @@ class Collector(Protocol):
             NoData: The host has nothing of the kind.
             Exception: The reading failed as a whole.
         """
-        ...
 
 
 def printable(name: str) -> str:

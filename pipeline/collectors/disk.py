@@ -5,7 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
-from pipeline.collectors.collector import Host, NoData, Omission, Options, percent, printable
+from pipeline.collectors.collector import (
+    Collector,
+    Host,
+    NoData,
+    Omission,
+    Options,
+    percent,
+    printable,
+)
 from pipeline.collectors.mounts import Mount, parse_table, read_table
 from pipeline.collectors.selection import selection
 from pipeline.point import FieldValue, Point
@@ -13,7 +21,7 @@ from pipeline.point import FieldValue, Point
 _Fields = dict[str, FieldValue]
 
 
-class Disk:
+class Disk(Collector):
     """Writes `disk`, as Telegraf's input of that name.
 
     What may hang is asked by an `Asker`; a file system that the user has not chosen is not looked
@@ -22,17 +30,16 @@ class Disk:
     """
 
     name = "disk"
-    series_tag: str | None = "path"
+    series_tag = "path"
     default_exclude: tuple[str, ...] = (
         "/run/credentials/*",
         "/var/lib/containers/storage/*",
         "/var/lib/docker/*",
         "/var/lib/kubelet/*",
     )
-    default_enabled = True
 
     def __init__(self, host: Host, options: Options) -> None:
-        self._host = host
+        super().__init__(host, options)
         self._network = options.network
         self._is_selected = selection(self, options)
         self._silence = f"no answer within {options.timeout_ms} ms"
@@ -68,11 +75,11 @@ class Disk:
 
     def _find_mounts(self) -> None:
         """Learn which mounts to report, if their table is another than last time."""
-        table = read_table(self._host)
+        table = read_table(self.host)
         if table and table == self._table:
             return
-        self._mounts = [m for m in parse_table(self._host, table) if self._is_reported(m)]
-        self._tags = {mount.path: _tags(self._host, mount) for mount in self._mounts}
+        self._mounts = [m for m in parse_table(self.host, table) if self._is_reported(m)]
+        self._tags = {mount.path: _tags(self.host, mount) for mount in self._mounts}
         self._table = table
 
     def _is_reported(self, mount: Mount) -> bool:
@@ -86,7 +93,7 @@ class Disk:
             return error
 
     def _look(self, path: str) -> _Fields:
-        return usage(self._host, self._host.seen(path))
+        return usage(self.host, self.host.seen(path))
 
 
 def usage(host: Host, path: str) -> _Fields:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from math import inf
 
-from pipeline.collectors.collector import Host, NoData, Options
+from pipeline.collectors.collector import Collector, Host, NoData, Options
 from pipeline.collectors.cpu_usage import SHORTEST_S
 from pipeline.point import Point
 
@@ -46,19 +46,18 @@ _PORTABLE = {
 Counters = Mapping[str, Mapping[str, int]]
 
 
-class DiskIo:
+class DiskIo(Collector):
     """Writes `diskio`, as Telegraf's input of that name.
 
     By default, loop devices and RAM disks stay out: others' files, and no disks.
     """
 
     name = "diskio"
-    series_tag: str | None = "name"
-    default_exclude: tuple[str, ...] = ("loop*", "ram*")
-    default_enabled = True
+    series_tag = "name"
+    default_exclude = ("loop*", "ram*")
 
     def __init__(self, host: Host, options: Options) -> None:
-        self._host = host
+        super().__init__(host, options)
         self._read = _read_kernel if host.ps.LINUX else _read_portable
         self._before: Counters = {}
         self._taken = host.clock.monotonic()
@@ -72,8 +71,8 @@ class DiskIo:
         reading in which the device was busy, in percent, as iostat's %util; absent over less than
         0.1 s, and when the counters began anew.
         """
-        counters = self._read(self._host)
-        now = self._host.clock.monotonic()
+        counters = self._read(self.host)
+        now = self.host.clock.monotonic()
         passed_ms = (now - self._taken) * 1000
         before = self._before if passed_ms >= SHORTEST_S * 1000 else {}
         if before or not self._before:

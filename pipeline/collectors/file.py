@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from pipeline.collectors.collector import Host, NoData, Omission, Options
+from pipeline.collectors.collector import Collector, Host, NoData, Omission, Options
 from pipeline.collectors.lines import parse
 from pipeline.collectors.selection import selection
 from pipeline.point import Point
@@ -18,7 +18,7 @@ _MOST_BYTES = 2**20
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
 
-class File:
+class File(Collector):
     """Writes what the files `*.lp` in a folder hold: lines of line protocol without a time.
 
     Each tick reads them all, and each line becomes a point of that tick. Hidden files are passed
@@ -27,11 +27,9 @@ class File:
     """
 
     name = "file"
-    series_tag: str | None = None
-    default_exclude: tuple[str, ...] = ()
-    default_enabled = True
 
     def __init__(self, host: Host, options: Options) -> None:
+        super().__init__(host, options)
         self._folder = options.directory
         self._silence = f"no answer within {options.timeout_ms} ms from {self._folder}"
         self._timeout_s = options.timeout_ms / 1000

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.collectors.collector import Host, NoData, Omission, Options
+from pipeline.collectors.collector import Collector, Host, NoData, Omission, Options
 from pipeline.collectors.guard import Guard, Outcome
 from pipeline.point import Point
 from pipeline.settings import CollectorOptions
@@ -16,13 +16,11 @@ from .fakes import DEFAULTS, FakeHost
 TIME = 1_700_000_000_000_000_000
 
 
-class Stub:
+class Stub(Collector):
     """A collector that gives what a test sets; points may be made late, as a generator does."""
 
     name = "stub"
     series_tag: str | None = "id"
-    default_exclude: tuple[str, ...] = ()
-    default_enabled = True
 
     def __init__(self, host: Host, options: Options) -> None:
         self.clock = host.clock
