@@ -34,6 +34,9 @@ COMMANDS = [
     ("settings", "check"),
     ("settings", "show"),
     ("metrics",),
+    ("rejected", "list"),
+    ("rejected", "retry"),
+    ("rejected", "drop"),
 ]
 STATUS_KEYS = {
     "running",
