@@ -14,6 +14,7 @@ from rich.table import Table
 
 from pipeline.catalogue import Entry
 from pipeline.clock import rfc3339
+from pipeline.finding import Finding
 from pipeline.health import Status
 from pipeline.history import Series
 from pipeline.point import FieldValue
@@ -58,6 +59,16 @@ def rejected(lines: Iterable[Rejected]) -> None:
     """Print the lines that the server refused."""
     rows = ((str(one.id), rfc3339(one.time_ns)[:19] + "Z", one.reason, one.line) for one in lines)
     _print(("id", "refused", "reason", "line"), rows)
+
+
+def findings(found: Iterable[Finding]) -> None:
+    """Print what `doctor` found, each fix below its failure."""
+    rows: list[tuple[str, str, str]] = []
+    for one in found:
+        rows.append(("ok" if one.ok else "FAILED", one.check, one.message))
+        if one.fix:
+            rows.append(("", "", f"-> {one.fix}"))
+    _print((), rows)
 
 
 def history(series: Sequence[Series], since_ns: int, now_ns: int) -> None:

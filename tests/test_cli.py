@@ -34,6 +34,7 @@ COMMANDS = [
     ("settings", "check"),
     ("settings", "show"),
     ("metrics",),
+    ("doctor",),
     ("rejected", "list"),
     ("rejected", "retry"),
     ("rejected", "drop"),

@@ -1,9 +1,9 @@
 """The commands."""
 
-from pipeline.cli import rejected, root
+from pipeline.cli import doctor, rejected, root
 
 main = root.main
-for command in (rejected.rejected,):
+for command in (doctor.doctor, rejected.rejected):
     main.add_command(command)
 
 __all__ = ["main"]

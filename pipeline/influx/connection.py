@@ -44,6 +44,7 @@ class Connection:
             org=settings.influxdb_org,
             timeout=round(1000 * (timeout_s or settings.influxdb_timeout_s)),
             verify_ssl=settings.influxdb_verify_tls,
+            proxy=settings.influxdb_proxy.rstrip("/") or None,
             ssl_ca_cert=str(settings.influxdb_ca_cert) if settings.influxdb_ca_cert else None,
         )
         self._write_api = self._client.write_api(write_options=SYNCHRONOUS)
