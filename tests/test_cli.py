@@ -35,6 +35,7 @@ COMMANDS = [
     ("settings", "show"),
     ("metrics",),
     ("doctor",),
+    ("rehearse",),
     ("rejected", "list"),
     ("rejected", "retry"),
     ("rejected", "drop"),

@@ -15,7 +15,7 @@ LAYERS = (
     {"agent"},
     {"routes"},
     {"jobs"},
-    {"agent_metrics", "delivery", "retention", "recorder", "doctor"},
+    {"agent_metrics", "delivery", "retention", "recorder", "doctor", "rehearsal"},
     {"prometheus", "views"},
     {"health", "history", "influx"},
     {"spool", "lock", "http", "logs", "catalogue", "collectors"},

@@ -89,7 +89,8 @@ class Connection:
         status = getattr(error, "status", None) or getattr(response, "status", None)
         where = self.settings.influxdb_url
         if not status:
-            return Answer(None, message=f"no answer from {where}: {_reason(error)}")
+            way = f" through {proxy}" if (proxy := self.settings.influxdb_proxy) else ""
+            return Answer(None, message=f"no answer from {where}{way}: {_reason(error)}")
         code, message = _body(getattr(response, "data", None) or getattr(error, "body", None))
         header = getattr(error, "headers", None) or {}
         return Answer(
