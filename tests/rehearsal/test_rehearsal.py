@@ -2,9 +2,11 @@
 
 import gzip
 import os
+import re
 import signal
 import ssl
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -16,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from pipeline.rehearsal.play import Outage, RehearsalError
@@ -123,25 +126,20 @@ def certificate(folder: Path) -> Path:
 
 
 class _Forward(BaseHTTPRequestHandler):
-    """Passes every request on to `target`, and loses some of the writes."""
+    """Passes every request on to `target`, and loses one series of what is written."""
 
     protocol_version = "HTTP/1.1"
     target: str
-    loses: int  # every so manieth write is answered and thrown away; 0: none
-    writes = 0
+    loses: bytes  # what the lines have in them that it loses; nothing: it loses none
 
     def _pass(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        body = self.rfile.read(length)
-        cls = type(self)
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         # A proxy is asked with the whole address.
         self.path = self.path[self.path.index("/api/") if "/api/" in self.path else 0 :]
-        if self.path.startswith("/api/v2/write") and gzip.decompress(body):
-            cls.writes += 1
-            if cls.loses and cls.writes % cls.loses == 0:
-                self.send_response(204)
-                self.end_headers()
-                return
+        if self.loses and self.path.startswith("/api/v2/write"):
+            lines = gzip.decompress(body).splitlines(keepends=True)
+            body = gzip.compress(b"".join(line for line in lines if self.loses not in line))
+            del self.headers["Content-Length"]  # urllib knows
         headers = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection")}
         asked = urllib.request.Request(  # noqa: S310  # the server of the tests
             self.target + self.path, body or None, headers, method=self.command
@@ -172,7 +170,7 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def forwarding(bucket: Bucket, *, loses: int = 0, tls: Path | None = None) -> Iterator[int]:
+def forwarding(bucket: Bucket, *, loses: bytes = b"", tls: Path | None = None) -> Iterator[int]:
     """Serves what the bucket's server does, by TLS or with losses; gives the port."""
     handler = type("Handler", (_Forward,), {"target": bucket.server.url, "loses": loses})
     server = _Server(("127.0.0.1", 0), handler)
@@ -212,14 +210,18 @@ def test_a_server_with_tls_proves_who_it_is_to_the_rehearsals_agent_too(
 
 
 def test_a_loss_is_found(ground: Ground, cli: Cli) -> None:
-    with forwarding(ground.bucket, loses=5) as port:
+    with forwarding(ground.bucket, loses=b",series=3 ") as port:
         env = ground.environment(cli, influxdb_url=f"http://127.0.0.1:{port}")
         done = finish(cli.start("rehearse", env=env))
-    verdict = done.out.splitlines()[-1]
     assert done.status == 1
-    assert verdict.startswith("FAILED: ")
-    assert "InfluxDB lacks 0 " not in verdict
-    assert "has 0 too many" in verdict
+    verdict = re.fullmatch(
+        r"FAILED: (\d+) readings with (\d+) points were taken; "
+        r"InfluxDB lacks (\d+) and has 0 too many. The agent counts as lost: .*",
+        done.out.splitlines()[-1],
+    )
+    assert verdict, done.out
+    readings, points, missing = map(int, verdict.groups())
+    assert (points, missing) == (10 * readings, readings)
     ground.assert_clean()
 
 
@@ -281,3 +283,14 @@ def test_broken_off_it_cleans_up(ground: Ground, cli: Cli, end: signal.Signals) 
         process.send_signal(end)  # one more does no harm
     assert finish(process).status == 130
     ground.assert_clean()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a process to its parent")
+def test_killed_it_leaves_no_agent_behind(ground: Ground, cli: Cli) -> None:
+    process = cli.start("rehearse", env=ground.environment(cli))
+    eventually(lambda: len(ground.rows()) > 1, "a delivery")
+    agents = psutil.Process(process.pid).children(recursive=True)
+    assert agents
+    process.kill()
+    eventually(lambda: not any(map(psutil.Process.is_running, agents)), "that its agent ends")
+    finish(process)
