@@ -11,13 +11,14 @@ from pathlib import Path
 from pipeline import health
 from pipeline.clock import Clock, Schedule, SystemClock, Tick
 from pipeline.collectors import Host, build
-from pipeline.delivery import Delivery, Pace
+from pipeline.delivery import Delivery
 from pipeline.health import Health
 from pipeline.influx.buckets import Rule, shard_group_s
 from pipeline.influx.connection import Connection, InfluxError
 from pipeline.influx.points import HostPoints
 from pipeline.influx.target import Target
 from pipeline.lock import DirectoryInUseError, DirectoryLock
+from pipeline.pacing import Pace
 from pipeline.recorder import Recorder
 from pipeline.retention import Retention, Swept
 from pipeline.settings import Settings

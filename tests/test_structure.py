@@ -17,7 +17,7 @@ LAYERS = (
     {"jobs"},
     {"delivery", "retention", "recorder"},
     {"prometheus", "views"},
-    {"health", "history", "influx"},
+    {"health", "history", "influx", "pacing"},
     {"spool", "lock", "http", "logs", "catalogue", "collectors"},
     {"settings", "clock", "point"},
 )

@@ -1,0 +1,58 @@
+"""How fast a server is asked: the rest between requests, and the wait after one that failed."""
+
+from dataclasses import dataclass
+
+from pipeline.clock import Random
+
+FIRST_WAIT_S = 1.0
+LONGEST_WAIT_S = 300.0
+# From the beginning of one request to that of the next: no host sends more than 50 a second.
+SPACING_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often and how much is sent.
+
+    Attributes:
+        flush_interval_s: The least time between two flushes, in seconds.
+        jitter_s: A random part of this is added, so that many hosts do not send at one moment.
+        batch_max_points: How many lines a request carries at most.
+    """
+
+    flush_interval_s: float
+    jitter_s: float
+    batch_max_points: int
+
+
+def retry_s(random: Random, failures: int, asked_s: float) -> float:
+    """Return the wait before the next try, in seconds: exponential with full jitter, capped.
+
+    Full jitter as in
+    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+
+    Args:
+        random: The source of jitter.
+        failures: Those of the whole outage so far: a probe that passes does not end one.
+        asked_s: The server's Retry-After. The jitter comes on top: what it tells to all at once
+            must not bring all back at once.
+    """
+    # The exponent is bounded first: an outage of days makes thousands of attempts.
+    longest = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(failures, 30))
+    return asked_s + random(0.0, longest)
+
+
+def rest_s(random: Random, took_s: float) -> float:
+    """Return how long to leave a server alone that took `took_s` to answer, in seconds.
+
+    A host has one request under way at most, so N hosts with a backlog make a closed system, for
+    which the interactive response time law holds (Denning and Buzen, "The Operational Analysis of
+    Queueing Network Models", 1978): N = X (R + Z), with X requests a second, an answer time R and a
+    rest Z. A full server has X = C, and without a rest all N requests lie with it. With Z = R²/1 s
+    C R of them do, about √(N C): 100 of 500, where it answers 20 a second. One host alone, which
+    is answered in 0.05 s, rests 0.0025 s on average.
+
+    Random, so that hosts that were in step fall out of it; and never so short that requests begin
+    closer than `SPACING_S`, which is a bound where answers are quick, as to the halves of a batch.
+    """
+    return max(min(random(0.0, 2.0 * took_s**2), LONGEST_WAIT_S), SPACING_S - took_s)
