@@ -15,7 +15,7 @@ LAYERS = (
     {"agent"},
     {"routes"},
     {"jobs"},
-    {"delivery", "retention", "recorder"},
+    {"delivery", "retention", "recorder", "timekeeping"},
     {"prometheus", "views"},
     {"health", "history", "influx", "pacing"},
     {"spool", "lock", "http", "logs", "catalogue", "collectors"},

@@ -111,6 +111,12 @@ class SpoolReader:
         with self._reading() as db:
             return dict(db.execute("SELECT name, value FROM fact"))
 
+    def has(self, time_ns: int) -> bool:
+        """Return whether there is a reading of exactly this time."""
+        with self._reading() as db:
+            row = db.execute("SELECT 1 FROM tick WHERE time_ns = ? LIMIT 1", (time_ns,)).fetchone()
+        return row is not None
+
     def history(self, since_ns: int) -> Iterator[str]:
         """Yield each reading's lines, one block a tick, from the oldest on.
 

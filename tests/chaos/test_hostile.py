@@ -4,6 +4,7 @@ import gc
 import gzip
 import itertools
 import random
+import re
 import socket
 import threading
 import time
@@ -61,7 +62,7 @@ def files() -> int:
         (servers.pour(b"HTTP/1.1 204 No Content\r\n", b"X-Header: of many\r\n"), "headers"),
         (servers.pour(b"HTTP/1.1 204 No Content\r\nX: ", b"X" * 4096), "header line"),
         (servers.pour(b"HTTP/1.1 200 OK\r\n\r\n", b"X" * 65536), "more than"),
-        (servers.reset_in_the_body, "reset"),
+        (servers.reset_in_the_body, "reset|without response"),
         (servers.reset_in_the_answer, "reset"),
         (servers.answer_and_close(b""), "without response"),
     ],
@@ -81,7 +82,7 @@ def test_a_hostile_server_is_no_answer_in_bounded_time_and_leaves_nothing_behind
             answer = in_bounded_time(lambda: connection.write(BODY))
             assert answer.status is None
             assert verdict(answer) is Verdict.KEEP
-            assert reason in answer.message.lower(), answer.message
+            assert re.search(reason, answer.message.lower()), answer.message
             assert "s3cret" not in answer.message
         connection.close()
         # Those of the server's ends are gone with its threads only.
