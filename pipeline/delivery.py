@@ -14,6 +14,7 @@ import tenacity
 from pipeline.clock import Clock, Random
 from pipeline.influx.connection import InfluxError
 from pipeline.influx.verdicts import Answer, Verdict, is_expired, verdict
+from pipeline.outage import Outage, Report
 from pipeline.pacing import Pace, rest_s, retry_s
 from pipeline.point import split_lines
 from pipeline.spool import Batch, Refusal, Spool, pack, unpack
@@ -48,22 +49,6 @@ class StoppedError(Exception):
     """The agent was asked to stop while it waited."""
 
 
-class Report(Protocol):
-    """Who is told how delivery fares."""
-
-    def broke(self, message: str) -> None:
-        """Delivery does not work any more."""
-        ...
-
-    def healed(self) -> None:
-        """Delivery works again."""
-        ...
-
-    def wrote(self, seconds: float) -> None:
-        """A batch was written."""
-        ...
-
-
 class Delivery:
     """Delivers what the spool queues until it is stopped.
 
@@ -94,12 +79,8 @@ class Delivery:
         self._random = random
         self._report = report
         self._trim = trim
-        self._broken_since: float | None = None
-        self._probed = False
-        self._failures = 0
         self._batch_max_points = pace.batch_max_points
-        self._broken_by: int | None = None
-        self._told: set[int | None] = set()
+        self._outage = Outage(clock, report)
         self._prepared = False
         self._rested_at = 0.0
 
@@ -136,7 +117,9 @@ class Delivery:
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(InfluxError),
-            wait=lambda state: retry_s(self._random, self._failures, _asked_s(state.outcome)),
+            wait=lambda state: retry_s(
+                self._random, self._outage.failures, _asked_s(state.outcome)
+            ),
             sleep=pause,
             before_sleep=lambda state: self._failed(state.outcome),
         )
@@ -151,7 +134,7 @@ class Delivery:
                 raise StoppedError
 
         try:
-            while self._broken_since is None and self._deliver_next(hurry):
+            while not self._outage.under_way and self._deliver_next(hurry):
                 hurry()
         except StoppedError:
             pass
@@ -174,7 +157,7 @@ class Delivery:
         self._trim()
         # After an outage the newest reading comes first: it is what people look at, and a small
         # question to a server that may still be weak. The rest follows from the oldest on.
-        probe = self._broken_since is not None and not self._probed
+        probe = self._outage.under_way and not self._outage.probed
         batch = self._spool.lease(self._batch_max_points, newest=probe)
         if batch is None:
             return False
@@ -188,7 +171,7 @@ class Delivery:
         else:
             self._undelivered(outcome, answer)
         self._report.wrote(self._clock.monotonic() - begun)
-        self._succeeded(probe=probe)
+        self._outage.passed(self._backlog, probe=probe)
         return True
 
     def _write(self, body: bytes, pause: Callable[[float], None]) -> Answer:
@@ -246,38 +229,14 @@ class Delivery:
 
     def _failed(self, outcome: tenacity.Future | None) -> None:
         error = outcome.exception() if outcome else None
-        status = error.answer.status if isinstance(error, InfluxError) else None
-        self._failures += 1
-        if self._probed:
-            # Small bodies pass and this one did not: a proxy or a weak server may take less.
-            self._batch_max_points = max(1, self._batch_max_points // 2)
-            self._report.broke(str(error))
-        self._probed = False
-        if self._broken_since is None:
-            self._broken_since = self._clock.monotonic()
-        elif status == self._broken_by:
-            return
-        self._broken_by = status
-        self._report.broke(str(error))
-        if status in self._told:  # they may take turns
-            return
-        self._told.add(status)
-        waiting = self._spool.contents().backlog_points
-        _log.warning("Delivery stopped, %d points are kept until it works: %s", waiting, error)
+        if isinstance(error, InfluxError):
+            if self._outage.probed:
+                # Small bodies pass and this one did not: a proxy or a weak server may take less.
+                self._batch_max_points = max(1, self._batch_max_points // 2)
+            self._outage.failed(error.answer, self._backlog)
 
-    def _succeeded(self, *, probe: bool) -> None:
-        """Declare an outage over once the backlog moves too, or nothing is left of it."""
-        if self._broken_since is None:
-            return
-        waiting = self._spool.contents().backlog_points
-        if probe and waiting:
-            self._probed = True
-            return
-        lasted = self._clock.monotonic() - self._broken_since
-        self._broken_since, self._probed, self._failures = None, False, 0
-        self._told.clear()
-        self._report.healed()
-        _log.info("Delivery works again after %.0f s, %d points to catch up", lasted, waiting)
+    def _backlog(self) -> int:
+        return self._spool.contents().backlog_points
 
 
 def _asked_s(outcome: tenacity.Future | None) -> float:

@@ -17,6 +17,7 @@ LAYERS = (
     {"jobs"},
     {"delivery", "retention", "recorder", "timekeeping"},
     {"prometheus", "views"},
+    {"outage"},
     {"health", "history", "influx", "pacing"},
     {"spool", "lock", "http", "logs", "catalogue", "collectors"},
     {"settings", "clock", "point"},
