@@ -15,7 +15,7 @@ from pipeline.clock import Clock, Random
 from pipeline.influx.connection import InfluxError
 from pipeline.influx.verdicts import Answer, Verdict, is_expired, verdict
 from pipeline.outage import Outage, Report
-from pipeline.pacing import Pace, rest_s, retry_s
+from pipeline.pacing import Pace, Size, rest_s, retry_s
 from pipeline.point import split_lines
 from pipeline.spool import Batch, Refusal, Spool, pack, unpack
 
@@ -79,7 +79,7 @@ class Delivery:
         self._random = random
         self._report = report
         self._trim = trim
-        self._batch_max_points = pace.batch_max_points
+        self._size = Size(pace.batch_max_points)
         self._outage = Outage(clock, report)
         self._prepared = False
         self._rested_at = 0.0
@@ -109,7 +109,7 @@ class Delivery:
             StoppedError: `stop` was set before all was delivered.
         """
         # What was too much for a weak server need not be so for ever.
-        self._batch_max_points = self._pace.batch_max_points
+        self._size = Size(self._pace.batch_max_points)
 
         def pause(seconds: float) -> None:
             if self._clock.wait(stop, seconds):
@@ -157,8 +157,8 @@ class Delivery:
         self._trim()
         # After an outage the newest reading comes first: it is what people look at, and a small
         # question to a server that may still be weak. The rest follows from the oldest on.
-        probe = self._outage.under_way and not self._outage.probed
-        batch = self._spool.lease(self._batch_max_points, newest=probe)
+        probe = self._probing
+        batch = self._spool.lease(self._size.points, newest=probe)
         if batch is None:
             return False
         begun = self._clock.monotonic()
@@ -171,6 +171,8 @@ class Delivery:
         else:
             self._undelivered(outcome, answer)
         self._report.wrote(self._clock.monotonic() - begun)
+        if not probe:
+            self._size.passed()
         self._outage.passed(self._backlog, probe=probe)
         return True
 
@@ -230,10 +232,13 @@ class Delivery:
     def _failed(self, outcome: tenacity.Future | None) -> None:
         error = outcome.exception() if outcome else None
         if isinstance(error, InfluxError):
-            if self._outage.probed:
-                # Small bodies pass and this one did not: a proxy or a weak server may take less.
-                self._batch_max_points = max(1, self._batch_max_points // 2)
+            if not self._probing:
+                self._size.failed(probed=self._outage.probed)
             self._outage.failed(error.answer, self._backlog)
+
+    @property
+    def _probing(self) -> bool:
+        return self._outage.under_way and not self._outage.probed
 
     def _backlog(self) -> int:
         return self._spool.contents().backlog_points

@@ -8,6 +8,9 @@ FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 300.0
 # From the beginning of one request to that of the next: no host sends more than 50 a second.
 SPACING_S = 0.02
+# The first body is a sixteenth of the largest, and each one that passes is followed by one four
+# times as large: what many hosts send at one moment tells each of them how busy the server is.
+_FIRST_SHARE, _GROWTH = 16, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,38 @@ class Pace:
     flush_interval_s: float
     jitter_s: float
     batch_max_points: int
+
+
+class Size:
+    """How many lines the next request carries at most: a slow start, as TCP has it (RFC 5681).
+
+    Args:
+        most: The bound by the settings.
+
+    Attributes:
+        points: That many.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.points = self._first = -(-most // _FIRST_SHARE)
+
+    def passed(self) -> None:
+        """A request of this size got through."""
+        self.points = min(_GROWTH * self.points, self._most)
+
+    def failed(self, *, probed: bool) -> None:
+        """A request of this size failed.
+
+        Args:
+            probed: Whether one of a single reading passed just before: then it may be the size that
+                a proxy or a weak server does not take, how small it be.
+        """
+        if probed:
+            self._most = max(1, self.points // 2)
+        elif self.points > self._first:
+            self._most = max(self._first, self.points // 2)
+        self.points = min(self._first, self._most)
 
 
 def retry_s(random: Random, failures: int, asked_s: float) -> float:

@@ -112,7 +112,7 @@ def test_all_that_waits_is_delivered_the_oldest_first(spool: Spool) -> None:
     server = Server()
     bench = Bench(spool, server, batch=2)
     bench.delivery.drain(bench.stop)
-    assert server.requests == [["a", "b"], ["c"]]
+    assert server.requests == [["a"], ["b", "c"]]
     assert spool.contents().delivered_points == 3
     assert spool.contents().backlog_points == 0
     assert server.prepared == [None]  # once, before the first write
@@ -232,7 +232,7 @@ def test_after_an_outage_the_newest_comes_first_then_the_backlog_from_its_oldest
     server = Server([DOWN, DOWN])
     bench = Bench(spool, server, batch=2)
     bench.delivery.drain(bench.stop)
-    assert server.requests == [["a", "b"], ["d"], ["d"], ["a", "b"], ["c"]]
+    assert server.requests == [["a"], ["d"], ["d"], ["a"], ["b", "c"]]
     assert spool.contents().delivered_points == 4
 
 
@@ -251,11 +251,36 @@ def test_a_server_that_takes_only_small_bodies_gets_them_and_is_not_hammered(
     bench = Bench(spool, server, batch=64)
     bench.delivery.drain(bench.stop)
     assert len(server.stored) == 64
-    # 64 fails, and again after small ones passed; then 32, 16 and 8. 4 passes to the end.
-    assert bench.tries == [1, 2, 4, 8, 16]
+    # It begins with 4 lines, and 16 fail, then 8.
+    assert bench.tries == [1, 1]
+    assert bench.report.events == ["too much", None] * 2
+    assert [len(lines) for lines in server.requests[:7]] == [4, 1, 1, 4, 1, 1, 4]
+    assert {len(lines) for lines in server.requests[7:-1]} == {4}
+
+
+def test_a_server_that_takes_a_single_reading_only_gets_that(spool: Spool) -> None:
+    class Tiny(Server):
+        def write(self, body: bytes) -> Answer:
+            if len(gzip.decompress(body).splitlines()) > 1:
+                return Answer(503, message="too much")
+            return super().write(body)
+
+    fill(spool, *[[f"line{n}"] for n in range(64)])
+    server = Tiny()
+    bench = Bench(spool, server, batch=64)
+    bench.delivery.drain(bench.stop)
+    # 4 lines fail, and 4 and 2 after a probe that passed.
+    assert bench.tries == [1, 2, 4]
     assert bench.report.events[-1] is None
-    assert bench.report.events.count(None) == 1
-    assert server.requests.count(["too much"]) == 5
+    assert server.stored == {f"line{n}" for n in range(64)}
+
+
+def test_the_bodies_of_a_backlog_grow_to_the_bound(spool: Spool) -> None:
+    fill(spool, *[[f"line{n}"] for n in range(200)])
+    server = Server()
+    bench = Bench(spool, server, batch=64)
+    bench.delivery.drain(bench.stop)
+    assert [len(lines) for lines in server.requests] == [4, 16, 64, 64, 52]
 
 
 def test_what_is_too_old_is_trimmed_after_the_bucket_told_its_age(spool: Spool) -> None:
