@@ -164,10 +164,14 @@ class Delivery:
         begun = self._clock.monotonic()
         answer = self._write(batch.body, pause)
         outcome = verdict(answer)
-        if outcome is Verdict.HALVE:
-            self._settle_refused(batch, answer, pause)
-        elif outcome is Verdict.DELIVERED:
+        if outcome is Verdict.DELIVERED:
             self._spool.settle(batch, self._clock.now_ns())
+        # InfluxDB answers 500 to a body that is damaged: it would be tried for ever.
+        elif answer.status is not None and (lost := self._spool.discard_damaged(batch)):
+            _log.error("%s was damaged, %d points in it are lost", self._spool.path, lost)
+            return True
+        elif outcome is Verdict.HALVE:
+            self._settle_refused(batch, answer, pause)
         else:
             self._undelivered(outcome, answer)
         self._report.wrote(self._clock.monotonic() - begun)
