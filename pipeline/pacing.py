@@ -6,8 +6,8 @@ from pipeline.clock import Random
 
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 300.0
-# From the beginning of one request to that of the next: no host sends more than 50 a second.
-SPACING_S = 0.02
+# From the beginning of one request to that of the next: no host sends more than 200 a second.
+SPACING_S = 0.005
 # The first body is a sixteenth of the largest, and each one that passes is followed by one four
 # times as large: what many hosts send at one moment tells each of them how busy the server is.
 _FIRST_SHARE, _GROWTH = 16, 4

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.clock import Tick
@@ -211,6 +211,7 @@ def test_a_spool_that_is_closed_is_a_failure_like_any_other(bench: Callable[...,
     assert set(one.health.troubles()) == {"spool"}
 
 
+@settings(max_examples=20)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=20))
 def test_readings_at_one_moment_of_a_clock_that_was_set_back_stay_apart(
     moments: list[int],

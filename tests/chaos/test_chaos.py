@@ -19,7 +19,7 @@ from tests.chaos.proxy import FAULTS, PASS, REFUSE, Proxy
 from tests.influxd import api
 from tests.influxd.process import InfluxProcess
 
-SECONDS = float(os.environ.get("CHAOS_SECONDS", "6"))
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "4"))
 SEED = os.environ.get("CHAOS_SEED", "1")
 # Enough for the spool to be full: it takes about 40 kB of readings a second.
 FILLING_S = 60.0
