@@ -17,6 +17,7 @@ RETENTION_HOURS = "retention_hours"
 CAUSES = (
     "spool_full",
     "expired",
+    "corrupt_store",
     "rejected",
     "tick_missed",
     "collector_failed",

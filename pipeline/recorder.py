@@ -76,17 +76,31 @@ class Recorder:
 
     def _record(self, tick: Tick) -> frozenset[str]:
         begun = self._clock.monotonic()
-        outcomes = [guard.run(tick.timestamp_ns, self._tags) for guard in self._guards]
+        time_ns = self._free(tick.timestamp_ns)
+        outcomes = [guard.run(time_ns, self._tags) for guard in self._guards]
         lines = tuple(line for outcome in outcomes for line in outcome.lines)
         lost = Counter(tick_missed=tick.missed * self._usual_points)
         for outcome in outcomes:
             lost["collector_failed" if outcome.error else "left_out"] += outcome.lost_points
         self._usual_points = len(lines)
-        self._held.append(_Reading(tick.timestamp_ns, lines, lost))
+        self._held.append(_Reading(time_ns, lines, lost))
         self._commit()
         seconds = {outcome.collector: outcome.seconds for outcome in outcomes}
         self._health.ticked(health.Tick(self._clock.monotonic() - begun, len(lines), seconds))
         return frozenset(outcome.collector for outcome in outcomes if outcome.error)
+
+    def _free(self, time_ns: int) -> int:
+        """Return the time, or the first one after it that no other reading has.
+
+        A clock that was set back can come by the same nanosecond again, and of two points with one
+        time InfluxDB keeps the later. A time later than all before would be worse: an hour's
+        readings, all of them in the future.
+        """
+        held = {reading.time_ns for reading in self._held}
+        with contextlib.suppress(SpoolError):  # told when the reading is to be committed
+            while time_ns in held or self._spool.has(time_ns):
+                time_ns += 1
+        return time_ns
 
     def commit(self) -> None:
         """Commit what is held.

@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from tests.agents import eventually, ticks
 from tests.influxd.http import call
 
 HOUR_MS = 3_600_000
+HOUR_NS = HOUR_MS * 10**6
 ONE_COLLECTOR = {
     name: CollectorOptions(enabled=False)
     for name in ("system_metrics", "cpu", "swap", "disk", "net", "system")
@@ -251,14 +253,87 @@ def test_cleanup_removes_what_is_older_than_the_age(
     with SpoolReader(data_dir) as reader:
         points = reader.contents().points
     assert agent.cleanup() == 0
+    old_ns = time.time_ns() - 2 * HOUR_NS
+    with Spool(data_dir, 2**24) as spool:
+        spool.append([f"m f=1i {old_ns}"] * 3, old_ns)
+    assert agent.cleanup() == 3
+    assert caplog.messages == ["Cleaned up 3 old metric records"]
+    with SpoolReader(data_dir) as reader:
+        assert sum(block.count("\n") for block in reader.history(0)) == points
 
-    class LaterClock(SystemClock):
-        def now_ns(self) -> int:
-            return super().now_ns() + 2 * 3600 * 10**9
 
-    later = make(LaterClock(), retention_hours=1)
-    assert later.cleanup() == points
-    assert caplog.messages == [f"Cleaned up {points} old metric records"]
+class ShiftedClock(SystemClock):
+    """Differs from the machine's by as much as a test says."""
+
+    shift_ns = 0
+
+    def now_ns(self) -> int:
+        return super().now_ns() + self.shift_ns
+
+
+def times(data_dir: Path) -> list[int]:
+    with SpoolReader(data_dir) as reader:
+        return [int(block.split()[-1]) for block in reader.history(0)]
+
+
+def test_a_clock_that_is_ahead_at_the_start_makes_no_young_reading_go(
+    make: Callable[..., Agent], data_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = make(retention_hours=1)
+    agent.save()
+    assert agent.cleanup() == 0
+    clock = ShiftedClock()
+    clock.shift_ns = 365 * 24 * HOUR_NS
+    assert make(clock, retention_hours=1).cleanup() == 0
+    assert len(times(data_dir)) == 1
+    (told,) = warnings(caplog)
+    assert "365 days, 0:00:0" in told
+    assert told.endswith("nothing is deleted by that until InfluxDB's date or an hour confirms it")
+
+
+def test_a_clock_that_starts_in_1970_and_is_set_loses_doubles_and_misdates_no_reading(
+    make: Callable[..., Agent], data_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun_ns = time.time_ns()
+    clock = ShiftedClock()
+    clock.shift_ns = -begun_ns
+    agent = make(clock, collection_interval_ms=10)
+    agent.start()
+    eventually(lambda: ticks(data_dir) >= 5, "readings in 1970")
+    assert read_status(agent.settings).last_error == "this machine's clock is not set: it says 1970"
+    clock.shift_ns = 0
+    eventually(lambda: read_status(agent.settings).last_error is None, "that it is noticed")
+    before = ticks(data_dir)
+    eventually(lambda: ticks(data_dir) >= before + 3, "readings afterwards")
+    agent.stop()
+    found = times(data_dir)
+    assert len(found) == ticks(data_dir)
+    assert found == sorted(set(found))
+    assert begun_ns - 10**9 < found[0] <= found[-1] <= time.time_ns() + 10**9
+    assert read_status(agent.settings).lost.keys() <= {"tick_missed"}
+    (jumped,) = warnings(caplog)
+    assert jumped.startswith("The clock jumped forward by ")
+
+
+@pytest.mark.parametrize("shift_h", [-1, 1])
+def test_a_clock_that_jumps_an_hour_stops_nothing_loses_nothing_and_is_told(
+    make: Callable[..., Agent], data_dir: Path, caplog: pytest.LogCaptureFixture, shift_h: int
+) -> None:
+    clock = ShiftedClock()
+    agent = make(clock, collection_interval_ms=10, retention_hours=1)
+    agent.start()
+    eventually(lambda: ticks(data_dir) >= 3, "readings")
+    clock.shift_ns = shift_h * HOUR_NS
+    before = ticks(data_dir)
+    eventually(lambda: ticks(data_dir) >= before + 3, "readings after the jump")
+    clock.shift_ns = 0
+    before = ticks(data_dir)
+    eventually(lambda: ticks(data_dir) >= before + 3, "readings after it was corrected")
+    agent.stop()
+    found = times(data_dir)
+    assert len(set(found)) == len(found) == ticks(data_dir)
+    there, back = warnings(caplog)
+    assert ("forward" in there, "forward" in back) == (shift_h > 0, shift_h < 0)
 
 
 def test_a_start_and_a_save_need_not_wait_for_one_that_takes_long(

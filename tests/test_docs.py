@@ -153,6 +153,26 @@ def test_the_architecture_lists_the_threads() -> None:
     assert all(f'"{name}"' in code for name in listed)
 
 
+# ---- faults.md -----------------------------------------------------------------------------------
+
+
+def named_tests(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    }
+
+
+def test_every_test_that_faults_md_names_exists() -> None:
+    document = text("docs/faults.md")
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", document)
+    assert [name for file, name in named if name not in named_tests(ROOT / file)] == []
+    for row in re.findall(r"^\| (?!fault|---).*$", document, re.MULTILINE):
+        assert re.search(r"`tests/.*::test_\w+` \|$", row), f"no test shows it: {row}"
+
+
 # ---- commands.md, embedding.md -------------------------------------------------------------------
 
 

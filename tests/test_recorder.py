@@ -3,8 +3,11 @@ import resource
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.clock import Tick
 from pipeline.collectors import Collector, Guard
@@ -204,6 +207,32 @@ def test_a_spool_that_is_closed_is_a_failure_like_any_other(bench: Callable[...,
     with pytest.raises(SpoolError, match=r"spool\.db"):
         one.record()
     assert set(one.health.troubles()) == {"spool"}
+
+
+@settings(max_examples=20)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=20))
+def test_readings_at_one_moment_of_a_clock_that_was_set_back_stay_apart(
+    moments: list[int],
+) -> None:
+    with TemporaryDirectory() as folder:
+        one = Bench(Path(folder), Stub("a", "x"))
+        for moment in moments:
+            one.recorder.record(Tick(moment, 0))
+        found = [int(block.split()[-1]) for block in one.spool.history(0)]
+        one.spool.close()
+    assert len(set(found)) == len(moments)
+    assert max(found) < max(moments) + len(moments)
+
+
+def test_readings_that_are_held_stay_apart_too(bench: Callable[..., Bench]) -> None:
+    one = bench(Stub("a", "x"))
+    one.recorder.record(Tick(7, 0))
+    with nothing_can_be_written():
+        for _ in range(2):
+            with pytest.raises(SpoolError):
+                one.recorder.record(Tick(7, 0))
+    one.recorder.commit()
+    assert [int(block.split()[-1]) for block in one.spool.history(0)] == [7, 8, 9]
 
 
 def test_the_time_of_the_reading_is_the_ticks_and_not_the_clocks(

@@ -15,9 +15,10 @@ LAYERS = (
     {"agent"},
     {"routes"},
     {"jobs"},
-    {"agent_metrics", "delivery", "retention", "recorder", "doctor", "rehearsal"},
+    {"agent_metrics", "delivery", "retention", "recorder", "timekeeping", "doctor", "rehearsal"},
     {"prometheus", "views"},
-    {"health", "history", "influx"},
+    {"outage"},
+    {"health", "history", "influx", "pacing"},
     {"spool", "lock", "http", "logs", "catalogue", "collectors"},
     {"settings", "clock", "point", "usage", "finding"},
 )

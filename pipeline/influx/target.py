@@ -21,6 +21,8 @@ class Target:
         reload: Reads the settings again, for a token that was rotated.
         clock: Passed to the connection.
         on_rule: Is told the bucket's rule when it is known.
+        on_date: Is told InfluxDB's own clock, in seconds since 1970-01-01 UTC.
+        obstacle: Tells why nothing may be sent at present; "" when it may.
     """
 
     def __init__(
@@ -29,11 +31,15 @@ class Target:
         reload: Callable[[], Settings],
         clock: Clock,
         on_rule: Callable[[Rule], None],
+        on_date: Callable[[float], object] = lambda _: None,
+        obstacle: Callable[[], str] = str,
     ) -> None:
         self.settings = settings
         self._reload = reload
         self._clock = clock
         self._on_rule = on_rule
+        self._on_date = on_date
+        self._obstacle = obstacle
         self._connection: Connection | None = None
         self._warned = ""
 
@@ -73,7 +79,12 @@ class Target:
 
     def write(self, body: bytes) -> Answer:
         """Send a gzip stream of lines; whatever fails is an answer too."""
-        return self._connected().write(body)
+        if why := self._obstacle():
+            return Answer(None, message=why)
+        answer = self._connected().write(body)
+        if answer.date_s is not None:
+            self._on_date(answer.date_s)
+        return answer
 
     def renew(self) -> None:
         """Take the token that is in the settings now."""

@@ -152,6 +152,12 @@ class SpoolReader:
             )
             return [time_ns for (time_ns,) in rows]
 
+    def has(self, time_ns: int) -> bool:
+        """Return whether there is a reading of exactly this time."""
+        with self._reading() as db:
+            row = db.execute("SELECT 1 FROM tick WHERE time_ns = ? LIMIT 1", (time_ns,)).fetchone()
+        return row is not None
+
     def history(self, since_ns: int) -> Iterator[str]:
         """Yield each reading's lines, one block a tick, from the oldest on.
 

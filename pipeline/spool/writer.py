@@ -3,7 +3,7 @@
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +84,10 @@ class Spool(SpoolReader):
                 raise SpoolError(f"{self.path} is another program's database; move it away")
             db.executescript(f"BEGIN;{TABLES}PRAGMA user_version = {VERSION};COMMIT;")
         self._check()
+        # No id comes back, so all that this process commits has a greater one.
+        (self._opened_after,) = db.execute(
+            "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'tick'"
+        ).fetchone()
 
     def append(
         self, lines: Sequence[str], time_ns: int, lost: Mapping[str, int] | None = None
@@ -165,6 +169,26 @@ class Spool(SpoolReader):
             counts = {f"{LOST}rejected": rejected, f"{LOST}expired": expired}
             _count(db, {"delivered": settled - rejected - expired, **counts})
 
+    def discard_damaged(self, batch: Batch) -> int:
+        """Delete, and count as lost, those readings of a batch whose lines cannot be read any more.
+
+        SQLite does not notice a bit that flipped within a block; its checksum does.
+
+        Returns:
+            How many points they held.
+        """
+        with self._writing() as db:
+            damaged = []
+            for tick in batch.ids:
+                row = db.execute("SELECT lines FROM tick WHERE id = ?", (tick,)).fetchone()
+                try:
+                    self._decompressed(row[0] if row else pack([]))
+                except SpoolError:
+                    damaged.append(tick)
+            lost = _drop(db, damaged)
+            _count(db, {f"{LOST}corrupt_store": lost})
+        return lost
+
     def expire(self, before_ns: int, *, count: bool) -> int:
         """Delete the readings older than the age, and give their space back.
 
@@ -213,6 +237,34 @@ class Spool(SpoolReader):
             expired = sum(int(points) for (points,) in rows)
             _count(db, {f"{LOST}expired": expired})
         return expired
+
+    def restamp(
+        self, before_ns: int, by_ns: int, stamped: Callable[[str, int], Iterable[str]]
+    ) -> int:
+        """Give the waiting readings that were taken since the spool was opened another time.
+
+        Args:
+            before_ns: Only those with an earlier time, in nanoseconds since 1970-01-01 UTC.
+            by_ns: How much later they were taken than they say, in nanoseconds.
+            stamped: Turns a block of lines and its right time into its lines with that time.
+
+        Returns:
+            How many readings that were.
+        """
+        with self._writing() as db:
+            rows = db.execute(
+                "SELECT id, time_ns, lines FROM tick JOIN pending USING (id) "
+                "WHERE id > ? AND time_ns < ?",
+                (self._opened_after, before_ns),
+            ).fetchall()
+            for tick, time_ns, lines in rows:
+                block = pack(stamped(self._decompressed(lines), time_ns + by_ns))
+                db.execute(
+                    "UPDATE tick SET time_ns = ?, lines = ? WHERE id = ?",
+                    (time_ns + by_ns, block, tick),
+                )
+                db.execute("UPDATE pending SET bytes = ? WHERE id = ?", (len(block), tick))
+        return len(rows)
 
     def note(self, facts: Mapping[str, str | None]) -> None:
         """Keep facts for those who read the store; None forgets one."""
