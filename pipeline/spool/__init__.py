@@ -2,7 +2,18 @@
 
 from pipeline.spool.block import pack, unpack
 from pipeline.spool.reader import Contents, SpoolReader
-from pipeline.spool.schema import SpoolError
+from pipeline.spool.schema import SALVAGE, SpoolError, free
 from pipeline.spool.writer import Batch, Refusal, Spool
 
-__all__ = ["Batch", "Contents", "Refusal", "Spool", "SpoolError", "SpoolReader", "pack", "unpack"]
+__all__ = [
+    "SALVAGE",
+    "Batch",
+    "Contents",
+    "Refusal",
+    "Spool",
+    "SpoolError",
+    "SpoolReader",
+    "free",
+    "pack",
+    "unpack",
+]
