@@ -75,9 +75,10 @@ def _opened(path: Path, limits: Limits) -> sqlite3.Connection:
     try:
         # Nothing is written before it is known whose it is.
         version = version_of(db, path)
+        if version == 0:  # freed pages go back to the file system in steps
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         # An fsync a tick is cheap at any sane interval, and a committed reading must survive a
-        # power cut. Freed pages go back to the file system in steps.
-        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        # power cut.
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA secure_delete = OFF")

@@ -4,8 +4,9 @@ import contextlib
 import errno
 import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
@@ -14,7 +15,7 @@ from pipeline.spool.schema import free
 # At the bound, make room for many ticks at once, so that a full spool costs no search per tick.
 _ROOM_SHARE = 100
 # By time, so that the index serves and no lines are read. The newest reading stays.
-_OLDEST = "SELECT id FROM tick WHERE id < (SELECT max(id) FROM tick) ORDER BY time_ns LIMIT 1"
+_OLDEST = "SELECT id FROM tick WHERE id < (SELECT max(id) FROM tick) ORDER BY time_ns LIMIT 64"
 _OLDEST_DELIVERED = _OLDEST.replace(" ORDER", " AND id NOT IN (SELECT id FROM pending) ORDER")
 # A tick must not wait long for a great clean-up.
 _DROPPED_AT_ONCE, _VACUUMED_AT_ONCE = 2_000, 512
@@ -63,7 +64,8 @@ class Reserve:
         self._path = path
         self._size = size
         self._again = 0  # how much must be free for it to be taken again
-        self.held = path.exists() or self._taken()
+        # One that a larger bound left is made anew.
+        self.held = (path.exists() and path.stat().st_size <= size) or self._taken()
 
     def take(self) -> None:
         """Take it, if it was let go and there is room again."""
@@ -73,7 +75,7 @@ class Reserve:
     def release(self) -> None:
         """Let it go."""
         with contextlib.suppress(FileNotFoundError):
-            self._again = 2 * self._path.stat().st_size
+            self._again = self._path.stat().st_size + _LEAST_RESERVE
             self._path.unlink()
         self.held = False
 
@@ -116,18 +118,19 @@ def drop_oldest(db: sqlite3.Connection, goal: int) -> int:
     Returns:
         How many points were deleted that were not delivered.
     """
-    lost, query = 0, _OLDEST_DELIVERED
-    for _ in range(_DROPPED_AT_ONCE):
+    lost = 0
+    for tick in islice(_oldest(db), _DROPPED_AT_ONCE):
         if used(db) <= goal:
             break
-        tick = db.execute(query).fetchone()
-        if tick is None and query is _OLDEST_DELIVERED:
-            query = _OLDEST  # the search for delivered ones is long when there are none
-            tick = db.execute(query).fetchone()
-        if tick is None:
-            break
-        lost += drop(db, tick)
+        lost += drop(db, [tick])
     return lost
+
+
+def _oldest(db: sqlite3.Connection) -> Iterator[int]:
+    # Some at a time: the search for delivered ones is long when there are few.
+    for query in (_OLDEST_DELIVERED, _OLDEST):
+        while ids := db.execute(query).fetchall():
+            yield from (tick for (tick,) in ids)
 
 
 def give_back(db: sqlite3.Connection, most: int = _VACUUMED_AT_ONCE) -> int:

@@ -24,6 +24,7 @@ S = TypeVar("S", bound="Store")
 
 # On a full disk: how much to free of what is used, and at least.
 _FREED_SHARE, _FREED_LEAST = 16, 2**16
+_NEAR_SHARE = 10  # of the bound: whoever is as near is still at it
 
 
 def lasting(
@@ -104,6 +105,8 @@ class Store(SpoolReader):
             SpoolError: It cannot be read, or not be mended.
         """
         before = self._mended
+        if self._opened is None:
+            return
         try:
             with contextlib.suppress(FileNotFoundError), SpoolReader(self.path.parent) as reader:
                 reader.examine()
@@ -127,6 +130,7 @@ class Store(SpoolReader):
 
     def _keep_bound(self, db: sqlite3.Connection) -> None:
         bound = self._limits.rows
+        self._reserve.take()
         if not self._reserve.held:
             # On a full disk the database cannot grow, whatever the log still takes.
             bound = min(bound, self.path.stat().st_size)
@@ -136,7 +140,8 @@ class Store(SpoolReader):
             self._losing = True
         elif self._losing:
             oldest = "SELECT 1 FROM pending WHERE id = (SELECT min(id) FROM tick)"
-            self._losing = db.execute(oldest).fetchone() is not None
+            waits = db.execute(oldest).fetchone() is not None
+            self._losing = waits and used(db) > bound - bound // _NEAR_SHARE
 
     def _mend(self, error: DamagedError) -> None:
         self._let_go()

@@ -74,7 +74,6 @@ class Spool(Store):
                 tally(db, {"ticks": 1, "points": len(lines)})
             tally(db, {f"{LOST}{cause}": points for cause, points in (lost or {}).items()})
             self._keep_bound(db)
-        self._reserve.take()
 
     @lasting
     def lease(self, max_points: int, *, newest: bool = False) -> Batch | None:
