@@ -208,6 +208,7 @@ class Jobs:
         while not self._stop.is_set():
             wait_s = interval_s
             try:
+                self._spool.check()
                 self.sweep()
                 self.health.trouble("sweep", None)
             except InfluxError as error:
@@ -258,7 +259,7 @@ def _open(settings: Settings, clock: Clock) -> tuple[DirectoryLock, Spool]:
             "make it writable for this user, or set data_dir"
         ) from error
     try:
-        return lock, Spool(directory, settings.spool_max_mb * 2**20)
+        return lock, Spool(directory, settings.spool_max_mb * 2**20, clock.now_ns)
     except SpoolError as error:
         lock.release()
         raise AgentError(str(error)) from error

@@ -141,6 +141,12 @@ class Recorder:
             raise
         if self._health.trouble("spool", None):
             _log.info("The spool takes readings again")
+        pressure = self._spool.pressure
+        if self._health.trouble("room", pressure):
+            if pressure is None:
+                _log.info("The spool has room again")
+            else:
+                _log.warning("The oldest readings make room for new ones: %s", pressure)
 
     def _bound(self) -> None:
         while len(self._held) > _HELD_TICKS:

@@ -1,4 +1,5 @@
 import logging
+import os
 import resource
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -39,9 +40,11 @@ class Stub(Collector):
 
 
 class Bench:
-    def __init__(self, directory: Path, *stubs: Stub, max_series: int = 10) -> None:
+    def __init__(
+        self, directory: Path, *stubs: Stub, max_series: int = 10, max_bytes: int = 2**24
+    ) -> None:
         self.clock = ManualClock()
-        self.spool = Spool(directory, 2**24)
+        self.spool = Spool(directory, max_bytes)
         self.remembered: list[str | None] = []
         self.health = Health(self.clock, 60, self.remembered.append)
         options = CollectorOptions(max_series=max_series)
@@ -199,6 +202,30 @@ def test_readings_beyond_what_memory_holds_are_lost_the_oldest_first_and_counted
     # Four readings of two points, one of none whose collector failed, and none at all missed
     # after the failed one, of which nothing is known.
     assert one.lost == {"disk_full": 8, "collector_failed": 2}
+
+
+def test_that_the_oldest_readings_make_room_is_told_once_and_so_is_its_end(
+    bench: Callable[..., Bench], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    stub = Stub("a", "x")
+    one = bench(stub, max_bytes=2**20)
+    for _ in range(200):
+        stub.ids = (os.urandom(8_000).hex(),)
+        one.record()
+    bound = f"{one.spool.path} has reached its bound, spool_max_mb"
+    assert one.health.troubles() == {"room": bound}
+    assert one.health.failure() is None
+    batch = one.spool.lease(10_000)
+    assert batch is not None
+    one.spool.settle(batch, START_NS)
+    one.record()
+    assert one.health.troubles() == {}
+    assert one.lost["spool_full"] + batch.points == 200
+    assert caplog.messages == [
+        f"The oldest readings make room for new ones: {bound}",
+        "The spool has room again",
+    ]
 
 
 def test_a_spool_that_is_closed_is_a_failure_like_any_other(bench: Callable[..., Bench]) -> None:

@@ -3,10 +3,11 @@
 from pipeline.spool.block import pack, unpack
 from pipeline.spool.reader import Contents, Rejected, SpoolReader
 from pipeline.spool.rejected import RejectedLines, UnknownLineError
-from pipeline.spool.schema import SpoolError
+from pipeline.spool.schema import SALVAGE, SpoolError, free
 from pipeline.spool.writer import Batch, Refusal, Spool
 
 __all__ = [
+    "SALVAGE",
     "Batch",
     "Contents",
     "Refusal",
@@ -16,6 +17,7 @@ __all__ = [
     "SpoolError",
     "SpoolReader",
     "UnknownLineError",
+    "free",
     "pack",
     "unpack",
 ]
