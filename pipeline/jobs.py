@@ -108,6 +108,8 @@ class Jobs:
                     health.LAST_ERROR: None,
                 }
             )
+        with contextlib.suppress(SpoolError):
+            self._recorder.resume(self.settings.collection_interval_ms / 1000)
         jobs: dict[str, Callable[[], None]] = {"tick": self._tick, "sweep": self._sweep}
         if self._target is not None:
             url, bucket = self.settings.influxdb_url, self.settings.influxdb_bucket

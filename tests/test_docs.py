@@ -18,7 +18,7 @@ import pipeline
 from pipeline.cli import main
 from pipeline.settings import NAMES
 from pipeline.settings.declared import CollectorOptions
-from pipeline.spool.schema import TABLES
+from pipeline.spool.schema import MIGRATIONS
 from tests.agents import environment, running
 from tests.influxd import api
 from tests.influxd.api import Bucket
@@ -143,7 +143,7 @@ def test_only_the_folder_influx_knows_the_client() -> None:
 
 def test_the_architecture_lists_the_tables_of_the_spool() -> None:
     listed = re.findall(r"^\| `(\w+)`", section(text("docs/architecture.md"), "The spool"), re.M)
-    assert listed == re.findall(r"CREATE TABLE (\w+)", TABLES)
+    assert listed == re.findall(r"CREATE TABLE (\w+)", "".join(MIGRATIONS))
 
 
 def test_the_architecture_lists_the_threads() -> None:

@@ -17,7 +17,7 @@ LAYERS = (
     {"jobs"},
     {"agent_metrics", "delivery", "retention", "recorder", "timekeeping", "doctor", "rehearsal"},
     {"prometheus", "views"},
-    {"outage"},
+    {"outage", "gaps"},
     {"health", "history", "influx", "pacing"},
     {"spool", "lock", "http", "logs", "catalogue", "collectors"},
     {"settings", "clock", "point", "usage", "finding"},

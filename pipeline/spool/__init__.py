@@ -1,6 +1,7 @@
 """The durable log: every reading from the moment it was taken until its age or the bound."""
 
 from pipeline.spool.block import pack, unpack
+from pipeline.spool.gaps import Gap
 from pipeline.spool.reader import Contents, Rejected, SpoolReader
 from pipeline.spool.rejected import RejectedLines, UnknownLineError
 from pipeline.spool.schema import SALVAGE, SpoolError, free
@@ -10,6 +11,7 @@ __all__ = [
     "SALVAGE",
     "Batch",
     "Contents",
+    "Gap",
     "Refusal",
     "Rejected",
     "RejectedLines",

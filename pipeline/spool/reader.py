@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from pipeline.spool.block import DAMAGES, unpack
+from pipeline.spool.gaps import Gap
 from pipeline.spool.schema import (
     LOST,
     NAME,
@@ -138,6 +139,14 @@ class SpoolReader:
         """Return what the agent noted for those who read the store."""
         with self._reading() as db:
             return dict(db.execute("SELECT name, value FROM fact"))
+
+    def gaps(self) -> list[Gap]:
+        """Return the spans of missing readings that nobody has been told of yet."""
+        with self._reading() as db:
+            rows = db.execute(
+                "SELECT cause, start_ns, stop_ns, readings FROM gap ORDER BY start_ns"
+            )
+            return [Gap(*row) for row in rows]
 
     def rejected(self, limit: int) -> list[Rejected]:
         """Return the refused lines that are kept, the newest first.

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Self
 
+from pipeline.spool.gaps import Gap, mark
 from pipeline.spool.schema import free
 
 # At the bound, make room for many ticks at once, so that a full spool costs no search per tick.
@@ -122,7 +123,7 @@ def drop_oldest(db: sqlite3.Connection, goal: int) -> int:
     for tick in islice(_oldest(db), _DROPPED_AT_ONCE):
         if used(db) <= goal:
             break
-        lost += drop(db, [tick])
+        lost += drop(db, [tick], "spool_full")
     return lost
 
 
@@ -146,12 +147,21 @@ def give_back(db: sqlite3.Connection, most: int = _VACUUMED_AT_ONCE) -> int:
     return _figures(db)[1]
 
 
-def drop(db: sqlite3.Connection, ids: Iterable[int]) -> int:
-    """Delete ticks; return how many of their points were still waiting."""
+def drop(db: sqlite3.Connection, ids: Iterable[int], cause: str = "") -> int:
+    """Delete ticks; return how many of their points were still waiting.
+
+    Args:
+        db: The store, in a transaction.
+        ids: The ticks.
+        cause: Why those that waited will be missing; "" when nobody will miss them.
+    """
     lost = 0
     for tick in ids:
-        lost += unqueue(db, tick)
-        db.execute("DELETE FROM tick WHERE id = ?", (tick,))
+        waited = unqueue(db, tick)
+        gone = db.execute("DELETE FROM tick WHERE id = ? RETURNING time_ns", (tick,)).fetchone()
+        if waited and gone and cause:
+            mark(db, Gap(cause, gone[0], gone[0], 1))
+        lost += waited
     return lost
 
 

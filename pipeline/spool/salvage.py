@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipeline.spool import files
 from pipeline.spool.block import is_whole
+from pipeline.spool.gaps import Gap, mark
 from pipeline.spool.pages import MAGIC, Pages, Row
 from pipeline.spool.schema import COMMITTED, LOST, SALVAGE, WAITING, is_newer, newer
 from pipeline.spool.wal import read_log
@@ -95,6 +96,8 @@ def _keep(db: sqlite3.Connection, row: Row, found: _Found) -> None:
             db.execute("INSERT OR IGNORE INTO rejected VALUES (?, ?, ?, ?)", refused)
         case int(), ("tick", int(last)):  # of sqlite_sequence
             found.last_id = max(found.last_id, last)
+        case None, (str(cause), int(start), int(stop), int(readings)):
+            mark(db, Gap(cause, start, stop, readings))
         case None, (str(name), int(value)):
             found.counters.setdefault(name, value)
         case None, (str(name), str(value)):
@@ -106,6 +109,7 @@ def _settle_account(db: sqlite3.Connection, found: _Found) -> str:
     (missing,) = db.execute(
         "SELECT coalesce(sum(points), 0) FROM pending WHERE id NOT IN (SELECT id FROM tick)"
     ).fetchone()
+    _mark_missing(db)
     db.execute("DELETE FROM pending WHERE id NOT IN (SELECT id FROM tick)")
     expected = found.counters.get(WAITING)
     if expected is None or found.queued < expected:
@@ -134,6 +138,19 @@ def _settle_account(db: sqlite3.Connection, found: _Found) -> str:
     last = found.last_id + _IDS_LEFT_OUT
     db.execute("INSERT INTO sqlite_sequence VALUES ('tick', ?)", (last,))
     return told
+
+
+def _mark_missing(db: sqlite3.Connection) -> None:
+    """Remember when those were taken that waited and are gone: between their neighbours."""
+    first, last, readings = db.execute(
+        "SELECT min(id), max(id), count(*) FROM pending WHERE id NOT IN (SELECT id FROM tick)"
+    ).fetchone()
+    if readings:
+        (start,) = db.execute("SELECT max(time_ns) FROM tick WHERE id < ?", (first,)).fetchone()
+        (stop,) = db.execute("SELECT min(time_ns) FROM tick WHERE id > ?", (last,)).fetchone()
+        known = [time_ns for time_ns in (start, stop) if time_ns is not None]
+        if known:
+            mark(db, Gap("corrupt_store", min(known), max(known), readings))
 
 
 def _exact(known: Mapping[str, int], queued: int, lost: int) -> dict[str, int]:

@@ -45,7 +45,15 @@ CREATE TRIGGER unqueued AFTER DELETE ON pending BEGIN
     UPDATE counter SET value = value - old.points WHERE name = 'waiting';
 END;
 """
-MIGRATIONS = (TABLES, _WAITING)
+_GAPS = """
+CREATE TABLE gap (
+    cause TEXT PRIMARY KEY,
+    start_ns INTEGER NOT NULL,
+    stop_ns INTEGER NOT NULL,
+    readings INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+MIGRATIONS = (TABLES, _WAITING + _GAPS)
 """What leads from each version to the next; a store that is new goes through all of them."""
 VERSION = len(MIGRATIONS)
 # A number beyond it was written by noise, not by a later version.

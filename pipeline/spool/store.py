@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from pipeline.spool.files import beside, forget_aside
+from pipeline.spool.gaps import Gap
 from pipeline.spool.opening import mend, next_id, open_store
 from pipeline.spool.reader import Contents, SpoolReader
 from pipeline.spool.room import Limits, Reserve, drop_oldest, keep_bound, size_of, used
@@ -93,6 +94,11 @@ class Store(SpoolReader):
     def contents(self) -> Contents:
         """Return what the spool holds and has seen."""
         return super().contents()
+
+    @lasting
+    def gaps(self) -> list[Gap]:
+        """Return the spans of missing readings that nobody has been told of yet."""
+        return super().gaps()
 
     @lasting
     def facts(self) -> dict[str, str]:

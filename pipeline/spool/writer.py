@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.spool.block import is_whole, pack, unpack
+from pipeline.spool.gaps import Gap, forget, mark
 from pipeline.spool.room import drop, give_back, unqueue
 from pipeline.spool.schema import LOST
 from pipeline.spool.store import Store, lasting, tally
@@ -47,7 +48,12 @@ class Spool(Store):
 
     @lasting
     def append(
-        self, lines: Sequence[str], time_ns: int, lost: Mapping[str, int] | None = None
+        self,
+        lines: Sequence[str],
+        time_ns: int,
+        lost: Mapping[str, int] | None = None,
+        gaps: Iterable[Gap] = (),
+        told: Iterable[Gap] = (),
     ) -> None:
         """Commit one reading; when this returns, it is on the disk.
 
@@ -55,6 +61,8 @@ class Spool(Store):
             lines: Line protocol, one point each. With none, only the losses are counted.
             time_ns: The reading's time, in nanoseconds since 1970-01-01 UTC.
             lost: Cause to points that the reading should have held as well.
+            gaps: Readings that are missing before it.
+            told: The gaps that its lines tell of.
 
         Raises:
             SpoolError: It could not be committed; nothing of it was.
@@ -71,6 +79,10 @@ class Spool(Store):
                 )
                 tally(db, {"ticks": 1, "points": len(lines)})
             tally(db, {f"{LOST}{cause}": points for cause, points in (lost or {}).items()})
+            for gap in gaps:
+                mark(db, gap)
+            for gap in told:
+                forget(db, gap)
             self._keep_bound(db)
 
     @lasting
@@ -142,7 +154,7 @@ class Spool(Store):
             rows = (db.execute(_LINES, (tick,)).fetchone() for tick in batch.ids)
             found = zip(batch.ids, rows, strict=True)
             damaged = [tick for tick, row in found if row and not is_whole(row[0])]
-            lost = drop(db, damaged)
+            lost = drop(db, damaged, "corrupt_store")
             tally(db, {f"{LOST}corrupt_store": lost})
         return lost
 
