@@ -209,6 +209,15 @@ def test_a_log_without_its_header_is_read_all_the_same(tmp_path: Path) -> None:
     assert history(tmp_path) == blocks(*range(68))
 
 
+def test_a_page_number_that_is_noise_is_no_endless_search(tmp_path: Path) -> None:
+    filled(tmp_path)
+    abandoned(tmp_path)
+    scribble(tmp_path / "spool.db-wal", 0, 40)  # the header, and the number in the first frame
+    with opened(tmp_path) as spool:
+        account(spool.contents())
+        assert lines(leased(spool, newest=True)) == reading(67)
+
+
 @pytest.mark.parametrize("cut", [1, 5000, 20_000])
 def test_a_log_whose_end_is_missing_is_no_damage_for_it_was_not_committed(
     tmp_path: Path, cut: int
