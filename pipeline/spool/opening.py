@@ -11,6 +11,7 @@ from pipeline.spool.schema import (
     DamagedError,
     FullError,
     SpoolError,
+    damaged,
     described,
     examine,
     migrate,
@@ -19,6 +20,8 @@ from pipeline.spool.schema import (
 
 # A store of usual size is read through before it is used; a larger one when that delays nothing.
 _CHECKED_AT_ONCE = 64 * 2**20
+# What only a header that was not written so can make SQLite say of a store that opens.
+_NOISE_CODES = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}
 
 
 def open_store(path: Path, limits: Limits, now_ns: int) -> sqlite3.Connection:
@@ -94,6 +97,8 @@ def _opened(path: Path, limits: Limits) -> sqlite3.Connection:
             examine(db, path)
     except sqlite3.Error as error:
         db.close()
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOISE_CODES:
+            raise damaged(path, str(error)) from error
         raise unopened(path, error) from error
     except BaseException:
         db.close()

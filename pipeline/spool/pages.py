@@ -8,6 +8,7 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Self
 
@@ -51,7 +52,7 @@ class Pages:
         self._logged = log.pages
         self._size = log.page_size if log.page_size in _SIZES else usual
         main = 0 if self._files[0] is None else os.fstat(self._files[0]).st_size
-        self._count = max(-(-main // self._size), *self._logged, 0)
+        self._count = -(-main // self._size)
         self._kinds: tuple[int, bytes] = (0, b"")
 
     def __enter__(self) -> Self:
@@ -72,7 +73,8 @@ class Pages:
 
     def rows(self) -> Iterator[Row]:
         """Yield every row of a leaf in use, in the order of the pages."""
-        for number in range(1, self._count + 1):
+        logged = sorted(number for number in self._logged if number > self._count)
+        for number in chain(range(1, self._count + 1), logged):
             page = self._page(number)
             start = 100 if number == 1 else 0
             kind = page[start]
@@ -114,7 +116,7 @@ class Pages:
     def _overflow(self, number: int, length: int) -> bytes:
         parts = []
         while length > 0:
-            if not 1 < number <= self._count:
+            if not 1 < number <= self._count and number not in self._logged:
                 raise ValueError("a chain of pages that ends early")
             page = self._page(number)
             number = int.from_bytes(page[:4], "big")

@@ -57,7 +57,7 @@ MIGRATIONS = (TABLES, _WAITING + _GAPS)
 """What leads from each version to the next; a store that is new goes through all of them."""
 VERSION = len(MIGRATIONS)
 # A number beyond it was written by noise, not by a later version.
-_NO_VERSION = 1_000
+_NO_VERSION = 100
 LOST = "lost:"
 """Before a cause of loss, in `counter`."""
 COMMITTED = ("spool_full", "expired", "rejected", "corrupt_store")
@@ -90,7 +90,9 @@ class FullError(SpoolError):
 def described(error: sqlite3.Error, message: str, path: Path) -> SpoolError:
     """Return what a failure of SQLite means, with a message for the user."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in _DAMAGE_CODES:
+    # A header full of noise may say that the file must not be written.
+    shut = code == sqlite3.SQLITE_READONLY and os.access(path, os.W_OK)
+    if code in _DAMAGE_CODES or (shut and os.access(path.parent, os.W_OK)):
         return DamagedError(message, str(error))
     # A file that cannot be made or grow, and of which SQLite does not tell why.
     ungrown = code in _ROOM_CODES and free(path.parent) < _NO_ROOM

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.spool import SALVAGE, Spool, SpoolReader
-from tests.agents import AgentProcess, environment, running
+from tests.agents import AgentProcess, environment, eventually, running
 from tests.disks import tiny_disk
 from tests.influxd.api import Bucket
 from tests.spool.stores import MB, aside, scribble
@@ -69,6 +69,7 @@ def test_what_is_salvaged_is_delivered(bucket: Bucket, tmp_path: Path) -> None:
     for name in ("spool.db", "spool.db-wal"):
         scribble(data_dir / name, 0, 32)
     with running(environment(data_dir, bucket, collection_interval_ms=60_000), tmp_path) as agent:
+        eventually(lambda: "was damaged" in agent.log, "the salvage")
         agent.until(lambda s: s["delivered_points"] > before["points"], "the backlog")
         assert agent.stop() == 0
         after = agent.status()

@@ -138,6 +138,20 @@ def test_a_broken_header_costs_nothing(tmp_path: Path, offset: int, size: int) -
     assert history(tmp_path) == blocks(*range(60))
 
 
+@pytest.mark.parametrize("value", [0, 1, 255])
+def test_no_byte_of_the_header_can_keep_the_store_shut(tmp_path: Path, value: int) -> None:
+    filled(tmp_path, ticks=5, delivered=2)
+    path = tmp_path / "spool.db"
+    whole = path.read_bytes()
+    for offset in range(100):
+        path.write_bytes(whole[:offset] + bytes([value]) + whole[offset + 1 :])
+        with opened(tmp_path) as spool:
+            after = spool.contents()
+            spool.append(reading(5), 5)
+            assert lines(leased(spool, newest=True)) == reading(5)
+        assert (after.points, after.delivered_points, after.lost) == (15, 6, {}), offset
+
+
 def abandoned(directory: Path, ticks: int = 8) -> None:
     """Leave a store behind as a process does that is killed: with its log."""
 
@@ -207,6 +221,15 @@ def test_a_log_without_its_header_is_read_all_the_same(tmp_path: Path) -> None:
     with opened(tmp_path) as spool:
         assert (spool.contents().points, spool.contents().lost) == (204, {})
     assert history(tmp_path) == blocks(*range(68))
+
+
+def test_a_page_number_that_is_noise_is_no_endless_search(tmp_path: Path) -> None:
+    filled(tmp_path)
+    abandoned(tmp_path)
+    scribble(tmp_path / "spool.db-wal", 0, 40)  # the header, and the number in the first frame
+    with opened(tmp_path) as spool:
+        account(spool.contents())
+        assert lines(leased(spool, newest=True)) == reading(67)
 
 
 @pytest.mark.parametrize("cut", [1, 5000, 20_000])
