@@ -31,8 +31,8 @@ test: $(VENV)/dev.installed ## run every test, against a disposable InfluxDB
 	@tests/influxd/build.sh --if-needed
 	$(BIN)/python -m pytest
 
-unit: $(VENV)/dev.installed ## run the tests that need no InfluxDB
-	$(BIN)/python -m pytest -m "not influxdb"
+unit: $(VENV)/dev.installed ## run the quick tests, which need no InfluxDB
+	$(BIN)/python -m pytest -m "not influxdb and not slow"
 
 # Ten minutes at most, with what the end takes.
 CHAOS_SECONDS ?= 540

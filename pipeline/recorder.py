@@ -102,7 +102,7 @@ class Recorder:
             lost["collector_failed" if outcome.error else "left_out"] += outcome.lost_points
         self._usual_points = len(lines)
         told = self._untold()
-        lines += tuple(gaps.lines(told, self._tags))
+        lines = (*gaps.lines(told, self._tags), *lines)
         self._held.append(_Reading(time_ns, lines, lost, self._missing(tick, time_ns), told))
         self._commit()
         seconds = {outcome.collector: outcome.seconds for outcome in outcomes}

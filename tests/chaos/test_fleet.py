@@ -15,6 +15,8 @@ from pipeline.pacing import LONGEST_WAIT_S, SPACING_S, Pace
 from pipeline.spool import Spool
 from tests.chaos.fleet import Influx, Request, Simulation, host
 
+pytestmark = pytest.mark.slow  # much to write, and to break
+
 HOSTS = 500
 READINGS, LINES = 16, 8
 PACE = Pace(flush_interval_s=10, jitter_s=2, batch_max_points=64)

@@ -24,6 +24,8 @@ from tests.agents import environment, running
 from tests.chaos import servers
 from tests.chaos.servers import Behaviour, serving
 
+pytestmark = pytest.mark.slow  # much to write, and to break
+
 REQUESTS = 10_000
 BODY = gzip.compress(b"m f=1i 1\n")
 # Noise, so that it stays large: more than the buffers of sockets hold.

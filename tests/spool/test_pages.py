@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from pipeline.spool.pages import Pages
 from pipeline.spool.wal import read_log
 
+pytestmark = pytest.mark.slow  # much to write, and to break
+
 VALUES = st.one_of(
     st.none(),
     st.integers(-(2**63), 2**63 - 1),

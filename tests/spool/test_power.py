@@ -15,6 +15,8 @@ from tests.spool.stores import MB, account, filled, scribble
 from tests.spool.test_salvage import abandoned
 from tests.spool.test_schema import FORMATS, made
 
+pytestmark = pytest.mark.slow  # much to write, and to break
+
 # Each says what is certain when it is certain; the marks are beside the store.
 BEGIN = """
 import os, sys

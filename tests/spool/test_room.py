@@ -21,6 +21,8 @@ from tests.spool.stores import (
     scribble,
 )
 
+pytestmark = pytest.mark.slow  # much to write, and to break
+
 
 def on_disk(directory: Path) -> int:
     return sum(file.stat().st_size for file in directory.iterdir())

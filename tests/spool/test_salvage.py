@@ -26,6 +26,8 @@ from tests.spool.stores import (
     scribble,
 )
 
+pytestmark = pytest.mark.slow  # much to write, and to break
+
 STAMP = "20231114T221320Z"
 
 

@@ -13,6 +13,8 @@ from pipeline.spool import Spool, SpoolError, SpoolReader
 from pipeline.spool.schema import MIGRATIONS, VERSION
 from tests.spool.stores import MB, NOW, account, contents, history, killed_at, leased, lines
 
+pytestmark = pytest.mark.slow  # much to write, and to break
+
 FORMATS = sorted(Path(__file__).parent.glob("format-*.sql"))
 
 
