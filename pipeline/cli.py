@@ -35,6 +35,8 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except SettingsError as error:
+            _fail(str(error), os.EX_CONFIG)  # no other try will do better: see the systemd unit
         except _failures() as error:
             _fail(str(error), 1)
         except BrokenPipeError:
@@ -48,7 +50,7 @@ def _failures() -> tuple[type[Exception], ...]:
     from pipeline.jobs import AgentError  # noqa: PLC0415
     from pipeline.spool import SpoolError  # noqa: PLC0415
 
-    return (AgentError, SettingsError, SpoolError)
+    return (AgentError, SpoolError)
 
 
 def _path(error: click.UsageError) -> str:
@@ -113,6 +115,7 @@ def main(ctx: click.Context, config_dir: Path | None) -> None:
 def run(source: _Source) -> None:
     """Run the agent until Ctrl-C or SIGTERM."""
     from pipeline.agent import Agent  # noqa: PLC0415
+    from pipeline.notify import Notifier  # noqa: PLC0415
 
     settings = source.settings()
     logs.configure(settings.log_level, settings.log_format, sys.stderr, os.environ)
@@ -123,7 +126,8 @@ def run(source: _Source) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     agent = Agent(settings, source.settings)
     agent.start()
-    signal.sigwait(signals)
+    with Notifier(os.environ, lambda: agent.health, SystemClock()):
+        signal.sigwait(signals)
     agent.close()
 
 

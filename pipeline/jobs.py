@@ -165,6 +165,7 @@ class Jobs:
             with contextlib.suppress(SpoolError):  # told by the recorder, which holds the reading
                 self._recorder.record(tick)
             self.health.trouble("tick", None)
+            self.health.passed()
             if at_once:
                 self._wake.set()
 

@@ -123,6 +123,40 @@ def test_the_token_may_stand_in_any_file(tmp_path: Path) -> None:
     assert loads(tmp_path, f'influxdb_token = "{TOKEN}"').settings.influxdb_token == TOKEN
 
 
+def test_a_credential_wins_over_the_files_and_the_environment_over_it(tmp_path: Path) -> None:
+    path = tmp_path / "influxdb_token"
+    path.write_text(f"{TOKEN}\n")
+    env = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    loaded = loads(tmp_path, secrets='influxdb_token = "other"', env=env)
+    assert loaded.settings.influxdb_token == TOKEN
+    assert loaded.sources["influxdb_token"] == str(path)
+    loaded = loads(tmp_path, env={**env, "METRICS_INFLUXDB_TOKEN": "mine"})
+    assert loaded.settings.influxdb_token == "mine"
+
+
+@pytest.mark.parametrize("content", [None, b"", b" \n"])
+def test_a_credential_that_is_missing_or_empty_is_named(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    env = {name: value for name, value in INFLUXDB.items() if name != "METRICS_INFLUXDB_TOKEN"}
+    if content is not None:
+        (tmp_path / "influxdb_token").write_bytes(content)
+    assert problem(tmp_path, env={**env, "CREDENTIALS_DIRECTORY": str(tmp_path)}) == (
+        "influxdb_url needs influxdb_token, which is not set: set it in DIR/.secrets.toml,"
+        " by METRICS_INFLUXDB_TOKEN or as the credential DIR/influxdb_token"
+    )
+
+
+def test_a_credential_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
+    env = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    path = tmp_path / "influxdb_token"
+    path.write_bytes(b"\xff")
+    assert problem(tmp_path, env=env) == "DIR/influxdb_token: not UTF-8 text"
+    path.unlink()
+    path.mkdir()
+    assert problem(tmp_path, env=env) == "DIR/influxdb_token: cannot be read: Is a directory"
+
+
 def test_names_may_be_upper_case(tmp_path: Path) -> None:
     loaded = loads(tmp_path, "HTTP_PORT = 1", env={"METRICS_spool_max_mb": "2"})
     assert (loaded.settings.http_port, loaded.settings.spool_max_mb) == (1, 2)

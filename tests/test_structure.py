@@ -15,7 +15,7 @@ LAYERS = (
     {"agent"},
     {"routes"},
     {"jobs"},
-    {"agent_metrics", "delivery", "retention", "recorder"},
+    {"agent_metrics", "notify", "delivery", "retention", "recorder"},
     {"prometheus", "views"},
     {"health", "history", "influx"},
     {"spool", "lock", "http", "logs", "catalogue", "collectors"},

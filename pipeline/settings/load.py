@@ -11,7 +11,14 @@ from typing import Any
 from pipeline.settings.checker import Checker
 from pipeline.settings.declared import NAMES, SYSTEM_DATA_DIR, Settings
 from pipeline.settings.rules import MASK, as_text, specs
-from pipeline.settings.sources import CONFIG_DIR, FILES, PREFIX, read
+from pipeline.settings.sources import (
+    CONFIG_DIR,
+    CREDENTIALS,
+    CREDENTIALS_DIRECTORY,
+    FILES,
+    PREFIX,
+    read,
+)
 
 _SYSTEM_CONFIG_DIR = Path("/etc/metrics-pipeline")
 
@@ -96,7 +103,9 @@ def load(
     checker = Checker(Settings, collectors, environ.get("HOME", ""))
     values = checker.values(given)
     # What a broken file would have said is not missing.
-    missing = [] if problems else _missing(values, given.keys() - values.keys(), config_dir)
+    missing = (
+        [] if problems else _missing(values, given.keys() - values.keys(), config_dir, environ)
+    )
     if problems := [*problems, *checker.problems, *missing]:
         raise SettingsError(problems)
     sources = {name: given[name].source if name in given else "default" for name in NAMES}
@@ -121,13 +130,19 @@ def describe(loaded: Loaded) -> list[Row]:
 
 
 def _missing(
-    values: Mapping[str, Any], refused: Collection[str], config_dir: Path
+    values: Mapping[str, Any],
+    refused: Collection[str],
+    config_dir: Path,
+    environ: Mapping[str, str],
 ) -> Iterator[str]:
     for name in ("influxdb_org", "influxdb_bucket", "influxdb_token"):
         if values.get("influxdb_url") and not values.get(name) and name not in refused:
             path = config_dir / FILES[name == "influxdb_token"]
             variable = f"{PREFIX}{name.upper()}"
-            yield f"influxdb_url needs {name}, which is not set: set it in {path} or by {variable}"
+            ways = f"in {path} or by {variable}"
+            if name in CREDENTIALS and (folder := environ.get(CREDENTIALS_DIRECTORY)):
+                ways = f"in {path}, by {variable} or as the credential {folder}/{name}"
+            yield f"influxdb_url needs {name}, which is not set: set it {ways}"
 
 
 def _default_data_dir(environ: Mapping[str, str]) -> Path:
