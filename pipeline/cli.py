@@ -58,8 +58,9 @@ def _path(error: click.UsageError) -> str:
 
 
 def _fail(message: str, status: int) -> NoReturn:
+    mark = logs.error_mark(sys.stderr, os.environ)
     for line in message.splitlines():
-        click.echo(f"metrics-pipeline: {line}", err=True)
+        click.echo(f"{mark}metrics-pipeline: {line}", err=True)
     sys.exit(status)
 
 

@@ -72,7 +72,8 @@ def test_ready_is_told_once_after_the_first_durable_reading(
     health.ticked(Tick(0.1, 42, {}))
     one.look()
     one.look()
-    assert manager.listen()[2:] == [
+    told = manager.listen()[2:]
+    assert told == ["READY=1", "WATCHDOG=1", "STATUS=42 points a reading", "WATCHDOG=1"]
         "READY=1",
         "WATCHDOG=1",
         "STATUS=42 points a reading",

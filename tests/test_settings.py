@@ -143,7 +143,7 @@ def test_a_credential_that_is_missing_or_empty_is_named(
         (tmp_path / "influxdb_token").write_bytes(content)
     assert problem(tmp_path, env={**env, "CREDENTIALS_DIRECTORY": str(tmp_path)}) == (
         "influxdb_url needs influxdb_token, which is not set: set it in DIR/.secrets.toml,"
-        " by METRICS_INFLUXDB_TOKEN or as the credential DIR/influxdb_token"
+        " by METRICS_INFLUXDB_TOKEN or as the credential influxdb_token of the service"
     )
 
 

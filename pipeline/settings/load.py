@@ -140,8 +140,8 @@ def _missing(
             path = config_dir / FILES[name == "influxdb_token"]
             variable = f"{PREFIX}{name.upper()}"
             ways = f"in {path} or by {variable}"
-            if name in CREDENTIALS and (folder := environ.get(CREDENTIALS_DIRECTORY)):
-                ways = f"in {path}, by {variable} or as the credential {folder}/{name}"
+            if name in CREDENTIALS and environ.get(CREDENTIALS_DIRECTORY):
+                ways = f"in {path}, by {variable} or as the credential {name} of the service"
             yield f"influxdb_url needs {name}, which is not set: set it {ways}"
 
 
