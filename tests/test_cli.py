@@ -34,6 +34,11 @@ COMMANDS = [
     ("settings", "check"),
     ("settings", "show"),
     ("metrics",),
+    ("doctor",),
+    ("rehearse",),
+    ("rejected", "list"),
+    ("rejected", "retry"),
+    ("rejected", "drop"),
 ]
 STATUS_KEYS = {
     "running",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pipeline.clock import Clock
 from pipeline.influx.buckets import Rule, reconcile
 from pipeline.influx.connection import Connection, InfluxError
+from pipeline.influx.skew import Skew
 from pipeline.influx.verdicts import Answer
 from pipeline.settings import Settings, SettingsError
 
@@ -36,6 +37,7 @@ class Target:
         self._on_rule = on_rule
         self._connection: Connection | None = None
         self._warned = ""
+        self._skew = Skew(clock, settings.influxdb_url)
 
     def prepare(self) -> None:
         """Reconcile the bucket's rule with the settings, once before the first write.
@@ -73,7 +75,9 @@ class Target:
 
     def write(self, body: bytes) -> Answer:
         """Send a gzip stream of lines; whatever fails is an answer too."""
-        return self._connected().write(body)
+        answer = self._connected().write(body)
+        self._skew.compare(answer.date)
+        return answer
 
     def renew(self) -> None:
         """Take the token that is in the settings now."""

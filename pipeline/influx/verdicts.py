@@ -30,12 +30,14 @@ class Answer:
             InfluxDB's, such as a proxy's page.
         message: The reason, in one line, without secrets.
         retry_after_s: How long the server asks to wait, in seconds.
+        date: When it said so, by its own clock, as of HTTP; "" when it does not tell.
     """
 
     status: int | None
     code: str = ""
     message: str = ""
     retry_after_s: float = 0.0
+    date: str = ""
 
 
 _VERDICTS: Mapping[int, Verdict] = {

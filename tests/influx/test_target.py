@@ -25,7 +25,7 @@ class Settled:
     def __init__(self, settings: Settings) -> None:
         self.rules: list[Rule] = []
         self.found: Settings | SettingsError = settings
-        self.target = Target(settings, self.reload, ManualClock(), self.rules.append)
+        self.target = Target(settings, self.reload, ManualClock(time.time_ns()), self.rules.append)
 
     def reload(self) -> Settings:
         if isinstance(self.found, SettingsError):
@@ -104,3 +104,14 @@ def test_a_server_that_is_not_there_makes_the_readings_wait(bucket: Bucket) -> N
     here = settled(bucket, influxdb_url="http://127.0.0.1:1")
     with closing(here.target), pytest.raises(InfluxError, match="no answer"):
         here.target.prepare()
+
+
+def test_a_clock_that_is_years_off_is_told(
+    bucket: Bucket, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = Target(settings_for(bucket), lambda: settings_for(bucket), ManualClock(), print)
+    with closing(target):
+        target.write(gzip.compress(b"m f=1i 1"))
+    (told,) = messages(caplog)
+    assert told.startswith("This host's clock is ")
+    assert f" days behind that of {bucket.server.url};" in told
