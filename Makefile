@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit check format bench docs influxd constraints clean
+.PHONY: help run test deploy-test package unit check format bench docs influxd constraints clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,10 +29,14 @@ run: $(VENV)/run.installed ## run the agent on its embedded store, until Ctrl-C
 
 test: $(VENV)/dev.installed ## run every test, against a disposable InfluxDB
 	@tests/influxd/build.sh --if-needed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not deploy"
+
+deploy-test: $(VENV)/dev.installed ## install the agent in every way, for real; needs root
+	@tests/influxd/build.sh --if-needed
+	$(BIN)/python -m pytest -m deploy tests/deploy
 
 unit: $(VENV)/dev.installed ## run the tests that need no InfluxDB
-	$(BIN)/python -m pytest -m "not influxdb"
+	$(BIN)/python -m pytest -m "not influxdb and not deploy"
 
 check: $(VENV)/dev.installed ## ruff, ruff format and mypy strict
 	$(BIN)/ruff check .
@@ -42,6 +46,9 @@ check: $(VENV)/dev.installed ## ruff, ruff format and mypy strict
 format: $(VENV)/dev.installed ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+package: $(VENV)/run.installed ## build a Debian package with all that the agent is made of
+	@deploy/debian/build.sh $(BIN)/python
 
 bench: $(VENV)/dev.installed ## measure what the agent costs, against a disposable InfluxDB
 	@tests/influxd/build.sh --if-needed

@@ -22,6 +22,7 @@ from pipeline.settings import (
     describe,
     find_config_dir,
     load,
+    sources,
 )
 from pipeline.settings.rules import as_text, specs
 
@@ -145,6 +146,22 @@ def test_a_credential_that_is_missing_or_empty_is_named(
         "influxdb_url needs influxdb_token, which is not set: set it in DIR/.secrets.toml,"
         " by METRICS_INFLUXDB_TOKEN or as the credential influxdb_token of the service"
     )
+
+
+def test_a_command_finds_the_credential_where_the_service_has_it_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "SYSTEM_CONFIG_DIR", tmp_path)
+    monkeypatch.setattr(sources, "_STORE", tmp_path / "credstore")
+    assert loads(tmp_path).settings.influxdb_token == ""
+    (tmp_path / "credstore").mkdir()
+    token = tmp_path / "credstore/metrics-pipeline.influxdb_token"
+    token.write_text(TOKEN)
+    assert loads(tmp_path).settings.influxdb_token == TOKEN
+    assert loads(tmp_path, env={"CREDENTIALS_DIRECTORY": "/no"}).settings.influxdb_token == ""
+    token.unlink()
+    token.mkdir()  # as good as one that only root may read
+    assert loads(tmp_path).settings.influxdb_token == ""
 
 
 def test_a_credential_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:

@@ -17,10 +17,9 @@ from pipeline.settings.sources import (
     CREDENTIALS_DIRECTORY,
     FILES,
     PREFIX,
+    SYSTEM_CONFIG_DIR,
     read,
 )
-
-_SYSTEM_CONFIG_DIR = Path("/etc/metrics-pipeline")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ def find_config_dir(option: Path | None, environ: Mapping[str, str], cwd: Path) 
             source = "--config-dir" if option else f"environment variable {CONFIG_DIR}"
             raise SettingsError([f"{source}: {str(folder)!r} must be an existing folder"])
         return folder
-    return cwd if (cwd / FILES[0]).exists() else _SYSTEM_CONFIG_DIR
+    return cwd if (cwd / FILES[0]).exists() else SYSTEM_CONFIG_DIR
 
 
 def load(
