@@ -174,6 +174,15 @@ def test_a_credential_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
     assert problem(tmp_path, env=env) == "DIR/influxdb_token: cannot be read: Is a directory"
 
 
+def test_in_a_container_the_host_is_called_as_it_calls_itself(tmp_path: Path) -> None:
+    env = {"HOST_MOUNT_PREFIX": str(tmp_path)}
+    assert loads(env=env).settings.host == "here"
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/hostname").write_text("node-7\n")
+    assert loads(env=env).settings.host == "node-7"
+    assert loads(env={**env, "METRICS_HOST": "mine"}).settings.host == "mine"
+
+
 def test_names_may_be_upper_case(tmp_path: Path) -> None:
     loaded = loads(tmp_path, "HTTP_PORT = 1", env={"METRICS_spool_max_mb": "2"})
     assert (loaded.settings.http_port, loaded.settings.spool_max_mb) == (1, 2)

@@ -108,13 +108,14 @@ def load(
     if problems := [*problems, *checker.problems, *missing]:
         raise SettingsError(problems)
     sources = {name: given[name].source if name in given else "default" for name in NAMES}
-    if not values.get("host"):
-        values["host"], sources["host"] = hostname(), "default"
     if not values.get("data_dir"):
         values["data_dir"], sources["data_dir"] = _default_data_dir(environ), "default"
     if not values.get("host_root"):
         values["host_root"] = Path(environ.get("HOST_MOUNT_PREFIX") or "/")
         sources["host_root"] = "default"
+    if not values.get("host"):
+        values["host"] = _name_of_host(values["host_root"]) or hostname()
+        sources["host"] = "default"
     return Loaded(Settings(**values), MappingProxyType(sources))
 
 
@@ -142,6 +143,16 @@ def _missing(
             if name in CREDENTIALS and environ.get(CREDENTIALS_DIRECTORY):
                 ways = f"in {path}, by {variable} or as the credential {name} of the service"
             yield f"influxdb_url needs {name}, which is not set: set it {ways}"
+
+
+def _name_of_host(root: Path) -> str:
+    """Return what the host of a container is called, whose own name is another one; or ""."""
+    if root == Path("/"):
+        return ""
+    try:
+        return (root / "etc/hostname").read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _default_data_dir(environ: Mapping[str, str]) -> Path:

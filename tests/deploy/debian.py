@@ -15,6 +15,7 @@ PACKAGES = [
     "systemd-sysv",
     "dbus",
     "ca-certificates",
+    "python3-apt",
     "python3-venv",
     "sudo",
     "libfaketime",
@@ -65,7 +66,7 @@ def root() -> Path:
     """
     require()
     cache = binary.cached(os.environ)
-    folder = (cache.parent.parent if cache else Path("/var/tmp")) / f"debian-{_release()}-1"  # noqa: S108  # where there is no home
+    folder = (cache.parent.parent if cache else Path("/var/tmp")) / f"debian-{_release()}-2"  # noqa: S108  # where there is no home
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:

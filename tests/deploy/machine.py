@@ -25,18 +25,19 @@ class Machine:
 
     Attributes:
         root: Its root folder, as this machine sees it.
+        enter: The words before a command that is to run in it.
     """
 
     def __init__(self, root: Path, leader: int) -> None:
         self.root = root
         (root / "etc/hosts").write_text(f"127.0.0.1 localhost {os.uname().nodename}\n")
-        self._enter = ["nsenter", "-t", str(leader), *_NAMESPACES, "env", "-i"]
-        self._enter += _ENVIRONMENT
+        self.enter = ["nsenter", "-t", str(leader), *_NAMESPACES, "env", "-i"]
+        self.enter += _ENVIRONMENT
 
     def try_(self, script: str, within_s: float = 300.0) -> subprocess.CompletedProcess[str]:
         """Run a shell script in it, both outputs in one."""
         return subprocess.run(
-            [*self._enter, "sh", "-euc", script],
+            [*self.enter, "sh", "-euc", script],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
