@@ -24,6 +24,10 @@ $(VENV)/dev.installed: constraints/dev.txt $(VENV)/run.installed
 	$(INSTALL) --require-hashes -r constraints/dev.txt
 	@touch $@
 
+$(VENV)/deploy.installed: constraints/deploy.txt $(VENV)/dev.installed
+	$(INSTALL) --require-hashes -r constraints/deploy.txt
+	@touch $@
+
 run: $(VENV)/run.installed ## run the agent on its embedded store, until Ctrl-C
 	@exec $(BIN)/metrics-pipeline run
 
@@ -31,7 +35,7 @@ test: $(VENV)/dev.installed ## run every test, against a disposable InfluxDB
 	@tests/influxd/build.sh --if-needed
 	$(BIN)/python -m pytest -m "not deploy"
 
-deploy-test: $(VENV)/dev.installed ## install the agent in every way, for real; needs root
+deploy-test: $(VENV)/deploy.installed ## install the agent in every way, for real; needs root
 	@tests/influxd/build.sh --if-needed
 	$(BIN)/python -m pytest -m deploy tests/deploy
 
@@ -65,6 +69,7 @@ influxd: ## build influxd 2.7 into the user's cache, for tests without Docker
 constraints: ## resolve the pinned versions anew (needs uv)
 	printf 'flit_core<5\n' | uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate --quiet pyproject.toml - -o constraints/run.txt
 	printf 'flit_core<5\n' | uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate --quiet --extra dev pyproject.toml - -o constraints/dev.txt
+	printf 'flit_core<5\n' | uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate --quiet --extra dev --extra deploy pyproject.toml - -o constraints/deploy.txt
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
