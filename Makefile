@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test deploy-test package unit check format bench docs influxd constraints clean
+.PHONY: help run test deploy-test package unit chaos check format bench docs influxd constraints clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,8 +39,17 @@ deploy-test: $(VENV)/deploy.installed ## install the agent in every way, for rea
 	@tests/influxd/build.sh --if-needed
 	$(BIN)/python -m pytest -m deploy tests/deploy
 
-unit: $(VENV)/dev.installed ## run the tests that need no InfluxDB
-	$(BIN)/python -m pytest -m "not influxdb and not deploy"
+unit: $(VENV)/dev.installed ## run the quick tests, which need no InfluxDB
+	$(BIN)/python -m pytest -m "not influxdb and not slow and not deploy"
+
+# Ten minutes at most, with what the end takes.
+CHAOS_SECONDS ?= 540
+CHAOS_SEED ?= $(shell date +%s)
+chaos: export CHAOS_SECONDS := $(CHAOS_SECONDS)
+chaos: export CHAOS_SEED := $(CHAOS_SEED)
+chaos: $(VENV)/dev.installed ## break agent and server at random, and settle the account
+	@tests/influxd/build.sh --if-needed
+	$(BIN)/python -m pytest --capture=no tests/chaos/test_chaos.py
 
 check: $(VENV)/dev.installed ## ruff, ruff format and mypy strict
 	$(BIN)/ruff check .

@@ -19,8 +19,9 @@ import click
 from benchmarks import measuring
 from pipeline.clock import SystemClock
 from pipeline.collectors import Host, build
-from pipeline.delivery import Delivery, Pace
+from pipeline.delivery import Delivery
 from pipeline.influx.target import Target
+from pipeline.pacing import Pace
 from pipeline.point import decode
 from pipeline.settings import Settings
 from pipeline.spool import Spool

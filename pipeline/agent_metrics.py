@@ -7,7 +7,7 @@ from pipeline.clock import Clock
 from pipeline.collectors import AGENT, Collector, NoData
 from pipeline.health import CAUSES, Health
 from pipeline.point import FieldValue, Point
-from pipeline.spool import SpoolReader
+from pipeline.spool import SpoolError, SpoolReader
 from pipeline.usage import usage
 
 # Less than a minute, so that none of the ticks of a minute's interval is passed over.
@@ -39,13 +39,17 @@ class AgentMetrics(Collector):
         """Yield one point for the agent, and one for each collector.
 
         Raises:
-            NoData: It has been told within a minute.
-            SpoolError: The spool cannot be read.
+            NoData: It has been told within a minute, or the account cannot be read, which whoever
+                commits the reading will tell.
         """
         now = self._clock.monotonic()
         if now - self._told < _EVERY_S:
             raise NoData
-        itself = Point(AGENT, {**self._account(), **self._work(now)})
+        try:
+            account = self._account()
+        except SpoolError:
+            raise NoData from None
+        itself = Point(AGENT, {**account, **self._work(now)})
         self._told = now
         yield itself
         tick = self._health.last_tick

@@ -39,6 +39,11 @@ class SystemClock:
         return event.wait(max(0.0, seconds))
 
 
+PLAUSIBLE_NS = 1_577_836_800 * 10**9
+"""2020-01-01: a wall clock that says less was never set."""
+_JUMP_NS = 10**9
+
+
 @dataclass(frozen=True, slots=True)
 class Tick:
     """One firing of the schedule.
@@ -46,10 +51,13 @@ class Tick:
     Attributes:
         timestamp_ns: The wall clock, taken once: the timestamp of every point of the tick.
         missed: How many firings before this one were skipped because the agent came too late.
+        jumped_ns: How far the wall clock moved since the tick before, beside the monotonic clock;
+            0 when that is less than a second.
     """
 
     timestamp_ns: int
     missed: int
+    jumped_ns: int = 0
 
 
 class Schedule:
@@ -68,6 +76,7 @@ class Schedule:
         self._clock = clock
         self._interval = interval_ms / 1000
         self._due: float | None = None
+        self._offset_ns = 0
 
     def wait(self, stop: Event) -> Tick | None:
         """Wait for the next firing.
@@ -84,6 +93,7 @@ class Schedule:
             now_ns = self._clock.now_ns()
             interval_ns = round(self._interval * 1e9)
             self._due = self._clock.monotonic() + (interval_ns - now_ns % interval_ns) / 1e9
+            self._jumped(now_ns)
             return Tick(now_ns, missed=0)
         while (remaining := self._due - self._clock.monotonic()) > 0:
             if self._clock.wait(stop, remaining):
@@ -92,7 +102,13 @@ class Schedule:
             return None
         missed = int(-remaining // self._interval)
         self._due += (missed + 1) * self._interval
-        return Tick(self._clock.now_ns(), missed)
+        now_ns = self._clock.now_ns()
+        return Tick(now_ns, missed, self._jumped(now_ns))
+
+    def _jumped(self, now_ns: int) -> int:
+        before, self._offset_ns = self._offset_ns, now_ns - round(self._clock.monotonic() * 1e9)
+        jumped_ns = self._offset_ns - before
+        return jumped_ns if abs(jumped_ns) >= _JUMP_NS else 0
 
 
 Random = Callable[[float, float], float]

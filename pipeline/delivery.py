@@ -1,4 +1,4 @@
-"""Delivery: lease from the spool, write, read the verdict, settle; pacing and retry.
+"""Delivery: lease from the spool, write, read the verdict, settle; try again.
 
 A reading's time was fixed when it was taken, so to send it twice changes nothing in InfluxDB:
 at least once here is exactly once there.
@@ -6,7 +6,6 @@ at least once here is exactly once there.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from threading import Event
 from typing import Protocol
 
@@ -15,13 +14,13 @@ import tenacity
 from pipeline.clock import Clock, Random
 from pipeline.influx.connection import InfluxError
 from pipeline.influx.verdicts import Answer, Verdict, is_expired, verdict
+from pipeline.outage import Outage, Report
+from pipeline.pacing import Pace, Size, rest_s, retry_s
 from pipeline.point import split_lines
 from pipeline.spool import Batch, Refusal, Spool, pack, unpack
 
 _log = logging.getLogger(__name__)
 
-FIRST_WAIT_S = 1.0
-LONGEST_WAIT_S = 300.0
 # A stop sends what is left, if the server answers in time.
 LAST_FLUSH_S = 2.0
 
@@ -48,61 +47,6 @@ class Server(Protocol):
 
 class StoppedError(Exception):
     """The agent was asked to stop while it waited."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How often and how much is sent.
-
-    Attributes:
-        flush_interval_s: The least time between two flushes, in seconds.
-        jitter_s: A random part of this is added, so that many hosts do not send at one moment.
-        batch_max_points: How many lines a request carries at most.
-    """
-
-    flush_interval_s: float
-    jitter_s: float
-    batch_max_points: int
-
-
-class Report(Protocol):
-    """Who is told how delivery fares."""
-
-    def broke(self, message: str) -> None:
-        """Delivery does not work any more."""
-        ...
-
-    def healed(self) -> None:
-        """Delivery works again."""
-        ...
-
-    def failed(self) -> None:
-        """An attempt failed; another one will follow."""
-        ...
-
-    def wrote(self, seconds: float) -> None:
-        """A batch was written."""
-        ...
-
-
-def full_jitter(
-    random: Random, failures: Callable[[], int]
-) -> Callable[[tenacity.RetryCallState], float]:
-    """Return the wait before a retry, in seconds: exponential with full jitter, capped.
-
-    It grows with the failures of the whole outage: a probe that passes does not end one. Never less
-    than the server's Retry-After. Full jitter as in
-    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-    """
-
-    def wait(state: tenacity.RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        asked = error.answer.retry_after_s if isinstance(error, InfluxError) else 0.0
-        # The exponent is bounded first: an outage of days makes thousands of attempts.
-        longest = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(failures(), 30))
-        return max(asked, random(0.0, longest))
-
-    return wait
 
 
 class Delivery:
@@ -135,12 +79,10 @@ class Delivery:
         self._random = random
         self._report = report
         self._trim = trim
-        self._broken_since: float | None = None
-        self._probed = False
-        self._failures = 0
-        self._batch_max_points = pace.batch_max_points
-        self._broken_by: int | None = None
+        self._size = Size(pace.batch_max_points)
+        self._outage = Outage(clock, report)
         self._prepared = False
+        self._rested_at = 0.0
 
     def run(self, stop: Event, wake: Event) -> None:
         """Flush every interval until `stop`, then once more what is left.
@@ -151,11 +93,11 @@ class Delivery:
                 flushes, so that one is sent as soon as it is there.
         """
         try:
-            while not stop.is_set():
+            # Before the first one too: a power cut ends for many hosts at one moment.
+            while not self._clock.wait(stop, self._random(0.0, self._pace.jitter_s)):
                 self.drain(stop)
                 self._clock.wait(wake, self._pace.flush_interval_s)
                 wake.clear()
-                self._clock.wait(stop, self._random(0.0, self._pace.jitter_s))
         except StoppedError:
             pass
         self._last_flush()
@@ -164,10 +106,10 @@ class Delivery:
         """Deliver until nothing waits, for as long as that takes.
 
         Raises:
-            StoppedError: `stop` was set while it waited for the server.
+            StoppedError: `stop` was set before all was delivered.
         """
         # What was too much for a weak server need not be so for ever.
-        self._batch_max_points = self._pace.batch_max_points
+        self._size = Size(self._pace.batch_max_points)
 
         def pause(seconds: float) -> None:
             if self._clock.wait(stop, seconds):
@@ -175,24 +117,39 @@ class Delivery:
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(InfluxError),
-            wait=full_jitter(self._random, lambda: self._failures),
+            wait=lambda state: retry_s(
+                self._random, self._outage.failures, _asked_s(state.outcome)
+            ),
             sleep=pause,
             before_sleep=lambda state: self._failed(state.outcome),
         )
-        while not stop.is_set() and retrying(self._deliver_next):
+        while not stop.is_set() and retrying(self._deliver_next, pause):
             pass
 
     def _last_flush(self) -> None:
         deadline = self._clock.monotonic() + LAST_FLUSH_S
+
+        def hurry(_: float = 0.0) -> None:
+            if self._clock.monotonic() >= deadline:
+                raise StoppedError
+
         try:
-            while self._broken_since is None and self._clock.monotonic() < deadline:
-                if not self._deliver_next():
-                    return
+            while not self._outage.under_way and self._deliver_next(hurry):
+                hurry()
+        except StoppedError:
+            pass
         except InfluxError as error:
             self._report.broke(str(error))
 
-    def _deliver_next(self) -> bool:
-        """Deliver one batch; return whether there was one."""
+    def _deliver_next(self, pause: Callable[[float], None]) -> bool:
+        """Deliver one batch; return whether there was one.
+
+        `pause` waits so many seconds before a request.
+
+        Raises:
+            InfluxError: The server did not take it.
+            StoppedError: It is time to end.
+        """
         if not self._prepared and self._spool.lease(1) is not None:
             self._server.prepare()
             self._prepared = True
@@ -200,27 +157,43 @@ class Delivery:
         self._trim()
         # After an outage the newest reading comes first: it is what people look at, and a small
         # question to a server that may still be weak. The rest follows from the oldest on.
-        probe = self._broken_since is not None and not self._probed
-        batch = self._spool.lease(self._batch_max_points, newest=probe)
+        probe = self._probing
+        batch = self._spool.lease(self._size.points, newest=probe)
         if batch is None:
             return False
         begun = self._clock.monotonic()
-        answer = self._server.write(batch.body)
+        answer = self._write(batch.body, pause)
         outcome = verdict(answer)
-        if outcome is Verdict.HALVE:
-            self._settle_refused(batch, answer)
-        elif outcome is Verdict.DELIVERED:
+        if outcome is Verdict.DELIVERED:
             self._spool.settle(batch, self._clock.now_ns())
+        # InfluxDB answers 500 to a body that is damaged: it would be tried for ever.
+        elif answer.status is not None and (lost := self._spool.discard_damaged(batch)):
+            _log.error("%s was damaged, %d points in it are lost", self._spool.path, lost)
+            return True
+        elif outcome is Verdict.HALVE:
+            self._settle_refused(batch, answer, pause)
         else:
             self._undelivered(outcome, answer)
         self._report.wrote(self._clock.monotonic() - begun)
-        self._succeeded(probe=probe)
+        if not probe:
+            self._size.passed()
+        self._outage.passed(self._backlog, probe=probe)
         return True
 
-    def _settle_refused(self, batch: Batch, answer: Answer) -> None:
+    def _write(self, body: bytes, pause: Callable[[float], None]) -> Answer:
+        rest = self._rested_at - self._clock.monotonic()
+        if rest > 0:
+            pause(rest)
+        begun = self._clock.monotonic()
+        answer = self._server.write(body)
+        answered = self._clock.monotonic()
+        self._rested_at = answered + rest_s(self._random, answered - begun)
+        return answer
+
+    def _settle_refused(self, batch: Batch, answer: Answer, pause: Callable[[float], None]) -> None:
         refused: list[Refusal] = []
         expired = 0
-        for line, reason in self._isolate(split_lines(unpack(batch.body)), answer):
+        for line, reason in self._isolate(split_lines(unpack(batch.body)), answer, pause):
             if is_expired(reason):
                 expired += 1
             else:
@@ -232,7 +205,9 @@ class Delivery:
                 len(refused), batch.points, refusal.line, refusal.reason,
             )  # fmt: skip
 
-    def _isolate(self, lines: list[str], answer: Answer) -> list[tuple[str, Answer]]:
+    def _isolate(
+        self, lines: list[str], answer: Answer, pause: Callable[[float], None]
+    ) -> list[tuple[str, Answer]]:
         """Return the lines that the server refuses, each with its answer; deliver the others.
 
         Each half is sent anew, so k refused lines of n cost about k log n requests. Lines that are
@@ -243,10 +218,10 @@ class Delivery:
         refused = []
         middle = len(lines) // 2
         for half in (lines[:middle], lines[middle:]):
-            answer = self._server.write(pack(half))
+            answer = self._write(pack(half), pause)
             outcome = verdict(answer)
             if outcome is Verdict.HALVE:
-                refused += self._isolate(half, answer)
+                refused += self._isolate(half, answer, pause)
             elif outcome is not Verdict.DELIVERED:
                 self._undelivered(outcome, answer)
         return refused
@@ -260,32 +235,19 @@ class Delivery:
 
     def _failed(self, outcome: tenacity.Future | None) -> None:
         error = outcome.exception() if outcome else None
-        status = error.answer.status if isinstance(error, InfluxError) else None
-        self._failures += 1
-        self._report.failed()
-        if self._probed:
-            # Small bodies pass and this one did not: a proxy or a weak server may take less.
-            self._batch_max_points = max(1, self._batch_max_points // 2)
-            self._report.broke(str(error))
-        self._probed = False
-        if self._broken_since is not None and status == self._broken_by:
-            return
-        if self._broken_since is None:
-            self._broken_since = self._clock.monotonic()
-        self._broken_by = status
-        self._report.broke(str(error))
-        waiting = self._spool.contents().backlog_points
-        _log.warning("Delivery stopped, %d points are kept until it works: %s", waiting, error)
+        if isinstance(error, InfluxError):
+            if not self._probing:
+                self._size.failed(probed=self._outage.probed)
+            self._outage.failed(error.answer, self._backlog)
 
-    def _succeeded(self, *, probe: bool) -> None:
-        """Declare an outage over once the backlog moves too, or nothing is left of it."""
-        if self._broken_since is None:
-            return
-        waiting = self._spool.contents().backlog_points
-        if probe and waiting:
-            self._probed = True
-            return
-        lasted = self._clock.monotonic() - self._broken_since
-        self._broken_since, self._probed, self._failures = None, False, 0
-        self._report.healed()
-        _log.info("Delivery works again after %.0f s, %d points to catch up", lasted, waiting)
+    @property
+    def _probing(self) -> bool:
+        return self._outage.under_way and not self._outage.probed
+
+    def _backlog(self) -> int:
+        return self._spool.contents().backlog_points
+
+
+def _asked_s(outcome: tenacity.Future | None) -> float:
+    error = outcome.exception() if outcome else None
+    return error.answer.retry_after_s if isinstance(error, InfluxError) else 0.0

@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.clock import Clock, rfc3339
 from pipeline.lock import holder
 from pipeline.settings import Settings
-from pipeline.spool import Contents, SpoolReader
+from pipeline.spool import SALVAGE, Contents, SpoolReader, free
 
 LAST_ERROR = "last_error"
 BUCKET_AGE_S = "bucket_age_s"
@@ -17,6 +17,7 @@ RETENTION_HOURS = "retention_hours"
 CAUSES = (
     "spool_full",
     "expired",
+    "corrupt_store",
     "rejected",
     "tick_missed",
     "collector_failed",
@@ -53,6 +54,7 @@ class Status:
         lost: Cause to points never delivered; only causes that happened.
         rejected_points: Refused lines that are kept.
         last_error: What does not work at present, or None.
+        last_salvage: What was saved and lost when the store was damaged last, or None.
         last_reading: The time of the newest reading.
         influxdb_url: Where readings go; "" when nowhere.
         bucket_retention_hours: The age of the bucket's own rule, in hours; None when not known.
@@ -72,6 +74,7 @@ class Status:
     lost: Mapping[str, int]
     rejected_points: int
     last_error: str | None
+    last_salvage: str | None
     last_reading: str | None
     influxdb_url: str
     bucket_retention_hours: float | None
@@ -103,7 +106,8 @@ def read_status(settings: Settings) -> Status:
         delivered_points=contents.delivered_points,
         lost=contents.lost,
         rejected_points=contents.rejected_points,
-        last_error=facts.get(LAST_ERROR),
+        last_error=facts.get(LAST_ERROR) or (_full(directory) if pid is not None else None),
+        last_salvage=facts.get(SALVAGE),
         last_reading=_time(contents.last_ns),
         influxdb_url=settings.influxdb_url,
         bucket_retention_hours=int(age_s) / 3600 if age_s is not None else None,
@@ -117,6 +121,11 @@ def _read_store(directory: Path) -> tuple[Contents, Mapping[str, str]]:
         return _NOTHING, {}
     with reader:
         return reader.contents(), reader.facts()
+
+
+def _full(directory: Path) -> str | None:
+    # An agent that can write nothing cannot note that either.
+    return None if free(directory) else f"the disk of {directory} is full, make room on it"
 
 
 def _time(time_ns: int | None) -> str | None:

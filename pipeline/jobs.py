@@ -12,17 +12,19 @@ from pipeline import health
 from pipeline.agent_metrics import AgentMetrics
 from pipeline.clock import Clock, Schedule, SystemClock, Tick
 from pipeline.collectors import Host, build, guarded
-from pipeline.delivery import Delivery, Pace
+from pipeline.delivery import Delivery
 from pipeline.health import Health
 from pipeline.influx.buckets import Rule, shard_group_s
 from pipeline.influx.connection import Connection, InfluxError
 from pipeline.influx.points import HostPoints
 from pipeline.influx.target import Target
 from pipeline.lock import DirectoryInUseError, DirectoryLock
+from pipeline.pacing import Pace
 from pipeline.recorder import Recorder
 from pipeline.retention import Retention, Swept
 from pipeline.settings import Settings
 from pipeline.spool import Spool, SpoolError
+from pipeline.timekeeping import Timekeeper
 
 _log = logging.getLogger(__name__)
 
@@ -62,11 +64,23 @@ class Jobs:
         self.health = Health(
             self._clock, settings.collection_interval_ms / 1000, self._remember_error
         )
+        self._timekeeper = Timekeeper(
+            self._clock, self._spool, self.health, settings.retention_hours * 3600
+        )
         self._retention = Retention(
-            self._spool, self._clock, settings.retention_hours, delivers=settings.delivers
+            self._spool, self._timekeeper, settings.retention_hours, delivers=settings.delivers
         )
         self._target = (
-            Target(settings, reload, self._clock, self._learn_rule) if settings.delivers else None
+            Target(
+                settings,
+                reload,
+                self._clock,
+                self._learn_rule,
+                self._timekeeper.server_says,
+                self._timekeeper.unset,
+            )
+            if settings.delivers
+            else None
         )
         itself = AgentMetrics(self.health, self._spool, self._clock)
         self._recorder = Recorder(
@@ -94,6 +108,8 @@ class Jobs:
                     health.LAST_ERROR: None,
                 }
             )
+        with contextlib.suppress(SpoolError):
+            self._recorder.resume(self.settings.collection_interval_ms / 1000)
         jobs: dict[str, Callable[[], None]] = {"tick": self._tick, "sweep": self._sweep}
         if self._target is not None:
             url, bucket = self.settings.influxdb_url, self.settings.influxdb_bucket
@@ -125,6 +141,8 @@ class Jobs:
             SpoolError: The local copy could not be swept.
         """
         with self._sweeping:
+            with contextlib.suppress(SpoolError):  # an hour later, then
+                self._timekeeper.remember()
             return self._sweep_once()
 
     def _sweep_once(self) -> Swept:
@@ -163,6 +181,8 @@ class Jobs:
         at_once = self.settings.collection_interval_ms > self.settings.flush_interval_ms
         while (tick := self._schedule.wait(self._stop_ticks)) is not None:
             with contextlib.suppress(SpoolError):  # told by the recorder, which holds the reading
+                self._timekeeper.look(tick)
+            with contextlib.suppress(SpoolError):
                 self._recorder.record(tick)
             self.health.trouble("tick", None)
             self.health.passed()
@@ -191,6 +211,7 @@ class Jobs:
         while not self._stop.is_set():
             wait_s = interval_s
             try:
+                self._spool.check()
                 self.sweep()
                 self.health.trouble("sweep", None)
             except InfluxError as error:
@@ -241,7 +262,7 @@ def _open(settings: Settings, clock: Clock) -> tuple[DirectoryLock, Spool]:
             "make it writable for this user, or set data_dir"
         ) from error
     try:
-        return lock, Spool(directory, settings.spool_max_mb * 2**20)
+        return lock, Spool(directory, settings.spool_max_mb * 2**20, clock.now_ns)
     except SpoolError as error:
         lock.release()
         raise AgentError(str(error)) from error

@@ -149,12 +149,18 @@ _ESCAPED_STRING_RE = re.compile(r'\\(["\\])')
 def split_lines(block: str) -> list[str]:
     """Split what `encode` wrote into its lines; a line break within a string splits nothing.
 
-    Raises:
-        ValueError: The block holds something that `encode` did not write.
+    What `encode` did not write ends at its first line break: it must not hold back the others.
     """
     if '"' not in block:
         return block.removesuffix("\n").split("\n") if block else []
-    return [match[0].removesuffix("\n") for match in _lines(block)]
+    lines = []
+    position = 0
+    while position < len(block):
+        match = _LINE_RE.match(block, position)
+        end = match.end() if match else block.find("\n", position) + 1 or len(block)
+        lines.append(block[position:end].removesuffix("\n"))
+        position = end
+    return lines
 
 
 def decode(block: str) -> Iterator[Line]:

@@ -7,11 +7,11 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline import health
+from pipeline import gaps, health
 from pipeline.clock import Clock, Tick
 from pipeline.collectors import Guard
 from pipeline.health import Health
-from pipeline.spool import Spool, SpoolError
+from pipeline.spool import Gap, Spool, SpoolError
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +24,8 @@ class _Reading:
     time_ns: int
     lines: tuple[str, ...]
     lost: Mapping[str, int]
+    gaps: tuple[Gap, ...] = ()
+    told: tuple[Gap, ...] = ()
 
 
 class Recorder:
@@ -56,6 +58,22 @@ class Recorder:
         self._held: deque[_Reading] = deque()
         self._overflow: Counter[str] = Counter()
         self._usual_points = 0
+        self._dropped: list[Gap] = []
+        self._before_ns: int | None = None
+        self._interval_s: float | None = None
+
+    def resume(self, interval_s: float) -> None:
+        """Take readings by a schedule from now on: what is missing since the last one is a gap.
+
+        Args:
+            interval_s: The time from one to the next, in seconds.
+
+        Raises:
+            SpoolError: It cannot be told when the last one was.
+        """
+        with self._lock:
+            self._before_ns = self._spool.contents().last_ns
+            self._interval_s = interval_s
 
     def record(self, tick: Tick) -> frozenset[str]:
         """Take one reading and commit it, with those that could not be committed before.
@@ -76,17 +94,48 @@ class Recorder:
 
     def _record(self, tick: Tick) -> frozenset[str]:
         begun = self._clock.monotonic()
-        outcomes = [guard.run(tick.timestamp_ns, self._tags) for guard in self._guards]
+        time_ns = self._free(tick.timestamp_ns)
+        outcomes = [guard.run(time_ns, self._tags) for guard in self._guards]
         lines = tuple(line for outcome in outcomes for line in outcome.lines)
         lost = Counter(tick_missed=tick.missed * self._usual_points)
         for outcome in outcomes:
             lost["collector_failed" if outcome.error else "left_out"] += outcome.lost_points
         self._usual_points = len(lines)
-        self._held.append(_Reading(tick.timestamp_ns, lines, lost))
+        told = self._untold()
+        lines = (*gaps.lines(told, self._tags), *lines)
+        self._held.append(_Reading(time_ns, lines, lost, self._missing(tick, time_ns), told))
         self._commit()
         seconds = {outcome.collector: outcome.seconds for outcome in outcomes}
         self._health.ticked(health.Tick(self._clock.monotonic() - begun, len(lines), seconds))
         return frozenset(outcome.collector for outcome in outcomes if outcome.error)
+
+    def _missing(self, tick: Tick, time_ns: int) -> tuple[Gap, ...]:
+        before_ns, self._before_ns = self._before_ns, time_ns
+        if self._interval_s is not None:
+            interval_s, self._interval_s = self._interval_s, None
+            return tuple(gaps.down(before_ns, time_ns, interval_s))
+        return tuple(gaps.missed(before_ns or time_ns, time_ns, tick.missed))
+
+    def _untold(self) -> tuple[Gap, ...]:
+        """Return the gaps to tell of: once they have an end, when nothing is lost any more."""
+        if self._held or self._health.troubles().keys() & {"delivery", "room"}:
+            return ()
+        with contextlib.suppress(SpoolError):  # told when the reading is to be committed
+            return tuple(self._spool.gaps())
+        return ()
+
+    def _free(self, time_ns: int) -> int:
+        """Return the time, or the first one after it that no other reading has.
+
+        A clock that was set back can come by the same nanosecond again, and of two points with one
+        time InfluxDB keeps the later. A time later than all before would be worse: an hour's
+        readings, all of them in the future.
+        """
+        held = {reading.time_ns for reading in self._held}
+        with contextlib.suppress(SpoolError):  # told when the reading is to be committed
+            while time_ns in held or self._spool.has(time_ns):
+                time_ns += 1
+        return time_ns
 
     def commit(self) -> None:
         """Commit what is held.
@@ -117,8 +166,10 @@ class Recorder:
             while self._held:
                 reading = self._held[0]
                 lost = self._overflow + Counter(reading.lost)
-                self._spool.append(reading.lines, reading.time_ns, lost)
+                missing = (*self._dropped, *reading.gaps)
+                self._spool.append(reading.lines, reading.time_ns, lost, missing, reading.told)
                 self._overflow.clear()
+                self._dropped.clear()
                 self._held.popleft()
         except SpoolError as error:
             self._bound()
@@ -127,9 +178,17 @@ class Recorder:
             raise
         if self._health.trouble("spool", None):
             _log.info("The spool takes readings again")
+        pressure = self._spool.pressure
+        if self._health.trouble("room", pressure):
+            if pressure is None:
+                _log.info("The spool has room again")
+            else:
+                _log.warning("The oldest readings make room for new ones: %s", pressure)
 
     def _bound(self) -> None:
         while len(self._held) > _HELD_TICKS:
             dropped = self._held.popleft()
             self._overflow.update(dropped.lost)
             self._overflow["disk_full"] += len(dropped.lines)
+            gone = Gap("disk_full", dropped.time_ns, dropped.time_ns, 1)
+            self._dropped = [gaps.joined([*self._dropped, gone])]

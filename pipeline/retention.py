@@ -5,13 +5,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipeline.clock import Clock
 from pipeline.spool import Spool
 
 _log = logging.getLogger(__name__)
 
 _BEHIND_NS = 86_400 * 10**9
 _SWEPT_UNTIL, _SWEPT_FOR = "swept_until_ns", "swept_for"
+
+
+class Now(Protocol):
+    """What tells the time that points are deleted by."""
+
+    def now_ns(self) -> int:
+        """Return it in nanoseconds since 1970-01-01 UTC."""
+        ...
 
 
 class RemotePoints(Protocol):
@@ -53,12 +60,12 @@ class Retention:
 
     Args:
         spool: The local copy; it also remembers how far the last sweep came.
-        clock: Tells now.
+        clock: Tells now, as far as it may be believed: what is deleted by a wrong time is gone.
         retention_hours: The age; 0 keeps everything.
         delivers: Whether undelivered readings that grow too old are a loss.
     """
 
-    def __init__(self, spool: Spool, clock: Clock, retention_hours: int, *, delivers: bool) -> None:
+    def __init__(self, spool: Spool, clock: Now, retention_hours: int, *, delivers: bool) -> None:
         self._spool = spool
         self._clock = clock
         self._hours = retention_hours

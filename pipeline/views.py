@@ -108,6 +108,8 @@ def _status_rows(state: Status) -> list[tuple[str, str]]:
         ("last error", state.last_error or "none"),
         ("store", state.data_dir),
     ]
+    if state.last_salvage:
+        rows[-1:-1] = [("last salvage", state.last_salvage)]
     if state.influxdb_url:
         rule = "not known" if bucket is None else f"{bucket:g} h" if bucket else "for ever"
         rows[4:4] = [

@@ -1,13 +1,13 @@
-import contextlib
+import json
 import logging
 import os
-import shutil
 import socket
-import subprocess
+import sqlite3
 import threading
+import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -24,9 +24,11 @@ from pipeline.retention import Retention, Swept
 from pipeline.settings import CollectorOptions, Settings
 from pipeline.spool import Spool, SpoolError, SpoolReader
 from tests.agents import eventually, ticks
+from tests.disks import fill_up, tiny_disk
 from tests.influxd.http import call
 
 HOUR_MS = 3_600_000
+HOUR_NS = HOUR_MS * 10**6
 ONE_COLLECTOR = {
     name: CollectorOptions(enabled=False)
     for name in ("system_metrics", "cpu", "swap", "disk", "net", "system")
@@ -34,10 +36,10 @@ ONE_COLLECTOR = {
 
 
 class HurriedClock(SystemClock):
-    """Does not wait the ten seconds before a job that failed goes on."""
+    """Waits neither the ten seconds before a job that failed goes on, nor as long for a sweep."""
 
     def wait(self, event: Event, seconds: float) -> bool:
-        return super().wait(event, 0.01 if seconds == 10 else seconds)
+        return super().wait(event, {10.0: 0.01, 3600.0: 0.1}.get(seconds, seconds))
 
 
 def settings(data_dir: Path, **changes: Any) -> Settings:
@@ -188,14 +190,16 @@ def test_a_data_directory_that_cannot_be_had_is_an_error_with_the_fix(
     assert not agent.running
 
 
-def test_a_store_that_is_none_is_an_error_and_leaves_the_directory_free(
+def test_a_store_of_another_program_is_an_error_and_leaves_the_directory_free(
     make: Callable[..., Agent], data_dir: Path
 ) -> None:
     data_dir.mkdir()
-    (data_dir / "spool.db").write_text("a letter to the editor" * 100)
+    with sqlite3.connect(data_dir / "spool.db") as db:
+        db.execute("CREATE TABLE theirs (x)")
+    db.close()
     agent = make()
     for _ in range(2):
-        with pytest.raises(AgentError, match=r"spool\.db cannot be opened"):
+        with pytest.raises(AgentError, match=r"spool\.db is another program's database"):
             agent.start()
     (data_dir / "spool.db").unlink()
     agent.start()
@@ -251,14 +255,87 @@ def test_cleanup_removes_what_is_older_than_the_age(
     with SpoolReader(data_dir) as reader:
         points = reader.contents().points
     assert agent.cleanup() == 0
+    old_ns = time.time_ns() - 2 * HOUR_NS
+    with Spool(data_dir, 2**24) as spool:
+        spool.append([f"m f=1i {old_ns}"] * 3, old_ns)
+    assert agent.cleanup() == 3
+    assert caplog.messages == ["Cleaned up 3 old metric records"]
+    with SpoolReader(data_dir) as reader:
+        assert sum(block.count("\n") for block in reader.history(0)) == points
 
-    class LaterClock(SystemClock):
-        def now_ns(self) -> int:
-            return super().now_ns() + 2 * 3600 * 10**9
 
-    later = make(LaterClock(), retention_hours=1)
-    assert later.cleanup() == points
-    assert caplog.messages == [f"Cleaned up {points} old metric records"]
+class ShiftedClock(SystemClock):
+    """Differs from the machine's by as much as a test says."""
+
+    shift_ns = 0
+
+    def now_ns(self) -> int:
+        return super().now_ns() + self.shift_ns
+
+
+def times(data_dir: Path) -> list[int]:
+    with SpoolReader(data_dir) as reader:
+        return [int(block.split()[-1]) for block in reader.history(0)]
+
+
+def test_a_clock_that_is_ahead_at_the_start_makes_no_young_reading_go(
+    make: Callable[..., Agent], data_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = make(retention_hours=1)
+    agent.save()
+    assert agent.cleanup() == 0
+    clock = ShiftedClock()
+    clock.shift_ns = 365 * 24 * HOUR_NS
+    assert make(clock, retention_hours=1).cleanup() == 0
+    assert len(times(data_dir)) == 1
+    (told,) = warnings(caplog)
+    assert "365 days, 0:00:0" in told
+    assert told.endswith("nothing is deleted by that until InfluxDB's date or an hour confirms it")
+
+
+def test_a_clock_that_starts_in_1970_and_is_set_loses_doubles_and_misdates_no_reading(
+    make: Callable[..., Agent], data_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun_ns = time.time_ns()
+    clock = ShiftedClock()
+    clock.shift_ns = -begun_ns
+    agent = make(clock, collection_interval_ms=10)
+    agent.start()
+    eventually(lambda: ticks(data_dir) >= 5, "readings in 1970")
+    assert read_status(agent.settings).last_error == "this machine's clock is not set: it says 1970"
+    clock.shift_ns = 0
+    eventually(lambda: read_status(agent.settings).last_error is None, "that it is noticed")
+    before = ticks(data_dir)
+    eventually(lambda: ticks(data_dir) >= before + 3, "readings afterwards")
+    agent.stop()
+    found = times(data_dir)
+    assert len(found) == ticks(data_dir)
+    assert found == sorted(set(found))
+    assert begun_ns - 10**9 < found[0] <= found[-1] <= time.time_ns() + 10**9
+    assert read_status(agent.settings).lost.keys() <= {"tick_missed"}
+    (jumped,) = warnings(caplog)
+    assert jumped.startswith("The clock jumped forward by ")
+
+
+@pytest.mark.parametrize("shift_h", [-1, 1])
+def test_a_clock_that_jumps_an_hour_stops_nothing_loses_nothing_and_is_told(
+    make: Callable[..., Agent], data_dir: Path, caplog: pytest.LogCaptureFixture, shift_h: int
+) -> None:
+    clock = ShiftedClock()
+    agent = make(clock, collection_interval_ms=10, retention_hours=1)
+    agent.start()
+    eventually(lambda: ticks(data_dir) >= 3, "readings")
+    clock.shift_ns = shift_h * HOUR_NS
+    before = ticks(data_dir)
+    eventually(lambda: ticks(data_dir) >= before + 3, "readings after the jump")
+    clock.shift_ns = 0
+    before = ticks(data_dir)
+    eventually(lambda: ticks(data_dir) >= before + 3, "readings after it was corrected")
+    agent.stop()
+    found = times(data_dir)
+    assert len(set(found)) == len(found) == ticks(data_dir)
+    there, back = warnings(caplog)
+    assert ("forward" in there, "forward" in back) == (shift_h > 0, shift_h < 0)
 
 
 def test_a_start_and_a_save_need_not_wait_for_one_that_takes_long(
@@ -347,73 +424,94 @@ def test_a_sweep_that_fails_is_told_in_the_status_and_costs_no_reading(
     eventually(lambda: last_error() is None, "the end of the trouble")
 
 
-@contextmanager
-def tiny_disk(folder: Path) -> Iterator[None]:
-    """A file system of half a megabyte, mounted on a folder."""
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("only root may mount a file system, and not in every container")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with tiny_disk(tmp_path / "disk", 4096) as folder:
+        yield folder
 
 
-def fill_up(path: Path) -> None:
-    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(bytes(4096))
+def reported(agent: Agent) -> dict[str, Any]:
+    """What the endpoint says."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{agent.settings.http_port}/health") as answer:
+        found: dict[str, Any] = json.load(answer)
+    return found
 
 
-def test_a_full_disk_stops_nothing_but_writing(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_a_full_disk_stops_nothing_and_is_told_while_it_lasts(
+    disk: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder = tmp_path / "disk"
-    with tiny_disk(folder):
-        chosen = settings(folder, collection_interval_ms=10)
-        agent = Agent(chosen, lambda: chosen)
-        try:
-            agent.start()
-            eventually(lambda: ticks(folder) >= 3, "readings")
-            fill_up(folder / "ballast")
-            eventually(lambda: agent.health and agent.health.failure(), "that it is noticed")
-            assert agent.running
-            # What the agent holds now is what it takes until there is room again.
-            held = ticks(folder)
-            (folder / "ballast").unlink()
-            eventually(lambda: agent.health and not agent.health.failure(), "that it recovers")
-            eventually(lambda: ticks(folder) > held, "readings again")
-            agent.stop()
-        finally:
-            agent.close()
-        with SpoolReader(folder) as reader:
-            times = [int(block.split()[-1]) for block in reader.history(0)]
-            assert set(reader.contents().lost) <= {"tick_missed"}
+    chosen = settings(disk, collection_interval_ms=10, http_port=free_port())
+    agent = Agent(chosen, lambda: chosen)
+    full = f"the disk of {disk} is full, make room on it"
+    try:
+        agent.start()
+        eventually(lambda: ticks(disk) >= 3, "readings")
+        assert reported(agent) == {"status": "pass", "troubles": {}}
+        fill_up(disk)
+        eventually(lambda: read_status(chosen).last_error == full, "that it is noticed")
+        begun = ticks(disk)
+        eventually(lambda: ticks(disk) > begun + 20, "that readings go on")
+        assert reported(agent) == {"status": "pass", "troubles": {"room": full}}
+        (disk / "ballast").unlink()
+        eventually(lambda: read_status(chosen).last_error is None, "that it recovers")
+        agent.stop()
+    finally:
+        agent.close()
+    with SpoolReader(disk) as reader:
+        times = [int(block.split()[-1]) for block in reader.history(0)]
+        contents = reader.contents()
     assert times == sorted(set(times))
-    told = [m for m in caplog.messages if "spool" in m.lower()]
-    assert len(told) == 2
-    assert told[0].startswith("Readings are held in memory until the spool takes them: ")
-    assert told[1] == "The spool takes readings again"
+    lost = contents.lost.get("spool_full", 0)
+    assert contents.points == contents.backlog_points + lost
+    assert [m for m in caplog.messages if "room" in m] == [
+        f"The oldest readings make room for new ones: {full}",
+        "The spool has room again",
+    ]
 
 
-def test_an_agent_that_cannot_start_on_a_full_disk_can_when_there_is_room(tmp_path: Path) -> None:
-    folder = tmp_path / "disk"
-    with tiny_disk(folder):
-        chosen = settings(folder)
-        agent = Agent(chosen, lambda: chosen)
-        try:
+@pytest.mark.parametrize("store", [False, True])
+def test_a_full_disk_at_the_start_is_waited_for(
+    disk: Path, store: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    chosen = settings(disk, collection_interval_ms=10)
+    agent = Agent(chosen, lambda: chosen, HurriedClock())
+    try:
+        if store:
             agent.save()
-            fill_up(folder / "ballast")
-            with pytest.raises(
-                AgentError, match=r"spool\.db cannot be opened: .* room on the disk"
-            ):
-                agent.start()
-            (folder / "ballast").unlink()
-            agent.start()
-            eventually(lambda: ticks(folder) == 2, "a reading")
-        finally:
-            agent.close()
+            (disk / "spool.db.reserve").unlink()
+        fill_up(disk)
+        agent.start()
+        eventually(lambda: agent.health and agent.health.failure(), "that it is told")
+        assert f"the disk of {disk} is full" in str(read_status(chosen).last_error)
+        (disk / "ballast").unlink()
+        eventually(lambda: ticks(disk) > 3, "the readings that were held")
+        eventually(lambda: agent.health and not agent.health.failure(), "that it recovers")
+        agent.stop()
+    finally:
+        agent.close()
+    with SpoolReader(disk) as reader:
+        assert set(reader.contents().lost) <= {"tick_missed"}
+    held = [message for message in caplog.messages if "held in memory" in message]
+    assert len(held) == 1
+    assert "spool.db cannot be opened: " in held[0]
+    assert "The spool takes readings again" in caplog.messages
+
+
+def test_a_store_that_is_damaged_while_the_agent_runs_is_mended_and_told(
+    make: Callable[..., Agent], data_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = make(HurriedClock(), collection_interval_ms=10)
+    agent.start()
+    eventually(lambda: ticks(data_dir) >= 3, "readings")
+    for name in ("spool.db", "spool.db-wal"):
+        with (data_dir / name).open("r+b") as file:
+            file.write(os.urandom(20_000))
+    eventually(lambda: any("was damaged" in m for m in caplog.messages), "the salvage")
+    eventually(lambda: read_status(agent.settings).last_salvage, "that the status tells of it")
+    begun = ticks(data_dir)
+    eventually(lambda: ticks(data_dir) > begun + 3, "readings again")
+    agent.stop()
+    assert list(data_dir.glob("spool.db.corrupt-*"))
 
 
 def test_a_start_needs_no_more_of_the_disk_than_its_readings_do(

@@ -99,6 +99,12 @@ def test_what_did_not_happen_yet_is_absent(itself: Itself) -> None:
     assert not itself.told().fields.keys() & {"tick_ms", "tick_points", "write_ms"}
 
 
+def test_an_account_that_cannot_be_read_is_no_failure_of_its_own(itself: Itself) -> None:
+    itself.spool.close()
+    with pytest.raises(NoData):
+        itself.told()
+
+
 def test_it_is_told_each_minute_at_most(itself: Itself) -> None:
     itself.told()
     for _ in range(58):

@@ -348,12 +348,14 @@ def test_status_before_there_is_a_store(cli: Cli, inside: Inside) -> None:
     assert not cli.data_dir.exists()
 
 
-def test_status_of_a_store_that_is_none_is_told_in_a_sentence(cli: Cli, inside: Inside) -> None:
+def test_status_of_a_damaged_store_is_told_in_a_sentence(cli: Cli, inside: Inside) -> None:
     cli.data_dir.mkdir()
     (cli.data_dir / "spool.db").write_text("a letter to the editor" * 100)
     status, show = inside(cli, "status"), inside(cli, "show")
     assert status.error == show.error
-    assert "is not a spool (file is not a database); move it away" in status.error
+    assert (
+        "is damaged (file is not a database); the agent will salvage what is left" in status.error
+    )
 
 
 def test_show_lists_charts_and_exports_the_local_history(filled: Cli, inside: Inside) -> None:

@@ -38,7 +38,9 @@ def test_a_wall_clock_that_jumps_neither_stops_nor_bursts_the_schedule(jump: int
     ticks(schedule, 2)
     clock.wall_ns += jump * SECOND
     before = clock.elapsed
-    assert [tick.missed for tick in ticks(schedule, 3)] == [0, 0, 0]
+    found = ticks(schedule, 3)
+    assert [tick.missed for tick in found] == [0, 0, 0]
+    assert [tick.jumped_ns for tick in found] == [jump * SECOND, 0, 0]
     assert clock.elapsed - before == pytest.approx(30)
 
 

@@ -1,13 +1,18 @@
 import gzip
 from collections.abc import Callable, Iterator
+from math import ceil, log2
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Event
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.delivery import LAST_FLUSH_S, LONGEST_WAIT_S, Delivery, Pace, StoppedError
+from pipeline.delivery import LAST_FLUSH_S, Delivery, StoppedError
 from pipeline.influx.connection import InfluxError
 from pipeline.influx.verdicts import Answer
+from pipeline.pacing import LONGEST_WAIT_S, SPACING_S, Pace, rest_s
 from pipeline.spool import Spool
 from tests.clocks import ManualClock
 
@@ -17,7 +22,7 @@ BAD = Answer(400, "invalid", "unable to parse")
 
 
 class Server:
-    """Answers by script; refuses the lines that contain `bad`, as InfluxDB refuses a batch."""
+    """Answers by script; refuses lines that contain `refuses`, as InfluxDB refuses a batch."""
 
     def __init__(self, answers: list[Answer] | None = None) -> None:
         self.answers = answers or []
@@ -27,6 +32,7 @@ class Server:
         self.renewed = 0
         self.unready: list[Answer] = []
         self.refusal = BAD
+        self.refuses = "bad"
 
     def prepare(self) -> None:
         self.prepared.append(self.unready[0] if self.unready else None)
@@ -38,7 +44,7 @@ class Server:
         self.requests.append(lines)
         if self.answers and (answer := self.answers.pop(0)) != OK:
             return answer
-        good = {line for line in lines if "bad" not in line}
+        good = {line for line in lines if self.refuses not in line}
         if len(good) < len(lines):
             if self.refusal.status == 422:
                 self.stored |= good
@@ -79,12 +85,19 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 
 
 class Bench:
-    def __init__(self, spool: Spool, server: Server, *, batch: int = 100) -> None:
+    def __init__(
+        self, spool: Spool, server: Server, *, batch: int = 100, jitter_s: float = 0
+    ) -> None:
         self.clock, self.report, self.stop = ManualClock(), Report(), Event()
         self.trimmed = 0
         self.delivery = Delivery(
-            spool, server, self.clock, Pace(10, 0, batch), most, self.report, self.trim
+            spool, server, self.clock, Pace(10, jitter_s, batch), most, self.report, self.trim
         )
+
+    @property
+    def tries(self) -> list[float]:
+        """The waits before a try, without the rests between requests that went well."""
+        return [wait for wait in self.clock.waits if wait > 0.1]
 
     def trim(self) -> None:
         self.trimmed += 1
@@ -103,7 +116,7 @@ def test_all_that_waits_is_delivered_the_oldest_first(spool: Spool) -> None:
     server = Server()
     bench = Bench(spool, server, batch=2)
     bench.delivery.drain(bench.stop)
-    assert server.requests == [["a", "b"], ["c"]]
+    assert server.requests == [["a"], ["b", "c"]]
     assert spool.contents().delivered_points == 3
     assert spool.contents().backlog_points == 0
     assert server.prepared == [None]  # once, before the first write
@@ -113,24 +126,73 @@ def test_all_that_waits_is_delivered_the_oldest_first(spool: Spool) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        DOWN,
+        Answer(None, message="connection refused"),
         Answer(200, message="a page"),
+        Answer(202),
+        Answer(302),
+        Answer(400, message="a TLS port that was asked in plain HTTP"),
         Answer(401, "unauthorized"),
+        Answer(403, "forbidden"),
         Answer(404, "not found"),
-        Answer(429),
-        Answer(503),
         Answer(418),
+        Answer(422, message="not InfluxDB's own word"),
+        Answer(429),
+        Answer(500, "internal error"),
+        Answer(502),
+        Answer(503, "unavailable", retry_after_s=30),
     ],
+    ids=lambda answer: str(answer.status),
 )
 def test_what_the_server_does_not_take_is_kept_and_sent_again(spool: Spool, answer: Answer) -> None:
-    fill(spool, ["a"])
+    fill(spool, ["a"], ["b"])
     server = Server([answer, answer, OK])
     bench = Bench(spool, server)
     bench.delivery.drain(bench.stop)
-    assert server.stored == {"a"}
-    assert spool.contents().delivered_points == 1
+    asked = answer.retry_after_s
+    assert bench.tries == [asked + 1, asked + 2]
+    assert server.requests == [["a", "b"], ["b"], ["b"], ["a"]]
+    assert server.stored == {"a", "b"}
+    assert (spool.contents().delivered_points, spool.contents().lost) == (2, {})
     assert bench.report.events == [answer.message, None]
-    assert bench.report.failures == len(bench.clock.waits)
+    assert bench.report.failures == len(bench.tries)
+    unauthorized, no_bucket = answer.status in (401, 403), answer.status == 404
+    assert server.renewed == (2 if unauthorized else 0)
+    assert len(server.prepared) == (3 if unauthorized or no_bucket else 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "lost", "delivered"),
+    [
+        (OK, {}, 3),
+        (Answer(413, message="too large"), {}, 3),
+        (Answer(400, "invalid", "unable to parse"), {"rejected": 1}, 2),
+        (Answer(422, "unprocessable entity", "field type conflict"), {"rejected": 1}, 2),
+        (
+            Answer(422, "unprocessable entity", "1 points outside retention policy of 1h"),
+            {"expired": 1},
+            2,
+        ),
+    ],
+    ids=["204", "413", "400", "422", "422-expired"],
+)
+def test_what_the_server_judges_is_settled_without_a_wait(
+    spool: Spool, answer: Answer, lost: dict[str, int], delivered: int
+) -> None:
+    fill(spool, ["a", "bad", "b"])
+    server = Server([answer])
+    server.refusal = answer
+    if answer.status in (204, 413):
+        server.refuses = "nothing"
+    bench = Bench(spool, server)
+    bench.delivery.drain(bench.stop)
+    assert bench.tries == []
+    contents = spool.contents()
+    assert (contents.backlog_points, contents.lost) == (0, lost)
+    assert (contents.delivered_points, contents.rejected_points) == (
+        delivered,
+        lost.get("rejected", 0),
+    )
+    assert bench.report.events == []
 
 
 def test_it_waits_exponentially_with_full_jitter_capped_for_as_long_as_it_takes(
@@ -150,11 +212,11 @@ def test_an_outage_of_thousands_of_attempts_overflows_nothing(spool: Spool) -> N
     assert len(bench.clock.waits) == 3_000
 
 
-def test_it_never_waits_less_than_the_server_asks(spool: Spool) -> None:
+def test_what_the_server_asks_to_wait_comes_before_the_jitter(spool: Spool) -> None:
     fill(spool, ["a"])
     bench = Bench(spool, Server([Answer(429, retry_after_s=400), DOWN, Answer(503)]))
     bench.delivery.drain(bench.stop)
-    assert bench.clock.waits == [400, 2, 4]
+    assert bench.clock.waits == [400 + 1, 2, 4]
 
 
 def test_a_stop_ends_the_wait_and_no_further_attempt_is_made(spool: Spool) -> None:
@@ -175,7 +237,7 @@ def test_after_an_outage_the_newest_comes_first_then_the_backlog_from_its_oldest
     server = Server([DOWN, DOWN])
     bench = Bench(spool, server, batch=2)
     bench.delivery.drain(bench.stop)
-    assert server.requests == [["a", "b"], ["d"], ["d"], ["a", "b"], ["c"]]
+    assert server.requests == [["a"], ["d"], ["d"], ["a"], ["b", "c"]]
     assert spool.contents().delivered_points == 4
 
 
@@ -194,11 +256,36 @@ def test_a_server_that_takes_only_small_bodies_gets_them_and_is_not_hammered(
     bench = Bench(spool, server, batch=64)
     bench.delivery.drain(bench.stop)
     assert len(server.stored) == 64
-    # 64 fails, and again after small ones passed; then 32, 16 and 8. 4 passes to the end.
-    assert bench.clock.waits == [1, 2, 4, 8, 16]
+    # It begins with 4 lines, and 16 fail, then 8.
+    assert bench.tries == [1, 1]
+    assert bench.report.events == ["too much", None] * 2
+    assert [len(lines) for lines in server.requests[:7]] == [4, 1, 1, 4, 1, 1, 4]
+    assert {len(lines) for lines in server.requests[7:-1]} == {4}
+
+
+def test_a_server_that_takes_a_single_reading_only_gets_that(spool: Spool) -> None:
+    class Tiny(Server):
+        def write(self, body: bytes) -> Answer:
+            if len(gzip.decompress(body).splitlines()) > 1:
+                return Answer(503, message="too much")
+            return super().write(body)
+
+    fill(spool, *[[f"line{n}"] for n in range(64)])
+    server = Tiny()
+    bench = Bench(spool, server, batch=64)
+    bench.delivery.drain(bench.stop)
+    # 4 lines fail, and 4 and 2 after a probe that passed.
+    assert bench.tries == [1, 2, 4]
     assert bench.report.events[-1] is None
-    assert bench.report.events.count(None) == 1
-    assert server.requests.count(["too much"]) == 5
+    assert server.stored == {f"line{n}" for n in range(64)}
+
+
+def test_the_bodies_of_a_backlog_grow_to_the_bound(spool: Spool) -> None:
+    fill(spool, *[[f"line{n}"] for n in range(200)])
+    server = Server()
+    bench = Bench(spool, server, batch=64)
+    bench.delivery.drain(bench.stop)
+    assert [len(lines) for lines in server.requests] == [4, 16, 64, 64, 52]
 
 
 def test_what_is_too_old_is_trimmed_after_the_bucket_told_its_age(spool: Spool) -> None:
@@ -231,6 +318,20 @@ def test_a_new_reason_within_an_outage_is_told(spool: Spool) -> None:
     bench = Bench(spool, Server([DOWN, DOWN, wrong, wrong]))
     bench.delivery.drain(bench.stop)
     assert bench.report.events == ["no answer", "wrong token", None]
+
+
+def test_reasons_that_take_turns_are_logged_once_each(
+    spool: Spool, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(spool, ["a"])
+    bench = Bench(spool, Server([DOWN, Answer(503, message="busy")] * 10))
+    with caplog.at_level("INFO"):
+        bench.delivery.drain(bench.stop)
+    assert [message.rpartition(": ")[2] for message in caplog.messages[:-1]] == [
+        "no answer",
+        "busy",
+    ]
+    assert caplog.messages[-1].startswith("Delivery works again")
 
 
 def test_the_secrets_are_read_again_before_each_try_with_a_refused_token(spool: Spool) -> None:
@@ -280,6 +381,74 @@ def test_refused_lines_are_found_and_kept_and_hold_back_no_other(
     assert len(server.requests) <= 2 + 2 * 2 * 6  # k log n
 
 
+@given(st.sets(st.integers(0, 299), max_size=12), st.integers(1, 300))
+def test_k_refused_lines_of_n_cost_k_log_n_requests(bad: set[int], number: int) -> None:
+    bad = {each for each in bad if each < number}
+    lines = [f"{'bad' if each in bad else 'line'}{each}" for each in range(number)]
+    with TemporaryDirectory() as folder, Spool(Path(folder), 2**24) as spool:
+        fill(spool, lines)
+        server = Server()
+        Bench(spool, server, batch=number).delivery.drain(Event())
+        contents = spool.contents()
+    assert len(server.requests) <= 1 + 2 * len(bad) * ceil(log2(max(number, 2)))
+    assert server.stored == {line for line in lines if "bad" not in line}
+    assert (contents.rejected_points, contents.backlog_points) == (len(bad), 0)
+
+
+def test_a_stop_ends_the_search_for_refused_lines_and_nothing_is_settled(spool: Spool) -> None:
+    fill(spool, [f"bad{n}" for n in range(64)])
+    server = Server()
+    bench = Bench(spool, server)
+    bench.stop_after(waits=3)
+    with pytest.raises(StoppedError):
+        bench.delivery.drain(bench.stop)
+    assert len(server.requests) == 3
+    contents = spool.contents()
+    assert (contents.backlog_points, contents.rejected_points, contents.lost) == (64, 0, {})
+
+
+def test_the_last_flush_ends_in_the_search_for_refused_lines_too(spool: Spool) -> None:
+    fill(spool, [f"bad{n}" for n in range(64)])
+
+    class Slow(Server):
+        def write(self, body: bytes) -> Answer:
+            bench.clock.advance(LAST_FLUSH_S / 4)
+            return super().write(body)
+
+    server = Slow()
+    bench = Bench(spool, server)
+    bench.stop.set()
+    bench.delivery.run(bench.stop, Event())
+    assert len(server.requests) == 4
+    assert spool.contents().backlog_points == 64
+
+
+def test_between_the_batches_of_a_backlog_it_rests_by_the_servers_answer_time(
+    spool: Spool,
+) -> None:
+    fill(spool, *[[f"line{n}"] for n in range(5)])
+    took = iter([0.001, 0.05, 0.5, 4.0, 0.001])
+
+    class Timed(Server):
+        def write(self, body: bytes) -> Answer:
+            bench.clock.advance(next(took))
+            return super().write(body)
+
+    bench = Bench(spool, Timed(), batch=1)
+    bench.delivery.drain(bench.stop)
+    # The least spacing of requests; then twice the square of the answer time at most.
+    assert bench.clock.waits == pytest.approx([0.004, 0.005, 0.5, 32])
+
+
+@given(st.floats(0, 1e6), st.floats(0, 1))
+def test_no_rest_is_longer_than_the_longest_wait_nor_shorter_than_the_spacing(
+    took_s: float, chance: float
+) -> None:
+    rest = rest_s(lambda low, high: low + chance * (high - low), took_s)
+    assert rest <= LONGEST_WAIT_S
+    assert took_s + rest >= SPACING_S * 0.999
+
+
 def test_a_single_refused_line_is_not_sent_again(spool: Spool) -> None:
     fill(spool, ["bad"])
     server = Server()
@@ -317,20 +486,22 @@ def test_an_outage_while_refused_lines_are_sought_loses_nothing(spool: Spool) ->
     assert spool.contents().lost == {"rejected": 1}
 
 
-def test_it_flushes_every_interval_and_a_stop_sends_what_is_left(spool: Spool) -> None:
+def test_it_flushes_every_interval_with_jitter_and_a_stop_sends_what_is_left(
+    spool: Spool,
+) -> None:
     server = Server()
-    bench = Bench(spool, server)
+    bench = Bench(spool, server, jitter_s=3)
 
     def on_wait(number: int) -> None:
         spool.append([f"line{number}"], number)
-        if number == 3:
+        if number == 4:
             bench.stop.set()
 
     bench.clock.on_wait = on_wait
     bench.delivery.run(bench.stop, Event())
-    # Each flush is one wait for the interval and one for the jitter.
-    assert bench.clock.waits[0] == 10
-    assert server.stored == {"line1", "line2", "line3"}
+    # Each flush is one wait for the jitter and one for the interval.
+    assert bench.clock.waits == [3, 10, 3, 10]
+    assert server.requests == [["line1"], ["line2", "line3"], ["line4"]]
     assert spool.contents().backlog_points == 0
 
 
@@ -342,16 +513,16 @@ def test_a_reading_that_wakes_it_is_sent_at_once(spool: Spool) -> None:
 
     def on_wait(number: int) -> None:
         seen.append(len(server.requests))
-        if number == 1:
+        if number == 2:
             spool.append(["a"], 1)
             wake.set()
-        if number == 3:
+        if number == 4:
             bench.stop.set()
             wake.set()
 
     bench.clock.on_wait = on_wait
     bench.delivery.run(bench.stop, wake)
-    assert bench.clock.waits[0] == 10  # ended early: the clock did not move for it
+    assert bench.clock.waits[1] == 10  # ended early: the clock did not move for it
     assert bench.clock.elapsed < 10
     assert server.stored == {"a"}
 

@@ -18,7 +18,7 @@ import pipeline
 from pipeline.cli import main
 from pipeline.settings import NAMES
 from pipeline.settings.declared import CollectorOptions
-from pipeline.spool.schema import TABLES
+from pipeline.spool.schema import MIGRATIONS
 from tests.agents import environment, running
 from tests.influxd import api
 from tests.influxd.api import Bucket
@@ -143,7 +143,7 @@ def test_only_the_folder_influx_knows_the_client() -> None:
 
 def test_the_architecture_lists_the_tables_of_the_spool() -> None:
     listed = re.findall(r"^\| `(\w+)`", section(text("docs/architecture.md"), "The spool"), re.M)
-    assert listed == re.findall(r"CREATE TABLE (\w+)", TABLES)
+    assert listed == re.findall(r"CREATE TABLE (\w+)", "".join(MIGRATIONS))
 
 
 def test_the_architecture_lists_the_threads() -> None:
@@ -151,6 +151,26 @@ def test_the_architecture_lists_the_threads() -> None:
     code = text("pipeline/jobs.py") + text("pipeline/http.py") + text("pipeline/notify.py")
     assert set(listed) == {"tick", "delivery", "sweep", "http", "notify"}
     assert all(f'"{name}"' in code for name in listed)
+
+
+# ---- faults.md -----------------------------------------------------------------------------------
+
+
+def named_tests(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    }
+
+
+def test_every_test_that_faults_md_names_exists() -> None:
+    document = text("docs/faults.md")
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", document)
+    assert [name for file, name in named if name not in named_tests(ROOT / file)] == []
+    for row in re.findall(r"^\| (?!fault|---).*$", document, re.MULTILINE):
+        assert re.search(r"`tests/.*::test_\w+` \|$", row), f"no test shows it: {row}"
 
 
 # ---- commands.md, embedding.md -------------------------------------------------------------------

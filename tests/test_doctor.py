@@ -169,13 +169,13 @@ def test_a_file_that_a_run_by_root_left_is_told(cli: Cli) -> None:
     assert found["data_dir"].fix.startswith(f"chown --reference={cli.data_dir} {cli.data_dir}/")
 
 
-def test_a_store_that_is_none_is_told(cli: Cli) -> None:
+def test_a_damaged_store_is_told(cli: Cli) -> None:
     cli.data_dir.mkdir()
     (cli.data_dir / "spool.db").write_bytes(b"no database" * 1000)
     found = examined(cli)
     assert failed(found) == ["store"]
-    assert "is not a spool" in found["store"].message
-    assert found["store"].fix == "move it away and start the agent again"
+    assert "is damaged (file is not a database)" in found["store"].message
+    assert found["store"].fix == "the agent will salvage what is left"
 
 
 def test_too_little_room_for_the_bound_is_told(cli: Cli) -> None:

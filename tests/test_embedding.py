@@ -2,6 +2,7 @@ import json
 import logging
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -239,7 +240,9 @@ def test_a_program_does_not_fail_because_its_metrics_do(
         monkeypatch.setenv("METRICS_DATA_DIR", str(tmp_path / "file" / "below"))
     elif wrong == "store":
         data_dir.mkdir()
-        (data_dir / "spool.db").write_text("a letter to the editor" * 100)
+        with sqlite3.connect(data_dir / "spool.db") as db:
+            db.execute("CREATE TABLE theirs (x)")
+        db.close()
     elif wrong == "cwd":
         gone = tmp_path / "gone"
         gone.mkdir()

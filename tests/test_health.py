@@ -166,7 +166,7 @@ def test_a_running_agents_own_settings_count_and_those_of_one_that_is_down_do_no
 
 def test_a_store_that_is_none_is_an_error_with_its_path(tmp_path: Path) -> None:
     (tmp_path / "spool.db").write_text("a letter to the editor" * 100)
-    with pytest.raises(SpoolError, match=r"spool\.db is not a spool"):
+    with pytest.raises(SpoolError, match=r"spool\.db is damaged \(.*\); the agent will salvage"):
         read_status(Settings(data_dir=tmp_path))
 
 

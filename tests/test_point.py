@@ -52,6 +52,17 @@ def test_a_block_splits_into_the_lines_it_was_made_of(made: list[tuple[Point, in
     assert len(list(decode(block))) == len(lines)
 
 
+@given(st.lists(points, max_size=4), st.sampled_from(["rubbish", '"', 'm f="open', ""]), timestamps)
+def test_what_is_no_line_is_one_to_its_break_and_harms_no_other(
+    some: list[Point], rubbish: str, time: int
+) -> None:
+    lines = [encode(point, time) for point in some]
+    for at in range(len(lines) + 1):
+        block = "".join(f"{line}\n" for line in [*lines[:at], rubbish, *lines[at:]])
+        assert split_lines(block)[:at] == lines[:at]
+        assert "\n".join(split_lines(block)) + "\n" == block
+
+
 @given(points, timestamps)
 def test_influxdb_client_writes_the_same_line(point: Point, time: int) -> None:
     # The client writes a float by way of str(), as we do but for whole ones beyond 1e16.

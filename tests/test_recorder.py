@@ -1,10 +1,14 @@
 import logging
+import os
 import resource
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.clock import Tick
 from pipeline.collectors import Collector, Guard
@@ -36,9 +40,11 @@ class Stub(Collector):
 
 
 class Bench:
-    def __init__(self, directory: Path, *stubs: Stub, max_series: int = 10) -> None:
+    def __init__(
+        self, directory: Path, *stubs: Stub, max_series: int = 10, max_bytes: int = 2**24
+    ) -> None:
         self.clock = ManualClock()
-        self.spool = Spool(directory, 2**24)
+        self.spool = Spool(directory, max_bytes)
         self.remembered: list[str | None] = []
         self.health = Health(self.clock, 60, self.remembered.append)
         options = CollectorOptions(max_series=max_series)
@@ -198,12 +204,62 @@ def test_readings_beyond_what_memory_holds_are_lost_the_oldest_first_and_counted
     assert one.lost == {"disk_full": 8, "collector_failed": 2}
 
 
+def test_that_the_oldest_readings_make_room_is_told_once_and_so_is_its_end(
+    bench: Callable[..., Bench], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    stub = Stub("a", "x")
+    one = bench(stub, max_bytes=2**20)
+    for _ in range(200):
+        stub.ids = (os.urandom(8_000).hex(),)
+        one.record()
+    bound = f"{one.spool.path} has reached its bound, spool_max_mb"
+    assert one.health.troubles() == {"room": bound}
+    assert one.health.failure() is None
+    batch = one.spool.lease(10_000)
+    assert batch is not None
+    one.spool.settle(batch, START_NS)
+    one.record()
+    assert one.health.troubles() == {}
+    assert one.lost["spool_full"] + batch.points == 200
+    assert caplog.messages == [
+        f"The oldest readings make room for new ones: {bound}",
+        "The spool has room again",
+    ]
+
+
 def test_a_spool_that_is_closed_is_a_failure_like_any_other(bench: Callable[..., Bench]) -> None:
     one = bench(Stub("a", "x"))
     one.spool.close()
     with pytest.raises(SpoolError, match=r"spool\.db"):
         one.record()
     assert set(one.health.troubles()) == {"spool"}
+
+
+@settings(max_examples=20, deadline=None)  # it syncs
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=20))
+def test_readings_at_one_moment_of_a_clock_that_was_set_back_stay_apart(
+    moments: list[int],
+) -> None:
+    with TemporaryDirectory() as folder:
+        one = Bench(Path(folder), Stub("a", "x"))
+        for moment in moments:
+            one.recorder.record(Tick(moment, 0))
+        found = [int(block.split()[-1]) for block in one.spool.history(0)]
+        one.spool.close()
+    assert len(set(found)) == len(moments)
+    assert max(found) < max(moments) + len(moments)
+
+
+def test_readings_that_are_held_stay_apart_too(bench: Callable[..., Bench]) -> None:
+    one = bench(Stub("a", "x"))
+    one.recorder.record(Tick(7, 0))
+    with nothing_can_be_written():
+        for _ in range(2):
+            with pytest.raises(SpoolError):
+                one.recorder.record(Tick(7, 0))
+    one.recorder.commit()
+    assert [int(block.split()[-1]) for block in one.spool.history(0)] == [7, 8, 9]
 
 
 def test_the_time_of_the_reading_is_the_ticks_and_not_the_clocks(

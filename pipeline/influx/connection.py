@@ -5,13 +5,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.clock import Clock
-from pipeline.influx.verdicts import Answer, retry_after_s
+from pipeline.influx.verdicts import Answer, date_s, retry_after_s
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from influxdb_client import InfluxDBClient
 
 T = TypeVar("T")
+
+# Of InfluxDB's own words, and of whatever answered in its place, in characters.
+_LONGEST_MESSAGE, _LONGEST_PAGE = 10_000, 200
 
 
 class InfluxError(Exception):
@@ -28,7 +31,7 @@ class Connection:
     Args:
         settings: With `influxdb_url` set.
         clock: Reads a Retry-After date.
-        timeout_s: The time a request may take, when not the configured one.
+        timeout_s: The time a request may take as a whole, when not the configured one.
     """
 
     def __init__(self, settings: Settings, clock: Clock, timeout_s: float | None = None) -> None:
@@ -36,17 +39,22 @@ class Connection:
         from influxdb_client import InfluxDBClient  # noqa: PLC0415
         from influxdb_client.client.write_api import SYNCHRONOUS  # noqa: PLC0415
 
+        from pipeline.influx.bounds import Bounds, keep_to  # noqa: PLC0415  # urllib3
+
         self.settings = settings
         self._clock = clock
+        timeout_s = timeout_s or settings.influxdb_timeout_s
         self._client = InfluxDBClient(
             url=settings.influxdb_url.rstrip("/"),
             token=settings.influxdb_token,
             org=settings.influxdb_org,
-            timeout=round(1000 * (timeout_s or settings.influxdb_timeout_s)),
+            timeout=round(1000 * timeout_s),
             verify_ssl=settings.influxdb_verify_tls,
             proxy=settings.influxdb_proxy.rstrip("/") or None,
             ssl_ca_cert=str(settings.influxdb_ca_cert) if settings.influxdb_ca_cert else None,
         )
+        manager = self._client.api_client.rest_client.pool_manager
+        keep_to(Bounds(clock.monotonic, timeout_s), manager)
         self._write_api = self._client.write_api(write_options=SYNCHRONOUS)
 
     def close(self) -> None:
@@ -71,9 +79,12 @@ class Connection:
             return error.answer
         finally:
             del api.default_headers["Content-Encoding"]
-        said = api.last_response
-        date = said.getheader("Date") or ""
-        return Answer(said.status, message="an answer that is not InfluxDB's", date=date)
+        response = api.last_response
+        return Answer(
+            response.status,
+            message="an answer that is not InfluxDB's",
+            date_s=date_s(response.getheader("Date")),
+        )
 
     def ask(self, call: Callable[["InfluxDBClient"], T]) -> T:
         """Call the client.
@@ -100,7 +111,7 @@ class Connection:
             code,
             f"{where} answered {status}" + (f": {message}" if message else ""),
             retry_after_s(header.get("Retry-After"), self._clock.now_ns() / 1e9),
-            header.get("Date") or "",
+            date_s(header.get("Date")),
         )
 
 
@@ -118,6 +129,7 @@ def _body(data: object) -> tuple[str, str]:
     text = data.decode(errors="replace") if isinstance(data, bytes) else str(data or "")
     try:
         body = json.loads(text)
-        return str(body["code"]), " ".join(str(body["message"]).split())
-    except (ValueError, KeyError, TypeError):
-        return "", " ".join(text.split())[:200]
+        message = str(body["message"])[:_LONGEST_MESSAGE]
+        return str(body["code"]), " ".join(message.split())
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return "", " ".join(text[:_LONGEST_PAGE].split())

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pipeline.clock import Clock
 from pipeline.influx.buckets import Rule, reconcile
 from pipeline.influx.connection import Connection, InfluxError
-from pipeline.influx.skew import Skew
 from pipeline.influx.verdicts import Answer
 from pipeline.settings import Settings, SettingsError
 
@@ -22,6 +21,8 @@ class Target:
         reload: Reads the settings again, for a token that was rotated.
         clock: Passed to the connection.
         on_rule: Is told the bucket's rule when it is known.
+        on_date: Is told InfluxDB's own clock, in seconds since 1970-01-01 UTC.
+        obstacle: Tells why nothing may be sent at present; "" when it may.
     """
 
     def __init__(
@@ -30,14 +31,17 @@ class Target:
         reload: Callable[[], Settings],
         clock: Clock,
         on_rule: Callable[[Rule], None],
+        on_date: Callable[[float], object] = lambda _: None,
+        obstacle: Callable[[], str] = str,
     ) -> None:
         self.settings = settings
         self._reload = reload
         self._clock = clock
         self._on_rule = on_rule
+        self._on_date = on_date
+        self._obstacle = obstacle
         self._connection: Connection | None = None
         self._warned = ""
-        self._skew = Skew(clock, settings.influxdb_url)
 
     def prepare(self) -> None:
         """Reconcile the bucket's rule with the settings, once before the first write.
@@ -75,8 +79,11 @@ class Target:
 
     def write(self, body: bytes) -> Answer:
         """Send a gzip stream of lines; whatever fails is an answer too."""
+        if why := self._obstacle():
+            return Answer(None, message=why)
         answer = self._connected().write(body)
-        self._skew.compare(answer.date)
+        if answer.date_s is not None:
+            self._on_date(answer.date_s)
         return answer
 
     def renew(self) -> None:

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
+LONGEST_RETRY_AFTER_S = 3_600.0
+_DIGITS = 20
+
 
 class Verdict(Enum):
     """What becomes of a batch."""
@@ -30,14 +33,14 @@ class Answer:
             InfluxDB's, such as a proxy's page.
         message: The reason, in one line, without secrets.
         retry_after_s: How long the server asks to wait, in seconds.
-        date: When it said so, by its own clock, as of HTTP; "" when it does not tell.
+        date_s: The server's own clock, in seconds since 1970-01-01 UTC; None when it did not say.
     """
 
     status: int | None
     code: str = ""
     message: str = ""
     retry_after_s: float = 0.0
-    date: str = ""
+    date_s: float | None = None
 
 
 _VERDICTS: Mapping[int, Verdict] = {
@@ -75,15 +78,26 @@ def retry_after_s(header: str | None, now_s: float) -> float:
         now_s: Now, in seconds since 1970-01-01 UTC.
 
     Returns:
-        The wait in seconds.
+        The wait in seconds, an hour at most: a server that asks for more, or one whose clock
+        differs, must not end delivery for good.
     """
     if not header:
         return 0.0
-    if header.strip().isdecimal():
-        return float(header)
-    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # rarely needed, and large
+    text = header.strip()
+    if text.isascii() and text.isdecimal():
+        # Python converts no number of thousands of digits.
+        return min(float(text[:_DIGITS]), LONGEST_RETRY_AFTER_S)
+    date = date_s(text)
+    return 0.0 if date is None else min(max(0.0, date - now_s), LONGEST_RETRY_AFTER_S)
+
+
+def date_s(header: str | None) -> float | None:
+    """Read a date of HTTP, as seconds since 1970-01-01 UTC; None when it is none."""
+    if not header:
+        return None
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # large; the client loads it
 
     try:
-        return max(0.0, parsedate_to_datetime(header).timestamp() - now_s)
-    except ValueError:
-        return 0.0
+        return parsedate_to_datetime(header).timestamp()
+    except (ValueError, OverflowError):
+        return None

@@ -1,14 +1,17 @@
 """The durable log: every reading from the moment it was taken until its age or the bound."""
 
 from pipeline.spool.block import pack, unpack
+from pipeline.spool.gaps import Gap
 from pipeline.spool.reader import Contents, Rejected, SpoolReader
 from pipeline.spool.rejected import RejectedLines, UnknownLineError
-from pipeline.spool.schema import SpoolError
+from pipeline.spool.schema import SALVAGE, SpoolError, free
 from pipeline.spool.writer import Batch, Refusal, Spool
 
 __all__ = [
+    "SALVAGE",
     "Batch",
     "Contents",
+    "Gap",
     "Refusal",
     "Rejected",
     "RejectedLines",
@@ -16,6 +19,7 @@ __all__ = [
     "SpoolError",
     "SpoolReader",
     "UnknownLineError",
+    "free",
     "pack",
     "unpack",
 ]

@@ -4,7 +4,12 @@ Members joined are a gzip stream, so that delivery posts what was stored as it i
 """
 
 import gzip
+import zlib
 from collections.abc import Iterable
+
+DAMAGES = (OSError, EOFError, ValueError, zlib.error)
+"""What `unpack` raises of a block that is damaged."""
+_GZIP = 31  # for zlib: a gzip member, its check included
 
 
 def pack(lines: Iterable[str]) -> bytes:
@@ -19,3 +24,13 @@ def unpack(block: bytes) -> str:
         OSError, EOFError, ValueError, zlib.error: The block is damaged.
     """
     return gzip.decompress(block).decode()
+
+
+def is_whole(member: bytes) -> bool:
+    """Return whether one member is as it was made; its checksum tells."""
+    reading = zlib.decompressobj(_GZIP)
+    try:
+        reading.decompress(member)
+    except zlib.error:
+        return False
+    return reading.eof and not reading.unused_data

@@ -1,16 +1,28 @@
 """What anyone may read of a spool, while the agent writes to it and while the agent is down."""
 
 import contextlib
+import logging
 import sqlite3
 import threading
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from pipeline.spool.block import unpack
-from pipeline.spool.schema import LOST, NAME, VERSION, SpoolError
+from pipeline.spool.block import DAMAGES, unpack
+from pipeline.spool.gaps import Gap
+from pipeline.spool.schema import (
+    LOST,
+    NAME,
+    DamagedError,
+    SpoolError,
+    damaged,
+    described,
+    examine,
+    version_of,
+)
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +140,14 @@ class SpoolReader:
         with self._reading() as db:
             return dict(db.execute("SELECT name, value FROM fact"))
 
+    def gaps(self) -> list[Gap]:
+        """Return the spans of missing readings that nobody has been told of yet."""
+        with self._reading() as db:
+            rows = db.execute(
+                "SELECT cause, start_ns, stop_ns, readings FROM gap ORDER BY start_ns"
+            )
+            return [Gap(*row) for row in rows]
+
     def rejected(self, limit: int) -> list[Rejected]:
         """Return the refused lines that are kept, the newest first.
 
@@ -152,35 +172,55 @@ class SpoolReader:
             )
             return [time_ns for (time_ns,) in rows]
 
+    def has(self, time_ns: int) -> bool:
+        """Return whether there is a reading of exactly this time."""
+        with self._reading() as db:
+            row = db.execute("SELECT 1 FROM tick WHERE time_ns = ? LIMIT 1", (time_ns,)).fetchone()
+        return row is not None
+
     def history(self, since_ns: int) -> Iterator[str]:
         """Yield each reading's lines, one block a tick, from the oldest on.
+
+        What is damaged is left out, and told at the end.
 
         Args:
             since_ns: The oldest time wanted, in nanoseconds since 1970-01-01 UTC.
         """
+        damaged = 0
         with self._reading() as db:
             rows = db.execute(
-                "SELECT lines FROM tick WHERE time_ns >= ? ORDER BY time_ns, id", (since_ns,)
+                "SELECT CAST(lines AS BLOB) FROM tick WHERE time_ns >= ? ORDER BY time_ns, id",
+                (since_ns,),
             )
             for (lines,) in rows:
-                yield self._decompressed(lines)
+                try:
+                    block = unpack(lines)
+                except DAMAGES:
+                    damaged += 1
+                else:
+                    yield block
+        if damaged:
+            _log.warning("%d readings in %s are damaged and left out", damaged, self.path)
 
-    def _decompressed(self, lines: bytes) -> str:
-        try:
-            return unpack(lines)
-        except (OSError, EOFError, ValueError, zlib.error) as error:
-            raise SpoolError(f"{self.path} is damaged: {error}; move it away") from error
+    def examine(self) -> None:
+        """Read all there is.
+
+        Raises:
+            DamagedError: The file is damaged.
+        """
+        with self._reading() as db:
+            examine(db, self.path)
+
+    def _connection(self) -> sqlite3.Connection:
+        return self._db
 
     def _open(self, options: str) -> None:
         self._db = self._connect(options)
         try:
-            self._prepare()
+            self._check()
         except BaseException:
             self._db.close()
             raise
-
-    def _prepare(self) -> None:
-        self._check()
 
     def _unopened(self, why: object) -> SpoolError:
         return SpoolError(f"{self.path} cannot be opened: {why}; try as the user of the agent")
@@ -199,30 +239,29 @@ class SpoolReader:
 
     def _check(self) -> None:
         try:
-            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+            version = version_of(self._db, self.path)
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError as error:
-            raise SpoolError(
-                f"{self.path} is not a spool ({error}); move it away and start the agent again"
-            ) from error
+            raise self._unread(error) from error
         if version == 0:
             raise FileNotFoundError(f"{self.path} is being made")
-        if version != VERSION:
-            raise SpoolError(
-                f"{self.path} has format {version}, this version reads {VERSION}; "
-                "run the version that made it, or move the file away"
-            )
+
+    def _unread(self, error: sqlite3.Error) -> SpoolError:
+        failure = described(error, f"{self.path} cannot be read: {error}", self.path)
+        return damaged(self.path, failure.why) if isinstance(failure, DamagedError) else failure
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         # One transaction, so that all that is read is of one moment.
         with self._lock:
             try:
-                self._db.execute("BEGIN")
+                db = self._connection()
+                db.execute("BEGIN")
                 try:
-                    yield self._db
+                    yield db
                 finally:
-                    self._db.execute("COMMIT")
+                    if db.in_transaction:
+                        db.execute("COMMIT")
             except sqlite3.Error as error:
-                raise SpoolError(f"{self.path} cannot be read: {error}") from error
+                raise self._unread(error) from error

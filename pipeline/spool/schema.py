@@ -1,12 +1,15 @@
-"""The spool's file: its name, its tables, and what can be wrong with it.
+"""The spool's file: its name, its tables and their versions, and what can be wrong with it.
 
 The table `tick` is the log, one row a reading, and serves `show`. The table `pending` is the queue:
 the rows that are not yet delivered. To settle a reading is to take it off the queue, which leaves
 its row, and so its compressed lines, as they lie on disk.
 """
 
+import os
+import sqlite3
+from pathlib import Path
+
 NAME = "spool.db"
-VERSION = 1
 TABLES = """
 CREATE TABLE tick (
     -- The order in which readings were taken. No id comes back: the tick that a batch on its way
@@ -31,9 +34,127 @@ CREATE TABLE rejected (
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
+# How many points wait, beside the queue: when a part of the queue cannot be read any more, it
+# tells how many are missing.
+_WAITING = """
+INSERT INTO counter SELECT 'waiting', coalesce(sum(points), 0) FROM pending;
+CREATE TRIGGER queued AFTER INSERT ON pending BEGIN
+    UPDATE counter SET value = value + new.points WHERE name = 'waiting';
+END;
+CREATE TRIGGER unqueued AFTER DELETE ON pending BEGIN
+    UPDATE counter SET value = value - old.points WHERE name = 'waiting';
+END;
+"""
+_GAPS = """
+CREATE TABLE gap (
+    cause TEXT PRIMARY KEY,
+    start_ns INTEGER NOT NULL,
+    stop_ns INTEGER NOT NULL,
+    readings INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+MIGRATIONS = (TABLES, _WAITING + _GAPS)
+"""What leads from each version to the next; a store that is new goes through all of them."""
+VERSION = len(MIGRATIONS)
+# A number beyond it was written by noise, not by a later version.
+_NO_VERSION = 100
 LOST = "lost:"
 """Before a cause of loss, in `counter`."""
+COMMITTED = ("spool_full", "expired", "rejected", "corrupt_store")
+"""The causes of which points are lost that were committed; others never came that far."""
+WAITING = "waiting"
+"""The counter of what is in `pending`."""
+SALVAGE = "salvage"
+"""The fact that tells of the last salvage."""
+
+_DAMAGE_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_ROOM_CODES, _NO_ROOM = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}, 2**16
 
 
 class SpoolError(Exception):
     """The spool cannot be read or written; the message says what, where and the fix."""
+
+
+class DamagedError(SpoolError):
+    """The file is damaged, and why: its writer can salvage what is left."""
+
+    def __init__(self, message: str, why: str) -> None:
+        super().__init__(message)
+        self.why = why
+
+
+class FullError(SpoolError):
+    """The disk has no room."""
+
+
+def described(error: sqlite3.Error, message: str, path: Path) -> SpoolError:
+    """Return what a failure of SQLite means, with a message for the user."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    # A header full of noise may say that the file must not be written.
+    shut = code == sqlite3.SQLITE_READONLY and os.access(path, os.W_OK)
+    if code in _DAMAGE_CODES or (shut and os.access(path.parent, os.W_OK)):
+        return DamagedError(message, str(error))
+    # A file that cannot be made or grow, and of which SQLite does not tell why.
+    ungrown = code in _ROOM_CODES and free(path.parent) < _NO_ROOM
+    return FullError(message) if ungrown or code == sqlite3.SQLITE_FULL else SpoolError(message)
+
+
+def free(directory: Path) -> int:
+    """Return how much of a directory's disk is free, in bytes."""
+    found = os.statvfs(directory)
+    return found.f_bavail * found.f_frsize
+
+
+def version_of(db: sqlite3.Connection, path: Path) -> int:
+    """Return the version of an open store; 0 is a database without anything in it.
+
+    Raises:
+        SpoolError: It is another program's, or a later version's.
+        DamagedError: It has the tables and no version that there can be.
+    """
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    names = {name for (name,) in db.execute("SELECT name FROM sqlite_schema")}
+    if not names and version == 0:
+        return 0
+    if not {"tick", "pending", "counter"} <= names:
+        raise SpoolError(f"{path} is another program's database; move it away, or set data_dir")
+    if version in range(1, VERSION + 1):
+        return int(version)
+    if version in range(VERSION, _NO_VERSION):
+        raise newer(path, version)
+    raise damaged(path, f"it has format {version}")
+
+
+def examine(db: sqlite3.Connection, path: Path) -> None:
+    """Read a whole store.
+
+    Raises:
+        DamagedError: It is damaged.
+    """
+    (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise damaged(path, found.splitlines()[-1])
+
+
+def damaged(path: Path, why: str) -> DamagedError:
+    """Return what to say of a damaged store."""
+    return DamagedError(f"{path} is damaged ({why}); the agent will salvage what is left", why)
+
+
+def newer(path: Path, version: int) -> SpoolError:
+    """Return what to say of a later version's store."""
+    return SpoolError(
+        f"{path} has format {version}, this version reads {VERSION}; "
+        "run the version that made it, or move the file away"
+    )
+
+
+def is_newer(version: int) -> bool:
+    """Return whether a later version can have written this number."""
+    return VERSION < version < _NO_VERSION
+
+
+def migrate(db: sqlite3.Connection, version: int) -> None:
+    """Bring a store to this version, each step in one transaction with its record."""
+    for number, script in enumerate(MIGRATIONS[version:], version + 1):
+        db.executescript(f"BEGIN IMMEDIATE;{script}PRAGMA user_version = {number};COMMIT;")

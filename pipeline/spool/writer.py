@@ -1,26 +1,21 @@
-"""The spool's one writer: append, lease, settle, expire."""
+"""What is written to a spool: append, lease, settle, expire."""
 
-import contextlib
-import sqlite3
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from pipeline.spool.block import pack
-from pipeline.spool.reader import SpoolReader
-from pipeline.spool.schema import LOST, NAME, TABLES, VERSION, SpoolError
+from pipeline.spool.block import is_whole, pack, unpack
+from pipeline.spool.gaps import Gap, forget, mark
+from pipeline.spool.room import drop, give_back, unqueue
+from pipeline.spool.schema import LOST
+from pipeline.spool.store import Store, lasting, tally
 
 _REJECTED_KEPT = 10_000
-# At the bound, make room for many ticks at once, so that a full spool costs no search per tick.
-_ROOM_SHARE = 100
-_OLDEST = "SELECT id, tick.points, lines FROM pending JOIN tick USING (id) ORDER BY id"
-_NEWEST = f"{_OLDEST} DESC LIMIT 1"
-# By time, so that the index serves and no lines are read.
-_OLDEST_OF_ALL = "SELECT id FROM tick ORDER BY time_ns LIMIT 64"
-_OLDEST_DELIVERED = (
-    "SELECT id FROM tick WHERE id NOT IN (SELECT id FROM pending) ORDER BY time_ns LIMIT 64"
+# As bytes, even where noise has changed what SQLite takes the lines for.
+_OLDEST = (
+    "SELECT id, pending.points, CAST(lines AS BLOB) FROM pending JOIN tick USING (id) ORDER BY id"
 )
+_LINES = "SELECT CAST(lines AS BLOB) FROM tick WHERE id = ?"
+_NEWEST = f"{_OLDEST} DESC LIMIT 1"
 # A tick must not wait long for a great clean-up.
 _EXPIRED_AT_ONCE = 2_000
 
@@ -48,45 +43,17 @@ class Refusal:
     reason: str
 
 
-class Spool(SpoolReader):
-    """The spool as its one writer has it.
+class Spool(Store):
+    """The spool as its one writer has it; see `Store` for how it is opened."""
 
-    Args:
-        directory: The data directory, held by the caller's lock; it must exist.
-        max_bytes: The bound on the file's size.
-
-    Raises:
-        SpoolError: The file cannot be made or is none of ours.
-    """
-
-    def __init__(self, directory: Path, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self.path = directory / NAME
-        self._lock = threading.RLock()
-        try:
-            self._open("mode=rwc")
-        except sqlite3.Error as error:
-            raise SpoolError(
-                f"{self.path} cannot be opened: {error}; "
-                "is it a spool, writable, with room on the disk?"
-            ) from error
-
-    def _prepare(self) -> None:
-        db = self._db
-        # An fsync a tick is cheap at any sane interval, and a committed reading must survive a
-        # power cut. Freed pages go back to the file system in steps.
-        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA journal_size_limit = 4194304")
-        if db.execute("PRAGMA user_version").fetchone() == (0,):
-            if db.execute("SELECT count(*) FROM sqlite_schema").fetchone() != (0,):
-                raise SpoolError(f"{self.path} is another program's database; move it away")
-            db.executescript(f"BEGIN;{TABLES}PRAGMA user_version = {VERSION};COMMIT;")
-        self._check()
-
+    @lasting
     def append(
-        self, lines: Sequence[str], time_ns: int, lost: Mapping[str, int] | None = None
+        self,
+        lines: Sequence[str],
+        time_ns: int,
+        lost: Mapping[str, int] | None = None,
+        gaps: Iterable[Gap] = (),
+        told: Iterable[Gap] = (),
     ) -> None:
         """Commit one reading; when this returns, it is on the disk.
 
@@ -94,6 +61,8 @@ class Spool(SpoolReader):
             lines: Line protocol, one point each. With none, only the losses are counted.
             time_ns: The reading's time, in nanoseconds since 1970-01-01 UTC.
             lost: Cause to points that the reading should have held as well.
+            gaps: Readings that are missing before it.
+            told: The gaps that its lines tell of.
 
         Raises:
             SpoolError: It could not be committed; nothing of it was.
@@ -108,10 +77,15 @@ class Spool(SpoolReader):
                 db.execute(
                     "INSERT INTO pending VALUES (?, ?, ?)", (row.lastrowid, len(lines), len(block))
                 )
-                _count(db, {"ticks": 1, "points": len(lines)})
-            _count(db, {f"{LOST}{cause}": points for cause, points in (lost or {}).items()})
+                tally(db, {"ticks": 1, "points": len(lines)})
+            tally(db, {f"{LOST}{cause}": points for cause, points in (lost or {}).items()})
+            for gap in gaps:
+                mark(db, gap)
+            for gap in told:
+                forget(db, gap)
             self._keep_bound(db)
 
+    @lasting
     def lease(self, max_points: int, *, newest: bool = False) -> Batch | None:
         """Return what to send next; it stays queued until it is settled.
 
@@ -134,6 +108,7 @@ class Spool(SpoolReader):
                 total += points
         return Batch(tuple(ids), total, b"".join(members)) if ids else None
 
+    @lasting
     def settle(
         self,
         batch: Batch,
@@ -151,7 +126,7 @@ class Spool(SpoolReader):
         """
         with self._writing() as db:
             # What the bound or the age took while the batch was under way is counted already.
-            settled = sum(_unqueue(db, tick) for tick in batch.ids)
+            settled = sum(unqueue(db, tick) for tick in batch.ids)
             db.executemany(
                 "INSERT INTO rejected (time_ns, reason, line) VALUES (?, ?, ?)",
                 ((time_ns, refusal.reason, refusal.line) for refusal in refused),
@@ -163,7 +138,25 @@ class Spool(SpoolReader):
             rejected = min(len(refused), settled)
             expired = min(expired, settled - rejected)
             counts = {f"{LOST}rejected": rejected, f"{LOST}expired": expired}
-            _count(db, {"delivered": settled - rejected - expired, **counts})
+            tally(db, {"delivered": settled - rejected - expired, **counts})
+
+    @lasting
+    def discard_damaged(self, batch: Batch) -> int:
+        """Delete, and count as lost, those readings of a batch whose lines cannot be read any more.
+
+        SQLite does not notice a bit that flipped within a block; its checksum does. To look at it
+        costs a tenth of a delivery, so it is for a batch that the server did not take.
+
+        Returns:
+            How many points they held.
+        """
+        with self._writing() as db:
+            rows = (db.execute(_LINES, (tick,)).fetchone() for tick in batch.ids)
+            found = zip(batch.ids, rows, strict=True)
+            damaged = [tick for tick, row in found if row and not is_whole(row[0])]
+            lost = drop(db, damaged, "corrupt_store")
+            tally(db, {f"{LOST}corrupt_store": lost})
+        return lost
 
     def expire(self, before_ns: int, *, count: bool) -> int:
         """Delete the readings older than the age, and give their space back.
@@ -178,21 +171,27 @@ class Spool(SpoolReader):
         deleted = 0
         while some := self._expire_some(before_ns, count=count):
             deleted += some
-            with self._told():
-                # It steps page by page, which only a script follows to the end.
-                self._db.executescript("PRAGMA incremental_vacuum")
+            while self._give_back():
+                pass
         return deleted
 
+    @lasting
+    def _give_back(self) -> int:
+        with self._writing() as db:
+            return give_back(db)
+
+    @lasting
     def _expire_some(self, before_ns: int, *, count: bool) -> int:
         with self._writing() as db:
             rows = db.execute(
                 "SELECT id, points FROM tick WHERE time_ns < ? LIMIT ?",
                 (before_ns, _EXPIRED_AT_ONCE),
             ).fetchall()
-            lost = _drop(db, [tick for tick, _ in rows])
-            _count(db, {f"{LOST}expired": lost} if count else {})
+            lost = drop(db, [tick for tick, _ in rows])
+            tally(db, {f"{LOST}expired": lost} if count else {})
         return sum(points for _, points in rows)
 
+    @lasting
     def give_up(self, before_ns: int) -> int:
         """Take off the queue, and count as expired, what is too old for the server.
 
@@ -211,9 +210,41 @@ class Spool(SpoolReader):
                 (before_ns,),
             ).fetchall()
             expired = sum(int(points) for (points,) in rows)
-            _count(db, {f"{LOST}expired": expired})
+            tally(db, {f"{LOST}expired": expired})
         return expired
 
+    @lasting
+    def restamp(
+        self, before_ns: int, by_ns: int, stamped: Callable[[str, int], Iterable[str]]
+    ) -> int:
+        """Give the waiting readings that were taken since the spool was opened another time.
+
+        Args:
+            before_ns: Only those with an earlier time, in nanoseconds since 1970-01-01 UTC.
+            by_ns: How much later they were taken than they say, in nanoseconds.
+            stamped: Turns a block of lines and its right time into its lines with that time.
+
+        Returns:
+            How many readings that were.
+        """
+        with self._writing() as db:
+            rows = db.execute(
+                "SELECT id, time_ns, CAST(lines AS BLOB) FROM tick JOIN pending USING (id) "
+                "WHERE id >= ? AND time_ns < ?",
+                (self._first_id, before_ns),
+            ).fetchall()
+            for tick, time_ns, lines in rows:
+                if not is_whole(lines):  # it is found out when it is to be delivered
+                    continue
+                block = pack(stamped(unpack(lines), time_ns + by_ns))
+                db.execute(
+                    "UPDATE tick SET time_ns = ?, lines = ? WHERE id = ?",
+                    (time_ns + by_ns, block, tick),
+                )
+                db.execute("UPDATE pending SET bytes = ? WHERE id = ?", (len(block), tick))
+        return len(rows)
+
+    @lasting
     def note(self, facts: Mapping[str, str | None]) -> None:
         """Keep facts for those who read the store; None forgets one."""
         with self._writing() as db:
@@ -222,64 +253,3 @@ class Spool(SpoolReader):
                     db.execute("DELETE FROM fact WHERE name = ?", (name,))
                 else:
                     db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
-
-    def _keep_bound(self, db: sqlite3.Connection) -> None:
-        if self._used(db) <= self._max_bytes:
-            return
-        goal = self._max_bytes - self._max_bytes // _ROOM_SHARE
-        query = _OLDEST_DELIVERED
-        while self._used(db) > goal:
-            ids = [tick for (tick,) in db.execute(query)]
-            if not ids and query is _OLDEST_DELIVERED:
-                query = _OLDEST_OF_ALL  # the search for delivered ones is long when there are none
-                continue
-            if len(ids) <= 1:
-                return
-            _count(db, {f"{LOST}spool_full": _drop(db, ids)})
-
-    def _used(self, db: sqlite3.Connection) -> int:
-        pragmas = ("page_count", "freelist_count", "page_size")
-        pages, free, size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas)
-        return int((pages - free) * size)
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._told():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        with self._lock:
-            try:
-                yield
-            except sqlite3.Error as error:
-                raise SpoolError(f"{self.path} cannot be written: {error}") from error
-
-
-def _count(db: sqlite3.Connection, counts: Mapping[str, int]) -> None:
-    db.executemany(
-        "INSERT INTO counter VALUES (?, ?) "
-        "ON CONFLICT DO UPDATE SET value = value + excluded.value",
-        ((name, value) for name, value in counts.items() if value),
-    )
-
-
-def _drop(db: sqlite3.Connection, ids: Iterable[int]) -> int:
-    """Delete ticks; return how many of their points were still waiting."""
-    lost = 0
-    for tick in ids:
-        lost += _unqueue(db, tick)
-        db.execute("DELETE FROM tick WHERE id = ?", (tick,))
-    return lost
-
-
-def _unqueue(db: sqlite3.Connection, tick: int) -> int:
-    row = db.execute("DELETE FROM pending WHERE id = ? RETURNING points", (tick,)).fetchone()
-    return int(row[0]) if row else 0

@@ -34,6 +34,8 @@ _UNITS = (
     ("process", "memory_rss", "bytes"),
     ("process", ".*", "count"),
     ("temp", "temp", "celsius"),
+    ("metrics_gap", "readings", "count"),
+    ("metrics_gap", "seconds", "seconds"),
     ("metrics_agent", ".*_ms", "milliseconds"),
     ("metrics_agent", ".*_s", "seconds"),
     ("metrics_agent", ".*_bytes|memory_rss", "bytes"),

@@ -10,6 +10,7 @@ import pytest
 from pipeline.influx.buckets import Rule
 from pipeline.influx.connection import InfluxError
 from pipeline.influx.target import Target
+from pipeline.influx.verdicts import Answer
 from pipeline.settings import Settings, SettingsError
 from tests.clocks import ManualClock
 from tests.configured import settings_for
@@ -25,7 +26,16 @@ class Settled:
     def __init__(self, settings: Settings) -> None:
         self.rules: list[Rule] = []
         self.found: Settings | SettingsError = settings
-        self.target = Target(settings, self.reload, ManualClock(time.time_ns()), self.rules.append)
+        self.dates: list[float] = []
+        self.obstacle = ""
+        self.target = Target(
+            settings,
+            self.reload,
+            ManualClock(),
+            self.rules.append,
+            self.dates.append,
+            lambda: self.obstacle,
+        )
 
     def reload(self) -> Settings:
         if isinstance(self.found, SettingsError):
@@ -106,12 +116,20 @@ def test_a_server_that_is_not_there_makes_the_readings_wait(bucket: Bucket) -> N
         here.target.prepare()
 
 
-def test_a_clock_that_is_years_off_is_told(
-    bucket: Bucket, caplog: pytest.LogCaptureFixture
-) -> None:
-    target = Target(settings_for(bucket), lambda: settings_for(bucket), ManualClock(), print)
-    with closing(target):
-        target.write(gzip.compress(b"m f=1i 1"))
-    (told,) = messages(caplog)
-    assert told.startswith("This host's clock is ")
-    assert f" days behind that of {bucket.server.url};" in told
+def test_influxdbs_own_clock_is_told_with_each_answer(bucket: Bucket) -> None:
+    here = settled(bucket)
+    with closing(here.target):
+        here.target.write(BODY)
+        here.target.write(b"rubbish")
+    assert len(here.dates) == 2
+    # One machine, one clock; the hour is for a server of the user's own.
+    assert all(abs(date - time.time()) < 3600 for date in here.dates)
+
+
+def test_nothing_is_sent_against_an_obstacle(bucket: Bucket) -> None:
+    here = settled(bucket)
+    here.obstacle = "the clock is not set"
+    with closing(here.target):
+        assert here.target.write(BODY) == Answer(None, message="the clock is not set")
+        here.obstacle = ""
+        assert here.target.write(BODY).status == 204

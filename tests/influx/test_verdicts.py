@@ -1,6 +1,16 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.influx.verdicts import Answer, Verdict, is_expired, retry_after_s, verdict
+from pipeline.influx.verdicts import (
+    LONGEST_RETRY_AFTER_S,
+    Answer,
+    Verdict,
+    date_s,
+    is_expired,
+    retry_after_s,
+    verdict,
+)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +60,23 @@ def test_points_beyond_the_buckets_age_are_told_from_refused_ones() -> None:
         ("Tue, 14 Nov 2023 22:12:20 GMT", 0),  # in the past
         ("soon", 0),
         ("-5", 0),
+        ("1.5", 0),
+        ("²", 0),
+        ("999999999999", 3_600),  # for ever is not to be asked for
+        ("9" * 10_000, 3_600),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 3_600),
+        ("Tue, 99 Nov 99999 22:14:20 GMT", 0),
     ],
 )
 def test_both_forms_of_retry_after_are_read(header: str | None, expected: float) -> None:
     assert retry_after_s(header, now_s=1_700_000_000) == expected
+
+
+@given(st.text(max_size=60))
+def test_whatever_retry_after_says_the_wait_is_bounded(header: str) -> None:
+    assert 0 <= retry_after_s(header, now_s=1_700_000_000) <= LONGEST_RETRY_AFTER_S
+
+
+def test_the_servers_clock_is_read_from_its_date() -> None:
+    assert date_s("Tue, 14 Nov 2023 22:13:20 GMT") == 1_700_000_000
+    assert [date_s(header) for header in (None, "", "soon", "Tue, 99 Nov 2023")] == [None] * 4

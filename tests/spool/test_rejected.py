@@ -169,5 +169,5 @@ def test_without_a_spool_there_is_nothing_to_change(tmp_path: Path) -> None:
 
 def test_what_is_no_spool_is_told(tmp_path: Path) -> None:
     (tmp_path / "spool.db").write_bytes(b"no database" * 1000)
-    with pytest.raises(SpoolError, match="is not a spool"):
+    with pytest.raises(SpoolError, match="file is not a database"):
         RejectedLines(tmp_path)

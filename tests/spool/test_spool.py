@@ -179,14 +179,6 @@ def test_a_refused_line_that_the_age_took_under_way_is_not_counted_twice(spool: 
     assert (contents.delivered_points, contents.lost) == (0, {"expired": 2})
 
 
-def test_a_damaged_reading_is_told_in_a_sentence(spool: Spool) -> None:
-    spool.append(["m f=1i 1"], 1)
-    with spool._writing() as db:
-        db.execute("UPDATE tick SET lines = x'00'")
-    with pytest.raises(SpoolError, match=r"spool\.db is damaged"):
-        list(spool.history(0))
-
-
 def test_a_batch_on_its_way_never_settles_a_later_reading(spool: Spool) -> None:
     spool.append(["m f=1i 1"], 1)
     on_its_way = leased(spool)
@@ -194,33 +186,6 @@ def test_a_batch_on_its_way_never_settles_a_later_reading(spool: Spool) -> None:
     spool.append(["m f=2i 2"], 2)
     spool.settle(on_its_way, NOW)
     assert lines(leased(spool)) == ["m f=2i 2"]
-
-
-def test_a_foreign_database_and_a_file_that_is_none_are_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "spool.db"
-    foreign = sqlite3.connect(path)
-    foreign.execute("CREATE TABLE theirs (x)")
-    foreign.close()
-    before = path.read_bytes()
-    with pytest.raises(SpoolError, match=r"spool\.db.*another program"):
-        Spool(tmp_path, MB)
-    assert path.read_bytes()[100:] == before[100:]
-    path.write_bytes(b"not a database " * 1_000)
-    with pytest.raises(SpoolError, match=r"spool\.db"):
-        Spool(tmp_path, MB)
-    with pytest.raises(SpoolError, match="not a spool"):
-        SpoolReader(tmp_path)
-
-
-def test_a_newer_format_is_left_alone(tmp_path: Path) -> None:
-    Spool(tmp_path, MB).close()
-    newer = sqlite3.connect(tmp_path / "spool.db")
-    newer.execute("PRAGMA user_version = 99")
-    newer.close()
-    with pytest.raises(SpoolError, match="format 99"):
-        Spool(tmp_path, MB)
-    with pytest.raises(SpoolError, match="format 99"):
-        SpoolReader(tmp_path)
 
 
 def test_there_is_no_spool_to_read_before_the_first_start(tmp_path: Path) -> None:

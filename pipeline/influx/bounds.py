@@ -1,0 +1,112 @@
+"""Bounds on a request: its time as a whole, and the size of its answer.
+
+urllib3's timeout holds for each read alone: a server that sends a byte a second never meets it,
+and an answer may be as large as the sender likes.
+"""
+
+import http.client
+import io
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+MOST_BYTES = 8 * 2**20
+
+
+class Bounds:
+    """What is left of the time and the bytes of the request that is under way.
+
+    Args:
+        monotonic: Tells the seconds.
+        seconds: What a request may take, from its beginning to the last byte of the answer.
+    """
+
+    def __init__(self, monotonic: Callable[[], float], seconds: float) -> None:
+        self._monotonic = monotonic
+        self._seconds = seconds
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin with a request."""
+        self._deadline = self._monotonic() + self._seconds
+        self._bytes = MOST_BYTES
+
+    def remaining_s(self) -> float:
+        """Return the seconds that are left.
+
+        Raises:
+            TimeoutError: None are.
+        """
+        left = self._deadline - self._monotonic()
+        if left <= 0:
+            raise TimeoutError(f"no whole answer within {self._seconds:g} s")
+        return left
+
+    def received(self, number: int) -> None:
+        """Count bytes of the answer.
+
+        Raises:
+            OSError: They are too many.
+        """
+        self._bytes -= number
+        if self._bytes < 0:
+            raise OSError(f"an answer of more than {MOST_BYTES} bytes")
+
+
+class _Received(io.RawIOBase):
+    """What a socket receives, within bounds."""
+
+    def __init__(self, sock: socket.socket, bounds: Bounds) -> None:
+        self._sock = sock
+        self._raw = sock.makefile("rb", buffering=0)
+        self._bounds = bounds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int | None:
+        self._sock.settimeout(self._bounds.remaining_s())
+        number = self._raw.readinto(buffer)
+        self._bounds.received(number or 0)
+        return number
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+def keep_to(bounds: Bounds, manager: urllib3.PoolManager) -> None:
+    """Hold every request of a pool manager to bounds; they are those of one thread."""
+
+    class Bounded:
+        def urlopen(self, *args: Any, **options: Any) -> Any:
+            bounds.begin()
+            # Nobody asks for a compressed answer, and a small one can become very large.
+            options["decode_content"] = False
+            return super().urlopen(*args, **options)  # type: ignore[misc]  # of the pool beside it
+
+    class Response(http.client.HTTPResponse):
+        def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+            super().__init__(sock, *args, **options)
+            self.fp.close()
+            self.fp = io.BufferedReader(_Received(sock, bounds))
+
+    class Plain(HTTPConnection):
+        response_class = Response
+
+    class Tls(HTTPSConnection):
+        response_class = Response
+
+    class Http(Bounded, urllib3.HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class Https(Bounded, urllib3.HTTPSConnectionPool):
+        ConnectionCls = Tls
+
+    manager.pool_classes_by_scheme = {"http": Http, "https": Https}

@@ -1,0 +1,200 @@
+"""The rows of a SQLite file, read page by page: a page that is damaged costs its own rows only.
+
+SQLite finds a page through the pages above it, and so loses all below a damaged one. But each leaf
+describes itself: https://sqlite.org/fileformat2.html#b_tree_pages
+"""
+
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Self
+
+from pipeline.spool.wal import read_log
+
+MAGIC = b"SQLite format 3\0"
+Value = int | float | str | bytes | None
+_USUAL_PAGE = 4096
+_SIZES = {2**power for power in range(9, 17)}
+# Kinds of pages that hold whole rows; those of tables without rowid lie in index pages.
+_TABLE_LEAF, _INDEX_LEAF, _INDEX_INTERIOR = 13, 10, 2
+_LONGEST = 2**26  # bytes: more than any reading has
+_FREE, _KINDS = 2, range(6)
+_INTEGERS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
+# What cannot be read as a row is none: an offset that points nowhere, a text that is no text.
+_NO_ROW = (IndexError, ValueError, struct.error)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row: its rowid, where its table has them, and its values."""
+
+    rowid: int | None
+    values: tuple[Value, ...]
+
+
+class Pages:
+    """A database and its write-ahead log, as two files that are only read.
+
+    Args:
+        path: The database; the log is beside it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._files = [_opened(path), _opened(path.with_name(f"{path.name}-wal"))]
+        head = self._read(0, 0, 100)
+        size = int.from_bytes(head[16:18], "big")
+        size = 65_536 if size == 1 else size
+        usual = size if head[:16] == MAGIC and size in _SIZES else _USUAL_PAGE
+        log = read_log(path.with_name(f"{path.name}-wal"), usual)
+        self._logged = log.pages
+        self._size = log.page_size if log.page_size in _SIZES else usual
+        main = 0 if self._files[0] is None else os.fstat(self._files[0]).st_size
+        self._count = -(-main // self._size)
+        self._kinds: tuple[int, bytes] = (0, b"")
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the files."""
+        for file in self._files:
+            if file is not None:
+                os.close(file)
+
+    @property
+    def user_version(self) -> int:
+        """The number that the program gave its format; 0 where the header is damaged."""
+        head = self._page(1)[:100]
+        return int.from_bytes(head[60:64], "big") if head[:16] == MAGIC else 0
+
+    def rows(self) -> Iterator[Row]:
+        """Yield every row of a leaf in use, in the order of the pages."""
+        logged = sorted(number for number in self._logged if number > self._count)
+        for number in chain(range(1, self._count + 1), logged):
+            page = self._page(number)
+            start = 100 if number == 1 else 0
+            kind = page[start]
+            if kind not in (_TABLE_LEAF, _INDEX_LEAF, _INDEX_INTERIOR) or self._is_free(number):
+                continue
+            cells = start + (12 if kind == _INDEX_INTERIOR else 8)
+            count = int.from_bytes(page[start + 3 : start + 5], "big")
+            for offset in range(cells, min(cells + 2 * count, self._size - 1), 2):
+                try:
+                    yield self._row(page, kind, int.from_bytes(page[offset : offset + 2], "big"))
+                except _NO_ROW:
+                    continue
+
+    def _row(self, page: bytes, kind: int, at: int) -> Row:
+        if kind == _INDEX_INTERIOR:
+            at += 4  # its left child
+        length, at = _varint(page, at)
+        if not 0 <= length <= _LONGEST:
+            raise ValueError("a record that there is not")
+        rowid = None
+        if kind == _TABLE_LEAF:
+            rowid, at = _varint(page, at)
+        local = self._local(length, kind)
+        record = page[at : at + local]
+        if local < length:
+            (following,) = struct.unpack_from(">I", page, at + local)
+            record += self._overflow(following, length - local)
+        return Row(rowid, tuple(_values(record)))
+
+    def _local(self, length: int, kind: int) -> int:
+        """Return how much of a record lies in its leaf; the rest is in overflow pages."""
+        least = (self._size - 12) * 32 // 255 - 23
+        most = self._size - 35 if kind == _TABLE_LEAF else (self._size - 12) * 64 // 255 - 23
+        if length <= most:
+            return length
+        wanted = least + (length - least) % (self._size - 4)
+        return wanted if wanted <= most else least
+
+    def _overflow(self, number: int, length: int) -> bytes:
+        parts = []
+        while length > 0:
+            if not 1 < number <= self._count and number not in self._logged:
+                raise ValueError("a chain of pages that ends early")
+            page = self._page(number)
+            number = int.from_bytes(page[:4], "big")
+            parts.append(page[4 : 4 + length])
+            length -= len(parts[-1])
+        return b"".join(parts)
+
+    def _is_free(self, number: int) -> bool:
+        """Return whether the pointer map says that a page, though full of rows, is not in use."""
+        mapped = self._size // 5
+        first = 2 + (number - 2) // (mapped + 1) * (mapped + 1)
+        if number <= first:
+            return False
+        if self._kinds[0] != first:
+            kinds = self._page(first)[: 5 * mapped : 5]
+            self._kinds = (first, kinds if all(kind in _KINDS for kind in kinds) else b"")
+        kinds = self._kinds[1]
+        return bool(kinds) and kinds[number - first - 1] == _FREE
+
+    def _page(self, number: int) -> bytes:
+        offset = self._logged.get(number)
+        if offset is None:
+            return self._read(0, (number - 1) * self._size, self._size)
+        return self._read(1, offset, self._size)
+
+    def _read(self, which: int, offset: int, size: int) -> bytes:
+        file = self._files[which]
+        try:
+            data = b"" if file is None else os.pread(file, size, offset)
+        except OSError:  # a sector that the disk cannot read
+            data = b""
+        return data.ljust(size, b"\0")
+
+
+def _opened(path: Path) -> int | None:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for n in range(9):
+        byte = data[at + n]
+        if n == 8:  # the ninth byte has no mark
+            value = value << 8 | byte
+            return value - 2**64 if value >= 2**63 else value, at + 9
+        value = value << 7 | byte & 0x7F
+        if byte < 0x80:
+            return value, at + n + 1
+    raise AssertionError("a varint has at most nine bytes")
+
+
+def _values(record: bytes) -> Iterator[Value]:
+    end, at = _varint(record, 0)
+    place = end
+    while at < end:
+        kind, at = _varint(record, at)
+        value, size = _value(record, kind, place)
+        place += size
+        yield value
+    if place > len(record):
+        raise ValueError("a record that ends early")
+
+
+def _value(record: bytes, kind: int, at: int) -> tuple[Value, int]:
+    if kind == 0:
+        return None, 0
+    if kind in _INTEGERS:
+        size = _INTEGERS[kind]
+        return int.from_bytes(record[at : at + size], "big", signed=True), size
+    if kind == 7:
+        return struct.unpack_from(">d", record, at)[0], 8
+    if kind in (8, 9):
+        return kind - 8, 0
+    if kind < 12:
+        raise ValueError("a kind of value that there is not")
+    size = (kind - 12) // 2
+    data = record[at : at + size]
+    return (data.decode() if kind % 2 else data), size

@@ -1,0 +1,177 @@
+"""Salvage: what can be read of a damaged store goes into a new one, and the rest is counted."""
+
+import logging
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipeline.spool import files
+from pipeline.spool.block import is_whole
+from pipeline.spool.gaps import Gap, mark
+from pipeline.spool.pages import MAGIC, Pages, Row
+from pipeline.spool.schema import COMMITTED, LOST, SALVAGE, WAITING, is_newer, newer
+from pipeline.spool.wal import read_log
+
+_log = logging.getLogger(__name__)
+
+CORRUPT = f"{LOST}corrupt_store"
+# A batch on its way names ticks of the damaged store: what was lost of it must not come back.
+_IDS_LEFT_OUT = 1_000_000
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the pages held beside the readings."""
+
+    counters: dict[str, int] = field(default_factory=dict)
+    queued: int = 0
+    last_id: int = 0
+
+
+def damage(path: Path) -> str | None:
+    """Return what is wrong with a store that SQLite would not tell, or would make worse."""
+    log = files.beside(path, "-wal")
+    logged = log.exists() and log.stat().st_size > 0
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(MAGIC))
+    except FileNotFoundError:
+        return "it is missing, but not its write-ahead log" if logged else None
+    if not head:
+        return "it is empty"
+    if head != MAGIC:
+        return "it has no header of a database"
+    return "its write-ahead log is damaged" if read_log(log, 0).damaged else None
+
+
+def salvage(path: Path, why: str, now_ns: int) -> None:
+    """Put a new store in the place of a damaged one, with every row that can be read.
+
+    However often it is interrupted, nothing that could be read is lost: see `files`.
+
+    Args:
+        path: The store, which nobody has open but to read it.
+        why: What is wrong with it.
+        now_ns: Now, in nanoseconds since 1970-01-01 UTC.
+
+    Raises:
+        SpoolError: A later version made it.
+        OSError, sqlite3.Error: There is no room, or no right to write.
+    """
+    stamp = files.stamp(path, now_ns)
+    with Pages(path) as pages:
+        if is_newer(pages.user_version):
+            raise newer(path, pages.user_version)
+        with files.built(path) as db:
+            found = _Found()
+            for row in pages.rows():
+                _keep(db, row, found)
+            moment = datetime.fromtimestamp(now_ns // 10**9, UTC)
+            told = (
+                f"{path} was damaged ({why}), {moment:%Y-%m-%dT%H:%M:%SZ}: "
+                f"{_settle_account(db, found)}; the damaged file is {files.aside(path, stamp).name}"
+            )
+            db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (SALVAGE, told))
+    files.replace(path, stamp)
+    _log.warning("%s", told)
+
+
+def _keep(db: sqlite3.Connection, row: Row, found: _Found) -> None:
+    """Put a row where it belongs; its shape tells its table."""
+    match row.rowid, row.values:
+        case int(tick), (None, int(time_ns), int(points), bytes(lines)):
+            found.last_id = max(found.last_id, tick)
+            if points > 0 and is_whole(lines):
+                reading = (tick, time_ns, points, lines)
+                db.execute("INSERT OR IGNORE INTO tick VALUES (?, ?, ?, ?)", reading)
+        case int(tick), (None, int(points), int(size)) if points > 0:
+            found.last_id = max(found.last_id, tick)
+            entry = (tick, points, size)
+            done = db.execute("INSERT OR IGNORE INTO pending VALUES (?, ?, ?)", entry)
+            found.queued += points if done.rowcount else 0
+        case int(number), (None, int(time_ns), str(reason), str(line)):
+            refused = (number, time_ns, reason, line)
+            db.execute("INSERT OR IGNORE INTO rejected VALUES (?, ?, ?, ?)", refused)
+        case int(), ("tick", int(last)):  # of sqlite_sequence
+            found.last_id = max(found.last_id, last)
+        case None, (str(cause), int(start), int(stop), int(readings)):
+            mark(db, Gap(cause, start, stop, readings))
+        case None, (str(name), int(value)):
+            found.counters.setdefault(name, value)
+        case None, (str(name), str(value)):
+            db.execute("INSERT OR IGNORE INTO fact VALUES (?, ?)", (name, value))
+
+
+def _settle_account(db: sqlite3.Connection, found: _Found) -> str:
+    """Make committed = delivered + waiting + lost true again; return what was saved and lost."""
+    (missing,) = db.execute(
+        "SELECT coalesce(sum(points), 0) FROM pending WHERE id NOT IN (SELECT id FROM tick)"
+    ).fetchone()
+    _mark_missing(db)
+    db.execute("DELETE FROM pending WHERE id NOT IN (SELECT id FROM tick)")
+    expected = found.counters.get(WAITING)
+    if expected is None or found.queued < expected:
+        # A part of the queue cannot be read. What was sent already may be sent again, which
+        # changes nothing in InfluxDB; what was not must not be forgotten.
+        db.execute(
+            "INSERT INTO pending SELECT id, points, length(lines) FROM tick "
+            "WHERE id NOT IN (SELECT id FROM pending)"
+        )
+    (queued,) = db.execute("SELECT coalesce(sum(points), 0) FROM pending").fetchone()
+    ticks, points = db.execute("SELECT count(*), coalesce(sum(points), 0) FROM tick").fetchone()
+    saved = f"saved {ticks} readings ({points} points, {queued} of them to be delivered)"
+    if expected is None:
+        lost = missing
+        known = {"ticks": ticks, "delivered": points - found.queued + missing, **found.counters}
+        account = _guessed(known, queued, lost, queued - found.queued + missing)
+        told = f"{saved}, lost at least {lost} points: how many waited cannot be read any more"
+    else:
+        lost = max(0, expected - queued)
+        account = _exact(found.counters, queued, lost)
+        told = f"{saved}, lost {lost} points that waited"
+    db.execute("DELETE FROM counter")
+    kept = ((name, value) for name, value in account.items() if value or name == WAITING)
+    db.executemany("INSERT INTO counter VALUES (?, ?)", kept)
+    db.execute("DELETE FROM sqlite_sequence")
+    last = found.last_id + _IDS_LEFT_OUT
+    db.execute("INSERT INTO sqlite_sequence VALUES ('tick', ?)", (last,))
+    return told
+
+
+def _mark_missing(db: sqlite3.Connection) -> None:
+    """Remember when those were taken that waited and are gone: between their neighbours."""
+    first, last, readings = db.execute(
+        "SELECT min(id), max(id), count(*) FROM pending WHERE id NOT IN (SELECT id FROM tick)"
+    ).fetchone()
+    if readings:
+        (start,) = db.execute("SELECT max(time_ns) FROM tick WHERE id < ?", (first,)).fetchone()
+        (stop,) = db.execute("SELECT min(time_ns) FROM tick WHERE id > ?", (last,)).fetchone()
+        known = [time_ns for time_ns in (start, stop) if time_ns is not None]
+        if known:
+            mark(db, Gap("corrupt_store", min(known), max(known), readings))
+
+
+def _exact(known: Mapping[str, int], queued: int, lost: int) -> dict[str, int]:
+    # What is sent again is not delivered yet.
+    again = max(0, queued - known[WAITING])
+    delivered = known.get("delivered", 0) - again
+    return {
+        **known,
+        WAITING: queued,
+        CORRUPT: known.get(CORRUPT, 0) + lost,
+        "delivered": max(0, delivered),
+        "points": known.get("points", 0) + max(0, -delivered),
+    }
+
+
+def _guessed(known: Mapping[str, int], queued: int, lost: int, again: int) -> dict[str, int]:
+    account = {
+        **known,
+        WAITING: queued,
+        CORRUPT: known.get(CORRUPT, 0) + lost,
+        "delivered": max(0, known["delivered"] - again),
+    }
+    parts = {"delivered", WAITING, *(LOST + cause for cause in COMMITTED)}
+    return {**account, "points": sum(account.get(part, 0) for part in parts)}

@@ -1,0 +1,107 @@
+"""Hundreds of hosts that come back at once do not knock the server down, and every one drains."""
+
+import logging
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
+from math import sqrt
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from pipeline.pacing import LONGEST_WAIT_S, SPACING_S, Pace
+from pipeline.spool import Spool
+from tests.chaos.fleet import Influx, Request, Simulation, host
+
+pytestmark = pytest.mark.slow  # much to write, and to break
+
+HOSTS = 500
+READINGS, LINES = 16, 8
+PACE = Pace(flush_interval_s=10, jitter_s=2, batch_max_points=64)
+# A full body takes a twentieth of a second, as 5,000 lines take a real server.
+RATE = 20.0 * PACE.batch_max_points
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """In memory where that can be had: the disk is not what is looked at."""
+    memory = Path("/dev/shm")  # noqa: S108  # made by mkdtemp
+    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
+        yield Path(name)
+
+
+def simulate(
+    folder: Path, *, down_s: float = 0.0, retry_after_s: int = 0, hosts: int = HOSTS
+) -> tuple[Influx, set[str]]:
+    """Return the server after all is over, and the lines that each host had."""
+    readings = [[f"m,id={n} f=1i {reading}" for n in range(LINES)] for reading in range(READINGS)]
+    backlog = folder / "backlog"
+    backlog.mkdir()
+    with Spool(backlog, 2**24) as spool:
+        for number, lines in enumerate(readings):
+            spool.append(lines, number)
+    simulation = Simulation()
+    influx = Influx(simulation, RATE, down_s, retry_after_s)
+    with influx.listening() as url:
+        jobs = []
+        for number in range(hosts):
+            own = shutil.copytree(backlog, folder / f"h{number}")
+            jobs.append(host(own.name, own, simulation, influx, url, PACE))
+        simulation.run(jobs)
+    return influx, {line for lines in readings for line in lines}
+
+
+def most_under_way(requests: list[Request]) -> int:
+    """The most lines that lay with the server at one time."""
+    changes = sorted(
+        change
+        for request in requests
+        for change in ((request.began, request.lines), (request.ended, -request.lines))
+    )
+    most = now = 0
+    for _, lines in changes:
+        now += lines
+        most = max(most, now)
+    return most
+
+
+@pytest.mark.parametrize(
+    ("down_s", "retry_after_s"), [(0, 0), (100, 60)], ids=["a power cut", "the same Retry-After"]
+)
+def test_500_hosts_that_return_at_once_drain_at_a_bounded_rate(
+    folder: Path, caplog: pytest.LogCaptureFixture, down_s: float, retry_after_s: int
+) -> None:
+    caplog.set_level(logging.ERROR)
+    influx, expected = simulate(folder, down_s=down_s, retry_after_s=retry_after_s)
+    assert influx.stored == {f"h{number}": expected for number in range(HOSTS)}
+
+    by_host = defaultdict(list)
+    for request in influx.requests:
+        by_host[request.host].append(request)
+    for requests in by_host.values():
+        for one, next_one in pairwise(requests):
+            assert next_one.began >= one.ended  # one at a time
+            assert next_one.began - one.began > SPACING_S * 0.999
+
+    delivered = [request for request in influx.requests if request.status == 204]
+    # Of the law in `rest_s`, with a factor for the beginning, when nobody knows how full it is.
+    capacity = RATE / PACE.batch_max_points
+    law = sqrt(HOSTS * capacity) * PACE.batch_max_points
+    assert most_under_way(delivered) < 2 * law < HOSTS * PACE.batch_max_points
+    # The server is never idle for long while there is something to send, so that the pace costs
+    # little: what it must do at least is all lines at its rate.
+    lasted = max(r.ended for r in delivered) - min(r.began for r in delivered)
+    assert lasted < 1.5 * sum(r.lines for r in delivered) / RATE + LONGEST_WAIT_S
+
+
+def test_without_a_rest_all_hosts_would_lie_with_the_server_at_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the others assert is no truism."""
+    monkeypatch.setattr("pipeline.delivery.rest_s", lambda random, took_s: 0.0)
+    monkeypatch.setattr("pipeline.pacing._FIRST_SHARE", 1)
+    hosts = 100
+    influx, _ = simulate(folder, hosts=hosts)
+    assert most_under_way(influx.requests) > 0.7 * hosts * PACE.batch_max_points

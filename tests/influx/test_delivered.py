@@ -1,0 +1,136 @@
+"""Delivery against the real server, for the answers that it can be made to give."""
+
+import random
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from pipeline.delivery import Delivery
+from pipeline.influx.target import Target
+from pipeline.pacing import Pace
+from pipeline.settings import Settings
+from pipeline.spool import Contents, Spool
+from tests.clocks import ManualClock
+from tests.configured import settings_for
+from tests.influxd import api
+from tests.influxd.api import Bucket
+
+HOUR_NS = 3600 * 10**9
+
+
+class Silent:
+    def broke(self, message: str) -> None: ...
+
+    def healed(self) -> None: ...
+
+    def failed(self) -> None: ...
+
+    def wrote(self, seconds: float) -> None: ...
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    with Spool(tmp_path, 2**24) as opened:
+        yield opened
+
+
+def drained(
+    spool: Spool, bucket: Bucket, clock: ManualClock, found: Settings | None = None, **changes: Any
+) -> Contents:
+    """Deliver all with these settings; `found` are those that a look at the files finds."""
+    settings = settings_for(bucket, bucket_retention="off", **changes)
+    target = Target(settings, lambda: found or settings, clock, lambda rule: None)
+    pace = Pace(10, 0, 5_000)
+    with closing(target):
+        Delivery(spool, target, clock, pace, random.uniform, Silent(), lambda: None).drain(Event())
+    return spool.contents()
+
+
+def stored(bucket: Bucket) -> set[tuple[object, object]]:
+    rows = api.query(bucket.server, f'from(bucket: "{bucket.name}") |> range(start: 0)')
+    return {(row["_measurement"], row["_value"]) for row in rows}
+
+
+def test_bad_lines_conflicts_and_expired_points_are_told_apart_and_harm_no_other(
+    spool: Spool, bucket: Bucket
+) -> None:
+    wanted = {
+        "retentionRules": [
+            {"type": "expire", "everySeconds": 86_400, "shardGroupDurationSeconds": 3600}
+        ]
+    }
+    bucket.server.call("PATCH", f"/api/v2/buckets/{bucket.id}", wanted).expect(200)
+    now = time.time_ns()
+    assert api.write(bucket.server, bucket.name, f"typed f=1i {now}".encode())[0] == 204
+    good = [f"good,n={n} f={n}i {now}" for n in range(60)]
+    spool.append([*good[:20], "rubbish", *good[20:30]], 1)
+    spool.append([*good[30:50], f"old f=1i {now - 1_000 * HOUR_NS}"], 2)
+    spool.append([f'typed f="text" {now}', *good[50:]], 3)
+    contents = drained(spool, bucket, ManualClock())
+    assert contents.lost == {"rejected": 2, "expired": 1}
+    assert (contents.delivered_points, contents.rejected_points) == (60, 2)
+    assert contents.backlog_points == 0
+    assert stored(bucket) == {("typed", 1)} | {("good", n) for n in range(60)}
+
+
+def test_a_wrong_token_keeps_all_until_the_files_have_the_right_one(
+    spool: Spool, bucket: Bucket
+) -> None:
+    spool.append([f"m f=1i {time.time_ns()}"], 1)
+    clock = ManualClock()
+    contents = drained(spool, bucket, clock, settings_for(bucket), influxdb_token="wrong")
+    assert (contents.delivered_points, contents.lost) == (1, {})
+    assert len(clock.waits) == 1
+    assert stored(bucket) == {("m", 1)}
+
+
+def test_a_missing_bucket_keeps_all_until_it_is_made(spool: Spool, bucket: Bucket) -> None:
+    name = f"{bucket.name}-later"
+    made: list[Bucket] = []
+
+    def make(waits: int) -> None:
+        if waits == 3:
+            made.append(api.create_bucket(bucket.server, name))
+
+    spool.append([f"m f=1i {time.time_ns()}"], 1)
+    clock = ManualClock()
+    clock.on_wait = make
+    try:
+        contents = drained(spool, bucket, clock, influxdb_bucket=name)
+        assert (contents.delivered_points, contents.lost) == (1, {})
+        assert len(clock.waits) == 3
+        assert stored(made[0]) == {("m", 1)}
+    finally:
+        api.delete_bucket(bucket.server, name)
+
+
+def test_a_reading_that_was_damaged_on_the_disk_holds_back_no_other(
+    spool: Spool, bucket: Bucket, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = time.time_ns()
+    for number in range(20):
+        spool.append([f"m,n={number}{number} f={number}i {now}"] * 3, number)
+    with closing(sqlite3.connect(spool.path)) as db:
+        rows = db.execute("SELECT id, lines FROM tick").fetchall()
+        harm = {
+            3: lambda lines: lines[:20] + bytes([lines[20] ^ 1]) + lines[21:],  # 500 of InfluxDB
+            7: lambda lines: lines[:-6] + b"\0\0" + lines[-4:],  # 400
+            11: lambda lines: lines[: len(lines) // 2],
+            15: lambda lines: b"noise" + lines,
+        }
+        for tick, lines in rows:
+            if tick in harm:
+                db.execute("UPDATE tick SET lines = ? WHERE id = ?", (harm[tick](lines), tick))
+        db.commit()
+    contents = drained(spool, bucket, ManualClock())
+    assert contents.lost == {"corrupt_store": 4 * 3}
+    assert (contents.delivered_points, contents.backlog_points) == (16 * 3, 0)
+    assert stored(bucket) == {("m", n) for n in range(20) if n + 1 not in harm}
+    assert "points in it are lost" in caplog.text
+    assert len(list(spool.history(0))) == 16

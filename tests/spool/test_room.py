@@ -1,0 +1,156 @@
+"""The bound, and a real disk that is full: the oldest makes room, is counted, and nothing stops."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.spool import Spool, SpoolError
+from tests.disks import fill_up, tiny_disk
+from tests.spool.stores import (
+    MB,
+    NOW,
+    account,
+    aside,
+    contents,
+    filled,
+    history,
+    leased,
+    lines,
+    reading,
+    scribble,
+)
+
+pytestmark = pytest.mark.slow  # much to write, and to break
+
+
+def on_disk(directory: Path) -> int:
+    return sum(file.stat().st_size for file in directory.iterdir())
+
+
+def appended(spool: Spool, numbers: range) -> None:
+    for number in numbers:
+        spool.append(reading(number), number)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with tiny_disk(tmp_path / "disk", 4096) as folder:
+        yield folder
+
+
+def test_what_is_on_the_disk_stays_below_the_bound_the_log_included(tmp_path: Path) -> None:
+    with Spool(tmp_path, MB) as spool:
+        for number in range(1200):
+            spool.append(reading(number), number)
+            assert on_disk(tmp_path) <= MB, number
+            if number % 100 == 50:
+                spool.settle(leased(spool, 30), NOW)
+        spool.expire(1100, count=True)
+        assert on_disk(tmp_path) <= MB
+        account(spool.contents())
+        assert spool.contents().lost["spool_full"] > 0
+    assert on_disk(tmp_path) > MB // 8
+
+
+def test_delivered_readings_go_first_and_that_is_no_pressure(tmp_path: Path) -> None:
+    with Spool(tmp_path, MB) as spool:
+        for number in range(1000):
+            spool.append(reading(number), number)
+            if number >= 100 and number % 10 == 9:
+                spool.settle(leased(spool, 30), NOW)
+        after = spool.contents()
+        assert spool.pressure is None
+    assert (after.lost, after.backlog_points, after.delivered_points) == ({}, 300, 2700)
+    assert len(history(tmp_path)) < 700
+
+
+def test_that_waiting_readings_make_room_is_told_until_delivery_works_again(tmp_path: Path) -> None:
+    with Spool(tmp_path, MB) as spool:
+        appended(spool, range(1000))
+        assert spool.pressure == f"{tmp_path}/spool.db has reached its bound, spool_max_mb"
+        lost = spool.contents().lost["spool_full"]
+        assert lost > 0
+        spool.settle(leased(spool), NOW)
+        appended(spool, range(1000, 1200))
+        assert spool.pressure is None
+        assert spool.contents().lost["spool_full"] == lost
+        account(spool.contents())
+
+
+def test_a_bound_that_was_lowered_is_kept_from_the_start(tmp_path: Path) -> None:
+    filled(tmp_path, ticks=2000, delivered=500)
+    assert on_disk(tmp_path) > 3 * MB
+    with Spool(tmp_path, MB) as spool:
+        account(spool.contents())
+        assert lines(leased(spool, newest=True)) == reading(1999)
+    assert on_disk(tmp_path) <= MB
+
+
+def test_on_a_full_disk_the_oldest_readings_make_room(disk: Path) -> None:
+    with Spool(disk, 64 * MB) as spool:
+        appended(spool, range(300))
+        spool.settle(leased(spool, 150), NOW)
+        assert spool.pressure is None
+        for number in range(300, 700):
+            ballast = fill_up(disk)  # whatever is given back is gone at once
+            spool.append(reading(number), number)
+            if number == 320:
+                assert spool.contents().lost == {}  # the delivered ones went first
+        assert spool.pressure == f"the disk of {disk} is full, make room on it"
+        after = spool.contents()
+        account(after)
+        assert (after.points, after.delivered_points) == (2100, 150)
+        assert after.lost["spool_full"] > 0
+        assert after.backlog_points > 300
+        assert lines(leased(spool, newest=True)) == reading(699)
+        spool.settle(leased(spool, 30), NOW)
+        spool.note({"last_error": "full"})
+        ballast.unlink()
+        appended(spool, range(700, 703))
+        assert spool.pressure is None
+        assert spool.contents().lost == after.lost
+        account(spool.contents())
+
+
+@pytest.mark.parametrize("before", ["nothing", "a store", "a damaged store"])
+def test_a_full_disk_at_the_start_is_waited_for(disk: Path, before: str) -> None:
+    if before != "nothing":
+        filled(disk)
+        if before == "a damaged store":
+            scribble(disk / "spool.db", 0, 100)
+    (disk / "spool.db.reserve").unlink(missing_ok=True)
+    ballast = fill_up(disk)
+    with Spool(disk, 64 * MB) as spool:
+        for use in (lambda: spool.append(reading(99), 99), lambda: spool.lease(9), spool.contents):
+            with pytest.raises(SpoolError, match=r"spool\.db cannot be opened: .*room on the disk"):
+                use()
+        assert spool.pressure == f"the disk of {disk} is full, make room on it"
+        spool.check()  # which has nothing to check
+        ballast.unlink()
+        spool.append(reading(99), 99)
+        assert spool.pressure is None
+        assert lines(leased(spool, newest=True)) == reading(99)
+    assert len(history(disk)) == (1 if before == "nothing" else 61)
+    account(contents(disk))
+
+
+def test_a_reserve_is_enough_to_start_on_a_full_disk(disk: Path) -> None:
+    filled(disk)
+    ballast = fill_up(disk)
+    with Spool(disk, 64 * MB) as spool:
+        appended(spool, range(60, 90))
+        assert spool.contents().ticks == 90
+        assert spool.pressure is not None
+    assert ballast.exists()
+
+
+def test_on_a_full_disk_damaged_files_of_before_go_before_any_reading(disk: Path) -> None:
+    filled(disk)
+    scribble(disk / "spool.db", 0, 100)
+    with Spool(disk, 64 * MB) as spool:
+        assert len(aside(disk)) == 1
+        fill_up(disk)
+        appended(spool, range(60, 160))
+        assert aside(disk) == []
+        account(spool.contents())

@@ -1,0 +1,101 @@
+"""What `run` makes of a data directory whose store is not as it should be."""
+
+import json
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipeline.spool import SALVAGE, Spool, SpoolReader
+from tests.agents import AgentProcess, environment, eventually, running
+from tests.disks import tiny_disk
+from tests.influxd.api import Bucket
+from tests.spool.stores import MB, aside, scribble
+from tests.test_end_to_end import assert_account, assert_same
+
+
+def refused(folder: Path, cwd: Path) -> str:
+    """Return the one line with which the agent ends at once."""
+    agent = AgentProcess(environment(folder), cwd)
+    assert agent.process.wait(30) == 1
+    (line,) = agent.log.splitlines()
+    return line
+
+
+def test_a_foreign_database_ends_it_with_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE theirs (x)")
+    db.close()
+    before = path.read_bytes()
+    told = "is another program's database; move it away, or set data_dir"
+    assert refused(tmp_path, tmp_path) == f"metrics-pipeline: {path} {told}"
+    assert path.read_bytes() == before
+
+
+def test_a_newer_format_ends_it_with_a_sentence(tmp_path: Path) -> None:
+    Spool(tmp_path, MB).close()
+    with sqlite3.connect(tmp_path / "spool.db") as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    before = (tmp_path / "spool.db").read_bytes()
+    assert "has format 99, this version reads 2; run the version that" in refused(
+        tmp_path, tmp_path
+    )
+    assert (tmp_path / "spool.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("store", [False, True])
+def test_a_folder_that_cannot_be_written_ends_it_with_a_sentence(
+    tmp_path: Path, store: bool
+) -> None:
+    with tiny_disk(tmp_path / "data", 2048) as folder:
+        if store:
+            Spool(folder, MB).close()
+        subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+        assert refused(folder, tmp_path) == (
+            f"metrics-pipeline: data directory {folder} cannot be used: Read-only file system; "
+            "make it writable for this user, or set data_dir"
+        )
+
+
+def test_what_is_salvaged_is_delivered(bucket: Bucket, tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    with running(environment(data_dir, collection_interval_ms=20), tmp_path) as agent:
+        agent.until(lambda s: s["ticks"] >= 30, "30 readings")
+        agent.kill()
+        before = agent.status()
+    for name in ("spool.db", "spool.db-wal"):
+        scribble(data_dir / name, 0, 32)
+    with running(environment(data_dir, bucket, collection_interval_ms=60_000), tmp_path) as agent:
+        eventually(lambda: "was damaged" in agent.log, "the salvage")
+        agent.until(lambda s: s["delivered_points"] > before["points"], "the backlog")
+        assert agent.stop() == 0
+        after = agent.status()
+        assert agent.log.count("was damaged") == 1
+    assert_account(after)
+    assert "corrupt_store" not in after["lost"]
+    assert after["last_salvage"] in agent.log
+    with SpoolReader(data_dir) as reader:
+        assert reader.facts()[SALVAGE] == after["last_salvage"]
+    assert aside(data_dir)
+    assert_same(bucket, data_dir)
+
+
+def test_a_damaged_reading_does_not_hold_back_the_others(bucket: Bucket, tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    with running(environment(data_dir, collection_interval_ms=20), tmp_path) as agent:
+        agent.until(lambda s: s["ticks"] >= 10, "10 readings")
+        assert agent.stop() == 0
+    with sqlite3.connect(data_dir / "spool.db") as db:
+        (points,) = db.execute("SELECT points FROM tick WHERE id = 5").fetchone()
+        db.execute("UPDATE tick SET lines = x'1f8b0800' || randomblob(200) WHERE id = 5")
+    db.close()
+    with running(environment(data_dir, bucket, collection_interval_ms=60_000), tmp_path) as agent:
+        agent.until(lambda s: s["delivered_points"] and not s["backlog_points"], "the others")
+        assert agent.stop() == 0
+        status = agent.status()
+    assert status["lost"]["corrupt_store"] == points, json.dumps(status)
+    assert_account(status)
+    assert_same(bucket, data_dir)

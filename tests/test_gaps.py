@@ -1,0 +1,147 @@
+"""Missing readings are told of, once, where they are missing."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.clock import Tick
+from pipeline.collectors import Collector, Guard
+from pipeline.gaps import down
+from pipeline.health import Health
+from pipeline.point import Line, Point, decode
+from pipeline.recorder import Recorder
+from pipeline.settings import CollectorOptions
+from pipeline.spool import Gap, Spool
+from tests.clocks import START_NS, ManualClock
+
+MINUTE = 60 * 10**9
+
+
+class Beat(Collector):
+    name = "beat"
+
+    def __init__(self) -> None:
+        pass
+
+    def collect(self) -> list[Point]:
+        return [Point("beat", {"f": 1})]
+
+
+class Agent:
+    """A recorder on a store, minute by minute."""
+
+    def __init__(self, directory: Path) -> None:
+        self.clock = ManualClock()
+        self.spool = Spool(directory, 2**24)
+        self.health = Health(self.clock, 60, lambda _: None)
+        guards = [Guard(Beat(), CollectorOptions(), self.clock)]
+        self.recorder = Recorder(guards, self.spool, self.clock, {"host": "h"}, self.health)
+
+    def beat(self, minute: int, missed: int = 0) -> None:
+        self.recorder.record(Tick(START_NS + minute * MINUTE, missed))
+
+    def told(self) -> list[Line]:
+        lines = [line for block in self.spool.history(0) for line in decode(block)]
+        return [line for line in lines if line.point.measurement == "metrics_gap"]
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[Agent]:
+    made = Agent(tmp_path)
+    yield made
+    made.spool.close()
+
+
+def gap(cause: str, minute: int, readings: int, seconds: float) -> Line:
+    fields = {"readings": readings, "seconds": seconds}
+    point = Point("metrics_gap", fields, {"cause": cause, "host": "h"})
+    return Line(point, START_NS + minute * MINUTE)
+
+
+def test_ticks_that_came_too_late_are_a_gap(agent: Agent) -> None:
+    agent.beat(1)
+    agent.beat(5, missed=3)
+    for minute in (6, 7):
+        agent.beat(minute)
+    assert agent.told() == [gap("tick_missed", 1, 3, 240.0)]
+
+
+def test_the_time_without_an_agent_is_a_gap(agent: Agent, tmp_path: Path) -> None:
+    agent.recorder.resume(60.0)
+    agent.beat(1)
+    agent.beat(2)
+    assert agent.told() == []
+    agent.spool.close()
+    again = Agent(tmp_path)
+    again.recorder.resume(60.0)
+    again.beat(60)
+    again.beat(61)
+    assert again.told() == [gap("agent_down", 2, 57, 58 * 60.0)]
+    again.spool.close()
+
+
+def test_a_reading_that_a_program_asks_for_is_no_end_of_a_gap(agent: Agent, tmp_path: Path) -> None:
+    agent.beat(1)
+    agent.spool.close()
+    again = Agent(tmp_path)
+    again.beat(60)
+    again.beat(61)
+    assert again.told() == []
+    again.spool.close()
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "readings"),
+    [(None, 5, 0), (1, 2, 0), (1, 2.4, 0), (1, 3, 1), (5, 1, 0), (1, 1441, 1439)],
+)
+def test_how_many_are_missing(before: float | None, now: float, readings: int) -> None:
+    before_ns = None if before is None else round(before * MINUTE)
+    found = list(down(before_ns, round(now * MINUTE), 60.0))
+    assert sum(gap.readings for gap in found) == readings
+
+
+def test_during_an_outage_nothing_is_told_and_afterwards_all_at_once(agent: Agent) -> None:
+    agent.beat(1)
+    agent.health.broke("no answer")
+    agent.beat(3, missed=1)
+    agent.beat(9, missed=5)
+    agent.beat(10)
+    assert agent.told() == []
+    agent.health.healed()
+    agent.beat(11)
+    agent.beat(12)
+    assert agent.told() == [gap("tick_missed", 1, 6, 8 * 60.0)]
+
+
+def test_readings_that_make_room_are_a_gap_and_those_delivered_are_none(tmp_path: Path) -> None:
+    with Spool(tmp_path, 2**20) as spool:
+        for number in range(3000):
+            spool.append([f'm text="{os.urandom(500).hex()}" 1'], number * MINUTE)
+            if number == 99 and (batch := spool.lease(50)) is not None:
+                spool.settle(batch, 0)
+        lost = spool.contents().lost["spool_full"]
+        (told,) = spool.gaps()
+    assert lost > 50
+    assert told == Gap("spool_full", 50 * MINUTE, (49 + lost) * MINUTE, lost)
+
+
+def test_a_gap_that_widens_while_it_is_told_is_told_again(tmp_path: Path) -> None:
+    with Spool(tmp_path, 2**24) as spool:
+        first, second = Gap("tick_missed", 1, 5, 2), Gap("tick_missed", 7, 9, 1)
+        spool.append(["a f=1 1"], 1, gaps=[first])
+        told = spool.gaps()
+        spool.append(["a f=1 2"], 2, gaps=[second])
+        spool.append(["a f=1 3"], 3, told=told)
+        assert spool.gaps() == [Gap("tick_missed", 1, 9, 3)]
+        spool.append(["a f=1 4"], 4, told=spool.gaps())
+        assert spool.gaps() == []
+
+
+def test_what_age_takes_is_no_gap(tmp_path: Path) -> None:
+    with Spool(tmp_path, 2**24) as spool:
+        spool.append(["a f=1 1"], 1)
+        spool.expire(2, count=True)
+        assert spool.contents().lost == {"expired": 1}
+        assert spool.gaps() == []

@@ -1,0 +1,233 @@
+import gzip
+import logging
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from pipeline.clock import PLAUSIBLE_NS, Schedule, Tick
+from pipeline.health import Health
+from pipeline.retention import Retention
+from pipeline.spool import Spool
+from pipeline.timekeeping import Timekeeper
+from tests.clocks import START_NS, ManualClock
+
+HOUR_S = 3600
+DAY_S = 24 * HOUR_S
+AGE_H = 168
+SECOND = 10**9
+
+
+class Bench:
+    """A clock, and what keeps an eye on it."""
+
+    def __init__(self, directory: Path, start_ns: int = START_NS) -> None:
+        self.directory = directory
+        self.clock = ManualClock(start_ns)
+        self.spool = Spool(directory, 2**24)
+        self.restart()
+
+    def restart(self) -> None:
+        self.spool.close()
+        self.spool = Spool(self.directory, 2**24)
+        self.health = Health(self.clock, 60, lambda _: None)
+        self.keeper = Timekeeper(self.clock, self.spool, self.health, AGE_H * HOUR_S)
+        self.retention = Retention(self.spool, self.keeper, AGE_H, delivers=True)
+
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock, and nothing else."""
+        self.clock.wall_ns += round(seconds * SECOND)
+
+    def read(self, schedule: Schedule, number: int) -> None:
+        for _ in range(number):
+            tick = schedule.wait(Event())
+            assert tick is not None
+            self.keeper.look(tick)
+            stamp = tick.timestamp_ns
+            self.spool.append([f'm text="a b" {stamp}', f"m n=1i {stamp}"], stamp)
+
+    @property
+    def behind_s(self) -> float:
+        """How far the believed time is behind the wall clock."""
+        return (self.clock.wall_ns - self.keeper.now_ns()) / SECOND
+
+    @property
+    def times(self) -> list[int]:
+        """The times of the readings in the order in which they were taken."""
+        found = []
+        while (batch := self.spool.lease(1)) is not None:
+            lines = gzip.decompress(batch.body).decode().splitlines()
+            (stamp,) = {int(line.rpartition(" ")[2]) for line in lines}
+            found.append(stamp)
+            self.spool.settle(batch, 0)
+        return found
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    one = Bench(tmp_path)
+    yield one
+    one.spool.close()
+
+
+@pytest.fixture(autouse=True)
+def _log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+
+def test_a_clock_that_goes_on_is_believed(bench: Bench) -> None:
+    for _ in range(10):
+        bench.clock.advance(DAY_S)
+        assert bench.behind_s == 0
+
+
+@pytest.mark.parametrize("seconds", [-DAY_S, -60, 60, HOUR_S])
+def test_a_clock_that_is_set_by_little_or_back_is_believed(bench: Bench, seconds: int) -> None:
+    assert bench.behind_s == 0
+    bench.jump(seconds)
+    assert bench.behind_s == 0
+
+
+def test_a_clock_that_jumps_far_ahead_is_believed_after_an_hour(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert bench.behind_s == 0
+    bench.jump(DAY_S)
+    for _ in range(6):
+        assert bench.behind_s == DAY_S
+        bench.clock.advance(600)
+    assert bench.behind_s == 0
+    assert caplog.messages == [
+        "The clock says 2023-11-15T22:13:20.000000000Z, 1 day, 0:00:00 later than expected: "
+        "nothing is deleted by that until InfluxDB's date or an hour confirms it"
+    ]
+
+
+def test_a_clock_that_is_corrected_within_the_hour_was_never_believed(bench: Bench) -> None:
+    assert bench.behind_s == 0
+    bench.jump(365 * DAY_S)
+    assert bench.behind_s == 365 * DAY_S
+    bench.clock.advance(600)
+    bench.jump(-365 * DAY_S)
+    assert bench.behind_s == 0
+
+
+def test_influxdbs_date_confirms_a_clock_at_once(bench: Bench) -> None:
+    assert bench.behind_s == 0
+    bench.jump(365 * DAY_S)
+    bench.keeper.server_says(bench.clock.wall_ns / SECOND + 1)
+    assert bench.behind_s == 0
+    assert bench.health.troubles() == {}
+
+
+def test_while_influxdbs_date_contradicts_a_clock_is_never_believed_and_told_once(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.jump(365 * DAY_S)
+    for _ in range(50):
+        bench.keeper.server_says(bench.clock.wall_ns // SECOND - 365 * DAY_S)
+        assert bench.behind_s == 365 * DAY_S
+        bench.clock.advance(1800)
+    told = "his machine's clock is 365 days, 0:00:00 ahead of InfluxDB's; set it, by NTP for one"
+    assert bench.health.troubles() == {"clock": f"t{told}"}
+    assert [message for message in caplog.messages if "NTP" in message] == [f"T{told}"]
+    bench.jump(-365 * DAY_S)
+    bench.keeper.server_says(bench.clock.wall_ns // SECOND)
+    assert bench.health.troubles() == {}
+
+
+def test_a_clock_behind_influxdbs_is_told_too_and_deletes_nothing_early(bench: Bench) -> None:
+    bench.keeper.server_says(bench.clock.wall_ns / SECOND + 2 * HOUR_S)
+    assert "2:00:00 behind InfluxDB's" in bench.health.troubles()["clock"]
+    assert bench.behind_s == 0
+
+
+def test_what_is_believed_outlives_a_restart(bench: Bench) -> None:
+    bench.keeper.remember()
+    bench.jump(365 * DAY_S)
+    bench.keeper.remember()
+    bench.restart()
+    assert bench.behind_s == 365 * DAY_S
+    bench.jump(-365 * DAY_S + 60)
+    assert bench.behind_s == 0
+
+
+def test_a_clock_that_was_far_ahead_costs_no_reading(bench: Bench) -> None:
+    schedule = Schedule(bench.clock, 60_000)
+    bench.read(schedule, 3)
+    bench.retention.trim()
+    bench.jump(365 * DAY_S)
+    for _ in range(3):
+        bench.read(schedule, 1)
+        assert bench.retention.trim(bucket_age_s=DAY_S) == 0
+        assert bench.retention.sweep(None, "", 0).points == 0
+    bench.jump(-365 * DAY_S)
+    bench.read(schedule, 3)
+    assert bench.retention.trim(bucket_age_s=DAY_S) == 0
+    contents = bench.spool.contents()
+    assert (contents.ticks, contents.backlog_points, contents.lost) == (9, 18, {})
+
+
+def test_readings_of_1970_get_their_time_when_the_clock_is_set(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench(tmp_path, start_ns=5 * SECOND)
+    schedule = Schedule(bench.clock, 10_000)
+    bench.read(schedule, 3)
+    assert "not set: it says 1970" in bench.keeper.unset()
+    assert set(bench.health.troubles()) == {"clock"}
+    bench.jump(365 * DAY_S)  # half set
+    bench.read(schedule, 2)
+    assert "1971" in bench.keeper.unset()
+    bench.clock.wall_ns = START_NS
+    assert bench.keeper.unset()  # until the next tick
+    assert bench.retention.trim(bucket_age_s=DAY_S) == 0
+    bench.read(schedule, 2)
+    assert (bench.keeper.unset(), bench.health.troubles()) == ("", {})
+    assert bench.retention.trim(bucket_age_s=DAY_S) == 0
+    assert bench.spool.contents().lost == {}
+    times = bench.times
+    # At 5, 10, 20, 30 and 40 s by the first clock, which was set at 40 s; then each 10 s.
+    assert [round((time - START_NS) / SECOND) for time in times] == [-35, -30, -20, -10, 0, 10, 20]
+    assert len([message for message in caplog.messages if "got their time" in message]) == 2
+    bench.spool.close()
+
+
+def test_a_clock_that_falls_back_to_1970_for_a_while_misdates_nothing(bench: Bench) -> None:
+    schedule = Schedule(bench.clock, 10_000)
+    bench.read(schedule, 2)
+    first = bench.clock.wall_ns
+    bench.clock.wall_ns = 0
+    assert bench.keeper.unset()  # at once: nothing is sent
+    bench.read(schedule, 2)
+    bench.clock.wall_ns = first + 20 * SECOND
+    bench.read(schedule, 2)
+    times = bench.times
+    assert times == sorted(set(times))
+    steps = [round((after - before) / SECOND) for before, after in pairwise(times)]
+    assert steps == [10] * 5
+
+
+def test_readings_of_an_earlier_process_are_left_as_they_are(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, start_ns=5 * SECOND)
+    bench.read(Schedule(bench.clock, 10_000), 1)
+    bench.restart()
+    schedule = Schedule(bench.clock, 10_000)
+    bench.read(schedule, 1)
+    bench.clock.wall_ns = START_NS
+    bench.read(schedule, 1)
+    # How long the machine was off in between, nobody knows.
+    assert [time < PLAUSIBLE_NS for time in bench.times] == [True, False, False]
+    bench.spool.close()
+
+
+@pytest.mark.parametrize(("jumped_s", "way"), [(HOUR_S, "forward"), (-HOUR_S, "back")])
+def test_a_jump_is_told(
+    bench: Bench, caplog: pytest.LogCaptureFixture, jumped_s: int, way: str
+) -> None:
+    bench.keeper.look(Tick(START_NS, 0, jumped_s * SECOND))
+    assert caplog.messages == [
+        f"The clock jumped {way} by 1:00:00: it was set, or the machine slept"
+    ]
