@@ -15,16 +15,8 @@ LAYERS = (
     {"agent"},
     {"routes"},
     {"jobs"},
-    {
-        "agent_metrics",
-        "notify",
-        "delivery",
-        "retention",
-        "recorder",
-        "timekeeping",
-        "doctor",
-        "rehearsal",
-    },
+    {"agent_metrics", "notify", "delivery", "retention", "recorder", "timekeeping"}
+    | {"doctor", "rehearsal"},
     {"prometheus", "views"},
     {"outage", "gaps"},
     {"health", "history", "influx", "pacing"},

@@ -234,7 +234,7 @@ def test_a_clock_that_is_years_off_is_told(running: Machine, bucket: Bucket) -> 
         f"Environment=LD_PRELOAD={library} FAKETIME=-2000d FAKETIME_DONT_FAKE_MONOTONIC=1",
         "RestartSec=100ms",
     )
-    says = f"This host's clock is 2000 days behind that of {bucket.server.url}; "
+    says = "This machine's clock is 2000 days, 0:0"
     eventually(lambda: says in running.journal(), "it is told")
     assert running.show("ActiveState") == "active"
 
