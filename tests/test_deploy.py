@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import pipeline
 from pipeline import jobs
 from pipeline.settings.declared import SYSTEM_DATA_DIR
 from pipeline.settings.sources import SYSTEM_CONFIG_DIR
@@ -19,7 +20,7 @@ from tests.agents import environment, eventually, running
 ROOT = Path(__file__).parent.parent
 UNIT = ROOT / "deploy/systemd/metrics-pipeline.service"
 SYSUSERS = ROOT / "deploy/systemd/metrics-pipeline.sysusers"
-# What these hide, `disk` and others cannot see; what the others take away was tried in tests/deploy.
+# What these hide, `disk` and others cannot see; what others do was tried in tests/deploy.
 HIDES = re.compile(
     r"ProtectProc|ProcSubset|PrivateDevices|DynamicUser|Root\w+|InaccessiblePaths|"
     r"TemporaryFileSystem"
@@ -135,3 +136,17 @@ def test_the_journal_gets_a_severity_and_no_second_time(tmp_path: Path) -> None:
     first, *_, last = log.read_text().splitlines()
     assert first.startswith("<6>Starting metrics collection")
     assert last == "<6>Stopped metrics collection"
+
+
+def test_every_version_that_is_named_is_this_one() -> None:
+    files = [ROOT / "docs/deploy.md", *(ROOT / "deploy").rglob("*")]
+    named = {
+        (path.name, version)
+        for path in files
+        if path.is_file()
+        for version in re.findall(
+            r"metrics-pipeline[_:](\d[\w.]*?)(?=_amd64|$|[\s\"])", path.read_text(encoding="utf-8")
+        )
+    }
+    assert len(named) > 3
+    assert {version for _, version in named} == {pipeline.__version__}
