@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test deploy-test package unit chaos check format bench docs influxd constraints clean
+.PHONY: help run test deploy-test package unit chaos check format bench peers schema docs influxd constraints clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,17 @@ bench: $(VENV)/dev.installed ## measure what the agent costs, against a disposab
 	$(BIN)/python -m benchmarks.tick
 	@echo
 	$(BIN)/python -m benchmarks.delivery
+	@echo
+	$(BIN)/python -m benchmarks.peers --interval 1 --period 20
+
+peers: $(VENV)/dev.installed ## measure the agent beside Telegraf and collectd
+	@tests/influxd/build.sh --if-needed
+	-@benchmarks/peers/telegraf.sh
+	$(BIN)/python -m benchmarks.peers
+
+schema: $(VENV)/dev.installed ## compare with what Telegraf writes
+	-@benchmarks/peers/telegraf.sh
+	$(BIN)/python -m benchmarks.schema
 
 docs: $(VENV)/dev.installed ## make docs/metrics.md of the catalogue
 	$(BIN)/metrics-pipeline metrics --markdown > docs/metrics.md

@@ -15,7 +15,6 @@ from pipeline.clock import SystemClock
 from pipeline.collectors import Host, build
 from pipeline.spool import Spool
 from tests.influxd import api, ways
-from tests.influxd.server import InfluxServer
 
 # A hot loop would show half of it: caches are cold when an agent wakes.
 SPACING_MS = 250
@@ -86,18 +85,6 @@ def runs(folder: Path, name: str, settings: dict[str, object]) -> None:
     )
 
 
-def delivering(server: InfluxServer, bucket: str) -> dict[str, object]:
-    """Return the settings of an agent that delivers."""
-    return {
-        "influxdb_url": server.url,
-        "influxdb_org": server.org,
-        "influxdb_token": server.token,
-        "influxdb_bucket": bucket,
-        "flush_interval_ms": 1000,
-        "flush_jitter_ms": 0,
-    }
-
-
 def main() -> None:
     """Measure, and print a table."""
     measuring.machine()
@@ -110,7 +97,7 @@ def main() -> None:
         server = stack.enter_context(ways.disposable(os.environ, folder / "influxd"))
         bucket = api.create_bucket(server, f"bench-{time.time_ns()}")
         stack.callback(api.delete_bucket, server, bucket.name)
-        runs(folder, "delivering each second", delivering(server, bucket.name))
+        runs(folder, "delivering each second", measuring.delivering(server, bucket.name))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 from pipeline.clock import Clock, SystemClock
 from pipeline.collectors.asker import Asker
+from pipeline.collectors.files import KernelFiles
 from pipeline.point import Point
 
 T = TypeVar("T")
@@ -25,20 +26,6 @@ class NoData(Exception):  # noqa: N818 - an outcome, not an error
 
 # The collectors of one tick follow each other within less; half the shortest interval.
 _ONE_TICK_S = 0.005
-
-_CHUNK = 16_384
-
-
-def _read_file(path: str) -> bytes:
-    """Read with the fewest system calls: some 100 files a tick make them count."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        content = os.read(descriptor, _CHUNK)
-        while more := os.read(descriptor, _CHUNK):
-            content += more
-        return content
-    finally:
-        os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +47,7 @@ class Host:
     ps: Any
     clock: Clock
     statvfs: StatVfs | None = _STATVFS
-    read_file: Callable[[str], bytes] = _read_file
+    read_file: Callable[[str], bytes] = field(default_factory=lambda: KernelFiles().read)
     root: str = "/"
     proc: str = "/proc"
     sys: str = "/sys"
@@ -90,7 +77,8 @@ class Host:
         # here alone, and each time: another root may have been read before.
         psutil.PROCFS_PATH = proc
         sys = environ.get("HOST_SYS") or str(root / "sys")
-        return cls(psutil, clock, root=str(root), proc=proc, sys=sys)
+        files = KernelFiles((proc, sys))
+        return cls(psutil, clock, read_file=files.read, root=str(root), proc=proc, sys=sys)
 
     @property
     def is_own(self) -> bool:

@@ -1,0 +1,1 @@
+"""The agent beside others that do the same work."""

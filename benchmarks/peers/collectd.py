@@ -1,0 +1,175 @@
+"""collectd as a process, and the server that it writes to."""
+
+import http.server
+import json
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.measuring import LOG, Program, tied
+
+# The daemon with its plugins, and what write_http is linked with, which it only recommends.
+PACKAGES = ("collectd-core", "libcurl3-gnutls", "libyajl2")
+MISSING = f"on Debian, apt-get install --no-install-recommends {' '.join(PACKAGES)}"
+_INSTALL_WITHIN_S = 600.0
+_ASK_WITHIN_S = 20.0
+
+# Subjects and figures as of the others: shares of the processor's time, percentages, inodes.
+# write_http speaks no line protocol, so JSON goes to a server of ours, in one request a flush.
+_CONFIG = """
+BaseDir "{folder}"
+PIDFile "{folder}/pid"
+Hostname "bench"
+FQDNLookup false
+Interval {interval}
+LoadPlugin logfile
+<Plugin logfile>
+  LogLevel warning
+  File stderr
+</Plugin>
+LoadPlugin cpu
+<Plugin cpu>
+  ReportByState true
+  ReportByCpu true
+  ValuesPercentage true
+  ReportGuestState true
+</Plugin>
+LoadPlugin memory
+<Plugin memory>
+  ValuesAbsolute true
+  ValuesPercentage true
+</Plugin>
+LoadPlugin swap
+<Plugin swap>
+  ReportBytes true
+  ValuesAbsolute true
+  ValuesPercentage true
+</Plugin>
+LoadPlugin df
+<Plugin df>
+  FSType tmpfs
+  FSType devtmpfs
+  FSType devfs
+  FSType iso9660
+  FSType overlay
+  FSType aufs
+  FSType squashfs
+  IgnoreSelected true
+  ReportInodes true
+  ValuesPercentage true
+</Plugin>
+LoadPlugin disk
+LoadPlugin interface
+<Plugin interface>
+  Interface "lo"
+  IgnoreSelected true
+</Plugin>
+LoadPlugin load
+LoadPlugin processes
+LoadPlugin uptime
+<LoadPlugin write_http>
+  FlushInterval {interval}
+</LoadPlugin>
+<Plugin write_http>
+  <Node "bench">
+    URL "{url}"
+    Format JSON
+    BufferSize 262144
+  </Node>
+</Plugin>
+"""
+
+
+def find() -> Path | None:
+    """Return the one on PATH, or where a system puts what is root's."""
+    places = (os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin")
+    found = shutil.which("collectd", path=os.pathsep.join(places))
+    return Path(found) if found else None
+
+
+def install() -> None:
+    """Install Debian's packages, as root; without a configuration, systemd does not start it."""
+    env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    for command in (
+        ["apt-get", "update", "-qq"],
+        ["apt-get", "install", "-qq", "--yes", "--no-install-recommends", *PACKAGES],
+    ):
+        subprocess.run(  # noqa: S603  # with a command of our own
+            command, env=env, stdout=subprocess.DEVNULL, timeout=_INSTALL_WITHIN_S, check=True
+        )
+
+
+def version(binary: Path) -> str:
+    """Return what it says that it is, such as `collectd 5.12.0`."""
+    said = subprocess.run(  # noqa: S603  # the program that is measured
+        [binary, "-h"], capture_output=True, text=True, timeout=_ASK_WITHIN_S, check=False
+    )
+    found = re.search(r"collectd \d+\.\d+\.\d+", said.stdout)
+    return found[0] if found else "collectd"
+
+
+class Sink:
+    """A server that takes what collectd posts, and notes which values there are.
+
+    Attributes:
+        url: Where it listens.
+        requests: How many requests it took.
+        values: The names of all values that came.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.requests = 0
+        self.values: set[tuple[str, ...]] = set()
+
+    def take(self, body: bytes) -> None:
+        """Note what one request holds."""
+        self.requests += 1
+        kinds = ("plugin", "plugin_instance", "type", "type_instance")
+        for each in json.loads(body):
+            names = tuple(each[kind] for kind in kinds)
+            self.values.update((*names, source) for source in each["dsnames"])
+
+
+@contextmanager
+def listening() -> Iterator[Sink]:
+    """Listen on 127.0.0.1, in a thread."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:  # the name is the library's
+            sink.take(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        sink = Sink(f"http://127.0.0.1:{server.server_port}/")
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield sink
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def delivering(binary: Path, folder: Path, interval_s: int, sink: Sink) -> Iterator[Program]:
+    """Run it with a flush as often as a reading; it is gone at the end."""
+    folder.mkdir()
+    config = folder / "collectd.conf"
+    text = _CONFIG.format(folder=folder, interval=interval_s, url=sink.url)
+    config.write_text(text, encoding="utf-8")
+    program = Program(tied([binary, "-f", "-C", config]), log=folder / LOG)
+    try:
+        yield program
+    finally:
+        program.kill()

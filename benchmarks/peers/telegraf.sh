@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Builds Telegraf into the user's cache, of its Go module, with the inputs that the agent has too.
+set -euo pipefail
+
+readonly VERSION=1.37.2 GO_AT_LEAST=1.25.5 MODULE=github.com/influxdata/telegraf
+readonly FOLDER="${XDG_CACHE_HOME:-$HOME/.cache}/metrics-pipeline/telegraf-$VERSION"
+# What Go's checksum database has of it; those of all that it needs are in its own go.sum.
+readonly HASH=h1:mYr0I/suEw9+UM4KrCFuYuzJuq/e99cINniIwqO6ykw=
+readonly HASH_OF_MOD=h1:dq+24HZKWxGo5ttW03SZug03UlFfpxh9vsXQgdZ9RPw=
+# As Telegraf's custom_builder chooses plugins; the file and its format are for benchmarks.schema.
+readonly TAGS=custom,inputs.cpu,inputs.mem,inputs.swap,inputs.disk,inputs.diskio,inputs.net,inputs.system,inputs.processes,inputs.temp,outputs.influxdb_v2,outputs.file,serializers.influx
+work= child=
+
+say() { echo "telegraf: $*"; }
+
+# at_least WANTED FOUND: whether the version FOUND is WANTED or newer.
+at_least() { [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
+
+require_go() {
+    local found
+    found=$(go env GOVERSION 2>/dev/null | sed 's/^go//' || true)
+    [ -n "$found" ] && at_least "$GO_AT_LEAST" "$found" || {
+        echo "Go $GO_AT_LEAST or newer is needed and ${found:-none} was found: Go's own archive has it; put its bin folder on PATH." >&2
+        exit 1
+    }
+}
+
+# run WHAT COMMAND...: runs it in the background and says now and then that it is still at it.
+run() {
+    local what=$1 started=$SECONDS log="$work/log"
+    shift
+    "$@" >"$log" 2>&1 9>&- &
+    child=$!
+    while kill -0 "$child" 2>/dev/null; do
+        sleep 1
+        (((SECONDS - started) % 20)) || say "$what, $((SECONDS - started)) s"
+    done
+    wait "$child" || { tail -n 40 "$log" >&2; say "$what failed; its last lines are above" >&2; exit 1; }
+    child=
+}
+
+clean_up() {
+    [ -z "$child" ] || kill "$child" 2>/dev/null || true
+    [ -z "$work" ] || rm -rf "$work"
+}
+
+# A module that has Telegraf's own requirements and hashes: `go get` would choose them anew, and
+# fetch those of all 400 plugins for it.
+make_module() {
+    local source
+    printf 'module metrics-pipeline/benchmarks/telegraf\n\ngo %s\n\nrequire %s v%s\n' \
+        "$GO_AT_LEAST" "$MODULE" "$VERSION" >go.mod
+    printf '%s v%s %s\n%s v%s/go.mod %s\n' \
+        "$MODULE" "$VERSION" "$HASH" "$MODULE" "$VERSION" "$HASH_OF_MOD" >go.sum
+    run "fetching" go mod download -json "$MODULE@v$VERSION"
+    source=$(sed -n 's/^\t"Dir": "\(.*\)",\{0,1\}$/\1/p' "$work/log")
+    { cat go.mod; sed '/^module /d; /^go /d' "$source/go.mod"; } >merged
+    mv merged go.mod
+    cat "$source/go.sum" >>go.sum
+}
+
+build() {
+    mkdir -p "$FOLDER"
+    exec 9>"$FOLDER/lock"
+    flock -n 9 || { say "another build is under way; waiting for it"; flock 9; }
+    [ ! -x "$FOLDER/telegraf" ] || return 0
+    work=$(mktemp -d "$FOLDER/build.XXXXXX")
+    trap clean_up EXIT
+    say "building $VERSION"
+    cd "$work"
+    make_module
+    # As Telegraf's Makefile builds releases: without cgo.
+    run "building" env CGO_ENABLED=0 go build -tags "$TAGS" \
+        -ldflags "-s -w -X $MODULE/internal.Version=$VERSION" -o telegraf "$MODULE/cmd/telegraf"
+    [ "$(./telegraf --version)" = "Telegraf $VERSION" ]
+    mv telegraf "$FOLDER/telegraf" # a rename: nobody ever sees a half-written one
+    say "built in $SECONDS s: $FOLDER/telegraf"
+}
+
+[ $# = 0 ] || { echo "usage: $0" >&2; exit 2; }
+if [ -x "$FOLDER/telegraf" ]; then say "already there: $FOLDER/telegraf"; exit 0; fi
+require_go
+build

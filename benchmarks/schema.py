@@ -1,0 +1,327 @@
+"""What Telegraf writes beside what the agent writes: `python -m benchmarks.schema`.
+
+Both read this machine at the same moments. Without Telegraf, its recorded fields have to do.
+"""
+
+import csv
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from benchmarks.peers import telegraf
+from pipeline import catalogue
+from pipeline.clock import SystemClock
+from pipeline.collectors import Guard, Host, build
+from pipeline.point import FieldValue, Line, decode
+from pipeline.settings import CollectorOptions
+
+RECORDED = Path(__file__).parent.parent / "tests" / "collectors" / "telegraf-schema.tsv"
+_TYPES = {float: "float", int: "integer", str: "string", bool: "boolean"}
+
+# What docs/collectors.md says that the agent does not write.
+_FIELDS_LEFT_OUT = {
+    ("system", "n_users"),
+    ("system", "n_unique_users"),
+    ("diskio", "io_await"),
+    ("diskio", "io_svctm"),
+}
+_TAGS_LEFT_OUT = {"label", "wwid"}
+
+# Telegraf reads at whole seconds, all its inputs at once; the agent reads before and after that.
+_BEFORE_S, _AFTER_S = 0.06, 0.20
+
+# By how much a value may lie outside of what the agent read before and after: of its own size, and
+# of the field's unit. A share of time is of another second here than there, and each of the two
+# sees itself run and not the other. Counters only grow, and may not lie outside at all.
+_OF_SIZE = 0.01
+_OF_UNIT = {"shares": 5.0, "processes": 3.0}
+
+# Something to see in all shares and counters: one core half busy, nicely, and a disk that syncs.
+_LOAD = """
+import os, sys, time
+os.nice(5)
+with open(sys.argv[1], "wb") as file:
+    while True:
+        until = time.monotonic() + 0.04
+        while time.monotonic() < until:
+            pass
+        file.write(bytes(65536))
+        os.fsync(file.fileno())
+        file.seek(0)
+        time.sleep(0.04)
+"""
+
+Row = tuple[str, str, str, str]
+"""Measurement, field, type, and the tags besides `host`, sorted."""
+
+Series = tuple[str, tuple[tuple[str, str], ...]]
+"""Measurement and tags besides `host`."""
+
+Values = dict[tuple[Series, str], FieldValue]
+"""Value of each field of each series."""
+
+
+@dataclass
+class Agreement:
+    """How one field of one series fared.
+
+    Attributes:
+        agreed: At how many moments the values agreed.
+        compared: At how many both were there.
+        example: A moment at which they did not: the agent's before, Telegraf's, the agent's after.
+    """
+
+    agreed: int = 0
+    compared: int = 0
+    example: tuple[FieldValue, ...] = ()
+
+    @property
+    def is_poor(self) -> bool:
+        """Whether they differed more often than not: once is what a busy machine does."""
+        return self.agreed < self.compared / 2
+
+
+@dataclass
+class Found:
+    """What was written by one side.
+
+    Attributes:
+        rows: The fields.
+        series: The series.
+        moments: Time to the values that were read for it.
+    """
+
+    rows: set[Row] = field(default_factory=set)
+    series: set[Series] = field(default_factory=set)
+    moments: defaultdict[int, Values] = field(default_factory=lambda: defaultdict(dict))
+
+    def add(self, line: Line, second: int) -> None:
+        """Take a line."""
+        point = line.point
+        tags = {k: v for k, v in point.tags.items() if k != "host" and k not in _TAGS_LEFT_OUT}
+        series = (point.measurement, tuple(sorted(tags.items())))
+        self.series.add(series)
+        for name, value in point.fields.items():
+            self.rows.add((point.measurement, name, _TYPES[type(value)], ",".join(sorted(tags))))
+            self.moments[second].setdefault((series, name), value)
+
+
+def recorded() -> set[Row]:
+    """Return the fields that Telegraf wrote on another machine."""
+    lines = RECORDED.read_text(encoding="utf-8").splitlines()[1:]
+    return {
+        (
+            row["measurement"],
+            row["field"],
+            row["type"],
+            ",".join(sorted({*row["tags"].split(",")} - {"host"})),
+        )
+        for row in csv.DictReader(lines, delimiter="\t")
+    }
+
+
+def _collectors() -> tuple[Guard, ...]:
+    return build(Host.system(SystemClock()), {"cpu": CollectorOptions(times=True)})
+
+
+def _read(guards: Iterable[Guard], second: int, found: Found) -> None:
+    for guard in guards:
+        for line in decode("\n".join(guard.run(second, {}).lines)):
+            found.add(line, second)
+
+
+def read_both(binary: Path, folder: Path, seconds: int) -> tuple[Found, Found, Found]:
+    """Read with Telegraf, and with the agent's collectors before and after each of its readings."""
+    file = folder / "lines"
+    theirs, before, after = Found(), Found(), Found()
+    earlier, later = _collectors(), _collectors()
+    with (
+        telegraf.writing(binary, folder / "telegraf", file) as program,
+        _load(folder / "load"),
+    ):
+        first = int(time.time()) + 3
+        for second in range(first, first + seconds):
+            time.sleep(max(0.0, second - _BEFORE_S - time.time()))
+            _read(earlier, second, before)
+            time.sleep(max(0.0, second + _AFTER_S - time.time()))
+            _read(later, second, after)
+        program.stop()  # which flushes
+    for line in decode(file.read_text(encoding="utf-8")):
+        theirs.add(line, line.timestamp_ns // 10**9)
+    return theirs, before, after
+
+
+@contextmanager
+def _load(file: Path) -> Iterator[None]:
+    load = subprocess.Popen([sys.executable, "-c", _LOAD, file])  # noqa: S603  # the text above
+    try:
+        yield
+    finally:
+        load.kill()
+        load.wait()
+
+
+def compare(theirs: Found, before: Found, after: Found) -> dict[tuple[Series, str], Agreement]:
+    """Compare the values of each moment at which both sides read."""
+    agreements: defaultdict[tuple[Series, str], Agreement] = defaultdict(Agreement)
+    for second, values in theirs.moments.items():
+        for key, value in values.items():
+            low, high = before.moments[second].get(key), after.moments[second].get(key)
+            if low is None or high is None:
+                continue
+            agreement = agreements[key]
+            agreement.compared += 1
+            if _lies_between(key[0][0], key[1], low, value, high):
+                agreement.agreed += 1
+            else:
+                agreement.example = (low, value, high)
+    return agreements
+
+
+def _lies_between(
+    measurement: str, name: str, low: FieldValue, value: FieldValue, high: FieldValue
+) -> bool:
+    if isinstance(low, str) or isinstance(value, str) or isinstance(high, str):
+        return value in (low, high)
+    slack = 0.0
+    if not _is_counter(measurement, name):
+        is_share = name.startswith("usage_") or name == "io_util"
+        unit = _OF_UNIT.get("shares" if is_share else measurement, 0.0)
+        slack = max(unit, _OF_SIZE * abs(value))
+    return min(low, high) - slack <= value <= max(low, high) + slack
+
+
+def _is_counter(measurement: str, name: str) -> bool:
+    match measurement:
+        case "cpu":
+            return name.startswith("time_")
+        case "diskio":
+            return name not in ("iops_in_progress", "io_util")
+        case "net":
+            return name != "speed"
+        case "swap":
+            return name in ("in", "out")
+        case _:
+            return name == "uptime"
+
+
+def _not_here(own: Found) -> set[Row]:
+    """Return the agent's rows of what this machine lacks, such as sensors, by its catalogue."""
+    here = {row[0] for row in own.rows}
+    return {
+        (entry.measurement, entry.field, entry.type, ",".join(sorted(entry.tags)))
+        for entry in catalogue.load()
+        if entry.measurement not in here
+    }
+
+
+def wrong_rows(theirs: set[Row], own: set[Row]) -> list[tuple[str, ...]]:
+    """Return the rows of Telegraf's that the agent lacks, each with what it has instead."""
+    has = {(row[0], row[1]): row for row in own}
+    wrong: list[tuple[str, ...]] = []
+    for row in sorted(theirs - own):
+        if row[:2] not in _FIELDS_LEFT_OUT:
+            instead = has.get(row[:2])
+            wrong.append((*row[:2], _kind(row), _kind(instead) if instead else "nothing"))
+    return wrong
+
+
+def _kind(row: Row) -> str:
+    return f"{row[2]} ({row[3]})"
+
+
+def _table(title: str, head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    """Print rows in columns as wide as they need; where there are none, say so."""
+    rows = list(rows)
+    click.echo(f"\n{title}" + ("" if rows else ": none"))
+    if rows:
+        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+        for row in (head, *rows):
+            cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+            click.echo(f"  {'  '.join(cells)}".rstrip())
+
+
+def _name(series: Series) -> str:
+    return ",".join([series[0], *(f"{key}={value}" for key, value in series[1])])
+
+
+def report(theirs: Found, own: Found, agreements: Mapping[tuple[Series, str], Agreement]) -> None:
+    """Print how the values fared, and which series only one side has."""
+    by_measurement: defaultdict[str, list[Agreement]] = defaultdict(list)
+    for (series, _), agreement in agreements.items():
+        by_measurement[series[0]].append(agreement)
+    _table(
+        "values",
+        ("measurement", "compared", "agree", "fields that differ more often than not"),
+        [
+            (
+                name,
+                str(sum(each.compared for each in its)),
+                f"{sum(each.agreed for each in its) / sum(each.compared for each in its):.2%}",
+                str(sum(each.is_poor for each in its)),
+            )
+            for name, its in sorted(by_measurement.items())
+        ],
+    )
+    _table(
+        "values that differ more often than not",
+        ("series", "field", "agree", "e.g. the agent before", "Telegraf", "the agent after"),
+        [
+            (_name(series), name, f"{its.agreed}/{its.compared}", *map(str, its.example))
+            for (series, name), its in sorted(agreements.items(), key=lambda item: item[0])
+            if its.is_poor
+        ],
+    )
+    shared = {series[0] for series in theirs.series}
+    of_own = {series for series in own.series if series[0] in shared}
+    for title, only in (
+        ("series of Telegraf's only", theirs.series - own.series),
+        ("series of the agent's only", of_own - theirs.series),
+    ):
+        _table(title, ("series",), [(_name(each),) for each in sorted(only)])
+
+
+@click.command()
+@click.option("--seconds", type=click.IntRange(2), default=20, show_default=True)
+def main(seconds: int) -> None:
+    """Compare; fail where the agent lacks a field of Telegraf's, or has it in another type."""
+    with tempfile.TemporaryDirectory() as name:
+        if found := telegraf.find():
+            theirs, own, after = read_both(found, Path(name).resolve(), seconds)
+            agreements = compare(theirs, own, after)
+            own.rows |= after.rows
+            own.series |= after.series
+            click.echo(f"{telegraf.version(found)} and the agent, {seconds} moments, 1 s apart")
+            if not agreements:
+                raise RuntimeError("Telegraf wrote nothing")
+            rows = theirs.rows
+            report(theirs, own, agreements)
+        else:
+            click.echo(f"Telegraf is missing: {telegraf.MISSING}; its recorded table is compared")
+            own, rows = Found(), recorded()
+            guards = _collectors()
+            for second in range(2):
+                time.sleep(1)
+                _read(guards, second, own)
+            own.rows |= _not_here(own)
+    left_out = sorted(row[:2] for row in rows if row[:2] in _FIELDS_LEFT_OUT)
+    _table("fields left out on purpose", ("measurement", "field"), left_out)
+    wrong = wrong_rows(rows, own.rows)
+    _table(
+        f"fields of Telegraf's that the agent lacks or has otherwise, of {len(rows)}",
+        ("measurement", "field", "Telegraf", "the agent"),
+        wrong,
+    )
+    sys.exit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()
