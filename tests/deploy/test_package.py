@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import pipeline
+from pipeline.spool.schema import VERSION
 from tests.agents import eventually
 from tests.deploy import machine
 from tests.deploy.conftest import NEXT, put
@@ -86,11 +87,12 @@ def test_an_older_agent_leaves_a_newer_store_alone_and_says_so(
     spool = "/var/lib/metrics-pipeline/spool.db"
     offline.run(
         f"""python3 -c 'import sqlite3; c = sqlite3.connect("{spool}");"""
-        """ c.execute("pragma user_version = 999"); c.execute("pragma journal_mode = delete")'"""
+        f""" c.execute("pragma user_version = {VERSION + 1}");"""
+        """ c.execute("pragma journal_mode = delete")'"""
     )
     before = offline.run(f"sha256sum {spool}")
     offline.try_(f"systemctl start {UNIT}")
-    says = f"metrics-pipeline: {spool} has format 999, this version reads "
+    says = f"metrics-pipeline: {spool} has format {VERSION + 1}, this version reads {VERSION};"
     eventually(lambda: says in offline.journal(), "it is told")
     assert offline.run(f"sha256sum {spool}") == before
 
