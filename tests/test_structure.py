@@ -16,7 +16,7 @@ LAYERS = (
     {"routes"},
     {"jobs"},
     {"agent_metrics", "delivery", "retention", "recorder"},
-    {"prometheus", "views"},
+    {"prometheus", "setup", "views"},
     {"health", "history", "influx"},
     {"spool", "lock", "http", "logs", "catalogue", "collectors"},
     {"settings", "clock", "point", "usage"},

@@ -69,7 +69,7 @@ def reconcile(connection: Connection) -> Rule | None:
         _log.warning(
             "Bucket %r: InfluxDB will delete what is older than %s, of every host in it",
             settings.influxdb_bucket,
-            _hours(age_s),
+            hours(age_s),
         )
     bucket.retention_rules = [_rules(age_s)]
     connection.ask(lambda client: client.buckets_api().update_bucket(bucket))
@@ -77,7 +77,7 @@ def reconcile(connection: Connection) -> Rule | None:
         age_s,
         shard_group_s(age_s),
         f"Bucket {settings.influxdb_bucket!r}: retention rule changed "
-        f"from {_hours(now.age_s)} to {_hours(age_s)}",
+        f"from {hours(now.age_s)} to {hours(age_s)}",
     )
 
 
@@ -102,7 +102,7 @@ def _create(client: "InfluxDBClient", connection: Connection, age_s: int) -> Rul
     client.buckets_api().create_bucket(
         bucket_name=name, org=orgs[0].id, retention_rules=_rules(age_s)
     )
-    return Rule(age_s, shard_group_s(age_s), f"Bucket {name!r}: created, keeps {_hours(age_s)}")
+    return Rule(age_s, shard_group_s(age_s), f"Bucket {name!r}: created, keeps {hours(age_s)}")
 
 
 def _rules(age_s: int) -> "BucketRetentionRules":
@@ -121,5 +121,6 @@ def _rule(bucket: "Bucket") -> Rule:
     return Rule(0, shard_group_s(0))
 
 
-def _hours(age_s: int) -> str:
+def hours(age_s: int) -> str:
+    """Write an age for people."""
     return f"{age_s / _HOUR_S:g} h" if age_s else "for ever"

@@ -29,9 +29,16 @@ class Connection:
         settings: With `influxdb_url` set.
         clock: Reads a Retry-After date.
         timeout_s: The time a request may take, when not the configured one.
+        login: A user and a password to sign in with, in place of a token.
     """
 
-    def __init__(self, settings: Settings, clock: Clock, timeout_s: float | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        timeout_s: float | None = None,
+        login: tuple[str, str] = ("", ""),
+    ) -> None:
         # Costs 17 MiB and 0.16 s, which an agent without a server need not pay.
         from influxdb_client import InfluxDBClient  # noqa: PLC0415
         from influxdb_client.client.write_api import SYNCHRONOUS  # noqa: PLC0415
@@ -45,6 +52,8 @@ class Connection:
             timeout=round(1000 * (timeout_s or settings.influxdb_timeout_s)),
             verify_ssl=settings.influxdb_verify_tls,
             ssl_ca_cert=str(settings.influxdb_ca_cert) if settings.influxdb_ca_cert else None,
+            username=login[0],
+            password=login[1],
         )
         self._write_api = self._client.write_api(write_options=SYNCHRONOUS)
 
