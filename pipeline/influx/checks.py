@@ -52,7 +52,7 @@ CHECKS = (
   |> filter(fn: (r) => r._measurement == "disk")
   |> filter(fn: (r) => r._field == "used_percent")
   |> filter(fn: (r) => r.mode != "ro")
-  |> aggregateWindow(every: v.windowPeriod, fn: max, createEmpty: false)""",
+  |> last()""",
         "${r.host}: ${r.path} is ${string(v: r.used_percent)} % full",
         every="5m",
         above={"WARN": 85.0, "CRIT": 95.0},
@@ -64,7 +64,8 @@ CHECKS = (
   |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
   |> filter(fn: (r) => r._measurement == "mem")
   |> filter(fn: (r) => r._field == "used_percent")
-  |> aggregateWindow(every: v.windowPeriod, fn: mean, createEmpty: false)""",
+  |> mean()
+  |> duplicate(column: "_stop", as: "_time")""",
         "${r.host}: ${string(v: r.used_percent)} % of the memory is in use",
         every="5m",
         above={"WARN": 90.0, "CRIT": 97.0},
@@ -77,9 +78,10 @@ CHECKS = (
   |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
   |> filter(fn: (r) => r._measurement == "metrics_agent")
   |> filter(fn: (r) => r._field =~ /^lost_/)
-  |> difference(nonNegative: true)
-  |> group(columns: ["_measurement", "host"])
-  |> aggregateWindow(every: v.windowPeriod, fn: sum, createEmpty: false)
+  |> difference(nonNegative: true, initialZero: true)
+  |> group(columns: ["_measurement", "host", "_start", "_stop"])
+  |> sum()
+  |> duplicate(column: "_stop", as: "_time")
   |> toFloat()
   |> set(key: "_field", value: "lost_points")
   |> filter(fn: (r) => r._field == "lost_points")""",

@@ -12,8 +12,8 @@ _MEAN = "|> aggregateWindow(every: v.windowPeriod, fn: mean, createEmpty: false)
 _MAX = "|> aggregateWindow(every: v.windowPeriod, fn: max, createEmpty: false)"
 _SUM = "|> aggregateWindow(every: v.windowPeriod, fn: sum, createEmpty: false)"
 # Counters begin anew when a host or an agent restarts.
-_RATE = f"|> derivative(unit: 1s, nonNegative: true)\n  {_MEAN}"
-_GROWTH = f"|> difference(nonNegative: true)\n  {_SUM}"
+_RATE = f"|> derivative(unit: 1s, nonNegative: true, initialZero: true)\n  {_MEAN}"
+_GROWTH = f"|> difference(nonNegative: true, initialZero: true)\n  {_SUM}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +205,18 @@ HOST = Dashboard(
             _select("processes", "running sleeping idle blocked zombies stopped", _MEAN),
             width=4,
         ),
-        Cell("Processes, busiest", _select("process", "cpu_usage", _MEAN), unit=" %", width=4),
-        Cell("Processes, largest", _select("process", "memory_rss", _MEAN), unit="B", width=4),
+        Cell(
+            "Processes, busiest (collectors.process)",
+            _select("process", "cpu_usage", _MEAN),
+            unit=" %",
+            width=4,
+        ),
+        Cell(
+            "Processes, largest (collectors.process)",
+            _select("process", "memory_rss", _MEAN),
+            unit="B",
+            width=4,
+        ),
         Cell(
             "Agent: waiting for delivery, points",
             _select("metrics_agent", "backlog_points", _MAX),
