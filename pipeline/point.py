@@ -141,6 +141,7 @@ _FIELDS = re.sub(r"\?P<\w+>", "?:", rf"{_FIELD}(?:,{_FIELD})*")
 _LINE_RE = re.compile(
     rf"(?P<series>(?:[^ \n]|(?<=\\) )+) (?P<fields>{_FIELDS}) (?P<time>-?\d+)(?:\n|\Z)", re.DOTALL
 )
+_ESCAPED_MEASUREMENT_RE = re.compile(r"\\([, ])")
 _ESCAPED_RE = re.compile(r"\\([,= ])")
 _ESCAPED_STRING_RE = re.compile(r'\\(["\\])')
 
@@ -173,7 +174,7 @@ def decode(block: str) -> Iterator[Line]:
         tags = dict(re.split(r"(?<!\\)=", pair, maxsplit=1) for pair in pairs)
         yield Line(
             Point(
-                measurement=_ESCAPED_RE.sub(r"\1", measurement),
+                measurement=_ESCAPED_MEASUREMENT_RE.sub(r"\1", measurement),
                 fields={
                     _ESCAPED_RE.sub(r"\1", found["key"]): _read(found["value"])
                     for found in _FIELD_RE.finditer(match["fields"])

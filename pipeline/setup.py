@@ -93,7 +93,7 @@ class Setup:
                     raise SetupError(f"{refusal}: give {_CREDENTIALS}")
                 self._provision(wish.ask(f"{refusal}. An operator's token"))
         except InfluxError as error:
-            raise SetupError(self._advice(error)) from error
+            raise SetupError(_advice(error)) from error
 
     def _bare(self) -> closing[Connection]:
         return closing(Connection(replace(self._settings, influxdb_token=""), self._clock))
@@ -140,7 +140,7 @@ class Setup:
         if found.rule is None or found.refusal:
             why = found.refusal or f"bucket {settings.influxdb_bucket!r} cannot be seen with it"
             return f"{where}, and the token of the settings does not do ({why})"
-        self._tell_rule(found.rule)
+        self._tell(_about(found.rule, settings))
         self._tell("Token: the one that is there may read and write the bucket")
         self._write(settings)
         self._tell("Dashboards and checks: not looked at, which takes an operator's token")
@@ -158,7 +158,7 @@ class Setup:
             rule = reconcile(connection)
             if rule is None:
                 raise SetupError(f"bucket {settings.influxdb_bucket!r} cannot be made or seen")
-            self._tell_rule(rule)
+            self._tell(_about(rule, settings))
             settings = replace(settings, influxdb_token=self._token(connection, settings, org_id))
             self._write(settings)
             self._picture(connection, org_id)
@@ -228,30 +228,34 @@ class Setup:
         for path in self._files.write(self._values(settings) | token):
             self._tell(f"{path}: written")
 
-    def _tell_rule(self, rule: Rule) -> None:
-        bucket, own_s = self._settings.influxdb_bucket, self._settings.retention_hours * 3600
-        text = rule.change or f"Bucket {bucket!r}: keeps {hours(rule.age_s)}"
-        if own_s and (rule.age_s == 0 or rule.age_s > own_s):
-            text += (
-                f", as other hosts may need it; this host's points go after {hours(own_s)} "
-                '(bucket_retention = "enforce" makes that the rule of all)'
-            )
-        elif rule.age_s != own_s:
-            text += (
-                f", which is less than this host's {hours(own_s)}: "
-                'set bucket_retention = "extend" and run setup again'
-            )
-        self._tell(text)
 
-    def _advice(self, error: InfluxError) -> str:
-        status, text = error.answer.status, str(error)
-        if "certificate" in text.lower():
-            return (
-                f"{text}; if it is a certificate of your own, name its file by influxdb_ca_cert "
-                "in settings.toml or METRICS_INFLUXDB_CA_CERT"
-            )
-        if status is None:
-            return f"{text}; see that the address is right and the server runs, then run it again"
-        if status in (401, 403):
-            return f"{text}; give {_CREDENTIALS}, of one who may do that"
-        return f"{text}; it can be run again"
+def _about(rule: Rule, settings: Settings) -> str:
+    """Say what a bucket's rule is, and what to do where it is not the settings' age."""
+    own_s = settings.retention_hours * 3600
+    text = rule.change or f"Bucket {settings.influxdb_bucket!r}: keeps {hours(rule.age_s)}"
+    if rule.age_s == own_s:
+        return text
+    if own_s and (rule.age_s == 0 or rule.age_s > own_s):
+        return (
+            f"{text}, as other hosts may need it; this host's points go after {hours(own_s)} "
+            '(bucket_retention = "enforce" makes that the rule of all)'
+        )
+    return (
+        f"{text}, which is less than this host's {hours(own_s)}: "
+        'set bucket_retention = "extend" and run setup again'
+    )
+
+
+def _advice(error: InfluxError) -> str:
+    """Say what to do about what the server said."""
+    status, text = error.answer.status, str(error)
+    if "certificate" in text.lower():
+        return (
+            f"{text}; if it is a certificate of your own, name its file by influxdb_ca_cert "
+            "in settings.toml or METRICS_INFLUXDB_CA_CERT"
+        )
+    if status is None:
+        return f"{text}; see that the address is right and the server runs, then run it again"
+    if status in (401, 403):
+        return f"{text}; give {_CREDENTIALS}, of one who may do that"
+    return f"{text}; it can be run again"

@@ -35,6 +35,11 @@ COMMANDS = [
     ("settings", "check"),
     ("settings", "show"),
     ("metrics",),
+    ("doctor",),
+    ("rehearse",),
+    ("rejected", "list"),
+    ("rejected", "retry"),
+    ("rejected", "drop"),
 ]
 STATUS_KEYS = {
     "running",

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 import pipeline
 from pipeline.cli import main
-from pipeline.influx.checks import CHECKS
+from pipeline.influx.alerts import CHECKS
 from pipeline.influx.dashboards import DASHBOARDS
 from pipeline.settings import NAMES
 from pipeline.settings.declared import CollectorOptions

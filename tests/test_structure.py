@@ -15,11 +15,11 @@ LAYERS = (
     {"agent"},
     {"routes"},
     {"jobs"},
-    {"agent_metrics", "delivery", "retention", "recorder"},
+    {"agent_metrics", "delivery", "retention", "recorder", "doctor", "rehearsal"},
     {"prometheus", "setup", "views"},
     {"health", "history", "influx"},
     {"spool", "lock", "http", "logs", "catalogue", "collectors"},
-    {"settings", "clock", "point", "usage"},
+    {"settings", "clock", "point", "usage", "finding"},
 )
 # What costs memory or time is for those who need it alone.
 OWNERS = {

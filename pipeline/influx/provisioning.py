@@ -2,12 +2,12 @@
 
 import gzip
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline.clock import Clock
 from pipeline.influx.api import call
-from pipeline.influx.buckets import Rule, reconcile
+from pipeline.influx.buckets import Rule, look
 from pipeline.influx.connection import Connection, InfluxError
 from pipeline.settings import Settings
 
@@ -100,9 +100,9 @@ def access(settings: Settings, clock: Clock) -> Access:
     Raises:
         InfluxError: The server did not answer.
     """
-    with closing(Connection(replace(settings, bucket_retention="off"), clock)) as connection:
+    with closing(Connection(settings, clock)) as connection:
         try:
-            rule = reconcile(connection)
+            rule = look(connection)
         except InfluxError as error:
             if error.answer.status not in (401, 403):
                 raise

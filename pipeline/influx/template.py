@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.influx.checks import CHECKS, Check
+from pipeline.influx.alerts import CHECKS, Check
 from pipeline.influx.dashboards import DASHBOARDS, VARIABLES, Cell, Dashboard
 from pipeline.influx.points import flux_string
 

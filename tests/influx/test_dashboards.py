@@ -12,7 +12,7 @@ import pytest
 
 from pipeline import catalogue
 from pipeline.influx import template
-from pipeline.influx.checks import CHECKS, Check
+from pipeline.influx.alerts import CHECKS, Check
 from pipeline.influx.dashboards import DASHBOARDS, VARIABLES, Cell
 from tests.agents import environment, running
 from tests.influxd import api

@@ -1,4 +1,4 @@
-"""The commands: parse, call, print."""
+"""The command itself, and the commands that need no server: parse, call, print."""
 
 import dataclasses
 import json
@@ -13,15 +13,7 @@ import click
 
 from pipeline import __version__, collectors, logs
 from pipeline.clock import SystemClock
-from pipeline.settings import (
-    Loaded,
-    Settings,
-    SettingsError,
-    describe,
-    find_config_dir,
-    load,
-    refusal,
-)
+from pipeline.settings import Loaded, Settings, SettingsError, describe, find_config_dir, load
 
 
 class _Commands(click.Group):
@@ -55,9 +47,9 @@ def _failures() -> tuple[type[Exception], ...]:
     # Looked up only when something was raised: `settings` needs no agent.
     from pipeline.jobs import AgentError  # noqa: PLC0415
     from pipeline.setup import SetupError  # noqa: PLC0415
-    from pipeline.spool import SpoolError  # noqa: PLC0415
+    from pipeline.spool import SpoolError, UnknownLineError  # noqa: PLC0415
 
-    return (AgentError, SettingsError, SetupError, SpoolError)
+    return (AgentError, SettingsError, SetupError, SpoolError, UnknownLineError)
 
 
 def _path(error: click.UsageError) -> str:
@@ -71,19 +63,22 @@ def _fail(message: str, status: int) -> NoReturn:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Source:
+class Source:
     """Where the settings come from."""
 
     option: Path | None
 
     @property
     def directory(self) -> Path:
+        """The folder of the files."""
         return find_config_dir(self.option, os.environ, Path.cwd())
 
     def load(self) -> Loaded:
+        """Read and validate all settings."""
         return load(self.directory, os.environ, collectors=collectors.names())
 
     def settings(self) -> Settings:
+        """Read and validate all settings, without their sources."""
         return self.load().settings
 
 
@@ -94,12 +89,17 @@ def _pair(text: str) -> tuple[str, str]:
     return key, value
 
 
-_pass_source = click.make_pass_decorator(_Source)
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+pass_source = click.make_pass_decorator(Source)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def _command(example: str, **options: Any) -> Callable[[Callable[..., None]], click.Command]:
-    return main.command(epilog=f"\b\nExample:\n  {example}", **options)
+def example(text: str) -> str:
+    """Return the end of a command's help."""
+    return f"\b\nExample:\n  {text}"
+
+
+def _command(text: str) -> Callable[[Callable[..., None]], click.Command]:
+    return main.command(epilog=example(text))
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -114,12 +114,12 @@ def _command(example: str, **options: Any) -> Callable[[Callable[..., None]], cl
 @click.pass_context
 def main(ctx: click.Context, config_dir: Path | None) -> None:
     """Get this machine's metrics into InfluxDB 2 without losing one."""
-    ctx.obj = _Source(config_dir)
+    ctx.obj = Source(config_dir)
 
 
 @_command("METRICS_COLLECTION_INTERVAL_MS=10000 metrics-pipeline run")
-@_pass_source
-def run(source: _Source) -> None:
+@pass_source
+def run(source: Source) -> None:
     """Run the agent until Ctrl-C or SIGTERM."""
     from pipeline.agent import Agent  # noqa: PLC0415
 
@@ -137,9 +137,9 @@ def run(source: _Source) -> None:
 
 
 @_command("metrics-pipeline once | grep ^disk")
-@_json_option
-@_pass_source
-def once(source: _Source, *, as_json: bool) -> None:
+@json_option
+@pass_source
+def once(source: Source, *, as_json: bool) -> None:
     """Print one reading as line protocol; write nothing anywhere."""
     from pipeline.collectors import Host, build  # noqa: PLC0415
     from pipeline.point import decode  # noqa: PLC0415
@@ -165,9 +165,9 @@ def once(source: _Source, *, as_json: bool) -> None:
 
 
 @_command("metrics-pipeline status --json")
-@_json_option
-@_pass_source
-def status(source: _Source, *, as_json: bool) -> None:
+@json_option
+@pass_source
+def status(source: Source, *, as_json: bool) -> None:
     """Print whether the agent runs, what waits, and what was lost."""
     from pipeline.health import read_status  # noqa: PLC0415
 
@@ -186,10 +186,10 @@ def status(source: _Source, *, as_json: bool) -> None:
 @click.option("--since", default="1h", show_default=True, help="How far back: 90s, 15m, 1h, 7d.")
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Only series with it.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one row a sample.")
-@_json_option
-@_pass_source
+@json_option
+@pass_source
 def show(
-    source: _Source,
+    source: Source,
     measurement: str | None,
     field: str | None,
     since: str,
@@ -227,82 +227,25 @@ def show(
         views.history(series, since_ns, now_ns)
 
 
-def _like_setting(name: str) -> Callable[..., str]:
-    """Return a callback that holds an option to what a setting may be."""
-
-    def check(_ctx: click.Context, _option: click.Parameter, value: str) -> str:
-        if wrong := refusal(Settings, name, value):
-            raise click.BadParameter(wrong)
-        return value
-
-    return check
-
-
-@_command("metrics-pipeline setup --url http://localhost:8086")
-@click.option(
-    "--url", required=True, callback=_like_setting("influxdb_url"), help="Address of the server."
-)
-@click.option(
-    "--org", default="", callback=_like_setting("influxdb_org"), help="Organisation; made if new."
-)
-@click.option(
-    "--bucket", default="", callback=_like_setting("influxdb_bucket"), help="Bucket; made if new."
-)
-@click.option("--user", default="admin", show_default=True, help="User of a new server.")
-@click.option(
-    "--password-stdin", is_flag=True, help="Read the user's password; else one is made up."
-)
-@click.option("--token-stdin", is_flag=True, help="Read an operator's token; else INFLUX_TOKEN.")
-@_pass_source
-def setup(
-    source: _Source,
-    url: str,
-    org: str,
-    bucket: str,
-    user: str,
-    *,
-    password_stdin: bool,
-    token_stdin: bool,
-) -> None:
-    """Make an InfluxDB 2 ready, and the settings for it. Safe to run again."""
-    from pipeline.settings.files import SettingsFiles  # noqa: PLC0415
-    from pipeline.setup import Setup, Wish  # noqa: PLC0415
-
-    if password_stdin and token_stdin:
-        raise click.UsageError("give --password-stdin or --token-stdin, not both")
-    given = sys.stdin.readline().strip() if password_stdin or token_stdin else ""
-    if (password_stdin or token_stdin) and not given:
-        raise click.UsageError("nothing was given on standard input")
-    token = given if token_stdin else "" if password_stdin else os.environ.get("INFLUX_TOKEN", "")
-    ask = _ask if sys.stdin.isatty() and not given else None
-    wish = Wish(url, org, bucket, user, given if password_stdin else "", token, ask)
-    files = SettingsFiles(source.directory, os.environ, collectors.names())
-    Setup(files, wish, SystemClock(), click.echo).run()
-
-
-def _ask(text: str) -> str:
-    return str(click.prompt(text, default="", hide_input=True, show_default=False)).strip()
-
-
 @main.group()
 def settings() -> None:
     """Check or show the settings."""
 
 
 @settings.command(
-    epilog="\b\nExample:\n  metrics-pipeline --config-dir /etc/metrics-pipeline settings check"
+    epilog=example("metrics-pipeline --config-dir /etc/metrics-pipeline settings check")
 )
-@_pass_source
-def check(source: _Source) -> None:
+@pass_source
+def check(source: Source) -> None:
     """Say all that is wrong with the settings, or that they can be used."""
     source.load()
     click.echo(f"The settings in {source.directory} can be used.")
 
 
-@settings.command("show", epilog="\b\nExample:\n  metrics-pipeline settings show | grep influxdb")
-@_json_option
-@_pass_source
-def show_settings(source: _Source, *, as_json: bool) -> None:
+@settings.command("show", epilog=example("metrics-pipeline settings show | grep influxdb"))
+@json_option
+@pass_source
+def show_settings(source: Source, *, as_json: bool) -> None:
     """Print every setting and where it came from. Secrets are masked."""
     rows = describe(source.load())
     if as_json:
@@ -315,7 +258,7 @@ def show_settings(source: _Source, *, as_json: bool) -> None:
 
 @_command("metrics-pipeline metrics | grep percent")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown: docs/metrics.md.")
-@_json_option
+@json_option
 def metrics(*, as_json: bool, as_markdown: bool) -> None:
     """Print every measurement and field. Each with its type, unit and meaning."""
     from pipeline import catalogue, views  # noqa: PLC0415
