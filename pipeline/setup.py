@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from pipeline.clock import Clock
 from pipeline.influx import provisioning, stacks, template
-from pipeline.influx.buckets import Rule, hours, reconcile
+from pipeline.influx.buckets import describe, reconcile
 from pipeline.influx.connection import Connection, InfluxError
 from pipeline.settings import Settings
 from pipeline.settings.files import SettingsFiles
@@ -140,7 +140,7 @@ class Setup:
         if found.rule is None or found.refusal:
             why = found.refusal or f"bucket {settings.influxdb_bucket!r} cannot be seen with it"
             return f"{where}, and the token of the settings does not do ({why})"
-        self._tell(_about(found.rule, settings))
+        self._tell(describe(found.rule, settings))
         self._tell("Token: the one that is there may read and write the bucket")
         self._write(settings)
         self._tell("Dashboards and checks: not looked at, which takes an operator's token")
@@ -158,7 +158,7 @@ class Setup:
             rule = reconcile(connection)
             if rule is None:
                 raise SetupError(f"bucket {settings.influxdb_bucket!r} cannot be made or seen")
-            self._tell(_about(rule, settings))
+            self._tell(describe(rule, settings))
             settings = replace(settings, influxdb_token=self._token(connection, settings, org_id))
             self._write(settings)
             self._picture(connection, org_id)
@@ -227,23 +227,6 @@ class Setup:
         token = {"influxdb_token": settings.influxdb_token}
         for path in self._files.write(self._values(settings) | token):
             self._tell(f"{path}: written")
-
-
-def _about(rule: Rule, settings: Settings) -> str:
-    """Say what a bucket's rule is, and what to do where it is not the settings' age."""
-    own_s = settings.retention_hours * 3600
-    text = rule.change or f"Bucket {settings.influxdb_bucket!r}: keeps {hours(rule.age_s)}"
-    if rule.age_s == own_s:
-        return text
-    if own_s and (rule.age_s == 0 or rule.age_s > own_s):
-        return (
-            f"{text}, as other hosts may need it; this host's points go after {hours(own_s)} "
-            '(bucket_retention = "enforce" makes that the rule of all)'
-        )
-    return (
-        f"{text}, which is less than this host's {hours(own_s)}: "
-        'set bucket_retention = "extend" and run setup again'
-    )
 
 
 def _advice(error: InfluxError) -> str:

@@ -1,5 +1,6 @@
 """`setup`: from a server to a working pipeline, and what is right stays as it is."""
 
+import os
 import re
 import time
 import tomllib
@@ -75,8 +76,9 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    for name in environment(tmp_path).keys() & {"INFLUX_TOKEN"}:
-        monkeypatch.delenv(name)
+    for name in list(os.environ):
+        if name.startswith("METRICS_") or name == "INFLUX_TOKEN":
+            monkeypatch.delenv(name)
     folder = tmp_path / "config"
     folder.mkdir()
     (folder / "settings.toml").write_text(SHIPPED)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.influx.connection import Connection, InfluxError
+from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from influxdb_client import Bucket, BucketRetentionRules, InfluxDBClient
@@ -69,7 +70,7 @@ def reconcile(connection: Connection) -> Rule | None:
         _log.warning(
             "Bucket %r: InfluxDB will delete what is older than %s, of every host in it",
             settings.influxdb_bucket,
-            hours(age_s),
+            _hours(age_s),
         )
     bucket.retention_rules = [_rules(age_s)]
     connection.ask(lambda client: client.buckets_api().update_bucket(bucket))
@@ -77,7 +78,7 @@ def reconcile(connection: Connection) -> Rule | None:
         age_s,
         shard_group_s(age_s),
         f"Bucket {settings.influxdb_bucket!r}: retention rule changed "
-        f"from {hours(now.age_s)} to {hours(age_s)}",
+        f"from {_hours(now.age_s)} to {_hours(age_s)}",
     )
 
 
@@ -89,6 +90,23 @@ def look(connection: Connection) -> Rule | None:
     """
     bucket = _find(connection)
     return _rule(bucket) if bucket else None
+
+
+def describe(rule: Rule, settings: Settings) -> str:
+    """Say what a bucket's rule is, and what to do where it is not the settings' age."""
+    own_s = settings.retention_hours * 3600
+    text = rule.change or f"Bucket {settings.influxdb_bucket!r}: keeps {_hours(rule.age_s)}"
+    if rule.age_s == own_s:
+        return text
+    if own_s and (rule.age_s == 0 or rule.age_s > own_s):
+        return (
+            f"{text}, as other hosts may need it; this host's points go after {_hours(own_s)} "
+            '(bucket_retention = "enforce" makes that the rule of all)'
+        )
+    return (
+        f"{text}, which is less than this host's {_hours(own_s)}: "
+        'set bucket_retention = "extend" and run setup again'
+    )
 
 
 def _find(connection: Connection) -> "Bucket | None":
@@ -112,7 +130,7 @@ def _create(client: "InfluxDBClient", connection: Connection, age_s: int) -> Rul
     client.buckets_api().create_bucket(
         bucket_name=name, org=orgs[0].id, retention_rules=_rules(age_s)
     )
-    return Rule(age_s, shard_group_s(age_s), f"Bucket {name!r}: created, keeps {hours(age_s)}")
+    return Rule(age_s, shard_group_s(age_s), f"Bucket {name!r}: created, keeps {_hours(age_s)}")
 
 
 def _rules(age_s: int) -> "BucketRetentionRules":
@@ -131,6 +149,5 @@ def _rule(bucket: "Bucket") -> Rule:
     return Rule(0, shard_group_s(0))
 
 
-def hours(age_s: int) -> str:
-    """Write an age for people."""
+def _hours(age_s: int) -> str:
     return f"{age_s / _HOUR_S:g} h" if age_s else "for ever"

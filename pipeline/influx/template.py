@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline.influx.alerts import CHECKS, Check
-from pipeline.influx.dashboards import DASHBOARDS, VARIABLES, Cell, Dashboard
+from pipeline.influx.cells import Cell, Dashboard
+from pipeline.influx.dashboards import DASHBOARDS, VARIABLES
 from pipeline.influx.points import flux_string
 
 _COLUMNS = 12

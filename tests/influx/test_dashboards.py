@@ -13,7 +13,8 @@ import pytest
 from pipeline import catalogue
 from pipeline.influx import template
 from pipeline.influx.alerts import CHECKS, Check
-from pipeline.influx.dashboards import DASHBOARDS, VARIABLES, Cell
+from pipeline.influx.cells import Cell
+from pipeline.influx.dashboards import DASHBOARDS, VARIABLES
 from tests.agents import environment, running
 from tests.influxd import api
 from tests.influxd.server import InfluxServer
