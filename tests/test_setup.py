@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 import time
 import tomllib
 import uuid
@@ -541,6 +543,33 @@ def test_a_person_who_gives_nothing_gets_the_sentence(
     wish = Wish(influx_server.url, ask=lambda _: "")
     with pytest.raises(SetupError, match="give an operator's token"):
         Setup(files, wish, SystemClock(), print).run()
+
+
+def test_at_a_terminal_a_password_is_asked_for_and_not_shown(new_server: str, place: Place) -> None:
+    ours, theirs = os.openpty()
+    words = ["--config-dir", str(place.folder), "setup", "--url", new_server]
+    with subprocess.Popen(
+        [sys.executable, "-m", "pipeline", *words],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=dict(os.environ) | place.env,
+        start_new_session=True,  # without a terminal of its own but this
+        text=True,
+    ) as process:
+        try:
+            assert process.stderr is not None
+            first = process.stderr.read(1)  # it asks: what is typed is not shown from here on
+            os.write(ours, f"{PASSWORD}\n".encode())
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    os.close(theirs)
+    os.close(ours)
+    assert process.returncode == 0, err
+    assert "A password for the user 'admin' (none: one is made up):" in first + err
+    assert "Server: set up, user 'admin'\n" in out
+    assert PASSWORD not in out + err
 
 
 def test_secrets_are_not_in_the_representation_of_a_wish() -> None:
