@@ -559,7 +559,8 @@ def test_at_a_terminal_a_password_is_asked_for_and_not_shown(new_server: str, pl
     ) as process:
         try:
             assert process.stderr is not None
-            first = process.stderr.read(1)  # it asks: what is typed is not shown from here on
+            # Once it asks, what is typed is not shown.
+            first = os.read(process.stderr.fileno(), 1000).decode()
             os.write(ours, f"{PASSWORD}\n".encode())
             out, err = process.communicate(timeout=60)
         finally:
