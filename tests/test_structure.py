@@ -16,7 +16,7 @@ LAYERS = (
     {"routes"},
     {"jobs"},
     {"agent_metrics", "delivery", "retention", "recorder", "timekeeping", "doctor", "rehearsal"},
-    {"prometheus", "views"},
+    {"prometheus", "setup", "views"},
     {"outage", "gaps"},
     {"health", "history", "influx", "pacing"},
     {"spool", "lock", "http", "logs", "catalogue", "collectors"},
