@@ -164,7 +164,7 @@ class Health:
         self._remember = remember
         self._lock = threading.Lock()
         self._troubles: dict[str, str] = {}
-        self._since = clock.monotonic()
+        self._since = self._passed = clock.monotonic()
         self.last_tick: Tick | None = None
         self.last_write_s: float | None = None
         self.retries = 0
@@ -173,6 +173,14 @@ class Health:
         """A reading is durable."""
         self.last_tick = tick
         self._since = self._clock.monotonic()
+
+    def passed(self) -> None:
+        """A tick has passed, whether or not its reading is durable."""
+        self._passed = self._clock.monotonic()
+
+    def stalled(self) -> bool:
+        """Tell whether ticks do not pass any more, which only a restart can mend."""
+        return self._clock.monotonic() - self._passed > self._overdue_s
 
     def broke(self, message: str) -> None:
         """Delivery does not work any more."""

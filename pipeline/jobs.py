@@ -185,6 +185,7 @@ class Jobs:
             with contextlib.suppress(SpoolError):
                 self._recorder.record(tick)
             self.health.trouble("tick", None)
+            self.health.passed()
             if at_once:
                 self._wake.set()
 

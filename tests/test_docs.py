@@ -150,8 +150,8 @@ def test_the_architecture_lists_the_tables_of_the_spool() -> None:
 
 def test_the_architecture_lists_the_threads() -> None:
     listed = re.findall(r"^\| `(\w+)`", section(text("docs/architecture.md"), "Threads"), re.M)
-    code = text("pipeline/jobs.py") + text("pipeline/http.py")
-    assert set(listed) == {"tick", "delivery", "sweep", "http"}
+    code = text("pipeline/jobs.py") + text("pipeline/http.py") + text("pipeline/notify.py")
+    assert set(listed) == {"tick", "delivery", "sweep", "http", "notify"}
     assert all(f'"{name}"' in code for name in listed)
 
 

@@ -22,6 +22,7 @@ from pipeline.settings import (
     describe,
     find_config_dir,
     load,
+    sources,
 )
 from pipeline.settings.rules import as_text, specs
 
@@ -121,6 +122,65 @@ def test_what_is_overridden_is_not_judged(tmp_path: Path) -> None:
 
 def test_the_token_may_stand_in_any_file(tmp_path: Path) -> None:
     assert loads(tmp_path, f'influxdb_token = "{TOKEN}"').settings.influxdb_token == TOKEN
+
+
+def test_a_credential_wins_over_the_files_and_the_environment_over_it(tmp_path: Path) -> None:
+    path = tmp_path / "influxdb_token"
+    path.write_text(f"{TOKEN}\n")
+    env = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    loaded = loads(tmp_path, secrets='influxdb_token = "other"', env=env)
+    assert loaded.settings.influxdb_token == TOKEN
+    assert loaded.sources["influxdb_token"] == str(path)
+    loaded = loads(tmp_path, env={**env, "METRICS_INFLUXDB_TOKEN": "mine"})
+    assert loaded.settings.influxdb_token == "mine"
+
+
+@pytest.mark.parametrize("content", [None, b"", b" \n"])
+def test_a_credential_that_is_missing_or_empty_is_named(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    env = {name: value for name, value in INFLUXDB.items() if name != "METRICS_INFLUXDB_TOKEN"}
+    if content is not None:
+        (tmp_path / "influxdb_token").write_bytes(content)
+    assert problem(tmp_path, env={**env, "CREDENTIALS_DIRECTORY": str(tmp_path)}) == (
+        "influxdb_url needs influxdb_token, which is not set: set it in DIR/.secrets.toml,"
+        " by METRICS_INFLUXDB_TOKEN or as the credential influxdb_token of the service"
+    )
+
+
+def test_a_command_finds_the_credential_where_the_service_has_it_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "SYSTEM_CONFIG_DIR", tmp_path)
+    monkeypatch.setattr(sources, "_STORE", tmp_path / "credstore")
+    assert loads(tmp_path).settings.influxdb_token == ""
+    (tmp_path / "credstore").mkdir()
+    token = tmp_path / "credstore/metrics-pipeline.influxdb_token"
+    token.write_text(TOKEN)
+    assert loads(tmp_path).settings.influxdb_token == TOKEN
+    assert loads(tmp_path, env={"CREDENTIALS_DIRECTORY": "/no"}).settings.influxdb_token == ""
+    token.unlink()
+    token.mkdir()  # as good as one that only root may read
+    assert loads(tmp_path).settings.influxdb_token == ""
+
+
+def test_a_credential_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
+    env = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    path = tmp_path / "influxdb_token"
+    path.write_bytes(b"\xff")
+    assert problem(tmp_path, env=env) == "DIR/influxdb_token: not UTF-8 text"
+    path.unlink()
+    path.mkdir()
+    assert problem(tmp_path, env=env) == "DIR/influxdb_token: cannot be read: Is a directory"
+
+
+def test_in_a_container_the_host_is_called_as_it_calls_itself(tmp_path: Path) -> None:
+    env = {"HOST_MOUNT_PREFIX": str(tmp_path)}
+    assert loads(env=env).settings.host == "here"
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/hostname").write_text("node-7\n")
+    assert loads(env=env).settings.host == "node-7"
+    assert loads(env={**env, "METRICS_HOST": "mine"}).settings.host == "mine"
 
 
 def test_names_may_be_upper_case(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ LAYERS = (
     {"agent"},
     {"routes"},
     {"jobs"},
-    {"agent_metrics", "delivery", "retention", "recorder", "timekeeping", "doctor", "rehearsal"},
+    {"agent_metrics", "notify", "delivery", "retention", "recorder", "timekeeping"}
+    | {"doctor", "rehearsal"},
     {"prometheus", "setup", "views"},
     {"outage", "gaps"},
     {"health", "history", "influx", "pacing"},

@@ -35,6 +35,8 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except SettingsError as error:
+            _fail(str(error), os.EX_CONFIG)  # no other try will do better: see the systemd unit
         except _failures() as error:
             _fail(str(error), 1)
         except BrokenPipeError:
@@ -49,7 +51,7 @@ def _failures() -> tuple[type[Exception], ...]:
     from pipeline.setup import SetupError  # noqa: PLC0415
     from pipeline.spool import SpoolError, UnknownLineError  # noqa: PLC0415
 
-    return (AgentError, SettingsError, SetupError, SpoolError, UnknownLineError)
+    return (AgentError, SetupError, SpoolError, UnknownLineError)
 
 
 def _path(error: click.UsageError) -> str:
@@ -57,8 +59,9 @@ def _path(error: click.UsageError) -> str:
 
 
 def _fail(message: str, status: int) -> NoReturn:
+    mark = logs.error_mark(sys.stderr, os.environ)
     for line in message.splitlines():
-        click.echo(f"metrics-pipeline: {line}", err=True)
+        click.echo(f"{mark}metrics-pipeline: {line}", err=True)
     sys.exit(status)
 
 
@@ -122,6 +125,7 @@ def main(ctx: click.Context, config_dir: Path | None) -> None:
 def run(source: Source) -> None:
     """Run the agent until Ctrl-C or SIGTERM."""
     from pipeline.agent import Agent  # noqa: PLC0415
+    from pipeline.notify import Notifier  # noqa: PLC0415
 
     settings = source.settings()
     logs.configure(settings.log_level, settings.log_format, sys.stderr, os.environ)
@@ -132,7 +136,8 @@ def run(source: Source) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     agent = Agent(settings, source.settings)
     agent.start()
-    signal.sigwait(signals)
+    with Notifier(os.environ, lambda: agent.health, SystemClock()):
+        signal.sigwait(signals)
     agent.close()
 
 

@@ -11,9 +11,15 @@ from typing import Any
 from pipeline.settings.checker import Checker
 from pipeline.settings.declared import NAMES, SYSTEM_DATA_DIR, Settings
 from pipeline.settings.rules import MASK, as_text, specs
-from pipeline.settings.sources import CONFIG_DIR, FILES, PREFIX, read
-
-_SYSTEM_CONFIG_DIR = Path("/etc/metrics-pipeline")
+from pipeline.settings.sources import (
+    CONFIG_DIR,
+    CREDENTIALS,
+    CREDENTIALS_DIRECTORY,
+    FILES,
+    PREFIX,
+    SYSTEM_CONFIG_DIR,
+    read,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,7 @@ def find_config_dir(option: Path | None, environ: Mapping[str, str], cwd: Path) 
             source = "--config-dir" if option else f"environment variable {CONFIG_DIR}"
             raise SettingsError([f"{source}: {str(folder)!r} must be an existing folder"])
         return folder
-    return cwd if (cwd / FILES[0]).exists() else _SYSTEM_CONFIG_DIR
+    return cwd if (cwd / FILES[0]).exists() else SYSTEM_CONFIG_DIR
 
 
 def load(
@@ -96,17 +102,20 @@ def load(
     checker = Checker(Settings, collectors, environ.get("HOME", ""))
     values = checker.values(given)
     # What a broken file would have said is not missing.
-    missing = [] if problems else _missing(values, given.keys() - values.keys(), config_dir)
+    missing = (
+        [] if problems else _missing(values, given.keys() - values.keys(), config_dir, environ)
+    )
     if problems := [*problems, *checker.problems, *missing]:
         raise SettingsError(problems)
     sources = {name: given[name].source if name in given else "default" for name in NAMES}
-    if not values.get("host"):
-        values["host"], sources["host"] = hostname(), "default"
     if not values.get("data_dir"):
         values["data_dir"], sources["data_dir"] = _default_data_dir(environ), "default"
     if not values.get("host_root"):
         values["host_root"] = Path(environ.get("HOST_MOUNT_PREFIX") or "/")
         sources["host_root"] = "default"
+    if not values.get("host"):
+        values["host"] = _name_of_host(values["host_root"]) or hostname()
+        sources["host"] = "default"
     return Loaded(Settings(**values), MappingProxyType(sources))
 
 
@@ -121,13 +130,29 @@ def describe(loaded: Loaded) -> list[Row]:
 
 
 def _missing(
-    values: Mapping[str, Any], refused: Collection[str], config_dir: Path
+    values: Mapping[str, Any],
+    refused: Collection[str],
+    config_dir: Path,
+    environ: Mapping[str, str],
 ) -> Iterator[str]:
     for name in ("influxdb_org", "influxdb_bucket", "influxdb_token"):
         if values.get("influxdb_url") and not values.get(name) and name not in refused:
             path = config_dir / FILES[name == "influxdb_token"]
             variable = f"{PREFIX}{name.upper()}"
-            yield f"influxdb_url needs {name}, which is not set: set it in {path} or by {variable}"
+            ways = f"in {path} or by {variable}"
+            if name in CREDENTIALS and environ.get(CREDENTIALS_DIRECTORY):
+                ways = f"in {path}, by {variable} or as the credential {name} of the service"
+            yield f"influxdb_url needs {name}, which is not set: set it {ways}"
+
+
+def _name_of_host(root: Path) -> str:
+    """Return what the host of a container is called, whose own name is another one; or ""."""
+    if root == Path("/"):
+        return ""
+    try:
+        return (root / "etc/hostname").read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _default_data_dir(environ: Mapping[str, str]) -> Path:
