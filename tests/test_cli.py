@@ -31,6 +31,7 @@ COMMANDS = [
     ("once",),
     ("status",),
     ("show",),
+    ("setup",),
     ("settings", "check"),
     ("settings", "show"),
     ("metrics",),

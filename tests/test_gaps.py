@@ -139,6 +139,14 @@ def test_a_gap_that_widens_while_it_is_told_is_told_again(tmp_path: Path) -> Non
         assert spool.gaps() == []
 
 
+def test_gaps_that_follow_each_other_are_told_one_by_one(agent: Agent) -> None:
+    agent.beat(1)
+    for minute in (3, 5, 7):
+        agent.beat(minute, missed=1)
+    agent.beat(8)
+    assert agent.told() == [gap("tick_missed", minute, 1, 120.0) for minute in (1, 3, 5)]
+
+
 def test_what_age_takes_is_no_gap(tmp_path: Path) -> None:
     with Spool(tmp_path, 2**24) as spool:
         spool.append(["a f=1 1"], 1)

@@ -17,7 +17,7 @@ LAYERS = (
     {"jobs"},
     {"agent_metrics", "notify", "delivery", "retention", "recorder", "timekeeping"}
     | {"doctor", "rehearsal"},
-    {"prometheus", "views"},
+    {"prometheus", "setup", "views"},
     {"outage", "gaps"},
     {"health", "history", "influx", "pacing"},
     {"spool", "lock", "http", "logs", "catalogue", "collectors"},

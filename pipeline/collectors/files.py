@@ -73,6 +73,9 @@ class KernelFiles:
 
 def _content(descriptor: int) -> bytes:
     content = os.pread(descriptor, _CHUNK, 0)
+    # One line is all there is, as of a process: the kernel would write it anew to say so.
+    if content.find(b"\n") == len(content) - 1 and len(content) < _CHUNK:
+        return content
     while more := os.pread(descriptor, _CHUNK, len(content)):
         content += more
     return content

@@ -1,7 +1,7 @@
 """The summary record: a host in one line."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pipeline.collectors import disk
 from pipeline.collectors.collector import Collector, Host, Options, percent
@@ -52,22 +52,24 @@ class SystemMetrics(Collector):
         }
 
     def _disk(self) -> dict[str, FieldValue]:
-        """Return the figures of `disk` for the disk that the system is on; none if it is silent.
-
-        It may be another machine's, or a container engine's.
-        """
-        question = {self._root: lambda: disk.usage(self.host, self._root)}
-        answers = self._asker.answers(question, self._timeout_s)
-        if not answers:
+        """Return the figures of `disk` for the disk that the system is on; none if it is silent."""
+        fields = self._usage_of_root()
+        if fields is None:
             return {}
-        fields = answers[self._root]
-        if isinstance(fields, Exception):
-            raise fields
         return {
             "disk_total": fields["total"],
             "disk_used": fields["used"],
             "disk_percent": fields["used_percent"],
         }
+
+    def _usage_of_root(self) -> Mapping[str, FieldValue] | None:
+        if self.host.is_own:  # without it, nothing here would run
+            return disk.usage(self.host, self._root)
+        question = {self._root: lambda: disk.usage(self.host, self._root)}
+        answer = self._asker.answers(question, self._timeout_s).get(self._root)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
 
 def _system_disk(host: Host) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.influx.connection import Connection, InfluxError
+from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from influxdb_client import Bucket, BucketRetentionRules, InfluxDBClient
@@ -89,6 +90,23 @@ def look(connection: Connection) -> Rule | None:
     """
     bucket = _find(connection)
     return _rule(bucket) if bucket else None
+
+
+def describe(rule: Rule, settings: Settings) -> str:
+    """Say what a bucket's rule is, and what to do where it is not the settings' age."""
+    own_s = settings.retention_hours * 3600
+    text = rule.change or f"Bucket {settings.influxdb_bucket!r}: keeps {_hours(rule.age_s)}"
+    if rule.age_s == own_s:
+        return text
+    if own_s and (rule.age_s == 0 or rule.age_s > own_s):
+        return (
+            f"{text}, as other hosts may need it; this host's points go after {_hours(own_s)} "
+            '(bucket_retention = "enforce" makes that the rule of all)'
+        )
+    return (
+        f"{text}, which is less than this host's {_hours(own_s)}: "
+        'set bucket_retention = "extend" and run setup again'
+    )
 
 
 def _find(connection: Connection) -> "Bucket | None":

@@ -1,5 +1,6 @@
 """Settings: settings.toml, .secrets.toml and the environment made one frozen, validated value."""
 
+from pipeline.settings.checker import refusal
 from pipeline.settings.declared import NAMES, CollectorOptions, Settings
 from pipeline.settings.load import Loaded, Row, SettingsError, describe, find_config_dir, load
 
@@ -13,4 +14,5 @@ __all__ = [
     "describe",
     "find_config_dir",
     "load",
+    "refusal",
 ]

@@ -143,6 +143,18 @@ class Checker:
         self.problems.append(f"{given.source}: {sentence}")
 
 
+def refusal(owner: type, name: str, value: str) -> str:
+    """Return what is wrong with a text for a setting that is a text; "" when nothing is."""
+    declared = specs(owner)[name]
+    try:
+        text = _text(Given(value, ""))
+    except _RefusedError as error:
+        return str(error)
+    if text and not all(check.accepts(text) for check in declared.checks):
+        return f"{declared.show(text)} must be {declared.allowed}"
+    return ""
+
+
 def _plain(name: str) -> str:
     return name if name.isprintable() and name and name[-1] != "." else repr(name)
 

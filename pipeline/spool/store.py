@@ -41,6 +41,11 @@ def lasting(
             except DamagedError as error:
                 self._mend(error)
             except FullError:
+                # What is in the log takes its place, and the log is used from its start again: for
+                # a while that is room enough, and costs no reading.
+                if self._settled():
+                    with contextlib.suppress(FullError):
+                        return operation(self, *args, **options)
                 self._relieve()
             return operation(self, *args, **options)
 
@@ -154,6 +159,15 @@ class Store(SpoolReader):
         self._let_go()
         mend(self.path, error, self._now_ns())
         self._mended += 1
+
+    def _settled(self) -> bool:
+        """Give all that is in the log its place, if there is room for that."""
+        if self._opened is None:
+            return False
+        with contextlib.suppress(FullError), self._told() as db:
+            db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            return True
+        return False
 
     def _relieve(self) -> None:
         """Make room on a full disk of what is ours, the least valuable first."""

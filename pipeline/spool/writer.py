@@ -79,10 +79,10 @@ class Spool(Store):
                 )
                 tally(db, {"ticks": 1, "points": len(lines)})
             tally(db, {f"{LOST}{cause}": points for cause, points in (lost or {}).items()})
+            for gap in told:  # first, so that what is new makes a gap of its own
+                forget(db, gap)
             for gap in gaps:
                 mark(db, gap)
-            for gap in told:
-                forget(db, gap)
             self._keep_bound(db)
 
     @lasting

@@ -1,7 +1,7 @@
 """What the agent made, kept beside the agent, and compared with what InfluxDB holds."""
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 from pipeline.clock import rfc3339
@@ -25,6 +25,7 @@ class Ledger:
         self.lines: Counter[str] = Counter()
         self.values: Counter[tuple[str, str]] = Counter()
         self.samples: dict[int, Tick] = {}
+        self._gaps: defaultdict[int, Tick] = defaultdict(dict)
 
     def read(self, data_dir: Path) -> None:
         try:
@@ -35,7 +36,7 @@ class Ledger:
             return
 
     def _take(self, block: str) -> None:
-        tick: Tick = {}
+        ticks: defaultdict[int, Tick] = defaultdict(dict)
         for line in decode(block):
             point = line.point
             self._seen_ns = line.timestamp_ns
@@ -43,7 +44,10 @@ class Ledger:
             for field, value in point.fields.items():
                 self.values[point.measurement, field] += 1
                 tags = tuple(sorted(point.tags.items()))
-                tick[point.measurement, tags, field] = value
+                ticks[line.timestamp_ns][point.measurement, tags, field] = value
+        tick = ticks.pop(self._seen_ns)  # the last lines are those of the reading itself
+        for time_ns, gaps in ticks.items():
+            self._gaps[time_ns] |= gaps
         if len(self.samples) < _SAMPLES:
             self.samples[self._seen_ns] = tick
         elif self._chance.random() < 0.05:
@@ -77,7 +81,8 @@ class Ledger:
             AssertionError: A value is another one, or of another type.
         """
         gone = 0
-        for time_ns, expected in self.samples.items():
+        for time_ns, reading in self.samples.items():
+            expected = reading | self._gaps[time_ns]
             found = stored_at(bucket, time_ns)
             assert found.keys() <= expected.keys(), found.keys() - expected.keys()
             for key, value in found.items():
