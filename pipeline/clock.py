@@ -68,6 +68,24 @@ class Schedule:
         self._clock = clock
         self._interval = interval_ms / 1000
         self._due: float | None = None
+        self._fired_ns = 0
+        self._at_once = False
+
+    def change(self, interval_ms: int) -> None:
+        """Go on with another interval, while nobody waits.
+
+        The next firing is at the first multiple of it after the last one, at once when that has
+        passed; none is missed by that.
+
+        Args:
+            interval_ms: The distance between two ticks, in milliseconds.
+        """
+        self._interval = interval_ms / 1000
+        if self._due is None:
+            return
+        now_ns, interval_ns = self._clock.now_ns(), interval_ms * 10**6
+        self._due = self._clock.monotonic() + (interval_ns - now_ns % interval_ns) / 1e9
+        self._at_once = self._fired_ns // interval_ns < now_ns // interval_ns
 
     def wait(self, stop: Event) -> Tick | None:
         """Wait for the next firing.
@@ -84,7 +102,10 @@ class Schedule:
             now_ns = self._clock.now_ns()
             interval_ns = round(self._interval * 1e9)
             self._due = self._clock.monotonic() + (interval_ns - now_ns % interval_ns) / 1e9
-            return Tick(now_ns, missed=0)
+            return self._tick(0)
+        if self._at_once and not stop.is_set():
+            self._at_once = False
+            return self._tick(0)
         while (remaining := self._due - self._clock.monotonic()) > 0:
             if self._clock.wait(stop, remaining):
                 return None
@@ -92,7 +113,11 @@ class Schedule:
             return None
         missed = int(-remaining // self._interval)
         self._due += (missed + 1) * self._interval
-        return Tick(self._clock.now_ns(), missed)
+        return self._tick(missed)
+
+    def _tick(self, missed: int) -> Tick:
+        self._fired_ns = self._clock.now_ns()
+        return Tick(self._fired_ns, missed)
 
 
 Random = Callable[[float, float], float]

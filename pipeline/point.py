@@ -141,6 +141,7 @@ _FIELDS = re.sub(r"\?P<\w+>", "?:", rf"{_FIELD}(?:,{_FIELD})*")
 _LINE_RE = re.compile(
     rf"(?P<series>(?:[^ \n]|(?<=\\) )+) (?P<fields>{_FIELDS}) (?P<time>-?\d+)(?:\n|\Z)", re.DOTALL
 )
+_MEASUREMENT_RE = re.compile(r"(?:[^, ]|(?<=\\)[, ])+")
 _ESCAPED_RE = re.compile(r"\\([,= ])")
 _ESCAPED_STRING_RE = re.compile(r'\\(["\\])')
 
@@ -154,6 +155,12 @@ def split_lines(block: str) -> list[str]:
     if '"' not in block:
         return block.removesuffix("\n").split("\n") if block else []
     return [match[0].removesuffix("\n") for match in _lines(block)]
+
+
+def measurement_of(line: str) -> str:
+    """Return the measurement of a line that `encode` wrote; "" of anything else."""
+    match = _MEASUREMENT_RE.match(line)
+    return _ESCAPED_RE.sub(r"\1", match[0]) if match else ""
 
 
 def decode(block: str) -> Iterator[Line]:

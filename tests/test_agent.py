@@ -57,7 +57,7 @@ def make(data_dir: Path) -> Iterator[Callable[..., Agent]]:
 
     def one(clock: Clock | None = None, folder: Path = data_dir, **changes: Any) -> Agent:
         chosen = settings(folder, **changes)
-        made.append(Agent(chosen, lambda: chosen, clock))
+        made.append(Agent(chosen, None, clock))
         return made[-1]
 
     yield one
@@ -267,10 +267,10 @@ def test_a_start_and_a_save_need_not_wait_for_one_that_takes_long(
     begun, end = Event(), Event()
     sweep = Retention.sweep
 
-    def slow(self: Retention, remote: Any, scope: str, window_s: int) -> Swept:
+    def slow(self: Retention, places: Any, stopped: Any) -> Swept:
         begun.set()
         assert end.wait(30)
-        return sweep(self, remote, scope, window_s)
+        return sweep(self, places, stopped)
 
     monkeypatch.setattr(Retention, "sweep", slow)
     agent = make()
@@ -329,10 +329,10 @@ def test_a_sweep_that_fails_is_told_in_the_status_and_costs_no_reading(
     healthy = Event()
     sweep = Retention.sweep
 
-    def broken(self: Retention, remote: Any, scope: str, window_s: int) -> Swept:
+    def broken(self: Retention, places: Any, stopped: Any) -> Swept:
         if not healthy.is_set():
             raise SpoolError("disk I/O error")
-        return sweep(self, remote, scope, window_s)
+        return sweep(self, places, stopped)
 
     monkeypatch.setattr(Retention, "sweep", broken)
     agent = make(HurriedClock(), collection_interval_ms=10)
@@ -372,7 +372,7 @@ def test_a_full_disk_stops_nothing_but_writing(
     folder = tmp_path / "disk"
     with tiny_disk(folder):
         chosen = settings(folder, collection_interval_ms=10)
-        agent = Agent(chosen, lambda: chosen)
+        agent = Agent(chosen)
         try:
             agent.start()
             eventually(lambda: ticks(folder) >= 3, "readings")
@@ -401,7 +401,7 @@ def test_an_agent_that_cannot_start_on_a_full_disk_can_when_there_is_room(tmp_pa
     folder = tmp_path / "disk"
     with tiny_disk(folder):
         chosen = settings(folder)
-        agent = Agent(chosen, lambda: chosen)
+        agent = Agent(chosen)
         try:
             agent.save()
             fill_up(folder / "ballast")

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.ages import Age, ages
 from pipeline.influx.connection import InfluxError
 from pipeline.influx.verdicts import Answer
-from pipeline.retention import Retention, Swept
+from pipeline.retention import Place, Retention, Swept
 from pipeline.spool import Spool
 from tests.clocks import ManualClock
 
@@ -24,18 +25,17 @@ class Remote:
         self.asked: list[tuple[int, int]] = []
         self.fails_at: int | None = None
 
-    def oldest(self, start_ns: int, stop_ns: int) -> int | None:
+    def oldest(self, start_ns: int, stop_ns: int, _: Age) -> int | None:
         self.asked.append((start_ns, stop_ns))
         return min((time for time in self.times if start_ns <= time < stop_ns), default=None)
 
-    def count(self, start_ns: int, stop_ns: int) -> int:
-        return sum(start_ns <= time < stop_ns for time in self.times)
-
-    def delete(self, start_ns: int, stop_ns: int) -> None:
+    def remove(self, start_ns: int, stop_ns: int, _: Age) -> int:
         if self.fails_at == len(self.deleted):
             raise InfluxError(Answer(503, message="out of order"))
         self.deleted.append((start_ns / HOUR, stop_ns / HOUR))
+        before = len(self.times)
         self.times = [time for time in self.times if not start_ns <= time < stop_ns]
+        return before - len(self.times)
 
     @property
     def left(self) -> list[float]:
@@ -47,8 +47,16 @@ class Bench:
         self.spool = Spool(directory, 2**24)
         self.clock = ManualClock(start_ns=NOW)
 
-    def retention(self, hours: int, *, delivers: bool = True) -> Retention:
-        return Retention(self.spool, self.clock, hours, delivers=delivers)
+    def retention(self, hours: int, *, delivers: bool = True, **overrides: int) -> Retention:
+        return Retention(self.spool, self.clock, ages(hours, overrides), delivers=delivers)
+
+    def sweep(self, hours: int, remote: Remote | None, scope: str = "s", **overrides: int) -> Swept:
+        places = []
+        if remote is not None:
+            kept = ages(hours, overrides)
+            places = [Place("influxdb", remote, kept, (scope,), DAY_S, behind_s=DAY_S)]
+        retention = self.retention(hours, delivers=remote is not None, **overrides)
+        return retention.sweep(places)
 
     def fill(self, *hours: float) -> None:
         for hour in hours:
@@ -74,7 +82,7 @@ def _log(caplog: pytest.LogCaptureFixture) -> None:
 def test_age_0_keeps_everything_everywhere(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     bench.fill(1)
     remote = Remote(1)
-    assert bench.retention(0).sweep(remote, "s", DAY_S) == Swept(0, 0)
+    assert bench.sweep(0, remote) == Swept(0, 0)
     assert (bench.local, remote.left, remote.asked, caplog.messages) == (2, [1], [], [])
 
 
@@ -83,7 +91,7 @@ def test_what_is_older_than_the_age_goes_in_both_places_and_nothing_else(
 ) -> None:
     bench.fill(989.9, 990, 999)
     remote = Remote(980, 989.9, 990, 999)
-    assert bench.retention(10).sweep(remote, "s", DAY_S) == Swept(remote=2, local=2)
+    assert bench.sweep(10, remote) == Swept(remote=2, local=2)
     assert remote.left == [990, 999]
     assert bench.local == 4
     assert caplog.messages == ["Cleaned up 2 old metric records"]
@@ -97,26 +105,15 @@ def test_a_point_in_both_places_is_one_point() -> None:
 def test_nothing_to_clean_up_is_not_told(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     bench.fill(999)
     remote = Remote(999)
-    assert bench.retention(10).sweep(remote, "s", DAY_S).points == 0
+    assert bench.sweep(10, remote).points == 0
     assert (remote.deleted, caplog.messages) == ([], [])
-
-
-def test_what_a_delete_leaves_behind_is_not_counted(bench: Bench) -> None:
-    class Late(Remote):
-        """Another writer puts a point back while the points go."""
-
-        def delete(self, start_ns: int, stop_ns: int) -> None:
-            super().delete(start_ns, stop_ns)
-            self.times.append(start_ns)
-
-    assert bench.retention(10).sweep(Late(10, 11, 12), "s", DAY_S).remote == 2
 
 
 def test_without_influxdb_the_local_copy_is_swept_alone(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench.fill(1, 2, 999)
-    assert bench.retention(10, delivers=False).sweep(None, "", 0) == Swept(remote=0, local=4)
+    assert bench.sweep(10, None) == Swept(remote=0, local=4)
     assert caplog.messages == ["Cleaned up 4 old metric records"]
     assert bench.spool.contents().lost == {}
 
@@ -156,27 +153,27 @@ def test_no_delete_spans_more_than_the_window_and_empty_stretches_are_skipped(
     bench: Bench,
 ) -> None:
     remote = Remote(10, 11, 33.5, 34, 35, 700, 989)
-    assert bench.retention(10).sweep(remote, "s", DAY_S).remote == 7
+    assert bench.sweep(10, remote).remote == 7
     assert remote.deleted == [(10, 34), (34, 58), (700, 724), (989, 990)]
 
 
 def test_the_next_sweep_begins_a_day_before_the_last_one_ended(bench: Bench) -> None:
     remote = Remote(10)
-    bench.retention(10).sweep(remote, "s", DAY_S)
+    bench.sweep(10, remote)
     bench.clock.advance(3600)
     # Delivered late: one behind the mark, and one that only a sweep from the beginning would see.
     remote.times += [970 * HOUR, HOUR]
-    assert bench.retention(10).sweep(remote, "s", DAY_S).remote == 1
+    assert bench.sweep(10, remote).remote == 1
     assert remote.asked[2] == (966 * HOUR, 991 * HOUR)
 
 
 def test_a_clock_that_was_ahead_keeps_no_later_sweep_from_its_work(bench: Bench) -> None:
     remote = Remote()
     bench.clock.advance(365 * 86_400)
-    bench.retention(10).sweep(remote, "s", DAY_S)
+    bench.sweep(10, remote)
     bench.clock.advance(-365 * 86_400)
     remote.times.append(HOUR)
-    assert bench.retention(10).sweep(remote, "s", DAY_S).remote == 1
+    assert bench.sweep(10, remote).remote == 1
 
 
 @pytest.mark.parametrize(("hours", "scope"), [(9, "s"), (11, "s"), (10, "another host")])
@@ -184,9 +181,9 @@ def test_the_sweep_begins_at_the_oldest_again_when_the_age_or_the_scope_differs(
     bench: Bench, hours: int, scope: str
 ) -> None:
     remote = Remote(10)
-    bench.retention(10).sweep(remote, "s", DAY_S)
+    bench.sweep(10, remote)
     remote.times.append(HOUR)
-    assert bench.retention(hours).sweep(remote, scope, DAY_S).remote == 1
+    assert bench.sweep(hours, remote, scope).remote == 1
     assert remote.left == []
 
 
@@ -197,14 +194,14 @@ def test_a_delete_that_fails_midway_loses_nothing_of_what_was_done(
     remote = Remote(10, 11, 100, 101, 102, 200)
     remote.fails_at = 1
     with pytest.raises(InfluxError, match="out of order"):
-        bench.retention(10).sweep(remote, "s", DAY_S)
+        bench.sweep(10, remote)
     assert remote.left == [100, 101, 102, 200]
     assert bench.local == 0
     assert caplog.messages == ["Cleaned up 2 old metric records"]
 
     remote.fails_at = None
     remote.times.append(HOUR)
-    assert bench.retention(10).sweep(remote, "s", DAY_S).remote == 4
+    assert bench.sweep(10, remote).remote == 4
     assert remote.left == [1]  # it went on from there
     assert caplog.messages[1:] == ["Cleaned up 4 old metric records"]
 
@@ -214,5 +211,5 @@ def test_a_server_that_fails_does_not_keep_the_local_copy_from_its_age(bench: Be
     remote = Remote(10)
     remote.fails_at = 0
     with pytest.raises(InfluxError):
-        bench.retention(10).sweep(remote, "s", DAY_S)
+        bench.sweep(10, remote)
     assert bench.local == 0

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pipeline.settings import (
     NAMES,
     CollectorOptions,
+    Downsample,
     Loaded,
     Settings,
     SettingsError,
@@ -683,7 +684,7 @@ def table(owner: type) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("owner", [Settings, CollectorOptions])
+@pytest.mark.parametrize("owner", [Settings, CollectorOptions, Downsample])
 def test_the_document_says_what_the_code_says(owner: type) -> None:
     assert table(owner) in (ROOT / "docs/settings.md").read_text()
 

@@ -14,12 +14,13 @@ LAYERS = (
     {"embedding"},
     {"agent"},
     {"routes"},
-    {"jobs"},
-    {"agent_metrics", "delivery", "retention", "recorder"},
-    {"prometheus", "views"},
+    {"jobs", "views"},
+    {"job", "agent_metrics", "delivery", "recorder", "reload", "plan"},
+    {"keeper"},
+    {"prometheus", "retention"},
     {"health", "history", "influx"},
     {"spool", "lock", "http", "logs", "catalogue", "collectors"},
-    {"settings", "clock", "point", "usage"},
+    {"ages", "settings", "clock", "point", "usage"},
 )
 # What costs memory or time is for those who need it alone.
 OWNERS = {

@@ -1,16 +1,21 @@
-"""The configured bucket as delivery sees it: prepare, write, renew the token."""
+"""The configured bucket as delivery and the sweep see it: prepare, write, renew the token."""
 
+import contextlib
 import dataclasses
 import logging
+import threading
 from collections.abc import Callable
 
 from pipeline.clock import Clock
-from pipeline.influx.buckets import Rule, reconcile
+from pipeline.influx.buckets import Rule, Wanted, command, drift, look, reconcile
 from pipeline.influx.connection import Connection, InfluxError
 from pipeline.influx.verdicts import Answer
 from pipeline.settings import Settings, SettingsError
 
 _log = logging.getLogger(__name__)
+
+# To count, or to delete, makes InfluxDB go through all that it holds.
+PATIENCE_S = 300.0
 
 
 class Target:
@@ -20,7 +25,8 @@ class Target:
         settings: With `influxdb_url` set.
         reload: Reads the settings again, for a token that was rotated.
         clock: Passed to the connection.
-        on_rule: Is told the bucket's rule when it is known.
+        on_rule: Is told the bucket's rule when it is known, and how it differs from what the
+            settings want; "" when it does not.
     """
 
     def __init__(
@@ -28,17 +34,24 @@ class Target:
         settings: Settings,
         reload: Callable[[], Settings],
         clock: Clock,
-        on_rule: Callable[[Rule], None],
+        on_rule: Callable[[Rule, str], None],
     ) -> None:
         self.settings = settings
         self._reload = reload
         self._clock = clock
         self._on_rule = on_rule
         self._connection: Connection | None = None
+        self._preparing = threading.Lock()
+        self._prepared = False
         self._warned = ""
 
+    @property
+    def prepared(self) -> bool:
+        """Whether the bucket's rule has been reconciled since it was last to be."""
+        return self._prepared
+
     def prepare(self) -> None:
-        """Reconcile the bucket's rule with the settings, once before the first write.
+        """Reconcile the bucket's rule with the settings: once, unless a write is refused since.
 
         A token that may not look at the bucket, or not change it, is told so, and writes all the
         same: the sweep keeps this host's age.
@@ -46,24 +59,47 @@ class Target:
         Raises:
             InfluxError: The server did not answer; the readings wait.
         """
+        with self._preparing:
+            if not self._prepared:
+                self._prepare()
+                self._prepared = True
+
+    def _prepare(self) -> None:
+        wanted = Wanted.of(self.settings)
         try:
-            rule = reconcile(self._connected())
+            with self.connection(PATIENCE_S if wanted.mode == "enforce" else None) as connection:
+                rule = reconcile(connection, wanted, self._clock.now_ns())
         except InfluxError as error:
             if error.answer.status not in (401, 403, 404, 422):
                 raise
             self._warn(f"The bucket's retention rule is left alone: {error}")
             return
         if rule is None:
-            bucket = self.settings.influxdb_bucket
             self._warn(
-                f"Bucket {bucket!r} cannot be seen with this token, "
-                "so its retention rule is left alone"
+                f"Bucket {wanted.bucket!r} cannot be seen with this token, "
+                f"so its retention rule is left alone; with another one: {command(wanted)}"
             )
             return
-        self._warned = ""
+        if rule.refused:
+            self._warn(f"The retention rule is left alone: {rule.refused}")
+        else:
+            self._warned = ""
         if rule.change:
             _log.info("%s", rule.change)
-        self._on_rule(rule)
+        self._tell(wanted, rule)
+
+    def look(self, connection: Connection) -> None:
+        """Look at the bucket's rule, so that one that somebody changed shows; change nothing.
+
+        Raises:
+            InfluxError: The server did not answer, or did not allow it.
+        """
+        rule = look(connection)
+        if rule is not None:
+            self._tell(Wanted.of(self.settings), rule)
+
+    def _tell(self, wanted: Wanted, rule: Rule) -> None:
+        self._on_rule(rule, drift(wanted, rule))
 
     def _warn(self, message: str) -> None:
         # Each try with a token that is refused prepares anew; once is enough to be told.
@@ -73,7 +109,12 @@ class Target:
 
     def write(self, body: bytes) -> Answer:
         """Send a gzip stream of lines; whatever fails is an answer too."""
-        return self._connected().write(body)
+        if self._connection is None:
+            self._connection = Connection(self.settings, self._clock)
+        answer = self._connection.write(body)
+        if answer.status in (401, 403, 404):
+            self._prepared = False
+        return answer
 
     def renew(self) -> None:
         """Take the token that is in the settings now."""
@@ -91,7 +132,12 @@ class Target:
             self._connection.close()
             self._connection = None
 
-    def _connected(self) -> Connection:
-        if self._connection is None:
-            self._connection = Connection(self.settings, self._clock)
-        return self._connection
+    def connection(
+        self, timeout_s: float | None = None
+    ) -> contextlib.AbstractContextManager[Connection]:
+        """Return a connection of one's own, closed at the end.
+
+        Args:
+            timeout_s: The time a request may take, when not the configured one.
+        """
+        return contextlib.closing(Connection(self.settings, self._clock, timeout_s))

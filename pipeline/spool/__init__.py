@@ -1,8 +1,19 @@
 """The durable log: every reading from the moment it was taken until its age or the bound."""
 
+from pipeline.spool.aging import Aging
 from pipeline.spool.block import pack, unpack
 from pipeline.spool.reader import Contents, SpoolReader
 from pipeline.spool.schema import SpoolError
 from pipeline.spool.writer import Batch, Refusal, Spool
 
-__all__ = ["Batch", "Contents", "Refusal", "Spool", "SpoolError", "SpoolReader", "pack", "unpack"]
+__all__ = [
+    "Aging",
+    "Batch",
+    "Contents",
+    "Refusal",
+    "Spool",
+    "SpoolError",
+    "SpoolReader",
+    "pack",
+    "unpack",
+]

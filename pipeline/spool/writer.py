@@ -85,6 +85,10 @@ class Spool(SpoolReader):
             db.executescript(f"BEGIN;{TABLES}PRAGMA user_version = {VERSION};COMMIT;")
         self._check()
 
+    def set_bound(self, max_bytes: int) -> None:
+        """Take another bound on the file's size, which holds from the next reading on."""
+        self._max_bytes = max_bytes
+
     def append(
         self, lines: Sequence[str], time_ns: int, lost: Mapping[str, int] | None = None
     ) -> None:

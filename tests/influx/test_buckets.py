@@ -1,10 +1,11 @@
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
 import pytest
 
-from pipeline.influx.buckets import Rule, reconcile
+from pipeline.influx.buckets import Rule, Wanted, reconcile
 from pipeline.influx.connection import Connection, InfluxError
 from tests.clocks import ManualClock
 from tests.configured import settings_for
@@ -15,8 +16,9 @@ HOUR, DAY = 3600, 86_400
 
 
 def reconciled(bucket: Bucket, **changes: Any) -> Rule | None:
-    with closing(Connection(settings_for(bucket, **changes), ManualClock())) as connection:
-        return reconcile(connection)
+    settings = settings_for(bucket, **changes)
+    with closing(Connection(settings, ManualClock())) as connection:
+        return reconcile(connection, Wanted.of(settings), time.time_ns())
 
 
 def rule_of(bucket: Bucket, name: str | None = None) -> tuple[int, int] | None:

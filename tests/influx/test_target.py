@@ -25,7 +25,12 @@ class Settled:
     def __init__(self, settings: Settings) -> None:
         self.rules: list[Rule] = []
         self.found: Settings | SettingsError = settings
-        self.target = Target(settings, self.reload, ManualClock(), self.rules.append)
+        self.drifts: list[str] = []
+        self.target = Target(settings, self.reload, ManualClock(), self.learn)
+
+    def learn(self, rule: Rule, drift: str) -> None:
+        self.rules.append(rule)
+        self.drifts.append(drift)
 
     def reload(self) -> Settings:
         if isinstance(self.found, SettingsError):

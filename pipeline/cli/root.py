@@ -1,4 +1,4 @@
-"""The commands: parse, call, print."""
+"""The command itself, and the commands that need no server: parse, call, print."""
 
 import dataclasses
 import json
@@ -13,7 +13,15 @@ import click
 
 from pipeline import __version__, collectors, logs
 from pipeline.clock import SystemClock
-from pipeline.settings import Loaded, Settings, SettingsError, describe, find_config_dir, load
+from pipeline.settings import (
+    Files,
+    Loaded,
+    Settings,
+    SettingsError,
+    describe,
+    find_config_dir,
+    load,
+)
 
 
 class _Commands(click.Group):
@@ -62,19 +70,22 @@ def _fail(message: str, status: int) -> NoReturn:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Source:
+class Source:
     """Where the settings come from."""
 
     option: Path | None
 
     @property
     def directory(self) -> Path:
+        """The folder of the files."""
         return find_config_dir(self.option, os.environ, Path.cwd())
 
     def load(self) -> Loaded:
+        """Read and validate all settings."""
         return load(self.directory, os.environ, collectors=collectors.names())
 
     def settings(self) -> Settings:
+        """Read and validate all settings, without their sources."""
         return self.load().settings
 
 
@@ -85,12 +96,17 @@ def _pair(text: str) -> tuple[str, str]:
     return key, value
 
 
-_pass_source = click.make_pass_decorator(_Source)
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+pass_source = click.make_pass_decorator(Source)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def _command(example: str, **options: Any) -> Callable[[Callable[..., None]], click.Command]:
-    return main.command(epilog=f"\b\nExample:\n  {example}", **options)
+def example(text: str) -> str:
+    """Return the end of a command's help."""
+    return f"\b\nExample:\n  {text}"
+
+
+def _command(text: str) -> Callable[[Callable[..., None]], click.Command]:
+    return main.command(epilog=example(text))
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -105,32 +121,38 @@ def _command(example: str, **options: Any) -> Callable[[Callable[..., None]], cl
 @click.pass_context
 def main(ctx: click.Context, config_dir: Path | None) -> None:
     """Get this machine's metrics into InfluxDB 2 without losing one."""
-    ctx.obj = _Source(config_dir)
+    ctx.obj = Source(config_dir)
 
 
 @_command("METRICS_COLLECTION_INTERVAL_MS=10000 metrics-pipeline run")
-@_pass_source
-def run(source: _Source) -> None:
-    """Run the agent until Ctrl-C or SIGTERM."""
+@pass_source
+def run(source: Source) -> None:
+    """Run the agent until Ctrl-C or SIGTERM. SIGHUP lets it read its settings again."""
     from pipeline.agent import Agent  # noqa: PLC0415
 
-    settings = source.settings()
-    logs.configure(settings.log_level, settings.log_format, sys.stderr, os.environ)
     # Blocked in every thread and waited for, so that no handler runs in the midst of anything.
     # One that is ignored stays so, as nohup has it.
-    ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    signals = [end for end in ends if signal.getsignal(end) is not signal.SIG_IGN]
+    known = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    signals = [one for one in known if signal.getsignal(one) is not signal.SIG_IGN]
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    agent = Agent(settings, source.settings)
+    files = Files(source.directory, os.environ, collectors.names())
+    settings = files.load().settings
+    _configure_logs(settings)
+    agent = Agent(settings, files, on_change=_configure_logs)
     agent.start()
-    signal.sigwait(signals)
+    while signal.sigwait(signals) == signal.SIGHUP:
+        agent.reload()
     agent.close()
 
 
+def _configure_logs(settings: Settings) -> None:
+    logs.configure(settings.log_level, settings.log_format, sys.stderr, os.environ)
+
+
 @_command("metrics-pipeline once | grep ^disk")
-@_json_option
-@_pass_source
-def once(source: _Source, *, as_json: bool) -> None:
+@json_option
+@pass_source
+def once(source: Source, *, as_json: bool) -> None:
     """Print one reading as line protocol; write nothing anywhere."""
     from pipeline.collectors import Host, build  # noqa: PLC0415
     from pipeline.point import decode  # noqa: PLC0415
@@ -153,9 +175,9 @@ def once(source: _Source, *, as_json: bool) -> None:
 
 
 @_command("metrics-pipeline status --json")
-@_json_option
-@_pass_source
-def status(source: _Source, *, as_json: bool) -> None:
+@json_option
+@pass_source
+def status(source: Source, *, as_json: bool) -> None:
     """Print whether the agent runs, what waits, and what was lost."""
     from pipeline.health import read_status  # noqa: PLC0415
 
@@ -174,10 +196,10 @@ def status(source: _Source, *, as_json: bool) -> None:
 @click.option("--since", default="1h", show_default=True, help="How far back: 90s, 15m, 1h, 7d.")
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Only series with it.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one row a sample.")
-@_json_option
-@_pass_source
+@json_option
+@pass_source
 def show(
-    source: _Source,
+    source: Source,
     measurement: str | None,
     field: str | None,
     since: str,
@@ -221,19 +243,19 @@ def settings() -> None:
 
 
 @settings.command(
-    epilog="\b\nExample:\n  metrics-pipeline --config-dir /etc/metrics-pipeline settings check"
+    epilog=example("metrics-pipeline --config-dir /etc/metrics-pipeline settings check")
 )
-@_pass_source
-def check(source: _Source) -> None:
+@pass_source
+def check(source: Source) -> None:
     """Say all that is wrong with the settings, or that they can be used."""
     source.load()
     click.echo(f"The settings in {source.directory} can be used.")
 
 
-@settings.command("show", epilog="\b\nExample:\n  metrics-pipeline settings show | grep influxdb")
-@_json_option
-@_pass_source
-def show_settings(source: _Source, *, as_json: bool) -> None:
+@settings.command("show", epilog=example("metrics-pipeline settings show | grep influxdb"))
+@json_option
+@pass_source
+def show_settings(source: Source, *, as_json: bool) -> None:
     """Print every setting and where it came from. Secrets are masked."""
     rows = describe(source.load())
     if as_json:
@@ -246,7 +268,7 @@ def show_settings(source: _Source, *, as_json: bool) -> None:
 
 @_command("metrics-pipeline metrics | grep percent")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown: docs/metrics.md.")
-@_json_option
+@json_option
 def metrics(*, as_json: bool, as_markdown: bool) -> None:
     """Print every measurement and field. Each with its type, unit and meaning."""
     from pipeline import catalogue, views  # noqa: PLC0415
