@@ -18,6 +18,7 @@ BUCKET_DRIFT = "bucket_drift"
 TASK = "downsampling_task"
 INTERVAL_MS = "collection_interval_ms"
 RETENTION_HOURS = "retention_hours"
+URL = "influxdb_url"
 CAUSES = (
     "spool_full",
     "expired",
@@ -114,7 +115,7 @@ def read_status(settings: Settings) -> Status:
         last_error=facts.get(LAST_ERROR),
         troubles=json.loads(facts.get(TROUBLES, "{}")),
         last_reading=_time(contents.last_ns),
-        influxdb_url=settings.influxdb_url,
+        influxdb_url=running.get(URL, settings.influxdb_url),
         bucket_retention_hours=int(age_s) / 3600 if age_s is not None else None,
         bucket_drift=facts.get(BUCKET_DRIFT),
     )

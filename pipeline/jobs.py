@@ -205,6 +205,7 @@ class Jobs:
         settings = self.settings
         facts[health.INTERVAL_MS] = str(settings.collection_interval_ms)
         facts[health.RETENTION_HOURS] = str(settings.retention_hours)
+        facts[health.URL] = settings.influxdb_url
         with contextlib.suppress(SpoolError):  # told by the recorder, with the next reading
             self._spool.note(facts)
 

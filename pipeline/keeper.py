@@ -124,7 +124,10 @@ class Keeper:
             except InfluxError as error:
                 if error.answer.status is None:
                     raise
-                message = f"downsampling is not as the settings say: {error}"
+                message = (
+                    f"downsampling is not as the settings say: {error}; the token must be allowed "
+                    "to read and write tasks and both buckets"
+                )
                 if self._health.trouble("downsampling", message):
                     _log.warning("%s", message)
 

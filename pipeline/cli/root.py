@@ -20,6 +20,7 @@ from pipeline.settings import (
     SettingsError,
     describe,
     find_config_dir,
+    find_data_dir,
     load,
 )
 
@@ -64,9 +65,13 @@ def _path(error: click.UsageError) -> str:
 
 
 def _fail(message: str, status: int) -> NoReturn:
+    _complain(message)
+    sys.exit(status)
+
+
+def _complain(message: str) -> None:
     for line in message.splitlines():
         click.echo(f"metrics-pipeline: {line}", err=True)
-    sys.exit(status)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -181,7 +186,15 @@ def status(source: Source, *, as_json: bool) -> None:
     """Print whether the agent runs, what waits, and what was lost."""
     from pipeline.health import read_status  # noqa: PLC0415
 
-    state = read_status(source.settings())
+    try:
+        settings = source.settings()
+    except SettingsError as error:
+        # An agent goes on with what they were before: what it tells must not go with them.
+        settings = Settings(data_dir=find_data_dir(source.directory, os.environ))
+        if not settings.data_dir.exists():
+            raise
+        _complain(str(error))
+    state = read_status(settings)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(state), indent=2))
     else:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # What comes late, up to this, is still in.
 _LATE_S = 3600
+# In the description of the tasks that are ours.
+_MARK = "Made by metrics-pipeline; it is changed by the settings of that host."
 _FLUX = """\
 // Made by metrics-pipeline on {host}; to change it, change the settings there.
 import "date"
@@ -125,19 +127,18 @@ def _put(client: "InfluxDBClient", settings: Settings) -> str:
     from influxdb_client import TaskCreateRequest, TaskUpdateRequest  # noqa: PLC0415
 
     api, name, script = client.tasks_api(), task_name(settings), flux(settings)
-    mark = _mark(settings)
     task = _find(client, settings, name)
     if task is None:
         api.create_task(
             task_create_request=TaskCreateRequest(
-                org=settings.influxdb_org, flux=script, description=mark, status="active"
+                org=settings.influxdb_org, flux=script, description=_MARK, status="active"
             )
         )
         return f"Task {name!r}: created, every {settings.downsample.every}"
     if task.flux == script and task.status == "active":
         return ""
     api.update_task_request(
-        task.id, TaskUpdateRequest(flux=script, status="active", description=mark)
+        task.id, TaskUpdateRequest(flux=script, status="active", description=_MARK)
     )
     return f"Task {name!r}: updated, every {settings.downsample.every}"
 
@@ -152,12 +153,8 @@ def _remove(client: "InfluxDBClient", settings: Settings, name: str) -> bool:
 def _find(client: "InfluxDBClient", settings: Settings, name: str) -> "Task | None":
     """Return the host's own task: another may have its name, but not its mark."""
     found = client.tasks_api().find_tasks(name=name, org=settings.influxdb_org)
-    own = (task for task in found if task.description == _mark(settings))
+    own = (task for task in found if task.description == _MARK)
     return next(own, None)
-
-
-def _mark(settings: Settings) -> str:
-    return f"metrics-pipeline on {settings.host}; it is changed by the settings there"
 
 
 def _last() -> str:

@@ -1,7 +1,15 @@
 """Settings: settings.toml, .secrets.toml and the environment made one frozen, validated value."""
 
 from pipeline.settings.declared import NAMES, CollectorOptions, Downsample, Settings
-from pipeline.settings.load import Loaded, Row, SettingsError, describe, find_config_dir, load
+from pipeline.settings.load import (
+    Loaded,
+    Row,
+    SettingsError,
+    describe,
+    find_config_dir,
+    find_data_dir,
+    load,
+)
 from pipeline.settings.watch import Files
 
 __all__ = [
@@ -15,5 +23,6 @@ __all__ = [
     "SettingsError",
     "describe",
     "find_config_dir",
+    "find_data_dir",
     "load",
 ]

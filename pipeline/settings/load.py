@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.settings.checker import Checker
 from pipeline.settings.declared import NAMES, SYSTEM_DATA_DIR, Downsample, Settings
 from pipeline.settings.rules import MASK, as_text, specs
-from pipeline.settings.sources import CONFIG_DIR, FILES, PREFIX, read
+from pipeline.settings.sources import CONFIG_DIR, FILES, PREFIX, read, salvage
 
 _SYSTEM_CONFIG_DIR = Path("/etc/metrics-pipeline")
 
@@ -111,6 +111,21 @@ def load(
         values["host_root"] = Path(environ.get("HOST_MOUNT_PREFIX") or "/")
         sources["host_root"] = "default"
     return Loaded(Settings(**values), MappingProxyType(sources))
+
+
+def find_data_dir(config_dir: Path, environ: Mapping[str, str]) -> Path:
+    """Return where the data is, also by settings that cannot be used as a whole.
+
+    An agent may be running on what they were before.
+
+    Args:
+        config_dir: The folder of the files.
+        environ: The environment.
+    """
+    given = salvage(config_dir, environ, "data_dir")
+    checker = Checker(Settings, (), environ.get("HOME", ""))
+    found = checker.values({"data_dir": given} if given else {}).get("data_dir")
+    return found or _default_data_dir(environ)
 
 
 def describe(loaded: Loaded) -> list[Row]:
