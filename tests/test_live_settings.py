@@ -203,15 +203,10 @@ def test_secrets_that_are_rotated_heal_delivery_and_are_not_seen(
     ("edit", "says"),
     [
         (lambda path: path.write_text(""), "is empty"),
-        (lambda path: path.write_text(" \n\n"), "is empty"),
         (lambda path: path.unlink(), "is gone"),
         (lambda path: path.write_text('host = "h'), "not valid TOML"),
-        (lambda path: path.write_bytes(b"\xff\xfe"), "not UTF-8"),
-        (lambda path: path.write_text("collection_interval_ms = 5"), "= 5 must be a whole number"),
-        (lambda path: path.write_text("colection_interval_ms = 50"), "is not a setting"),
-        (lambda path: (path.unlink(), path.mkdir()), "settings.toml"),
     ],
-    ids=["empty", "blank", "gone", "half", "bytes", "range", "unknown", "folder"],
+    ids=["empty", "gone", "half"],
 )
 def test_a_bad_edit_changes_nothing_is_told_once_and_heals_by_itself(
     live: Live, start: Start, edit: Callable[[Path], object], says: str
@@ -231,8 +226,6 @@ def test_a_bad_edit_changes_nothing_is_told_once_and_heals_by_itself(
     then = ticks(live.data_dir) + 3
     eventually(lambda: ticks(live.data_dir) >= then, "readings all the same")
     assert agent.log.count("The settings stay as they are") == 1
-    if live.toml.is_dir():
-        live.toml.rmdir()
     live.write(collection_interval_ms=50, http_port=port)
     agent.until(lambda s: s["collection_interval_ms"] == 50, "the good edit")
     agent.until(lambda s: s["troubles"] == {} and s["last_error"] is None, "the end of it")

@@ -96,43 +96,45 @@ class Aging(SpoolReader):
         *,
         count: bool,
     ) -> int:
+        db = self._db
         removed = lost = 0
-        self._db.execute("BEGIN IMMEDIATE")
+        db.execute("BEGIN IMMEDIATE")
         try:
-            for tick, _, points in rows:
+            smaller = []
+            for tick, time_ns, points in rows:
                 kept = self._kept(tick, aged) if aged else []
                 if len(kept) == points:
                     continue
                 removed += points - len(kept)
-                lost += self._repack(tick, kept)
+                db.execute("DELETE FROM tick WHERE id = ?", (tick,))
+                unqueued = db.execute("DELETE FROM pending WHERE id = ? RETURNING points", (tick,))
+                waited = unqueued.fetchone()
+                lost += waited[0] - len(kept) if waited else 0
+                if kept:
+                    smaller.append((tick, time_ns, kept, waited))
+            # They go in anew, all at the end: SQLite frees no page for a row that only shrinks.
+            for tick, time_ns, kept, waited in smaller:
+                block = pack(kept)
+                db.execute(
+                    "INSERT INTO tick (id, time_ns, points, lines) VALUES (?, ?, ?, ?)",
+                    (tick, time_ns, len(kept), block),
+                )
+                if waited:
+                    row = (tick, len(kept), len(block))
+                    db.execute("INSERT INTO pending VALUES (?, ?, ?)", row)
             if lost and count:
-                self._db.execute(
+                db.execute(
                     "INSERT INTO counter VALUES (?, ?) "
                     "ON CONFLICT DO UPDATE SET value = value + excluded.value",
                     (f"{LOST}expired", lost),
                 )
-            self._db.execute("COMMIT")
+            db.execute("COMMIT")
         except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+            if db.in_transaction:
+                db.execute("ROLLBACK")
             raise
         return removed
 
     def _kept(self, tick: int, aged: Callable[[str], bool]) -> list[str]:
         (block,) = self._db.execute("SELECT lines FROM tick WHERE id = ?", (tick,)).fetchone()
         return [line for line in self._split(unpack(block)) if not aged(line)]
-
-    def _repack(self, tick: int, kept: list[str]) -> int:
-        """Leave a reading only some of its lines; return how many others waited for delivery."""
-        db = self._db
-        waiting = db.execute("SELECT points FROM pending WHERE id = ?", (tick,)).fetchone()
-        if kept:
-            block = pack(kept)
-            new = (len(kept), block, tick)
-            db.execute("UPDATE tick SET points = ?, lines = ? WHERE id = ?", new)
-            new_queued = (len(kept), len(block), tick)
-            db.execute("UPDATE pending SET points = ?, bytes = ? WHERE id = ?", new_queued)
-        else:
-            db.execute("DELETE FROM pending WHERE id = ?", (tick,))
-            db.execute("DELETE FROM tick WHERE id = ?", (tick,))
-        return int(waiting[0]) - len(kept) if waiting else 0
