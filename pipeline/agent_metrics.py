@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 
 from pipeline.clock import Clock
-from pipeline.collectors import AGENT, NoData
+from pipeline.collectors import AGENT, Collector, NoData
 from pipeline.health import CAUSES, Health
 from pipeline.point import FieldValue, Point
 from pipeline.spool import SpoolReader
@@ -14,7 +14,7 @@ from pipeline.usage import usage
 _EVERY_S = 59.0
 
 
-class AgentMetrics:
+class AgentMetrics(Collector):
     """Writes `metrics_agent`, each minute at most: what it costs to know is for a slow graph.
 
     It is a collector like the others, but reads the agent in place of the host.
@@ -26,9 +26,7 @@ class AgentMetrics:
     """
 
     name = AGENT
-    series_tag: str | None = "collector"
-    default_exclude: tuple[str, ...] = ()
-    default_enabled = True
+    series_tag = "collector"
 
     def __init__(self, health: Health, spool: SpoolReader, clock: Clock) -> None:
         self._health = health

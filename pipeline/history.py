@@ -90,15 +90,15 @@ def read(reader: SpoolReader, wanted: Wanted, since_ns: int) -> list[Series]:
     Raises:
         SpoolError: The store cannot be read.
     """
-    found: defaultdict[Key, list[tuple[int, FieldValue]]] = defaultdict(list)
+    # By time: a line that was refused and is sent again stands in the store twice.
+    found: defaultdict[Key, dict[int, FieldValue]] = defaultdict(dict)
     for line in _lines(reader, wanted, since_ns):
         tags = tuple(sorted(line.point.tags.items()))
         for field, value in line.point.fields.items():
             if wanted.field in (None, field):
-                sample = (line.timestamp_ns, value)
-                found[(line.point.measurement, field, tags)].append(sample)
+                found[(line.point.measurement, field, tags)][line.timestamp_ns] = value
     return [
-        Series(measurement, field, dict(tags), tuple(samples))
+        Series(measurement, field, dict(tags), tuple(samples.items()))
         for (measurement, field, tags), samples in sorted(found.items())
     ]
 

@@ -142,6 +142,7 @@ _LINE_RE = re.compile(
     rf"(?P<series>(?:[^ \n]|(?<=\\) )+) (?P<fields>{_FIELDS}) (?P<time>-?\d+)(?:\n|\Z)", re.DOTALL
 )
 _MEASUREMENT_RE = re.compile(r"(?:[^, ]|(?<=\\)[, ])+")
+_ESCAPED_MEASUREMENT_RE = re.compile(r"\\([, ])")
 _ESCAPED_RE = re.compile(r"\\([,= ])")
 _ESCAPED_STRING_RE = re.compile(r'\\(["\\])')
 
@@ -160,7 +161,7 @@ def split_lines(block: str) -> list[str]:
 def measurement_of(line: str) -> str:
     """Return the measurement of a line that `encode` wrote; "" of anything else."""
     match = _MEASUREMENT_RE.match(line)
-    return _ESCAPED_RE.sub(r"\1", match[0]) if match else ""
+    return _ESCAPED_MEASUREMENT_RE.sub(r"\1", match[0]) if match else ""
 
 
 def decode(block: str) -> Iterator[Line]:
@@ -180,7 +181,7 @@ def decode(block: str) -> Iterator[Line]:
         tags = dict(re.split(r"(?<!\\)=", pair, maxsplit=1) for pair in pairs)
         yield Line(
             Point(
-                measurement=_ESCAPED_RE.sub(r"\1", measurement),
+                measurement=_ESCAPED_MEASUREMENT_RE.sub(r"\1", measurement),
                 fields={
                     _ESCAPED_RE.sub(r"\1", found["key"]): _read(found["value"])
                     for found in _FIELD_RE.finditer(match["fields"])

@@ -14,11 +14,13 @@ from rich.table import Table
 
 from pipeline.catalogue import Entry
 from pipeline.clock import rfc3339
+from pipeline.finding import Finding
 from pipeline.health import Status
 from pipeline.history import Series
 from pipeline.plan import Plan
 from pipeline.point import FieldValue
 from pipeline.settings import Row
+from pipeline.spool import Rejected
 
 _CHART_LINES = 14
 _CHART_SERIES = 6
@@ -52,6 +54,22 @@ def listing(series: Sequence[Series]) -> None:
         counts[key] = counts.get(key, 0) + 1
     rows = ((measurement, field, str(n)) for (measurement, field), n in counts.items())
     _print(("measurement", "field", "series"), rows)
+
+
+def rejected(lines: Iterable[Rejected]) -> None:
+    """Print the lines that the server refused."""
+    rows = ((str(one.id), rfc3339(one.time_ns)[:19] + "Z", one.reason, one.line) for one in lines)
+    _print(("id", "refused", "reason", "line"), rows)
+
+
+def findings(found: Iterable[Finding]) -> None:
+    """Print what `doctor` found, each fix below its failure."""
+    rows: list[tuple[str, str, str]] = []
+    for one in found:
+        rows.append(("ok" if one.ok else "FAILED", one.check, one.message))
+        if one.fix:
+            rows.append(("", "", f"-> {one.fix}"))
+    _print((), rows)
 
 
 def history(series: Sequence[Series], since_ns: int, now_ns: int) -> None:

@@ -34,6 +34,11 @@ COMMANDS = [
     ("settings", "check"),
     ("settings", "show"),
     ("metrics",),
+    ("doctor",),
+    ("rehearse",),
+    ("rejected", "list"),
+    ("rejected", "retry"),
+    ("rejected", "drop"),
 ]
 STATUS_KEYS = {
     "running",
@@ -309,6 +314,12 @@ def test_a_data_directory_that_cannot_be_had_is_told_in_a_sentence(
     assert status.status == 0
     assert "\nreadings    0 (0 points)" in status.out
     assert show.error == f"no readings yet in {below}; to take some: metrics-pipeline run"
+
+
+def test_once_that_reads_nothing_fails(cli: Cli, tmp_path: Path) -> None:
+    done = cli("once", host_root=tmp_path / "nowhere")
+    assert (done.status, done.out) == (1, "")
+    assert "no collector could read anything; " in done.err.splitlines()[-1]
 
 
 def test_once_prints_a_reading_and_writes_nothing(cli: Cli) -> None:

@@ -95,3 +95,9 @@ def test_a_series_is_summed_up_in_its_least_mean_and_greatest_value() -> None:
 def test_a_series_of_texts_has_a_last_value_and_no_summary() -> None:
     one = Series("m", "f", {}, ((1, "a"), (2, "b")))
     assert (one.last, one.numbers, one.summary()) == ("b", [], None)
+
+
+def test_a_line_that_stands_in_the_store_twice_is_one_sample(spool: Spool) -> None:
+    spool.append([encode(Point("cpu", {"idle": 51.0}, CPU0), 20)], 20)
+    (series,) = read(spool, Wanted("cpu", "idle", {"cpu": "cpu0"}), 0)
+    assert series.samples == ((10, 50.0), (20, 51.0), (30, 50.0))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.clock import Tick
-from pipeline.collectors import Guard
+from pipeline.collectors import Collector, Guard
 from pipeline.health import Health
 from pipeline.point import Point
 from pipeline.recorder import Recorder
@@ -19,12 +19,10 @@ SECOND = 10**9
 HELD = 360
 
 
-class Stub:
+class Stub(Collector):
     """A collector that gives one point for each name, or fails."""
 
-    series_tag: str | None = "id"
-    default_exclude: tuple[str, ...] = ()
-    default_enabled = True
+    series_tag = "id"
 
     def __init__(self, name: str, *ids: str) -> None:
         self.name = name

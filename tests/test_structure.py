@@ -15,12 +15,12 @@ LAYERS = (
     {"agent"},
     {"routes"},
     {"jobs", "views"},
-    {"job", "agent_metrics", "delivery", "recorder", "reload", "plan"},
+    {"job", "agent_metrics", "delivery", "recorder", "reload", "plan", "doctor", "rehearsal"},
     {"keeper"},
     {"prometheus", "retention"},
     {"health", "history", "influx"},
     {"spool", "lock", "http", "logs", "catalogue", "collectors"},
-    {"ages", "settings", "clock", "point", "usage"},
+    {"ages", "settings", "clock", "point", "usage", "finding"},
 )
 # What costs memory or time is for those who need it alone.
 OWNERS = {

@@ -1,9 +1,9 @@
 """The commands."""
 
-from pipeline.cli import retention, root
+from pipeline.cli import doctor, rehearse, rejected, retention, root
 
 main = root.main
-for command in (retention.retention,):
+for command in (doctor.doctor, rehearse.rehearse, rejected.rejected, retention.retention):
     main.add_command(command)
 
 __all__ = ["main"]

@@ -55,9 +55,9 @@ class _Commands(click.Group):
 def _failures() -> tuple[type[Exception], ...]:
     # Looked up only when something was raised: `settings` needs no agent.
     from pipeline.jobs import AgentError  # noqa: PLC0415
-    from pipeline.spool import SpoolError  # noqa: PLC0415
+    from pipeline.spool import SpoolError, UnknownLineError  # noqa: PLC0415
 
-    return (AgentError, SettingsError, SpoolError)
+    return (AgentError, SettingsError, SpoolError, UnknownLineError)
 
 
 def _path(error: click.UsageError) -> str:
@@ -168,7 +168,10 @@ def once(source: Source, *, as_json: bool) -> None:
     tags = {"host": settings.host, **settings.tags}
     guards = build(Host.system(clock, settings.host_root, os.environ), settings.collectors)
     now_ns = clock.now_ns()
-    lines = [line for guard in guards for line in guard.run(now_ns, tags).lines]
+    outcomes = [guard.run(now_ns, tags) for guard in guards]
+    lines = [line for outcome in outcomes for line in outcome.lines]
+    if not lines and (errors := [f"{o.collector}: {o.error}" for o in outcomes if o.error]):
+        raise click.ClickException(f"no collector could read anything; {errors[0]}")
     if as_json:
         points = [
             {**dataclasses.asdict(line.point), "timestamp_ns": line.timestamp_ns}

@@ -74,12 +74,12 @@ def build(host: Host, options: Mapping[str, Options]) -> tuple[Guard, ...]:
     """
     unwanted = {name for name, its in options.items() if its.enabled is False}
     guards = []
-    for collector in (*ALL, *plugins.load({*_OWN_NAMES, AGENT, *unwanted})):
+    for collector in (*ALL, *plugins.load((*_OWN_NAMES, AGENT), unwanted)):
         its = options.get(collector.name, CollectorOptions())
         try:
             if _is_enabled(collector, its):
                 guards.append(Guard(collector(host, its), its, host.clock))
-        except Exception as error:  # noqa: BLE001 - it costs itself only, whatever it does
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - it may do anything
             plugins.warn(collector.name, error)
     return tuple(guards)
 

@@ -1,13 +1,15 @@
 """What a collector is, and the host that it reads."""
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
-from pipeline.clock import Clock
+from pipeline.clock import Clock, SystemClock
+from pipeline.collectors.asker import Asker
 from pipeline.point import Point
 
 T = TypeVar("T")
@@ -63,6 +65,7 @@ class Host:
     proc: str = "/proc"
     sys: str = "/sys"
     list_folder: Callable[[str], list[str]] = os.listdir
+    _askers: dict[str, Asker] = field(default_factory=dict, init=False, repr=False, compare=False)
     _readings: dict[Any, tuple[float, Any]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -93,6 +96,14 @@ class Host:
     def is_own(self) -> bool:
         """Whether it is where this process lives itself, and not a container's host."""
         return (self.root, self.proc, self.sys) == ("/", "/proc", "/sys")
+
+    def asker(self, subject: str) -> Asker:
+        """Return who asks what may never answer about a subject, one for as long as the host.
+
+        So a collector that is made anew does not ask again whom the former one still asks. The
+        clock is a real one: an answer comes from another thread, whatever the time is here.
+        """
+        return self._askers.setdefault(subject, Asker(SystemClock()))
 
     def seen(self, path: str) -> str:
         """Return where this process sees what the host has at an absolute path."""
@@ -173,7 +184,7 @@ class Options(Protocol):
         """`disk` and `file`: longest wait for a file system to answer."""
 
 
-class Collector(Protocol):
+class Collector(ABC):
     """Reads one subject of a host.
 
     Args:
@@ -181,6 +192,7 @@ class Collector(Protocol):
         options: What the user chose.
 
     Attributes:
+        host: What is read.
         name: The name in the settings, which is also the measurement.
         series_tag: The tag that tells its series apart, such as `interface`; None if it has one.
         default_exclude: Globs on that tag's value that stay out unless the user says otherwise.
@@ -188,12 +200,14 @@ class Collector(Protocol):
     """
 
     name: str
-    series_tag: str | None
-    default_exclude: tuple[str, ...]
-    default_enabled: bool
+    series_tag: str | None = None
+    default_exclude: tuple[str, ...] = ()
+    default_enabled: bool = True
 
-    def __init__(self, host: Host, options: Options) -> None: ...
+    def __init__(self, host: Host, options: Options) -> None:
+        self.host = host
 
+    @abstractmethod
     def collect(self) -> Iterable[Point | Omission]:
         """Read the host once, without waiting for what may never answer: see `Asker`.
 
@@ -206,7 +220,6 @@ class Collector(Protocol):
             NoData: The host has nothing of the kind.
             Exception: The reading failed as a whole.
         """
-        ...
 
 
 def printable(name: str) -> str:

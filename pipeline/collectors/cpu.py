@@ -2,24 +2,22 @@
 
 from collections.abc import Iterator
 
-from pipeline.collectors.collector import Host, NoData, Options, percent
+from pipeline.collectors.collector import Collector, Host, NoData, Options, percent
 from pipeline.collectors.cpu_usage import CpuUsage, Spent, Times, cpu_times
 from pipeline.point import FieldValue, Point
 
 
-class Cpu:
+class Cpu(Collector):
     """Writes `cpu`, as Telegraf's input of that name with report_active.
 
     With the option `times`, also as with collect_cpu_time.
     """
 
     name = "cpu"
-    series_tag: str | None = "cpu"
-    default_exclude: tuple[str, ...] = ()
-    default_enabled = True
+    series_tag = "cpu"
 
     def __init__(self, host: Host, options: Options) -> None:
-        self._host = host
+        super().__init__(host, options)
         self._times = options.times
         self._usage = CpuUsage(host, lambda: host.recent(cpu_times))
 
@@ -29,7 +27,7 @@ class Cpu:
         `cpu-total` is the kernel's own sum, which also counts cores that are switched off by now.
         """
         spent = self._usage.since_last()
-        times = self._host.recent(cpu_times) if self._times else {}
+        times = self.host.recent(cpu_times) if self._times else {}
         cores = times or spent
         if not cores:
             raise NoData

@@ -55,7 +55,8 @@ def cpu_times(host: Host) -> dict[str, Times]:
             break
         name, *counted = line.split()
         core = TOTAL if name == b"cpu" else name.decode()
-        times[core] = dict(zip(KINDS, [int(count) / ticks for count in counted], strict=False))
+        spent = [int(count) / ticks for count in counted]
+        times[core] = {**dict.fromkeys(KINDS, 0.0), **dict(zip(KINDS, spent, strict=False))}
     return times
 
 

@@ -2,9 +2,18 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 
-from pipeline.collectors.asker import Asker
-from pipeline.collectors.collector import Host, NoData, Omission, Options, percent, printable
+from pipeline.collectors.collector import (
+    Collector,
+    Host,
+    NoData,
+    Omission,
+    Options,
+    percent,
+    printable,
+)
 from pipeline.collectors.mounts import Mount, parse_table, read_table
 from pipeline.collectors.selection import selection
 from pipeline.point import FieldValue, Point
@@ -12,7 +21,7 @@ from pipeline.point import FieldValue, Point
 _Fields = dict[str, FieldValue]
 
 
-class Disk:
+class Disk(Collector):
     """Writes `disk`, as Telegraf's input of that name.
 
     What may hang is asked by an `Asker`; a file system that the user has not chosen is not looked
@@ -21,21 +30,21 @@ class Disk:
     """
 
     name = "disk"
-    series_tag: str | None = "path"
+    series_tag = "path"
     default_exclude: tuple[str, ...] = (
         "/run/credentials/*",
         "/var/lib/containers/storage/*",
         "/var/lib/docker/*",
         "/var/lib/kubelet/*",
     )
-    default_enabled = True
 
     def __init__(self, host: Host, options: Options) -> None:
-        self._host = host
+        super().__init__(host, options)
         self._network = options.network
         self._is_selected = selection(self, options)
         self._silence = f"no answer within {options.timeout_ms} ms"
-        self._asker = Asker(self._look, options.timeout_ms / 1000)
+        self._timeout_s = options.timeout_ms / 1000
+        self._asker = host.asker(self.name)
         self._table = b""
         self._mounts: Sequence[Mount] = ()
         self._tags: Mapping[str, Mapping[str, str]] = {}
@@ -46,13 +55,15 @@ class Disk:
         One that has vanished or that this user may not look at is left out.
         """
         self._find_mounts()
-        answers = self._asker.answers([m.path for m in self._mounts if m.may_hang])
+        # A mount that took the place of a dead one is another one.
+        questions = {m: partial(self._look, m.path) for m in self._mounts if m.may_hang}
+        answers = self._asker.answers(questions, self._timeout_s)
         found = False
         for mount in self._mounts:
-            if mount.may_hang and mount.path not in answers:
+            if mount.may_hang and mount not in answers:
                 yield Omission(printable(mount.path), self._silence)
                 continue
-            answer = answers[mount.path] if mount.may_hang else self._try(mount.path)
+            answer = answers[mount] if mount.may_hang else self._try(mount.path)
             if isinstance(answer, Exception):
                 if not isinstance(answer, OSError):
                     raise answer
@@ -64,11 +75,11 @@ class Disk:
 
     def _find_mounts(self) -> None:
         """Learn which mounts to report, if their table is another than last time."""
-        table = read_table(self._host)
+        table = read_table(self.host)
         if table and table == self._table:
             return
-        self._mounts = [m for m in parse_table(self._host, table) if self._is_reported(m)]
-        self._tags = {mount.path: _tags(self._host, mount) for mount in self._mounts}
+        self._mounts = [m for m in parse_table(self.host, table) if self._is_reported(m)]
+        self._tags = {mount.path: _tags(self.host, mount) for mount in self._mounts}
         self._table = table
 
     def _is_reported(self, mount: Mount) -> bool:
@@ -82,7 +93,7 @@ class Disk:
             return error
 
     def _look(self, path: str) -> _Fields:
-        return usage(self._host, self._host.seen(path))
+        return usage(self.host, self.host.seen(path))
 
 
 def usage(host: Host, path: str) -> _Fields:
@@ -121,17 +132,22 @@ def _space(total: int, used: int, free: int) -> _Fields:
 
 def _tags(host: Host, mount: Mount) -> dict[str, str]:
     options = mount.options.split(",")
-    mode = "rw" if "rw" in options else "ro" if "ro" in options else "unknown"
+    mode = "ro" if "ro" in options else "rw" if "rw" in options else "unknown"
     return {
         "path": printable(mount.path),
-        "device": printable(_device(host, mount.device)),
-        "fstype": mount.fstype,
+        "device": printable(_device(host, mount)),
+        "fstype": printable(mount.fstype),
         "mode": mode,
     }
 
 
-def _device(host: Host, name: str) -> str:
+def _device(host: Host, mount: Mount) -> str:
     """Return a device as Telegraf names it: without /dev/, and a logical volume as `dm-0`."""
+    name = mount.device
+    if name == "/dev/root":  # what the kernel calls the one that it booted from
+        with suppress(OSError, IndexError):
+            known = host.read_file(f"{host.sys}/dev/block/{mount.identity[1]}/uevent")
+            name = os.fsdecode(known.split(b"DEVNAME=")[1].split(b"\n")[0])
     if name.startswith("/dev/mapper/"):
         name = os.path.realpath(host.seen(name)).removeprefix(host.seen(""))
     return name.replace("/dev/", "") or "none"

@@ -1,10 +1,11 @@
 """Block devices: what was read and written, and how long it took."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from math import inf
 
-from pipeline.collectors.collector import Host, NoData, Options
+from pipeline.collectors.collector import Collector, Host, NoData, Options
 from pipeline.collectors.cpu_usage import SHORTEST_S
 from pipeline.point import Point
 
@@ -24,6 +25,9 @@ _COLUMNS = (
     "weighted_io_time",
 )
 
+# The name may be of several words.
+_ROW = re.compile(rb"\s*\d+\s+\d+\s+(\S.*?)((?:\s+\d+){%d,})\s*" % len(_COLUMNS))
+
 _SECTOR = 512  # whatever the device's own
 
 # Telegraf's name to psutil's. Which of them there are depends on the platform.
@@ -42,23 +46,22 @@ _PORTABLE = {
 Counters = Mapping[str, Mapping[str, int]]
 
 
-class DiskIo:
+class DiskIo(Collector):
     """Writes `diskio`, as Telegraf's input of that name.
 
     By default, loop devices and RAM disks stay out: others' files, and no disks.
     """
 
     name = "diskio"
-    series_tag: str | None = "name"
-    default_exclude: tuple[str, ...] = ("loop*", "ram*")
-    default_enabled = True
+    series_tag = "name"
+    default_exclude = ("loop*", "ram*")
 
     def __init__(self, host: Host, options: Options) -> None:
-        self._host = host
+        super().__init__(host, options)
         self._read = _read_kernel if host.ps.LINUX else _read_portable
         self._before: Counters = {}
         self._taken = host.clock.monotonic()
-        with suppress(OSError):  # what fails now fails again in `collect`, and is reported there
+        with suppress(Exception):  # what fails now fails again in `collect`, and is reported there
             self._before = self._read(host)
 
     def collect(self) -> Iterator[Point]:
@@ -68,8 +71,8 @@ class DiskIo:
         reading in which the device was busy, in percent, as iostat's %util; absent over less than
         0.1 s, and when the counters began anew.
         """
-        counters = self._read(self._host)
-        now = self._host.clock.monotonic()
+        counters = self._read(self.host)
+        now = self.host.clock.monotonic()
         passed_ms = (now - self._taken) * 1000
         before = self._before if passed_ms >= SHORTEST_S * 1000 else {}
         if before or not self._before:
@@ -86,11 +89,12 @@ def _read_kernel(host: Host) -> dict[str, dict[str, int]]:
     """Read /proc/diskstats, as psutil does, which leaves out what is in progress."""
     counters = {}
     for line in host.read_file(f"{host.proc}/diskstats").splitlines():
-        _, _, name, *counted = line.split()
-        while counted and not counted[0].isdigit():  # a name in several words
-            name += b" " + counted.pop(0)
-        if len(counted) < len(_COLUMNS) or not any(map(int, counted)):
-            continue  # a partition before Linux 2.6.25, or a device that was never used
+        match = _ROW.fullmatch(line)
+        if match is None:  # a partition before Linux 2.6.25, or nothing that we know
+            continue
+        name, counted = match[1], match[2].split()
+        if not any(map(int, counted)):
+            continue  # a device that was never used
         fields = dict(zip(_COLUMNS, map(int, counted), strict=False))
         fields["read_bytes"] *= _SECTOR
         fields["write_bytes"] *= _SECTOR

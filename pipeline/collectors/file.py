@@ -2,12 +2,13 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
-from pipeline.collectors.asker import Asker
-from pipeline.collectors.collector import Host, NoData, Omission, Options
+from pipeline.collectors.collector import Collector, Host, NoData, Omission, Options
 from pipeline.collectors.lines import parse
+from pipeline.collectors.selection import selection
 from pipeline.point import Point
 
 _SUFFIX = ".lp"
@@ -17,7 +18,7 @@ _MOST_BYTES = 2**20
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
 
-class File:
+class File(Collector):
     """Writes what the files `*.lp` in a folder hold: lines of line protocol without a time.
 
     Each tick reads them all, and each line becomes a point of that tick. Hidden files are passed
@@ -26,14 +27,14 @@ class File:
     """
 
     name = "file"
-    series_tag: str | None = None
-    default_exclude: tuple[str, ...] = ()
-    default_enabled = True
 
     def __init__(self, host: Host, options: Options) -> None:
+        super().__init__(host, options)
         self._folder = options.directory
         self._silence = f"no answer within {options.timeout_ms} ms from {self._folder}"
-        self._asker = Asker(_read_folder, options.timeout_ms / 1000)
+        self._timeout_s = options.timeout_ms / 1000
+        self._asker = host.asker(self.name)
+        self._is_selected = selection(self, options)
 
     def collect(self) -> Iterator[Point | Omission]:
         """Yield the points in the order of the files' names, and each file that cannot be read.
@@ -43,17 +44,19 @@ class File:
         """
         if self._folder is None:
             raise NoData
-        answer = self._asker.answers([self._folder]).get(self._folder, TimeoutError(self._silence))
+        question = {self._folder: partial(_read_folder, self._folder, self._is_selected)}
+        answers = self._asker.answers(question, self._timeout_s)
+        answer = answers.get(self._folder, TimeoutError(self._silence))
         if isinstance(answer, Exception):
             raise answer
         yield from answer
 
 
-def _read_folder(folder: Path) -> list[Point | Omission]:
+def _read_folder(folder: Path, is_wanted: Callable[[str], bool]) -> list[Point | Omission]:
     read: list[Point | Omission] = []
     left = _MOST_BYTES
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.suffix != _SUFFIX:
+        if path.name.startswith(".") or path.suffix != _SUFFIX or not is_wanted(path.name):
             continue
         try:
             content = _read_file(path, left)
@@ -78,10 +81,14 @@ def _read_file(path: Path, most: int) -> bytes:
         ValueError: It is no file, or has more bytes than that.
     """
     descriptor = os.open(path, _FLAGS)
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ValueError("it is no regular file")
-        content = file.read(most + 1)
+        content = b""
+        while len(content) <= most and (more := os.read(descriptor, most + 1 - len(content))):
+            content += more
+    finally:
+        os.close(descriptor)
     if len(content) > most:
         raise ValueError("it is too large: all files together may have 1 MiB")
     return content

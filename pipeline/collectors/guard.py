@@ -68,14 +68,14 @@ class Guard:
             tags: Tags that every point gets, such as `host`.
 
         Returns:
-            The lines, or why there are none. Only what asks the process to end is raised.
+            The lines, or why there are none. Only KeyboardInterrupt and its like are raised.
         """
         started = self._clock.monotonic()
         error = None
         try:
             lines, lost = self._read(timestamp_ns, tags)
             self._usual_points = len(lines) + lost
-        except Exception as exception:  # noqa: BLE001 - no failure of one may cost the others
+        except (Exception, SystemExit) as exception:  # noqa: BLE001 - none may cost the others
             lines, lost = [], max(1, self._usual_points)
             error = _reason(exception)
             self._report("fails", error, exception)
@@ -146,7 +146,7 @@ class Guard:
             else:
                 self._report_over(trouble)
 
-    def _report(self, trouble: str, reason: str, cause: Exception | None = None) -> None:
+    def _report(self, trouble: str, reason: str, cause: BaseException | None = None) -> None:
         if trouble in self._troubles:
             return
         self._troubles.add(trouble)
@@ -167,6 +167,6 @@ def _by_series(points: Iterable[Point]) -> dict[tuple[str, frozenset[tuple[str, 
     return series
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """Return an exception's kind and message on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from pipeline.collectors.collector import Host, Options, percent
+from pipeline.collectors.collector import Collector, Host, percent
 from pipeline.point import Point
 
 # Telegraf's name to psutil's. Which of them there are depends on the platform.
@@ -45,20 +45,14 @@ _SIZES = {
 _COUNTS = {"huge_pages_total": b"HugePages_Total", "huge_pages_free": b"HugePages_Free"}
 
 
-class Mem:
+class Mem(Collector):
     """Writes `mem`, as Telegraf's input of that name."""
 
     name = "mem"
-    series_tag: str | None = None
-    default_exclude: tuple[str, ...] = ()
-    default_enabled = True
-
-    def __init__(self, host: Host, options: Options) -> None:
-        self._host = host
 
     def collect(self) -> Iterator[Point]:
         """Yield one point, in bytes, percent, and numbers of huge pages."""
-        yield Point("mem", {**self._host.recent(memory), **_read_kernel(self._host)})
+        yield Point("mem", {**self.host.recent(memory), **_read_kernel(self.host)})
 
 
 def memory(host: Host) -> Mapping[str, int | float]:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from pipeline.collectors.collector import Host
@@ -45,7 +45,8 @@ class Mount:
         path: Where, as its host knows it.
         device: What, as its host names it.
         fstype: Its type.
-        options: Its options, as `mount` prints them.
+        options: Its options, those of this mount and those of the file system.
+        identity: Its number among the mounts, and its device's; "" where the system has none.
         may_hang: Whether a look at it may take for ever: it, or one that its path leads through,
             asks a server or a program, which may be dead.
     """
@@ -54,6 +55,7 @@ class Mount:
     device: str
     fstype: str
     options: str
+    identity: tuple[str, str] = ("", "")
     may_hang: bool = True
 
     @property
@@ -73,10 +75,10 @@ def read_table(host: Host) -> bytes:
     Raises:
         OSError: That of another root cannot be read.
     """
-    if host.root != "/":  # the host's mounts are those of its first process
-        return host.read_file(f"{host.proc}/1/mounts")
+    if not host.is_own:  # the host's mounts are those of its first process
+        return host.read_file(f"{host.proc}/1/mountinfo")
     try:
-        return host.read_file("/proc/self/mounts")
+        return host.read_file("/proc/self/mountinfo")
     except OSError:
         return b""
 
@@ -89,8 +91,7 @@ def parse_table(host: Host, table: bytes) -> list[Mount]:
         table: What `read_table` returned.
     """
     if table:
-        rows = [line.split(b" ") for line in table.split(b"\n")]
-        mounts = [_mount(*row[:4]) for row in rows if len(row) >= 4]
+        mounts = [mount for line in table.split(b"\n") for mount in _mounts(line)]
     else:
         mounts = [
             Mount(mount.mountpoint, mount.device, mount.fstype, mount.opts)
@@ -99,8 +100,15 @@ def parse_table(host: Host, table: bytes) -> list[Mount]:
     return _judged({mount.path: mount for mount in mounts}.values())
 
 
-def _mount(device: bytes, path: bytes, fstype: bytes, options: bytes) -> Mount:
-    return Mount(_text(path), _text(device), _text(fstype), _text(options))
+def _mounts(line: bytes) -> Iterator[Mount]:
+    """Yield what a line of proc_pid_mountinfo(5) says, if it is one."""
+    of_mount, _, of_system = line.partition(b" - ")
+    mount, system = of_mount.split(b" "), of_system.split(b" ")
+    if len(mount) >= 6 and len(system) >= 3:
+        number, _, device_number, _, path, options = map(_text, mount[:6])
+        fstype, device, more = map(_text, system[:3])
+        identity = (number, device_number)
+        yield Mount(path, device, fstype, f"{options},{more}", identity)
 
 
 def _text(field: bytes) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from pipeline.collectors.collector import Host, NoData, Options, printable
+from pipeline.collectors.collector import Collector, Host, NoData, Options, printable
 from pipeline.point import Point
 
 # Telegraf's name to psutil's.
@@ -38,7 +38,7 @@ _UP, _LOOPBACK = 0x1, 0x8  # bits of /sys/class/net/*/flags
 _LINKS_LAST_S = 10.0
 
 
-class Net:
+class Net(Collector):
     """Writes `net`, as Telegraf's input of that name.
 
     By default, the ends of containers' cables (veth*) and the bridges of Docker's user-made
@@ -46,14 +46,13 @@ class Net:
     """
 
     name = "net"
-    series_tag: str | None = "interface"
-    default_exclude: tuple[str, ...] = ("veth*", "br-" + 12 * "[0-9a-f]")
-    default_enabled = True
+    series_tag = "interface"
+    default_exclude = ("veth*", "br-" + 12 * "[0-9a-f]")
 
     def __init__(self, host: Host, options: Options) -> None:
-        self._host = host
+        super().__init__(host, options)
         self._read = _read_portable if host.is_own else _read_kernel
-        self._ask = _ask_portable if host.is_own else _ask_kernel
+        self._ask = _ask_kernel if host.ps.LINUX else _ask_portable
         self._speeds: Mapping[str, int] = {}
         self._asked_for: Collection[str] = ()
         self._asked_at = 0.0
@@ -64,7 +63,7 @@ class Net:
         They are the kernel's own, so that a query for the rate sees a restart as such. `speed` is
         in Mbit/s, -1 where it is unknown.
         """
-        counters = self._read(self._host)
+        counters = self._read(self.host)
         self._ask_for_links(counters.keys())
         reported = sorted(counters.keys() & self._speeds.keys())
         if not reported:
@@ -75,9 +74,9 @@ class Net:
 
     def _ask_for_links(self, names: Collection[str]) -> None:
         """Learn again which interfaces to report and how fast they are, if it may have changed."""
-        now = self._host.clock.monotonic()
+        now = self.host.clock.monotonic()
         if names != self._asked_for or now - self._asked_at >= _LINKS_LAST_S:
-            self._speeds = self._ask(self._host, names)
+            self._speeds = self._ask(self.host, names)
             self._asked_for, self._asked_at = names, now
 
 
@@ -91,6 +90,8 @@ def _read_kernel(host: Host) -> dict[str, dict[str, int]]:
     for line in host.read_file(f"{host.proc}/1/net/dev").splitlines()[2:]:
         name, _, row = line.rpartition(b":")
         counted = row.split()
+        if len(counted) < len(_COLUMNS) or not b"".join(counted).isdigit():
+            continue
         counters[os.fsdecode(name.strip())] = {
             field: int(counted[column]) for field, column in _COLUMNS.items()
         }
@@ -98,7 +99,10 @@ def _read_kernel(host: Host) -> dict[str, dict[str, int]]:
 
 
 def _ask_kernel(host: Host, names: Collection[str]) -> dict[str, int]:
-    """Return the speed of each interface to report, as /sys has it: -1 or none if unknown."""
+    """Return the speed of each interface to report, as /sys has it: -1 or none if unknown.
+
+    psutil fails as a whole on a name that is not UTF-8.
+    """
     speeds = {}
     for name in names:
         folder = f"{host.sys}/class/net/{name}"

@@ -22,16 +22,21 @@ def names() -> list[str]:
     return [entry.name for entry in _entry_points()]
 
 
-def load(passed_over: Collection[str]) -> Iterator[type[Collector]]:
+def load(built_in: Collection[str], unwanted: Collection[str]) -> Iterator[type[Collector]]:
     """Import the collectors of other packages; one that cannot be is a warning.
 
     Args:
-        passed_over: The names of those that are not wanted.
+        built_in: The names that are taken.
+        unwanted: The names of those that are not to be imported.
     """
+    taken = set(built_in)
     for entry in _entry_points():
-        if entry.name in passed_over:
+        if entry.name in unwanted:
             continue
         try:
+            if entry.name in taken:
+                raise ValueError("its name is another collector's")
+            taken.add(entry.name)
             collector: type[Collector] = entry.load()
             if collector.name != entry.name:
                 raise ValueError(f"its name is {collector.name!r}")
@@ -59,7 +64,10 @@ def _entry_points() -> "list[EntryPoint]":
 
 def _names_group(folder: str) -> bool:
     """Tell whether a package that is installed in a folder may have entry points of the group."""
-    files = Path(folder).glob("*-info/entry_points.txt")
+    try:
+        files = list(Path(folder).glob("*-info/entry_points.txt"))
+    except OSError:  # this user may not look into it
+        return False
     return any(GROUP.encode() in _read(file) for file in files)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from heapq import nlargest
 from typing import NamedTuple
 
-from pipeline.collectors.collector import Host, NoData, Options, percent
+from pipeline.collectors.collector import Collector, Host, NoData, Options, percent
 from pipeline.collectors.cpu_usage import SHORTEST_S
 from pipeline.collectors.process_table import (
     FLAGS,
@@ -20,6 +20,7 @@ from pipeline.collectors.process_table import (
     columns,
     process_table,
 )
+from pipeline.collectors.selection import selection
 from pipeline.point import FieldValue, Point
 
 _ACCOUNT = re.compile(rb"^([^:\n]+):[^:\n]*:(\d+):", re.MULTILINE)
@@ -56,7 +57,7 @@ class _Sum:
     ticks: int = 0
 
 
-class Process:
+class Process(Collector):
     """Writes `process`: the busiest and the largest processes, by the names of Telegraf's procstat.
 
     Processes of one name and user are one series, and no tag is a pid: every run of a program would
@@ -64,13 +65,13 @@ class Process:
     """
 
     name = "process"
-    series_tag: str | None = "process_name"
-    default_exclude: tuple[str, ...] = ()
+    series_tag = "process_name"
     default_enabled = False
 
     def __init__(self, host: Host, options: Options) -> None:
-        self._host = host
+        super().__init__(host, options)
         self._top = options.top
+        self._is_selected = selection(self, options)  # first, so that others fill the places
         self._ticks: Mapping[_Id, int] | None = None
         self._taken = 0.0
         self._users: dict[_Id, bytes] = {}
@@ -91,7 +92,7 @@ class Process:
         sums = self._sum(processes, spent or {}, before)
         full = (self._taken - began) * os.sysconf("SC_CLK_TCK")
         page = os.sysconf("SC_PAGE_SIZE")
-        for its in _most(sums, self._top):
+        for its in _most([each for each in sums if self._is_selected(each.name)], self._top):
             fields: dict[str, FieldValue] = {
                 "memory_rss": its.pages * page,
                 "num_threads": its.threads,
@@ -103,7 +104,7 @@ class Process:
 
     def _read(self) -> dict[_Id, _Process]:
         processes = {}
-        for pid, stat in self._host.recent(process_table).items():
+        for pid, stat in self.host.recent(process_table).items():
             with suppress(ValueError):
                 its = columns(stat or b"", RESIDENT)
                 processes[pid, its[START]] = _parse(stat or b"", its)
@@ -111,7 +112,7 @@ class Process:
 
     def _spent(self, processes: Mapping[_Id, _Process]) -> dict[_Id, int] | None:
         """Return the ticks that each process spent since last time; None if that was just now."""
-        now, before = self._host.clock.monotonic(), self._ticks
+        now, before = self.host.clock.monotonic(), self._ticks
         if before is not None and now - self._taken < SHORTEST_S:
             return None
         ticks = {identity: process.ticks for identity, process in processes.items()}
@@ -123,7 +124,7 @@ class Process:
     def _sum(
         self, processes: Mapping[_Id, _Process], spent: Mapping[_Id, int], before: Mapping[_Id, int]
     ) -> Iterable[_Sum]:
-        accounts = self._host.recent(_accounts, _ACCOUNTS_LAST_S)
+        accounts = self.host.recent(_accounts, _ACCOUNTS_LAST_S)
         known, self._users = self._users, {}
         sums: dict[tuple[bytes, bytes], _Sum] = {}
         for identity, process in processes.items():
@@ -145,7 +146,7 @@ class Process:
     def _user(self, pid: str, process: _Process) -> bytes:
         if process.is_kernel_thread:
             return b"0"
-        found = _REAL_USER.search(self._host.read_file(f"{self._host.proc}/{pid}/status"))
+        found = _REAL_USER.search(self.host.read_file(f"{self.host.proc}/{pid}/status"))
         return found[1] if found else b"unknown"
 
 
@@ -170,7 +171,8 @@ def _accounts(host: Host) -> dict[bytes, bytes]:
     """Return the host's own users, number to name: to ask a directory server may take seconds."""
     with suppress(OSError):
         content = host.read_file(host.seen("/etc/passwd"))
-        return {number: name for name, number in _ACCOUNT.findall(content)}
+        found = reversed(_ACCOUNT.findall(content))  # of two names of one number the first counts
+        return {number: name for name, number in found}
     return {}
 
 

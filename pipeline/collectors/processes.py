@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pipeline.collectors.collector import Host, Options
+from pipeline.collectors.collector import Collector
 from pipeline.collectors.process_table import STATE, THREADS, columns, process_table
 from pipeline.point import Point
 
@@ -21,23 +21,17 @@ _STATES = {
 }
 
 
-class Processes:
+class Processes(Collector):
     """Writes `processes`, as Telegraf's input of that name on Linux."""
 
     name = "processes"
-    series_tag: str | None = None
-    default_exclude: tuple[str, ...] = ()
-    default_enabled = True
-
-    def __init__(self, host: Host, options: Options) -> None:
-        self._host = host
 
     def collect(self) -> Iterator[Point]:
         """Yield one point: how many processes are in each state, and how many threads there are.
 
         `unknown` are those in another state, and those that this user may not look at.
         """
-        table = self._host.recent(process_table)
+        table = self.host.recent(process_table)
         fields = {"total": len(table), "total_threads": 0, "unknown": 0}
         fields |= dict.fromkeys(_STATES.values(), 0)
         for stat in table.values():

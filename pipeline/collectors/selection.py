@@ -3,16 +3,11 @@
 import re
 from collections.abc import Callable, Iterable
 from fnmatch import translate
-from typing import Protocol
 
-from pipeline.collectors.collector import Options
-
-
-class _HasDefault(Protocol):
-    default_exclude: tuple[str, ...]
+from pipeline.collectors.collector import Collector, Options
 
 
-def selection(collector: _HasDefault, options: Options) -> Callable[[str], bool]:
+def selection(collector: Collector, options: Options) -> Callable[[str], bool]:
     """Return what tells whether a series is wanted, by the value of its collector's series tag.
 
     Whoever names what to include has chosen: the default exclusions are for those who have not.

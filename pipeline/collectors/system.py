@@ -2,35 +2,32 @@
 
 from collections.abc import Collection, Iterator
 
-from pipeline.collectors.collector import Host, Options
+from pipeline.collectors.collector import Collector, Host, Options
 from pipeline.collectors.cpu_usage import TOTAL, cpu_times
 from pipeline.point import FieldValue, Point
 
 
-class System:
+class System(Collector):
     """Writes `system`, as Telegraf's input of that name."""
 
     name = "system"
-    series_tag: str | None = None
-    default_exclude: tuple[str, ...] = ()
-    default_enabled = True
 
     def __init__(self, host: Host, options: Options) -> None:
-        self._host = host
+        super().__init__(host, options)
         self._cores: Collection[str] = ()
         self._physical: int | None = None
 
     def collect(self) -> Iterator[Point]:
         """Yield one point: load averages, numbers of cores, and seconds since boot."""
         fields: dict[str, FieldValue] = {}
-        fields["load1"], fields["load5"], fields["load15"] = _load(self._host)
-        cores = self._host.recent(cpu_times).keys() - {TOTAL}
+        fields["load1"], fields["load5"], fields["load15"] = _load(self.host)
+        cores = self.host.recent(cpu_times).keys() - {TOTAL}
         fields["n_cpus"] = len(cores)
         if cores != self._cores:  # counting the physical ones opens a file for each
-            self._cores, self._physical = cores, _count_physical(self._host, cores)
+            self._cores, self._physical = cores, _count_physical(self.host, cores)
         if self._physical:
             fields["n_physical_cpus"] = self._physical
-        uptime = _uptime(self._host)
+        uptime = _uptime(self.host)
         fields["uptime"] = uptime
         fields["uptime_format"] = format_uptime(uptime)
         yield Point("system", fields)

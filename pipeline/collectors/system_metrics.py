@@ -4,25 +4,24 @@ import os
 from collections.abc import Iterator
 
 from pipeline.collectors import disk
-from pipeline.collectors.collector import Host, Options, percent
+from pipeline.collectors.collector import Collector, Host, Options, percent
 from pipeline.collectors.cpu_usage import TOTAL, CpuUsage, cpu_times
 from pipeline.collectors.mem import memory
 from pipeline.collectors.temperature import processor_temperature, sensors
 from pipeline.point import FieldValue, Point
 
 
-class SystemMetrics:
+class SystemMetrics(Collector):
     """Writes `system_metrics`: processor, memory and the disk of the system."""
 
     name = "system_metrics"
-    series_tag: str | None = None
-    default_exclude: tuple[str, ...] = ()
-    default_enabled = True
 
     def __init__(self, host: Host, options: Options) -> None:
-        self._host = host
+        super().__init__(host, options)
         self._usage = CpuUsage(host, lambda: {TOTAL: host.recent(cpu_times)[TOTAL]})
         self._root = _system_disk(host)
+        self._timeout_s = options.timeout_ms / 1000
+        self._asker = host.asker(self.name)
 
     def collect(self) -> Iterator[Point]:
         """Yield one point, in percent, bytes and °C."""
@@ -36,7 +35,7 @@ class SystemMetrics:
             whole = sum(spent.values())
             fields["cpu_usage"] = percent(max(0.0, whole - resting), whole)
         try:
-            temperature = processor_temperature(self._host.recent(sensors))
+            temperature = processor_temperature(self.host.recent(sensors))
         except (OSError, ValueError):  # what fails to tell now may not do so next time
             temperature = None
         if temperature is not None:
@@ -45,7 +44,7 @@ class SystemMetrics:
 
     def _memory(self) -> dict[str, FieldValue]:
         """Return the figures of `mem`: used is total - available."""
-        fields = self._host.recent(memory)
+        fields = self.host.recent(memory)
         return {
             "memory_total": fields["total"],
             "memory_used": fields["used"],
@@ -53,8 +52,17 @@ class SystemMetrics:
         }
 
     def _disk(self) -> dict[str, FieldValue]:
-        """Return the figures of `disk` for the disk that the system is on."""
-        fields = disk.usage(self._host, self._root)
+        """Return the figures of `disk` for the disk that the system is on; none if it is silent.
+
+        It may be another machine's, or a container engine's.
+        """
+        question = {self._root: lambda: disk.usage(self.host, self._root)}
+        answers = self._asker.answers(question, self._timeout_s)
+        if not answers:
+            return {}
+        fields = answers[self._root]
+        if isinstance(fields, Exception):
+            raise fields
         return {
             "disk_total": fields["total"],
             "disk_used": fields["used"],

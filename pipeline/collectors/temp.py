@@ -2,21 +2,16 @@
 
 from collections.abc import Iterator
 
-from pipeline.collectors.collector import Host, NoData, Options
+from pipeline.collectors.collector import Collector, NoData
 from pipeline.collectors.temperature import sensors
 from pipeline.point import Point
 
 
-class Temp:
+class Temp(Collector):
     """Writes `temp`, as Telegraf's input of that name on Linux, whose metric_format is v2."""
 
     name = "temp"
-    series_tag: str | None = "sensor"
-    default_exclude: tuple[str, ...] = ()
-    default_enabled = True
-
-    def __init__(self, host: Host, options: Options) -> None:
-        self._host = host
+    series_tag = "sensor"
 
     def collect(self) -> Iterator[Point]:
         """Yield one point for each sensor, in °C.
@@ -25,7 +20,7 @@ class Temp:
         scheme; the hottest speaks for them.
         """
         hottest: dict[str, float] = {}
-        for reading in self._host.recent(sensors):
+        for reading in self.host.recent(sensors):
             parts = (reading.chip, reading.label.lower().replace(" ", "_"))
             name = "_".join(part for part in parts if part)
             hottest[name] = max(reading.celsius, hottest.get(name, reading.celsius))

@@ -1,6 +1,6 @@
 """The host's sensors of temperature, and which of them tells the processor's."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -43,13 +43,23 @@ class Reading:
     celsius: float
 
 
+_Sensor = tuple[str, str, str]
+"""Chip, label and file of a sensor."""
+
+
 def sensors(host: Host) -> list[Reading]:
     """Read all sensors, in a stable order; those that fail or talk nonsense are left out.
 
     On Linux they are looked for every 10 minutes, where psutil does so each time, and in the
     container's /sys.
     """
-    readings = _read_kernel(host) if host.ps.LINUX else _read_portable(host)
+    if not host.ps.LINUX:
+        return _sensible(_read_portable(host))
+    # As Telegraf: thermal zones where no chip tells anything.
+    return _sensible(_read(host, _find_chips)) or _sensible(_read(host, _find_zones))
+
+
+def _sensible(readings: Iterable[Reading]) -> list[Reading]:
     return [reading for reading in readings if _LOWEST < reading.celsius < _HIGHEST]
 
 
@@ -67,32 +77,37 @@ def processor_temperature(readings: Sequence[Reading]) -> float | None:
     return max((reading.celsius for reading in packages or its), default=None)
 
 
-def _read_kernel(host: Host) -> Iterator[Reading]:
-    for chip, label, path in host.recent(_find, _LOOK_AGAIN_S):
+def _read(host: Host, find: Callable[[Host], list[_Sensor]]) -> Iterator[Reading]:
+    for chip, label, path in host.recent(find, _LOOK_AGAIN_S):
         with suppress(OSError, ValueError):
             yield Reading(chip, label, float(host.read_file(path)) / 1000)
 
 
-def _find(host: Host) -> list[tuple[str, str, str]]:
-    """Return chip, label and file of each sensor; as Telegraf, thermal zones where no chip tells.
-
-    The files: https://docs.kernel.org/hwmon/sysfs-interface.html
-    """
+def _find_chips(host: Host) -> list[_Sensor]:
+    """Return the chips' sensors: https://docs.kernel.org/hwmon/sysfs-interface.html."""
     chips = [f"{host.sys}/class/hwmon/{name}" for name in _list(host, f"{host.sys}/class/hwmon")]
     for folders in (chips, [f"{chip}/device" for chip in chips]):  # the latter: older kernels
         found = [
-            (_text(host, f"{folder}/name"), _text(host, f"{folder}/{stem}_label"), path)
+            (_chip(host, folder), _text(host, f"{folder}/{stem}_label"), path)
             for folder in folders
             for stem, path in _inputs(host, folder)
         ]
         if found:
             return found
+    return []
+
+
+def _find_zones(host: Host) -> list[_Sensor]:
     zones = f"{host.sys}/class/thermal"
     return [
         (_text(host, f"{zones}/{name}/type"), "", f"{zones}/{name}/temp")
         for name in _list(host, zones)
         if name.startswith("thermal_zone")
     ]
+
+
+def _chip(host: Host, folder: str) -> str:
+    return _text(host, f"{folder}/name") or folder.removesuffix("/device").rpartition("/")[2]
 
 
 def _inputs(host: Host, folder: str) -> Iterator[tuple[str, str]]:

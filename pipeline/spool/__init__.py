@@ -2,7 +2,8 @@
 
 from pipeline.spool.aging import Aging
 from pipeline.spool.block import pack, unpack
-from pipeline.spool.reader import Contents, SpoolReader
+from pipeline.spool.reader import Contents, Rejected, SpoolReader
+from pipeline.spool.rejected import RejectedLines, UnknownLineError
 from pipeline.spool.schema import SpoolError
 from pipeline.spool.writer import Batch, Refusal, Spool
 
@@ -11,9 +12,12 @@ __all__ = [
     "Batch",
     "Contents",
     "Refusal",
+    "Rejected",
+    "RejectedLines",
     "Spool",
     "SpoolError",
     "SpoolReader",
+    "UnknownLineError",
     "pack",
     "unpack",
 ]

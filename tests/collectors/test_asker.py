@@ -1,44 +1,75 @@
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.clock import SystemClock
+from pipeline.collectors import asker as module
 from pipeline.collectors.asker import Asker
+from tests.agents import eventually
 
 
 class Oracle:
-    """Answers all but the silent, and these when they are woken."""
+    """Answers all but the silent, and these when they are woken.
+
+    As a clock, it waits for an answer until there can be none but by `wake`, however long that
+    takes.
+    """
 
     def __init__(self, *silent: str) -> None:
         self.silent = {name: threading.Event() for name in silent}
         self.asked: list[str] = []
         self.waiting: set[str] = set()
+        self.due: set[str] = set()
 
-    def ask(self, question: str) -> str:
-        self.asked.append(question)
-        if question in self.silent and not self.silent[question].is_set():
-            self.waiting.add(question)
-            assert self.silent[question].wait(60)
-        return question.upper()
+    def question(self, name: str) -> Callable[[], str]:
+        def ask() -> str:
+            self.asked.append(name)
+            if name in self.silent and not self.silent[name].is_set():
+                self.waiting.add(name)
+                assert self.silent[name].wait(60)
+                self.waiting.discard(name)
+            self.due.discard(name)
+            return name.upper()
+
+        return ask
+
+    def questions(self, names: Iterable[str]) -> dict[str, Callable[[], str]]:
+        speaking = {name for name, woken in self.silent.items() if woken.is_set()}
+        self.due = set(names) - (self.silent.keys() - speaking)
+        return {name: self.question(name) for name in names}
 
     def wake(self, *names: str) -> None:
-        """Let them answer, and wait until that is done."""
         for name in names:
             self.silent[name].set()
-            self.waiting.discard(name)
-        self.wait(threading.Event(), 0.0)
+        eventually(lambda: not self.waiting.intersection(names), "they are woken")
+
+    def now_ns(self) -> int:
+        raise NotImplementedError
+
+    def monotonic(self) -> float:
+        return 0.0
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
-        """Wait until nothing can happen any more but by `wake`, however long that takes."""
-        pause = threading.Event()
-        for _ in range(10_000):
-            if event.is_set() or len(askers()) == len(self.waiting):
-                return event.is_set()
-            pause.wait(0.001)
-        raise AssertionError("the askers are still at it after 10 s")
+        assert seconds == 1.0
+        for _ in range(60_000):
+            if event.wait(0.001):
+                return True
+            if not self.due:  # all have answered who can; the last of them may be about to say so
+                return event.wait(0.02)
+        raise AssertionError("no answer within a minute")
+
+
+@pytest.fixture(autouse=True)
+def _short_lives(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let a thread without a question end at once, and see that all do."""
+    monkeypatch.setattr(module, "_IDLE_S", 0.01)
+    yield
+    eventually(lambda: askers() == [], "no thread is left")
 
 
 def askers() -> list[threading.Thread]:
@@ -46,76 +77,109 @@ def askers() -> list[threading.Thread]:
 
 
 @contextmanager
-def asking(*silent: str) -> Iterator[tuple[Asker[str, str], Oracle]]:
+def asking(*silent: str) -> Iterator[tuple[Asker, Oracle]]:
     oracle = Oracle(*silent)
     try:
-        yield Asker(oracle.ask, 1.0, oracle.wait), oracle
+        yield Asker(oracle), oracle
     finally:
         oracle.wake(*silent)
-        assert askers() == []
 
 
 def test_all_are_answered_in_order() -> None:
     with asking() as (asker, oracle):
-        assert asker.answers("abc") == {"a": "A", "b": "B", "c": "C"}
-        assert oracle.asked == ["a", "b", "c"]
+        answers = asker.answers(oracle.questions("cab"), 1.0)
+        assert list(answers.items()) == [("c", "C"), ("a", "A"), ("b", "B")]
+        assert sorted(oracle.asked) == ["a", "b", "c"]
 
 
 def test_no_question_costs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     with asking() as (asker, _):
         monkeypatch.setattr(threading.Thread, "start", lambda self: 1 / 0)
-        assert asker.answers([]) == {}
+        assert asker.answers({}, 1.0) == {}
+
+
+def test_one_who_answers_keeps_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_IDLE_S", 60.0)
+    with asking() as (asker, oracle):
+        asker.answers(oracle.questions("a"), 1.0)
+        (thread,) = askers()
+        asker.answers(oracle.questions("a"), 1.0)
+        assert askers() == [thread]
+        assert oracle.asked == ["a", "a"]
+        monkeypatch.setattr(module, "_IDLE_S", 0.01)
+        asker.answers(oracle.questions("a"), 1.0)
+
+
+def test_one_whose_thread_ended_gets_another() -> None:
+    with asking() as (asker, oracle):
+        for _ in range(3):
+            assert asker.answers(oracle.questions("a"), 1.0) == {"a": "A"}
+            eventually(lambda: askers() == [], "its thread ends")
 
 
 def test_what_is_raised_is_an_answer() -> None:
     error = PermissionError()
 
-    def ask(question: str) -> str:
-        if question == "b":
-            raise error
-        return question
+    def refuse() -> str:
+        raise error
 
-    assert Asker(ask, 60.0).answers("abc") == {"a": "a", "b": error, "c": "c"}
+    questions: dict[str, Callable[[], str]] = {"a": str, "b": refuse}
+    assert Asker(SystemClock()).answers(questions, 60.0) == {"a": "", "b": error}
 
 
 def test_the_silent_cost_the_others_nothing() -> None:
     with asking("b", "d", "e") as (asker, oracle):
         for _ in range(3):
-            assert asker.answers("abcdef") == {"a": "A", "c": "C", "f": "F"}
+            answers = asker.answers(oracle.questions("abcdef"), 1.0)
+            assert answers == {"a": "A", "c": "C", "f": "F"}
         assert sorted(oracle.asked) == sorted("abcdef" + 2 * "acf")
-        assert len(askers()) == 3
         assert all(thread.daemon for thread in askers())
+        eventually(lambda: len(askers()) == 3, "the silent ones' threads are left")
 
 
 def test_what_speaks_again_is_asked_again() -> None:
     with asking("a", "b") as (asker, oracle):
-        assert asker.answers("abc") == {"c": "C"}
+
+        def answers() -> dict[str, str | Exception]:
+            return asker.answers(oracle.questions("abc"), 1.0)
+
+        assert answers() == {"c": "C"}
         oracle.wake("a")
-        assert asker.answers("abc") == {"a": "A", "c": "C"}
+        eventually(lambda: answers() == {"a": "A", "c": "C"}, "a is asked again")
         oracle.wake("b")
-        assert asker.answers("abc") == {"a": "A", "b": "B", "c": "C"}
+        eventually(lambda: len(answers()) == 3, "b is asked again")
+
+
+def test_one_that_was_not_asked_for_meanwhile_is_still_silent() -> None:
+    with asking("a") as (asker, oracle):
+        assert asker.answers(oracle.questions("a"), 1.0) == {}
+        assert asker.answers(oracle.questions("b"), 1.0) == {"b": "B"}
+        assert asker.answers(oracle.questions("ab"), 1.0) == {"b": "B"}
+        assert oracle.asked.count("a") == 1
+
+
+def test_each_has_the_whole_time() -> None:
+    def slow() -> str:
+        time.sleep(0.3)
+        return "late"
+
+    names = range(8)  # one after the other, they would take 2.4 s
+    answers = Asker(SystemClock()).answers(dict.fromkeys(names, slow), 2.0)
+    assert answers == dict.fromkeys(names, "late")
 
 
 def test_without_an_answer_the_time_is_limited() -> None:
     oracle = Oracle("a")
-    assert Asker(oracle.ask, 0.01).answers("a") == {}
+    assert Asker(SystemClock()).answers(oracle.questions("a"), 0.01) == {}
     oracle.wake("a")
 
 
-def test_more_silent_ones_than_threads_at_once_are_learnt_of_in_the_end() -> None:
-    names = [f"n{number}" for number in range(70)]
-    with asking(*names) as (asker, oracle):
-        for _ in range(10):
-            asker.answers([*names, "x"])
-        assert asker.answers([*names, "x"]) == {"x": "X"}
-        assert sorted(oracle.asked) == sorted([*names, *oracle.asked.count("x") * ["x"]])
-
-
+@settings(max_examples=10, deadline=None)  # each silent one costs a wait
 @given(st.lists(st.sampled_from("abcdef"), unique=True), st.sets(st.sampled_from("abcdef")))
 def test_whatever_is_silent_all_others_are_answered_once(
-    questions: list[str], silent: set[str]
+    names: list[str], silent: set[str]
 ) -> None:
     with asking(*silent) as (asker, oracle):
-        expected = {question: question.upper() for question in questions if question not in silent}
-        assert asker.answers(questions) == expected
-        assert sorted(oracle.asked) == sorted(questions)
+        expected = {name: name.upper() for name in names if name not in silent}
+        assert asker.answers(oracle.questions(names), 1.0) == expected
+        assert sorted(oracle.asked) == sorted(names)

@@ -11,10 +11,11 @@ from pipeline.collectors import Guard, Omission
 from pipeline.collectors.collector import Host, NoData
 from pipeline.collectors.disk import Disk
 from pipeline.point import Point
+from tests.agents import eventually
 
 from .fakes import DEFAULTS, FakeHost, mount, statvfs, types
 
-MOUNTS = "/proc/self/mounts"
+MOUNTS = "/proc/self/mountinfo"
 Look = Callable[[str], os.statvfs_result]
 
 
@@ -30,10 +31,19 @@ def paths(disk: Disk) -> list[str]:
 
 def table(fake: FakeHost, *lines: str) -> FakeHost:
     """Mount what the lines say, such as `/dev/sda1 /data ext4`."""
-    rows = (line if line.count(" ") > 2 else f"{line} rw,relatime" for line in lines)
-    text = "".join(f"{row} 0 0\n" for row in rows)
-    fake.files[MOUNTS] = text.encode(errors="surrogateescape")
+    fake.files[MOUNTS] = mountinfo(*lines)
     return fake
+
+
+def mountinfo(*lines: str) -> bytes:
+    rows = []
+    for number, line in enumerate(lines, start=20):
+        device, path, fstype, options = f"{line} rw,relatime".split(" ")[:4]
+        extra = ("", "shared:1 ", "shared:1 master:2 ")[number % 3]
+        rows.append(
+            f"{number} 1 254:{number} / {path} {options} {extra}- {fstype} {device} rw,discard\n"
+        )
+    return "".join(rows).encode(errors="surrogateescape")
 
 
 def disk(fake: FakeHost, look: Look | None = None, **options: Any) -> Disk:
@@ -171,11 +181,29 @@ def test_nothing_but_pseudo_file_systems_is_no_data(fake: FakeHost) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "mode"), [("rw,ro_x", "rw"), ("nosuid,ro", "ro"), ("errors=remount-ro", "unknown")]
+    ("options", "mode"), [("rw,ro_x", "rw"), ("nosuid,ro", "ro"), ("rw,errors=remount-ro", "rw")]
 )
 def test_mode(fake: FakeHost, options: str, mode: str) -> None:
     (point,) = points(disk(table(fake, f"/dev/vda1 / ext4 {options}")))
     assert point.tags["mode"] == mode
+
+
+def test_mode_of_a_file_system_that_became_read_only(fake: FakeHost) -> None:
+    table(fake, "/dev/vda1 / ext4")
+    fake.files[MOUNTS] = fake.files[MOUNTS].replace(b"rw,discard", b"ro,errors=remount-ro")
+    (point,) = points(disk(fake))
+    assert point.tags["mode"] == "ro"
+
+
+def test_device_that_the_kernel_booted_from_is_named(fake: FakeHost) -> None:
+    table(fake, "/dev/root / ext4", "/dev/root /x ext4")
+    fake.files["/sys/dev/block/254:20/uevent"] = b"MAJOR=254\nDEVNAME=vda1\nDEVTYPE=partition\n"
+    assert [point.tags["device"] for point in points(disk(fake))] == ["vda1", "root"]
+
+
+def test_type_that_is_no_text(fake: FakeHost) -> None:
+    (point,) = points(disk(table(fake, os.fsdecode(b"x / fuse.caf\xe9"))))
+    assert point.tags["fstype"] == r"fuse.caf\xe9"
 
 
 def test_logical_volume_is_named_as_telegraf_names_it(
@@ -210,9 +238,9 @@ def test_paths_that_need_care(
     assert paths(made) == [tag]
 
 
-@pytest.mark.parametrize("line", ["", "x", "/dev/vda1 /", "/dev/vda1 / ext4"])
-def test_broken_line_of_the_table_costs_itself_only(fake: FakeHost, line: str) -> None:
-    fake.files[MOUNTS] = f"{line}\n/dev/vdb1 /data ext4 rw 0 0\n\n".encode()
+@pytest.mark.parametrize("line", [b"", b"x", b"7 1 8:1 / / rw", b"7 1 8:1 / / rw - ext4", b" - "])
+def test_broken_line_of_the_table_costs_itself_only(fake: FakeHost, line: bytes) -> None:
+    fake.files[MOUNTS] = line + b"\n" + mountinfo("/dev/vdb1 /data ext4") + b"\n"
     assert paths(disk(fake)) == ["/data"]
 
 
@@ -254,8 +282,8 @@ def test_mounts_are_those_of_the_host(
     (tmp_path / "dev/mapper/vg-data").symlink_to("../dm-7")
     fake.root, fake.proc = str(tmp_path), "/elsewhere/proc"
     table(fake, "overlay / overlay", "/dev/vda1 /etc/hosts ext4")  # the container's own
-    fake.files["/elsewhere/proc/1/mounts"] = (
-        b"/dev/vda1 / ext4 rw 0 0\n/dev/mapper/vg-data /srv ext4 rw 0 0\n/dev/mapper/no /x xfs rw 0"
+    fake.files["/elsewhere/proc/1/mountinfo"] = mountinfo(
+        "/dev/vda1 / ext4", "/dev/mapper/vg-data /srv ext4", "/dev/mapper/no /x xfs"
     )
     read = points(disk(fake, look, include=("/", "/[sx]*")))
     assert [(point.tags["path"], point.tags["device"]) for point in read] == [
@@ -282,10 +310,10 @@ def test_only_what_may_hang_costs_a_thread(fake: FakeHost) -> None:
         threads[path] = threading.current_thread() is not threading.main_thread()
         return statvfs()
 
-    table(fake, "/dev/vda1 / ext4", "tmpfs /run tmpfs", "/dev/vdb1 /run/a xfs", "auto /home autofs")
-    fake.files[MOUNTS] += (
-        b"nas:/h /home/me/x nfs rw\n/dev/sdc1 /home/me/x/usb vfat rw\n/dev/sdd1 /homework ext4 rw\n"
-        b"sdb /ntfs fuseblk rw\nx /unheard-of unheard-of rw\n"
+    table(
+        *(fake, "/dev/vda1 / ext4", "tmpfs /run tmpfs", "/dev/vdb1 /run/a xfs"),
+        *("auto /home autofs", "nas:/h /home/me/x nfs", "/dev/sdc1 /home/me/x/usb vfat"),
+        *("/dev/sdd1 /homework ext4", "sdb /ntfs fuseblk", "x /unheard-of unheard-of"),
     )
     paths(disk(fake, look))
     assert {path for path, is_apart in threads.items() if is_apart} == {
@@ -317,9 +345,7 @@ def test_silence_is_an_omission_until_it_is_over(fake: FakeHost) -> None:
             "/",
         ]
     speak.set()
-    for thread in threading.enumerate():
-        if thread.name == "asker":
-            thread.join(10)
+    eventually(lambda: all(isinstance(item, Point) for item in made.collect()), "it speaks")
     assert paths(made) == ["/mnt/silent", "/mnt/other", "/"]
 
 
@@ -332,4 +358,36 @@ def test_nothing_but_silence_is_an_omission_too(fake: FakeHost) -> None:
 
     guard = Guard(disk(table(fake, "x / fuse.x"), look, timeout_ms=10), DEFAULTS, fake.clock)
     assert guard.run(1, {}).lost_points == 1
+    speak.set()
+
+
+def test_one_that_took_a_silent_ones_place_is_asked(fake: FakeHost) -> None:
+    speak = threading.Event()
+
+    def look(path: str) -> os.statvfs_result:
+        assert path == "/" or dead.is_set() or speak.wait(60)
+        return statvfs()
+
+    dead = threading.Event()
+    made = disk(table(fake, "x /mnt fuse.x", "/dev/vda1 / ext4"), look, timeout_ms=200)
+    assert [type(item) for item in made.collect()] == [Omission, Point]
+    dead.set()
+    table(fake, "/dev/vda1 / ext4", "x /mnt fuse.x")
+    assert paths(made) == ["/", "/mnt"]
+    speak.set()
+
+
+def test_collector_made_anew_does_not_ask_again_who_is_silent(fake: FakeHost) -> None:
+    asked, speak = [], threading.Event()
+
+    def look(path: str) -> os.statvfs_result:
+        asked.append(path)
+        assert path == "/" or speak.wait(60)
+        return statvfs()
+
+    host = table(fake, "x /mnt fuse.x", "/dev/vda1 / ext4").host(look)
+    for _ in range(3):
+        made = Disk(host, replace(DEFAULTS, timeout_ms=100))
+        assert [type(item) for item in made.collect()] == [Omission, Point]
+    assert asked.count("/mnt") == 1
     speak.set()

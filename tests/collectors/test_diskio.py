@@ -112,8 +112,9 @@ def test_whatever_is_counted_is_a_point(counted: list[int]) -> None:
     assert point.fields["weighted_io_time"] == counted[10]
 
 
-def test_short_line_of_an_old_kernels_partition_is_left_out(fake: FakeHost) -> None:
-    fake.files[PATH] = b"8 1 sda1 1 2 3 4\n" + row("sda")
+def test_line_that_is_no_disks_costs_itself_only(fake: FakeHost) -> None:
+    broken = b"8 1 sda1 1 2 3 4\n\n8 sdc\nnonsense\n8 16 sdb" + 11 * b" -1" + b"\n"
+    fake.files[PATH] = broken + row("sda")
     assert list(read(fake, DiskIo(fake.host(), DEFAULTS))) == ["sda"]
 
 

@@ -56,7 +56,7 @@ def test_other_files_are_passed_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"a v=1\nnonsense\n", "line 2: 'nonsense' is not line protocol"),
+        (b"a v=1\nnonsense\n", "line 2: it is not line protocol"),
         (b"a v=1 17", "line 1: it has a time of its own; it gets that of the reading"),
         (b"a v=1\n\xff", "it is not UTF-8 text"),
         (b"#" * (2**20 + 1), "it is too large: all files together may have 1 MiB"),
@@ -88,14 +88,31 @@ def test_what_is_no_file_costs_itself_only(tmp_path: Path) -> None:
     (tmp_path / "f.lp").symlink_to("nowhere")
     (tmp_path / "g.lp").write_text("g v=1")
     irregular = "it is no regular file"
+    before = len(list(Path("/proc/self/fd").iterdir()))
     assert read(tmp_path) == [
         Omission("'a.lp'", irregular),
         Omission("'b.lp'", "No such device or address"),
-        Omission("'c.lp'", "Is a directory"),
+        Omission("'c.lp'", irregular),
         Omission("'d.lp'", irregular),
         Omission("'e.lp'", "Too many levels of symbolic links"),
         Point("g", {"v": 1.0}),
     ]
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_only_the_files_that_are_wanted_are_read(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.lp").write_text(f"{name} v=1")
+    options = replace(DEFAULTS, directory=tmp_path, include=("[ab].lp",), exclude=("b*",))
+    assert list(File(FakeHost().host(), options).collect()) == [Point("a", {"v": 1.0})]
+
+
+def test_a_file_is_not_quoted(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text('root:$y$j9T$:20228\na v="x\na v=1,v=2')
+    (tmp_path / "a.lp").symlink_to("secret")
+    (omission,) = read(tmp_path)
+    assert isinstance(omission, Omission)
+    assert "root" not in omission.why
 
 
 def test_an_unreadable_file_costs_itself_only(
@@ -124,7 +141,7 @@ def test_trouble_is_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture)
         bad.write_text(content)
         guard.run(1, {})
     assert caplog.messages == [
-        "Collector file leaves out 'bad.lp': line 1: '?' is not line protocol",
+        "Collector file leaves out 'bad.lp': line 1: it is not line protocol",
         "Collector file no longer leaves out 'bad.lp'",
     ]
 

@@ -62,7 +62,7 @@ def test_values(text: str, value: FieldValue) -> None:
 
 @pytest.mark.parametrize("text", ["nan", "inf", "1e999", "1_0", "٣", "٣i", "1u", "0x1", "yes", "i"])
 def test_what_is_no_value(text: str) -> None:
-    assert problem(f"m v={text}").startswith(f"line 1: '{text}' is no value, such as 1.5, 2i")
+    assert problem(f"m v={text}").startswith("line 1: it has a value that is none, such as 1.5, 2i")
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,7 @@ def test_what_is_no_value(text: str) -> None:
     ],
 )
 def test_what_is_no_line(line: str) -> None:
-    message = problem(f"m v=1\n{line}")
-    assert message.startswith("line 2: '")
-    assert message.endswith("' is not line protocol")
+    assert problem(f"m v=1\n{line}") == "line 2: it is not line protocol"
 
 
 @pytest.mark.parametrize(
@@ -98,8 +96,8 @@ def test_what_is_no_line(line: str) -> None:
     [
         ("m v=1 1700000000000000000", "it has a time of its own; it gets that of the reading"),
         ("m v=1 -5", "it has a time of its own"),
-        ("m v=1,v=2", "it has 'v' twice"),
-        ("m,a=1,a=2 v=1", "it has 'a' twice"),
+        ("m v=1,v=2", "it has a tag or a field twice"),
+        ("m,a=1,a=2 v=1", "it has a tag or a field twice"),
         ("m v=9223372036854775808i", "does not fit in 64 bits"),
         ("m time=1", "`time`, which InfluxDB reserves"),
         ("m,time=1 v=1", "`time`, which InfluxDB reserves"),

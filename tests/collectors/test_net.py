@@ -1,4 +1,7 @@
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -11,24 +14,24 @@ from .captured import NET_DEV
 from .fakes import DEFAULTS, FakeHost, counters, link, types
 
 DEV = "/host/proc/1/net/dev"
-LINKS = "/host/sys/class/net"
 HEAD = b"".join(NET_DEV.splitlines(keepends=True)[:2])
-
-UP, DOWN, LOOPBACK = "up,broadcast,multicast", "broadcast,multicast", "up,loopback,running"
-FLAGS = {UP: b"0x1003\n", DOWN: b"0x1002\n", LOOPBACK: b"0x9\n"}
+UP, DOWN, LOOPBACK = b"0x1003\n", b"0x1002\n", b"0x9\n"
 
 
 class FromPsutil:
-    """A host of which psutil tells the interfaces."""
+    """A host of which psutil tells the traffic."""
+
+    sys = "/sys/class/net"
 
     def __init__(self, fake: FakeHost) -> None:
         self.fake = fake
 
-    def plug_in(self, name: str, flags: str = UP, speed: int = 0) -> None:
-        self.fake.ps.counters[name], self.fake.ps.links[name] = counters(0), link(flags, speed)
+    def plug_in(self, name: str, flags: bytes = UP) -> None:
+        self.fake.ps.counters[name] = counters(0)
+        self.fake.files[f"{self.sys}/{name}/flags"] = flags
 
     def set_speed(self, speed: int) -> None:
-        self.fake.ps.links["eth0"] = link(speed=speed)
+        self.fake.files[f"{self.sys}/eth0/speed"] = f"{speed}\n".encode()
 
     def begin_anew(self) -> None:
         self.fake.ps.counters["eth0"] = counters(3)
@@ -37,22 +40,19 @@ class FromPsutil:
         self.fake.ps.counters.clear()
 
 
-class FromKernel:
-    """A container's host, of which the kernel's files tell them."""
+class FromKernel(FromPsutil):
+    """A container's host, of which the kernel's file tells it."""
+
+    sys = "/host/sys/class/net"
 
     def __init__(self, fake: FakeHost) -> None:
         fake.contain()
-        self.fake = fake
+        super().__init__(fake)
 
-    def plug_in(self, name: str, flags: str = UP, speed: int = 0) -> None:
+    def plug_in(self, name: str, flags: bytes = UP) -> None:
         row = f"{name}: " + " ".join(str(number) for number in range(16)) + "\n"
         self.fake.files[DEV] += row.encode(errors="surrogateescape")
-        self.fake.files[f"{LINKS}/{name}/flags"] = FLAGS[flags]
-        if speed:
-            self.fake.files[f"{LINKS}/{name}/speed"] = f"{speed}\n".encode()
-
-    def set_speed(self, speed: int) -> None:
-        self.fake.files[f"{LINKS}/eth0/speed"] = f"{speed}\n".encode()
+        self.fake.files[f"{self.sys}/{name}/flags"] = flags
 
     def begin_anew(self) -> None:
         self.fake.files[DEV] = HEAD + b"eth0: 4 6 7 9 0 0 0 0 3 5 8 10 0 0 0 0\n"
@@ -61,16 +61,13 @@ class FromKernel:
         self.fake.files[DEV] = HEAD
 
 
-Source = FromPsutil | FromKernel
-
-
 @pytest.fixture(params=[FromPsutil, FromKernel], ids=["psutil", "kernel"])
-def source(request: pytest.FixtureRequest, fake: FakeHost) -> Source:
-    make: Callable[[FakeHost], Source] = request.param
+def source(request: pytest.FixtureRequest, fake: FakeHost) -> FromPsutil:
+    make: Callable[[FakeHost], FromPsutil] = request.param
     return make(fake)
 
 
-def open_net(source: Source) -> Net:
+def open_net(source: FromPsutil) -> Net:
     return Net(source.fake.host(), DEFAULTS)
 
 
@@ -78,7 +75,7 @@ def interfaces(net: Net) -> list[str]:
     return [point.tags["interface"] for point in net.collect()]
 
 
-def test_point(source: Source) -> None:
+def test_point(source: FromPsutil) -> None:
     (point,) = open_net(source).collect()
     assert point == Point(
         "net",
@@ -98,7 +95,7 @@ def test_point(source: Source) -> None:
     assert set(types(point).values()) == {int}
 
 
-def test_which_interfaces(source: Source) -> None:
+def test_which_interfaces(source: FromPsutil) -> None:
     source.plug_in("wlan0")
     source.plug_in("docker0", UP)  # nothing is plugged in
     source.plug_in("down0", DOWN)
@@ -106,12 +103,12 @@ def test_which_interfaces(source: Source) -> None:
     assert interfaces(open_net(source)) == ["docker0", "eth0", "wlan0"]
 
 
-def test_speed_that_is_not_told_is_unknown(source: Source) -> None:
+def test_speed_that_is_not_told_is_unknown(source: FromPsutil) -> None:
     source.plug_in("wlan0")
     assert [point.fields["speed"] for point in open_net(source).collect()] == [1000, -1]
 
 
-def test_names_that_need_care(source: Source) -> None:
+def test_names_that_need_care(source: FromPsutil) -> None:
     names = ["a,b=c", "größe", "eth0:1", 'q"\\', os.fsdecode(b"\xff0")]
     for name in names:
         source.plug_in(name)
@@ -119,7 +116,7 @@ def test_names_that_need_care(source: Source) -> None:
     assert sorted(read) == sorted([*names[:4], r"\xff0", "eth0"])
 
 
-def test_counter_that_began_anew_is_told_as_it_is(source: Source) -> None:
+def test_counter_that_began_anew_is_told_as_it_is(source: FromPsutil) -> None:
     net = open_net(source)
     list(net.collect())
     source.begin_anew()
@@ -127,7 +124,7 @@ def test_counter_that_began_anew_is_told_as_it_is(source: Source) -> None:
     assert (point.fields["bytes_sent"], point.fields["bytes_recv"]) == (3, 4)
 
 
-def test_links_are_asked_for_again_after_a_while_or_when_interfaces_change(source: Source) -> None:
+def test_links_are_asked_for_again_in_a_while_or_after_a_change(source: FromPsutil) -> None:
     def speed() -> object:
         return next(iter(net.collect())).fields["speed"]
 
@@ -143,18 +140,19 @@ def test_links_are_asked_for_again_after_a_while_or_when_interfaces_change(sourc
     assert speed() == 10
 
 
-def test_no_interface_is_no_data(source: Source) -> None:
+def test_no_interface_is_no_data(source: FromPsutil) -> None:
     source.unplug_all()
     with pytest.raises(NoData):
         interfaces(open_net(source))
 
 
-def test_interface_that_comes_or_goes_between_the_two_questions_is_left_out(
-    fake: FakeHost,
-) -> None:
-    fake.ps.counters["gone0"] = counters(0)
-    fake.ps.links["new0"] = link()
-    assert interfaces(Net(fake.host(), DEFAULTS)) == ["eth0"]
+def test_platform_of_which_psutil_tells_the_links(fake: FakeHost) -> None:
+    host = fake.portable()
+    fake.ps.counters |= {name: counters(0) for name in ("down0", "gone0", "en1")}
+    fake.ps.links |= {"down0": link("broadcast,multicast"), "new0": link(), "en1": link(speed=0)}
+    en1, eth0 = Net(host, DEFAULTS).collect()
+    assert (en1.tags, en1.fields["speed"]) == ({"interface": "en1"}, -1)
+    assert (eth0.tags, eth0.fields["speed"]) == ({"interface": "eth0"}, 1000)
 
 
 def test_platform_without_flags(fake: FakeHost) -> None:
@@ -165,23 +163,20 @@ def test_platform_without_flags(fake: FakeHost) -> None:
 
 @pytest.mark.parametrize("speed", [b"-1\n", b"", b"nonsense\n"])
 def test_unknown_speed(fake: FakeHost, speed: bytes) -> None:
-    fake.contain()
-    fake.files[f"{LINKS}/eth0/speed"] = speed
+    fake.files["/sys/class/net/eth0/speed"] = speed
     (point,) = Net(fake.host(), DEFAULTS).collect()
     assert point.fields["speed"] == -1
 
 
 def test_refused_speed_is_unknown(fake: FakeHost) -> None:
-    fake.contain()
-    fake.errors[f"{LINKS}/eth0/speed"] = OSError(22, "Invalid argument")
+    fake.errors["/sys/class/net/eth0/speed"] = OSError(22, "Invalid argument")
     (point,) = Net(fake.host(), DEFAULTS).collect()
     assert point.fields["speed"] == -1
 
 
 def test_without_sight_of_the_links_traffic_is_told_all_the_same(fake: FakeHost) -> None:
-    fake.contain()
-    fake.errors[f"{LINKS}/eth0/flags"] = PermissionError()
-    del fake.files[f"{LINKS}/lo/flags"], fake.files[f"{LINKS}/eth0/speed"]
+    fake.errors["/sys/class/net/eth0/flags"] = PermissionError()
+    del fake.files["/sys/class/net/lo/flags"], fake.files["/sys/class/net/eth0/speed"]
     (point,) = Net(fake.host(), DEFAULTS).collect()
     assert point.tags == {"interface": "eth0"}
     assert point.fields["speed"] == -1
@@ -192,3 +187,32 @@ def test_unreadable_file_is_a_failure(fake: FakeHost) -> None:
     fake.errors[DEV] = PermissionError()
     with pytest.raises(PermissionError):
         interfaces(Net(fake.host(), DEFAULTS))
+
+
+def test_line_that_is_no_interfaces_costs_itself_only(fake: FakeHost) -> None:
+    fake.contain()
+    fake.files[DEV] += b"\nnonsense\n eth9: 1 2\n eth8:" + 16 * b" x" + b"\n"
+    assert interfaces(Net(fake.host(), DEFAULTS)) == ["eth0"]
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="making interfaces takes Linux and root"
+)
+def test_real_interfaces_with_names_that_need_care() -> None:
+    names = ["a,b=c", "größe", 'x"\\y', os.fsdecode(b"caf\xe9")]
+    code = (
+        "import subprocess, sys\n"
+        "for name in sys.argv[1:]:\n"
+        "    for words in (['add', name, 'type', 'bridge'], ['set', name, 'up']):\n"
+        "        subprocess.run(['ip', 'link', *words], check=True)\n"
+        "sys.exit(subprocess.run([sys.executable, '-m', 'pipeline', 'once', '--json']).returncode)"
+    )
+    done = subprocess.run(
+        ["unshare", "--net", sys.executable, "-c", code, *names],
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    read = [p["tags"]["interface"] for p in json.loads(done.stdout) if p["measurement"] == "net"]
+    assert sorted(read) == sorted([*names[:3], r"caf\xe9"])
+    assert done.stderr == b""

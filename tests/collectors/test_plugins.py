@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.collectors import plugins
+
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -88,6 +90,11 @@ def test_it_has_its_table_of_options(target: Path, tmp_path: Path) -> None:
             "    def __init__(self, host, options): 1 / 0",
             "ZeroDivisionError: division by zero",
         ),
+        (
+            "class Made:\n    name, default_enabled = 'other', True\n"
+            "    def __init__(self, host, options): raise SystemExit(3)",
+            "SystemExit: 3",
+        ),
     ],
 )
 def test_a_broken_one_is_a_warning_and_costs_itself_only(
@@ -103,8 +110,31 @@ def test_a_broken_one_is_a_warning_and_costs_itself_only(
 
 
 def test_it_cannot_take_the_place_of_another(tmp_path: Path) -> None:
-    add(tmp_path, "other", "raise RuntimeError", entry="cpu")
-    assert "cpu" in measurements(command(tmp_path, "once"))
+    module = (
+        "from pipeline.point import Point\n"
+        "class Made:\n"
+        "    name, series_tag, default_exclude, default_enabled = 'other', None, (), True\n"
+        "    def __init__(self, host, options): pass\n"
+        "    def collect(self): yield Point('other', {'f': 1})\n"
+    )
+    add(tmp_path, "first", module, entry="other")
+    add(tmp_path, "second", module, entry="other")
+    add(tmp_path, "third", "raise RuntimeError", entry="cpu")
+    done = command(tmp_path, "once")
+    assert "cpu" in measurements(done)
+    assert [line[:6] for line in done.stdout.splitlines()].count("other,") == 1
+    assert sorted(line.split("WARNING ")[1] for line in done.stderr.splitlines()) == [
+        "Collector cpu cannot be used: ValueError: its name is another collector's",
+        "Collector other cannot be used: ValueError: its name is another collector's",
+    ]
+
+
+def test_folder_that_may_not_be_looked_into_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "glob", refuse)  # root may look everywhere
+    assert plugins.names() == []
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[", b"[other.group]\nx = y"])

@@ -67,6 +67,13 @@ def test_the_busiest_then_the_largest(fake: FakeHost) -> None:
     assert list(read(fake, process)) == ["p2", "p3", "p9", "p8"]
 
 
+def test_what_the_user_leaves_out_takes_no_place(fake: FakeHost) -> None:
+    for pid in range(1, 10):
+        start(fake, pid, f"p{pid}", pages=pid)
+    options = replace(DEFAULTS, top=2, include=("p[1-7]",), exclude=("p7",))
+    assert list(read(fake, Process(fake.host(), options))) == ["p6", "p5"]
+
+
 def test_the_idle_are_not_among_the_busiest(fake: FakeHost) -> None:
     for pid in range(1, 10):
         start(fake, pid, f"p{pid}", pages=pid)
@@ -118,6 +125,12 @@ def test_users(fake: FakeHost) -> None:
     points = read(fake, Process(fake.host(), DEFAULTS))
     users = [point.tags["user"] for point in points.values()]
     assert users == ["www-data", "1234", "unknown"]
+
+
+def test_of_two_names_of_one_number_the_first_counts(fake: FakeHost) -> None:
+    fake.files["/etc/passwd"] = b"root:x:0:0::/root:/bin/sh\ntoor:x:0:0::/root:/bin/sh\n"
+    start(fake, 5, "a", 0, pages=1)
+    assert read(fake, Process(fake.host(), DEFAULTS))["a"].tags["user"] == "root"
 
 
 def test_without_a_list_of_users_they_are_numbers(fake: FakeHost) -> None:

@@ -1,5 +1,7 @@
 from types import SimpleNamespace
 
+import pytest
+
 from pipeline.collectors.swap import Swap
 from pipeline.point import Point
 
@@ -20,6 +22,12 @@ def test_point(fake: FakeHost) -> None:
         },
     )
     assert {field for field, kind in types(point).items() if kind is not int} == {"used_percent"}
+
+
+def test_unreadable_file_is_a_failure_and_no_rest(fake: FakeHost) -> None:
+    fake.errors["/proc/vmstat"] = PermissionError()
+    with pytest.raises(PermissionError):
+        list(Swap(fake.host(), DEFAULTS).collect())
 
 
 def test_host_without_swap(fake: FakeHost) -> None:

@@ -63,8 +63,17 @@ def test_thermal_zones_where_no_chip_tells(fake: FakeHost) -> None:
     fake.files[f"{THERMAL}/thermal_zone0/temp"] = b"51000\n"
     fake.files[f"{THERMAL}/cooling_device0/type"] = b"Processor\n"
     assert "cpu-thermal" not in {reading.chip for reading in sensors(fake.host())}
+    fake.errors[f"{HWMON}/hwmon0/temp1_input"] = OSError(61, "No data available")
+    for number in (1, 2):
+        fake.files[f"{HWMON}/hwmon1/temp{number}_input"] = b"-273150\n"
+    assert sensors(fake.host()) == [Reading("cpu-thermal", "", 51.0)]
     unplug(fake)
     assert sensors(fake.host()) == [Reading("cpu-thermal", "", 51.0)]
+
+
+def test_chip_without_a_name_goes_by_its_folder(fake: FakeHost) -> None:
+    del fake.files[f"{HWMON}/hwmon1/name"]
+    assert [reading.chip for reading in sensors(fake.host())] == ["acpitz", "hwmon1", "hwmon1"]
 
 
 def test_sensors_are_looked_for_every_ten_minutes(fake: FakeHost) -> None:

@@ -1,0 +1,49 @@
+"""The unit of each field as its source has it; the catalogue is held to this table.
+
+Sources: Telegraf 1.37.2, the README of each input; proc(5) and the kernel's admin-guide/iostats for
+diskio; gopsutil's host and mem for the rest.
+"""
+
+import re
+
+_UNITS = (
+    ("system_metrics", "cpu_temperature", "celsius"),
+    ("system_metrics", r".*_(percent|usage)", "percent"),
+    ("system_metrics", ".*", "bytes"),
+    ("cpu", "usage_.*", "percent"),
+    ("cpu", "time_.*", "seconds"),
+    ("mem", ".*_percent", "percent"),
+    ("mem", "huge_pages_.*", "count"),
+    ("swap", "used_percent", "percent"),
+    ("mem|swap", ".*", "bytes"),
+    ("disk", ".*_percent", "percent"),
+    ("disk", "inodes_.*", "count"),
+    ("disk", ".*", "bytes"),
+    ("diskio", ".*_bytes", "bytes"),
+    ("diskio", ".*_time", "milliseconds"),
+    ("diskio", "io_util", "percent"),
+    ("diskio", ".*", "count"),
+    ("net", "bytes_.*", "bytes"),
+    ("net", "speed", "Mbit/s"),
+    ("net", ".*", "count"),
+    ("system", "uptime", "seconds"),
+    ("system", "uptime_format", "text"),
+    ("system", ".*", "count"),
+    ("processes", ".*", "count"),
+    ("process", "cpu_usage", "percent"),
+    ("process", "memory_rss", "bytes"),
+    ("process", ".*", "count"),
+    ("temp", "temp", "celsius"),
+    ("metrics_agent", ".*_ms", "milliseconds"),
+    ("metrics_agent", ".*_s", "seconds"),
+    ("metrics_agent", ".*_bytes|memory_rss", "bytes"),
+    ("metrics_agent", ".*", "count"),
+)
+
+
+def unit(measurement: str, field: str) -> str:
+    """Return the unit of a field."""
+    for its, pattern, unit in _UNITS:
+        if re.fullmatch(its, measurement) and re.fullmatch(pattern, field):
+            return unit
+    raise LookupError(f"{measurement}.{field} has no unit in this table")
