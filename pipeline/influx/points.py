@@ -132,27 +132,31 @@ class HostPoints:
             InfluxError: The server did not answer, or did not allow it.
         """
         # The server's answer to a delete counts nothing.
-        before = self.count(start_ns, stop_ns, age)
-        if before == 0:
-            return 0
-        self.delete(start_ns, stop_ns, age)
-        return before - self.count(start_ns, stop_ns, age)
+        before = self.counts(start_ns, stop_ns, age)
+        # Its predicate knows equality alone: `!=` is answered with 204 as well, and deletes anything.
+        for name in before if age.others else (age.measurement,) if before else ():
+            self.delete(start_ns, stop_ns, name)
+        return sum(before.values()) - self.count(start_ns, stop_ns, age) if before else 0
 
-    def delete(self, start_ns: int, stop_ns: int, age: Age = ALL) -> None:
+    def delete(self, start_ns: int, stop_ns: int, measurement: str | None = None) -> None:
         """Delete the points of a span. InfluxDB answers the same whether there were any or not.
+
+        Args:
+            start_ns: The span's start.
+            stop_ns: The span's stop.
+            measurement: Only those of it.
 
         Raises:
             InfluxError: The server did not answer, or did not allow it.
         """
-        terms = [f"host={predicate_string(self._host)}"]
-        if age.measurement is not None:
-            terms.append(f"_measurement={predicate_string(age.measurement)}")
-        terms += (f"_measurement!={predicate_string(other)}" for other in age.others)
+        predicate = f"host={predicate_string(self._host)}"
+        if measurement is not None:
+            predicate += f" AND _measurement={predicate_string(measurement)}"
         self._connection.ask(
             lambda client: client.delete_api().delete(
                 start=rfc3339(start_ns),
                 stop=rfc3339(stop_ns - 1),  # InfluxDB deletes the stop as well
-                predicate=" AND ".join(terms),
+                predicate=predicate,
                 bucket=self.bucket,
                 org=self._connection.settings.influxdb_org,
             )

@@ -103,9 +103,52 @@ def test_a_token_that_may_only_write_does_so(
     assert here.rules == []
     (told,) = messages(caplog)
     assert "retention rule is left alone" in told
+    assert "influx bucket update --id " in told
 
 
 def test_a_server_that_is_not_there_makes_the_readings_wait(bucket: Bucket) -> None:
     here = settled(bucket, influxdb_url="http://127.0.0.1:1")
     with closing(here.target), pytest.raises(InfluxError, match="no answer"):
         here.target.prepare()
+
+
+def set_rule(bucket: Bucket, hours: int) -> None:
+    rule = {
+        "type": "expire",
+        "everySeconds": hours * 3600,
+        "shardGroupDurationSeconds": 3600,
+    }
+    path = f"/api/v2/buckets/{bucket.id}"
+    bucket.server.call("PATCH", path, {"retentionRules": [rule]}).expect(200)
+
+
+def test_the_rule_is_set_once_and_one_that_is_changed_elsewhere_only_shows(bucket: Bucket) -> None:
+    set_rule(bucket, 24)
+    here = settled(bucket)
+    with closing(here.target), here.target.connection() as connection:
+        assert not here.target.prepared
+        here.target.prepare()
+        assert here.target.prepared
+        set_rule(bucket, 24)
+        for _ in range(2):
+            here.target.prepare()
+            here.target.look(connection)
+        found = api.get_bucket(bucket.server, bucket.name)
+    assert found is not None
+    assert found["retentionRules"][0]["everySeconds"] == 24 * 3600
+    assert [rule.age_s for rule in here.rules] == [168 * 3600, 24 * 3600, 24 * 3600]
+    assert here.drifts[0] == ""
+    assert all("keeps 24 h and not 168 h" in drift for drift in here.drifts[1:])
+
+
+def test_a_write_that_is_refused_lets_the_rule_be_looked_after_again(
+    bucket: Bucket, missing: str
+) -> None:
+    here = settled(bucket, influxdb_bucket=missing)
+    with closing(here.target):
+        here.target.prepare()
+        api.delete_bucket(bucket.server, missing)
+        assert here.target.write(BODY).status == 404
+        assert not here.target.prepared
+        here.target.prepare()
+        assert here.target.write(BODY).status == 204
