@@ -14,7 +14,7 @@ from pipeline.agent_metrics import AgentMetrics
 from pipeline.clock import Clock, Schedule, SystemClock, Tick
 from pipeline.collectors import Guard, Host, build, guarded
 from pipeline.delivery import Delivery, Pace
-from pipeline.health import Health
+from pipeline.health import Health, Reporter
 from pipeline.influx.buckets import Rule
 from pipeline.influx.target import Target
 from pipeline.job import Job
@@ -196,8 +196,9 @@ class Jobs:
             settings.flush_jitter_ms / 1000,
             settings.batch_max_points,
         )
+        report = Reporter(self.health, lambda: self._target is target)
         delivery = Delivery(
-            self._spool, target, self._clock, pace, random.uniform, self.health, self._keeper.trim
+            self._spool, target, self._clock, pace, random.uniform, report, self._keeper.trim
         )
         self._start("delivery", delivery.run)
 

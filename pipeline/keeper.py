@@ -81,6 +81,8 @@ class Keeper:
             try:
                 self.sweep(stop.is_set)
                 self._health.trouble("sweep", None)
+                if self._target is not None and self._target.unconfirmed:
+                    wait_s = min(_AGAIN_S, interval_s)
             except InfluxError as error:
                 # That no server answers, delivery tells; and at the start it may not have told
                 # yet, nor made the bucket.

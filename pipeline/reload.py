@@ -87,7 +87,7 @@ class Reload:
                 if value not in self._told:
                     self._told.add(value)
                     _log.warning(
-                        "%s = %s (%s) needs a restart of the agent, as do all of: %s; "
+                        "%s = %s (%s) needs a restart of the agent (these do: %s); "
                         "until then it is %s",
                         name, value, new.sources[name], ", ".join(NEED_RESTART), used,
                     )  # fmt: skip

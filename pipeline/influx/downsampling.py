@@ -6,6 +6,7 @@ that wants no more takes away its own task and nobody else's.
 
 import zlib
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -112,15 +113,16 @@ def reconcile(connection: Connection, settings: Settings, before: str) -> Downsa
         InfluxError: The server did not answer, or did not allow it.
     """
     name = task_name(settings)
-    removed = ""
-    if before and before != name and connection.ask(lambda c: _remove(c, settings, before)):
-        removed = f"Task {before!r}: removed"
-    if not settings.downsample.every:
-        if connection.ask(lambda client: _remove(client, settings, name)):
-            removed = f"Task {name!r}: removed"
-        return Downsampled("", removed)
-    change = connection.ask(lambda client: _put(client, settings))
-    return Downsampled(name, "; ".join(filter(None, (removed, change))))
+    wanted = name if settings.downsample.every else ""
+    changes = []
+    for old in sorted({before, name} - {wanted, ""}):
+        if connection.ask(partial(_remove, settings=settings, name=old)):
+            changes.append(f"Task {old!r}: removed")
+        elif old == before:
+            changes.append(f"Task {old!r}: gone, or not for this token to see: look after it")
+    if wanted:
+        changes.append(connection.ask(partial(_put, settings=settings)))
+    return Downsampled(wanted, "; ".join(filter(None, changes)))
 
 
 def _put(client: "InfluxDBClient", settings: Settings) -> str:

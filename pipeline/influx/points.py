@@ -133,7 +133,7 @@ class HostPoints:
         """
         # The server's answer to a delete counts nothing.
         before = self.counts(start_ns, stop_ns, age)
-        # Its predicate knows equality alone: `!=` is answered with 204 as well, and deletes anything.
+        # Its predicate knows only equality: `!=` is answered with 204, too, and deletes anything.
         for name in before if age.others else (age.measurement,) if before else ():
             self.delete(start_ns, stop_ns, name)
         return sum(before.values()) - self.count(start_ns, stop_ns, age) if before else 0

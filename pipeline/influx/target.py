@@ -43,12 +43,22 @@ class Target:
         self._connection: Connection | None = None
         self._preparing = threading.Lock()
         self._prepared = False
+        self._unconfirmed = False
         self._warned = ""
 
     @property
     def prepared(self) -> bool:
         """Whether the bucket's rule has been reconciled since it was last to be."""
         return self._prepared
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether the rule was lengthened, and `look` is to see soon that it has stayed so.
+
+        InfluxDB has no way to change a rule only if it is as before. Of two hosts that lengthen it
+        at one moment, the one that wants less may come last.
+        """
+        return self._unconfirmed
 
     def prepare(self) -> None:
         """Reconcile the bucket's rule with the settings: once, unless a write is refused since.
@@ -86,14 +96,21 @@ class Target:
             self._warned = ""
         if rule.change:
             _log.info("%s", rule.change)
+        self._unconfirmed = bool(rule.change) and wanted.mode == "extend"
         self._tell(wanted, rule)
 
     def look(self, connection: Connection) -> None:
-        """Look at the bucket's rule, so that one that somebody changed shows; change nothing.
+        """Look at the bucket's rule, so that one that somebody changed shows.
+
+        Nothing is changed, unless it is to be confirmed.
 
         Raises:
             InfluxError: The server did not answer, or did not allow it.
         """
+        if self._unconfirmed:
+            with self._preparing:
+                self._prepare()
+            return
         rule = look(connection)
         if rule is not None:
             self._tell(Wanted.of(self.settings), rule)

@@ -99,6 +99,7 @@ def load(
     missing: list[str] = []
     if not problems:
         missing += _missing(values, given.keys() - values.keys(), config_dir)
+    if not problems and not checker.problems:
         missing += [f"{given[name].source}: {why}" for name, why in _contradictions(values)]
     if problems := [*problems, *checker.problems, *missing]:
         raise SettingsError(problems)

@@ -129,6 +129,7 @@ def test_the_rule_is_set_once_and_one_that_is_changed_elsewhere_only_shows(bucke
         assert not here.target.prepared
         here.target.prepare()
         assert here.target.prepared
+        here.target.look(connection)
         set_rule(bucket, 24)
         for _ in range(2):
             here.target.prepare()
@@ -136,9 +137,9 @@ def test_the_rule_is_set_once_and_one_that_is_changed_elsewhere_only_shows(bucke
         found = api.get_bucket(bucket.server, bucket.name)
     assert found is not None
     assert found["retentionRules"][0]["everySeconds"] == 24 * 3600
-    assert [rule.age_s for rule in here.rules] == [168 * 3600, 24 * 3600, 24 * 3600]
-    assert here.drifts[0] == ""
-    assert all("keeps 24 h and not 168 h" in drift for drift in here.drifts[1:])
+    assert [rule.age_s for rule in here.rules] == [hours * 3600 for hours in (168, 168, 24, 24)]
+    assert here.drifts[:2] == ["", ""]
+    assert all("keeps 24 h and not 168 h" in drift for drift in here.drifts[2:])
 
 
 def test_a_write_that_is_refused_lets_the_rule_be_looked_after_again(
@@ -152,3 +153,31 @@ def test_a_write_that_is_refused_lets_the_rule_be_looked_after_again(
         assert not here.target.prepared
         here.target.prepare()
         assert here.target.write(BODY).status == 204
+
+
+def test_a_rule_that_another_host_shortened_at_the_same_moment_is_lengthened_once_more(
+    bucket: Bucket,
+) -> None:
+    set_rule(bucket, 24)
+    here = settled(bucket)
+    with closing(here.target), here.target.connection() as connection:
+        here.target.prepare()
+        assert here.target.unconfirmed
+        set_rule(bucket, 48)  # it had looked before this one had changed it
+        here.target.look(connection)
+        assert [rule.age_s for rule in here.rules] == [168 * 3600, 168 * 3600]
+        here.target.look(connection)
+        assert not here.target.unconfirmed
+        set_rule(bucket, 48)  # by hand, later: that shows, and stays
+        here.target.look(connection)
+    assert here.rules[-1].age_s == 48 * 3600
+
+
+def test_to_enforce_is_not_repeated(bucket: Bucket) -> None:
+    here = settled(bucket, bucket_retention="enforce")
+    with closing(here.target), here.target.connection() as connection:
+        here.target.prepare()
+        assert not here.target.unconfirmed
+        set_rule(bucket, 24)
+        here.target.look(connection)
+    assert [rule.age_s for rule in here.rules] == [168 * 3600, 24 * 3600]
