@@ -14,13 +14,14 @@ from pipeline.agent_metrics import AgentMetrics
 from pipeline.clock import Clock, Schedule, SystemClock, Tick
 from pipeline.collectors import Guard, Host, build, guarded
 from pipeline.delivery import Delivery, Pace
-from pipeline.health import Health, Reporter
+from pipeline.health import Health
 from pipeline.influx.buckets import Rule
 from pipeline.influx.target import Target
 from pipeline.job import Job
 from pipeline.keeper import Keeper
 from pipeline.lock import DirectoryInUseError, DirectoryLock
 from pipeline.recorder import Recorder
+from pipeline.reporter import Reporter
 from pipeline.retention import Swept
 from pipeline.settings import NAMES, Settings
 from pipeline.spool import Spool, SpoolError

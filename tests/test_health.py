@@ -10,8 +10,9 @@ import psutil
 import pytest
 
 from pipeline import health
-from pipeline.health import Health, Reporter, Tick, read_status
+from pipeline.health import Health, Tick, read_status
 from pipeline.lock import DirectoryLock
+from pipeline.reporter import Reporter
 from pipeline.settings import Settings
 from pipeline.spool import Refusal, Spool, SpoolError, SpoolReader
 from tests.clocks import START_NS, ManualClock

@@ -1,8 +1,11 @@
 """The age of one host's data on the real server: what does not work shows, and heals."""
 
+import dataclasses
 import logging
+import socket
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -11,7 +14,9 @@ import pytest
 
 from pipeline.clock import SystemClock
 from pipeline.health import Health, read_status
+from pipeline.influx.connection import Connection
 from pipeline.influx.downsampling import task_name
+from pipeline.influx.points import HostPoints
 from pipeline.influx.target import Target
 from pipeline.keeper import Keeper
 from pipeline.settings import Downsample, Settings
@@ -23,16 +28,18 @@ from tests.influxd.api import Bucket
 HOUR_NS = 3600 * 10**9
 
 
-class OneSweepClock(SystemClock):
-    """Ends the keeper when it waits for its next sweep."""
+class HurriedClock(SystemClock):
+    """Does not wait for the next sweep, and ends the keeper after so many."""
 
-    def __init__(self) -> None:
+    def __init__(self, sweeps: int = 1) -> None:
         self.waits: list[float] = []
         self.stop = Event()
+        self._sweeps = sweeps
 
     def wait(self, event: Event, seconds: float) -> bool:
         self.waits.append(seconds)
-        self.stop.set()
+        if len(self.waits) == self._sweeps:
+            self.stop.set()
         return event.is_set()
 
 
@@ -46,10 +53,10 @@ class Bench:
         self.health = Health(SystemClock(), 60, lambda _: None)
         self.settings = Settings()
 
-    def keep(self, **changes: Any) -> dict[str, str]:
-        """Let a new keeper sweep once; return what does not work then."""
+    def keep(self, sweeps: int = 1, **changes: Any) -> dict[str, str]:
+        """Let a new keeper sweep; return what does not work then."""
         self.settings = settings_for(self.bucket, data_dir=self.folder, **changes)
-        self.clock = OneSweepClock()
+        self.clock = HurriedClock(sweeps)
         self.keeper = self._make()
         self.keeper.run(self.clock.stop, Event())
         return self.health.troubles()
@@ -114,6 +121,29 @@ def test_a_server_that_does_not_answer_is_tried_again_soon(bench: Bench) -> None
     assert bench.keep(influxdb_url="http://127.0.0.1:1") == {}  # delivery tells
     assert bench.clock.waits == [60]
     assert bench.spool.contents().backlog_points == 0  # the local age is kept all the same
+
+
+def test_a_delete_that_takes_minutes_is_given_up_tried_again_and_shows(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.put(200)
+    monkeypatch.setattr("pipeline.keeper.PATIENCE_S", 0.3)
+    monkeypatch.setattr(HostPoints, "delete", lambda self, *_: slow(self))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+
+        def slow(points: HostPoints) -> None:
+            there = dataclasses.replace(points._connection.settings, influxdb_url=url)
+            with closing(Connection(there, SystemClock(), 0.3)) as connection:
+                connection.ask(lambda client: client.ready())
+
+        trouble = bench.keep(2)
+    assert trouble["sweep"].startswith(f"no answer from {url}: ")
+    assert bench.clock.waits == [60, 3600]
+    monkeypatch.undo()
+    assert bench.count() == 1
+    assert bench.keep() == {}
+    assert bench.count() == 0
 
 
 def test_how_the_rule_differs_shows_in_the_status(bench: Bench) -> None:

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,6 @@ import click
 from pipeline import __version__, collectors, logs
 from pipeline.clock import SystemClock
 from pipeline.settings import (
-    Files,
     Loaded,
     Settings,
     SettingsError,
@@ -127,31 +125,6 @@ def _command(text: str) -> Callable[[Callable[..., None]], click.Command]:
 def main(ctx: click.Context, config_dir: Path | None) -> None:
     """Get this machine's metrics into InfluxDB 2 without losing one."""
     ctx.obj = Source(config_dir)
-
-
-@_command("METRICS_COLLECTION_INTERVAL_MS=10000 metrics-pipeline run")
-@pass_source
-def run(source: Source) -> None:
-    """Run the agent until Ctrl-C or SIGTERM. SIGHUP lets it read its settings again."""
-    from pipeline.agent import Agent  # noqa: PLC0415
-
-    # Blocked in every thread and waited for, so that no handler runs in the midst of anything.
-    # One that is ignored stays so, as nohup has it.
-    known = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    signals = [one for one in known if signal.getsignal(one) is not signal.SIG_IGN]
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    files = Files(source.directory, os.environ, collectors.names())
-    settings = files.load().settings
-    _configure_logs(settings)
-    agent = Agent(settings, files, on_change=_configure_logs)
-    agent.start()
-    while signal.sigwait(signals) == signal.SIGHUP:
-        agent.reload()
-    agent.close()
-
-
-def _configure_logs(settings: Settings) -> None:
-    logs.configure(settings.log_level, settings.log_format, sys.stderr, os.environ)
 
 
 @_command("metrics-pipeline once | grep ^disk")
