@@ -34,6 +34,8 @@ COMMANDS = [
     ("settings", "check"),
     ("settings", "show"),
     ("metrics",),
+    ("retention", "plan"),
+    ("retention", "apply"),
     ("doctor",),
     ("rehearse",),
     ("rejected", "list"),

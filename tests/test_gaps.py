@@ -142,6 +142,6 @@ def test_a_gap_that_widens_while_it_is_told_is_told_again(tmp_path: Path) -> Non
 def test_what_age_takes_is_no_gap(tmp_path: Path) -> None:
     with Spool(tmp_path, 2**24) as spool:
         spool.append(["a f=1 1"], 1)
-        spool.expire(2, count=True)
+        spool.remove(0, 2, count=True)
         assert spool.contents().lost == {"expired": 1}
         assert spool.gaps() == []

@@ -14,13 +14,24 @@ LAYERS = (
     {"embedding"},
     {"agent"},
     {"routes"},
-    {"jobs"},
-    {"agent_metrics", "delivery", "retention", "recorder", "timekeeping", "doctor", "rehearsal"},
-    {"prometheus", "views"},
+    {"jobs", "views"},
+    {
+        "job",
+        "agent_metrics",
+        "delivery",
+        "recorder",
+        "reload",
+        "reporter",
+        "plan",
+        "doctor",
+        "rehearsal",
+    },
+    {"keeper"},
+    {"prometheus", "retention", "timekeeping"},
     {"outage", "gaps"},
     {"health", "history", "influx", "pacing"},
     {"spool", "lock", "http", "logs", "catalogue", "collectors"},
-    {"settings", "clock", "point", "usage", "finding"},
+    {"ages", "settings", "clock", "point", "usage", "finding"},
 )
 # What costs memory or time is for those who need it alone.
 OWNERS = {
