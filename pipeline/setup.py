@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from pipeline.clock import Clock
 from pipeline.influx import provisioning, stacks, template
-from pipeline.influx.buckets import describe, reconcile
+from pipeline.influx.buckets import Wanted, describe, reconcile
 from pipeline.influx.connection import Connection, InfluxError
 from pipeline.settings import Settings
 from pipeline.settings.files import SettingsFiles
@@ -154,8 +154,9 @@ class Setup:
         settings = replace(self._settings, influxdb_org=name)
         self._files.check(self._values(settings))
         create = settings.bucket_retention if settings.bucket_retention != "off" else "create"
-        with self._connect(replace(settings, bucket_retention=create), operator) as connection:
-            rule = reconcile(connection)
+        wanted = Wanted.of(replace(settings, bucket_retention=create))
+        with self._connect(settings, operator) as connection:
+            rule = reconcile(connection, wanted, self._clock.now_ns())
             if rule is None:
                 raise SetupError(f"bucket {settings.influxdb_bucket!r} cannot be made or seen")
             self._tell(describe(rule, settings))

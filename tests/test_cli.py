@@ -35,6 +35,8 @@ COMMANDS = [
     ("settings", "check"),
     ("settings", "show"),
     ("metrics",),
+    ("retention", "plan"),
+    ("retention", "apply"),
     ("doctor",),
     ("rehearse",),
     ("rejected", "list"),

@@ -85,6 +85,10 @@ def test_a_stop_is_given_more_time_than_the_agent_takes() -> None:
     assert int(seconds) > 2 * (jobs._STOP_TICKS_S + jobs._STOP_REST_S)
 
 
+def test_a_reload_lets_the_agent_read_its_settings_again() -> None:
+    assert service()["ExecReload"] == ['/bin/sh -c "kill -HUP $MAINPID"']
+
+
 def test_the_user_and_the_folders_are_those_that_are_made() -> None:
     unit = service()
     (user,) = unit["User"]

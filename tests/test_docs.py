@@ -150,8 +150,9 @@ def test_the_architecture_lists_the_tables_of_the_spool() -> None:
 
 def test_the_architecture_lists_the_threads() -> None:
     listed = re.findall(r"^\| `(\w+)`", section(text("docs/architecture.md"), "Threads"), re.M)
-    code = text("pipeline/jobs.py") + text("pipeline/http.py") + text("pipeline/notify.py")
-    assert set(listed) == {"tick", "delivery", "sweep", "http", "notify"}
+    names = ("agent", "jobs", "http", "notify")
+    code = "".join(text(f"pipeline/{name}.py") for name in names)
+    assert set(listed) == {"tick", "delivery", "sweep", "settings", "http", "notify"}
     assert all(f'"{name}"' in code for name in listed)
 
 

@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 
 from pipeline.cli import main
 from pipeline.clock import SystemClock
-from pipeline.influx.buckets import Rule, reconcile
+from pipeline.influx.buckets import Rule, Wanted, reconcile
 from pipeline.influx.connection import Connection
 from pipeline.influx.points import HostPoints
 from pipeline.settings import load
@@ -268,7 +268,7 @@ def test_the_token_is_of_the_least_scope_and_suffices_for_the_agent(
     env = {**place.env, "METRICS_RETENTION_HOURS": "336"}
     settings = load(place.folder, env).settings
     with closing(Connection(settings, SystemClock())) as connection:
-        rule = reconcile(connection)
+        rule = reconcile(connection, Wanted.of(settings), time.time_ns())
         assert isinstance(rule, Rule)
         assert rule.change == "Bucket 'metrics': retention rule changed from 168 h to 336 h"
         now = time.time_ns()

@@ -14,14 +14,25 @@ LAYERS = (
     {"embedding"},
     {"agent"},
     {"routes"},
-    {"jobs"},
-    {"agent_metrics", "notify", "delivery", "retention", "recorder", "timekeeping"}
-    | {"doctor", "rehearsal"},
-    {"prometheus", "setup", "views"},
+    {"jobs", "views"},
+    {
+        "job",
+        "agent_metrics",
+        "delivery",
+        "recorder",
+        "reload",
+        "reporter",
+        "plan",
+        "doctor",
+        "rehearsal",
+        "notify",
+    },
+    {"keeper"},
+    {"prometheus", "retention", "setup", "timekeeping"},
     {"outage", "gaps"},
     {"health", "history", "influx", "pacing"},
     {"spool", "lock", "http", "logs", "catalogue", "collectors"},
-    {"settings", "clock", "point", "usage", "finding"},
+    {"ages", "settings", "clock", "point", "usage", "finding"},
 )
 # What costs memory or time is for those who need it alone.
 OWNERS = {

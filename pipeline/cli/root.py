@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,15 @@ import click
 
 from pipeline import __version__, collectors, logs
 from pipeline.clock import SystemClock
-from pipeline.settings import Loaded, Settings, SettingsError, describe, find_config_dir, load
+from pipeline.settings import (
+    Loaded,
+    Settings,
+    SettingsError,
+    describe,
+    find_config_dir,
+    find_data_dir,
+    load,
+)
 
 
 class _Commands(click.Group):
@@ -59,10 +66,14 @@ def _path(error: click.UsageError) -> str:
 
 
 def _fail(message: str, status: int) -> NoReturn:
+    _complain(message)
+    sys.exit(status)
+
+
+def _complain(message: str) -> None:
     mark = logs.error_mark(sys.stderr, os.environ)
     for line in message.splitlines():
         click.echo(f"{mark}metrics-pipeline: {line}", err=True)
-    sys.exit(status)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -120,27 +131,6 @@ def main(ctx: click.Context, config_dir: Path | None) -> None:
     ctx.obj = Source(config_dir)
 
 
-@_command("METRICS_COLLECTION_INTERVAL_MS=10000 metrics-pipeline run")
-@pass_source
-def run(source: Source) -> None:
-    """Run the agent until Ctrl-C or SIGTERM."""
-    from pipeline.agent import Agent  # noqa: PLC0415
-    from pipeline.notify import Notifier  # noqa: PLC0415
-
-    settings = source.settings()
-    logs.configure(settings.log_level, settings.log_format, sys.stderr, os.environ)
-    # Blocked in every thread and waited for, so that no handler runs in the midst of anything.
-    # One that is ignored stays so, as nohup has it.
-    ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    signals = [end for end in ends if signal.getsignal(end) is not signal.SIG_IGN]
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    agent = Agent(settings, source.settings)
-    agent.start()
-    with Notifier(os.environ, lambda: agent.health, SystemClock()):
-        signal.sigwait(signals)
-    agent.close()
-
-
 @_command("metrics-pipeline once | grep ^disk")
 @json_option
 @pass_source
@@ -176,7 +166,15 @@ def status(source: Source, *, as_json: bool) -> None:
     """Print whether the agent runs, what waits, and what was lost."""
     from pipeline.health import read_status  # noqa: PLC0415
 
-    state = read_status(source.settings())
+    try:
+        settings = source.settings()
+    except SettingsError as error:
+        # An agent goes on with what they were before: what it tells must not go with them.
+        settings = Settings(data_dir=find_data_dir(source.directory, os.environ))
+        if not settings.data_dir.exists():
+            raise
+        _complain(str(error))
+    state = read_status(settings)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(state), indent=2))
     else:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pipeline.settings.checker import Checker
-from pipeline.settings.declared import NAMES, SYSTEM_DATA_DIR, Settings
+from pipeline.settings.declared import NAMES, SYSTEM_DATA_DIR, Downsample, Settings
 from pipeline.settings.rules import MASK, as_text, specs
 from pipeline.settings.sources import (
     CONFIG_DIR,
@@ -19,6 +19,7 @@ from pipeline.settings.sources import (
     PREFIX,
     SYSTEM_CONFIG_DIR,
     read,
+    salvage,
 )
 
 
@@ -102,9 +103,11 @@ def load(
     checker = Checker(Settings, collectors, environ.get("HOME", ""))
     values = checker.values(given)
     # What a broken file would have said is not missing.
-    missing = (
-        [] if problems else _missing(values, given.keys() - values.keys(), config_dir, environ)
-    )
+    missing: list[str] = []
+    if not problems:
+        missing += _missing(values, given.keys() - values.keys(), config_dir, environ)
+    if not problems and not checker.problems:
+        missing += [f"{given[name].source}: {why}" for name, why in _contradictions(values)]
     if problems := [*problems, *checker.problems, *missing]:
         raise SettingsError(problems)
     sources = {name: given[name].source if name in given else "default" for name in NAMES}
@@ -117,6 +120,21 @@ def load(
         values["host"] = _name_of_host(values["host_root"]) or hostname()
         sources["host"] = "default"
     return Loaded(Settings(**values), MappingProxyType(sources))
+
+
+def find_data_dir(config_dir: Path, environ: Mapping[str, str]) -> Path:
+    """Return where the data is, also by settings that cannot be used as a whole.
+
+    An agent may be running on what they were before.
+
+    Args:
+        config_dir: The folder of the files.
+        environ: The environment.
+    """
+    given = salvage(config_dir, environ, "data_dir")
+    checker = Checker(Settings, (), environ.get("HOME", ""))
+    found = checker.values({"data_dir": given} if given else {}).get("data_dir")
+    return found or _default_data_dir(environ)
 
 
 def describe(loaded: Loaded) -> list[Row]:
@@ -153,6 +171,19 @@ def _name_of_host(root: Path) -> str:
         return (root / "etc/hostname").read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
         return ""
+
+
+def _contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    wanted: Downsample = values.get("downsample", Downsample())
+    if wanted == Downsample():
+        return
+    for name in ("every", "bucket"):
+        if not getattr(wanted, name):
+            yield "downsample", f"downsample needs downsample.{name}, which is not set"
+    if not values.get("influxdb_url"):
+        yield "downsample", "downsample needs influxdb_url: InfluxDB does it"
+    elif wanted.bucket == values.get("influxdb_bucket"):
+        yield "downsample", "downsample.bucket must be another bucket than influxdb_bucket"
 
 
 def _default_data_dir(environ: Mapping[str, str]) -> Path:

@@ -73,6 +73,24 @@ def read(config_dir: Path, environ: Mapping[str, str]) -> tuple[dict[str, Given]
     return given, problems
 
 
+def salvage(config_dir: Path, environ: Mapping[str, str], name: str) -> Given | None:
+    """Return a setting out of sources that may be broken, where it stands on a line of its own."""
+    given, _ = read(config_dir, environ)
+    for path in (config_dir / file for file in FILES):
+        try:
+            lines = path.read_text(errors="replace").splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            try:
+                table = tomllib.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            if name in table:
+                given.setdefault(name, _wrap(table[name], str(path), config_dir))
+    return given.get(name)
+
+
 def variable_source(name: str) -> str:
     """Return how an environment variable is named as a source."""
     return f"environment variable {name if name.isprintable() else repr(name)}"
