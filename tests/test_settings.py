@@ -150,6 +150,13 @@ def test_a_credential_that_is_missing_or_empty_is_named(
     )
 
 
+def test_an_empty_credential_overrides_nothing(tmp_path: Path) -> None:
+    (tmp_path / "influxdb_token").touch()
+    env = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    loaded = loads(tmp_path, secrets=f'influxdb_token = "{TOKEN}"', env=env)
+    assert loaded.settings.influxdb_token == TOKEN
+
+
 def test_a_command_finds_the_credential_where_the_service_has_it_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

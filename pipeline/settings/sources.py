@@ -122,7 +122,8 @@ def _credentials(
         else:
             continue
         try:
-            found[name] = Given(path.read_text(encoding="utf-8").strip(), str(path))
+            if value := path.read_text(encoding="utf-8").strip():
+                found[name] = Given(value, str(path))
         except FileNotFoundError:
             continue
         except OSError as error:
