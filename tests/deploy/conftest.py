@@ -13,7 +13,7 @@ import pipeline
 from tests.deploy import debian, machine
 from tests.deploy.machine import Machine
 
-# `make test` has not what reads the manifests, and runs no test of this folder; `make deploy-test` has.
+# What reads the manifests is installed for `make deploy-test`, which alone runs this folder.
 collect_ignore = [] if find_spec("kubernetes_validate") else ["test_kubernetes.py"]
 ROOT = Path(__file__).parent.parent.parent
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "dist", "__pycache__", ".*_cache", ".hypothesis")
