@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit chaos check format bench peers schema docs influxd constraints clean
+.PHONY: help run test deploy-test package unit chaos check format bench peers schema docs influxd constraints clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,15 +24,23 @@ $(VENV)/dev.installed: constraints/dev.txt $(VENV)/run.installed
 	$(INSTALL) --require-hashes -r constraints/dev.txt
 	@touch $@
 
+$(VENV)/deploy.installed: constraints/deploy.txt $(VENV)/dev.installed
+	$(INSTALL) --require-hashes -r constraints/deploy.txt
+	@touch $@
+
 run: $(VENV)/run.installed ## run the agent on its embedded store, until Ctrl-C
 	@exec $(BIN)/metrics-pipeline run
 
 test: $(VENV)/dev.installed ## run every test, against a disposable InfluxDB
 	@tests/influxd/build.sh --if-needed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not deploy"
+
+deploy-test: $(VENV)/deploy.installed ## install the agent in every way, for real; needs root
+	@tests/influxd/build.sh --if-needed
+	$(BIN)/python -m pytest -m deploy tests/deploy
 
 unit: $(VENV)/dev.installed ## run the quick tests, which need no InfluxDB
-	$(BIN)/python -m pytest -m "not influxdb and not slow"
+	$(BIN)/python -m pytest -m "not influxdb and not slow and not deploy"
 
 # Ten minutes at most, with what the end takes.
 CHAOS_SECONDS ?= 540
@@ -51,6 +59,9 @@ check: $(VENV)/dev.installed ## ruff, ruff format and mypy strict
 format: $(VENV)/dev.installed ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+package: $(VENV)/run.installed ## build a Debian package with all that the agent is made of
+	@deploy/debian/build.sh $(BIN)/python
 
 bench: $(VENV)/dev.installed ## measure what the agent costs, against a disposable InfluxDB
 	@tests/influxd/build.sh --if-needed
@@ -78,6 +89,7 @@ influxd: ## build influxd 2.7 into the user's cache, for tests without Docker
 constraints: ## resolve the pinned versions anew (needs uv)
 	printf 'flit_core<5\n' | uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate --quiet pyproject.toml - -o constraints/run.txt
 	printf 'flit_core<5\n' | uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate --quiet --extra dev pyproject.toml - -o constraints/dev.txt
+	printf 'flit_core<5\n' | uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate --quiet --extra dev --extra deploy pyproject.toml - -o constraints/deploy.txt
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -130,7 +130,7 @@ def deliver(server: InfluxServer, bucket: str, folder: Path) -> None:
     )
     clock = SystemClock()
     spool = Spool(folder, 2**40)
-    target = Target(settings, lambda: settings, clock, lambda rule: None)
+    target = Target(settings, lambda: settings, clock, lambda _rule, _drift: None)
     pace = Pace(1.0, 0.0, settings.batch_max_points)
     Delivery(spool, target, clock, pace, random.uniform, _Silent(), lambda: None).drain(Event())
     waiting = spool.contents().backlog_points

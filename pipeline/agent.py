@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.clock import Clock, SystemClock
 from pipeline.health import Health
+from pipeline.job import Job
 from pipeline.jobs import AgentError, Jobs
-from pipeline.settings import Settings
+from pipeline.reload import Reload
+from pipeline.settings import Files, Settings
 
 if TYPE_CHECKING:
     from pipeline.http import Endpoint
@@ -23,15 +25,23 @@ class Agent:
 
     Args:
         settings: What is wanted.
-        reload: Reads the settings again, for a token that was rotated.
+        files: Where that came from, to follow what is changed there; None: it does not change.
         clock: Time.
+        on_change: Is told new settings as well.
     """
 
     def __init__(
-        self, settings: Settings, reload: Callable[[], Settings], clock: Clock | None = None
+        self,
+        settings: Settings,
+        files: Files | None = None,
+        clock: Clock | None = None,
+        on_change: Callable[[Settings], None] = lambda _: None,
     ) -> None:
         self.settings = settings
-        self._reload = reload
+        self._files = files
+        self._reload: Reload | None = None
+        self._watch: Job | None = None
+        self._on_change = on_change
         self._clock = clock or SystemClock()
         self._lock = threading.RLock()
         # They hold the data directory for whoever needs it: the collection, and each one-time work.
@@ -74,6 +84,17 @@ class Agent:
             self._collecting = True
             _log.info("Readings are kept in %s", self.settings.data_dir)
             self._serve()
+            self._follow(jobs.health)
+
+    def use(self, settings: Settings, files: Files) -> None:
+        """Take other settings for the next start."""
+        self.settings, self._files = settings, files
+
+    def reload(self) -> None:
+        """Read the settings again now."""
+        reload = self._reload
+        if reload is not None and not reload.read():
+            _log.info("The settings are as they were")
 
     def stop(self) -> None:
         """End the collection, the last reading kept; the endpoint goes on answering."""
@@ -81,6 +102,9 @@ class Agent:
             if self._jobs is None or not self._collecting:
                 return
             self._collecting = False
+            if self._watch is not None:
+                self._watch.end()
+            self._watch = self._reload = None
             self._jobs.stop()
             self._jobs = None
             _log.info("Stopped metrics collection")
@@ -144,8 +168,30 @@ class Agent:
         if self._closed:  # a request to the endpoint can be late
             raise AgentError("this agent was closed; make another one")
         if self._jobs is None:
-            self._jobs = Jobs(self.settings, self._reload, self._clock)
+            self._jobs = Jobs(self.settings, self._settings_now, self._clock)
         return self._jobs
+
+    def _settings_now(self) -> Settings:
+        return self._files.peek() if self._files else self.settings
+
+    def _follow(self, health: Health) -> None:
+        if self._files is None:
+            return
+        self._reload = reload = Reload(
+            self._files, self._clock, self._change, lambda why: health.trouble("settings", why)
+        )
+        self._watch = Job("settings", lambda stop, _: reload.run(stop), self._clock, health)
+        self._watch.start()
+
+    def _change(self, settings: Settings) -> None:
+        with self._lock:
+            jobs = self._jobs
+            if jobs is None or not self._collecting:
+                return
+            self.settings = settings
+            self._on_change(settings)
+            jobs.change(settings)
+            self._serve()
 
     def _serve(self) -> None:
         port = self.settings.http_port

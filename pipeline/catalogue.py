@@ -15,6 +15,8 @@ class Entry:
         measurement: Its measurement.
         field: Its key.
         type: Its type in InfluxDB: `float`, `integer`, `string` or `boolean`.
+        kind: `gauge`, whose mean says something; `counter`, which only grows until something
+            starts anew; or `text`.
         unit: What its number counts, such as `bytes`.
         tags: The tags that tell the measurement's series apart, besides `host`, which all have.
         meaning: What it says, in one sentence.
@@ -24,6 +26,7 @@ class Entry:
     measurement: str
     field: str
     type: str
+    kind: str
     unit: str
     tags: tuple[str, ...]
     meaning: str
@@ -38,6 +41,7 @@ def load() -> tuple[Entry, ...]:
             measurement=row["measurement"],
             field=row["field"],
             type=row["type"],
+            kind=row["kind"],
             unit=row["unit"],
             tags=tuple(row["tags"].split()),
             meaning=row["meaning"],
@@ -66,9 +70,9 @@ def markdown(entries: Iterable[Entry]) -> str:
             f"Tags: {tags}",
             "",
         ]
-        lines += ["| field | type | unit | meaning | systems |", "| --- | --- | --- | --- | --- |"]
+        lines += ["| field | type | kind | unit | meaning | systems |", f"|{' --- |' * 6}"]
         for one in fields:
             systems = " ".join(one.platforms)
-            row = f"| `{one.field}` | {one.type} | {one.unit} | {one.meaning} | {systems} |"
-            lines.append(row)
+            cells = (f"`{one.field}`", one.type, one.kind, one.unit, one.meaning, systems)
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, ""])

@@ -76,7 +76,25 @@ class Schedule:
         self._clock = clock
         self._interval = interval_ms / 1000
         self._due: float | None = None
-        self._offset_ns = 0
+        self._fired_ns = 0
+        self._at_once = False
+        self._offset_ns: int | None = None
+
+    def change(self, interval_ms: int) -> None:
+        """Go on with another interval, while nobody waits.
+
+        The next firing is at the first multiple of it after the last one, at once when that has
+        passed; none is missed by that.
+
+        Args:
+            interval_ms: The distance between two ticks, in milliseconds.
+        """
+        self._interval = interval_ms / 1000
+        if self._due is None:
+            return
+        now_ns, interval_ns = self._clock.now_ns(), interval_ms * 10**6
+        self._due = self._clock.monotonic() + (interval_ns - now_ns % interval_ns) / 1e9
+        self._at_once = self._fired_ns // interval_ns < now_ns // interval_ns
 
     def wait(self, stop: Event) -> Tick | None:
         """Wait for the next firing.
@@ -93,8 +111,10 @@ class Schedule:
             now_ns = self._clock.now_ns()
             interval_ns = round(self._interval * 1e9)
             self._due = self._clock.monotonic() + (interval_ns - now_ns % interval_ns) / 1e9
-            self._jumped(now_ns)
-            return Tick(now_ns, missed=0)
+            return self._tick(0)
+        if self._at_once and not stop.is_set():
+            self._at_once = False
+            return self._tick(0)
         while (remaining := self._due - self._clock.monotonic()) > 0:
             if self._clock.wait(stop, remaining):
                 return None
@@ -102,13 +122,14 @@ class Schedule:
             return None
         missed = int(-remaining // self._interval)
         self._due += (missed + 1) * self._interval
-        now_ns = self._clock.now_ns()
-        return Tick(now_ns, missed, self._jumped(now_ns))
+        return self._tick(missed)
 
-    def _jumped(self, now_ns: int) -> int:
-        before, self._offset_ns = self._offset_ns, now_ns - round(self._clock.monotonic() * 1e9)
-        jumped_ns = self._offset_ns - before
-        return jumped_ns if abs(jumped_ns) >= _JUMP_NS else 0
+    def _tick(self, missed: int) -> Tick:
+        self._fired_ns = now_ns = self._clock.now_ns()
+        offset_ns = now_ns - round(self._clock.monotonic() * 1e9)
+        jumped_ns = 0 if self._offset_ns is None else offset_ns - self._offset_ns
+        self._offset_ns = offset_ns
+        return Tick(now_ns, missed, jumped_ns if abs(jumped_ns) >= _JUMP_NS else 0)
 
 
 Random = Callable[[float, float], float]

@@ -19,7 +19,7 @@ from pipeline.collectors import Host
 from pipeline.collectors.system_metrics import SystemMetrics
 from pipeline.jobs import AgentError
 from pipeline.point import FieldValue
-from pipeline.settings import CollectorOptions, Settings, find_config_dir, load
+from pipeline.settings import CollectorOptions, Files, find_config_dir
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def collect_system_metrics() -> dict[str, FieldValue]:
     Raises:
         Exception: What psutil raised, or SettingsError; this one function has no other way to tell.
     """
-    host = Host.system(SystemClock(), _settings().host_root, os.environ)
+    host = Host.system(SystemClock(), _files().load().settings.host_root, os.environ)
     collector = SystemMetrics(host, CollectorOptions())
     return {key: value for point in collector.collect() for key, value in point.fields.items()}
 
@@ -112,10 +112,12 @@ class _Process:
                     "this process was forked from the one that collects into "
                     f"{self._inherited.settings.data_dir}; collect there, or only after the fork"
                 )
-            if self._agent is None:
-                self._agent = Agent(_settings(), _settings)
-            elif not self._agent.running and not self._agent.busy:
-                self._agent.settings = _settings()
+            if self._agent is None or not (self._agent.running or self._agent.busy):
+                files = _files()
+                settings = files.load().settings
+                if self._agent is None:
+                    self._agent = Agent(settings, files)
+                self._agent.use(settings, files)
             return self._agent
 
     @property
@@ -146,6 +148,6 @@ def _process() -> _Process:
     return _Process()
 
 
-def _settings() -> Settings:
+def _files() -> Files:
     config_dir = find_config_dir(None, os.environ, Path.cwd())
-    return load(config_dir, os.environ, collectors=collectors.names()).settings
+    return Files(config_dir, os.environ, collectors.names())

@@ -1,5 +1,6 @@
 """What the agent knows of itself: its troubles while it runs, and the account that outlives it."""
 
+import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,9 +12,13 @@ from pipeline.settings import Settings
 from pipeline.spool import SALVAGE, Contents, SpoolReader, free
 
 LAST_ERROR = "last_error"
+TROUBLES = "troubles"
 BUCKET_AGE_S = "bucket_age_s"
+BUCKET_DRIFT = "bucket_drift"
+TASK = "downsampling_task"
 INTERVAL_MS = "collection_interval_ms"
 RETENTION_HOURS = "retention_hours"
+URL = "influxdb_url"
 CAUSES = (
     "spool_full",
     "expired",
@@ -54,10 +59,12 @@ class Status:
         lost: Cause to points never delivered; only causes that happened.
         rejected_points: Refused lines that are kept.
         last_error: What does not work at present, or None.
+        troubles: All that does not, by what it is, such as `settings` or `sweep`.
         last_salvage: What was saved and lost when the store was damaged last, or None.
         last_reading: The time of the newest reading.
         influxdb_url: Where readings go; "" when nowhere.
         bucket_retention_hours: The age of the bucket's own rule, in hours; None when not known.
+        bucket_drift: How that differs from what the settings want, and the fix; None: it does not.
     """
 
     running: bool
@@ -74,10 +81,12 @@ class Status:
     lost: Mapping[str, int]
     rejected_points: int
     last_error: str | None
+    troubles: Mapping[str, str]
     last_salvage: str | None
     last_reading: str | None
     influxdb_url: str
     bucket_retention_hours: float | None
+    bucket_drift: str | None
 
 
 def read_status(settings: Settings) -> Status:
@@ -107,10 +116,12 @@ def read_status(settings: Settings) -> Status:
         lost=contents.lost,
         rejected_points=contents.rejected_points,
         last_error=facts.get(LAST_ERROR) or (_full(directory) if pid is not None else None),
+        troubles=json.loads(facts.get(TROUBLES, "{}")),
         last_salvage=facts.get(SALVAGE),
         last_reading=_time(contents.last_ns),
-        influxdb_url=settings.influxdb_url,
+        influxdb_url=running.get(URL, settings.influxdb_url),
         bucket_retention_hours=int(age_s) / 3600 if age_s is not None else None,
+        bucket_drift=facts.get(BUCKET_DRIFT),
     )
 
 
@@ -160,19 +171,31 @@ class Health:
         self, clock: Clock, interval_s: float, remember: Callable[[str | None], None]
     ) -> None:
         self._clock = clock
-        self._overdue_s = max(_OVERDUE_INTERVALS * interval_s, _OVERDUE_LEAST_S)
+        self.expect(interval_s)
         self._remember = remember
         self._lock = threading.Lock()
         self._troubles: dict[str, str] = {}
-        self._since = clock.monotonic()
         self.last_tick: Tick | None = None
         self.last_write_s: float | None = None
         self.retries = 0
+
+    def expect(self, interval_s: float) -> None:
+        """Readings are so many seconds apart from now on."""
+        self._overdue_s = max(_OVERDUE_INTERVALS * interval_s, _OVERDUE_LEAST_S)
+        self._since = self._passed = self._clock.monotonic()
 
     def ticked(self, tick: Tick) -> None:
         """A reading is durable."""
         self.last_tick = tick
         self._since = self._clock.monotonic()
+
+    def passed(self) -> None:
+        """A tick has passed, whether or not its reading is durable."""
+        self._passed = self._clock.monotonic()
+
+    def stalled(self) -> bool:
+        """Tell whether ticks do not pass any more, which only a restart can mend."""
+        return self._clock.monotonic() - self._passed > self._overdue_s
 
     def broke(self, message: str) -> None:
         """Delivery does not work any more."""
@@ -211,6 +234,11 @@ class Health:
             newest = next(reversed(self._troubles.values()), None)
         self._remember(newest)
         return changed
+
+    def forget(self, *sources: str) -> None:
+        """Whatever does not work of these begins anew."""
+        for source in sources:
+            self.trouble(source, None)
 
     def troubles(self) -> dict[str, str]:
         """Return each source of trouble and its reason, the newest last."""

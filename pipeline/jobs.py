@@ -1,38 +1,46 @@
-"""The jobs of one run, from start to stop: tick, deliver, sweep."""
+"""The jobs of one run, from start to stop: tick, deliver, sweep; and their change on the way."""
 
 import contextlib
+import json
 import logging
 import os
 import random
-import threading
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 
 from pipeline import health
 from pipeline.agent_metrics import AgentMetrics
+from pipeline.ages import shortest
 from pipeline.clock import Clock, Schedule, SystemClock, Tick
-from pipeline.collectors import Host, build, guarded
+from pipeline.collectors import Guard, Host, build, guarded
 from pipeline.delivery import Delivery
 from pipeline.health import Health
-from pipeline.influx.buckets import Rule, shard_group_s
-from pipeline.influx.connection import Connection, InfluxError
-from pipeline.influx.points import HostPoints
+from pipeline.influx.buckets import Rule
 from pipeline.influx.target import Target
+from pipeline.job import Job
+from pipeline.keeper import Keeper
 from pipeline.lock import DirectoryInUseError, DirectoryLock
 from pipeline.pacing import Pace
 from pipeline.recorder import Recorder
-from pipeline.retention import Retention, Swept
-from pipeline.settings import Settings
+from pipeline.reporter import Reporter
+from pipeline.retention import Swept
+from pipeline.settings import NAMES, Settings
 from pipeline.spool import Spool, SpoolError
 from pipeline.timekeeping import Timekeeper
 
 _log = logging.getLogger(__name__)
 
-# A deletion makes InfluxDB rewrite what it holds, and its answer waits for that.
-_SWEEP_TIMEOUT_S = 300.0
-_SWEEP_AGAIN_S = 60.0
-_RESTART_S = 10.0
 _STOP_TICKS_S, _STOP_REST_S, _STOP_RECORDER_S = 2.0, 2.0, 0.5
+# What a change of each setting makes anew. What is not here is read when it is needed, or is the
+# affair of others: of the agent (http_port), the command (log_*), or a restart (data_dir).
+_COLLECTORS = frozenset({"collectors", "host_root"})
+_TAGS = frozenset({"host", "tags"})
+_REMOTE = frozenset(
+    {"host", "retention_hours", "retention_overrides", "bucket_retention", "downsample"}
+    | {"cleanup_interval_minutes", "batch_max_points", "flush_interval_ms", "flush_jitter_ms"}
+    | {name for name in NAMES if name.startswith("influxdb_")}
+)
 
 
 class AgentError(Exception):
@@ -55,72 +63,84 @@ class Jobs:
         self, settings: Settings, reload: Callable[[], Settings], clock: Clock | None = None
     ) -> None:
         self.settings = settings
+        self._reload = reload
         self._clock = clock or SystemClock()
+        self.host: Host | None = None
         # What can fail comes before the directory is held.
-        host = Host.system(self._clock, settings.host_root, os.environ)
-        guards = build(host, settings.collectors)
+        guards = self._build(settings)
         self._lock, self._spool = _open(settings, self._clock)
-        self._rule: Rule | None = None
         self.health = Health(
             self._clock, settings.collection_interval_ms / 1000, self._remember_error
         )
-        self._timekeeper = Timekeeper(
-            self._clock, self._spool, self.health, settings.retention_hours * 3600
-        )
-        self._retention = Retention(
-            self._spool, self._timekeeper, settings.retention_hours, delivers=settings.delivers
-        )
-        self._target = (
-            Target(
-                settings,
-                reload,
-                self._clock,
-                self._learn_rule,
-                self._timekeeper.server_says,
-                self._timekeeper.unset,
-            )
-            if settings.delivers
-            else None
-        )
-        itself = AgentMetrics(self.health, self._spool, self._clock)
+        self._timekeeper = Timekeeper(self._clock, self._spool, self.health, _age_s(settings))
+        self._itself = AgentMetrics(self.health, self._spool, self._clock)
         self._recorder = Recorder(
-            (*guards, *guarded(itself, settings.collectors, self._clock)),
+            self._with_itself(guards, settings),
             self._spool,
             self._clock,
-            {"host": settings.host, **settings.tags},
+            _tags(settings),
             self.health,
         )
         # One for all, so that what is missed while a failed job waits is counted.
         self._schedule = Schedule(self._clock, settings.collection_interval_ms)
-        self._sweeping = threading.Lock()
-        self._stop_ticks = threading.Event()
-        self._stop = threading.Event()
-        self._wake = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._target, self._keeper = self._remote(settings)
+        self._jobs: dict[str, Job] = {}
+
+    def _build(self, settings: Settings) -> tuple[Guard, ...]:
+        # The same one as long as it can be: it knows who is being asked and does not answer.
+        if self.host is None or self.host.root != str(settings.host_root):
+            self.host = Host.system(self._clock, settings.host_root, os.environ)
+        return build(self.host, settings.collectors)
+
+    def _with_itself(self, guards: tuple[Guard, ...], settings: Settings) -> tuple[Guard, ...]:
+        return (*guards, *guarded(self._itself, settings.collectors, self._clock))
+
+    def _remote(self, settings: Settings) -> tuple[Target | None, Keeper]:
+        def learn(rule: Rule, drift: str) -> None:
+            keeper.learn(rule, drift)
+
+        clock, timekeeper = self._clock, self._timekeeper
+        target = None
+        if settings.delivers:
+            date, unset = timekeeper.server_says, timekeeper.unset
+            target = Target(settings, self._reload, clock, learn, date, unset)
+        keeper = Keeper(settings, self._spool, target, clock, timekeeper, self.health)
+        return target, keeper
 
     def start(self) -> None:
         """Start every job; the first reading is taken at once."""
-        with contextlib.suppress(SpoolError):  # told by the recorder, with the first reading
-            self._spool.note(
-                {
-                    health.INTERVAL_MS: str(self.settings.collection_interval_ms),
-                    health.RETENTION_HOURS: str(self.settings.retention_hours),
-                    health.LAST_ERROR: None,
-                }
-            )
+        self._note({health.LAST_ERROR: None, health.TROUBLES: None})
         with contextlib.suppress(SpoolError):
             self._recorder.resume(self.settings.collection_interval_ms / 1000)
-        jobs: dict[str, Callable[[], None]] = {"tick": self._tick, "sweep": self._sweep}
-        if self._target is not None:
-            url, bucket = self.settings.influxdb_url, self.settings.influxdb_bucket
-            _log.info("Delivering to %s, bucket %r", url, bucket)
-            jobs["delivery"] = self._delivery(self._target)
-        for name, job in jobs.items():
-            thread = threading.Thread(
-                target=self._keep_running, args=(name, job), name=name, daemon=True
-            )
-            self._threads.append(thread)
-            thread.start()
+        self._start_tick()
+        self._start_remote()
+
+    def change(self, new: Settings) -> None:
+        """Take new settings, with the same data directory; what they do not concern goes on.
+
+        No reading is lost by it: what waits for delivery is in the spool, a tick that was due is
+        taken, and one that is under way is ended first.
+        """
+        old, self.settings = self.settings, new
+        changed = {name for name in NAMES if getattr(old, name) != getattr(new, name)}
+        if changed & (_COLLECTORS | _TAGS):
+            guards = self._build(new) if changed & _COLLECTORS else None
+            self._recorder.change(guards and self._with_itself(guards, new), _tags(new))
+        if "spool_max_mb" in changed:
+            with contextlib.suppress(SpoolError):  # told by the recorder, with the next reading
+                self._spool.set_bound(_bound(new))
+        if "collection_interval_ms" in changed:
+            self._end(_STOP_TICKS_S, "tick")
+            self._schedule.change(new.collection_interval_ms)
+            self.health.expect(new.collection_interval_ms / 1000)
+            self._start_tick()
+        if changed & _REMOTE:
+            self._end(_STOP_REST_S, "delivery", "sweep")
+            self.health.forget("delivery", "sweep", "downsampling")
+            self._timekeeper.mind(_age_s(new))
+            self._target, self._keeper = self._remote(new)
+            self._start_remote()
+        self._note({})
 
     def record(self) -> frozenset[str]:
         """Take one reading now.
@@ -140,35 +160,12 @@ class Jobs:
             InfluxError: InfluxDB did not do its part.
             SpoolError: The local copy could not be swept.
         """
-        with self._sweeping:
-            with contextlib.suppress(SpoolError):  # an hour later, then
-                self._timekeeper.remember()
-            return self._sweep_once()
-
-    def _sweep_once(self) -> Swept:
-        settings = self.settings
-        if self._target is None:
-            return self._retention.sweep(None, "", 0)
-        rule = self._rule
-        window_s = rule.shard_group_s if rule else shard_group_s(settings.retention_hours * 3600)
-        where = (settings.influxdb_url, settings.influxdb_org, settings.influxdb_bucket)
-        scope = " ".join((*where, settings.host))
-        with contextlib.closing(
-            Connection(self._target.settings, self._clock, _SWEEP_TIMEOUT_S)
-        ) as connection:
-            return self._retention.sweep(HostPoints(connection, settings.host), scope, window_s)
+        return self._keeper.sweep()
 
     def stop(self) -> None:
         """End every job, the last reading kept and sent if the server answers in time."""
-        self._stop_ticks.set()
-        for thread in self._threads:
-            if thread.name == "tick":
-                thread.join(_STOP_TICKS_S)
-        self._stop.set()
-        self._wake.set()
-        deadline = self._clock.monotonic() + _STOP_REST_S
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - self._clock.monotonic()))
+        self._end(_STOP_TICKS_S, "tick")
+        self._end(_STOP_REST_S, "delivery", "sweep")
         self._recorder.close(_STOP_RECORDER_S)
         self._spool.close()
         self._lock.release()
@@ -177,75 +174,76 @@ class Jobs:
         """Leave all to the process that this one was forked from: no thread came along."""
         self._lock.release()
 
-    def _tick(self) -> None:
-        at_once = self.settings.collection_interval_ms > self.settings.flush_interval_ms
-        while (tick := self._schedule.wait(self._stop_ticks)) is not None:
+    def _start(self, name: str, work: Callable[[Event, Event], None]) -> Job:
+        job = self._jobs[name] = Job(name, work, self._clock, self.health)
+        job.start()
+        return job
+
+    def _end(self, within_s: float, *names: str) -> None:
+        jobs = [job for name in names if (job := self._jobs.pop(name, None)) is not None]
+        for job in jobs:
+            job.end()
+        deadline = self._clock.monotonic() + within_s
+        for job in jobs:
+            job.join(deadline - self._clock.monotonic())
+
+    def _start_tick(self) -> None:
+        self._start("tick", self._tick)
+
+    def _tick(self, stop: Event, wake: Event) -> None:  # its schedule knows when
+        while (tick := self._schedule.wait(stop)) is not None:
             with contextlib.suppress(SpoolError):  # told by the recorder, which holds the reading
                 self._timekeeper.look(tick)
             with contextlib.suppress(SpoolError):
                 self._recorder.record(tick)
             self.health.trouble("tick", None)
-            if at_once:
-                self._wake.set()
+            self.health.passed()
+            settings, delivery = self.settings, self._jobs.get("delivery")
+            if delivery and settings.collection_interval_ms > settings.flush_interval_ms:
+                delivery.wake()
 
-    def _delivery(self, target: Target) -> Callable[[], None]:
-        settings = self.settings
+    def _start_remote(self) -> None:
+        self._start("sweep", self._keeper.run)
+        settings, target = self.settings, self._target
+        if target is None:
+            return
+        url, bucket = settings.influxdb_url, settings.influxdb_bucket
+        _log.info("Delivering to %s, bucket %r", url, bucket)
         pace = Pace(
             settings.flush_interval_ms / 1000,
             settings.flush_jitter_ms / 1000,
             settings.batch_max_points,
         )
-
-        def trim() -> None:
-            self._retention.trim(self._rule.age_s if self._rule else 0)
-
+        report = Reporter(self.health, lambda: self._target is target)
         delivery = Delivery(
-            self._spool, target, self._clock, pace, random.uniform, self.health, trim
+            self._spool, target, self._clock, pace, random.uniform, report, self._keeper.trim
         )
-        return lambda: delivery.run(self._stop, self._wake)
+        self._start("delivery", delivery.run)
 
-    def _sweep(self) -> None:
-        interval_s = self.settings.cleanup_interval_minutes * 60.0
-        excused: set[int | None] = {None, 404}
-        while not self._stop.is_set():
-            wait_s = interval_s
-            try:
-                self._spool.check()
-                self.sweep()
-                self.health.trouble("sweep", None)
-            except InfluxError as error:
-                # That no server answers, delivery tells; and at the start it may not have told
-                # yet, nor made the bucket.
-                status = error.answer.status
-                told = status is None and "delivery" in self.health.troubles()
-                if told or status in excused:
-                    excused.discard(status)
-                    wait_s = min(_SWEEP_AGAIN_S, interval_s)
-                elif self.health.trouble("sweep", str(error)):
-                    _log.warning("Old points could not be removed from InfluxDB: %s", error)
-            self._clock.wait(self._stop, wait_s)
-
-    def _keep_running(self, name: str, job: Callable[[], None]) -> None:
-        stop = self._stop_ticks if name == "tick" else self._stop
-        while True:
-            try:
-                job()
-                return
-            except Exception as error:  # noqa: BLE001  # a job never ends by accident
-                if stop.is_set():
-                    return
-                if self.health.trouble(name, str(error)):
-                    detail = error if _log.isEnabledFor(logging.DEBUG) else None
-                    _log.error("%s goes on in 10 s, it failed: %s", name, error, exc_info=detail)
-                self._clock.wait(stop, _RESTART_S)
-
-    def _learn_rule(self, rule: Rule) -> None:
-        self._rule = rule
-        self._spool.note({health.BUCKET_AGE_S: str(rule.age_s)})
+    def _note(self, facts: dict[str, str | None]) -> None:
+        settings = self.settings
+        facts[health.INTERVAL_MS] = str(settings.collection_interval_ms)
+        facts[health.RETENTION_HOURS] = str(settings.retention_hours)
+        facts[health.URL] = settings.influxdb_url
+        with contextlib.suppress(SpoolError):  # told by the recorder, with the next reading
+            self._spool.note(facts)
 
     def _remember_error(self, message: str | None) -> None:
+        troubles = json.dumps(self.health.troubles()) if message else None
         with contextlib.suppress(SpoolError):
-            self._spool.note({health.LAST_ERROR: message})
+            self._spool.note({health.LAST_ERROR: message, health.TROUBLES: troubles})
+
+
+def _tags(settings: Settings) -> dict[str, str]:
+    return {"host": settings.host, **settings.tags}
+
+
+def _age_s(settings: Settings) -> int:
+    return shortest(settings.retention_hours, settings.retention_overrides) * 3600
+
+
+def _bound(settings: Settings) -> int:
+    return settings.spool_max_mb * 2**20
 
 
 def _open(settings: Settings, clock: Clock) -> tuple[DirectoryLock, Spool]:
@@ -261,7 +259,7 @@ def _open(settings: Settings, clock: Clock) -> tuple[DirectoryLock, Spool]:
             "make it writable for this user, or set data_dir"
         ) from error
     try:
-        return lock, Spool(directory, settings.spool_max_mb * 2**20, clock.now_ns)
+        return lock, Spool(directory, _bound(settings), clock.now_ns)
     except SpoolError as error:
         lock.release()
         raise AgentError(str(error)) from error

@@ -64,6 +64,11 @@ def configure(level: str, log_format: str, stream: TextIO, environ: Mapping[str,
         logger.setLevel(level.upper())
 
 
+def error_mark(stream: TextIO, environ: Mapping[str, str]) -> str:
+    """Return what the journal wants in front of an error that is no event of the log."""
+    return f"<{_PRIORITY['ERROR']}>" if _is_journal(stream, environ) else ""
+
+
 def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
     # systemd.exec(5): JOURNAL_STREAM names the device and inode that it connected to the journal.
     try:

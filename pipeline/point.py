@@ -141,6 +141,7 @@ _FIELDS = re.sub(r"\?P<\w+>", "?:", rf"{_FIELD}(?:,{_FIELD})*")
 _LINE_RE = re.compile(
     rf"(?P<series>(?:[^ \n]|(?<=\\) )+) (?P<fields>{_FIELDS}) (?P<time>-?\d+)(?:\n|\Z)", re.DOTALL
 )
+_MEASUREMENT_RE = re.compile(r"(?:[^, ]|(?<=\\)[, ])+")
 _ESCAPED_MEASUREMENT_RE = re.compile(r"\\([, ])")
 _ESCAPED_RE = re.compile(r"\\([,= ])")
 _ESCAPED_STRING_RE = re.compile(r'\\(["\\])')
@@ -161,6 +162,12 @@ def split_lines(block: str) -> list[str]:
         lines.append(block[position:end].removesuffix("\n"))
         position = end
     return lines
+
+
+def measurement_of(line: str) -> str:
+    """Return the measurement of a line that `encode` wrote; "" of anything else."""
+    match = _MEASUREMENT_RE.match(line)
+    return _ESCAPED_MEASUREMENT_RE.sub(r"\1", match[0]) if match else ""
 
 
 def decode(block: str) -> Iterator[Line]:

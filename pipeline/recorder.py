@@ -75,6 +75,12 @@ class Recorder:
             self._before_ns = self._spool.contents().last_ns
             self._interval_s = interval_s
 
+    def change(self, guards: Sequence[Guard] | None, tags: Mapping[str, str]) -> None:
+        """Take other collectors, or None to keep them, and other tags, between two readings."""
+        with self._lock:
+            self._guards = self._guards if guards is None else guards
+            self._tags = tags
+
     def record(self, tick: Tick) -> frozenset[str]:
         """Take one reading and commit it, with those that could not be committed before.
 

@@ -1,16 +1,19 @@
-"""The max-age rule: this host's points in InfluxDB by a sweep, the local copy by the same age."""
+"""The max-age rule: one sweep of every place that holds this host's points, each by its ages."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipeline.spool import Spool
+from pipeline.ages import HOUR_NS, Age
+from pipeline.influx.connection import InfluxError
+from pipeline.point import measurement_of, split_lines
+from pipeline.spool import Aging, Spool
 
 _log = logging.getLogger(__name__)
 
-_BEHIND_NS = 86_400 * 10**9
-_SWEPT_UNTIL, _SWEPT_FOR = "swept_until_ns", "swept_for"
+_DAY_S = 86_400
+_MARK = "swept:"
 
 
 class Now(Protocol):
@@ -21,20 +24,79 @@ class Now(Protocol):
         ...
 
 
-class RemotePoints(Protocol):
-    """This host's points in InfluxDB; a span holds its start and not its stop, in nanoseconds."""
+class Points(Protocol):
+    """This host's points in one place; a span holds its start and not its stop, in nanoseconds."""
 
-    def oldest(self, start_ns: int, stop_ns: int) -> int | None:
-        """Return the time of the oldest point in a span, or None."""
+    def oldest(self, start_ns: int, stop_ns: int, age: Age, /) -> int | None:
+        """Return a time in a span before which it holds no point that an age is for, or None."""
         ...
 
-    def count(self, start_ns: int, stop_ns: int) -> int:
-        """Return how many points a span holds."""
+    def remove(self, start_ns: int, stop_ns: int, age: Age, /) -> int:
+        """Remove the points of a span that an age is for; return how many that were."""
         ...
 
-    def delete(self, start_ns: int, stop_ns: int) -> None:
-        """Delete the points of a span."""
-        ...
+
+class LocalPoints:
+    """The local copy.
+
+    Args:
+        spool: Opened for it.
+        delivers: Whether undelivered readings that grow too old are a loss.
+    """
+
+    def __init__(self, spool: Aging, *, delivers: bool) -> None:
+        self._spool = spool
+        self._delivers = delivers
+
+    def oldest(self, start_ns: int, stop_ns: int, _: Age) -> int | None:
+        """Return the time of the oldest reading in a span, whatever it holds, or None."""
+        return self._spool.oldest(start_ns, stop_ns)
+
+    def remove(self, start_ns: int, stop_ns: int, age: Age) -> int:
+        """Remove the points of a span that an age is for; return how many that were."""
+
+        def kept(block: str) -> list[str]:
+            return [line for line in split_lines(block) if not age.covers(measurement_of(line))]
+
+        some = None if age.everything else kept
+        return self._spool.remove(start_ns, stop_ns, some, count=self._delivers)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where points are, and how they are swept there.
+
+    Attributes:
+        name: Its name, which the marks of how far a sweep came are kept under.
+        points: The points.
+        ages: Their ages.
+        scope: What they are, such as server, bucket and host. When it or an age differs from the
+            last sweep's, the sweep begins at the oldest point again.
+        window_s: The longest span that is removed at once, in seconds: in InfluxDB, writes that
+            overlap it wait.
+        behind_s: How far behind the mark to look again, in seconds, for what came late.
+    """
+
+    name: str
+    points: Points
+    ages: Sequence[Age]
+    scope: Sequence[str] = ()
+    window_s: int = _DAY_S
+    behind_s: int = 0
+
+    def mark(self, age: Age) -> tuple[str, str]:
+        """Return the name of a fact, how far the sweep came, and what must stand beside that."""
+        return f"{_MARK}{self.name}:{age.measurement or ''}", " ".join(
+            (*self.scope, f"{age.hours}h", *age.others)
+        )
+
+    def start_ns(self, marked: str, age: Age, cutoff_ns: int) -> int:
+        """Return where a sweep begins, given what the mark says: "<time in ns> <scope>"."""
+        until, _, scope = marked.partition(" ")
+        # A clock that was ahead set the mark ahead.
+        if scope != self.mark(age)[1] or int(until) > cutoff_ns:
+            return 0
+        return max(0, int(until) - self.behind_s * 10**9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +117,40 @@ class Swept:
         return max(self.remote, self.local)
 
 
+def windows(
+    points: Points, age: Age, start_ns: int, stop_ns: int, window_s: int
+) -> Iterator[tuple[int, int]]:
+    """Remove the points of a span that an age is for, one window after the other.
+
+    Yields:
+        How far it came, and how many points went since the last time.
+    """
+    while start_ns < stop_ns:
+        oldest = points.oldest(start_ns, stop_ns, age)
+        if oldest is None:
+            yield stop_ns, 0
+            return
+        start_ns = min(oldest + window_s * 10**9, stop_ns)
+        yield start_ns, points.remove(oldest, start_ns, age)
+
+
 class Retention:
-    """Keeps the age.
+    """Keeps the ages.
 
     Args:
         spool: The local copy; it also remembers how far the last sweep came.
         clock: Tells now, as far as it may be believed: what is deleted by a wrong time is gone.
-        retention_hours: The age; 0 keeps everything.
+        ages: The ages.
         delivers: Whether undelivered readings that grow too old are a loss.
     """
 
-    def __init__(self, spool: Spool, clock: Now, retention_hours: int, *, delivers: bool) -> None:
+    def __init__(self, spool: Spool, clock: Now, ages: Sequence[Age], *, delivers: bool) -> None:
         self._spool = spool
         self._clock = clock
-        self._hours = retention_hours
+        self._ages = ages
+        self._longest = Age(0 if any(not a.hours for a in ages) else max(a.hours for a in ages))
         self._delivers = delivers
+        self._marks: dict[str, str] = {}
 
     def trim(self, bucket_age_s: int = 0) -> int:
         """Remove what is too old from the local copy, and send nothing that InfluxDB would refuse.
@@ -80,58 +161,62 @@ class Retention:
         Returns:
             How many points were removed.
         """
-        now = self._clock.now_ns()
-        removed = 0
-        if self._hours:
-            cutoff = now - self._hours * 3600 * 10**9
-            removed = self._spool.expire(cutoff, count=self._delivers)
+        longest = self._longest
+        points = LocalPoints(self._spool, delivers=self._delivers)
+        removed = points.remove(0, longest.cutoff_ns(self._clock.now_ns()), longest)
+        local = Place("local", points, () if longest in self._ages else self._ages)
+        removed += sum(n for age in local.ages for n in self._sweep(local, age))
         # What the own age took needs no second search, which is one of the whole queue.
-        if bucket_age_s and not 0 < self._hours * 3600 <= bucket_age_s:
-            self._spool.give_up(now - bucket_age_s * 10**9)
+        if bucket_age_s and not 0 < self._longest.hours * 3600 <= bucket_age_s:
+            self._spool.give_up(self._clock.now_ns() - bucket_age_s * 10**9)
         return removed
 
-    def sweep(self, remote: RemotePoints | None, scope: str, window_s: int) -> Swept:
-        """Remove what is older than the age, here and in InfluxDB.
+    def sweep(
+        self, places: Sequence[Place] = (), stopped: Callable[[], bool] = lambda: False
+    ) -> Swept:
+        """Remove what is older than its age, here and in InfluxDB.
 
         Args:
-            remote: This host's points in InfluxDB, or None to sweep only the local copy.
-            scope: What was swept, such as server, bucket and host. When it or the age differs from
-                the last sweep's, the sweep begins at the oldest point again.
-            window_s: The longest span of one delete, in seconds: writes that overlap it wait.
+            places: Where this host's points are in InfluxDB.
+            stopped: Asked after each window; the rest is left to the next sweep.
 
         Returns:
             How much was removed.
 
         Raises:
-            InfluxError: InfluxDB did not do its part; the local copy is swept all the same.
+            InfluxError: InfluxDB did not do its part, the first of them; the rest was swept.
         """
-        if self._hours == 0:
-            return Swept(0, 0)
         local = self.trim()
-        deleted = 0
-        try:
-            if remote is not None:
-                for some in self._sweep_remote(remote, f"{scope} {self._hours}h", window_s):
-                    deleted += some
-        finally:
-            result = Swept(deleted, local)
-            if result.points:
-                _log.info("Cleaned up %d old metric records", result.points)
+        remote = 0
+        failures: list[InfluxError] = []
+        for place, age in ((each, age) for each in places for age in each.ages):
+            # Who does not answer would not the next time either, and the wait is long.
+            if failures and failures[-1].answer.status is None:
+                break
+            try:
+                for points in self._sweep(place, age):
+                    remote += points
+                    if stopped():
+                        break
+            except InfluxError as error:
+                failures.append(error)
+        result = Swept(remote, local)
+        if result.points:
+            _log.info("Cleaned up %d old metric records", result.points)
+        for failure in failures:
+            raise failure
         return result
 
-    def _sweep_remote(self, remote: RemotePoints, scope: str, window_s: int) -> Iterator[int]:
-        cutoff = self._clock.now_ns() - self._hours * 3600 * 10**9
-        facts = self._spool.facts()
-        start = int(facts.get(_SWEPT_UNTIL, 0)) if facts.get(_SWEPT_FOR) == scope else 0
-        # What was delivered late may lie behind the mark; and a clock that was ahead set it ahead.
-        start = max(0, start - _BEHIND_NS) if start <= cutoff else 0
-        while start < cutoff:
-            oldest = remote.oldest(start, cutoff)
-            begin = cutoff if oldest is None else oldest
-            start = min(begin + window_s * 10**9, cutoff)
-            if begin < start:
-                # The server's answer to a delete counts nothing.
-                before = remote.count(begin, start)
-                remote.delete(begin, start)
-                yield before - remote.count(begin, start)
-            self._spool.note({_SWEPT_UNTIL: str(start), _SWEPT_FOR: scope})
+    def _sweep(self, place: Place, age: Age) -> Iterator[int]:
+        cutoff = age.cutoff_ns(self._clock.now_ns())
+        name, scope = place.mark(age)
+        if name not in self._marks:
+            self._marks[name] = self._spool.facts().get(name, "")
+        start = noted = place.start_ns(self._marks[name], age, cutoff)
+        for until, points in windows(place.points, age, start, cutoff, place.window_s):
+            self._marks[name] = f"{until} {scope}"
+            # Each note is an fsync: it is worth that where points went, or for an hour of looking.
+            if points or until - noted > HOUR_NS:
+                self._spool.note({name: self._marks[name]})
+                noted = until
+            yield points

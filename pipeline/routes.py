@@ -30,6 +30,7 @@ def routes(agent: Controls) -> Routes:
     """Return path to answer."""
     return {
         "/health": lambda: _health(agent.health),
+        "/live": lambda: _live(agent.health),
         "/status": lambda: Reply.json(dataclasses.asdict(read_status(agent.settings))),
         "/metrics": lambda: _metrics(agent),
         "/api/internal/init": lambda: _init(agent),
@@ -42,6 +43,14 @@ def _health(health: Health | None) -> Reply:
         body = {"status": "fail", "reason": failure}
         return Reply.json(body, HTTPStatus.SERVICE_UNAVAILABLE)
     return Reply.json({"status": "pass", "troubles": health.troubles() if health else {}})
+
+
+def _live(health: Health | None) -> Reply:
+    """Answer whether a restart could do any good: a full disk is none of its business."""
+    if health is None or health.stalled():
+        body = {"status": "fail", "reason": "readings do not go on"}
+        return Reply.json(body, HTTPStatus.SERVICE_UNAVAILABLE)
+    return Reply.json({"status": "pass"})
 
 
 def _metrics(agent: Controls) -> Reply:

@@ -31,15 +31,15 @@ class Timekeeper:
         clock: The clocks.
         spool: Keeps the believed time over a restart; its readings may have to be stamped anew.
         health: Is told of a clock that is wrong.
-        age_s: The age at which data is deleted, in seconds: a tenth of it, and an hour at most,
-            need no confirmation.
+        age_s: The shortest age at which data is deleted, in seconds, 0 being for ever: a tenth of
+            it, and an hour at most, need no confirmation.
     """
 
     def __init__(self, clock: Clock, spool: Spool, health: Health, age_s: float) -> None:
         self._clock = clock
         self._spool = spool
         self._health = health
-        self._slack_ns = round(min(age_s / 10 or _HOUR_S, _HOUR_S) * _SECOND_NS)
+        self.mind(age_s)
         self._lock = threading.Lock()
         self._held = False
         # While the clock is not set, readings are stamped with what it says; they get their time
@@ -49,6 +49,10 @@ class Timekeeper:
         self._believe(0)
         with contextlib.suppress(SpoolError):  # told by whoever is the next to need it
             self._believe(int(spool.facts().get(_BELIEVED_NS, 0)))
+
+    def mind(self, age_s: float) -> None:
+        """Data is deleted at another age from now on, the shortest being so many seconds."""
+        self._slack_ns = round(min(age_s / 10 or _HOUR_S, _HOUR_S) * _SECOND_NS)
 
     def now_ns(self) -> int:
         """Return the time that may be believed: never later than the wall clock's."""

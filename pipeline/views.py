@@ -17,6 +17,7 @@ from pipeline.clock import rfc3339
 from pipeline.finding import Finding
 from pipeline.health import Status
 from pipeline.history import Series
+from pipeline.plan import Plan
 from pipeline.point import FieldValue
 from pipeline.settings import Row
 from pipeline.spool import Rejected
@@ -91,27 +92,52 @@ def history_csv(series: Sequence[Series]) -> None:
             writer.writerow([rfc3339(time_ns), one.measurement, *names, one.field, value])
 
 
+def plan(one: Plan) -> None:
+    """Print what is older than its age."""
+    rows = (
+        (
+            row.where,
+            row.measurement,
+            _age(row.retention_hours),
+            str(row.older_points),
+            row.oldest or "-",
+            str(row.next_sweep_points),
+            row.rule_removes or "-",
+        )
+        for row in one.rows
+    )
+    head = ("where", "measurement", "kept", "older", "oldest", "next sweep", "rule alone: gone by")
+    _print(head, rows)
+
+
+def _age(hours: float) -> str:
+    return f"{hours:g} h" if hours else "for ever"
+
+
 def _status_rows(state: Status) -> list[tuple[str, str]]:
     running = f"yes (process {state.pid})" if state.running else "no"
     waiting = f"{state.backlog_points} points, {_human(state.backlog_bytes)}B"
     if state.backlog_oldest:
         waiting += f", oldest {state.backlog_oldest}"
     lost = ", ".join(f"{cause} {points}" for cause, points in state.lost.items())
-    age = f"{state.retention_hours} h" if state.retention_hours else "for ever"
+    more = {name: why for name, why in state.troubles.items() if why != state.last_error}
     bucket = state.bucket_retention_hours
     rows = [
         ("running", running),
         ("interval", f"{state.collection_interval_ms} ms"),
-        ("kept", age),
+        ("kept", _age(state.retention_hours)),
         ("readings", f"{state.ticks} ({state.points} points), newest {state.last_reading or '-'}"),
         ("lost", lost or "nothing"),
         ("last error", state.last_error or "none"),
+        *((f"trouble: {source}", why) for source, why in more.items()),
         ("store", state.data_dir),
     ]
     if state.last_salvage:
         rows[-1:-1] = [("last salvage", state.last_salvage)]
     if state.influxdb_url:
-        rule = "not known" if bucket is None else f"{bucket:g} h" if bucket else "for ever"
+        rule = "not known" if bucket is None else _age(bucket)
+        if state.bucket_drift:
+            rule += f"; {state.bucket_drift}"
         rows[4:4] = [
             ("InfluxDB", state.influxdb_url),
             ("bucket keeps", rule),

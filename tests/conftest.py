@@ -1,6 +1,7 @@
 """The disposable InfluxDB that tests ask for by naming a fixture."""
 
 import os
+import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -66,3 +67,26 @@ def influx_process(influxd_binary: Path, tmp_path: Path) -> Iterator[InfluxProce
     folder.mkdir()
     with process.running(influxd_binary, folder) as running:
         yield running
+
+
+@pytest.fixture
+def new_server(influxd_binary: Path, tmp_path: Path) -> Iterator[str]:
+    """The address of a server that was never set up."""
+    folder = tmp_path / "influxd"
+    folder.mkdir()
+    with process.running(influxd_binary, folder, set_up=False) as running:
+        yield running.server.url
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate for 127.0.0.1, with its key in the same file."""
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1",
+         "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-keyout", path, "-out", path.with_suffix(".crt")],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    path.write_bytes(path.read_bytes() + path.with_suffix(".crt").read_bytes())
+    return path

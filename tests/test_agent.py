@@ -60,7 +60,7 @@ def make(data_dir: Path) -> Iterator[Callable[..., Agent]]:
 
     def one(clock: Clock | None = None, folder: Path = data_dir, **changes: Any) -> Agent:
         chosen = settings(folder, **changes)
-        made.append(Agent(chosen, lambda: chosen, clock))
+        made.append(Agent(chosen, None, clock))
         return made[-1]
 
     yield one
@@ -345,10 +345,10 @@ def test_a_start_and_a_save_need_not_wait_for_one_that_takes_long(
     begun, end = Event(), Event()
     sweep = Retention.sweep
 
-    def slow(self: Retention, remote: Any, scope: str, window_s: int) -> Swept:
+    def slow(self: Retention, places: Any, stopped: Any) -> Swept:
         begun.set()
         assert end.wait(30)
-        return sweep(self, remote, scope, window_s)
+        return sweep(self, places, stopped)
 
     monkeypatch.setattr(Retention, "sweep", slow)
     agent = make()
@@ -407,10 +407,10 @@ def test_a_sweep_that_fails_is_told_in_the_status_and_costs_no_reading(
     healthy = Event()
     sweep = Retention.sweep
 
-    def broken(self: Retention, remote: Any, scope: str, window_s: int) -> Swept:
+    def broken(self: Retention, places: Any, stopped: Any) -> Swept:
         if not healthy.is_set():
             raise SpoolError("disk I/O error")
-        return sweep(self, remote, scope, window_s)
+        return sweep(self, places, stopped)
 
     monkeypatch.setattr(Retention, "sweep", broken)
     agent = make(HurriedClock(), collection_interval_ms=10)
@@ -442,7 +442,7 @@ def test_a_full_disk_stops_nothing_and_is_told_while_it_lasts(
     disk: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     chosen = settings(disk, collection_interval_ms=10, http_port=free_port())
-    agent = Agent(chosen, lambda: chosen)
+    agent = Agent(chosen)
     full = f"the disk of {disk} is full, make room on it"
     try:
         agent.start()
@@ -475,7 +475,7 @@ def test_a_full_disk_at_the_start_is_waited_for(
     disk: Path, store: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     chosen = settings(disk, collection_interval_ms=10)
-    agent = Agent(chosen, lambda: chosen, HurriedClock())
+    agent = Agent(chosen, None, HurriedClock())
     try:
         if store:
             agent.save()

@@ -12,6 +12,8 @@ def test_every_entry_is_complete() -> None:
         assert entry.measurement
         assert entry.field
         assert entry.type in TYPES
+        assert (entry.kind == "text") == (entry.type == "string")
+        assert entry.kind in {"gauge", "counter", "text"}
         assert entry.unit
         assert entry.meaning
         assert entry.platforms
@@ -53,4 +55,12 @@ def test_page_holds_every_field() -> None:
     assert "## diskio\n\nTags: `name`\n" in page
     assert "## metrics_agent of each collector\n\nTags: `collector`\n" in page
     assert "## mem\n\nTags: none of its own\n" in page
-    assert all(f"| `{entry.field}` | {entry.type} | {entry.unit} | " in page for entry in load())
+    assert all(
+        f"| `{one.field}` | {one.type} | {one.kind} | {one.unit} | " in page for one in load()
+    )
+
+
+def test_what_counts_since_something_began_is_a_counter() -> None:
+    counting = {entry for entry in load() if "since boot" in entry.meaning.lower()}
+    assert len(counting) > 20
+    assert {entry.kind for entry in counting if entry.type != "string"} == {"counter"}

@@ -31,9 +31,12 @@ COMMANDS = [
     ("once",),
     ("status",),
     ("show",),
+    ("setup",),
     ("settings", "check"),
     ("settings", "show"),
     ("metrics",),
+    ("retention", "plan"),
+    ("retention", "apply"),
     ("doctor",),
     ("rehearse",),
     ("rejected", "list"),
@@ -475,7 +478,7 @@ def test_settings_that_are_wrong_are_told_one_a_line_by_every_command(
         *(inside(cli, *words) for words in others),
     ]
     assert {one.err for one in done} == {done[0].err}
-    assert {(one.status, one.out) for one in done} == {(1, "")}
+    assert {(one.status, one.out) for one in done} == {(78, "")}
     lines = done[0].err.splitlines()
     assert len(lines) == 3
     assert all(line.startswith(f"metrics-pipeline: {path}: ") for line in lines)
@@ -548,6 +551,6 @@ def test_a_token_is_never_seen(cli: Cli, inside: Inside) -> None:
 
 def test_a_token_that_is_refused_is_not_seen_either(cli: Cli, inside: Inside) -> None:
     done = inside(cli, "settings", "check", **{**SERVER, "influxdb_token": f"\t{TOKEN} \x1b[0m"})
-    assert done.status == 1
+    assert done.status == 78
     assert "influxdb_token = ********" in done.error
     assert TOKEN not in done.err

@@ -85,3 +85,33 @@ def test_the_system_clock_waits_for_an_event_no_longer_than_told() -> None:
 def test_a_time_is_written_with_all_its_nanoseconds() -> None:
     assert rfc3339(1_700_000_000_000_000_001) == "2023-11-14T22:13:20.000000001Z"
     assert rfc3339(0) == "1970-01-01T00:00:00.000000000Z"
+
+
+@given(
+    st.integers(10, 86_400_000), st.integers(10, 86_400_000), st.integers(0, 2**61), st.floats(0, 1)
+)
+def test_another_interval_goes_on_from_the_last_tick(
+    old_ms: int, new_ms: int, start_ns: int, share: float
+) -> None:
+    clock = ManualClock(start_ns)
+    schedule = Schedule(clock, old_ms)
+    (last,) = ticks(schedule, 1)
+    clock.advance(share * old_ms / 1000)
+    changed_ns = clock.now_ns()
+    schedule.change(new_ms)
+    first, second = ticks(schedule, 2)
+    new_ns = new_ms * 10**6
+    due_ns = (last.timestamp_ns // new_ns + 1) * new_ns
+    # The first multiple after the last tick; when that has passed, at once.
+    assert abs(first.timestamp_ns - max(due_ns, changed_ns)) <= 2_000
+    assert (first.missed, second.missed) == (0, 0)
+    assert 0 < second.timestamp_ns - first.timestamp_ns <= new_ns + 2_000
+    off = (second.timestamp_ns + new_ns // 2) % new_ns - new_ns // 2
+    assert abs(off) <= 4_000  # nanoseconds, lost to the monotonic clock's float
+
+
+def test_an_interval_that_changes_before_the_first_tick_does_not_delay_it() -> None:
+    clock = ManualClock(start_ns=1_003 * SECOND)
+    schedule = Schedule(clock, 60_000)
+    schedule.change(10_000)
+    assert [tick.timestamp_ns // SECOND for tick in ticks(schedule, 3)] == [1_003, 1_010, 1_020]

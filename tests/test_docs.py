@@ -16,6 +16,8 @@ from click.testing import CliRunner
 
 import pipeline
 from pipeline.cli import main
+from pipeline.influx.alerts import CHECKS
+from pipeline.influx.dashboards import DASHBOARDS
 from pipeline.settings import NAMES
 from pipeline.settings.declared import CollectorOptions
 from pipeline.spool.schema import MIGRATIONS
@@ -148,8 +150,9 @@ def test_the_architecture_lists_the_tables_of_the_spool() -> None:
 
 def test_the_architecture_lists_the_threads() -> None:
     listed = re.findall(r"^\| `(\w+)`", section(text("docs/architecture.md"), "Threads"), re.M)
-    code = text("pipeline/jobs.py") + text("pipeline/http.py")
-    assert set(listed) == {"tick", "delivery", "sweep", "http"}
+    names = ("agent", "jobs", "http", "notify")
+    code = "".join(text(f"pipeline/{name}.py") for name in names)
+    assert set(listed) == {"tick", "delivery", "sweep", "settings", "http", "notify"}
     assert all(f'"{name}"' in code for name in listed)
 
 
@@ -239,6 +242,18 @@ def test_the_programs_of_embedding_md_are_python(block: str) -> None:
     ast.parse(block)
 
 
+def test_dashboards_md_lists_the_dashboards_and_checks_with_their_thresholds() -> None:
+    document = text("docs/dashboards.md")
+    listed = re.findall(r"^\| (Metrics: [\w ]+) \|", document, re.MULTILINE)
+    assert listed == [board.name for board in DASHBOARDS]
+    for check in CHECKS:
+        (row,) = re.findall(rf"^\| {check.name} \|.*$", document, re.MULTILINE)
+        limits = [f"above {value:g} %" for value in check.above.values() if value]
+        assert all(limit in row for limit in limits), check.name
+        every = "every minute" if check.every == "1m" else f"every {check.every[:-1]} minutes"
+        assert every in row
+
+
 # ---- Flux ----------------------------------------------------------------------------------------
 
 
@@ -260,6 +275,18 @@ def test_every_query_has_its_answer() -> None:
     assert len(examples()) == sum(len(blocks(document, "flux")) for document in both)
 
 
+def rare_lines() -> Iterator[str]:
+    """What the agent does not write within seconds: a disk that fills, and a gap."""
+    now = time.time_ns()
+    disk = f"disk,host={HOST},path=/data,device=sdb1,fstype=ext4,mode=rw"
+    for hours in range(48):
+        stamp = now - hours * 3600 * 10**9
+        yield f"{disk} used={100 - hours}i,total=1000i {stamp}"
+    for ago in (0, 20):  # in whichever hour the agent took its readings
+        stamp = now - ago * 10**9
+        yield f"metrics_gap,host={HOST},cause=agent_down readings=37i,seconds=37.0 {stamp}"
+
+
 def test_every_query_answers_with_the_columns_that_the_documents_show(
     bucket: Bucket, tmp_path: Path
 ) -> None:
@@ -267,6 +294,7 @@ def test_every_query_answers_with_the_columns_that_the_documents_show(
     with running(env, tmp_path) as agent:
         agent.until(lambda status: status["delivered_points"] > 50, "points are delivered")
         assert agent.stop() == 0
+    assert api.write(bucket.server, bucket.name, "\n".join(rare_lines()).encode())[0] == 204
     for query, answer in examples():
         assert f'from(bucket: "{BUCKET}")' in query
         rows = api.query(bucket.server, query.replace(f'"{BUCKET}"', f'"{bucket.name}"'))
@@ -274,6 +302,16 @@ def test_every_query_answers_with_the_columns_that_the_documents_show(
         shown = {name for name in next(csv.reader(io.StringIO(answer))) if name}
         assert set(rows[0]) == shown, query
         assert {row["host"] for row in rows} == {HOST}, query
+
+
+def test_the_day_a_disk_is_full_is_right(bucket: Bucket) -> None:
+    """It grows by 1 an hour, and has 900 to go."""
+    assert api.write(bucket.server, bucket.name, "\n".join(rare_lines()).encode())[0] == 204
+    title = "In how many days will a disk be full?"
+    (query,) = blocks(section(text("docs/flux.md"), title), "flux")
+    (row,) = api.query(bucket.server, query.replace(f'"{BUCKET}"', f'"{bucket.name}"'))
+    assert (row["host"], row["path"]) == (HOST, "/data")
+    assert row["days"] == pytest.approx(900 / 24, rel=0.01)
 
 
 def test_the_queries_for_counters_see_a_restart_as_such(bucket: Bucket) -> None:

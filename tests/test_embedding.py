@@ -344,3 +344,20 @@ def test_a_forked_worker_leaves_the_collection_to_its_parent(data_dir: Path) -> 
     assert done.stdout.splitlines() == ["child False False False False", "parent 0"], done.stderr
     assert f"forked from the one that collects into {data_dir}" in done.stderr
     assert status(data_dir).backlog_points > 0
+
+
+def test_a_change_of_the_file_is_followed_while_collection_goes_on(
+    tmp_path: Path, data_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    toml = tmp_path / "settings.toml"
+    toml.write_text("collection_interval_ms = 3600000\n")
+    pipeline.start_metrics_collection()
+    eventually(lambda: status(data_dir).ticks == 1, "the first reading")
+    toml.write_text("collection_interval_ms = 20\n")
+    eventually(lambda: status(data_dir).ticks >= 3, "readings at the new interval")
+    pipeline.stop_metrics_collection()
+    eventually(lambda: "settings" not in {t.name for t in threading.enumerate()}, "its end")
+    assert [text for text in caplog.messages if text.startswith("Setting collection_interval_ms")]
+    toml.write_text("collection_interval_ms = 3600000\n")
+    pipeline.start_metrics_collection()
+    assert status(data_dir).collection_interval_ms == 3_600_000

@@ -150,6 +150,6 @@ def test_gaps_that_follow_each_other_are_told_one_by_one(agent: Agent) -> None:
 def test_what_age_takes_is_no_gap(tmp_path: Path) -> None:
     with Spool(tmp_path, 2**24) as spool:
         spool.append(["a f=1 1"], 1)
-        spool.expire(2, count=True)
+        spool.remove(0, 2, count=True)
         assert spool.contents().lost == {"expired": 1}
         assert spool.gaps() == []

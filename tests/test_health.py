@@ -12,6 +12,7 @@ import pytest
 from pipeline import health
 from pipeline.health import Health, Tick, read_status
 from pipeline.lock import DirectoryLock
+from pipeline.reporter import Reporter
 from pipeline.settings import Settings
 from pipeline.spool import Refusal, Spool, SpoolError, SpoolReader
 from tests.clocks import START_NS, ManualClock
@@ -181,3 +182,28 @@ def test_a_store_that_this_user_may_not_read_is_an_error_with_the_fix(shut: str)
         with another_user(), pytest.raises(SpoolError, match=r"try as the user of the agent$"):
             read_status(Settings(data_dir=data_dir))
         (data_dir / shut).chmod(0o700)
+
+
+def test_a_delivery_that_counts_no_more_troubles_and_heals_nobody(clock: ManualClock) -> None:
+    one = Health(clock, 60, lambda _: None)
+    old, new = Reporter(one, lambda: False), Reporter(one, lambda: True)
+    old.broke("no answer from the old one")
+    assert one.troubles() == {}
+    new.broke("no answer")
+    old.healed()
+    old.wrote(0.1)
+    assert one.troubles() == {"delivery": "no answer"}
+    for reporter in (old, new):
+        reporter.failed()
+    assert one.retries == 2
+    new.wrote(0.1)
+    assert one.troubles() == {}
+
+
+def test_another_interval_begins_its_own_wait(clock: ManualClock) -> None:
+    one = Health(clock, 3600, lambda _: None)
+    clock.advance(7200)
+    one.expect(10)
+    assert one.failure() is None
+    clock.advance(31)
+    assert one.failure() == "no reading for 31 s"

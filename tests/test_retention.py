@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.ages import Age, ages
 from pipeline.influx.connection import InfluxError
 from pipeline.influx.verdicts import Answer
-from pipeline.retention import Retention, Swept
+from pipeline.retention import Place, Retention, Swept
 from pipeline.spool import Spool
 from tests.clocks import ManualClock
 
@@ -16,30 +17,38 @@ NOW = 1000 * HOUR
 
 
 class Remote:
-    """Points in InfluxDB: one at each of `times`."""
+    """Points of one measurement in InfluxDB: one at each of `hours`."""
 
-    def __init__(self, *hours: float) -> None:
-        self.times = [round(hour * HOUR) for hour in hours]
+    def __init__(self, *hours: float, measurement: str = "m") -> None:
+        self.points = [(round(hour * HOUR), measurement) for hour in hours]
         self.deleted: list[tuple[float, float]] = []
         self.asked: list[tuple[int, int]] = []
         self.fails_at: int | None = None
+        self.refuses: str | None = None
 
-    def oldest(self, start_ns: int, stop_ns: int) -> int | None:
+    def add(self, hour: float, measurement: str = "m") -> None:
+        self.points.append((round(hour * HOUR), measurement))
+
+    def oldest(self, start_ns: int, stop_ns: int, age: Age) -> int | None:
         self.asked.append((start_ns, stop_ns))
-        return min((time for time in self.times if start_ns <= time < stop_ns), default=None)
+        return min(self._of(start_ns, stop_ns, age), default=(None, ""))[0]
 
-    def count(self, start_ns: int, stop_ns: int) -> int:
-        return sum(start_ns <= time < stop_ns for time in self.times)
-
-    def delete(self, start_ns: int, stop_ns: int) -> None:
+    def remove(self, start_ns: int, stop_ns: int, age: Age) -> int:
         if self.fails_at == len(self.deleted):
             raise InfluxError(Answer(503, message="out of order"))
+        if self.refuses is not None and age.covers(self.refuses):
+            raise InfluxError(Answer(403, message=f"not {self.refuses}"))
         self.deleted.append((start_ns / HOUR, stop_ns / HOUR))
-        self.times = [time for time in self.times if not start_ns <= time < stop_ns]
+        old = self._of(start_ns, stop_ns, age)
+        self.points = [point for point in self.points if point not in old]
+        return len(old)
+
+    def _of(self, start_ns: int, stop_ns: int, age: Age) -> list[tuple[int, str]]:
+        return [p for p in self.points if start_ns <= p[0] < stop_ns and age.covers(p[1])]
 
     @property
     def left(self) -> list[float]:
-        return [time / HOUR for time in self.times]
+        return [time / HOUR for time, _ in self.points]
 
 
 class Bench:
@@ -47,12 +56,27 @@ class Bench:
         self.spool = Spool(directory, 2**24)
         self.clock = ManualClock(start_ns=NOW)
 
-    def retention(self, hours: int, *, delivers: bool = True) -> Retention:
-        return Retention(self.spool, self.clock, hours, delivers=delivers)
+    def retention(self, hours: int, *, delivers: bool = True, **overrides: int) -> Retention:
+        return Retention(self.spool, self.clock, ages(hours, overrides), delivers=delivers)
+
+    def sweep(self, hours: int, remote: Remote | None, scope: str = "s", **overrides: int) -> Swept:
+        places = []
+        if remote is not None:
+            kept = ages(hours, overrides)
+            places = [Place("influxdb", remote, kept, (scope,), DAY_S, behind_s=DAY_S)]
+        retention = self.retention(hours, delivers=remote is not None, **overrides)
+        return retention.sweep(places)
 
     def fill(self, *hours: float) -> None:
         for hour in hours:
             self.spool.append(["m f=1i"] * 2, round(hour * HOUR))
+
+    def fill_with(self, *measurements: str, hour: float) -> None:
+        self.spool.append([f"{name} f=1i" for name in measurements], round(hour * HOUR))
+
+    @property
+    def lines(self) -> list[str]:
+        return [line for block in self.spool.history(0) for line in block.splitlines()]
 
     @property
     def local(self) -> int:
@@ -74,7 +98,7 @@ def _log(caplog: pytest.LogCaptureFixture) -> None:
 def test_age_0_keeps_everything_everywhere(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     bench.fill(1)
     remote = Remote(1)
-    assert bench.retention(0).sweep(remote, "s", DAY_S) == Swept(0, 0)
+    assert bench.sweep(0, remote) == Swept(0, 0)
     assert (bench.local, remote.left, remote.asked, caplog.messages) == (2, [1], [], [])
 
 
@@ -83,7 +107,7 @@ def test_what_is_older_than_the_age_goes_in_both_places_and_nothing_else(
 ) -> None:
     bench.fill(989.9, 990, 999)
     remote = Remote(980, 989.9, 990, 999)
-    assert bench.retention(10).sweep(remote, "s", DAY_S) == Swept(remote=2, local=2)
+    assert bench.sweep(10, remote) == Swept(remote=2, local=2)
     assert remote.left == [990, 999]
     assert bench.local == 4
     assert caplog.messages == ["Cleaned up 2 old metric records"]
@@ -97,26 +121,15 @@ def test_a_point_in_both_places_is_one_point() -> None:
 def test_nothing_to_clean_up_is_not_told(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     bench.fill(999)
     remote = Remote(999)
-    assert bench.retention(10).sweep(remote, "s", DAY_S).points == 0
+    assert bench.sweep(10, remote).points == 0
     assert (remote.deleted, caplog.messages) == ([], [])
-
-
-def test_what_a_delete_leaves_behind_is_not_counted(bench: Bench) -> None:
-    class Late(Remote):
-        """Another writer puts a point back while the points go."""
-
-        def delete(self, start_ns: int, stop_ns: int) -> None:
-            super().delete(start_ns, stop_ns)
-            self.times.append(start_ns)
-
-    assert bench.retention(10).sweep(Late(10, 11, 12), "s", DAY_S).remote == 2
 
 
 def test_without_influxdb_the_local_copy_is_swept_alone(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench.fill(1, 2, 999)
-    assert bench.retention(10, delivers=False).sweep(None, "", 0) == Swept(remote=0, local=4)
+    assert bench.sweep(10, None) == Swept(remote=0, local=4)
     assert caplog.messages == ["Cleaned up 4 old metric records"]
     assert bench.spool.contents().lost == {}
 
@@ -156,27 +169,28 @@ def test_no_delete_spans_more_than_the_window_and_empty_stretches_are_skipped(
     bench: Bench,
 ) -> None:
     remote = Remote(10, 11, 33.5, 34, 35, 700, 989)
-    assert bench.retention(10).sweep(remote, "s", DAY_S).remote == 7
+    assert bench.sweep(10, remote).remote == 7
     assert remote.deleted == [(10, 34), (34, 58), (700, 724), (989, 990)]
 
 
 def test_the_next_sweep_begins_a_day_before_the_last_one_ended(bench: Bench) -> None:
     remote = Remote(10)
-    bench.retention(10).sweep(remote, "s", DAY_S)
+    bench.sweep(10, remote)
     bench.clock.advance(3600)
     # Delivered late: one behind the mark, and one that only a sweep from the beginning would see.
-    remote.times += [970 * HOUR, HOUR]
-    assert bench.retention(10).sweep(remote, "s", DAY_S).remote == 1
+    remote.add(970)
+    remote.add(1)
+    assert bench.sweep(10, remote).remote == 1
     assert remote.asked[2] == (966 * HOUR, 991 * HOUR)
 
 
 def test_a_clock_that_was_ahead_keeps_no_later_sweep_from_its_work(bench: Bench) -> None:
     remote = Remote()
     bench.clock.advance(365 * 86_400)
-    bench.retention(10).sweep(remote, "s", DAY_S)
+    bench.sweep(10, remote)
     bench.clock.advance(-365 * 86_400)
-    remote.times.append(HOUR)
-    assert bench.retention(10).sweep(remote, "s", DAY_S).remote == 1
+    remote.add(1)
+    assert bench.sweep(10, remote).remote == 1
 
 
 @pytest.mark.parametrize(("hours", "scope"), [(9, "s"), (11, "s"), (10, "another host")])
@@ -184,9 +198,9 @@ def test_the_sweep_begins_at_the_oldest_again_when_the_age_or_the_scope_differs(
     bench: Bench, hours: int, scope: str
 ) -> None:
     remote = Remote(10)
-    bench.retention(10).sweep(remote, "s", DAY_S)
-    remote.times.append(HOUR)
-    assert bench.retention(hours).sweep(remote, scope, DAY_S).remote == 1
+    bench.sweep(10, remote)
+    remote.add(1)
+    assert bench.sweep(hours, remote, scope).remote == 1
     assert remote.left == []
 
 
@@ -197,14 +211,14 @@ def test_a_delete_that_fails_midway_loses_nothing_of_what_was_done(
     remote = Remote(10, 11, 100, 101, 102, 200)
     remote.fails_at = 1
     with pytest.raises(InfluxError, match="out of order"):
-        bench.retention(10).sweep(remote, "s", DAY_S)
+        bench.sweep(10, remote)
     assert remote.left == [100, 101, 102, 200]
     assert bench.local == 0
     assert caplog.messages == ["Cleaned up 2 old metric records"]
 
     remote.fails_at = None
-    remote.times.append(HOUR)
-    assert bench.retention(10).sweep(remote, "s", DAY_S).remote == 4
+    remote.add(1)
+    assert bench.sweep(10, remote).remote == 4
     assert remote.left == [1]  # it went on from there
     assert caplog.messages[1:] == ["Cleaned up 4 old metric records"]
 
@@ -214,5 +228,130 @@ def test_a_server_that_fails_does_not_keep_the_local_copy_from_its_age(bench: Be
     remote = Remote(10)
     remote.fails_at = 0
     with pytest.raises(InfluxError):
-        bench.retention(10).sweep(remote, "s", DAY_S)
+        bench.sweep(10, remote)
     assert bench.local == 0
+
+
+# ---- Ages that differ
+
+
+def test_a_measurement_with_an_age_of_its_own_goes_earlier_or_later_in_both_places(
+    bench: Bench,
+) -> None:
+    remote = Remote()
+    for hour in (880, 960, 995):
+        bench.fill_with("cpu", "mem", "disk", hour=hour)
+        for name in ("cpu", "mem", "disk"):
+            remote.add(hour, name)
+    swept = bench.sweep(24, remote, cpu=10, disk=200)
+    assert sorted(remote.points) == [
+        (880 * HOUR, "disk"),
+        (960 * HOUR, "disk"),
+        *((995 * HOUR, name) for name in ("cpu", "disk", "mem")),
+    ]
+    assert bench.lines == ["disk f=1i"] * 2 + ["cpu f=1i", "mem f=1i", "disk f=1i"]
+    assert swept == Swept(remote=4, local=4)
+    contents = bench.spool.contents()
+    assert contents.lost == {"expired": 4}
+    assert contents.backlog_points == 5
+
+
+def test_a_measurement_may_be_kept_for_ever(bench: Bench) -> None:
+    remote = Remote()
+    bench.fill_with("cpu", "mem", hour=1)
+    remote.add(1, "cpu")
+    remote.add(1, "mem")
+    assert bench.sweep(24, remote, cpu=0) == Swept(1, 1)
+    assert (remote.points, bench.lines) == ([(HOUR, "cpu")], ["cpu f=1i"])
+
+
+def test_only_a_measurement_may_have_an_age(bench: Bench) -> None:
+    remote = Remote()
+    bench.fill_with("cpu", "mem", hour=1)
+    remote.add(1, "cpu")
+    remote.add(1, "mem")
+    assert bench.sweep(0, remote, cpu=24) == Swept(1, 1)
+    assert (remote.points, bench.lines) == ([(HOUR, "mem")], ["mem f=1i"])
+
+
+def test_when_an_override_comes_or_goes_the_sweep_begins_at_the_oldest_again(bench: Bench) -> None:
+    remote = Remote()
+    remote.add(1, "cpu")
+    remote.add(2, "mem")
+    assert bench.sweep(24, remote, cpu=0).remote == 1
+    assert bench.sweep(24, remote).remote == 1
+    assert remote.points == []
+
+
+def test_what_is_refused_for_one_measurement_does_not_keep_the_others_from_their_age(
+    bench: Bench,
+) -> None:
+    remote = Remote()
+    for name in ("cpu", "mem", "disk"):
+        remote.add(1, name)
+    remote.refuses = "cpu"
+    with pytest.raises(InfluxError, match="not cpu"):
+        bench.sweep(24, remote, cpu=10, disk=20)
+    assert remote.points == [(HOUR, "cpu")]
+    remote.refuses = None
+    assert bench.sweep(24, remote, cpu=10, disk=20).remote == 1
+
+
+def test_a_server_that_does_not_answer_is_not_asked_again_for_each_measurement(
+    bench: Bench,
+) -> None:
+    class Silent(Remote):
+        def oldest(self, start_ns: int, stop_ns: int, age: Age) -> int | None:
+            super().oldest(start_ns, stop_ns, age)
+            raise InfluxError(Answer(None, message="no answer"))
+
+    remote = Silent()
+    with pytest.raises(InfluxError, match="no answer"):
+        bench.sweep(24, remote, cpu=10, disk=20)
+    assert len(remote.asked) == 1
+
+
+def test_a_sweep_that_is_to_stop_ends_after_its_window_and_goes_on_from_there(
+    bench: Bench,
+) -> None:
+    remote = Remote(10, 100, 200)
+    places = [Place("influxdb", remote, ages(10, {}), ("s",), DAY_S, behind_s=DAY_S)]
+    assert bench.retention(10).sweep(places, lambda: True).remote == 1
+    assert remote.left == [100, 200]
+    assert bench.sweep(10, remote).remote == 2
+
+
+def test_the_local_copy_is_not_unpacked_again_and_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+
+    def split(block: str) -> list[str]:
+        looked.append(block)
+        return block.splitlines()
+
+    monkeypatch.setattr("pipeline.retention.split_lines", split)
+    for hour in range(900, 980):
+        bench.fill_with("cpu", "mem", hour=hour)
+    retention = bench.retention(168, cpu=24)
+    assert retention.trim() == 76
+    looked.clear()
+    assert retention.trim() == 0
+    assert looked == []
+    assert bench.retention(168, cpu=24).trim() == 0  # a restart
+    assert looked == []
+    bench.clock.advance(3600)
+    assert retention.trim() == 1
+    assert len(looked) == 1
+
+
+def test_a_clock_that_was_ahead_keeps_no_local_line_beyond_the_longest_age(bench: Bench) -> None:
+    retention = bench.retention(48, cpu=24)
+    bench.fill_with("cpu", "mem", hour=900)
+    bench.clock.advance(365 * DAY_S)
+    assert retention.trim() == 2
+    bench.clock.advance(-365 * DAY_S)
+    bench.fill_with("cpu", "mem", hour=960)
+    bench.fill_with("cpu", "mem", hour=900)
+    assert retention.trim() == 3
+    assert bench.lines == ["mem f=1i"]

@@ -110,3 +110,17 @@ def test_status_and_metrics_tell_the_account_of_the_store_and_no_secret(
     assert "metrics_agent_trouble" not in metrics.body
     agent.start()
     assert "metrics_agent_trouble" in served["/metrics"]().body
+
+
+def test_live_is_an_agent_whose_readings_go_on_whatever_the_disk_does(
+    agent: Agent, served: Routes
+) -> None:
+    assert served["/live"]().status == HTTPStatus.SERVICE_UNAVAILABLE
+    agent.start()
+    assert agent.health is not None
+    agent.health.trouble("spool", "the disk is full")
+    agent.clock.advance(3 * 60.0 + 1)
+    assert served["/live"]().status == HTTPStatus.SERVICE_UNAVAILABLE
+    agent.health.passed()
+    assert served["/health"]().status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert served["/live"]().status == HTTPStatus.OK

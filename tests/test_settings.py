@@ -16,12 +16,15 @@ from hypothesis import strategies as st
 from pipeline.settings import (
     NAMES,
     CollectorOptions,
+    Downsample,
     Loaded,
     Settings,
     SettingsError,
     describe,
     find_config_dir,
+    find_data_dir,
     load,
+    sources,
 )
 from pipeline.settings.rules import as_text, specs
 
@@ -121,6 +124,72 @@ def test_what_is_overridden_is_not_judged(tmp_path: Path) -> None:
 
 def test_the_token_may_stand_in_any_file(tmp_path: Path) -> None:
     assert loads(tmp_path, f'influxdb_token = "{TOKEN}"').settings.influxdb_token == TOKEN
+
+
+def test_a_credential_wins_over_the_files_and_the_environment_over_it(tmp_path: Path) -> None:
+    path = tmp_path / "influxdb_token"
+    path.write_text(f"{TOKEN}\n")
+    env = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    loaded = loads(tmp_path, secrets='influxdb_token = "other"', env=env)
+    assert loaded.settings.influxdb_token == TOKEN
+    assert loaded.sources["influxdb_token"] == str(path)
+    loaded = loads(tmp_path, env={**env, "METRICS_INFLUXDB_TOKEN": "mine"})
+    assert loaded.settings.influxdb_token == "mine"
+
+
+@pytest.mark.parametrize("content", [None, b"", b" \n"])
+def test_a_credential_that_is_missing_or_empty_is_named(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    env = {name: value for name, value in INFLUXDB.items() if name != "METRICS_INFLUXDB_TOKEN"}
+    if content is not None:
+        (tmp_path / "influxdb_token").write_bytes(content)
+    assert problem(tmp_path, env={**env, "CREDENTIALS_DIRECTORY": str(tmp_path)}) == (
+        "influxdb_url needs influxdb_token, which is not set: set it in DIR/.secrets.toml,"
+        " by METRICS_INFLUXDB_TOKEN or as the credential influxdb_token of the service"
+    )
+
+
+def test_an_empty_credential_overrides_nothing(tmp_path: Path) -> None:
+    (tmp_path / "influxdb_token").touch()
+    env = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    loaded = loads(tmp_path, secrets=f'influxdb_token = "{TOKEN}"', env=env)
+    assert loaded.settings.influxdb_token == TOKEN
+
+
+def test_a_command_finds_the_credential_where_the_service_has_it_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "SYSTEM_CONFIG_DIR", tmp_path)
+    monkeypatch.setattr(sources, "_STORE", tmp_path / "credstore")
+    assert loads(tmp_path).settings.influxdb_token == ""
+    (tmp_path / "credstore").mkdir()
+    token = tmp_path / "credstore/metrics-pipeline.influxdb_token"
+    token.write_text(TOKEN)
+    assert loads(tmp_path).settings.influxdb_token == TOKEN
+    assert loads(tmp_path, env={"CREDENTIALS_DIRECTORY": "/no"}).settings.influxdb_token == ""
+    token.unlink()
+    token.mkdir()  # as good as one that only root may read
+    assert loads(tmp_path).settings.influxdb_token == ""
+
+
+def test_a_credential_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
+    env = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    path = tmp_path / "influxdb_token"
+    path.write_bytes(b"\xff")
+    assert problem(tmp_path, env=env) == "DIR/influxdb_token: not UTF-8 text"
+    path.unlink()
+    path.mkdir()
+    assert problem(tmp_path, env=env) == "DIR/influxdb_token: cannot be read: Is a directory"
+
+
+def test_in_a_container_the_host_is_called_as_it_calls_itself(tmp_path: Path) -> None:
+    env = {"HOST_MOUNT_PREFIX": str(tmp_path)}
+    assert loads(env=env).settings.host == "here"
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/hostname").write_text("node-7\n")
+    assert loads(env=env).settings.host == "node-7"
+    assert loads(env={**env, "METRICS_HOST": "mine"}).settings.host == "mine"
 
 
 def test_names_may_be_upper_case(tmp_path: Path) -> None:
@@ -380,6 +449,58 @@ def test_a_url_needs_a_token() -> None:
     assert not loads(env={**INFLUXDB, "METRICS_INFLUXDB_URL": ""}).settings.delivers
 
 
+def test_ages_of_measurements(tmp_path: Path) -> None:
+    loaded = loads(
+        tmp_path,
+        'retention_overrides = {cpu = 24, "my table" = 0}',
+        env={"METRICS_RETENTION_OVERRIDES__PROCESS": "6"},
+    )
+    assert loaded.settings.retention_overrides == {"cpu": 24, "my table": 0, "process": 6}
+
+
+def test_downsampling(tmp_path: Path) -> None:
+    assert loads(tmp_path, "downsample = {}").settings.downsample == Downsample()
+    toml = 'downsample = {every = "5m", keep_hours = 0, bucket = "means"}'
+    wanted = Downsample("5m", 0, "means")
+    assert loads(tmp_path, toml, env=INFLUXDB).settings.downsample == wanted
+    env = {"METRICS_DOWNSAMPLE__EVERY": "1h", "METRICS_DOWNSAMPLE__BUCKET": "means"}
+    assert loads(env={**INFLUXDB, **env}).settings.downsample == Downsample("1h", 8760, "means")
+
+
+@pytest.mark.parametrize(
+    ("table", "env", "says"),
+    [
+        ('{every = "5m"}', INFLUXDB, "needs downsample.bucket, which is not set"),
+        ('{bucket = "means"}', INFLUXDB, "needs downsample.every, which is not set"),
+        ('{every = "5m", bucket = "means"}', {}, "downsample needs influxdb_url"),
+        ('{every = "5m", bucket = "b"}', INFLUXDB, "must be another bucket than influxdb_bucket"),
+    ],
+)
+def test_downsampling_that_cannot_be(
+    tmp_path: Path, table: str, env: Mapping[str, str], says: str
+) -> None:
+    message = problem(tmp_path, f"downsample = {table}", env)
+    assert message.startswith("DIR/settings.toml: downsample")
+    assert says in message
+
+
+@pytest.mark.parametrize("rest", ["", "host = 'h", "http_port = -1", "[collectors", "\x00"])
+def test_the_data_is_found_by_settings_that_are_broken(tmp_path: Path, rest: str) -> None:
+    (tmp_path / "settings.toml").write_text(f"retention_hours = 1\ndata_dir = 'here'\n{rest}\n")
+    assert find_data_dir(tmp_path, {}) == tmp_path / "here"
+    env = {"METRICS_DATA_DIR": "/elsewhere", "METRICS_NONSENSE": "1"}
+    assert find_data_dir(tmp_path, env) == Path("/elsewhere")
+
+
+@pytest.mark.parametrize("text", [None, "", "data_dir = 5", "data_dir = 'no end"])
+def test_the_data_is_where_it_is_by_default_when_nothing_is_left(
+    tmp_path: Path, text: str | None
+) -> None:
+    if text is not None:
+        (tmp_path / "settings.toml").write_text(text)
+    assert find_data_dir(tmp_path, {"STATE_DIRECTORY": "/state"}) == Path("/state")
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [
@@ -412,6 +533,20 @@ def test_a_url_needs_a_token() -> None:
         (r"tags = {'a\' = 'x'}", "tags.a\\ must have a name"),
         (r'tags = {"a\nb" = "x"}', r"'tags.a\nb' must have a name"),
         (r"tags = {a = 'x\'}", "tags.a = 'x\\\\' must be text with no backslash at its end"),
+        ("retention_overrides = 5", "must be a table such as {cpu = 24, process = 6}"),
+        ("retention_overrides = {cpu = -1}", "retention_overrides.cpu = -1 must be a whole number"),
+        ("retention_overrides = {cpu = 0.5}", "a whole number of hours from 0 to 876000"),
+        ('retention_overrides = {cpu = "24"}', "from 0 to 876000, without quotes"),
+        ("retention_overrides = {'' = 1}", "must have a name that is not empty"),
+        ("retention_hours = 0.5", "a whole number of hours from 0 to 876000"),
+        ("downsample = true", "must be a table such as {every ="),
+        ("downsample = {every = '5x', bucket = 'b'}", "text such as 30s, 5m, 1h or 1d, from 10s"),
+        ("downsample = {every = '9s', bucket = 'b'}", "from 10s to 7d"),
+        ("downsample = {every = '8d', bucket = 'b'}", "from 10s to 7d"),
+        ("downsample = {every = '0m', bucket = 'b'}", "from 10s to 7d"),
+        ("downsample = {every = 5, bucket = 'b'}", "downsample.every = 5 must be text in quotes"),
+        ("downsample = {keep_hours = -1}", "downsample.keep_hours = -1 must be a whole number"),
+        ("downsample = {bukket = 'b'}", "did you mean downsample.bucket?"),
         ("collectors = 1", "must be a table such as {disk = {enabled = false}}"),
         ("collectors.dsk.enabled = true", "is not a collector; did you mean collectors.disk?"),
         ("collectors.xyz = {}", "collectors.xyz is not a collector; there are cpu, disk, net"),
@@ -683,7 +818,7 @@ def table(owner: type) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("owner", [Settings, CollectorOptions])
+@pytest.mark.parametrize("owner", [Settings, CollectorOptions, Downsample])
 def test_the_document_says_what_the_code_says(owner: type) -> None:
     assert table(owner) in (ROOT / "docs/settings.md").read_text()
 

@@ -7,6 +7,7 @@ from threading import Event
 
 import pytest
 
+from pipeline.ages import ages
 from pipeline.clock import PLAUSIBLE_NS, Schedule, Tick
 from pipeline.health import Health
 from pipeline.retention import Retention
@@ -34,7 +35,7 @@ class Bench:
         self.spool = Spool(self.directory, 2**24)
         self.health = Health(self.clock, 60, lambda _: None)
         self.keeper = Timekeeper(self.clock, self.spool, self.health, AGE_H * HOUR_S)
-        self.retention = Retention(self.spool, self.keeper, AGE_H, delivers=True)
+        self.retention = Retention(self.spool, self.keeper, ages(AGE_H, {}), delivers=True)
 
     def jump(self, seconds: float) -> None:
         """Set the wall clock, and nothing else."""
@@ -162,7 +163,7 @@ def test_a_clock_that_was_far_ahead_costs_no_reading(bench: Bench) -> None:
     for _ in range(3):
         bench.read(schedule, 1)
         assert bench.retention.trim(bucket_age_s=DAY_S) == 0
-        assert bench.retention.sweep(None, "", 0).points == 0
+        assert bench.retention.sweep().points == 0
     bench.jump(-365 * DAY_S)
     bench.read(schedule, 3)
     assert bench.retention.trim(bucket_age_s=DAY_S) == 0

@@ -316,3 +316,22 @@ def test_on_a_terminal_the_catalogue_is_whole() -> None:
 def test_on_a_terminal_a_long_error_is_whole() -> None:
     found = on_a_terminal(lambda: views.status(status(last_error="why " * 50 + "not")))
     assert "why" * 50 + "not" in found["no"]
+
+
+def test_the_status_tells_all_that_does_not_work_and_how_the_bucket_differs(
+    shown: Callable[[], str],
+) -> None:
+    views.status(
+        status(
+            influxdb_url="http://h",
+            last_error="no answer",
+            troubles={"settings": "half a file", "delivery": "no answer"},
+            bucket_retention_hours=24.0,
+            bucket_drift="Bucket 'b' keeps 24 h and not 168 h",
+        )
+    )
+    text = shown()
+    assert ["last error", "no answer"] in table(text)
+    assert ["trouble: settings", "half a file"] in table(text)
+    assert text.count("no answer") == 1
+    assert ["bucket keeps", "24 h; Bucket 'b' keeps 24 h and not 168 h"] in table(text)

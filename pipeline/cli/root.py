@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,15 @@ import click
 
 from pipeline import __version__, collectors, logs
 from pipeline.clock import SystemClock
-from pipeline.settings import Loaded, Settings, SettingsError, describe, find_config_dir, load
+from pipeline.settings import (
+    Loaded,
+    Settings,
+    SettingsError,
+    describe,
+    find_config_dir,
+    find_data_dir,
+    load,
+)
 
 
 class _Commands(click.Group):
@@ -35,6 +42,8 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except SettingsError as error:
+            _fail(str(error), os.EX_CONFIG)  # no other try will do better: see the systemd unit
         except _failures() as error:
             _fail(str(error), 1)
         except BrokenPipeError:
@@ -46,9 +55,10 @@ class _Commands(click.Group):
 def _failures() -> tuple[type[Exception], ...]:
     # Looked up only when something was raised: `settings` needs no agent.
     from pipeline.jobs import AgentError  # noqa: PLC0415
+    from pipeline.setup import SetupError  # noqa: PLC0415
     from pipeline.spool import SpoolError, UnknownLineError  # noqa: PLC0415
 
-    return (AgentError, SettingsError, SpoolError, UnknownLineError)
+    return (AgentError, SetupError, SpoolError, UnknownLineError)
 
 
 def _path(error: click.UsageError) -> str:
@@ -56,9 +66,14 @@ def _path(error: click.UsageError) -> str:
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    for line in message.splitlines():
-        click.echo(f"metrics-pipeline: {line}", err=True)
+    _complain(message)
     sys.exit(status)
+
+
+def _complain(message: str) -> None:
+    mark = logs.error_mark(sys.stderr, os.environ)
+    for line in message.splitlines():
+        click.echo(f"{mark}metrics-pipeline: {line}", err=True)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -116,25 +131,6 @@ def main(ctx: click.Context, config_dir: Path | None) -> None:
     ctx.obj = Source(config_dir)
 
 
-@_command("METRICS_COLLECTION_INTERVAL_MS=10000 metrics-pipeline run")
-@pass_source
-def run(source: Source) -> None:
-    """Run the agent until Ctrl-C or SIGTERM."""
-    from pipeline.agent import Agent  # noqa: PLC0415
-
-    settings = source.settings()
-    logs.configure(settings.log_level, settings.log_format, sys.stderr, os.environ)
-    # Blocked in every thread and waited for, so that no handler runs in the midst of anything.
-    # One that is ignored stays so, as nohup has it.
-    ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    signals = [end for end in ends if signal.getsignal(end) is not signal.SIG_IGN]
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    agent = Agent(settings, source.settings)
-    agent.start()
-    signal.sigwait(signals)
-    agent.close()
-
-
 @_command("metrics-pipeline once | grep ^disk")
 @json_option
 @pass_source
@@ -170,7 +166,15 @@ def status(source: Source, *, as_json: bool) -> None:
     """Print whether the agent runs, what waits, and what was lost."""
     from pipeline.health import read_status  # noqa: PLC0415
 
-    state = read_status(source.settings())
+    try:
+        settings = source.settings()
+    except SettingsError as error:
+        # An agent goes on with what they were before: what it tells must not go with them.
+        settings = Settings(data_dir=find_data_dir(source.directory, os.environ))
+        if not settings.data_dir.exists():
+            raise
+        _complain(str(error))
+    state = read_status(settings)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(state), indent=2))
     else:

@@ -92,12 +92,34 @@ def parse_table(host: Host, table: bytes) -> list[Mount]:
     """
     if table:
         mounts = [mount for line in table.split(b"\n") for mount in _mounts(line)]
+        mounts = list(_as_first_process(host, mounts)) if host.is_own else mounts
     else:
         mounts = [
             Mount(mount.mountpoint, mount.device, mount.fstype, mount.opts)
             for mount in host.ps.disk_partitions(all=True)
         ]
     return _judged({mount.path: mount for mount in mounts}.values())
+
+
+def _as_first_process(host: Host, mounts: Iterable[Mount]) -> Iterator[Mount]:
+    """Yield mounts as all of the host sees them, and not as a service with a view of its own does.
+
+    systemd makes such a view of file systems that are there already: it shows them read-only, or a
+    folder of theirs as one more.
+    """
+    try:
+        table = host.read_file("/proc/1/mountinfo")
+    except OSError:
+        yield from mounts
+        return
+    real = {mount.path: mount for line in table.split(b"\n") for mount in _mounts(line)}
+    devices = {mount.identity[1] for mount in real.values()}
+    for mount in mounts:
+        first = real.get(mount.path)
+        if first and first.identity[1] == mount.identity[1]:
+            yield replace(mount, options=first.options)
+        elif mount.identity[1] not in devices:
+            yield mount
 
 
 def _mounts(line: bytes) -> Iterator[Mount]:

@@ -1,10 +1,15 @@
 """The bucket and its retention rule."""
 
 import logging
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.ages import HOUR_NS, longest
+from pipeline.clock import rfc3339
 from pipeline.influx.connection import Connection, InfluxError
+from pipeline.influx.points import count_by_host
+from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from influxdb_client import Bucket, BucketRetentionRules, InfluxDBClient
@@ -13,6 +18,39 @@ _log = logging.getLogger(__name__)
 
 _HOUR_S = 3600
 _DAY_S = 24 * _HOUR_S
+_HOSTS_NAMED = 5
+# InfluxDB counts the spans of shard groups from 0001-01-01, a Monday, as Go does.
+_YEAR_1_S = 62_135_596_800
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a bucket's rule is to be.
+
+    Attributes:
+        org: Its organisation.
+        bucket: The bucket.
+        hours: The age, in hours; 0 is for ever.
+        mode: What may be done for that: a value of `bucket_retention`.
+    """
+
+    org: str
+    bucket: str
+    hours: int
+    mode: str
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Wanted":
+        """Return what the settings want of their bucket: that it keeps the longest of the ages."""
+        hours = longest(settings.retention_hours, settings.retention_overrides)
+        return cls(
+            settings.influxdb_org, settings.influxdb_bucket, hours, settings.bucket_retention
+        )
+
+    def asks_for(self, age_s: int) -> bool:
+        """Tell whether a bucket with that age is to be changed."""
+        longer = _longer(self.hours * _HOUR_S, age_s)
+        return {"extend": longer, "enforce": self.hours * _HOUR_S != age_s}.get(self.mode, False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +60,26 @@ class Rule:
     Attributes:
         age_s: The age after which InfluxDB drops data, in seconds; 0 is for ever.
         shard_group_s: The span of a shard group, in seconds.
-        change: What was done, in a sentence for the log; "" when it was right already.
+        change: What was done, in a sentence for the log; "" when nothing was.
+        refused: Why it is not what it should be, in a sentence with the fix; "" when it is.
     """
 
     age_s: int
     shard_group_s: int
     change: str = ""
+    refused: str = ""
+
+    def removes_ns(self, time_ns: int) -> int | None:
+        """Return when InfluxDB drops a point of that time, or None: never; half an hour later yet.
+
+        It drops whole shard groups, once the youngest point that one may hold is too old, and looks
+        for such every 30 minutes.
+        """
+        if self.age_s == 0:
+            return None
+        span = self.shard_group_s
+        group = (time_ns // 10**9 + _YEAR_1_S) // span
+        return ((group + 1) * span - _YEAR_1_S + self.age_s) * 10**9
 
 
 def shard_group_s(age_s: int) -> int:
@@ -40,59 +92,115 @@ def shard_group_s(age_s: int) -> int:
     return _DAY_S if age_s >= 2 * _DAY_S else _HOUR_S
 
 
-def reconcile(connection: Connection) -> Rule | None:
-    """Make the configured bucket's rule what `bucket_retention` asks for.
+def reconcile(connection: Connection, wanted: Wanted, now_ns: int) -> Rule | None:
+    """Make a bucket's rule what `bucket_retention` asks for.
 
     `off` only looks; `create` makes a missing bucket with the age as its rule; `extend` also
-    lengthens a shorter rule, since hosts with other ages may share the bucket; `enforce` sets it.
+    lengthens a shorter rule, since hosts with other ages may share the bucket; `enforce` sets it,
+    and says first how much that removes.
+
+    Args:
+        connection: For `enforce` with a timeout in minutes: InfluxDB counts slowly.
+        wanted: What the rule is to be.
+        now_ns: Now, in nanoseconds since 1970-01-01 UTC.
 
     Returns:
         The rule as it is now, or None when the token can see no such bucket: one that may only
         write cannot look a bucket up, so None does not prove that it is missing.
 
     Raises:
-        InfluxError: The server did not answer, or did not allow it.
+        InfluxError: The server did not answer, or did not allow to look or to create.
     """
-    settings = connection.settings
-    age_s = settings.retention_hours * _HOUR_S
-    bucket = _find(connection)
+    bucket = _find(connection, wanted.bucket)
     if bucket is None:
-        if settings.bucket_retention == "off":
+        if wanted.mode == "off":
             return None
-        return connection.ask(lambda client: _create(client, connection, age_s))
+        return connection.ask(lambda client: _create(client, connection, wanted))
     now = _rule(bucket)
-    longer = now.age_s != 0 and (age_s == 0 or age_s > now.age_s)
-    wanted = {"extend": longer, "enforce": age_s != now.age_s}
-    if not wanted.get(settings.bucket_retention, False):
+    if not wanted.asks_for(now.age_s):
         return now
-    if not longer:
-        _log.warning(
-            "Bucket %r: InfluxDB will delete what is older than %s, of every host in it",
-            settings.influxdb_bucket,
-            _hours(age_s),
-        )
-    bucket.retention_rules = [_rules(age_s)]
-    connection.ask(lambda client: client.buckets_api().update_bucket(bucket))
+    age_s = wanted.hours * _HOUR_S
+    try:
+        if not _longer(age_s, now.age_s):
+            _announce(connection, wanted, now_ns)
+        bucket.retention_rules = [_rules(age_s)]
+        connection.ask(lambda client: client.buckets_api().update_bucket(bucket))
+    except InfluxError as error:
+        return Rule(now.age_s, now.shard_group_s, refused=f"{drift(wanted, now)} ({error})")
     return Rule(
         age_s,
         shard_group_s(age_s),
-        f"Bucket {settings.influxdb_bucket!r}: retention rule changed "
-        f"from {_hours(now.age_s)} to {_hours(age_s)}",
+        f"Bucket {wanted.bucket!r}: retention rule changed "
+        f"from {hours_text(now.age_s)} to {hours_text(age_s)}",
     )
 
 
-def look(connection: Connection) -> Rule | None:
-    """Return the configured bucket's rule, or None when the token can see no such bucket.
+def look(connection: Connection, bucket: str = "") -> Rule | None:
+    """Return a bucket's rule, or None when the token can see no such bucket.
 
     Raises:
         InfluxError: The server did not answer, or did not allow it.
     """
-    bucket = _find(connection)
-    return _rule(bucket) if bucket else None
+    found = _find(connection, bucket or connection.settings.influxdb_bucket)
+    return _rule(found) if found else None
 
 
-def _find(connection: Connection) -> "Bucket | None":
-    name = connection.settings.influxdb_bucket
+def describe(rule: Rule, settings: Settings) -> str:
+    """Say what a bucket's rule is, and what to do where it is not the settings' age."""
+    own_s = longest(settings.retention_hours, settings.retention_overrides) * _HOUR_S
+    text = rule.change or f"Bucket {settings.influxdb_bucket!r}: keeps {hours_text(rule.age_s)}"
+    if rule.age_s == own_s:
+        return text
+    if own_s and (rule.age_s == 0 or rule.age_s > own_s):
+        return (
+            f"{text}, as other hosts may need it; this host's points go after {hours_text(own_s)} "
+            '(bucket_retention = "enforce" makes that the rule of all)'
+        )
+    return (
+        f"{text}, which is less than this host's {hours_text(own_s)}: "
+        'set bucket_retention = "extend" and run setup again'
+    )
+
+
+def drift(wanted: Wanted, rule: Rule) -> str:
+    """Say how a rule differs from what the settings want, and the fix; "" when it does not."""
+    age_s = wanted.hours * _HOUR_S
+    shorter = _longer(age_s, rule.age_s)
+    if not shorter and not wanted.asks_for(rule.age_s):
+        return ""
+    return (
+        f"Bucket {wanted.bucket!r} keeps {hours_text(rule.age_s)} and not {hours_text(age_s)}; "
+        f"with a token that may change it: {command(wanted)}"
+    )
+
+
+def command(wanted: Wanted) -> str:
+    """Return the command of InfluxDB's own client that sets the rule."""
+    span = shard_group_s(wanted.hours * _HOUR_S) // _HOUR_S
+    org, name = shlex.quote(wanted.org), shlex.quote(wanted.bucket)
+    found = f"influx bucket list --org {org} --name {name} --hide-headers | cut -f1"
+    age = f"{wanted.hours}h" if wanted.hours else "0"
+    return (
+        f'influx bucket update --id "$({found})" --retention {age} --shard-group-duration {span}h'
+    )
+
+
+def _announce(connection: Connection, wanted: Wanted, now_ns: int) -> None:
+    """Say what a shorter rule removes."""
+    cutoff_ns = now_ns - wanted.hours * HOUR_NS
+    counts = count_by_host(connection, wanted.bucket, cutoff_ns)
+    most = sorted(counts, key=lambda host: -counts[host])[:_HOSTS_NAMED]
+    named = ", ".join(f"{host or 'without a host'} {counts[host]}" for host in most)
+    more = f", and {len(counts) - len(most)} more" if len(counts) > len(most) else ""
+    _log.warning(
+        "Bucket %r: InfluxDB will delete what is older than %s: %d points of %d hosts%s, "
+        "the newest before %s",
+        wanted.bucket, hours_text(wanted.hours * _HOUR_S), sum(counts.values()), len(counts),
+        f" ({named}{more})" if counts else "", rfc3339(cutoff_ns),
+    )  # fmt: skip
+
+
+def _find(connection: Connection, name: str) -> "Bucket | None":
     # An operator's token sees every organisation's bucket of that name.
     org = connection.settings.influxdb_org
     try:
@@ -104,15 +212,16 @@ def _find(connection: Connection) -> "Bucket | None":
     return next((bucket for bucket in found.buckets or [] if bucket.name == name), None)
 
 
-def _create(client: "InfluxDBClient", connection: Connection, age_s: int) -> Rule | None:
-    name = connection.settings.influxdb_bucket
+def _create(client: "InfluxDBClient", connection: Connection, wanted: Wanted) -> Rule | None:
     orgs = client.organizations_api().find_organizations(org=connection.settings.influxdb_org)
     if not orgs:
         return None
+    age_s = wanted.hours * _HOUR_S
     client.buckets_api().create_bucket(
-        bucket_name=name, org=orgs[0].id, retention_rules=_rules(age_s)
+        bucket_name=wanted.bucket, org=orgs[0].id, retention_rules=_rules(age_s)
     )
-    return Rule(age_s, shard_group_s(age_s), f"Bucket {name!r}: created, keeps {_hours(age_s)}")
+    change = f"Bucket {wanted.bucket!r}: created, keeps {hours_text(age_s)}"
+    return Rule(age_s, shard_group_s(age_s), change)
 
 
 def _rules(age_s: int) -> "BucketRetentionRules":
@@ -131,5 +240,10 @@ def _rule(bucket: "Bucket") -> Rule:
     return Rule(0, shard_group_s(0))
 
 
-def _hours(age_s: int) -> str:
+def _longer(age_s: int, than_s: int) -> bool:
+    return than_s != 0 and (age_s == 0 or age_s > than_s)
+
+
+def hours_text(age_s: int) -> str:
+    """Write an age in seconds for people."""
     return f"{age_s / _HOUR_S:g} h" if age_s else "for ever"

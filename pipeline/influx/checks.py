@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.clock import Clock
 from pipeline.finding import Finding
-from pipeline.influx.buckets import look
+from pipeline.influx.buckets import Wanted, look
 from pipeline.influx.connection import Connection, InfluxError
 from pipeline.influx.points import HostPoints
 
@@ -110,7 +110,7 @@ def bucket(connection: Connection) -> Finding:
             return Finding("bucket", True, f"{name} is there, its age cannot be seen by this token")
         fix = "make it, or run the agent with a token that may, or mend influxdb_bucket or _org"
         return Finding("bucket", False, answer.message, fix)
-    age_s, wanted_s = rule.age_s, settings.retention_hours * 3600
+    age_s, wanted_s = rule.age_s, Wanted.of(settings).hours * 3600
     kept = f"{name} keeps {age_s / 3600:g} h" if age_s else f"{name} keeps all"
     shorter = age_s != 0 and (wanted_s == 0 or age_s < wanted_s)
     enforced = settings.bucket_retention == "enforce" and age_s != wanted_s

@@ -32,9 +32,16 @@ class Connection:
         settings: With `influxdb_url` set.
         clock: Reads a Retry-After date.
         timeout_s: The time a request may take as a whole, when not the configured one.
+        login: A user and a password to sign in with, in place of a token.
     """
 
-    def __init__(self, settings: Settings, clock: Clock, timeout_s: float | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        timeout_s: float | None = None,
+        login: tuple[str, str] = ("", ""),
+    ) -> None:
         # Costs 17 MiB and 0.16 s, which an agent without a server need not pay.
         from influxdb_client import InfluxDBClient  # noqa: PLC0415
         from influxdb_client.client.write_api import SYNCHRONOUS  # noqa: PLC0415
@@ -52,6 +59,8 @@ class Connection:
             verify_ssl=settings.influxdb_verify_tls,
             proxy=settings.influxdb_proxy.rstrip("/") or None,
             ssl_ca_cert=str(settings.influxdb_ca_cert) if settings.influxdb_ca_cert else None,
+            username=login[0],
+            password=login[1],
         )
         manager = self._client.api_client.rest_client.pool_manager
         keep_to(Bounds(clock.monotonic, timeout_s), manager)

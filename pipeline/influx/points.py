@@ -3,9 +3,20 @@
 A point is a line as it was written: one measurement, one tag set, one time, whatever its fields.
 """
 
+from typing import Any
+
+from pipeline.ages import Age
 from pipeline.clock import rfc3339
 from pipeline.influx.connection import Connection
 
+ALL = Age(0)
+"""For all measurements."""
+
+# A row for each point, whatever its fields: they may differ in type, which no table can hold.
+_LINES = (
+    '|> drop(columns: ["_value", "_field", "_start", "_stop"])'
+    ' |> unique(column: "_time") |> map(fn: (r) => ({r with n: 1}))'
+)
 # In Flux `${` begins an interpolation; in a delete predicate it is only two characters.
 _PREDICATE = str.maketrans({"\\": "\\\\", '"': '\\"'})
 _FLUX = str.maketrans(
@@ -24,21 +35,26 @@ def predicate_string(text: str) -> str:
 
 
 class HostPoints:
-    """One host's points in the configured bucket, and no other host's.
+    """One host's points in a bucket, and no other host's.
 
     All times are nanoseconds since 1970-01-01 UTC; a span holds its start and not its stop.
 
     Args:
         connection: With a timeout in minutes: InfluxDB counts and deletes slowly.
         host: The value of the tag `host`.
+        bucket: Another bucket than the configured one.
+
+    Attributes:
+        bucket: The bucket's name.
     """
 
-    def __init__(self, connection: Connection, host: str) -> None:
+    def __init__(self, connection: Connection, host: str, bucket: str = "") -> None:
         self._connection = connection
         self._host = host
+        self.bucket = bucket or connection.settings.influxdb_bucket
 
-    def oldest(self, start_ns: int, stop_ns: int) -> int | None:
-        """Return the time of the oldest point in a span, or None.
+    def oldest(self, start_ns: int, stop_ns: int, age: Age = ALL) -> int | None:
+        """Return the time of the oldest point in a span that an age is for, or None.
 
         Raises:
             InfluxError: The server did not answer, or did not allow it.
@@ -47,13 +63,31 @@ class HostPoints:
         rows = self._query(
             start_ns,
             stop_ns,
+            age,
             '|> first() |> keep(columns: ["_time"]) |> group() |> sort(columns: ["_time"])'
             " |> limit(n: 1) |> map(fn: (r) => ({ns: int(v: r._time)}))",
         )
         return rows[0]["ns"] if rows else None
 
-    def count(self, start_ns: int, stop_ns: int) -> int:
-        """Return how many points a span holds.
+    def count(self, start_ns: int, stop_ns: int, age: Age = ALL) -> int:
+        """Return how many points of a span an age is for.
+
+        Raises:
+            InfluxError: The server did not answer, or did not allow it.
+        """
+        return sum(self.counts(start_ns, stop_ns, age).values())
+
+    def counts(self, start_ns: int, stop_ns: int, age: Age = ALL) -> dict[str, int]:
+        """Return how many points of a span an age is for, by measurement.
+
+        Raises:
+            InfluxError: The server did not answer, or did not allow it.
+        """
+        rows = self._query(start_ns, stop_ns, age, f"{_LINES} {_total('_measurement')}")
+        return {row["_measurement"]: row["n"] for row in rows}
+
+    def measurements(self, start_ns: int, stop_ns: int, age: Age = ALL) -> dict[str, int]:
+        """Return the time of the oldest point of a span that an age is for, by measurement.
 
         Raises:
             InfluxError: The server did not answer, or did not allow it.
@@ -61,11 +95,12 @@ class HostPoints:
         rows = self._query(
             start_ns,
             stop_ns,
-            '|> drop(columns: ["_value", "_field", "_start", "_stop"])'
-            ' |> unique(column: "_time") |> group()'
-            ' |> map(fn: (r) => ({r with n: 1})) |> sum(column: "n")',
+            age,
+            '|> first() |> keep(columns: ["_time", "_measurement"])'
+            ' |> group(columns: ["_measurement"]) |> sort(columns: ["_time"]) |> limit(n: 1)'
+            " |> map(fn: (r) => ({_measurement: r._measurement, ns: int(v: r._time)}))",
         )
-        return rows[0]["n"] if rows else 0
+        return {row["_measurement"]: row["ns"] for row in rows}
 
     def times(self, measurement: str, start_ns: int, stop_ns: int, limit: int) -> list[int]:
         """Return when the points of a measurement in a span were taken, the newest first.
@@ -82,36 +117,85 @@ class HostPoints:
         rows = self._query(
             start_ns,
             stop_ns,
-            f"|> filter(fn: (r) => r._measurement == {flux_string(measurement)})"
-            ' |> drop(columns: ["_value", "_field", "_start", "_stop"])'
+            Age(0, measurement),
+            '|> drop(columns: ["_value", "_field", "_start", "_stop"])'
             ' |> unique(column: "_time") |> keep(columns: ["_time"]) |> group()'
             f' |> sort(columns: ["_time"], desc: true) |> limit(n: {limit})'
             " |> map(fn: (r) => ({ns: int(v: r._time)}))",
         )
         return [row["ns"] for row in rows]
 
-    def delete(self, start_ns: int, stop_ns: int) -> None:
-        """Delete the points of a span. InfluxDB answers the same whether there were any or not.
+    def remove(self, start_ns: int, stop_ns: int, age: Age = ALL) -> int:
+        """Delete the points of a span that an age is for; return how many are gone.
 
         Raises:
             InfluxError: The server did not answer, or did not allow it.
         """
-        settings = self._connection.settings
+        # The server's answer to a delete counts nothing.
+        before = self.counts(start_ns, stop_ns, age)
+        # Its predicate knows only equality: `!=` is answered with 204, too, and deletes anything.
+        for name in before if age.others else (age.measurement,) if before else ():
+            self.delete(start_ns, stop_ns, name)
+        return sum(before.values()) - self.count(start_ns, stop_ns, age) if before else 0
+
+    def delete(self, start_ns: int, stop_ns: int, measurement: str | None = None) -> None:
+        """Delete the points of a span. InfluxDB answers the same whether there were any or not.
+
+        Args:
+            start_ns: The span's start.
+            stop_ns: The span's stop.
+            measurement: Only those of it.
+
+        Raises:
+            InfluxError: The server did not answer, or did not allow it.
+        """
+        predicate = f"host={predicate_string(self._host)}"
+        if measurement is not None:
+            predicate += f" AND _measurement={predicate_string(measurement)}"
         self._connection.ask(
             lambda client: client.delete_api().delete(
                 start=rfc3339(start_ns),
                 stop=rfc3339(stop_ns - 1),  # InfluxDB deletes the stop as well
-                predicate=f"host={predicate_string(self._host)}",
-                bucket=settings.influxdb_bucket,
-                org=settings.influxdb_org,
+                predicate=predicate,
+                bucket=self.bucket,
+                org=self._connection.settings.influxdb_org,
             )
         )
 
-    def _query(self, start_ns: int, stop_ns: int, rest: str) -> list[dict[str, int]]:
-        flux = (
-            f"from(bucket: {flux_string(self._connection.settings.influxdb_bucket)})"
-            f" |> range(start: {rfc3339(start_ns)}, stop: {rfc3339(stop_ns)})"
-            f" |> filter(fn: (r) => r.host == {flux_string(self._host)}) {rest}"
-        )
-        tables = self._connection.ask(lambda client: client.query_api().query(flux))
-        return [record.values for table in tables for record in table.records]
+    def _query(self, start_ns: int, stop_ns: int, age: Age, rest: str) -> list[dict[str, Any]]:
+        terms = [f"r.host == {flux_string(self._host)}"]
+        if age.measurement is not None:
+            terms.append(f"r._measurement == {flux_string(age.measurement)}")
+        terms += (f"r._measurement != {flux_string(other)}" for other in age.others)
+        pipe = f"|> filter(fn: (r) => {' and '.join(terms)}) {rest}"
+        return rows_of(self._connection, self.bucket, start_ns, stop_ns, pipe)
+
+
+def count_by_host(connection: Connection, bucket: str, stop_ns: int) -> dict[str, int]:
+    """Return how many points of a bucket are older than a time, by host; "" has those of none.
+
+    Raises:
+        InfluxError: The server did not answer, or did not allow it.
+    """
+    rows = rows_of(connection, bucket, 0, stop_ns, f"{_LINES} {_total('host')}")
+    return {row.get("host") or "": row["n"] for row in rows}
+
+
+def rows_of(
+    connection: Connection, bucket: str, start_ns: int, stop_ns: int, pipe: str
+) -> list[dict[str, Any]]:
+    """Return what a Flux pipe makes of a span of a bucket.
+
+    Raises:
+        InfluxError: The server did not answer, or did not allow it.
+    """
+    flux = (
+        f"from(bucket: {flux_string(bucket)})"
+        f" |> range(start: {rfc3339(start_ns)}, stop: {rfc3339(stop_ns)}) {pipe}"
+    )
+    tables = connection.ask(lambda client: client.query_api().query(flux))
+    return [record.values for table in tables for record in table.records]
+
+
+def _total(column: str) -> str:
+    return f'|> group(columns: ["{column}"]) |> sum(column: "n")'

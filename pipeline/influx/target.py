@@ -1,16 +1,21 @@
-"""The configured bucket as delivery sees it: prepare, write, renew the token."""
+"""The configured bucket as delivery and the sweep see it: prepare, write, renew the token."""
 
+import contextlib
 import dataclasses
 import logging
+import threading
 from collections.abc import Callable
 
 from pipeline.clock import Clock
-from pipeline.influx.buckets import Rule, reconcile
+from pipeline.influx.buckets import Rule, Wanted, command, drift, look, reconcile
 from pipeline.influx.connection import Connection, InfluxError
 from pipeline.influx.verdicts import Answer
 from pipeline.settings import Settings, SettingsError
 
 _log = logging.getLogger(__name__)
+
+# To count, or to delete, makes InfluxDB go through all that it holds.
+PATIENCE_S = 300.0
 
 
 class Target:
@@ -20,7 +25,8 @@ class Target:
         settings: With `influxdb_url` set.
         reload: Reads the settings again, for a token that was rotated.
         clock: Passed to the connection.
-        on_rule: Is told the bucket's rule when it is known.
+        on_rule: Is told the bucket's rule when it is known, and how it differs from what the
+            settings want; "" when it does not.
         on_date: Is told InfluxDB's own clock, in seconds since 1970-01-01 UTC.
         obstacle: Tells why nothing may be sent at present; "" when it may.
     """
@@ -30,7 +36,7 @@ class Target:
         settings: Settings,
         reload: Callable[[], Settings],
         clock: Clock,
-        on_rule: Callable[[Rule], None],
+        on_rule: Callable[[Rule, str], None],
         on_date: Callable[[float], object] = lambda _: None,
         obstacle: Callable[[], str] = str,
     ) -> None:
@@ -41,10 +47,27 @@ class Target:
         self._on_date = on_date
         self._obstacle = obstacle
         self._connection: Connection | None = None
+        self._preparing = threading.Lock()
+        self._prepared = False
+        self._unconfirmed = False
         self._warned = ""
 
+    @property
+    def prepared(self) -> bool:
+        """Whether the bucket's rule has been reconciled since it was last to be."""
+        return self._prepared
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether the rule was lengthened, and `look` is to see soon that it has stayed so.
+
+        InfluxDB has no way to change a rule only if it is as before. Of two hosts that lengthen it
+        at one moment, the one that wants less may come last.
+        """
+        return self._unconfirmed
+
     def prepare(self) -> None:
-        """Reconcile the bucket's rule with the settings, once before the first write.
+        """Reconcile the bucket's rule with the settings: once, unless a write is refused since.
 
         A token that may not look at the bucket, or not change it, is told so, and writes all the
         same: the sweep keeps this host's age.
@@ -52,24 +75,54 @@ class Target:
         Raises:
             InfluxError: The server did not answer; the readings wait.
         """
+        with self._preparing:
+            if not self._prepared:
+                self._prepare()
+                self._prepared = True
+
+    def _prepare(self) -> None:
+        wanted = Wanted.of(self.settings)
         try:
-            rule = reconcile(self._connected())
+            with self.connection(PATIENCE_S if wanted.mode == "enforce" else None) as connection:
+                rule = reconcile(connection, wanted, self._clock.now_ns())
         except InfluxError as error:
             if error.answer.status not in (401, 403, 404, 422):
                 raise
             self._warn(f"The bucket's retention rule is left alone: {error}")
             return
         if rule is None:
-            bucket = self.settings.influxdb_bucket
             self._warn(
-                f"Bucket {bucket!r} cannot be seen with this token, "
-                "so its retention rule is left alone"
+                f"Bucket {wanted.bucket!r} cannot be seen with this token, "
+                f"so its retention rule is left alone; with another one: {command(wanted)}"
             )
             return
-        self._warned = ""
+        if rule.refused:
+            self._warn(f"The retention rule is left alone: {rule.refused}")
+        else:
+            self._warned = ""
         if rule.change:
             _log.info("%s", rule.change)
-        self._on_rule(rule)
+        self._unconfirmed = bool(rule.change) and wanted.mode == "extend"
+        self._tell(wanted, rule)
+
+    def look(self, connection: Connection) -> None:
+        """Look at the bucket's rule, so that one that somebody changed shows.
+
+        Nothing is changed, unless it is to be confirmed.
+
+        Raises:
+            InfluxError: The server did not answer, or did not allow it.
+        """
+        if self._unconfirmed:
+            with self._preparing:
+                self._prepare()
+            return
+        rule = look(connection)
+        if rule is not None:
+            self._tell(Wanted.of(self.settings), rule)
+
+    def _tell(self, wanted: Wanted, rule: Rule) -> None:
+        self._on_rule(rule, drift(wanted, rule))
 
     def _warn(self, message: str) -> None:
         # Each try with a token that is refused prepares anew; once is enough to be told.
@@ -81,9 +134,13 @@ class Target:
         """Send a gzip stream of lines; whatever fails is an answer too."""
         if why := self._obstacle():
             return Answer(None, message=why)
-        answer = self._connected().write(body)
+        if self._connection is None:
+            self._connection = Connection(self.settings, self._clock)
+        answer = self._connection.write(body)
         if answer.date_s is not None:
             self._on_date(answer.date_s)
+        if answer.status in (401, 403, 404):
+            self._prepared = False
         return answer
 
     def renew(self) -> None:
@@ -102,7 +159,12 @@ class Target:
             self._connection.close()
             self._connection = None
 
-    def _connected(self) -> Connection:
-        if self._connection is None:
-            self._connection = Connection(self.settings, self._clock)
-        return self._connection
+    def connection(
+        self, timeout_s: float | None = None
+    ) -> contextlib.AbstractContextManager[Connection]:
+        """Return a connection of one's own, closed at the end.
+
+        Args:
+            timeout_s: The time a request may take, when not the configured one.
+        """
+        return contextlib.closing(Connection(self.settings, self._clock, timeout_s))

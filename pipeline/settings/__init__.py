@@ -1,16 +1,30 @@
 """Settings: settings.toml, .secrets.toml and the environment made one frozen, validated value."""
 
-from pipeline.settings.declared import NAMES, CollectorOptions, Settings
-from pipeline.settings.load import Loaded, Row, SettingsError, describe, find_config_dir, load
+from pipeline.settings.checker import refusal
+from pipeline.settings.declared import NAMES, CollectorOptions, Downsample, Settings
+from pipeline.settings.load import (
+    Loaded,
+    Row,
+    SettingsError,
+    describe,
+    find_config_dir,
+    find_data_dir,
+    load,
+)
+from pipeline.settings.watch import Files
 
 __all__ = [
     "NAMES",
     "CollectorOptions",
+    "Downsample",
+    "Files",
     "Loaded",
     "Row",
     "Settings",
     "SettingsError",
     "describe",
     "find_config_dir",
+    "find_data_dir",
     "load",
+    "refusal",
 ]

@@ -81,6 +81,8 @@ class Checker:
         kind = get_origin(declared.kind) or declared.kind
         if kind is Mapping:
             return self._mapping(declared, parsed(given), name)
+        if is_dataclass(kind):
+            return self._options(kind, parsed(given), name)
         if kind is Path:
             return self._path(given)
         if kind is Literal:
@@ -106,14 +108,18 @@ class Checker:
                 self._store(accepted, key, items, item, full)
         return MappingProxyType(accepted)
 
+    def _options(self, owner: Any, given: Given, name: str) -> Any:
+        if not isinstance(given.value, dict):
+            raise _RefusedError
+        return owner(**self._fields(specs(owner), given.value, f"{name}."))
+
     def _collector(
         self, accepted: dict[str, Any], key: str, declared: Spec, given: Given, name: str
     ) -> None:
         if key not in self._collectors:
             self._unknown(given, name.removesuffix(key), key, self._collectors, "a collector")
         elif isinstance(given.value, dict):
-            options = self._fields(specs(declared.kind), given.value, f"{name}.")
-            accepted[key] = declared.kind(**options)
+            accepted[key] = self._options(declared.kind, given, name)
         else:
             self._report(given, f"{name} = {declared.show(given.value)} must be a table")
 
@@ -141,6 +147,18 @@ class Checker:
 
     def _report(self, given: Given, sentence: str) -> None:
         self.problems.append(f"{given.source}: {sentence}")
+
+
+def refusal(owner: type, name: str, value: str) -> str:
+    """Return what is wrong with a text for a setting that is a text; "" when nothing is."""
+    declared = specs(owner)[name]
+    try:
+        text = _text(Given(value, ""))
+    except _RefusedError as error:
+        return str(error)
+    if text and not all(check.accepts(text) for check in declared.checks):
+        return f"{declared.show(text)} must be {declared.allowed}"
+    return ""
 
 
 def _plain(name: str) -> str:

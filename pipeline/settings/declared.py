@@ -6,7 +6,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-from pipeline.settings.rules import FILE, TAG_KEY, UNESCAPED, URL, between, like
+from pipeline.settings.rules import (
+    DURATION,
+    FILE,
+    NOT_EMPTY,
+    TAG_KEY,
+    UNESCAPED,
+    URL,
+    between,
+    like,
+)
 
 SYSTEM_DATA_DIR = Path("/var/lib/metrics-pipeline")
 
@@ -32,6 +41,17 @@ class CollectorOptions:
         "`disk`, `file`: longest wait for a file system to answer.",
         between(10, 60_000, "milliseconds"),
     ] = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Downsample:
+    """What is kept for longer, as one value for each span of time."""
+
+    every: Annotated[str, "Span of time of a value; empty: no downsampling.", DURATION] = ""
+    keep_hours: Annotated[
+        int, "Age at which it is deleted; 0: never.", between(0, 876_000, "hours")
+    ] = 8_760
+    bucket: Annotated[str, "Bucket in InfluxDB that gets it, another than `influxdb_bucket`."] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +87,19 @@ class Settings:
         "What to do to the bucket's own age: off: nothing; create: set it on a new bucket;"
         " extend: also lengthen it; enforce: also shorten it, which deletes data of all hosts.",
     ] = "extend"
+    retention_overrides: Annotated[
+        Mapping[Annotated[str, NOT_EMPTY], Annotated[int, between(0, 876_000, "hours")]],
+        "Other ages, in hours, of some measurements.",
+        like("{cpu = 24, process = 6}"),
+    ] = field(default_factory=lambda: MappingProxyType({}))
     cleanup_interval_minutes: Annotated[
         int, "Time from one deletion of old data to the next.", between(1, 1_440, "minutes")
     ] = 60
+    downsample: Annotated[
+        Downsample,
+        "Means (of counters the last values) that InfluxDB makes, to be kept for longer.",
+        like('{every = "5m", keep_hours = 8760, bucket = "metrics_5m"}'),
+    ] = Downsample()
     host: Annotated[str, "Tag `host` of every point; empty: this machine's name.", UNESCAPED] = ""
     tags: Annotated[
         Mapping[Annotated[str, TAG_KEY], Annotated[str, UNESCAPED]],

@@ -9,11 +9,18 @@ from types import MappingProxyType
 from typing import Any
 
 from pipeline.settings.checker import Checker
-from pipeline.settings.declared import NAMES, SYSTEM_DATA_DIR, Settings
+from pipeline.settings.declared import NAMES, SYSTEM_DATA_DIR, Downsample, Settings
 from pipeline.settings.rules import MASK, as_text, specs
-from pipeline.settings.sources import CONFIG_DIR, FILES, PREFIX, read
-
-_SYSTEM_CONFIG_DIR = Path("/etc/metrics-pipeline")
+from pipeline.settings.sources import (
+    CONFIG_DIR,
+    CREDENTIALS,
+    CREDENTIALS_DIRECTORY,
+    FILES,
+    PREFIX,
+    SYSTEM_CONFIG_DIR,
+    read,
+    salvage,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +74,7 @@ def find_config_dir(option: Path | None, environ: Mapping[str, str], cwd: Path) 
             source = "--config-dir" if option else f"environment variable {CONFIG_DIR}"
             raise SettingsError([f"{source}: {str(folder)!r} must be an existing folder"])
         return folder
-    return cwd if (cwd / FILES[0]).exists() else _SYSTEM_CONFIG_DIR
+    return cwd if (cwd / FILES[0]).exists() else SYSTEM_CONFIG_DIR
 
 
 def load(
@@ -96,18 +103,38 @@ def load(
     checker = Checker(Settings, collectors, environ.get("HOME", ""))
     values = checker.values(given)
     # What a broken file would have said is not missing.
-    missing = [] if problems else _missing(values, given.keys() - values.keys(), config_dir)
+    missing: list[str] = []
+    if not problems:
+        missing += _missing(values, given.keys() - values.keys(), config_dir, environ)
+    if not problems and not checker.problems:
+        missing += [f"{given[name].source}: {why}" for name, why in _contradictions(values)]
     if problems := [*problems, *checker.problems, *missing]:
         raise SettingsError(problems)
     sources = {name: given[name].source if name in given else "default" for name in NAMES}
-    if not values.get("host"):
-        values["host"], sources["host"] = hostname(), "default"
     if not values.get("data_dir"):
         values["data_dir"], sources["data_dir"] = _default_data_dir(environ), "default"
     if not values.get("host_root"):
         values["host_root"] = Path(environ.get("HOST_MOUNT_PREFIX") or "/")
         sources["host_root"] = "default"
+    if not values.get("host"):
+        values["host"] = _name_of_host(values["host_root"]) or hostname()
+        sources["host"] = "default"
     return Loaded(Settings(**values), MappingProxyType(sources))
+
+
+def find_data_dir(config_dir: Path, environ: Mapping[str, str]) -> Path:
+    """Return where the data is, also by settings that cannot be used as a whole.
+
+    An agent may be running on what they were before.
+
+    Args:
+        config_dir: The folder of the files.
+        environ: The environment.
+    """
+    given = salvage(config_dir, environ, "data_dir")
+    checker = Checker(Settings, (), environ.get("HOME", ""))
+    found = checker.values({"data_dir": given} if given else {}).get("data_dir")
+    return found or _default_data_dir(environ)
 
 
 def describe(loaded: Loaded) -> list[Row]:
@@ -121,13 +148,42 @@ def describe(loaded: Loaded) -> list[Row]:
 
 
 def _missing(
-    values: Mapping[str, Any], refused: Collection[str], config_dir: Path
+    values: Mapping[str, Any],
+    refused: Collection[str],
+    config_dir: Path,
+    environ: Mapping[str, str],
 ) -> Iterator[str]:
     for name in ("influxdb_org", "influxdb_bucket", "influxdb_token"):
         if values.get("influxdb_url") and not values.get(name) and name not in refused:
             path = config_dir / FILES[name == "influxdb_token"]
             variable = f"{PREFIX}{name.upper()}"
-            yield f"influxdb_url needs {name}, which is not set: set it in {path} or by {variable}"
+            ways = f"in {path} or by {variable}"
+            if name in CREDENTIALS and environ.get(CREDENTIALS_DIRECTORY):
+                ways = f"in {path}, by {variable} or as the credential {name} of the service"
+            yield f"influxdb_url needs {name}, which is not set: set it {ways}"
+
+
+def _name_of_host(root: Path) -> str:
+    """Return what the host of a container is called, whose own name is another one; or ""."""
+    if root == Path("/"):
+        return ""
+    try:
+        return (root / "etc/hostname").read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    wanted: Downsample = values.get("downsample", Downsample())
+    if wanted == Downsample():
+        return
+    for name in ("every", "bucket"):
+        if not getattr(wanted, name):
+            yield "downsample", f"downsample needs downsample.{name}, which is not set"
+    if not values.get("influxdb_url"):
+        yield "downsample", "downsample needs influxdb_url: InfluxDB does it"
+    elif wanted.bucket == values.get("influxdb_bucket"):
+        yield "downsample", "downsample.bucket must be another bucket than influxdb_bucket"
 
 
 def _default_data_dir(environ: Mapping[str, str]) -> Path:

@@ -82,6 +82,22 @@ TAG_KEY = Check(
 """`host` has a setting of its own; InfluxDB keeps the other names for itself."""
 
 
+_DURATION_RE = re.compile(r"([1-9][0-9]{0,5})([smhd])")
+_UNITS = MappingProxyType({"s": 1, "m": 60, "h": 3_600, "d": 86_400})
+
+
+def duration_s(text: str) -> int:
+    """Return the seconds of a duration such as 30s, 5m, 1h or 1d; 0 when it is none."""
+    match = _DURATION_RE.fullmatch(text)
+    return int(match[1]) * _UNITS[match[2]] if match else 0
+
+
+DURATION = Check(
+    "such as 30s, 5m, 1h or 1d, from 10s to 7d", lambda text: 10 <= duration_s(text) <= 604_800
+)
+NOT_EMPTY = Check("that is not empty", bool)
+
+
 def like(example: str) -> Check:
     """Return a check that allows everything, and shows what it is like."""
     return Check(f"such as {example}", lambda _: True)
@@ -102,7 +118,7 @@ class Spec:
         if get_origin(self.kind) is Literal:
             *first, last = get_args(self.kind)
             return f"{', '.join(first)} or {last}"
-        phrase = _PHRASES[get_origin(self.kind) or self.kind]
+        phrase = _PHRASES.get(get_origin(self.kind) or self.kind, "a table")
         return " ".join((phrase, *(check.allowed for check in self.checks)))
 
     def show(self, value: object) -> str:

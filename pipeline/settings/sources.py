@@ -1,4 +1,4 @@
-"""Where settings come from: two TOML files and the environment, each value with its source.
+"""Where settings come from: two TOML files, credentials and the environment, each with its source.
 
 The files are read by dynaconf's loader, one layer below its `Dynaconf(settings_files=...)`, which
 cannot be kept from more than a user asks for: it reads settings.local.toml too, runs
@@ -13,8 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 FILES = ("settings.toml", ".secrets.toml")
+SYSTEM_CONFIG_DIR = Path("/etc/metrics-pipeline")
+CREDENTIALS = ("influxdb_token",)
+CREDENTIALS_DIRECTORY = "CREDENTIALS_DIRECTORY"
+"""The variable by which systemd, and an image of ours, names the folder of credentials."""
 PREFIX = "METRICS_"
 CONFIG_DIR = "METRICS_CONFIG_DIR"
+
+_STORE = Path("/etc/credstore")  # where systemd finds what it hands over
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +41,7 @@ class Given:
 
 
 def read(config_dir: Path, environ: Mapping[str, str]) -> tuple[dict[str, Given], list[str]]:
-    """Read all sources, the later winning: settings.toml, .secrets.toml, the environment.
+    """Read all sources, the later winning: settings.toml, .secrets.toml, credentials, environment.
 
     A table replaces the whole table of an earlier source, but METRICS_TAGS__SITE only that key.
 
@@ -56,6 +62,7 @@ def read(config_dir: Path, environ: Mapping[str, str]) -> tuple[dict[str, Given]
             continue
         items = [(name, _wrap(value, str(path), config_dir)) for name, value in table.items()]
         given |= _fold(items, problems)
+    given |= _credentials(config_dir, environ, problems)
     variables = [
         (name.removeprefix(PREFIX), Given(text, variable_source(name), text=True))
         for name, text in sorted(environ.items())
@@ -64,6 +71,24 @@ def read(config_dir: Path, environ: Mapping[str, str]) -> tuple[dict[str, Given]
     for name, variable in _fold(variables, problems).items():
         _put(given, name.split("__"), variable)
     return given, problems
+
+
+def salvage(config_dir: Path, environ: Mapping[str, str], name: str) -> Given | None:
+    """Return a setting out of sources that may be broken, where it stands on a line of its own."""
+    given, _ = read(config_dir, environ)
+    for path in (config_dir / file for file in FILES):
+        try:
+            lines = path.read_text(errors="replace").splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            try:
+                table = tomllib.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            if name in table:
+                given.setdefault(name, _wrap(table[name], str(path), config_dir))
+    return given.get(name)
 
 
 def variable_source(name: str) -> str:
@@ -82,6 +107,32 @@ def parsed(given: Given) -> Given:
     if table.keys() != {"value"}:  # a line break in the text began another key
         return given
     return _wrap(table["value"], given.source, None)
+
+
+def _credentials(
+    config_dir: Path, environ: Mapping[str, str], problems: list[str]
+) -> dict[str, Given]:
+    """Read the secrets that a service manager hands over, each in a file of its name."""
+    found: dict[str, Given] = {}
+    for name in CREDENTIALS:
+        if folder := environ.get(CREDENTIALS_DIRECTORY):
+            path = Path(folder) / name
+        elif config_dir == SYSTEM_CONFIG_DIR:  # for the commands, beside the service
+            path = _STORE / f"metrics-pipeline.{name}"
+        else:
+            continue
+        try:
+            if value := path.read_text(encoding="utf-8").strip():
+                found[name] = Given(value, str(path))
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if path.parent == _STORE:  # which is root's
+                continue
+            problems.append(f"{path}: cannot be read: {error.strerror}")
+        except UnicodeDecodeError:
+            problems.append(f"{path}: not UTF-8 text")
+    return found
 
 
 class _UnreadableError(Exception):

@@ -1,5 +1,6 @@
 """The durable log: every reading from the moment it was taken until its age or the bound."""
 
+from pipeline.spool.aging import Aging
 from pipeline.spool.block import pack, unpack
 from pipeline.spool.gaps import Gap
 from pipeline.spool.reader import Contents, Rejected, SpoolReader
@@ -9,6 +10,7 @@ from pipeline.spool.writer import Batch, Refusal, Spool
 
 __all__ = [
     "SALVAGE",
+    "Aging",
     "Batch",
     "Contents",
     "Gap",

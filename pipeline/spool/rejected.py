@@ -1,8 +1,6 @@
 """Changes to the lines that the server refused, beside an agent that may be running.
 
-Nothing else but the agent writes to a spool. Each change is one short transaction that has the
-right to write from its start, so SQLite lets whoever comes second wait. It makes and mends no file,
-and the bound and the age are left to the agent, which applies both with its next reading.
+The bound and the age are left to the agent, which applies both with its next reading.
 """
 
 import contextlib
@@ -10,11 +8,10 @@ import re
 import sqlite3
 from collections import defaultdict
 from collections.abc import Collection, Iterator
-from pathlib import Path
 
 from pipeline.spool.block import pack
-from pipeline.spool.reader import SpoolReader
-from pipeline.spool.schema import LOST, SpoolError
+from pipeline.spool.schema import LOST
+from pipeline.spool.writing import Writing
 
 _LOST = f"{LOST}rejected"
 _TIME = re.compile(r" (-?\d{1,19})$")
@@ -25,21 +22,8 @@ class UnknownLineError(Exception):
     """A line that is named is not among the rejected ones; the message says which."""
 
 
-class RejectedLines(SpoolReader):
-    """The rejected lines of a spool, to be changed.
-
-    Raises:
-        FileNotFoundError: There is no spool in the directory.
-        SpoolError: The file cannot be opened as a spool.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory)
-        self.close()
-        try:
-            self._open("mode=rw")
-        except sqlite3.OperationalError as error:
-            raise self._unopened(error) from error
+class RejectedLines(Writing):
+    """The rejected lines of a spool, to be changed; see `Writing` for how it is opened."""
 
     def retry(self, ids: Collection[int] | None = None) -> int:
         """Put lines on the queue again, each with its own time, and count them as lost no more.
@@ -91,19 +75,13 @@ class RejectedLines(SpoolReader):
         self, ids: Collection[int] | None
     ) -> Iterator[tuple[sqlite3.Connection, list[tuple[int, int, str]]]]:
         """Take lines out, in one transaction with what is done to them: id, time, line."""
-        with self._lock:
-            try:
-                with self._db as db:
-                    db.execute("PRAGMA synchronous = FULL")
-                    db.execute("BEGIN IMMEDIATE")
-                    rows = db.execute("SELECT id, time_ns, line FROM rejected ORDER BY id")
-                    wanted = [row for row in rows if ids is None or row[0] in ids]
-                    if missing := set(ids or ()) - {row[0] for row in wanted}:
-                        raise UnknownLineError(_unknown(missing))
-                    db.executemany("DELETE FROM rejected WHERE id = ?", ((r[0],) for r in wanted))
-                    yield db, wanted
-            except sqlite3.Error as error:
-                raise SpoolError(f"{self.path} cannot be written: {error}") from error
+        with self._writing() as db:
+            rows = db.execute("SELECT id, time_ns, line FROM rejected ORDER BY id")
+            wanted = [row for row in rows if ids is None or row[0] in ids]
+            if missing := set(ids or ()) - {row[0] for row in wanted}:
+                raise UnknownLineError(_unknown(missing))
+            db.executemany("DELETE FROM rejected WHERE id = ?", ((r[0],) for r in wanted))
+            yield db, wanted
 
 
 def _uncount(db: sqlite3.Connection, points: int) -> None:

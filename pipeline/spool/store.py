@@ -6,7 +6,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -15,7 +15,8 @@ from pipeline.spool.gaps import Gap
 from pipeline.spool.opening import mend, next_id, open_store
 from pipeline.spool.reader import Contents, SpoolReader
 from pipeline.spool.room import Limits, Reserve, drop_oldest, keep_bound, size_of, used
-from pipeline.spool.schema import LOST, NAME, DamagedError, FullError, SpoolError, described
+from pipeline.spool.schema import LOST, NAME, DamagedError, FullError, SpoolError
+from pipeline.spool.writing import Writing
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def lasting(
     return tried
 
 
-class Store(SpoolReader):
+class Store(Writing):
     """A store that is opened when it can be, and mended when it must be.
 
     Args:
@@ -127,13 +128,27 @@ class Store(SpoolReader):
                 if self._mended == before:
                     self._mend(error)
 
-    @lasting
+    def set_bound(self, max_bytes: int) -> None:
+        """Take another bound on what the files take of the disk, and come below it.
+
+        Raises:
+            SpoolError: It cannot be had at present; it holds from the next reading on.
+        """
+        with self._lock:
+            self._limits = Limits.within(max_bytes)
+            self._reserve = Reserve(beside(self.path, ".reserve"), self._limits.reserve)
+            if self._opened is not None:
+                with self._told() as db:
+                    self._limits.apply(db)
+        self._shrink()
+        with self._told() as db:  # the file itself is as large as before until then
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def _shrink(self) -> None:
-        """Come below a bound that was made lower."""
-        self._connection()
         while self._lowered():
             pass
 
+    @lasting
     def _lowered(self) -> int:
         with self._writing() as db:
             before = size_of(db)
@@ -196,27 +211,6 @@ class Store(SpoolReader):
         if self._opened is not None:
             self._opened.close()
             self._opened = None
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._told() as db:
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-                db.execute("COMMIT")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
-
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            try:
-                yield self._connection()
-            except sqlite3.Error as error:
-                message = f"{self.path} cannot be written: {error}"
-                raise described(error, message, self.path) from error
 
 
 def tally(db: sqlite3.Connection, counts: Mapping[str, int]) -> None:

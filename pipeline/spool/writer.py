@@ -1,11 +1,12 @@
-"""What is written to a spool: append, lease, settle, expire."""
+"""What is written to a spool: append, lease, settle; and, by age, `Aging.remove`."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline.spool.aging import Aging, Kept, Place
 from pipeline.spool.block import is_whole, pack, unpack
 from pipeline.spool.gaps import Gap, forget, mark
-from pipeline.spool.room import drop, give_back, unqueue
+from pipeline.spool.room import drop, unqueue
 from pipeline.spool.schema import LOST
 from pipeline.spool.store import Store, lasting, tally
 
@@ -16,8 +17,6 @@ _OLDEST = (
 )
 _LINES = "SELECT CAST(lines AS BLOB) FROM tick WHERE id = ?"
 _NEWEST = f"{_OLDEST} DESC LIMIT 1"
-# A tick must not wait long for a great clean-up.
-_EXPIRED_AT_ONCE = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class Refusal:
     reason: str
 
 
-class Spool(Store):
+class Spool(Store, Aging):
     """The spool as its one writer has it; see `Store` for how it is opened."""
 
     @lasting
@@ -158,38 +157,20 @@ class Spool(Store):
             tally(db, {f"{LOST}corrupt_store": lost})
         return lost
 
-    def expire(self, before_ns: int, *, count: bool) -> int:
-        """Delete the readings older than the age, and give their space back.
+    @lasting
+    def oldest(self, start_ns: int, stop_ns: int) -> int | None:
+        """Return the time of the oldest reading in a span, or None; a span has no stop in it."""
+        return super().oldest(start_ns, stop_ns)
 
-        Args:
-            before_ns: The youngest time that is too old, in nanoseconds since 1970-01-01 UTC.
-            count: Whether undelivered ones are a loss: not where there is nobody to deliver to.
-
-        Returns:
-            How many points were deleted.
-        """
-        deleted = 0
-        while some := self._expire_some(before_ns, count=count):
-            deleted += some
-            while self._give_back():
-                pass
-        return deleted
+    @lasting
+    def _remove_some(
+        self, after: Place, stop_ns: int, kept: Kept | None, *, count: bool
+    ) -> tuple[Place, int] | None:
+        return super()._remove_some(after, stop_ns, kept, count=count)
 
     @lasting
     def _give_back(self) -> int:
-        with self._writing() as db:
-            return give_back(db)
-
-    @lasting
-    def _expire_some(self, before_ns: int, *, count: bool) -> int:
-        with self._writing() as db:
-            rows = db.execute(
-                "SELECT id, points FROM tick WHERE time_ns < ? LIMIT ?",
-                (before_ns, _EXPIRED_AT_ONCE),
-            ).fetchall()
-            lost = drop(db, [tick for tick, _ in rows])
-            tally(db, {f"{LOST}expired": lost} if count else {})
-        return sum(points for _, points in rows)
+        return super()._give_back()
 
     @lasting
     def give_up(self, before_ns: int) -> int:

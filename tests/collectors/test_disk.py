@@ -391,3 +391,40 @@ def test_collector_made_anew_does_not_ask_again_who_is_silent(fake: FakeHost) ->
         assert [type(item) for item in made.collect()] == [Omission, Point]
     assert asked.count("/mnt") == 1
     speak.set()
+
+
+# ---- In a service with a view of its own
+
+
+def seen_by(*lines: str, number: int = 20) -> bytes:
+    """A table whose devices have the numbers that the lines begin with."""
+    rows = [line.split(" ", 1) for line in lines]
+    return b"\n".join(
+        f"{row} 1 {device} / {rest.split(' - ')[0]} - {rest.split(' - ')[1]}".encode()
+        for row, (device, rest) in enumerate(rows, start=number)
+    )
+
+
+def test_a_services_view_of_the_file_systems_changes_nothing(fake: FakeHost) -> None:
+    fake.files["/proc/1/mountinfo"] = seen_by(
+        "8:1 / rw,relatime - ext4 /dev/sda1 rw",
+        "8:2 /home rw,nosuid - ext4 /dev/sda2 rw",
+        "8:3 /cdrom ro - ext4 /dev/sda3 ro",
+        "8:4 /hidden rw - ext4 /dev/sda4 rw",
+    )
+    fake.files[MOUNTS] = seen_by(
+        "8:1 / ro,relatime - ext4 /dev/sda1 rw",
+        "8:2 /home ro,nosuid - ext4 /dev/sda2 rw",
+        "8:3 /cdrom ro - ext4 /dev/sda3 ro",
+        "8:1 /var/tmp rw - ext4 /dev/sda1 rw",  # PrivateTmp
+        "8:1 /var/lib/metrics-pipeline rw - ext4 /dev/sda1 rw",  # StateDirectory
+        "0:99 /hidden rw - tmpfs tmpfs rw",
+        "8:9 /own rw - ext4 /dev/sdb1 rw",
+        number=700,
+    )
+    assert [(p.tags["path"], p.tags["mode"]) for p in points(disk(fake))] == [
+        ("/", "rw"),
+        ("/home", "rw"),
+        ("/cdrom", "ro"),
+        ("/own", "rw"),
+    ]

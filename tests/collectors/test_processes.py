@@ -50,7 +50,7 @@ def test_point(fake: FakeHost) -> None:
 
 @given(
     states=st.lists(st.sampled_from([*STATES, "P", "K"]), min_size=1),
-    name=st.text(st.characters(exclude_characters="\n"), max_size=15),
+    name=st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=15),
 )
 def test_every_process_is_counted_once_whatever_its_name(states: list[str], name: str) -> None:
     fake = FakeHost()

@@ -1,10 +1,12 @@
+import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import datetime
 from typing import Any
 
 import pytest
 
-from pipeline.influx.buckets import Rule, reconcile
+from pipeline.influx.buckets import Rule, Wanted, command, drift, look, reconcile, shard_group_s
 from pipeline.influx.connection import Connection, InfluxError
 from tests.clocks import ManualClock
 from tests.configured import settings_for
@@ -15,8 +17,9 @@ HOUR, DAY = 3600, 86_400
 
 
 def reconciled(bucket: Bucket, **changes: Any) -> Rule | None:
-    with closing(Connection(settings_for(bucket, **changes), ManualClock())) as connection:
-        return reconcile(connection)
+    settings = settings_for(bucket, **changes)
+    with closing(Connection(settings, ManualClock())) as connection:
+        return reconcile(connection, Wanted.of(settings), time.time_ns())
 
 
 def rule_of(bucket: Bucket, name: str | None = None) -> tuple[int, int] | None:
@@ -144,3 +147,125 @@ def test_another_organisations_bucket_of_the_same_name_is_left_alone(
         assert rule_of(bucket) == (DAY, HOUR)
     finally:
         server.call("DELETE", f"/api/v2/orgs/{org['id']}").expect(204)
+
+
+def put(bucket: Bucket, age_h: float, *hosts: str) -> None:
+    now = time.time_ns()
+    lines = [f"cpu,host={host} n=1i {now - round(age_h * HOUR * 1e9)}" for host in hosts]
+    assert api.write(bucket.server, bucket.name, "\n".join(lines).encode())[0] == 204
+
+
+def test_enforce_says_first_how_many_points_of_how_many_hosts_go(
+    bucket: Bucket, caplog: pytest.LogCaptureFixture
+) -> None:
+    for age in (30, 40, 50):
+        put(bucket, age, "h1", "h2", "h3", "h4", "h5", "h6")
+    put(bucket, 60, "h2")
+    put(bucket, 1, "h1")
+    rule = reconciled(bucket, retention_hours=24, bucket_retention="enforce")
+    assert rule is not None
+    assert rule.age_s == DAY
+    (said,) = [record.getMessage() for record in caplog.records if record.name[:8] == "pipeline"]
+    assert said.startswith(
+        f"Bucket {bucket.name!r}: InfluxDB will delete what is older than 24 h: "
+        "19 points of 6 hosts (h2 4, "
+    )
+    assert ", and 1 more), the newest before 20" in said
+
+
+def test_enforce_that_lengthens_has_nothing_to_say(
+    bucket: Bucket, caplog: pytest.LogCaptureFixture
+) -> None:
+    set_rule(bucket, DAY)
+    assert reconciled(bucket, bucket_retention="enforce") is not None
+    assert [record for record in caplog.records if record.name[:8] == "pipeline"] == []
+
+
+@pytest.mark.parametrize("mode", ["extend", "enforce"])
+def test_the_rule_is_that_of_the_longest_age(bucket: Bucket, mode: str) -> None:
+    set_rule(bucket, DAY)
+    kept = {"cpu": 24, "disk": 500}
+    reconciled(bucket, retention_hours=48, retention_overrides=kept, bucket_retention=mode)
+    assert rule_of(bucket) == (500 * HOUR, DAY)
+    reconciled(bucket, retention_hours=48, retention_overrides={"cpu": 0}, bucket_retention=mode)
+    assert rule_of(bucket) == (0, 7 * DAY)
+
+
+@pytest.mark.parametrize(("mode", "now_s"), [("extend", DAY), ("enforce", 30 * DAY)])
+def test_a_token_that_may_not_change_the_bucket_is_told_the_command_that_would(
+    bucket: Bucket, mode: str, now_s: int
+) -> None:
+    wanted = [{"type": "expire", "everySeconds": now_s, "shardGroupDurationSeconds": HOUR}]
+    path = f"/api/v2/buckets/{bucket.id}"
+    bucket.server.call("PATCH", path, {"retentionRules": wanted}).expect(200)
+    token = api.create_token(bucket, ["read"])
+    rule = reconciled(bucket, influxdb_token=token, bucket_retention=mode)
+    assert rule is not None
+    assert (rule.age_s, rule.change) == (now_s, "")
+    assert (
+        f'influx bucket update --id "$(influx bucket list --org {bucket.server.org} '
+        f'--name {bucket.name} --hide-headers | cut -f1)" --retention 168h '
+        "--shard-group-duration 24h"
+    ) in rule.refused
+    assert "401" in rule.refused or "403" in rule.refused
+    assert rule_of(bucket) == (now_s, HOUR)
+
+
+def test_the_command_is_safe_for_a_shell() -> None:
+    words = command(Wanted("my org", "it's", 0, "extend"))
+    assert "--org 'my org'" in words
+    assert "'it'\"'\"'s'" in words
+    assert words.endswith("--retention 0 --shard-group-duration 168h")
+
+
+def test_to_look_changes_nothing(bucket: Bucket) -> None:
+    set_rule(bucket, DAY)
+    with closing(Connection(settings_for(bucket), ManualClock())) as connection:
+        assert look(connection) == Rule(DAY, HOUR)
+        assert look(connection, "nowhere") is None
+    assert rule_of(bucket) == (DAY, HOUR)
+
+
+@pytest.mark.parametrize(
+    ("mode", "hours", "age_s", "differs"),
+    [
+        ("extend", 24, DAY, False),
+        ("extend", 24, 2 * DAY, False),  # another host may want that
+        ("extend", 24, 0, False),
+        ("extend", 48, DAY, True),
+        ("off", 48, DAY, True),  # data goes before its age
+        ("create", 0, DAY, True),
+        ("off", 24, 2 * DAY, False),
+        ("enforce", 24, 2 * DAY, True),
+        ("enforce", 24, 0, True),
+        ("enforce", 24, DAY, False),
+    ],
+)
+def test_a_rule_that_differs_from_what_is_wanted_is_told(
+    mode: str, hours: int, age_s: int, differs: bool
+) -> None:
+    said = drift(Wanted("o", "b", hours, mode), Rule(age_s, shard_group_s(age_s)))
+    assert bool(said) == differs
+    assert not said or said.startswith("Bucket 'b' keeps ")
+
+
+def moment(text: str) -> int:
+    return round(datetime.fromisoformat(text).timestamp()) * 10**9
+
+
+@pytest.mark.parametrize(
+    ("age_s", "time", "gone"),
+    [
+        (DAY, "2024-05-15T10:20:00Z", "2024-05-16T11:00:00Z"),
+        (2 * DAY, "2024-05-15T10:20:00Z", "2024-05-18T00:00:00Z"),
+        (2 * DAY, "2024-05-15T00:00:00Z", "2024-05-18T00:00:00Z"),
+        # A Wednesday: shard groups of 7 days begin on Mondays.
+        (200 * DAY, "2024-05-15T10:20:00Z", "2024-12-06T00:00:00Z"),
+    ],
+)
+def test_the_rule_removes_a_point_when_its_whole_shard_group_is_too_old(
+    age_s: int, time: str, gone: str
+) -> None:
+    rule = Rule(age_s, shard_group_s(age_s))
+    assert rule.removes_ns(moment(time)) == moment(gone)
+    assert Rule(0, 7 * DAY).removes_ns(moment(time)) is None

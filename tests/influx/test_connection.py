@@ -1,10 +1,8 @@
 import gzip
 import socket
 import ssl
-import subprocess
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +18,7 @@ from tests.clocks import ManualClock
 from tests.configured import settings_for
 from tests.influxd import api
 from tests.influxd.api import Bucket
+from tests.scripted import http, scripted
 
 NOW = 1_700_000_000_000_000_000
 
@@ -122,48 +121,6 @@ def test_a_token_that_may_only_read_is_refused(bucket: Bucket) -> None:
     assert token not in answer.message
 
 
-def read_request(stream: socket.socket) -> None:
-    """Reads a request to its end: to close before is to reset the connection."""
-    with stream.makefile("rb") as file:
-        length = 0
-        while (line := file.readline()) not in (b"\r\n", b""):
-            name, _, value = line.partition(b":")
-            length = int(value) if name.lower() == b"content-length" else length
-        file.read(length)
-
-
-@contextmanager
-def scripted(answer: bytes, tls: ssl.SSLContext | None = None) -> Iterator[str]:
-    """Answers each connection with the same bytes, whatever it asks, and closes it."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve() -> None:
-            while True:
-                try:
-                    client, _ = server.accept()
-                except OSError:
-                    return
-                client.settimeout(5)
-                with client, suppress(OSError):  # a client may not like the certificate
-                    stream = tls.wrap_socket(client, server_side=True) if tls else client
-                    with stream:
-                        read_request(stream)
-                        stream.sendall(answer)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield f"http{'s' if tls else ''}://127.0.0.1:{server.getsockname()[1]}"
-        finally:
-            server.shutdown(socket.SHUT_RDWR)
-            thread.join()
-
-
-def http(status: str, body: bytes = b"", *headers: str) -> bytes:
-    head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers]
-    return "\r\n".join([*head, "", ""]).encode() + body
-
-
 def ask(answer: bytes) -> Answer:
     with scripted(answer) as url:
         return write(
@@ -212,20 +169,6 @@ def test_a_server_that_is_not_there_is_told_in_a_sentence() -> None:
     assert answer.message == (
         f"no answer from http://127.0.0.1:{port}: [Errno 111] Connection refused"
     )
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate for 127.0.0.1, with its key in the same file."""
-    path = tmp_path_factory.mktemp("tls") / "server.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1",
-         "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1",
-         "-keyout", path, "-out", path.with_suffix(".crt")],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    path.write_bytes(path.read_bytes() + path.with_suffix(".crt").read_bytes())
-    return path
 
 
 def write_by_tls(certificate: Path, **changes: Any) -> Answer:

@@ -45,7 +45,7 @@ def drained(
 ) -> Contents:
     """Deliver all with these settings; `found` are those that a look at the files finds."""
     settings = settings_for(bucket, bucket_retention="off", **changes)
-    target = Target(settings, lambda: found or settings, clock, lambda rule: None)
+    target = Target(settings, lambda: found or settings, clock, lambda rule, drift: None)
     pace = Pace(10, 0, 5_000)
     with closing(target):
         Delivery(spool, target, clock, pace, random.uniform, Silent(), lambda: None).drain(Event())

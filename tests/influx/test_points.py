@@ -1,12 +1,14 @@
+import uuid
 from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from pipeline.ages import Age
 from pipeline.influx.connection import Connection
-from pipeline.influx.points import HostPoints
+from pipeline.influx.points import HostPoints, count_by_host
 from pipeline.point import Point, encode
 from tests.clocks import ManualClock
 from tests.configured import settings_for
@@ -89,3 +91,57 @@ def test_any_host_name_is_safe_in_flux_and_in_the_predicate(
     points.delete(T0, T0 + 1)
     assert (points.count(T0, T0 + 1), others.count(T0, T0 + 1)) == (0, 1)
     others.delete(T0, T0 + 1)
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(hosts, hosts, st.sampled_from(["", '"', "\\", '\\"', "${x}", '" OR host!="', "ü €", " "]))
+def test_any_measurement_is_safe_in_flux_and_in_the_predicate(
+    bucket: Bucket, connection: Connection, text: str, host: str, nasty: str
+) -> None:
+    host = f"{host} {uuid.uuid4()}"  # what an example leaves behind must not fail the next
+    name = f"m{text}{nasty}x"
+    assume('\\"' not in name)  # InfluxDB takes such a measurement and never shows it again
+    other, third = f"{name} other", "a third"
+    lines = [
+        encode(Point(measurement, {"n": 1, "t": "x", "f": 0.5}, {"host": tag}), T0)
+        for measurement in (name, other, third)
+        for tag in (host, f"{host} other")
+    ]
+    assert api.write(bucket.server, bucket.name, "\n".join(lines).encode())[0] == 204
+    points, others = HostPoints(connection, host), HostPoints(connection, f"{host} other")
+    its, rest = Age(1, name), Age(1, None, (name,))
+    assert points.counts(T0, T0 + 1) == {name: 1, other: 1, third: 1}
+    assert points.measurements(T0, T0 + 1) == {name: T0, other: T0, third: T0}
+    assert (points.count(T0, T0 + 1, its), points.count(T0, T0 + 1, rest)) == (1, 2)
+    assert points.remove(T0, T0 + 1, its) == 1
+    assert points.counts(T0, T0 + 1) == {other: 1, third: 1}
+    assert points.remove(T0, T0 + 1, its) == 0
+    assert points.remove(T0, T0 + 1, rest) == 2
+    assert points.counts(T0, T0 + 1) == {}
+    assert others.counts(T0, T0 + 1) == {name: 1, other: 1, third: 1}
+    assert others.remove(T0, T0 + 1) == 3
+
+
+def test_what_a_delete_leaves_behind_is_not_counted(bucket: Bucket, connection: Connection) -> None:
+    class Late(HostPoints):
+        """Another writer puts a point back while the points go."""
+
+        def delete(self, start_ns: int, stop_ns: int, measurement: str | None = None) -> None:
+            super().delete(start_ns, stop_ns, measurement)
+            put(bucket, "h1", 0)
+
+    put(bucket, "h1", 0, 1)
+    assert Late(connection, "h1").remove(T0, T0 + 2 * SECOND) == 3
+
+
+def test_points_are_counted_by_host_also_those_of_none(
+    bucket: Bucket, connection: Connection
+) -> None:
+    put(bucket, "h1", 0, 1)
+    put(bucket, "h2", 0, 5)
+    line = encode(Point("own", {"n": 1}), T0)
+    assert api.write(bucket.server, bucket.name, line.encode())[0] == 204
+    counts = count_by_host(connection, bucket.name, T0 + 3 * SECOND)
+    assert counts == {"h1": 6, "h2": 3, "": 1}

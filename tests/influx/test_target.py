@@ -28,14 +28,19 @@ class Settled:
         self.found: Settings | SettingsError = settings
         self.dates: list[float] = []
         self.obstacle = ""
+        self.drifts: list[str] = []
         self.target = Target(
             settings,
             self.reload,
             ManualClock(),
-            self.rules.append,
+            self.learn,
             self.dates.append,
             lambda: self.obstacle,
         )
+
+    def learn(self, rule: Rule, drift: str) -> None:
+        self.rules.append(rule)
+        self.drifts.append(drift)
 
     def reload(self) -> Settings:
         if isinstance(self.found, SettingsError):
@@ -108,6 +113,7 @@ def test_a_token_that_may_only_write_does_so(
     assert here.rules == []
     (told,) = messages(caplog)
     assert "retention rule is left alone" in told
+    assert "influx bucket update --id " in told
 
 
 def test_a_server_that_is_not_there_makes_the_readings_wait(bucket: Bucket) -> None:
@@ -133,3 +139,74 @@ def test_nothing_is_sent_against_an_obstacle(bucket: Bucket) -> None:
         assert here.target.write(BODY) == Answer(None, message="the clock is not set")
         here.obstacle = ""
         assert here.target.write(BODY).status == 204
+
+
+def set_rule(bucket: Bucket, hours: int) -> None:
+    rule = {
+        "type": "expire",
+        "everySeconds": hours * 3600,
+        "shardGroupDurationSeconds": 3600,
+    }
+    path = f"/api/v2/buckets/{bucket.id}"
+    bucket.server.call("PATCH", path, {"retentionRules": [rule]}).expect(200)
+
+
+def test_the_rule_is_set_once_and_one_that_is_changed_elsewhere_only_shows(bucket: Bucket) -> None:
+    set_rule(bucket, 24)
+    here = settled(bucket)
+    with closing(here.target), here.target.connection() as connection:
+        assert not here.target.prepared
+        here.target.prepare()
+        assert here.target.prepared
+        here.target.look(connection)
+        set_rule(bucket, 24)
+        for _ in range(2):
+            here.target.prepare()
+            here.target.look(connection)
+        found = api.get_bucket(bucket.server, bucket.name)
+    assert found is not None
+    assert found["retentionRules"][0]["everySeconds"] == 24 * 3600
+    assert [rule.age_s for rule in here.rules] == [hours * 3600 for hours in (168, 168, 24, 24)]
+    assert here.drifts[:2] == ["", ""]
+    assert all("keeps 24 h and not 168 h" in drift for drift in here.drifts[2:])
+
+
+def test_a_write_that_is_refused_lets_the_rule_be_looked_after_again(
+    bucket: Bucket, missing: str
+) -> None:
+    here = settled(bucket, influxdb_bucket=missing)
+    with closing(here.target):
+        here.target.prepare()
+        api.delete_bucket(bucket.server, missing)
+        assert here.target.write(BODY).status == 404
+        assert not here.target.prepared
+        here.target.prepare()
+        assert here.target.write(BODY).status == 204
+
+
+def test_a_rule_that_another_host_shortened_at_the_same_moment_is_lengthened_once_more(
+    bucket: Bucket,
+) -> None:
+    set_rule(bucket, 24)
+    here = settled(bucket)
+    with closing(here.target), here.target.connection() as connection:
+        here.target.prepare()
+        assert here.target.unconfirmed
+        set_rule(bucket, 48)  # it had looked before this one had changed it
+        here.target.look(connection)
+        assert [rule.age_s for rule in here.rules] == [168 * 3600, 168 * 3600]
+        here.target.look(connection)
+        assert not here.target.unconfirmed
+        set_rule(bucket, 48)  # by hand, later: that shows, and stays
+        here.target.look(connection)
+    assert here.rules[-1].age_s == 48 * 3600
+
+
+def test_to_enforce_is_not_repeated(bucket: Bucket) -> None:
+    here = settled(bucket, bucket_retention="enforce")
+    with closing(here.target), here.target.connection() as connection:
+        here.target.prepare()
+        assert not here.target.unconfirmed
+        set_rule(bucket, 24)
+        here.target.look(connection)
+    assert [rule.age_s for rule in here.rules] == [168 * 3600, 24 * 3600]

@@ -39,10 +39,12 @@ class InfluxProcess:
     Args:
         binary: The influxd to run.
         folder: An existing folder for its data and log.
+        set_up: Whether the first start also sets it up; else its token is "".
     """
 
-    def __init__(self, binary: Path, folder: Path) -> None:
+    def __init__(self, binary: Path, folder: Path, *, set_up: bool = True) -> None:
         self._binary = binary
+        self._set_up = set_up
         self._folder = folder
         self._log = folder / "influxd.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -77,7 +79,9 @@ class InfluxProcess:
                 raise RuntimeError(f"influxd ended at once: {self._log_tail()}")
         else:
             raise RuntimeError(f"influxd could not bind a port: {self._log_tail()}")
-        self._server = self._server or InfluxServer(url, ORG, onboard(url), way="process")
+        if self._server is None:
+            token = onboard(url) if self._set_up else ""
+            self._server = InfluxServer(url, ORG, token, way="process")
 
     def stop(self) -> None:
         """Ends it as an operator would, with SIGTERM, and waits."""
@@ -124,7 +128,7 @@ class InfluxProcess:
 
 
 @contextmanager
-def running(binary: Path, folder: Path) -> Iterator[InfluxProcess]:
+def running(binary: Path, folder: Path, *, set_up: bool = True) -> Iterator[InfluxProcess]:
     """Runs an influxd and removes it with its data at the end.
 
     The folder should be one of pytest's temporary ones: those it removes itself in a later run
@@ -133,8 +137,9 @@ def running(binary: Path, folder: Path) -> Iterator[InfluxProcess]:
     Args:
         binary: The influxd to run.
         folder: An existing, empty folder.
+        set_up: Whether to set it up.
     """
-    process = InfluxProcess(binary, folder)
+    process = InfluxProcess(binary, folder, set_up=set_up)
     try:
         process.start()
         yield process

@@ -39,7 +39,7 @@ with Spool(folder, 2**20) as spool:
     mark("delivered 6")
     append(spool, 106)
     mark("expiring 102")
-    spool.expire(102, count=True)
+    spool.remove(0, 102, count=True)
 with Spool(folder, 2**20) as spool:
     append(spool, 107)
     spool.settle(leased(spool, newest=True), NOW)

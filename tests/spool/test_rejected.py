@@ -74,7 +74,7 @@ def test_a_retried_line_has_its_own_time_for_the_age(spool: Spool, tmp_path: Pat
     refuse(spool, f"old f=1i {NOW - 100}", f"new f=1i {NOW}")
     with RejectedLines(tmp_path) as lines:
         lines.retry()
-    assert spool.expire(NOW - 50, count=True) == 1
+    assert spool.remove(0, NOW - 50, count=True) == 1
     assert waiting(spool) == [f"new f=1i {NOW}"]
     assert spool.contents().lost == {"expired": 1}
     assert_account(spool)
@@ -132,7 +132,7 @@ def test_a_line_that_the_bound_had_counted_keeps_the_account_exact(
     spool.append([f"a f=1i {NOW}"], NOW)
     batch = spool.lease(10)
     assert batch is not None
-    spool.expire(NOW + 1, count=True)  # while it is on its way
+    spool.remove(0, NOW + 1, count=True)  # while it is on its way
     spool.settle(batch, NOW, [Refusal(f"a f=1i {NOW}", "no")])
     assert spool.contents().lost == {"expired": 1}
     with RejectedLines(tmp_path) as lines:

@@ -46,11 +46,41 @@ def test_what_is_on_the_disk_stays_below_the_bound_the_log_included(tmp_path: Pa
             assert on_disk(tmp_path) <= MB, number
             if number % 100 == 50:
                 spool.settle(leased(spool, 30), NOW)
-        spool.expire(1100, count=True)
+        spool.remove(0, 1100, count=True)
         assert on_disk(tmp_path) <= MB
         account(spool.contents())
         assert spool.contents().lost["spool_full"] > 0
     assert on_disk(tmp_path) > MB // 8
+
+
+def test_another_bound_holds_at_once_for_all_that_lies_on_the_disk(tmp_path: Path) -> None:
+    with Spool(tmp_path, 16 * MB) as spool:
+        appended(spool, range(3000))
+        assert on_disk(tmp_path) > MB
+        spool.set_bound(MB)
+        assert on_disk(tmp_path) <= MB
+        assert spool.contents().lost["spool_full"] > 0
+        appended(spool, range(3000, 3300))
+        assert on_disk(tmp_path) <= MB
+        lost = spool.contents().lost
+        spool.set_bound(16 * MB)
+        appended(spool, range(3300, 4000))
+        assert spool.contents().lost == lost
+        assert spool.pressure is None
+        account(spool.contents())
+
+
+def test_another_bound_may_come_on_a_full_disk(disk: Path) -> None:
+    with Spool(disk, 8 * MB) as spool:
+        appended(spool, range(500))
+        fill_up(disk)
+        appended(spool, range(500, 600))
+        for bound in (2 * MB, 8 * MB):
+            spool.set_bound(bound)
+        (disk / "ballast").unlink()
+        appended(spool, range(600, 700))
+        assert spool.pressure is None
+        account(spool.contents())
 
 
 def test_delivered_readings_go_first_and_that_is_no_pressure(tmp_path: Path) -> None:

@@ -266,7 +266,7 @@ def test_no_id_comes_back_after_a_salvage(tmp_path: Path) -> None:
     with opened(tmp_path) as spool:
         spool.append(["m f=1i 1"], 1)
         batch = leased(spool)
-        spool.expire(2, count=True)
+        spool.remove(0, 2, count=True)
     scribble(tmp_path / "spool.db", 0, PAGE)
     with opened(tmp_path) as spool:
         spool.append(["m f=2i 2"], 2)
@@ -284,7 +284,7 @@ def test_without_its_counters_the_account_begins_anew_and_says_so(tmp_path: Path
     assert (after.ticks, after.points, after.backlog_points) == (60, 180, 180)
 
 
-@pytest.mark.parametrize("operation", ["append", "lease", "settle", "contents", "check"])
+@pytest.mark.parametrize("operation", ["append", "lease", "settle", "remove", "contents", "check"])
 def test_damage_that_is_found_while_running_is_mended_without_a_restart(
     tmp_path: Path, operation: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -305,6 +305,8 @@ def test_damage_that_is_found_while_running_is_mended_without_a_restart(
             leased(spool)
         elif operation == "settle":
             spool.settle(batch, NOW)
+        elif operation == "remove":
+            spool.remove(0, 150, lambda block: block.splitlines()[1:], count=True)
         elif operation == "contents":
             spool.contents()
         spool.check()

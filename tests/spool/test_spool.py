@@ -109,12 +109,12 @@ def test_what_is_older_than_the_age_goes_and_is_counted_if_it_waited(spool: Spoo
     for tick in range(5):
         spool.append([f"m f=1i {tick}"], tick)
     spool.settle(leased(spool, 2), NOW)  # 0 and 1 are delivered
-    assert spool.expire(3, count=True) == 3
+    assert spool.remove(0, 3, count=True) == 3
     assert list(spool.history(0)) == ["m f=1i 3\n", "m f=1i 4\n"]
     assert spool.contents().lost == {"expired": 1}
-    assert spool.expire(4, count=False) == 1
+    assert spool.remove(0, 4, count=False) == 1
     assert spool.contents().lost == {"expired": 1}
-    assert spool.expire(4, count=True) == 0
+    assert spool.remove(0, 4, count=True) == 0
 
 
 def test_what_the_server_would_refuse_as_too_old_is_not_sent_and_stays_here(spool: Spool) -> None:
@@ -134,7 +134,7 @@ def test_expiry_gives_the_space_back_to_the_file_system(tmp_path: Path) -> None:
             spool.append([os.urandom(2_000).hex()], tick)
     full = path.stat().st_size
     with Spool(tmp_path, 100 * MB) as spool:
-        assert spool.expire(299, count=False) == 299
+        assert spool.remove(0, 299, count=False) == 299
     assert path.stat().st_size < full / 10
 
 
@@ -164,7 +164,7 @@ def test_a_reading_that_the_bound_took_under_way_is_not_counted_twice(tmp_path: 
     with Spool(tmp_path, MB) as spool:
         spool.append(["m f=1i 1"], 1)
         batch = leased(spool)
-        spool.expire(2, count=True)
+        spool.remove(0, 2, count=True)
         spool.settle(batch, NOW)
         assert spool.contents().lost == {"expired": 1}
         assert spool.contents().delivered_points == 0
@@ -173,7 +173,7 @@ def test_a_reading_that_the_bound_took_under_way_is_not_counted_twice(tmp_path: 
 def test_a_refused_line_that_the_age_took_under_way_is_not_counted_twice(spool: Spool) -> None:
     spool.append(["m f=1i 1", "m f=2i 1"], 1)
     batch = leased(spool)
-    spool.expire(2, count=True)
+    spool.remove(0, 2, count=True)
     spool.settle(batch, NOW, [Refusal("m f=1i 1", "no")])
     contents = spool.contents()
     assert (contents.delivered_points, contents.lost) == (0, {"expired": 2})
@@ -182,7 +182,7 @@ def test_a_refused_line_that_the_age_took_under_way_is_not_counted_twice(spool: 
 def test_a_batch_on_its_way_never_settles_a_later_reading(spool: Spool) -> None:
     spool.append(["m f=1i 1"], 1)
     on_its_way = leased(spool)
-    spool.expire(2, count=True)  # the only reading, and so the newest
+    spool.remove(0, 2, count=True)  # the only reading, and so the newest
     spool.append(["m f=2i 2"], 2)
     spool.settle(on_its_way, NOW)
     assert lines(leased(spool)) == ["m f=2i 2"]
@@ -236,7 +236,7 @@ class Account(RuleBasedStateMachine):
     @rule(age=st.integers(0, 10))
     def expire(self, age: int) -> None:
         self.batch = None
-        self.spool.expire(self.now - age, count=True)
+        self.spool.remove(0, self.now - age, count=True)
 
     @rule()
     def reopen(self) -> None:

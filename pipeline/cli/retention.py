@@ -1,0 +1,76 @@
+"""`retention`: what is older than its age, and its removal."""
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline import logs
+from pipeline.cli.root import Source, example, json_option, pass_source
+from pipeline.clock import SystemClock
+
+if TYPE_CHECKING:
+    from pipeline.plan import Plan
+
+
+@click.group()
+def retention() -> None:
+    """See or remove what is older than its age."""
+
+
+@retention.command("plan", epilog=example("metrics-pipeline retention plan"))
+@json_option
+@pass_source
+def show_plan(source: Source, *, as_json: bool) -> None:
+    """Print what is older than its age. And what removes it, and when."""
+    from pipeline import plan  # noqa: PLC0415
+
+    with _told():
+        made = plan.make(source.settings(), SystemClock())
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(made), indent=2, ensure_ascii=False))
+    else:
+        _print(made)
+
+
+@retention.command("apply", epilog=example("metrics-pipeline retention apply"))
+@pass_source
+def apply_plan(source: Source) -> None:
+    """Remove it now. Of this host alone; the counts before and after are printed."""
+    from pipeline import plan  # noqa: PLC0415
+
+    def progress(where: str, measurement: str, until: str, points: int) -> None:
+        what = measurement or "all else"
+        click.echo(f"{where}: {what} before {until}: {points} points removed", err=True)
+
+    settings, clock = source.settings(), SystemClock()
+    with _told():
+        before = plan.make(settings, clock)
+        plan.apply(settings, clock, progress)
+        after = plan.make(settings, clock)
+    _print(after)
+    click.echo(
+        f"Older than their age: {before.older_points} points before, {after.older_points} now."
+    )
+
+
+def _print(made: "Plan") -> None:
+    from pipeline import views  # noqa: PLC0415
+
+    views.plan(made)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    from pipeline.influx.connection import InfluxError  # noqa: PLC0415
+
+    logs.configure("warning", "text", sys.stderr, os.environ)
+    try:
+        yield
+    except InfluxError as error:
+        raise click.ClickException(str(error)) from error

@@ -1,0 +1,92 @@
+"""The checks: what InfluxDB looks at by itself, and from which value on it is a matter.
+
+InfluxDB rewrites a check's query: it puts the time from one run to the next in place of every
+`start` and `every`, and takes the field from the one comparison with `_field`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A check; its query has BUCKET in place of the bucket's literal.
+
+    Attributes:
+        name: Its name.
+        description: What it is for.
+        query: The series to look at.
+        message: What a status says; Flux, with a row as `r`.
+        every: The time from one run to the next.
+        above: The level of a status, by the value above which it holds.
+        silent_for: In place of `above`: how long a series must be silent to be critical.
+    """
+
+    name: str
+    description: str
+    query: str
+    message: str
+    every: str
+    above: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    silent_for: str = ""
+
+
+CHECKS = (
+    Check(
+        "Host is silent",
+        "No reading for 5 minutes; a host that has been silent for a day is forgotten.",
+        """from(bucket: BUCKET)
+  |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
+  |> filter(fn: (r) => r._measurement == "system")
+  |> filter(fn: (r) => r._field == "uptime")""",
+        "${r.host} has been silent for 5 minutes",
+        every="1m",
+        silent_for="5m",
+    ),
+    Check(
+        "File system is nearly full",
+        "Of those that can be written to, root's reserve left out.",
+        """from(bucket: BUCKET)
+  |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
+  |> filter(fn: (r) => r._measurement == "disk")
+  |> filter(fn: (r) => r._field == "used_percent")
+  |> filter(fn: (r) => r.mode != "ro")
+  |> last()""",
+        "${r.host}: ${r.path} is ${string(v: r.used_percent)} % full",
+        every="5m",
+        above={"WARN": 85.0, "CRIT": 95.0},
+    ),
+    Check(
+        "Memory is nearly used up",
+        "The share that programs could not get, as a mean over 5 minutes.",
+        """from(bucket: BUCKET)
+  |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
+  |> filter(fn: (r) => r._measurement == "mem")
+  |> filter(fn: (r) => r._field == "used_percent")
+  |> mean()
+  |> duplicate(column: "_stop", as: "_time")""",
+        "${r.host}: ${string(v: r.used_percent)} % of the memory is in use",
+        every="5m",
+        above={"WARN": 90.0, "CRIT": 97.0},
+    ),
+    Check(
+        "Agent loses data",
+        "Points that were lost, whatever the cause, within 15 minutes. What was lost between the"
+        " last point of one run and the first of the next is on the dashboard alone.",
+        """from(bucket: BUCKET)
+  |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
+  |> filter(fn: (r) => r._measurement == "metrics_agent")
+  |> filter(fn: (r) => r._field =~ /^lost_/)
+  |> difference(nonNegative: true, initialZero: true)
+  |> group(columns: ["_measurement", "host", "_start", "_stop"])
+  |> sum()
+  |> duplicate(column: "_stop", as: "_time")
+  |> toFloat()
+  |> set(key: "_field", value: "lost_points")
+  |> filter(fn: (r) => r._field == "lost_points")""",
+        "${r.host}: the agent has lost ${string(v: r.lost_points)} points",
+        every="15m",
+        above={"CRIT": 0.0},
+    ),
+)

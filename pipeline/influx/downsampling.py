@@ -1,0 +1,169 @@
+"""Downsampling: one task in InfluxDB for each host, which makes means of what that host wrote.
+
+A task of each host, and not one for all in the bucket: hosts may want different things, and the one
+that wants no more takes away its own task and nobody else's.
+"""
+
+import zlib
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from pipeline import catalogue
+from pipeline.influx.connection import Connection
+from pipeline.influx.points import flux_string
+from pipeline.settings import Settings
+from pipeline.settings.rules import duration_s
+
+if TYPE_CHECKING:
+    from influxdb_client import InfluxDBClient, Task
+
+# What comes late, up to this, is still in.
+_LATE_S = 3600
+# In the description of the tasks that are ours.
+_MARK = "Made by metrics-pipeline; it is changed by the settings of that host."
+_FLUX = """\
+// Made by metrics-pipeline on {host}; to change it, change the settings there.
+import "date"
+import "types"
+
+option task = {{name: {name}, every: {every}, offset: {offset}s}}
+
+data = from(bucket: {source})
+    |> range(
+        start: date.truncate(t: date.sub(d: {late}s, from: now()), unit: {every}),
+        stop: date.truncate(t: now(), unit: {every}),
+    )
+    |> filter(fn: (r) => r.host == {host})
+
+// Counters and texts: the last value.
+data
+    |> filter(fn: (r) => {last})
+    |> aggregateWindow(every: {every}, fn: last, createEmpty: false)
+    |> to(bucket: {target})
+    |> yield(name: "last")
+
+// All other numbers: the mean.
+data
+    |> filter(fn: (r) => not ({last}))
+    |> filter(fn: (r) => types.isNumeric(v: r._value))
+    |> aggregateWindow(every: {every}, fn: mean, createEmpty: false)
+    |> to(bucket: {target})
+    |> yield(name: "mean")
+
+// What the catalogue does not know and is no number.
+data
+    |> filter(fn: (r) => not ({last}))
+    |> filter(fn: (r) => not types.isNumeric(v: r._value))
+    |> aggregateWindow(every: {every}, fn: last, createEmpty: false)
+    |> to(bucket: {target})
+    |> yield(name: "other")
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Downsampled:
+    """What was done.
+
+    Attributes:
+        task: The name of the host's task; "" when it has none.
+        change: What was done, in a sentence for the log; "" when nothing was.
+    """
+
+    task: str
+    change: str = ""
+
+
+def task_name(settings: Settings) -> str:
+    """Return the name of the host's task."""
+    return f"metrics-pipeline {settings.influxdb_bucket} {settings.host}"
+
+
+def flux(settings: Settings) -> str:
+    """Return the task as Flux."""
+    wanted = settings.downsample
+    every_s = duration_s(wanted.every)
+    # So that not all hosts' tasks run at one moment, and none before its readings have come.
+    spread = zlib.crc32(settings.host.encode()) % max(1, min(every_s // 2, 120))
+    return _FLUX.format(
+        host=flux_string(settings.host),
+        name=flux_string(task_name(settings)),
+        every=wanted.every,
+        offset=every_s // 4 + spread,
+        late=max(_LATE_S, 2 * every_s),
+        source=flux_string(settings.influxdb_bucket),
+        target=flux_string(wanted.bucket),
+        last=_last(),
+    )
+
+
+def reconcile(connection: Connection, settings: Settings, before: str) -> Downsampled:
+    """Make the host's task what the settings ask for: create, update or remove it.
+
+    Args:
+        connection: With a token that may read and write tasks.
+        settings: What is wanted.
+        before: The name of the task that this host had; "" when it had none.
+
+    Returns:
+        What was done.
+
+    Raises:
+        InfluxError: The server did not answer, or did not allow it.
+    """
+    name = task_name(settings)
+    wanted = name if settings.downsample.every else ""
+    changes = []
+    for old in sorted({before, name} - {wanted, ""}):
+        if connection.ask(partial(_remove, settings=settings, name=old)):
+            changes.append(f"Task {old!r}: removed")
+        elif old == before:
+            changes.append(f"Task {old!r}: gone, or not for this token to see: look after it")
+    if wanted:
+        changes.append(connection.ask(partial(_put, settings=settings)))
+    return Downsampled(wanted, "; ".join(filter(None, changes)))
+
+
+def _put(client: "InfluxDBClient", settings: Settings) -> str:
+    from influxdb_client import TaskCreateRequest, TaskUpdateRequest  # noqa: PLC0415
+
+    api, name, script = client.tasks_api(), task_name(settings), flux(settings)
+    task = _find(client, settings, name)
+    if task is None:
+        api.create_task(
+            task_create_request=TaskCreateRequest(
+                org=settings.influxdb_org, flux=script, description=_MARK, status="active"
+            )
+        )
+        return f"Task {name!r}: created, every {settings.downsample.every}"
+    if task.flux == script and task.status == "active":
+        return ""
+    api.update_task_request(
+        task.id, TaskUpdateRequest(flux=script, status="active", description=_MARK)
+    )
+    return f"Task {name!r}: updated, every {settings.downsample.every}"
+
+
+def _remove(client: "InfluxDBClient", settings: Settings, name: str) -> bool:
+    task = _find(client, settings, name)
+    if task is not None:
+        client.tasks_api().delete_task(task.id)
+    return task is not None
+
+
+def _find(client: "InfluxDBClient", settings: Settings, name: str) -> "Task | None":
+    """Return the host's own task: another may have its name, but not its mark."""
+    found = client.tasks_api().find_tasks(name=name, org=settings.influxdb_org)
+    own = (task for task in found if task.description == _MARK)
+    return next(own, None)
+
+
+def _last() -> str:
+    """Return the Flux condition for the fields whose last value counts."""
+    entries = sorted({(e.measurement, e.field) for e in catalogue.load() if e.kind != "gauge"})
+    terms = []
+    for measurement, group in groupby(entries, lambda entry: entry[0]):
+        fields = " or ".join(f"r._field == {flux_string(field)}" for _, field in group)
+        terms.append(f"(r._measurement == {flux_string(measurement)} and ({fields}))")
+    return " or ".join(terms)

@@ -1,0 +1,173 @@
+"""A server made ready: its first user, the organisation, and a token of the least scope."""
+
+import gzip
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.clock import Clock
+from pipeline.influx.api import call
+from pipeline.influx.buckets import Rule, look
+from pipeline.influx.connection import Connection, InfluxError
+from pipeline.settings import Settings
+
+
+class NotInfluxDB2Error(Exception):
+    """The server answers, but not as InfluxDB 2; its text says what it is, as far as known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a token can do with the configured bucket.
+
+    Attributes:
+        rule: The bucket's rule; None where it cannot be seen.
+        refusal: Why nothing can be written; "" where something can.
+    """
+
+    rule: Rule | None
+    refusal: str
+
+    @property
+    def suffices(self) -> bool:
+        """Whether an agent can work with it."""
+        return self.rule is not None and not self.refusal
+
+
+def is_new(connection: Connection) -> bool:
+    """Tell whether a server waits for its first user.
+
+    Raises:
+        InfluxError: The server did not answer.
+        NotInfluxDB2Error: It is something else.
+    """
+    try:
+        return bool(call(connection, "GET", "setup")["allowed"])
+    except InfluxError as error:
+        answer = error.answer
+        if answer.status is None or answer.status >= 500:
+            raise
+        headers: Any = getattr(error.__cause__, "headers", None) or {}
+        version = headers.get("X-Influxdb-Version", "")
+        as_what = f", as InfluxDB {version}" if version else ""
+        raise NotInfluxDB2Error(f"{answer.message}{as_what}") from error
+    except (KeyError, TypeError) as error:
+        url = connection.settings.influxdb_url
+        raise NotInfluxDB2Error(f"{url} answered with something else") from error
+
+
+def onboard(connection: Connection, user: str, password: str) -> str:
+    """Make a new server's first user, and the configured organisation and bucket.
+
+    Returns:
+        The operator's token.
+
+    Raises:
+        InfluxError: The server did not answer, or did not allow it.
+    """
+    settings = connection.settings
+    wanted = {
+        "username": user,
+        "password": password,
+        "org": settings.influxdb_org,
+        "bucket": settings.influxdb_bucket,
+        "retentionPeriodSeconds": settings.retention_hours * 3600,
+    }
+    return str(call(connection, "POST", "setup", wanted)["auth"]["token"])
+
+
+def organisations(connection: Connection) -> dict[str, str]:
+    """Return the id of each organisation that can be seen, by its name.
+
+    Raises:
+        InfluxError: The server did not answer, or did not allow it.
+    """
+    return {org["name"]: org["id"] for org in call(connection, "GET", "orgs", limit="100")["orgs"]}
+
+
+def make_organisation(connection: Connection, name: str) -> str:
+    """Make an organisation and return its id.
+
+    Raises:
+        InfluxError: The server did not answer, or did not allow it.
+    """
+    return str(call(connection, "POST", "orgs", {"name": name})["id"])
+
+
+def access(settings: Settings, clock: Clock) -> Access:
+    """Look what the configured token can do with the configured bucket; change nothing.
+
+    Raises:
+        InfluxError: The server did not answer.
+    """
+    with closing(Connection(settings, clock)) as connection:
+        try:
+            rule = look(connection)
+        except InfluxError as error:
+            if error.answer.status not in (401, 403):
+                raise
+            return Access(None, str(error))
+        # No lines, but whether they could be written is looked at all the same.
+        answer = connection.write(gzip.compress(b""))
+        return Access(rule, "" if answer.status == 204 else answer.message)
+
+
+def bucket_id(connection: Connection, org_id: str) -> str:
+    """Return the id of the configured bucket, which exists.
+
+    Raises:
+        InfluxError: The server did not answer, or did not allow it.
+    """
+    name = connection.settings.influxdb_bucket
+    return str(call(connection, "GET", "buckets", orgID=org_id, name=name)["buckets"][0]["id"])
+
+
+class Tokens:
+    """The tokens of a server, as far as they can be seen.
+
+    Args:
+        connection: May read and write authorizations.
+        org_id: The organisation of the bucket.
+        bucket_id: The one bucket that an agent's token may read and write, and nothing else: it
+            writes points, and finds, counts and deletes those that are too old. That also allows
+            what `bucket_retention` asks for.
+
+    Raises:
+        InfluxError: The server did not answer, or did not allow it.
+    """
+
+    def __init__(self, connection: Connection, org_id: str, bucket_id: str) -> None:
+        self._connection = connection
+        self._org_id = org_id
+        self._scope = {(action, "buckets", bucket_id) for action in ("read", "write")}
+        found = call(connection, "GET", "authorizations")
+        self._all: list[dict[str, Any]] = found["authorizations"]
+
+    def exceed(self, token: str) -> bool:
+        """Tell whether a token is known to be allowed more than an agent needs."""
+        return any(own.get("token") == token and _scope(own) - self._scope for own in self._all)
+
+    def named(self, name: str) -> tuple[str, bool]:
+        """Return the agent's token of a name, and whether it was made: a run may have failed.
+
+        Raises:
+            InfluxError: The server did not answer, or did not allow it.
+        """
+        for own in self._all:
+            same = own["description"] == name and _scope(own) == self._scope
+            if same and own["status"] == "active" and own.get("token"):
+                return str(own["token"]), False
+        permissions = [
+            {"action": action, "resource": {"type": kind, "id": id_, "orgID": self._org_id}}
+            for action, kind, id_ in sorted(self._scope)
+        ]
+        wanted = {"orgID": self._org_id, "description": name, "permissions": permissions}
+        made = call(self._connection, "POST", "authorizations", wanted)
+        return str(made["token"]), True
+
+
+def _scope(authorization: dict[str, Any]) -> set[tuple[str, str, str]]:
+    return {
+        (one["action"], one["resource"]["type"], one["resource"].get("id", ""))
+        for one in authorization["permissions"]
+    }

@@ -1,0 +1,188 @@
+"""Keeps what InfluxDB and the local copy hold as old as the settings say: rule, sweep, means."""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from threading import Event
+
+from pipeline import health
+from pipeline.ages import Age, ages, shortest
+from pipeline.clock import Clock
+from pipeline.health import Health
+from pipeline.influx import downsampling
+from pipeline.influx.buckets import Rule, Wanted, reconcile, shard_group_s
+from pipeline.influx.connection import Connection, InfluxError
+from pipeline.influx.points import HostPoints
+from pipeline.influx.target import PATIENCE_S, Target
+from pipeline.retention import Place, Retention, Swept
+from pipeline.settings import Settings
+from pipeline.spool import Spool, SpoolError
+from pipeline.timekeeping import Timekeeper
+
+_log = logging.getLogger(__name__)
+
+_AGAIN_S = 60.0
+_BEHIND_S = 86_400
+
+
+class Keeper:
+    """The age of one host's data, between two changes of the settings.
+
+    Args:
+        settings: What is wanted.
+        spool: The local copy, and what is remembered.
+        target: The bucket; None without an InfluxDB.
+        clock: Time.
+        timekeeper: Tells the time that points are deleted by.
+        state: Is told what does not work.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        spool: Spool,
+        target: Target | None,
+        clock: Clock,
+        timekeeper: Timekeeper,
+        state: Health,
+    ) -> None:
+        self._settings = settings
+        self._spool = spool
+        self._target = target
+        self._clock = clock
+        self._timekeeper = timekeeper
+        self._health = state
+        kept = ages(settings.retention_hours, settings.retention_overrides)
+        self._retention = Retention(spool, timekeeper, kept, delivers=target is not None)
+        self._sweeping = threading.Lock()
+        self._rule: Rule | None = None
+        self._downsampled = False
+
+    def learn(self, rule: Rule, drift: str) -> None:
+        """Take note of the bucket's rule, and of how it differs from what the settings want."""
+        self._rule = rule
+        with contextlib.suppress(SpoolError):
+            self._spool.note(
+                {health.BUCKET_AGE_S: str(rule.age_s), health.BUCKET_DRIFT: drift or None}
+            )
+
+    def trim(self) -> None:
+        """Remove, before a delivery, what is too old to be sent."""
+        self._retention.trim(self._rule.age_s if self._rule else 0)
+
+    def run(self, stop: Event, wake: Event) -> None:
+        """Sweep at once and every `cleanup_interval_minutes`, until `stop`.
+
+        Args:
+            stop: Ends it after the window that is being swept.
+            wake: Cuts the wait for the next sweep short.
+        """
+        interval_s = self._settings.cleanup_interval_minutes * 60.0
+        excused: set[int | None] = {None, 404}
+        while not stop.is_set():
+            wait_s = interval_s
+            try:
+                self._spool.check()
+                self.sweep(stop.is_set)
+                self._health.trouble("sweep", None)
+                if self._target is not None and self._target.unconfirmed:
+                    wait_s = min(_AGAIN_S, interval_s)
+            except InfluxError as error:
+                # That no server answers, delivery tells; and at the start it may not have told
+                # yet, nor made the bucket.
+                status = error.answer.status
+                told = status is None and "delivery" in self._health.troubles()
+                if told or status in excused:
+                    excused.discard(status)
+                    wait_s = min(_AGAIN_S, interval_s)
+                elif self._health.trouble("sweep", str(error)):
+                    _log.warning("Old points could not be removed from InfluxDB: %s", error)
+            self._clock.wait(wake, wait_s)
+            wake.clear()
+
+    def sweep(self, stopped: Callable[[], bool] = lambda: False) -> Swept:
+        """Remove what is older than its age, in InfluxDB and here.
+
+        Raises:
+            InfluxError: InfluxDB did not do its part; the local copy is swept all the same.
+            SpoolError: The local copy could not be swept.
+        """
+        with self._sweeping:
+            with contextlib.suppress(SpoolError):  # an hour later, then
+                self._timekeeper.remember()
+            if self._target is None:
+                return self._retention.sweep((), stopped)
+            with self._target.connection(PATIENCE_S) as connection:
+                try:
+                    self._prepare(self._target, connection)
+                except InfluxError:
+                    self._retention.sweep((), stopped)
+                    raise
+                everywhere = places(connection, self._settings, self._rule)
+                return self._retention.sweep([place for place, _ in everywhere], stopped)
+
+    def _prepare(self, target: Target, connection: Connection) -> None:
+        if target.prepared:
+            target.look(connection)
+        else:
+            target.prepare()
+        if not self._downsampled:
+            try:
+                self._downsample(connection)
+            except InfluxError as error:
+                if error.answer.status is None:
+                    raise
+                message = (
+                    f"downsampling is not as the settings say: {error}; the token must be allowed "
+                    "to read and write tasks and both buckets"
+                )
+                if self._health.trouble("downsampling", message):
+                    _log.warning("%s", message)
+
+    def _downsample(self, connection: Connection) -> None:
+        wanted, before = self._settings.downsample, self._spool.facts().get(health.TASK, "")
+        changes = []
+        try:
+            if wanted.every:
+                mode = self._settings.bucket_retention
+                rule = Wanted(self._settings.influxdb_org, wanted.bucket, wanted.keep_hours, mode)
+                found = reconcile(connection, rule, self._clock.now_ns())
+                changes += [found.change or found.refused] if found else []
+            done = downsampling.reconcile(connection, self._settings, before)
+        except InfluxError as error:
+            # A token that may not look at tasks made none.
+            if wanted.every or before or error.answer.status is None:
+                raise
+            done = downsampling.Downsampled("")
+        for change in filter(None, (*changes, done.change)):
+            _log.info("%s", change)
+        self._spool.note({health.TASK: done.task or None})
+        self._downsampled = True
+        self._health.trouble("downsampling", None)
+
+
+def places(
+    connection: Connection, settings: Settings, rule: Rule | None
+) -> Iterator[tuple[Place, HostPoints]]:
+    """Yield where InfluxDB has this host's points, and the points: its bucket, that of the means.
+
+    Args:
+        connection: With a timeout in minutes.
+        settings: What is wanted.
+        rule: The bucket's rule, as far as it is known.
+    """
+    wanted = settings.downsample
+    every = ages(settings.retention_hours, settings.retention_overrides)
+    least = shortest(settings.retention_hours, settings.retention_overrides)
+    window_s = rule.shard_group_s if rule else shard_group_s(least * 3600)
+    where = (settings.influxdb_url, settings.influxdb_org)
+    scope = (*where, settings.influxdb_bucket, settings.host)
+    points = HostPoints(connection, settings.host)
+    yield Place("influxdb", points, every, scope, window_s, _BEHIND_S), points
+    if wanted.every:
+        means = HostPoints(connection, settings.host, wanted.bucket)
+        window_s = shard_group_s(wanted.keep_hours * 3600)
+        scope = (*where, wanted.bucket, settings.host)
+        age = Age(wanted.keep_hours)
+        yield Place("downsampled", means, (age,), scope, window_s, _BEHIND_S), means

@@ -1,0 +1,110 @@
+"""Tells the service manager how the agent does, by sd_notify(3): ready, alive, stopping."""
+
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
+
+from pipeline.clock import Clock
+from pipeline.health import Health
+
+_UNTIL_READY_S = 0.05
+_USUALLY_S = 10.0
+_SEND_WITHIN_S = 1.0
+
+
+class Notifier:
+    """Sends what the manager waits for while it is entered; does nothing without a manager.
+
+    Ready is an agent that has made its first reading durable. Alive is one whose readings go on,
+    so that a manager's watchdog also ends an agent that only looks as if it ran; a full disk or a
+    server that is down is no reason to end one.
+
+    Args:
+        environ: NOTIFY_SOCKET names the manager's socket; WATCHDOG_USEC and WATCHDOG_PID say how
+            long it waits for a sign of life, and of whom.
+        health: Returns how the collection fares; None while it is stopped.
+        clock: Times the signs of life.
+    """
+
+    def __init__(
+        self, environ: Mapping[str, str], health: Callable[[], Health | None], clock: Clock
+    ) -> None:
+        self._address = _address(environ.get("NOTIFY_SOCKET", ""))
+        self._pause_s = min(_USUALLY_S, _patience_s(environ) / 4)
+        self._health = health
+        self._clock = clock
+        self._ready = False
+        self._status = ""
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Begin to tell."""
+        if self._address:
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Tell that the agent stops, and no more."""
+        self._stop.set()
+        if self._address:
+            self._thread.join(_SEND_WITHIN_S)
+            self._send("STOPPING=1")
+
+    def look(self) -> None:
+        """Tell what there is to tell at this moment."""
+        health = self._health()
+        if health is None:
+            return
+        words = []
+        if not self._ready and health.last_tick is not None:
+            self._ready = True
+            words.append("READY=1")
+        if not health.stalled():
+            words.append("WATCHDOG=1")
+        if (status := _status(health)) != self._status:
+            self._status = status
+            words.append(f"STATUS={status}")
+        self._send(*words)
+
+    def _run(self) -> None:
+        pause_s = 0.0
+        while not self._clock.wait(self._stop, pause_s):
+            self.look()
+            pause_s = self._pause_s if self._ready else _UNTIL_READY_S
+
+    def _send(self, *words: str) -> None:
+        # A manager that is just replaced by a newer one is back for the next sign of life.
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
+            out.settimeout(_SEND_WITHIN_S)
+            out.sendto("\n".join(words).encode(), self._address)
+
+
+def _address(name: str) -> str:
+    # @ stands for the zero byte of a name that is in no file system.
+    return f"\0{name[1:]}" if name.startswith("@") else name
+
+
+def _patience_s(environ: Mapping[str, str]) -> float:
+    """Return how long the manager waits for a sign of life of this process, in seconds."""
+    of_this_process = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+    microseconds = environ.get("WATCHDOG_USEC", "")
+    if of_this_process and microseconds.isdecimal() and int(microseconds):
+        return int(microseconds) / 1e6
+    return float("inf")
+
+
+def _status(health: Health) -> str:
+    if troubles := health.troubles():
+        told = "; ".join(f"{source}: {why}" for source, why in troubles.items())
+        return " ".join(told.split())
+    return f"{health.last_tick.points} points a reading" if health.last_tick else "Starting"

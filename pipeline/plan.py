@@ -1,0 +1,198 @@
+"""What is older than its age, here and in InfluxDB; what removes it and when; and its removal."""
+
+import contextlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from pipeline.ages import Age, ages
+from pipeline.clock import Clock, rfc3339
+from pipeline.influx.buckets import Rule, look
+from pipeline.influx.connection import Connection
+from pipeline.influx.points import HostPoints
+from pipeline.influx.target import PATIENCE_S
+from pipeline.keeper import places
+from pipeline.point import measurement_of, split_lines
+from pipeline.retention import LocalPoints, Place, windows
+from pipeline.settings import Settings
+from pipeline.spool import Aging, SpoolReader
+
+LOCAL = "local copy"
+# InfluxDB looks for shard groups that are too old every 30 minutes.
+_RULE_LAG_NS = 1800 * 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One measurement in one place. A point is a line; times are RFC 3339 in UTC.
+
+    Attributes:
+        where: The bucket, or `local copy`.
+        measurement: The measurement.
+        retention_hours: Its age, in hours; 0 is for ever.
+        older_points: How many points are older than that.
+        oldest: The time of the oldest of them; None when there is none.
+        next_sweep_points: How many of them the next sweep removes; it does not look again at what
+            came there more than a day after the last sweep had passed. None: it is not swept.
+        rule_removes: When the bucket's own rule, with the lag of its shard groups, will have
+            removed what is older now; None when never, or not known.
+    """
+
+    where: str
+    measurement: str
+    retention_hours: int
+    older_points: int
+    oldest: str | None
+    next_sweep_points: int
+    rule_removes: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is older than its age.
+
+    Attributes:
+        now: The moment.
+        host: The host that it is about, and no other.
+        bucket: Its bucket; "" without an InfluxDB.
+        bucket_retention_hours: The age of the bucket's own rule, in hours; 0 is for ever, None not
+            known.
+        shard_group_hours: The span of its shard groups, in hours.
+        rows: Each measurement in each place.
+    """
+
+    now: str
+    host: str
+    bucket: str
+    bucket_retention_hours: float | None
+    shard_group_hours: float | None
+    rows: tuple[Row, ...]
+
+    @property
+    def older_points(self) -> int:
+        """How many points are too old, in all places together."""
+        return sum(row.older_points for row in self.rows)
+
+
+class Progress(Protocol):
+    """Who is told how far the removal came."""
+
+    def __call__(self, where: str, measurement: str, until: str, points: int) -> None:
+        """So many points of a measurement, "" being all others, are gone up to a time."""
+
+
+def make(settings: Settings, clock: Clock) -> Plan:
+    """Look at what is older than its age; change nothing.
+
+    Raises:
+        InfluxError: InfluxDB did not answer, or did not allow it.
+        SpoolError: The local copy cannot be read.
+    """
+    now_ns = clock.now_ns()
+    rows: list[Row] = []
+    rule: Rule | None = None
+    facts: Mapping[str, str] = {}
+    with contextlib.suppress(FileNotFoundError), SpoolReader(settings.data_dir) as spool:
+        facts = spool.facts()
+        rows = _local(spool, settings, now_ns)
+    if settings.delivers:
+        with contextlib.closing(Connection(settings, clock, PATIENCE_S)) as connection:
+            rule = look(connection)
+            for place, points in places(connection, settings, rule):
+                rows += _remote(place, points, facts, now_ns, look(connection, points.bucket))
+    return Plan(
+        rfc3339(now_ns),
+        settings.host,
+        settings.influxdb_bucket,
+        rule.age_s / 3600 if rule else None,
+        rule.shard_group_s / 3600 if rule else None,
+        tuple(rows),
+    )
+
+
+def apply(settings: Settings, clock: Clock, progress: Progress) -> None:
+    """Remove what is older than its age now, from the beginning, of this host alone.
+
+    Raises:
+        InfluxError: InfluxDB did not answer, or did not allow it; what went before stays removed.
+        SpoolError: The local copy cannot be written.
+    """
+    now_ns = clock.now_ns()
+    with contextlib.suppress(FileNotFoundError), Aging(settings.data_dir) as spool:
+        kept = ages(settings.retention_hours, settings.retention_overrides)
+        place = Place(LOCAL, LocalPoints(spool, delivers=settings.delivers), kept)
+        _remove(place, LOCAL, now_ns, progress)
+    if settings.delivers:
+        with contextlib.closing(Connection(settings, clock, PATIENCE_S)) as connection:
+            for place, points in places(connection, settings, look(connection)):
+                _remove(place, points.bucket, now_ns, progress)
+
+
+def _remove(place: Place, where: str, now_ns: int, progress: Progress) -> None:
+    for age in place.ages:
+        cutoff = age.cutoff_ns(now_ns)
+        for until, points in windows(place.points, age, 0, cutoff, place.window_s):
+            progress(where, age.measurement or "", rfc3339(until), points)
+
+
+def _local(spool: SpoolReader, settings: Settings, now_ns: int) -> list[Row]:
+    """Return a row for each measurement that the newest reading has, or an old one."""
+    kept = ages(settings.retention_hours, settings.retention_overrides)
+    newest_cutoff = max(age.cutoff_ns(now_ns) for age in kept)
+    older: Counter[str] = Counter()
+    oldest: dict[str, int] = {}
+    for block in spool.history(0):
+        lines = split_lines(block)
+        if _time_ns(lines[0]) >= newest_cutoff:
+            break
+        for line in lines:
+            name, time_ns = measurement_of(line), _time_ns(line)
+            if time_ns < _age_of(name, kept).cutoff_ns(now_ns):
+                older[name] += 1
+                oldest.setdefault(name, time_ns)
+    newest_ns = spool.contents().last_ns
+    for block in spool.history(newest_ns) if newest_ns is not None else ():
+        older.update(dict.fromkeys(map(measurement_of, split_lines(block)), 0))
+    return [
+        Row(LOCAL, name, _age_of(name, kept).hours, points, _text(oldest.get(name)), points, None)
+        for name, points in sorted(older.items())
+    ]
+
+
+def _remote(
+    place: Place, points: HostPoints, facts: Mapping[str, str], now_ns: int, rule: Rule | None
+) -> list[Row]:
+    rows = []
+    for age in place.ages:
+        cutoff = age.cutoff_ns(now_ns)
+        start = place.start_ns(facts.get(place.mark(age)[0], ""), age, cutoff)
+        oldest = points.measurements(0, cutoff, age) if cutoff else {}
+        older = points.counts(0, cutoff, age) if oldest else {}
+        swept = points.counts(start, cutoff, age) if oldest and start else older
+        gone = rule.removes_ns(cutoff - 1) if rule and cutoff else None
+        rows += [
+            Row(
+                points.bucket,
+                name,
+                age.hours,
+                older.get(name, 0),
+                _text(oldest.get(name)),
+                swept.get(name, 0),
+                _text(gone and gone + _RULE_LAG_NS),
+            )
+            for name in points.measurements(0, now_ns + 1, age)
+        ]
+    return sorted(rows, key=lambda row: row.measurement)
+
+
+def _age_of(measurement: str, kept: tuple[Age, ...]) -> Age:
+    return next(age for age in kept if age.covers(measurement))
+
+
+def _time_ns(line: str) -> int:
+    return int(line.rpartition(" ")[2])
+
+
+def _text(time_ns: int | None) -> str | None:
+    return None if time_ns is None else rfc3339(time_ns)

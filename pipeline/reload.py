@@ -1,0 +1,108 @@
+"""Settings that change while the agent runs: watched, read aside, told, and swapped whole."""
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from threading import Event, Lock
+
+from pipeline.clock import Clock
+from pipeline.settings import Files, Loaded, Settings, SettingsError, describe
+
+_log = logging.getLogger(__name__)
+
+_LOOK_S = 0.5
+# What is wrong may be elsewhere, such as a certificate that is not there yet.
+_AGAIN_LOOKS = 10
+NEED_RESTART = ("data_dir",)
+"""The settings that a running agent cannot change."""
+
+
+class Reload:
+    """Keeps an agent's settings those of its files.
+
+    Args:
+        files: The files, which have been read once.
+        clock: Times the looks.
+        apply: Takes new settings.
+        trouble: Is told why the files cannot be used, or None when they can; returns whether that
+            is news.
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        clock: Clock,
+        apply: Callable[[Settings], None],
+        trouble: Callable[[str | None], bool],
+    ) -> None:
+        self._files = files
+        self._clock = clock
+        self._apply = apply
+        self._trouble = trouble
+        self._reading = Lock()
+        self._used = files.loaded or files.load()
+        self._told: set[object] = set()
+        self._error = ""
+
+    def run(self, stop: Event) -> None:
+        """Look at the files until `stop`, and read them when they have changed."""
+        looks = 0
+        while not self._clock.wait(stop, _LOOK_S):
+            looks += 1
+            if self._files.changed() or (self._error and looks % _AGAIN_LOOKS == 0):
+                self.read()
+
+    def read(self) -> bool:
+        """Read the files; a bad edit changes nothing and is told once.
+
+        Returns:
+            Whether the settings are others now.
+        """
+        with self._reading:
+            try:
+                new = self._files.reload()
+            except SettingsError as error:
+                self._refuse(str(error))
+                return False
+            if self._trouble(None) or self._error:
+                _log.info("The settings can be used again")
+            self._error = ""
+            return self._take(self._keep_fixed(new))
+
+    def _refuse(self, error: str) -> None:
+        self._trouble(error.replace("\n", "; "))
+        if error == self._error:
+            return
+        self._error = error
+        for problem in error.splitlines():
+            _log.error("The settings stay as they are: %s", problem)
+
+    def _keep_fixed(self, new: Loaded) -> Loaded:
+        """Return the new settings with what needs a restart as it is, and say so once."""
+        kept = {}
+        for name in NEED_RESTART:
+            value, used = getattr(new.settings, name), getattr(self._used.settings, name)
+            if value != used:
+                kept[name] = used
+                if value not in self._told:
+                    self._told.add(value)
+                    _log.warning(
+                        "%s = %s (%s) needs a restart of the agent (these do: %s); "
+                        "until then it is %s",
+                        name, value, new.sources[name], ", ".join(NEED_RESTART), used,
+                    )  # fmt: skip
+        sources = {**new.sources, **{name: self._used.sources[name] for name in kept}}
+        return Loaded(dataclasses.replace(new.settings, **kept), sources)
+
+    def _take(self, new: Loaded) -> bool:
+        old, self._used = self._used, new
+        if new.settings == old.settings:
+            return False
+        for was, now in zip(describe(old), describe(new), strict=True):
+            if getattr(old.settings, was.name) != getattr(new.settings, was.name):
+                _log.info(
+                    "Setting %s: %s (%s) becomes %s (%s)",
+                    was.name, was.value or "-", was.source, now.value or "-", now.source,
+                )  # fmt: skip
+        self._apply(new.settings)
+        return True

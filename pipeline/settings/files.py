@@ -1,0 +1,96 @@
+"""The settings files as `setup` finds and leaves them: they may yet be incomplete."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from pipeline.settings.edit import edit, ensure_writable
+from pipeline.settings.load import SettingsError, load
+from pipeline.settings.sources import FILES, PREFIX, read, variable_source
+
+
+class SettingsFiles:
+    """settings.toml and .secrets.toml of a folder, and the environment over them.
+
+    Args:
+        config_dir: Their folder; neither it nor they need exist.
+        environ: The environment.
+        collectors: The names that [collectors.<name>] tables may have.
+
+    Attributes:
+        settings: As they are now, without influxdb_url, which asks for others.
+        url: influxdb_url as it is now; "" when there is none.
+
+    Raises:
+        SettingsError: They cannot be used.
+    """
+
+    def __init__(
+        self, config_dir: Path, environ: Mapping[str, str], collectors: Collection[str]
+    ) -> None:
+        self._dir, self._environ, self._collectors = config_dir, environ, collectors
+        without = {**environ, f"{PREFIX}INFLUXDB_URL": ""}
+        self.settings = load(config_dir, without, collectors=collectors).settings
+        self._given = read(config_dir, environ)[0]
+        url = self._given.get("influxdb_url")
+        self.url = str(url.value) if url else ""
+
+    def check(self, values: Mapping[str, str]) -> None:
+        """Make sure that values can be written, and will then be what counts.
+
+        Args:
+            values: Of settings, by name; a token is left out while it is not known.
+
+        Raises:
+            SettingsError: A variable says otherwise.
+            OSError: A file cannot be written.
+        """
+        for name, value in values.items():
+            given = self._given.get(name)
+            variable = f"{PREFIX}{name.upper()}"
+            if given and given.source == variable_source(variable) and given.value != value:
+                raise SettingsError(
+                    [f"{given.source} gives {name} another value than setup would: unset it"]
+                )
+        for path in (self._dir / name for name in FILES):
+            try:
+                ensure_writable(path)
+            except OSError as error:
+                why = error.strerror or "not possible"
+                raise SettingsError(
+                    [
+                        f"{path} cannot be written ({why.lower()}): make it writable, run setup as"
+                        " somebody who may, or name another folder by --config-dir"
+                    ]
+                ) from error
+
+    def write(self, values: Mapping[str, str]) -> list[Path]:
+        """Write values where they are given now, else where they belong.
+
+        Returns:
+            The files that were changed.
+
+        Raises:
+            OSError: A file cannot be written.
+            SettingsError: What was written does not count, or cannot be used.
+        """
+        plain, secret = (self._dir / name for name in FILES)
+        hidden = {name for name in values if self._is_in(name, secret) or name.endswith("_token")}
+        changed = []
+        # The token first: a URL without one is an error for whoever reads the files meanwhile.
+        some = {name: value for name, value in values.items() if name in hidden}
+        if edit(secret, some, secret=True, owner=self._owner()):
+            changed.append(secret)
+        rest = {name: value for name, value in values.items() if name not in hidden}
+        if edit(plain, rest):
+            changed.append(plain)
+        load(self._dir, self._environ, collectors=self._collectors)
+        return changed
+
+    def _is_in(self, name: str, path: Path) -> bool:
+        given = self._given.get(name)
+        return given is not None and given.source == str(path)
+
+    def _owner(self) -> Path | None:
+        """Return the folder of the data, which belongs to whom the agent runs as."""
+        data_dir = self.settings.data_dir
+        return data_dir if data_dir.exists() else None

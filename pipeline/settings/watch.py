@@ -1,0 +1,102 @@
+"""The files of the settings while they may change: read again, but never by halves."""
+
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from pipeline.settings.declared import Settings
+from pipeline.settings.load import Loaded, SettingsError, load
+from pipeline.settings.sources import FILES
+
+# What tells one state of a file from another; None while it is not there.
+_State = tuple[int, ...] | None
+
+
+class Files:
+    """The settings of a folder that was found once: where it is does not change while they do.
+
+    Args:
+        config_dir: The folder.
+        environ: The environment.
+        collectors: The names that [collectors.<name>] tables may have.
+    """
+
+    def __init__(
+        self, config_dir: Path, environ: Mapping[str, str], collectors: Collection[str]
+    ) -> None:
+        self._paths = [config_dir / name for name in FILES]
+        self._config_dir = config_dir
+        self._environ = dict(environ)
+        self._collectors = collectors
+        self._read = self._seen = self._states()
+        self._filled: set[Path] = set()
+        self.loaded: Loaded | None = None
+
+    def load(self) -> Loaded:
+        """Read and validate the settings, whatever there is, and take them for the good ones.
+
+        Raises:
+            SettingsError: With everything that is wrong; the good ones are those of before.
+        """
+        self._read = self._states()
+        loaded = load(self._config_dir, self._environ, collectors=self._collectors)
+        self._filled = {path for path in self._paths if _is_filled(path)}
+        self.loaded = loaded
+        return loaded
+
+    def peek(self) -> Settings:
+        """Read and validate the settings of this moment, and take no note of it.
+
+        Raises:
+            SettingsError: With everything that is wrong.
+        """
+        return load(self._config_dir, self._environ, collectors=self._collectors).settings
+
+    def reload(self) -> Loaded:
+        """Do the same, but take a file that is gone or emptied for one that is being written.
+
+        Raises:
+            SettingsError: Also when there is no such file any more, or nothing in it.
+        """
+        self._read = self._states()
+        if lost := [path for path in self._paths if path in self._filled and not _is_filled(path)]:
+            raise SettingsError(
+                [
+                    f"{path}: {'is empty' if path.exists() else 'is gone'}; "
+                    "to do without it, restart the agent"
+                    for path in lost
+                ]
+            )
+        return self.load()
+
+    def changed(self) -> bool:
+        """Tell whether the files are others than when they were last read, and at rest since.
+
+        Costs two calls of stat; a file that is written in several goes is seen when it is done.
+        """
+        before, self._seen = self._seen, self._states()
+        return self._seen == before != self._read
+
+    def _states(self) -> list[_State]:
+        return [_state(path) for path in self._paths]
+
+
+def _state(path: Path) -> _State:
+    try:
+        status = os.stat(path)  # noqa: PTH116  # half the cost of Path.stat, twice a second
+    except OSError:
+        return None
+    return (
+        status.st_dev,
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+    )
+
+
+def _is_filled(path: Path) -> bool:
+    try:
+        return bool(path.read_bytes().strip())
+    except OSError:
+        return False

@@ -1,0 +1,245 @@
+"""`setup`: from a bare server to a working pipeline; what is right already is left alone."""
+
+import secrets
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+
+from pipeline.clock import Clock
+from pipeline.influx import provisioning, stacks, template
+from pipeline.influx.buckets import Wanted, describe, reconcile
+from pipeline.influx.connection import Connection, InfluxError
+from pipeline.settings import Settings
+from pipeline.settings.files import SettingsFiles
+
+_DEFAULT = "metrics"
+_STACK = "metrics-pipeline"
+_FIRST = "metrics-all-hosts"
+_CREDENTIALS = (
+    "an operator's token by --token-stdin or INFLUX_TOKEN, "
+    "or the password of its user by --password-stdin"
+)
+
+
+class SetupError(Exception):
+    """Setup cannot go on; the sentence says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is asked for; "" leaves it to the settings, the server or a default.
+
+    Attributes:
+        url: The server.
+        org: The organisation.
+        bucket: The bucket.
+        user: The first user of a new server, or the one that `password` belongs to.
+        password: Its password; for a new server one is made up without it.
+        token: An operator's token, for a server that is set up already.
+        ask: Asks a person for a secret; None where nobody is there.
+    """
+
+    url: str
+    org: str = ""
+    bucket: str = ""
+    user: str = "admin"
+    password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+    ask: Callable[[str], str] | None = None
+
+
+class Setup:
+    """One run of `setup`.
+
+    Args:
+        files: The settings as they are.
+        wish: What is asked for.
+        clock: Passed to connections.
+        tell: Is given each line for people as soon as it is true.
+    """
+
+    def __init__(
+        self, files: SettingsFiles, wish: Wish, clock: Clock, tell: Callable[[str], None]
+    ) -> None:
+        self._files, self._wish, self._clock, self._tell = files, wish, clock, tell
+        now = files.settings
+        # A token that is there is shown to no other server than the one that it is for.
+        known = files.url.rstrip("/") == wish.url.rstrip("/")
+        self._settings = replace(
+            now,
+            influxdb_url=files.url if known else wish.url,
+            influxdb_org=wish.org or now.influxdb_org,
+            influxdb_bucket=wish.bucket or now.influxdb_bucket or _DEFAULT,
+            influxdb_token=now.influxdb_token if known else "",
+        )
+        self._login = (wish.user, wish.password) if wish.password and not wish.token else ("", "")
+
+    def run(self) -> None:
+        """Do it. After a failure it can be run again, and goes on from there.
+
+        Raises:
+            SetupError: The server does not do as it should.
+            SettingsError: The settings cannot be used or written.
+            OSError: The settings cannot be written.
+        """
+        wish = self._wish
+        try:
+            if self._is_new():
+                self._provision(self._onboard())
+            elif wish.token or wish.password:
+                self._provision(wish.token)
+            elif refusal := self._verify():
+                if wish.ask is None:
+                    raise SetupError(f"{refusal}: give {_CREDENTIALS}")
+                self._provision(wish.ask(f"{refusal}. An operator's token"))
+        except InfluxError as error:
+            raise SetupError(_advice(error)) from error
+
+    def _bare(self) -> closing[Connection]:
+        return closing(Connection(replace(self._settings, influxdb_token=""), self._clock))
+
+    def _connect(self, settings: Settings, token: str) -> closing[Connection]:
+        login = ("", "") if token else self._login
+        mine = replace(settings, influxdb_token=token)
+        return closing(Connection(mine, self._clock, login=login))
+
+    def _is_new(self) -> bool:
+        with self._bare() as connection:
+            try:
+                return provisioning.is_new(connection)
+            except provisioning.NotInfluxDB2Error as error:
+                raise SetupError(
+                    f"{error}: give the address of an InfluxDB 2, such as http://localhost:8086 "
+                    "(as an image, influxdb:2.7)"
+                ) from error
+
+    def _onboard(self) -> str:
+        """Make the first user of a new server; return the operator's token."""
+        wish = self._wish
+        self._settings = replace(
+            self._settings, influxdb_org=self._settings.influxdb_org or _DEFAULT
+        )
+        self._files.check(self._values(self._settings))
+        given = wish.password
+        if not given and wish.ask:
+            given = wish.ask(f"A password for the user {wish.user!r} (none: one is made up)")
+        password = given or secrets.token_urlsafe(18)
+        with self._bare() as connection:
+            token = provisioning.onboard(connection, wish.user, password)
+        told = "" if given else f", password {password} (it is not shown again)"
+        self._tell(f"Server: set up, user {wish.user!r}{told}")
+        return token
+
+    def _verify(self) -> str:
+        """Look whether the agent's own token suffices; return what is wrong."""
+        settings = self._settings
+        where = f"{settings.influxdb_url} is set up already"
+        if not settings.influxdb_token or not settings.influxdb_org:
+            return f"{where}, and the settings have no token for it"
+        found = provisioning.access(settings, self._clock)
+        if found.rule is None or found.refusal:
+            why = found.refusal or f"bucket {settings.influxdb_bucket!r} cannot be seen with it"
+            return f"{where}, and the token of the settings does not do ({why})"
+        self._tell(describe(found.rule, settings))
+        self._tell("Token: the one that is there may read and write the bucket")
+        self._write(settings)
+        self._tell("Dashboards and checks: not looked at, which takes an operator's token")
+        self._tell(f"Open {settings.influxdb_url}")
+        return ""
+
+    def _provision(self, operator: str) -> None:
+        """Make all that is missing, as the operator."""
+        with self._connect(self._settings, operator) as connection:
+            name, org_id = self._organisation(connection)
+        settings = replace(self._settings, influxdb_org=name)
+        self._files.check(self._values(settings))
+        create = settings.bucket_retention if settings.bucket_retention != "off" else "create"
+        wanted = Wanted.of(replace(settings, bucket_retention=create))
+        with self._connect(settings, operator) as connection:
+            rule = reconcile(connection, wanted, self._clock.now_ns())
+            if rule is None:
+                raise SetupError(f"bucket {settings.influxdb_bucket!r} cannot be made or seen")
+            self._tell(describe(rule, settings))
+            settings = replace(settings, influxdb_token=self._token(connection, settings, org_id))
+            self._write(settings)
+            self._picture(connection, org_id)
+
+    def _organisation(self, connection: Connection) -> tuple[str, str]:
+        """Return the organisation's name and id; make it when it is missing."""
+        there = provisioning.organisations(connection)
+        name = self._settings.influxdb_org or (next(iter(there)) if len(there) == 1 else "")
+        if not name and there:
+            raise SetupError(
+                f"{self._settings.influxdb_url} has the organisations "
+                f"{', '.join(sorted(there))}: say which by --org"
+            )
+        name = name or _DEFAULT
+        if name in there:
+            self._tell(f"Organisation {name!r}: is there")
+            return name, there[name]
+        try:
+            made = provisioning.make_organisation(connection, name)
+        except InfluxError as error:
+            if error.answer.status not in (401, 403):
+                raise
+            raise SetupError(
+                f"organisation {name!r} is not there, and cannot be made with this token "
+                f"(there are {', '.join(sorted(there)) or 'none'}): give another name by --org, "
+                "or an operator's token"
+            ) from error
+        self._tell(f"Organisation {name!r}: made")
+        return name, made
+
+    def _token(self, connection: Connection, settings: Settings, org_id: str) -> str:
+        """Return the token that is there when it does, else the one of this host's name."""
+        bucket = provisioning.bucket_id(connection, org_id)
+        tokens = provisioning.Tokens(connection, org_id, bucket)
+        present = settings.influxdb_token
+        keep = present and not tokens.exceed(present)
+        if keep and provisioning.access(settings, self._clock).suffices:
+            self._tell("Token: the one that is there may read and write the bucket")
+            return present
+        token, made = tokens.named(f"metrics-pipeline of {settings.host}")
+        self._files.check({"influxdb_token": token})
+        self._tell(
+            f"Token 'metrics-pipeline of {settings.host}': {'made' if made else 'is there'}, "
+            f"may read and write bucket {settings.influxdb_bucket!r} and nothing else"
+        )
+        return token
+
+    def _picture(self, connection: Connection, org_id: str) -> None:
+        bucket = connection.settings.influxdb_bucket
+        version = template.dashboards("")
+        boards = stacks.keep(connection, org_id, _STACK, template.dashboards(bucket), version)
+        self._tell(f"Dashboards: {'made' if boards else 'are there'}")
+        rules = template.checks(bucket)
+        checks = stacks.keep(connection, org_id, f"{_STACK} checks of {bucket}", rules, rules)
+        self._tell(f"Checks: {'made' if checks else 'are there'}")
+        first = stacks.ids(connection, org_id, _STACK)[_FIRST]
+        url = connection.settings.influxdb_url.rstrip("/")
+        self._tell(f"Open {url}/orgs/{org_id}/dashboards/{first}")
+
+    @staticmethod
+    def _values(settings: Settings) -> dict[str, str]:
+        names = ("influxdb_url", "influxdb_org", "influxdb_bucket")
+        return {name: getattr(settings, name) for name in names}
+
+    def _write(self, settings: Settings) -> None:
+        token = {"influxdb_token": settings.influxdb_token}
+        for path in self._files.write(self._values(settings) | token):
+            self._tell(f"{path}: written")
+
+
+def _advice(error: InfluxError) -> str:
+    """Say what to do about what the server said."""
+    status, text = error.answer.status, str(error)
+    if "certificate" in text.lower():
+        return (
+            f"{text}; if it is a certificate of your own, name its file by influxdb_ca_cert "
+            "in settings.toml or METRICS_INFLUXDB_CA_CERT"
+        )
+    if status is None:
+        return f"{text}; see that the address is right and the server runs, then run it again"
+    if status in (401, 403):
+        return f"{text}; give {_CREDENTIALS}, of one who may do that"
+    return f"{text}; it can be run again"

@@ -1,0 +1,83 @@
+"""What the tests of deploying share: each failure to have it is told by name, never passed over."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import pipeline
+from tests.deploy import debian, machine
+from tests.deploy.machine import Machine
+
+# What reads the manifests is installed for `make deploy-test`, which alone runs this folder.
+collect_ignore = [] if find_spec("kubernetes_validate") else ["test_kubernetes.py"]
+ROOT = Path(__file__).parent.parent.parent
+LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "dist", "__pycache__", ".*_cache", ".hypothesis")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks every test here: they take root and minutes, so `make test` leaves them out."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker("deploy")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _possible() -> None:
+    try:
+        debian.root()
+    except debian.MissingError as why:
+        pytest.fail(str(why), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Debian packages of this version and of the one after it."""
+    return {
+        "now": _package(tmp_path_factory.mktemp("now")),
+        "next": _package(tmp_path_factory.mktemp("next"), {"__init__.py": _NEXT_VERSION}),
+    }
+
+
+NEXT = f"{pipeline.__version__}.1"
+_NEXT_VERSION = (f'__version__ = "{pipeline.__version__}"', f'__version__ = "{NEXT}"')
+
+
+def _package(folder: Path, edits: dict[str, tuple[str, str]] | None = None) -> Path:
+    tree = folder / "tree"
+    shutil.copytree(ROOT, tree, ignore=LEFT_OUT)
+    for name, (old, new) in (edits or {}).items():
+        path = tree / "pipeline" / name
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new), encoding="utf-8")
+    done = subprocess.run(
+        [tree / "deploy/debian/build.sh", sys.executable],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return tree / done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def installed(
+    packages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Machine]:
+    """A machine with the package installed, on the network of this one."""
+    with machine.booted(tmp_path_factory.mktemp("machine")) as one:
+        put(one, packages["now"])
+        one.run(f"apt-get install -y /root/{packages['now'].name}")
+        yield one
+
+
+def put(one: Machine, package: Path) -> None:
+    """Copy a package into a machine."""
+    shutil.copy(package, one.root / "root")

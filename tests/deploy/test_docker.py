@@ -1,0 +1,223 @@
+"""The image and compose.yaml on a real engine, with a Debian of ours as the base image."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pipeline
+from tests.agents import eventually
+from tests.deploy import debian
+from tests.deploy.conftest import ROOT
+from tests.influxd import image
+from tests.influxd.server import UnavailableError
+
+BASE = "metrics-pipeline-test/debian:base"
+IMAGE = f"metrics-pipeline:{pipeline.__version__}"
+COMPOSE = ROOT / "deploy/docker/compose.yaml"
+HARDENED = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges:true"]
+HOST = ["--volume", "/:/hostfs:ro,rslave", "--env", "HOST_MOUNT_PREFIX=/hostfs"]
+
+
+@pytest.fixture(scope="module")
+def environ() -> dict[str, str]:
+    """The environment for `docker`, with an engine that answers."""
+    try:
+        with image.engine(os.environ):
+            return {**image.engine_environment(os.environ), "DOCKER_BUILDKIT": "0"}
+    except UnavailableError as why:
+        pytest.fail(f"{why}; .ci/run starts one", pytrace=False)
+
+
+@pytest.fixture(scope="module")
+def built(environ: dict[str, str]) -> str:
+    """The image, built of this tree."""
+    with subprocess.Popen(["tar", "-C", debian.root(), "-c", "."], stdout=subprocess.PIPE) as tar:
+        subprocess.run(["docker", "import", "-", BASE], env=environ, stdin=tar.stdout, check=True)
+    file = ROOT / "deploy/docker/Dockerfile"
+    words = ["docker", "build", "--network=host", f"--build-arg=BASE={BASE}", "-f", file]
+    debian.command(*words, "-t", IMAGE, ROOT, env=environ)
+    return IMAGE
+
+
+class Container:
+    """A container of the image that reads this machine."""
+
+    def __init__(self, environ: dict[str, str], *options: str) -> None:
+        self._environ = environ
+        self.name = f"metrics-test-{uuid.uuid4().hex[:8]}"
+        self._docker("run", "--detach", "--name", self.name, *HARDENED, *HOST, *options, IMAGE)
+
+    def _docker(self, *words: str) -> str:
+        return debian.command("docker", *words, env=self._environ)
+
+    def run(self, *words: str) -> str:
+        """Run the agent's command in it; return its output."""
+        return self._docker("exec", self.name, "/opt/metrics-pipeline/bin/metrics-pipeline", *words)
+
+    def state(self) -> dict[str, Any]:
+        """Return what the engine says of it."""
+        (told,) = json.loads(self._docker("inspect", self.name))
+        found: dict[str, Any] = told
+        return found
+
+    def ticks(self) -> int:
+        """Return how many readings its store has."""
+        return int(json.loads(self.run("status", "--json"))["ticks"])
+
+    def remove(self) -> None:
+        """Remove it."""
+        self._docker("rm", "--force", self.name)
+
+
+@pytest.fixture
+def volume(environ: dict[str, str]) -> Iterator[str]:
+    name = f"metrics-test-{uuid.uuid4().hex[:8]}"
+    yield name
+    debian.command("docker", "volume", "rm", "--force", name, env=environ)
+
+
+@pytest.fixture
+def container(built: str, environ: dict[str, str], volume: str) -> Iterator[Container]:
+    one = Container(
+        environ,
+        *("--memory=64m", "--cpus=0.2", "--health-interval=1s", "--health-start-period=0s"),
+        *("--env", "METRICS_COLLECTION_INTERVAL_MS=1000"),
+        *("--volume", f"{volume}:/var/lib/metrics-pipeline"),
+    )
+    yield one
+    one.remove()
+
+
+def measured(text: str) -> set[str]:
+    """The series of a reading, but for the processes."""
+    points = json.loads(text)
+    return {json.dumps([p["measurement"], p["tags"]], sort_keys=True) for p in points}
+
+
+def test_it_reads_the_host_and_not_its_container(container: Container, tmp_path: Path) -> None:
+    in_container = measured(container.run("once", "--json"))
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "once", "--json"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    name = Path("/etc/hostname").read_text(encoding="utf-8").strip()
+    on_host = measured(done.stdout.replace(socket.gethostname(), name))
+    assert {json.loads(one)[0] for one in on_host} >= {"cpu", "disk", "diskio", "mem", "net"}
+    assert in_container == {one for one in on_host if not is_closed(json.loads(one)[1])}
+
+
+def is_closed(tags: dict[str, str]) -> bool:
+    """Tell whether the path lies in a folder that only its owner may enter."""
+    parents = Path(tags.get("path", "/")).parents
+    return any(not parent.stat().st_mode & 1 for parent in parents)
+
+
+def test_it_is_healthy_within_the_memory_and_the_processor_that_it_is_given(
+    container: Container,
+) -> None:
+    eventually(lambda: container.state()["State"]["Health"]["Status"] == "healthy", "it is healthy")
+    eventually(lambda: container.ticks() > 5, "readings are taken")
+    state = container.state()
+    assert (state["State"]["OOMKilled"], state["RestartCount"]) == (False, 0)
+    assert state["HostConfig"]["Memory"] == 64 * 2**20
+    assert state["Config"]["User"] == "8687:8687"
+
+
+def test_the_store_outlives_the_container(
+    container: Container, environ: dict[str, str], volume: str
+) -> None:
+    eventually(lambda: container.ticks() > 1, "readings are taken")
+    ticks = container.ticks()
+    container.remove()
+    other = Container(environ, "--volume", f"{volume}:/var/lib/metrics-pipeline")
+    try:
+        eventually(lambda: other.ticks() > ticks, "readings go on")
+    finally:
+        other.remove()
+
+
+def test_a_second_instance_on_the_same_data_is_told(
+    container: Container, environ: dict[str, str], volume: str
+) -> None:
+    eventually(lambda: container.ticks() > 0, "readings are taken")
+    done = subprocess.run(
+        ["docker", "run", "--rm", "--volume", f"{volume}:/var/lib/metrics-pipeline", IMAGE],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "data directory /var/lib/metrics-pipeline is in use by process" in done.stderr
+
+
+# ---- compose.yaml
+
+
+class Project:
+    """What compose.yaml starts."""
+
+    def __init__(self, environ: dict[str, str]) -> None:
+        way = ["docker", "compose"]
+        if subprocess.run([*way, "version"], capture_output=True, check=False).returncode != 0:
+            assert shutil.which("docker-compose"), "neither docker compose nor docker-compose"
+            way = ["docker-compose"]
+        self._words = [*way, "-f", str(COMPOSE)]
+        self._environ = environ
+
+    def run(self, *words: str) -> str:
+        """Run compose; return what it says."""
+        return debian.command(*self._words, *words, env=self._environ)
+
+    def status(self) -> dict[str, Any]:
+        """Return the agent's own status."""
+        told = self.run("exec", "-T", "agent", "metrics-pipeline", "status", "--json")
+        found: dict[str, Any] = json.loads(told)
+        return found
+
+
+@pytest.fixture
+def project(built: str, environ: dict[str, str]) -> Iterator[Project]:
+    with image.engine(environ) as client:
+        server = image.obtain(client, environ)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    one = Project(
+        {
+            **environ,
+            "COMPOSE_PROJECT_NAME": f"metrics-test-{uuid.uuid4().hex[:8]}",
+            "BASE": BASE,
+            "INFLUXDB_IMAGE": server,
+            "INFLUXDB_PORT": str(port),
+        }
+    )
+    yield one
+    one.run("down", "--volumes")
+
+
+def test_one_command_brings_a_server_its_set_up_and_the_agent(project: Project) -> None:
+    project.run("up", "--detach")
+    eventually(lambda: project.status()["delivered_points"] > 10, "points are delivered", 120)
+    first = project.status()
+    assert first["last_error"] is None
+    # A second time it changes nothing, and the agent goes on with its store.
+    project.run("up", "--detach")
+    assert "exited with code" not in project.run("ps")
+    project.run("up", "--detach", "--force-recreate", "--no-deps", "agent")
+    eventually(lambda: project.status()["ticks"] > first["ticks"], "readings go on", 90)
+    assert project.status()["lost"] == {}

@@ -1,0 +1,124 @@
+"""The Debian package on a host without a network: installed, upgraded, rolled back, removed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pipeline
+from pipeline.spool.schema import VERSION
+from tests.agents import eventually
+from tests.deploy import machine
+from tests.deploy.conftest import NEXT, put
+from tests.deploy.machine import UNIT, Machine
+from tests.influxd.process import InfluxProcess
+
+FOLDERS = "/opt/metrics-pipeline /etc/metrics-pipeline /var/lib/metrics-pipeline"
+INSTALL = "apt-get install -y --allow-downgrades /root/"
+
+
+@pytest.fixture
+def offline(packages: dict[str, Path], tmp_path: Path) -> Iterator[Machine]:
+    """A machine without any network, and with the packages in /root."""
+    with machine.booted(tmp_path, "--private-network") as one:
+        for package in packages.values():
+            put(one, package)
+        assert one.run("cat /proc/net/route").splitlines()[1:] == []
+        yield one
+
+
+def version(one: Machine) -> str:
+    return one.run("metrics-pipeline --version").split()[-1]
+
+
+def test_the_life_of_a_package_without_a_network(
+    offline: Machine, packages: dict[str, Path]
+) -> None:
+    now, after = (INSTALL + packages[name].name for name in ("now", "next"))
+    offline.run(now)
+    assert offline.show("ActiveState") == "active"
+    assert offline.run(f"systemctl is-enabled {UNIT}") == "enabled"
+    assert version(offline) == pipeline.__version__
+    offline.settle("collection_interval_ms = 200\n")
+    ticks = offline.until_ticks()
+
+    # An upgrade keeps the settings that were changed, the data, and the service running.
+    offline.run(after)
+    assert version(offline) == NEXT
+    assert offline.show("ActiveState") == "active"
+    assert offline.status()["collection_interval_ms"] == 200
+    ticks = upward(offline, ticks)
+
+    # A rollback, too.
+    offline.run(now)
+    assert version(offline) == pipeline.__version__
+    ticks = upward(offline, ticks)
+    assert offline.status()["lost"] == {}
+
+    # An administrator who has stopped and disabled the service is obeyed.
+    offline.run(f"systemctl disable --now {UNIT}")
+    offline.run(after)
+    assert offline.show("ActiveState") == "inactive"
+    offline.run(f"systemctl enable --now {UNIT}")
+    upward(offline, ticks)
+
+    # A removal leaves what is the user's, a purge nothing.
+    offline.run("apt-get remove -y metrics-pipeline")
+    assert offline.try_(f"systemctl is-active {UNIT}").stdout.strip() == "inactive"
+    left = offline.run(f"ls -d {FOLDERS} 2>/dev/null || true").split()
+    assert left == FOLDERS.split()[1:]
+    offline.run("apt-get purge -y metrics-pipeline")
+    assert offline.run(f"ls -d {FOLDERS} /etc/credstore/metrics* 2>/dev/null || true") == ""
+    assert offline.try_("id metrics-pipeline").returncode == 1
+    assert offline.run("systemctl --failed --plain --no-legend") == ""
+
+
+def upward(one: Machine, ticks: int) -> int:
+    """Wait for readings beyond those that there were: the store was kept, and goes on."""
+    assert one.status()["ticks"] >= ticks
+    return one.until_ticks()
+
+
+def test_an_older_agent_leaves_a_newer_store_alone_and_says_so(
+    offline: Machine, packages: dict[str, Path]
+) -> None:
+    offline.run(INSTALL + packages["now"].name)
+    offline.run(f"systemctl stop {UNIT}")
+    spool = "/var/lib/metrics-pipeline/spool.db"
+    offline.run(
+        f"""python3 -c 'import sqlite3; c = sqlite3.connect("{spool}");"""
+        f""" c.execute("pragma user_version = {VERSION + 1}");"""
+        """ c.execute("pragma journal_mode = delete")'"""
+    )
+    before = offline.run(f"sha256sum {spool}")
+    offline.try_(f"systemctl start {UNIT}")
+    says = f"metrics-pipeline: {spool} has format {VERSION + 1}, this version reads {VERSION};"
+    eventually(lambda: says in offline.journal(), "it is told")
+    assert offline.run(f"sha256sum {spool}") == before
+
+
+def test_what_waits_is_delivered_by_the_version_after(
+    installed: Machine, packages: dict[str, Path], influx_process: InfluxProcess
+) -> None:
+    server = influx_process.server
+    installed.write("/etc/credstore/metrics-pipeline.influxdb_token", server.token, 0o600)
+    influx_process.stop()
+    installed.write(
+        "/etc/metrics-pipeline/settings.toml",
+        f"""
+        collection_interval_ms = 200
+        flush_interval_ms = 100
+        influxdb_url = "{server.url}"
+        influxdb_org = "{server.org}"
+        influxdb_bucket = "rollout"
+        """,
+    )
+    installed.run(f"systemctl restart {UNIT}")
+    installed.until_ticks()
+    waiting = installed.status()["backlog_points"]
+    assert waiting > 0
+    put(installed, packages["next"])
+    installed.run(INSTALL + packages["next"].name)
+    influx_process.start()
+    eventually(lambda: installed.status()["delivered_points"] > waiting, "it is delivered")
+    assert installed.status()["lost"] == {}

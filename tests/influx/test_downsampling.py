@@ -1,0 +1,205 @@
+"""The task, made, run and removed on the real server."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from pipeline.influx.connection import Connection, InfluxError
+from pipeline.influx.downsampling import flux, reconcile, task_name
+from pipeline.point import FieldValue, Point, encode
+from pipeline.settings import Downsample, Settings
+from tests.agents import eventually
+from tests.clocks import ManualClock
+from tests.configured import settings_for
+from tests.influxd import api
+from tests.influxd.api import Bucket
+
+MINUTE = 60
+SECOND = 10**9
+
+
+@pytest.fixture
+def means(bucket: Bucket) -> Iterator[Bucket]:
+    """The bucket that the means go to."""
+    name = f"{bucket.name}-means"
+    yield api.create_bucket(bucket.server, name)
+    for task in tasks(bucket):
+        bucket.server.call("DELETE", f"/api/v2/tasks/{task['id']}").expect(204)
+    api.delete_bucket(bucket.server, name)
+
+
+def tasks(bucket: Bucket) -> list[dict[str, Any]]:
+    """The tasks that have to do with the bucket."""
+    found = bucket.server.call("GET", "/api/v2/tasks?limit=500").expect(200).json()["tasks"]
+    return [task for task in found if bucket.name in task["flux"]]
+
+
+def wanted(bucket: Bucket, every: str = "5m", **changes: Any) -> Settings:
+    downsample = Downsample(every=every, bucket=f"{bucket.name}-means")
+    return settings_for(bucket, **{"downsample": downsample, **changes})
+
+
+def done(settings: Settings, before: str = "") -> tuple[str, str]:
+    with closing(Connection(settings, ManualClock(), 60)) as connection:
+        result = reconcile(connection, settings, before)
+    return result.task, result.change
+
+
+def write(bucket: Bucket, time_s: float, point: Point, host: str = "h1") -> None:
+    line = encode(point, round(time_s * SECOND), {"host": host})
+    assert api.write(bucket.server, bucket.name, line.encode())[0] == 204
+
+
+def run_task(bucket: Bucket, at_s: int) -> None:
+    (task,) = tasks(bucket)
+    path = f"/api/v2/tasks/{task['id']}/runs"
+    moment = datetime.fromtimestamp(at_s, UTC).isoformat()
+    begun = bucket.server.call("POST", path, {"scheduledFor": moment}).expect(201).json()
+
+    ends: list[str] = []
+
+    def ended() -> bool:
+        # For a moment between the list of runs and that of those that are over, it is in neither.
+        answer = bucket.server.call("GET", f"{path}/{begun['id']}").json()
+        ends.extend({answer.get("status")} & {"success", "failed"})
+        return bool(ends)
+
+    eventually(ended, "the end of the run")
+    assert ends == ["success"], bucket.server.call("GET", f"{path}/{begun['id']}/logs").body
+
+
+def values(bucket: Bucket) -> dict[tuple[str, str, str, int], object]:
+    rows = api.query(bucket.server, f'from(bucket: "{bucket.name}") |> range(start: 0)')
+    return {
+        (
+            str(row["host"]),
+            str(row["_measurement"]),
+            str(row["_field"]),
+            int(str(row["_time"])) // SECOND,
+        ): row["_value"]
+        for row in rows
+    }
+
+
+def test_the_task_writes_means_of_gauges_and_the_last_values_of_counters(
+    bucket: Bucket, means: Bucket
+) -> None:
+    # The last two whole spans of five minutes, at least one of them well in the past.
+    end = int(time.time()) // (5 * MINUTE) * 5 * MINUTE
+    spans = (end - 10 * MINUTE, end - 5 * MINUTE)
+    for number, begin in enumerate(spans):
+        for reading in range(5):
+            n = 10 * number + reading
+            moment = begin + reading * MINUTE
+            cpu: dict[str, FieldValue] = {"usage_active": float(n), "time_user": float(n)}
+            write(bucket, moment, Point("cpu", cpu, {"cpu": "cpu0"}))
+            write(bucket, moment, Point("net", {"bytes_recv": 100 + n, "speed": n}))
+            write(bucket, moment, Point("system", {"uptime_format": f"{n} days", "load1": 1.0}))
+            own: dict[str, FieldValue] = {"depth": n, "state": f"s{n}", "open": n % 2 == 0}
+            write(bucket, moment, Point("own", own))
+            write(bucket, moment, Point("cpu", {"usage_active": 999.0}), host="h2")
+    # Of the span that is not over yet, nothing.
+    write(bucket, end + 1, Point("cpu", {"usage_active": 77.0}, {"cpu": "cpu0"}))
+    assert done(wanted(bucket))[0] == task_name(wanted(bucket))
+    run_task(bucket, end)
+    expected: dict[tuple[str, str, str, int], object] = {}
+    for number, begin in enumerate(spans):
+        first, stop = 10 * number, begin + 5 * MINUTE
+        for measurement, field, value in (
+            ("cpu", "usage_active", first + 2.0),
+            ("cpu", "time_user", first + 4.0),
+            ("net", "bytes_recv", 100 + first + 4),
+            ("net", "speed", first + 2.0),
+            ("system", "uptime_format", f"{first + 4} days"),
+            ("system", "load1", 1.0),
+            ("own", "depth", first + 2.0),
+            ("own", "state", f"s{first + 4}"),
+            ("own", "open", True),
+        ):
+            expected[("h1", measurement, field, stop)] = value
+    found = values(means)
+    assert found == expected
+    assert all(type(found[key]) is type(value) for key, value in expected.items())
+    # Each span is made of all that has come by then, and to make it twice changes nothing.
+    write(bucket, spans[1] + 4.5 * MINUTE, Point("net", {"bytes_recv": 5000}))
+    run_task(bucket, end)
+    assert values(means) == {**expected, ("h1", "net", "bytes_recv", end): 5000}
+
+
+def test_the_task_is_created_updated_and_removed_with_the_settings(
+    bucket: Bucket, means: Bucket
+) -> None:
+    five = wanted(bucket)
+    name = task_name(five)
+    assert done(five) == (name, f"Task {name!r}: created, every 5m")
+    assert done(five, name) == (name, "")
+    (task,) = tasks(bucket)
+    assert (task["name"], task["every"], task["status"]) == (name, "5m", "active")
+    ten = wanted(bucket, "10m")
+    assert done(ten, name) == (name, f"Task {name!r}: updated, every 10m")
+    (updated,) = tasks(bucket)
+    assert (updated["id"], updated["every"], updated["flux"]) == (task["id"], "10m", flux(ten))
+    bucket.server.call("PATCH", f"/api/v2/tasks/{task['id']}", {"status": "inactive"}).expect(200)
+    done(ten, name)
+    assert tasks(bucket)[0]["status"] == "active"
+    off = settings_for(bucket)
+    assert done(off, name) == ("", f"Task {name!r}: removed")
+    assert tasks(bucket) == []
+    assert done(off) == ("", "")
+    assert means.name != bucket.name
+
+
+def test_with_another_host_name_the_task_of_the_old_one_goes(bucket: Bucket, means: Bucket) -> None:
+    old = done(wanted(bucket))[0]
+    new = wanted(bucket, host="h9")
+    name, change = done(new, old)
+    assert name == task_name(new) != old
+    assert change == f"Task {old!r}: removed; Task {name!r}: created, every 5m"
+    assert [task["name"] for task in tasks(bucket)] == [name]
+    assert means.name in tasks(bucket)[0]["flux"]
+
+
+def test_another_task_is_never_touched_whatever_its_name(bucket: Bucket, means: Bucket) -> None:
+    settings = wanted(bucket)
+    name = task_name(settings)
+    script = (
+        f'option task = {{name: "{name}", every: 1h}}\n'
+        f'from(bucket: "{bucket.name}") |> range(start: -1h) |> to(bucket: "{means.name}")'
+    )
+    other = {"org": bucket.server.org, "flux": script, "description": "made by hand"}
+    made = bucket.server.call("POST", "/api/v2/tasks", other).expect(201).json()
+    neighbour = wanted(bucket, host="h2")
+    done(neighbour)
+    before = {task["id"]: task for task in tasks(bucket)}
+    done(settings)
+    done(settings_for(bucket), name)
+    after = {task["id"]: task for task in tasks(bucket)}
+    assert after.keys() == before.keys()
+    assert after[made["id"]]["flux"] == script
+    assert sum(task["name"] == task_name(neighbour) for task in after.values()) == 1
+
+
+@pytest.mark.parametrize("host", ['q"uote {name}', "back\\slash ${x} ü €"])
+def test_any_host_name_is_safe_in_the_task(bucket: Bucket, means: Bucket, host: str) -> None:
+    end = int(time.time()) // (5 * MINUTE) * 5 * MINUTE
+    write(bucket, end - 1, Point("cpu", {"usage_active": 1.0}), host)
+    settings = wanted(bucket, host=host)
+    name, _ = done(settings)
+    run_task(bucket, end)
+    assert list(values(means).values()) == [1.0]
+    assert done(settings, name) == (name, "")
+    done(settings_for(bucket, host=host), name)
+    assert tasks(bucket) == []
+
+
+def test_a_token_that_may_not_is_an_error(bucket: Bucket, means: Bucket) -> None:
+    assert means.name
+    settings = wanted(bucket, influxdb_token=api.create_token(bucket))
+    with pytest.raises(InfluxError) as caught:
+        done(settings)
+    assert "unauthorized" in str(caught.value)
+    assert tasks(bucket) == []

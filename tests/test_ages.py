@@ -1,0 +1,33 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.ages import HOUR_NS, Age, ages, longest, shortest
+
+HOURS = st.integers(0, 876_000)
+NAMES = st.sampled_from(["cpu", "mem", "di sk", "näme"])
+
+
+def test_a_measurement_without_an_age_of_its_own_has_that_of_the_rest() -> None:
+    kept = ages(168, {"process": 6, "cpu": 24})
+    assert kept == (Age(24, "cpu"), Age(6, "process"), Age(168, None, ("cpu", "process")))
+
+
+def test_an_override_that_overrides_nothing_is_none() -> None:
+    assert ages(168, {"cpu": 168}) == (Age(168),)
+    assert Age(168).everything
+    assert not Age(168, "cpu").everything
+    assert not Age(168, None, ("cpu",)).everything
+
+
+@given(HOURS, st.dictionaries(NAMES, HOURS), NAMES, st.integers(0, 2**62))
+def test_each_measurement_has_exactly_one_age_and_it_is_its_own(
+    hours: int, overrides: dict[str, int], name: str, now_ns: int
+) -> None:
+    (age,) = (age for age in ages(hours, overrides) if age.covers(name))
+    assert age.hours == overrides.get(name, hours)
+    assert age.cutoff_ns(now_ns) == (max(0, now_ns - age.hours * HOUR_NS) if age.hours else 0)
+    most = longest(hours, overrides)
+    assert most == 0 or 0 < age.hours <= most
+    least = shortest(hours, overrides)
+    assert age.hours == 0 or 0 < least <= age.hours
+    assert least == 0 or least in (hours, *overrides.values())

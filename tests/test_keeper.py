@@ -1,0 +1,217 @@
+"""The age of one host's data on the real server: what does not work shows, and heals."""
+
+import dataclasses
+import logging
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from pipeline.clock import SystemClock
+from pipeline.health import Health, read_status
+from pipeline.influx.connection import Connection
+from pipeline.influx.downsampling import task_name
+from pipeline.influx.points import HostPoints
+from pipeline.influx.target import Target
+from pipeline.keeper import Keeper
+from pipeline.settings import Downsample, Settings
+from pipeline.spool import Spool
+from pipeline.timekeeping import Timekeeper
+from tests.configured import settings_for
+from tests.influxd import api
+from tests.influxd.api import Bucket
+
+HOUR_NS = 3600 * 10**9
+
+
+class HurriedClock(SystemClock):
+    """Does not wait for the next sweep, and ends the keeper after so many."""
+
+    def __init__(self, sweeps: int = 1) -> None:
+        self.waits: list[float] = []
+        self.stop = Event()
+        self._sweeps = sweeps
+
+    def wait(self, event: Event, seconds: float) -> bool:
+        self.waits.append(seconds)
+        if len(self.waits) == self._sweeps:
+            self.stop.set()
+        return event.is_set()
+
+
+class Bench:
+    """One keeper after another, as changes of the settings make them, on one spool."""
+
+    def __init__(self, bucket: Bucket, folder: Path) -> None:
+        self.bucket = bucket
+        self.folder = folder
+        self.spool = Spool(folder, 2**24)
+        self.health = Health(SystemClock(), 60, lambda _: None)
+        self.settings = Settings()
+
+    def keep(self, sweeps: int = 1, **changes: Any) -> dict[str, str]:
+        """Let a new keeper sweep; return what does not work then."""
+        self.settings = settings_for(self.bucket, data_dir=self.folder, **changes)
+        self.clock = HurriedClock(sweeps)
+        self.keeper = self._make()
+        self.keeper.run(self.clock.stop, Event())
+        return self.health.troubles()
+
+    def _make(self) -> Keeper:
+        target = Target(
+            self.settings, lambda: self.settings, self.clock, lambda *args: keeper.learn(*args)
+        )
+        timekeeper = Timekeeper(self.clock, self.spool, self.health, 3600)
+        keeper = Keeper(self.settings, self.spool, target, self.clock, timekeeper, self.health)
+        return keeper
+
+    def put(self, *ages_h: float, host: str = "h1", bucket: str = "") -> None:
+        now = time.time_ns()
+        lines = [f"cpu,host={host} n=1i {now - round(age * HOUR_NS)}" for age in ages_h]
+        name = bucket or self.bucket.name
+        assert api.write(self.bucket.server, name, "\n".join(lines).encode())[0] == 204
+
+    def count(self, host: str = "h1", bucket: str = "") -> int:
+        query = (
+            f'from(bucket: "{bucket or self.bucket.name}") |> range(start: 0)'
+            f' |> filter(fn: (r) => r.host == "{host}")'
+        )
+        return len(api.query(self.bucket.server, query))
+
+
+@pytest.fixture
+def bench(bucket: Bucket, tmp_path: Path) -> Iterator[Bench]:
+    one = Bench(bucket, tmp_path)
+    yield one
+    one.spool.close()
+
+
+@pytest.fixture
+def means(bucket: Bucket) -> Iterator[str]:
+    """A bucket for means that is not there yet."""
+    name = f"{bucket.name}-means"
+    yield name
+    for task in tasks(bucket):
+        bucket.server.call("DELETE", f"/api/v2/tasks/{task['id']}").expect(204)
+    api.delete_bucket(bucket.server, name)
+
+
+def tasks(bucket: Bucket) -> list[dict[str, Any]]:
+    found = bucket.server.call("GET", "/api/v2/tasks?limit=500").expect(200).json()["tasks"]
+    return [task for task in found if bucket.name in task["flux"]]
+
+
+def test_a_delete_that_is_refused_shows_and_is_done_by_the_next_sweep_that_may(
+    bench: Bench,
+) -> None:
+    bench.put(200, 1)
+    trouble = bench.keep(influxdb_token=api.create_token(bench.bucket, ["read"]))
+    assert "403" in trouble["sweep"] or "401" in trouble["sweep"]
+    assert bench.clock.waits == [3600]  # it is not tried again at once
+    assert bench.count() == 2
+    assert bench.keep() == {}
+    assert bench.count() == 1
+
+
+def test_a_server_that_does_not_answer_is_tried_again_soon(bench: Bench) -> None:
+    bench.spool.append(["m f=1i"], time.time_ns() - 200 * HOUR_NS)
+    assert bench.keep(influxdb_url="http://127.0.0.1:1") == {}  # delivery tells
+    assert bench.clock.waits == [60]
+    assert bench.spool.contents().backlog_points == 0  # the local age is kept all the same
+
+
+def test_a_delete_that_takes_minutes_is_given_up_tried_again_and_shows(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.put(200)
+    monkeypatch.setattr("pipeline.keeper.PATIENCE_S", 0.3)
+    monkeypatch.setattr(HostPoints, "delete", lambda self, *_: slow(self))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+
+        def slow(points: HostPoints) -> None:
+            there = dataclasses.replace(points._connection.settings, influxdb_url=url)
+            with closing(Connection(there, SystemClock(), 0.3)) as connection:
+                connection.ask(lambda client: client.ready())
+
+        trouble = bench.keep(2)
+    assert trouble["sweep"].startswith(f"no answer from {url}: ")
+    assert bench.clock.waits == [60, 3600]
+    monkeypatch.undo()
+    assert bench.count() == 1
+    assert bench.keep() == {}
+    assert bench.count() == 0
+
+
+def test_how_the_rule_differs_shows_in_the_status(bench: Bench) -> None:
+    path = f"/api/v2/buckets/{bench.bucket.id}"
+    rule = {"type": "expire", "everySeconds": 86_400, "shardGroupDurationSeconds": 3600}
+    bench.bucket.server.call("PATCH", path, {"retentionRules": [rule]}).expect(200)
+    bench.keep(bucket_retention="off")
+    status = read_status(bench.settings)
+    assert status.bucket_retention_hours == 24
+    assert status.bucket_drift is not None
+    assert "keeps 24 h and not 168 h" in status.bucket_drift
+    bench.keep(bucket_retention="extend")
+    assert read_status(bench.settings).bucket_drift is None
+    assert bench.clock.waits == [60]  # another host may have set it at the same moment
+    # Somebody shortens it: that shows with the next sweep, which changes nothing.
+    bench.keeper.sweep()
+    bench.bucket.server.call("PATCH", path, {"retentionRules": [rule]}).expect(200)
+    bench.keeper.sweep()
+    drift = read_status(bench.settings).bucket_drift
+    assert drift is not None
+    assert "keeps 24 h" in drift
+
+
+def test_downsampling_comes_and_goes_with_the_settings(bench: Bench, means: str) -> None:
+    wanted = Downsample("5m", 1000, means)
+    assert bench.keep(downsample=wanted) == {}
+    (task,) = tasks(bench.bucket)
+    assert task["name"] == task_name(bench.settings)
+    found = api.get_bucket(bench.bucket.server, means)
+    assert found is not None
+    assert found["retentionRules"][0]["everySeconds"] == 1000 * 3600
+    # Its values have their own age, and other hosts' theirs.
+    for_ever: dict[str, object] = {"retentionRules": []}
+    bench.bucket.server.call("PATCH", f"/api/v2/buckets/{found['id']}", for_ever).expect(200)
+    for host in ("h1", "h2"):
+        bench.put(999, 1001, host=host, bucket=means)
+    assert bench.keep(downsample=wanted) == {}
+    assert (bench.count(bucket=means), bench.count("h2", means)) == (1, 2)
+    assert bench.keep() == {}
+    assert tasks(bench.bucket) == []
+    assert api.get_bucket(bench.bucket.server, means) is not None
+
+
+def test_a_token_that_may_not_do_it_is_told_and_the_rest_is_done(
+    bench: Bench, means: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    bench.put(200, 1)
+    own = api.create_token(bench.bucket)
+    wanted = Downsample("5m", 1000, means)
+    trouble = bench.keep(downsample=wanted, influxdb_token=own)
+    assert trouble["downsampling"].startswith("downsampling is not as the settings say: ")
+    assert (
+        "the token must be allowed to read and write tasks and both buckets"
+        in (trouble["downsampling"])
+    )
+    assert bench.count() == 1
+    assert bench.keep(downsample=wanted) == {}
+    assert len(tasks(bench.bucket)) == 1
+    # With the lesser token the task cannot even be seen.
+    name = task_name(bench.settings)
+    assert bench.keep(influxdb_token=own) == {}
+    assert f"Task {name!r}: gone, or not for this token to see: look after it" in caplog.messages
+    assert bench.keep() == {}
+    assert tasks(bench.bucket) == []
+
+
+def test_a_token_for_the_bucket_alone_is_no_trouble_without_downsampling(bench: Bench) -> None:
+    assert bench.keep(influxdb_token=api.create_token(bench.bucket)) == {}

@@ -1,0 +1,149 @@
+"""What the service manager is told, on a socket of the test's own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.health import Health, Tick
+from pipeline.notify import Notifier
+from tests.agents import environment, eventually
+from tests.clocks import ManualClock
+
+
+class Manager:
+    """The other end of NOTIFY_SOCKET."""
+
+    def __init__(self, address: str) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(address)
+        self._socket.setblocking(False)
+        self.heard: list[str] = []
+
+    def listen(self) -> list[str]:
+        while True:
+            try:
+                self.heard += self._socket.recv(4096).decode().splitlines()
+            except BlockingIOError:
+                return self.heard
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture(params=["file", "abstract"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path / "notify") if request.param == "file" else f"@metrics-{os.getpid()}"
+
+
+@pytest.fixture
+def manager(address: str) -> Iterator[Manager]:
+    one = Manager(f"\0{address[1:]}" if address[0] == "@" else address)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def health() -> Health:
+    return Health(ManualClock(), 60, lambda _: None)
+
+
+def clock_of(health: Health) -> ManualClock:
+    clock = health._clock
+    assert isinstance(clock, ManualClock)
+    return clock
+
+
+def notifier(health: Health | None, address: str, **environ: str) -> Notifier:
+    return Notifier({"NOTIFY_SOCKET": address, **environ}, lambda: health, ManualClock())
+
+
+def test_ready_is_told_once_after_the_first_durable_reading(
+    manager: Manager, address: str, health: Health
+) -> None:
+    one = notifier(health, address)
+    one.look()
+    assert manager.listen() == ["WATCHDOG=1", "STATUS=Starting"]
+    health.ticked(Tick(0.1, 42, {}))
+    one.look()
+    one.look()
+    told = manager.listen()[2:]
+    assert told == ["READY=1", "WATCHDOG=1", "STATUS=42 points a reading", "WATCHDOG=1"]
+
+
+def test_ticks_that_do_not_pass_starve_the_watchdog(
+    manager: Manager, address: str, health: Health
+) -> None:
+    one = notifier(health, address)
+    health.passed()
+    clock_of(health).advance(3 * 60.0 + 1)
+    one.look()
+    assert "WATCHDOG=1" not in manager.listen()
+    health.passed()
+    one.look()
+    assert manager.listen()[-1] == "WATCHDOG=1"
+
+
+def test_a_full_disk_is_told_and_starves_nothing(
+    manager: Manager, address: str, health: Health
+) -> None:
+    one = notifier(health, address)
+    health.trouble("spool", "the disk\nis full")
+    clock_of(health).advance(3 * 60.0 + 1)
+    health.passed()
+    one.look()
+    assert manager.listen() == ["WATCHDOG=1", "STATUS=spool: the disk is full"]
+
+
+def test_a_stopped_collection_is_not_vouched_for(manager: Manager, address: str) -> None:
+    notifier(None, address).look()
+    assert manager.listen() == []
+
+
+@pytest.mark.parametrize(
+    ("environ", "pause_s"),
+    [
+        ({}, 10.0),
+        ({"WATCHDOG_USEC": "8000000"}, 2.0),
+        ({"WATCHDOG_USEC": "8000000", "WATCHDOG_PID": str(os.getpid())}, 2.0),
+        ({"WATCHDOG_USEC": "8000000", "WATCHDOG_PID": "1"}, 10.0),
+        ({"WATCHDOG_USEC": "0"}, 10.0),
+        ({"WATCHDOG_USEC": "soon"}, 10.0),
+    ],
+)
+def test_signs_of_life_come_four_times_as_often_as_they_must(
+    environ: dict[str, str], pause_s: float, health: Health
+) -> None:
+    assert notifier(health, "", **environ)._pause_s == pause_s
+
+
+def test_a_manager_that_is_gone_is_borne(health: Health, tmp_path: Path) -> None:
+    with notifier(health, str(tmp_path / "nobody")) as one:
+        one.look()
+
+
+def test_the_agent_tells_when_it_is_ready_and_when_it_stops(
+    manager: Manager, address: str, tmp_path: Path
+) -> None:
+    env = environment(tmp_path / "data") | {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "200000"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "run"], env=env, stderr=subprocess.DEVNULL
+    ) as agent:
+        try:
+            eventually(lambda: manager.listen().count("WATCHDOG=1") > 3, "signs of life")
+            assert manager.heard.count("READY=1") == 1
+            agent.send_signal(signal.SIGTERM)
+            assert agent.wait(30) == 0
+        finally:
+            agent.kill()
+    assert manager.listen()[-1] == "STOPPING=1"
+
+
+def test_without_a_manager_there_is_no_thread(health: Health) -> None:
+    with notifier(health, "") as one:
+        assert not one._thread.is_alive()

@@ -1,0 +1,257 @@
+"""Files of settings that change, looked at by hand."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from pipeline.reload import NEED_RESTART, Reload
+from pipeline.settings import Files, Settings, SettingsError
+from tests.clocks import ManualClock
+
+TOKEN = "k3y-nobody-may-see"
+
+
+class Bench:
+    """The files, and who follows them."""
+
+    def __init__(self, folder: Path, **environ: str) -> None:
+        self.toml = folder / "settings.toml"
+        self.secrets = folder / ".secrets.toml"
+        self.files = Files(folder, {"HOME": "/home/x", **environ}, ("cpu", "disk"))
+        self.taken: list[Settings] = []
+        self.troubles: list[str | None] = [None]
+        self.clock = ManualClock()
+
+    def follow(self) -> Reload:
+        self.files.load()
+        return Reload(self.files, self.clock, self.taken.append, self.trouble)
+
+    def trouble(self, why: str | None) -> bool:
+        news = (why is None) != (self.troubles[-1] is None)
+        self.troubles.append(why)
+        return news
+
+    def looks(self, reload: Reload, *edits: Callable[[], object]) -> None:
+        """Let it look once and once more before, between and after the edits."""
+        stop = Event()
+        pending = list(edits)
+
+        def edit(waits: int) -> None:
+            if waits % 3 == 0 and pending:
+                pending.pop(0)()
+            elif waits >= 3 * (len(edits) + 2):
+                stop.set()
+
+        self.clock.waits.clear()
+        self.clock.on_wait = edit
+        reload.run(stop)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+
+def test_a_change_is_taken_as_a_whole_and_told_with_its_sources(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.toml.write_text("http_port = 1\nspool_max_mb = 2")
+    reload = bench.follow()
+    bench.looks(
+        reload,
+        lambda: bench.toml.write_text("http_port = 3\n[collectors.cpu]\nenabled = false"),
+        lambda: bench.secrets.write_text("retention_hours = 24"),
+    )
+    first, second = bench.taken
+    assert (first.http_port, first.spool_max_mb, first.retention_hours) == (3, 1024, 168)
+    assert first.collectors["cpu"].enabled is False
+    assert (second.http_port, second.retention_hours) == (3, 24)
+    toml, secrets = bench.toml, bench.secrets
+    assert caplog.messages == [
+        f"Setting spool_max_mb: 2 ({toml}) becomes 1024 (default)",
+        f"Setting http_port: 1 ({toml}) becomes 3 ({toml})",
+        f"Setting collectors: - (default) becomes {{cpu = {{enabled = false}}}} ({toml})",
+        f"Setting retention_hours: 168 (default) becomes 24 ({secrets})",
+    ]
+
+
+def test_files_that_stay_as_they_are_are_not_read_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.toml.write_text("http_port = 1")
+    reload = bench.follow()
+    monkeypatch.setattr(bench.files, "reload", lambda: pytest.fail("it was read"))
+    bench.looks(reload)
+    assert bench.taken == []
+
+
+def test_a_file_that_is_being_written_is_read_when_it_is_at_rest(bench: Bench) -> None:
+    bench.toml.write_text("http_port = 1")
+    bench.follow()
+    assert not bench.files.changed()
+    for text in ("h", "http_port =", "http_port = 2"):
+        bench.toml.write_text(text)
+        assert not bench.files.changed()
+    assert bench.files.changed()
+    assert bench.files.reload().settings.http_port == 2
+    assert not bench.files.changed()
+
+
+def test_a_secret_is_masked(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.secrets.write_text(f'influxdb_token = "{TOKEN}"')
+    reload = bench.follow()
+    bench.secrets.write_text(f'influxdb_token = "other {TOKEN}"')
+    assert reload.read()
+    assert bench.taken[0].influxdb_token == f"other {TOKEN}"
+    (line,) = caplog.messages
+    assert line.startswith("Setting influxdb_token: ******** (")
+    assert TOKEN not in line
+
+
+def to_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def to_loop(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path)
+
+
+BAD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "empty": (lambda path: path.write_text(""), "is empty"),
+    "blank": (lambda path: path.write_text(" \n\t\n"), "is empty"),
+    "gone": (lambda path: path.unlink(), "is gone"),
+    "half": (lambda path: path.write_text('host = "h'), "not valid TOML"),
+    "half a table": (lambda path: path.write_text("http_port = 1\n[collect"), "not valid TOML"),
+    "bytes": (lambda path: path.write_bytes(b"\xff\xfe"), "not UTF-8"),
+    "zeros": (lambda path: path.write_bytes(bytes(4096)), "not valid TOML"),
+    "range": (lambda path: path.write_text("http_port = -1"), "http_port = -1 must be"),
+    "type": (lambda path: path.write_text('http_port = "1"'), "without quotes"),
+    "unknown": (lambda path: path.write_text("http_prot = 1"), "did you mean http_port?"),
+    "folder": (to_folder, ""),
+    "loop": (to_loop, ""),
+}
+
+
+@pytest.mark.parametrize(("edit", "says"), BAD.values(), ids=BAD.keys())
+def test_a_bad_edit_changes_nothing_is_told_once_and_heals_by_itself(
+    bench: Bench,
+    caplog: pytest.LogCaptureFixture,
+    edit: Callable[[Path], object],
+    says: str,
+) -> None:
+    bench.toml.write_text("http_port = 7")
+    reload = bench.follow()
+    bench.looks(reload, lambda: edit(bench.toml))
+    assert bench.taken == []
+    trouble = bench.troubles[-1]
+    assert trouble is not None
+    assert says in trouble
+    (told,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert told.getMessage().startswith(f"The settings stay as they are: {bench.toml}: ")
+    bench.looks(reload)
+    assert len(caplog.records) == 1  # it is told once, however long it lasts
+
+    def mend() -> None:
+        if bench.toml.is_dir():
+            bench.toml.rmdir()
+        bench.toml.unlink(missing_ok=True)
+        bench.toml.write_text("http_port = 8")
+
+    bench.looks(reload, mend)
+    assert [settings.http_port for settings in bench.taken] == [8]
+    assert bench.troubles[-1] is None
+    assert caplog.messages[1] == "The settings can be used again"
+
+
+def test_a_file_that_comes_back_as_it_was_heals_without_a_change(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.toml.write_text("http_port = 7")
+    reload = bench.follow()
+    bench.looks(reload, lambda: bench.toml.unlink(), lambda: bench.toml.write_text("http_port = 7"))
+    assert bench.taken == []
+    assert bench.troubles[-1] is None
+    assert caplog.messages[-1] == "The settings can be used again"
+
+
+def test_what_is_wrong_outside_the_files_heals_without_an_edit(
+    bench: Bench, tmp_path: Path
+) -> None:
+    reload = bench.follow()
+    certificate = tmp_path / "ca.pem"
+    bench.toml.write_text(f'influxdb_ca_cert = "{certificate}"')
+    assert not reload.read()
+    certificate.touch()
+    bench.looks(reload, *[lambda: None] * 5)
+    assert [settings.influxdb_ca_cert for settings in bench.taken] == [certificate]
+
+
+def test_a_file_that_was_not_there_may_come_and_one_of_comments_is_not_empty(
+    bench: Bench,
+) -> None:
+    reload = bench.follow()
+    bench.toml.write_text("http_port = 1")
+    assert reload.read()
+    bench.toml.write_text("# http_port = 1")
+    assert reload.read()
+    assert [settings.http_port for settings in bench.taken] == [1, Settings().http_port]
+
+
+def test_an_empty_file_may_stay_empty(bench: Bench) -> None:
+    bench.toml.write_text("")
+    reload = bench.follow()
+    bench.secrets.write_text("http_port = 1")
+    assert reload.read()
+
+
+def test_what_needs_a_restart_is_told_once_with_the_list_and_the_rest_is_taken(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.toml.write_text('data_dir = "/one"')
+    reload = bench.follow()
+    for port in (1, 2):
+        bench.toml.write_text(f'data_dir = "/two"\nhttp_port = {port}')
+        reload.read()
+    assert [(str(one.data_dir), one.http_port) for one in bench.taken] == [("/one", 1), ("/one", 2)]
+    (told,) = [text for text in caplog.messages if "needs a restart" in text]
+    assert told == (
+        f"data_dir = /two ({bench.toml}) needs a restart of the agent (these do: data_dir); "
+        "until then it is /one"
+    )
+    bench.toml.write_text('data_dir = "/one"\nhttp_port = 2')
+    assert not reload.read()
+
+
+def test_the_document_lists_what_needs_a_restart() -> None:
+    document = (Path(__file__).parent.parent / "docs/settings.md").read_text()
+    assert f"Only {', '.join(f'`{name}`' for name in NEED_RESTART)} needs a restart." in document
+
+
+def test_the_environment_is_that_of_the_start(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, METRICS_HTTP_PORT="5")
+    reload = bench.follow()
+    bench.toml.write_text("http_port = 6\nspool_max_mb = 3")
+    assert reload.read()
+    assert (bench.taken[0].http_port, bench.taken[0].spool_max_mb) == (5, 3)
+
+
+def test_to_peek_is_not_to_take(bench: Bench) -> None:
+    bench.toml.write_text("http_port = 1")
+    bench.follow()
+    bench.toml.write_text("http_port = 2")
+    assert bench.files.peek().http_port == 2
+    bench.files.changed()
+    assert bench.files.changed()
+    bench.toml.write_text("http_port = -2")
+    with pytest.raises(SettingsError):
+        bench.files.peek()

@@ -1,0 +1,141 @@
+"""Editing a settings file: the value changes, and nothing else of the text."""
+
+import os
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.settings.edit import edit, edited, ensure_writable
+
+URL = "http://localhost:8086"
+SHIPPED = (Path(__file__).parent.parent / "settings.toml").read_text(encoding="utf-8")
+
+
+def changed(old: str, new: str) -> list[tuple[str, str]]:
+    """The lines that differ, pairwise; both texts must have as many."""
+    before, after = old.splitlines(), new.splitlines()
+    return [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]]
+
+
+def test_the_shipped_file_has_its_lines_uncommented_in_place() -> None:
+    new = edited(SHIPPED, {"influxdb_url": URL, "influxdb_org": "lab"})
+    assert changed(SHIPPED, new) == [
+        ('# influxdb_url = ""', f'influxdb_url = "{URL}"'),
+        ('# influxdb_org = ""', 'influxdb_org = "lab"'),
+    ]
+    assert edited(new, {"influxdb_url": URL, "influxdb_org": "lab"}) == new
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("", 'influxdb_url = "U"\n'),
+        ("a = 1", 'a = 1\ninfluxdb_url = "U"\n'),
+        ('influxdb_url = "old"  # it\'s "ours"\n', 'influxdb_url = "U"  # it\'s "ours"\n'),
+        ('influxdb_url = "a#b"\n', 'influxdb_url = "U"\n'),
+        ("influxdb_url = '''\nold\n''' # c\nx = 1\n", 'influxdb_url = "U" # c\nx = 1\n'),
+        ('INFLUXDB_URL = "old"\n', 'INFLUXDB_URL = "U"\n'),
+        ('"influxdb_url" = "old"\n', 'influxdb_url = "U"\n'),
+        ("a = 1\r\n# influxdb_url = 'x'\r\n", 'a = 1\r\ninfluxdb_url = "U"\r\n'),
+        # What only looks like the key: in prose, in a table, in a text of several lines.
+        (
+            "# influxdb_url = the address\na = 1\n",
+            '# influxdb_url = the address\na = 1\ninfluxdb_url = "U"\n',
+        ),
+        (
+            'a = 1\n\n# about it\n[t]\ninfluxdb_url = "other"\n# influxdb_url = ""\n',
+            'a = 1\n\ninfluxdb_url = "U"\n\n# about it\n[t]\n'
+            'influxdb_url = "other"\n# influxdb_url = ""\n',
+        ),
+        (
+            'a = """\ninfluxdb_url = "no"\n[no]\n"""\n',
+            'a = """\ninfluxdb_url = "no"\n[no]\n"""\ninfluxdb_url = "U"\n',
+        ),
+        ("a = [\n  1,\n]\n[t]\n", 'a = [\n  1,\n]\ninfluxdb_url = "U"\n\n[t]\n'),
+        ('influxdb_url = "U"\n', 'influxdb_url = "U"\n'),
+    ],
+)
+def test_a_key_is_replaced_uncommented_or_added(old: str, new: str) -> None:
+    assert edited(old, {"influxdb_url": "U"}) == new
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"])),
+    st.sampled_from([SHIPPED, "", '[t]\nk = "v"\n', 'k = "a" # b\n', "x = '''\n[k]\nk = 1\n'''"]),
+)
+def test_every_text_is_read_back_as_it_was_given(value: str, old: str) -> None:
+    new = edited(old, {"k": value})
+    assert tomllib.loads(new) == {**tomllib.loads(old), "k": value}
+    assert edited(new, {"k": value}) == new
+
+
+def test_a_file_is_made_with_its_mode(tmp_path: Path) -> None:
+    plain, secret = tmp_path / "settings.toml", tmp_path / ".secrets.toml"
+    assert edit(plain, {"a": "b"})
+    assert edit(secret, {"a": "b"}, secret=True)
+    assert [path.stat().st_mode & 0o777 for path in (plain, secret)] == [0o644, 0o600]
+    assert not edit(plain, {"a": "b"})
+    assert not edit(secret, {"a": "b"}, secret=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".secrets.toml", "settings.toml"]
+
+
+@pytest.mark.parametrize("values", [{"a": "b"}, {"a": "c"}])
+def test_a_secret_that_others_may_read_is_closed_to_them(
+    tmp_path: Path, values: dict[str, str]
+) -> None:
+    path = tmp_path / ".secrets.toml"
+    path.write_text('a = "b"\n')
+    path.chmod(0o644)
+    assert edit(path, values, secret=True)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.read_text() == f'a = "{values["a"]}"\n'
+
+
+def test_a_link_and_a_mode_stay(tmp_path: Path) -> None:
+    real, link = tmp_path / "real.toml", tmp_path / "settings.toml"
+    real.write_text("# mine\n")
+    real.chmod(0o660)
+    link.symlink_to(real)
+    assert edit(link, {"a": "b"})
+    assert link.is_symlink()
+    assert real.read_text() == '# mine\na = "b"\n'
+    assert real.stat().st_mode & 0o777 == 0o660
+
+
+def test_an_owner_stays_and_a_new_file_gets_that_of_the_data(tmp_path: Path) -> None:
+    data, path = tmp_path / "data", tmp_path / ".secrets.toml"
+    data.mkdir()
+    if os.geteuid() == 0:
+        os.chown(data, 12345, 23456)
+    edit(path, {"a": "b"}, secret=True, owner=data)
+    edit(path, {"a": "c"}, secret=True)
+    wanted = data.stat()
+    about = path.stat()
+    assert (about.st_uid, about.st_gid) == (wanted.st_uid, wanted.st_gid)
+    assert about.st_mode & 0o777 == 0o600
+
+
+def test_a_file_of_roots_stays_readable_to_its_group(tmp_path: Path) -> None:
+    path = tmp_path / ".secrets.toml"
+    path.write_text('a = "b"\n')
+    path.chmod(0o644)
+    if os.geteuid() == 0:
+        os.chown(path, 0, 23456)
+    edit(path, {"a": "c"}, secret=True)
+    assert path.stat().st_mode & 0o777 == (0o640 if os.geteuid() == 0 else 0o600)
+
+
+def test_what_cannot_be_written_is_told_before(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text("")
+    ensure_writable(path)
+    path.chmod(0o444)
+    with pytest.raises(PermissionError) as told:
+        ensure_writable(path)
+    assert told.value.filename == str(path)
+    with pytest.raises(OSError, match="File exists"):
+        ensure_writable(path / "below")
+    assert [one.name for one in tmp_path.iterdir()] == ["settings.toml"]

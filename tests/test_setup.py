@@ -1,0 +1,579 @@
+"""`setup`: from a server to a working pipeline, and what is right stays as it is."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+import tomllib
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pipeline.cli import main
+from pipeline.clock import SystemClock
+from pipeline.influx.buckets import Rule, Wanted, reconcile
+from pipeline.influx.connection import Connection
+from pipeline.influx.points import HostPoints
+from pipeline.settings import load
+from pipeline.settings.files import SettingsFiles
+from pipeline.setup import Setup, SetupError, Wish
+from tests.agents import environment, running
+from tests.influxd import api
+from tests.influxd.server import InfluxServer, is_new
+from tests.scripted import http, scripted
+
+SHIPPED = (Path(__file__).parent.parent / "settings.toml").read_text(encoding="utf-8")
+PASSWORD = "a-password-of-mine"
+LINES = [
+    "Bucket 'metrics': keeps 168 h",
+    "Token: the one that is there may read and write the bucket",
+]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A settings folder, and `setup` for it as one types it."""
+
+    folder: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    def run(self, url: str, *options: str, given: str = "", **env: str) -> Result:
+        words = ["--config-dir", str(self.folder), "setup", "--url", url, *options]
+        return CliRunner().invoke(main, words, input=given, env=self.env | env)
+
+    def ok(self, url: str, *options: str, given: str = "", **env: str) -> list[str]:
+        done = self.run(url, *options, given=given, **env)
+        assert (done.exit_code, done.stderr) == (0, ""), done.output
+        return done.stdout.splitlines()
+
+    def error(self, url: str, *options: str, given: str = "", **env: str) -> str:
+        """The one sentence of a failure."""
+        done = self.run(url, *options, given=given, **env)
+        assert done.exit_code != 0, done.output
+        (line,) = done.stderr.splitlines()
+        return line.removeprefix("metrics-pipeline: ")
+
+    def read(self, name: str) -> dict[str, Any]:
+        path = self.folder / name
+        return tomllib.loads(path.read_text()) if path.exists() else {}
+
+    @property
+    def token(self) -> str:
+        return str(self.read(".secrets.toml")["influxdb_token"])
+
+    def state(self) -> dict[str, tuple[bytes, int]]:
+        return {
+            path.name: (path.read_bytes(), path.stat().st_mtime_ns)
+            for path in self.folder.iterdir()
+        }
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    for name in list(os.environ):
+        if name.startswith("METRICS_") or name == "INFLUX_TOKEN":
+            monkeypatch.delenv(name)
+    folder = tmp_path / "config"
+    folder.mkdir()
+    (folder / "settings.toml").write_text(SHIPPED)
+    env = {"METRICS_HOST": "h1", "METRICS_DATA_DIR": str(tmp_path / "data")}
+    return Place(folder, env)
+
+
+@pytest.fixture
+def org(influx_server: InfluxServer) -> Iterator[str]:
+    """The name of an organisation that is not there yet."""
+    name = f"test-{uuid.uuid4().hex}"
+    yield name
+    for found in influx_server.call("GET", "/api/v2/orgs?limit=100").json()["orgs"]:
+        if found["name"] == name:
+            influx_server.call("DELETE", f"/api/v2/orgs/{found['id']}")
+
+
+class Seen:
+    """What an operator sees of an organisation."""
+
+    def __init__(self, server: InfluxServer, org: str) -> None:
+        self._server = server
+        found = server.call("GET", f"/api/v2/orgs?org={quote(org)}").expect(200).json()["orgs"]
+        self.org_id = found[0]["id"]
+
+    def find(self, kind: str, key: str = "") -> list[dict[str, Any]]:
+        answer = self._server.call("GET", f"/api/v2/{kind}?orgID={self.org_id}").expect(200)
+        found: list[dict[str, Any]] = answer.json()[key or kind]
+        return found
+
+    def names(self) -> dict[str, list[str]]:
+        kinds = {"buckets": "name", "dashboards": "name", "checks": "name", "variables": "name"}
+        named = {kind: sorted(one[key] for one in self.find(kind)) for kind, key in kinds.items()}
+        stacks = sorted(one["name"] for one in self.find("stacks"))
+        tokens = sorted(one["description"] for one in self.find("authorizations"))
+        return named | {"stacks": stacks, "tokens": tokens}
+
+
+def operator(server: InfluxServer) -> dict[str, str]:
+    return {"INFLUX_TOKEN": server.token}
+
+
+# ---- A new server --------------------------------------------------------------------------------
+
+
+def test_from_a_bare_server_to_points_in_it_with_one_command(
+    new_server: str, place: Place, tmp_path: Path
+) -> None:
+    *told, last = place.ok(new_server)
+    (password,) = re.findall(r"password (\S+) \(it is not shown again\)", "\n".join(told))
+    assert [line.partition(": ")[0] for line in told] == [
+        "Server",
+        "Organisation 'metrics'",
+        "Bucket 'metrics'",
+        "Token 'metrics-pipeline of h1'",
+        str(place.folder / ".secrets.toml"),
+        str(place.folder / "settings.toml"),
+        "Dashboards",
+        "Checks",
+    ]
+    assert re.fullmatch(rf"Open {new_server}/orgs/[0-9a-f]{{16}}/dashboards/[0-9a-f]{{16}}", last)
+
+    changed = set((place.folder / "settings.toml").read_text().splitlines()) - set(
+        SHIPPED.splitlines()
+    )
+    assert changed == {
+        f'influxdb_url = "{new_server}"',
+        'influxdb_org = "metrics"',
+        'influxdb_bucket = "metrics"',
+    }
+    assert (place.folder / ".secrets.toml").stat().st_mode & 0o777 == 0o600
+    token = place.token
+    assert token not in "\n".join(told)
+
+    # Again, without any credential: the agent's own token is looked at, and nothing is touched.
+    before = place.state()
+    assert place.ok(new_server) == [
+        *LINES,
+        "Dashboards and checks: not looked at, which takes an operator's token",
+        f"Open {new_server}",
+    ]
+    # And as the user who was told the password: all is there, once.
+    again = place.ok(new_server, "--password-stdin", given=f"{password}\n")
+    assert again == [
+        "Organisation 'metrics': is there",
+        *LINES,
+        "Dashboards: are there",
+        "Checks: are there",
+        last,
+    ]
+    assert place.state() == before
+
+    env = environment(tmp_path / "data", host="h1", collection_interval_ms=200)
+    with running(env, tmp_path, "--config-dir", str(place.folder)) as agent:
+        agent.until(lambda status: status["delivered_points"] > 0, "points are delivered")
+        assert agent.stop() == 0
+
+
+def test_a_password_that_is_given_is_not_told(new_server: str, place: Place) -> None:
+    told = place.ok(
+        new_server, "--user", "ann", "--org", "lab", "--password-stdin", given=f"{PASSWORD}\n"
+    )
+    assert told[0] == "Server: set up, user 'ann'"
+    assert PASSWORD not in "\n".join(told)
+    wrong = place.error(new_server, "--user", "ann", "--password-stdin", given="wrong-wrong\n")
+    assert wrong.startswith(f"{new_server} answered 401")
+    assert "--password-stdin" in wrong
+    assert "wrong-wrong" not in wrong
+
+
+def test_a_password_that_the_server_does_not_take_makes_nothing(
+    new_server: str, place: Place
+) -> None:
+    before = place.state()
+    told = place.error(new_server, "--password-stdin", given="short\n")
+    assert "passwords must be between 8 and 72 characters" in told
+    assert place.state() == before
+    assert is_new(new_server)
+
+
+def test_before_a_new_server_is_touched_the_settings_are_known_to_be_writable(
+    new_server: str, place: Place
+) -> None:
+    (place.folder / "settings.toml").chmod(0o444)
+    told = place.error(new_server)
+    assert told == (
+        f"{place.folder / 'settings.toml'} cannot be written (read-only): make it writable, "
+        "run setup as somebody who may, or name another folder by --config-dir"
+    )
+    told = place.error(new_server, METRICS_INFLUXDB_BUCKET="other", given="")
+    assert "cannot be written" in told
+    assert is_new(new_server)
+
+
+# ---- A server that is set up ---------------------------------------------------------------------
+
+
+def test_an_operators_token_makes_all_that_is_missing_and_nothing_twice(
+    influx_server: InfluxServer, org: str, place: Place
+) -> None:
+    url = influx_server.url
+    token = f"{influx_server.token}\n"
+    told = place.ok(url, "--org", org, "--bucket", "b", "--token-stdin", given=token)
+    assert told[0] == f"Organisation {org!r}: made"
+    assert told[1] == "Bucket 'b': created, keeps 168 h"
+    seen = Seen(influx_server, org).names()
+    assert seen == {
+        "buckets": ["_monitoring", "_tasks", "b"],
+        "dashboards": ["Metrics: all hosts", "Metrics: one host"],
+        "checks": [
+            "Agent loses data (b)",
+            "File system is nearly full (b)",
+            "Host is silent (b)",
+            "Memory is nearly used up (b)",
+        ],
+        "variables": ["metrics_bucket", "metrics_host"],
+        "stacks": ["metrics-pipeline", "metrics-pipeline checks of b"],
+        "tokens": ["metrics-pipeline of h1"],
+    }
+    before = place.state()
+    place.ok(url, **operator(influx_server))
+    assert place.state() == before
+    assert Seen(influx_server, org).names() == seen
+
+    # A second host, with a bucket of its own: the dashboards are shared, the checks are not.
+    for path in place.folder.iterdir():
+        path.unlink()
+    place.ok(url, "--org", org, "--bucket", "c", METRICS_HOST="h2", **operator(influx_server))
+    after = Seen(influx_server, org).names()
+    assert after["tokens"] == ["metrics-pipeline of h1", "metrics-pipeline of h2"]
+    assert (after["dashboards"], len(after["checks"])) == (seen["dashboards"], 8)
+
+
+def test_the_token_is_of_the_least_scope_and_suffices_for_the_agent(
+    influx_server: InfluxServer, org: str, place: Place
+) -> None:
+    place.ok(influx_server.url, "--org", org, **operator(influx_server))
+    seen = Seen(influx_server, org)
+    (token,) = seen.find("authorizations")
+    (bucket,) = [one for one in seen.find("buckets") if one["name"] == "metrics"]
+    allowed = {(one["action"], one["resource"]["id"]) for one in token["permissions"]}
+    assert allowed == {("read", bucket["id"]), ("write", bucket["id"])}
+    assert token["token"] == place.token
+
+    env = {**place.env, "METRICS_RETENTION_HOURS": "336"}
+    settings = load(place.folder, env).settings
+    with closing(Connection(settings, SystemClock())) as connection:
+        rule = reconcile(connection, Wanted.of(settings), time.time_ns())
+        assert isinstance(rule, Rule)
+        assert rule.change == "Bucket 'metrics': retention rule changed from 168 h to 336 h"
+        now = time.time_ns()
+        api_server = InfluxServer(influx_server.url, org, place.token, way="external")
+        assert api.write(api_server, "metrics", f"m,host=h1 f=1i {now}".encode())[0] == 204
+        points = HostPoints(connection, "h1")
+        assert points.count(now - 10**9, now + 10**9) == 1
+        points.delete(now - 10**9, now + 10**9)
+        assert points.oldest(now - 10**9, now + 10**9) is None
+
+
+def test_what_a_user_has_changed_stays_and_what_was_deleted_comes_back(
+    influx_server: InfluxServer, org: str, place: Place
+) -> None:
+    url, env = influx_server.url, operator(influx_server)
+    place.ok(url, "--org", org, **env)
+    seen = Seen(influx_server, org)
+    (board,) = [one for one in seen.find("dashboards") if one["name"] == "Metrics: one host"]
+    path = f"/api/v2/dashboards/{board['id']}"
+    influx_server.call("PATCH", path, {"name": "Mine"}).expect(200)
+    assert "Dashboards: are there" in place.ok(url, **env)
+    assert seen.names()["dashboards"] == ["Metrics: all hosts", "Mine"]
+    influx_server.call("DELETE", path).expect(204)
+    assert "Dashboards: made" in place.ok(url, **env)
+    assert seen.names()["dashboards"] == ["Metrics: all hosts", "Metrics: one host"]
+
+
+def test_a_run_that_failed_midway_is_run_again(
+    influx_server: InfluxServer, org: str, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> list[Path]:
+        raise OSError(28, "No space left on device", "settings.toml")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SettingsFiles, "write", full)
+        told = place.error(influx_server.url, "--org", org, **operator(influx_server))
+    assert told == "settings.toml: No space left on device"
+    again = place.ok(influx_server.url, "--org", org, **operator(influx_server))
+    assert "Token 'metrics-pipeline of h1': is there" in "\n".join(again)
+    assert Seen(influx_server, org).names()["tokens"] == ["metrics-pipeline of h1"]
+
+
+@pytest.mark.parametrize("present", ["no-token-of-this-server", "operator"])
+def test_a_token_that_does_not_do_or_may_too_much_is_replaced(
+    influx_server: InfluxServer, org: str, place: Place, present: str
+) -> None:
+    token = influx_server.token if present == "operator" else present
+    (place.folder / "settings.toml").write_text(
+        f'influxdb_url = "{influx_server.url}"  # ours\n'
+        f'influxdb_org = "{org}"\ninfluxdb_bucket = "metrics"\n'
+    )
+    (place.folder / ".secrets.toml").write_text(f'influxdb_token = "{token}"\n')
+    place.ok(influx_server.url, **operator(influx_server))
+    (made,) = Seen(influx_server, org).find("authorizations")
+    assert place.token == made["token"] != token
+    assert "  # ours" in (place.folder / "settings.toml").read_text()
+
+
+def test_a_setting_is_changed_where_it_is_given(
+    influx_server: InfluxServer, org: str, place: Place
+) -> None:
+    (place.folder / ".secrets.toml").write_text('influxdb_bucket = "old"\n')
+    place.ok(influx_server.url, "--org", org, "--bucket", "b", **operator(influx_server))
+    assert place.read(".secrets.toml").keys() == {"influxdb_bucket", "influxdb_token"}
+    assert place.read("settings.toml").keys() == {"influxdb_url", "influxdb_org"}
+    assert load(place.folder, place.env).settings.influxdb_bucket == "b"
+
+
+def test_a_bucket_of_the_name_in_another_organisation_is_left_alone(
+    influx_server: InfluxServer, bucket: api.Bucket, org: str, place: Place
+) -> None:
+    options = ("--org", org, "--bucket", bucket.name)
+    told = place.ok(influx_server.url, *options, **operator(influx_server))
+    assert f"Bucket {bucket.name!r}: created, keeps 168 h" in told
+    other = api.get_bucket(influx_server, bucket.name)
+    assert other is not None
+    assert other["retentionRules"][0]["everySeconds"] == 0
+
+
+@pytest.mark.parametrize(
+    ("age_s", "mode", "told"),
+    [
+        (
+            0,
+            "extend",
+            "keeps for ever, as other hosts may need it; this host's points go after 168",
+        ),
+        (24 * 3600, "extend", "retention rule changed from 24 h to 168 h"),
+        (
+            24 * 3600,
+            "off",
+            "keeps 24 h, which is less than this host's 168 h: set bucket_retention",
+        ),
+    ],
+)
+def test_a_bucket_with_another_rule_is_told(
+    influx_server: InfluxServer, org: str, place: Place, age_s: int, mode: str, told: str
+) -> None:
+    made = influx_server.call("POST", "/api/v2/orgs", {"name": org}).expect(201).json()
+    rules = [{"type": "expire", "everySeconds": age_s}]
+    wanted = {"orgID": made["id"], "name": "metrics", "retentionRules": rules}
+    influx_server.call("POST", "/api/v2/buckets", wanted).expect(201)
+    settings = {"METRICS_BUCKET_RETENTION": mode, **operator(influx_server)}
+    lines = place.ok(influx_server.url, "--org", org, **settings)
+    assert lines[1].startswith(f"Bucket 'metrics': {told}")
+
+
+# ---- Bad input -----------------------------------------------------------------------------------
+
+
+def test_without_an_operator_a_server_that_is_set_up_is_not_touched(
+    influx_server: InfluxServer, place: Place
+) -> None:
+    before = place.state()
+    assert place.error(influx_server.url) == (
+        f"{influx_server.url} is set up already, and the settings have no token for it: "
+        "give an operator's token by --token-stdin or INFLUX_TOKEN, "
+        "or the password of its user by --password-stdin"
+    )
+    assert place.state() == before
+
+
+def test_a_wrong_token_is_told_without_telling_it(
+    influx_server: InfluxServer, place: Place
+) -> None:
+    before = place.state()
+    told = place.error(influx_server.url, INFLUX_TOKEN="s3cret-token")
+    assert told.startswith(f"{influx_server.url} answered 401: unauthorized access; give")
+    assert "s3cret" not in told
+    assert place.state() == before
+
+
+def test_a_token_that_may_not_make_the_organisation(
+    influx_server: InfluxServer, bucket: api.Bucket, place: Place
+) -> None:
+    lesser = api.create_token(bucket)
+    told = place.error(influx_server.url, "--org", "nowhere", INFLUX_TOKEN=lesser)
+    assert told.startswith(
+        "organisation 'nowhere' is not there, and cannot be made with this token"
+    )
+    assert lesser not in told
+
+
+def test_several_organisations_are_named(
+    influx_server: InfluxServer, org: str, place: Place
+) -> None:
+    influx_server.call("POST", "/api/v2/orgs", {"name": org}).expect(201)
+    told = place.error(influx_server.url, **operator(influx_server))
+    assert org in told
+    assert told.endswith("say which by --org")
+
+
+def test_a_server_that_is_down_is_told(place: Place) -> None:
+    before = place.state()
+    assert place.error("http://127.0.0.1:1") == (
+        "no answer from http://127.0.0.1:1: [Errno 111] Connection refused; "
+        "see that the address is right and the server runs, then run it again"
+    )
+    assert place.state() == before
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (
+            http("404 Not Found", b"404 page not found\n", "X-Influxdb-Version: 1.8.10"),
+            "answered 404: 404 page not found, as InfluxDB 1.8.10: give the address of an",
+        ),
+        (
+            http("404 Not Found", b"", "X-Influxdb-Version: 3.4.1"),
+            "answered 404, as InfluxDB 3.4.1: give the address of an InfluxDB 2",
+        ),
+        (http("200 OK", b"<html>"), "answered with something else: give the address of an"),
+        (http("200 OK", b"{}"), "answered with something else: give the address of an"),
+        (http("503 Unavailable"), "answered 503; it can be run again"),
+    ],
+)
+def test_what_is_no_influxdb_2_is_told(place: Place, answer: bytes, told: str) -> None:
+    with scripted(answer) as url:
+        assert place.error(url).startswith(f"{url} {told}")
+
+
+def test_a_certificate_of_its_own_is_told_with_the_setting_for_it(
+    certificate: Path, place: Place
+) -> None:
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with scripted(http("503 Unavailable"), context) as url:
+        told = place.error(url)
+        assert "certificate verify failed" in told
+        assert "influxdb_ca_cert" in told
+        known = place.error(url, METRICS_INFLUXDB_CA_CERT=str(certificate))
+        assert known == f"{url} answered 503; it can be run again"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--url", "localhost:8086"), "must be text such as http://localhost:8086"),
+        (("--url", "http://u:pa55@h"), "must be text such as http://localhost:8086"),
+        (("--url", "http://h", "--org", "a\nb"), "must hold no control characters"),
+        (("--url", "http://h", "--token-stdin"), "nothing was given on standard input"),
+        (("--url", "http://h", "--token-stdin", "--password-stdin"), "not both"),
+        ((), "Missing option '--url'"),
+    ],
+)
+def test_a_wrong_command_line(place: Place, options: tuple[str, ...], told: str) -> None:
+    done = CliRunner().invoke(main, ["--config-dir", str(place.folder), "setup", *options])
+    assert done.exit_code == 2
+    assert told in done.stderr
+    assert "pa55" not in done.stderr
+
+
+def test_a_variable_that_says_otherwise_is_told_before_anything_is_made(
+    influx_server: InfluxServer, org: str, place: Place
+) -> None:
+    influx_server.call("POST", "/api/v2/orgs", {"name": org}).expect(201)
+    before = Seen(influx_server, org).names()
+    other = {"METRICS_INFLUXDB_BUCKET": "other", **operator(influx_server)}
+    assert place.error(influx_server.url, "--org", org, "--bucket", "b", **other) == (
+        "environment variable METRICS_INFLUXDB_BUCKET gives influxdb_bucket another value than "
+        "setup would: unset it"
+    )
+    token = {"METRICS_INFLUXDB_TOKEN": "old", **operator(influx_server)}
+    told = place.error(influx_server.url, "--org", org, **token)
+    assert told.startswith("environment variable METRICS_INFLUXDB_TOKEN gives influxdb_token")
+    assert before["tokens"] == []
+
+
+def test_settings_that_are_broken_are_told_first(place: Place) -> None:
+    (place.folder / "settings.toml").write_text("retention_hours = 'a week'\n")
+    assert "retention_hours" in place.error("http://127.0.0.1:1")
+
+
+def test_the_token_that_is_there_is_not_shown_to_another_server(
+    influx_server: InfluxServer, place: Place
+) -> None:
+    (place.folder / "settings.toml").write_text(
+        'influxdb_url = "http://elsewhere"\ninfluxdb_org = "o"\ninfluxdb_bucket = "b"\n'
+    )
+    (place.folder / ".secrets.toml").write_text(f'influxdb_token = "{influx_server.token}"\n')
+    assert "the settings have no token for it" in place.error(influx_server.url)
+
+
+# ---- With a person at the terminal ---------------------------------------------------------------
+
+
+def test_a_person_is_asked_for_what_is_missing(
+    influx_server: InfluxServer, org: str, place: Place
+) -> None:
+    asked: list[str] = []
+
+    def ask(text: str) -> str:
+        asked.append(text)
+        return influx_server.token
+
+    env = {**place.env}
+    told: list[str] = []
+    for _ in range(2):
+        files = SettingsFiles(place.folder, env, ())
+        Setup(files, Wish(influx_server.url, org, ask=ask), SystemClock(), told.append).run()
+    (question,) = asked
+    assert question.endswith("the settings have no token for it. An operator's token")
+
+
+def test_a_person_who_gives_nothing_gets_the_sentence(
+    influx_server: InfluxServer, place: Place
+) -> None:
+    files = SettingsFiles(place.folder, place.env, ())
+    wish = Wish(influx_server.url, ask=lambda _: "")
+    with pytest.raises(SetupError, match="give an operator's token"):
+        Setup(files, wish, SystemClock(), print).run()
+
+
+def test_at_a_terminal_a_password_is_asked_for_and_not_shown(new_server: str, place: Place) -> None:
+    ours, theirs = os.openpty()
+    words = ["--config-dir", str(place.folder), "setup", "--url", new_server]
+    with subprocess.Popen(
+        [sys.executable, "-m", "pipeline", *words],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=dict(os.environ) | place.env,
+        start_new_session=True,  # without a terminal of its own but this
+        text=True,
+    ) as process:
+        try:
+            assert process.stderr is not None
+            # Once it asks, what is typed is not shown.
+            first = os.read(process.stderr.fileno(), 1000).decode()
+            os.write(ours, f"{PASSWORD}\n".encode())
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    os.close(theirs)
+    os.close(ours)
+    assert process.returncode == 0, err
+    assert "A password for the user 'admin' (none: one is made up):" in first + err
+    assert "Server: set up, user 'admin'\n" in out
+    assert PASSWORD not in out + err
+
+
+def test_secrets_are_not_in_the_representation_of_a_wish() -> None:
+    wish = Wish("http://h", password=PASSWORD, token="s3cret")
+    assert PASSWORD not in repr(wish)
+    assert "s3cret" not in repr(wish)
