@@ -83,7 +83,7 @@ def test_whoever_does_not_answer_is_not_asked_again_by_collectors_that_are_made_
     host = bench.jobs.host
     assert host is not None
     object.__setattr__(host, "statvfs", hangs)
-    object.__setattr__(host, "root", "//")  # as a container's host: its own root cannot hang
+    object.__setattr__(host, "proc", "/proc/.")  # as of a container: the own root cannot hang
     try:
         for others in (("disk",), ("disk", "swap"), ("disk", "mem")):
             bench.change(collectors={name: CollectorOptions(enabled=False) for name in others})
