@@ -78,10 +78,10 @@ class Spool(Store, Aging):
                 )
                 tally(db, {"ticks": 1, "points": len(lines)})
             tally(db, {f"{LOST}{cause}": points for cause, points in (lost or {}).items()})
-            for gap in gaps:
-                mark(db, gap)
             for gap in told:
                 forget(db, gap)
+            for gap in gaps:  # after that: what is told is not to be widened, and told again
+                mark(db, gap)
             self._keep_bound(db)
 
     @lasting

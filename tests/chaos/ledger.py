@@ -35,15 +35,19 @@ class Ledger:
             return
 
     def _take(self, block: str) -> None:
-        tick: Tick = {}
-        for line in decode(block):
+        lines = list(decode(block))
+        self._seen_ns = lines[-1].timestamp_ns
+        # A gap is told where it was, beside an earlier reading.
+        ticks: dict[int, Tick] = {**self.samples, self._seen_ns: {}}
+        for line in lines:
             point = line.point
-            self._seen_ns = line.timestamp_ns
             self.lines[point.measurement] += 1
+            tick = ticks.get(line.timestamp_ns, {})
             for field, value in point.fields.items():
                 self.values[point.measurement, field] += 1
                 tags = tuple(sorted(point.tags.items()))
                 tick[point.measurement, tags, field] = value
+        tick = ticks[self._seen_ns]
         if len(self.samples) < _SAMPLES:
             self.samples[self._seen_ns] = tick
         elif self._chance.random() < 0.05:
