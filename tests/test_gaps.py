@@ -68,6 +68,15 @@ def test_ticks_that_came_too_late_are_a_gap(agent: Agent) -> None:
     assert agent.told() == [gap("tick_missed", 1, 3, 240.0)]
 
 
+def test_ticks_that_come_too_late_one_after_the_other_are_gaps_that_are_each_told_once(
+    agent: Agent,
+) -> None:
+    for minute in (1, 5, 9, 13):
+        agent.beat(minute, missed=3 if minute > 1 else 0)
+    agent.beat(14)
+    assert agent.told() == [gap("tick_missed", minute, 3, 240.0) for minute in (1, 5, 9)]
+
+
 def test_the_time_without_an_agent_is_a_gap(agent: Agent, tmp_path: Path) -> None:
     agent.recorder.resume(60.0)
     agent.beat(1)

@@ -42,12 +42,11 @@ def lasting(
             except DamagedError as error:
                 self._mend(error)
             except FullError:
-                # What is in the log takes its place, and the log is used from its start again: for
-                # a while that is room enough, and costs no reading.
-                if self._settled():
-                    with contextlib.suppress(FullError):
+                # Often it is the log alone that can grow no more, which costs no reading.
+                with contextlib.suppress(FullError):
+                    if self._relieve():
                         return operation(self, *args, **options)
-                self._relieve()
+                self._make_room()
             return operation(self, *args, **options)
 
     return tried
@@ -175,25 +174,22 @@ class Store(Writing):
         mend(self.path, error, self._now_ns())
         self._mended += 1
 
-    def _settled(self) -> bool:
-        """Give all that is in the log its place, if there is room for that."""
-        if self._opened is None:
-            return False
-        with contextlib.suppress(FullError), self._told() as db:
-            db.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            return True
-        return False
-
-    def _relieve(self) -> None:
-        """Make room on a full disk of what is ours, the least valuable first."""
+    def _relieve(self) -> bool:
+        """Make room on a full disk of what is ours and no reading; tell whether there is a log."""
         self._reserve.release()
         if gone := forget_aside(self.path):
             _log.warning("The disk is full: %d damaged files of before were deleted", gone)
         if self._opened is None:
-            return
+            return False
         with self._told() as db:
-            # All that is in the log must have its place before there can be more.
+            # All that is in the log must have its place before it can begin anew.
             db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        return True
+
+    def _make_room(self) -> None:
+        """Delete readings on a full disk, the least valuable first."""
+        if self._opened is None:
+            return
         with self._writing() as db:
             # The space is for newer readings: given back, it would be anyone's.
             goal = used(db) - max(used(db) // _FREED_SHARE, _FREED_LEAST)
