@@ -29,6 +29,12 @@ CAUSES = (
 _OVERDUE_INTERVALS = 3
 _OVERDUE_LEAST_S = 5.0
 
+
+def overdue_s(interval_s: float) -> float:
+    """Return after how many seconds without a reading something is wrong."""
+    return max(_OVERDUE_INTERVALS * interval_s, _OVERDUE_LEAST_S)
+
+
 _NOTHING = Contents(0, 0, 0, 0, 0, None, 0, {}, None, None)
 
 
@@ -151,7 +157,7 @@ class Health:
         self, clock: Clock, interval_s: float, remember: Callable[[str | None], None]
     ) -> None:
         self._clock = clock
-        self._overdue_s = max(_OVERDUE_INTERVALS * interval_s, _OVERDUE_LEAST_S)
+        self._overdue_s = overdue_s(interval_s)
         self._remember = remember
         self._lock = threading.Lock()
         self._troubles: dict[str, str] = {}

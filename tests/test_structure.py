@@ -17,8 +17,9 @@ LAYERS = (
     {"jobs"},
     {"agent_metrics", "delivery", "retention", "recorder"},
     {"prometheus", "views"},
+    {"glance"},
     {"health", "history", "influx"},
-    {"spool", "lock", "http", "logs", "catalogue", "collectors"},
+    {"human", "series", "spool", "lock", "http", "logs", "catalogue", "collectors"},
     {"settings", "clock", "point", "usage"},
 )
 # What costs memory or time is for those who need it alone.

@@ -1,4 +1,4 @@
-"""The commands: parse, call, print."""
+"""The command itself, and the commands that need no server: parse, call, print."""
 
 import dataclasses
 import json
@@ -62,35 +62,36 @@ def _fail(message: str, status: int) -> NoReturn:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Source:
+class Source:
     """Where the settings come from."""
 
     option: Path | None
 
     @property
     def directory(self) -> Path:
+        """The folder of the files."""
         return find_config_dir(self.option, os.environ, Path.cwd())
 
     def load(self) -> Loaded:
+        """Read and validate all settings."""
         return load(self.directory, os.environ, collectors=collectors.names())
 
     def settings(self) -> Settings:
+        """Read and validate all settings, without their sources."""
         return self.load().settings
 
 
-def _pair(text: str) -> tuple[str, str]:
-    key, sign, value = text.partition("=")
-    if not sign:
-        raise ValueError(f"--tag {text!r} is no KEY=VALUE")
-    return key, value
+pass_source = click.make_pass_decorator(Source)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-_pass_source = click.make_pass_decorator(_Source)
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def example(text: str) -> str:
+    """Return the end of a command's help."""
+    return f"\b\nExample:\n  {text}"
 
 
-def _command(example: str, **options: Any) -> Callable[[Callable[..., None]], click.Command]:
-    return main.command(epilog=f"\b\nExample:\n  {example}", **options)
+def _command(text: str) -> Callable[[Callable[..., None]], click.Command]:
+    return main.command(epilog=example(text))
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -105,12 +106,12 @@ def _command(example: str, **options: Any) -> Callable[[Callable[..., None]], cl
 @click.pass_context
 def main(ctx: click.Context, config_dir: Path | None) -> None:
     """Get this machine's metrics into InfluxDB 2 without losing one."""
-    ctx.obj = _Source(config_dir)
+    ctx.obj = Source(config_dir)
 
 
 @_command("METRICS_COLLECTION_INTERVAL_MS=10000 metrics-pipeline run")
-@_pass_source
-def run(source: _Source) -> None:
+@pass_source
+def run(source: Source) -> None:
     """Run the agent until Ctrl-C or SIGTERM."""
     from pipeline.agent import Agent  # noqa: PLC0415
 
@@ -128,9 +129,9 @@ def run(source: _Source) -> None:
 
 
 @_command("metrics-pipeline once | grep ^disk")
-@_json_option
-@_pass_source
-def once(source: _Source, *, as_json: bool) -> None:
+@json_option
+@pass_source
+def once(source: Source, *, as_json: bool) -> None:
     """Print one reading as line protocol; write nothing anywhere."""
     from pipeline.collectors import Host, build  # noqa: PLC0415
     from pipeline.point import decode  # noqa: PLC0415
@@ -155,88 +156,25 @@ def once(source: _Source, *, as_json: bool) -> None:
         click.echo("\n".join(lines))
 
 
-@_command("metrics-pipeline status --json")
-@_json_option
-@_pass_source
-def status(source: _Source, *, as_json: bool) -> None:
-    """Print whether the agent runs, what waits, and what was lost."""
-    from pipeline.health import read_status  # noqa: PLC0415
-
-    state = read_status(source.settings())
-    if as_json:
-        click.echo(json.dumps(dataclasses.asdict(state), indent=2))
-    else:
-        from pipeline import views  # noqa: PLC0415
-
-        views.status(state)
-
-
-@_command("metrics-pipeline show cpu usage_active --since 15m --tag cpu=cpu-total")
-@click.argument("measurement", required=False)
-@click.argument("field", required=False)
-@click.option("--since", default="1h", show_default=True, help="How far back: 90s, 15m, 1h, 7d.")
-@click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Only series with it.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one row a sample.")
-@_json_option
-@_pass_source
-def show(
-    source: _Source,
-    measurement: str | None,
-    field: str | None,
-    since: str,
-    tags: tuple[str, ...],
-    *,
-    as_csv: bool,
-    as_json: bool,
-) -> None:
-    """Print the local history as a chart and a table. Alone, it lists what there is."""
-    from pipeline import history, views  # noqa: PLC0415
-    from pipeline.spool import SpoolReader  # noqa: PLC0415
-
-    now_ns = SystemClock().now_ns()
-    try:
-        since_ns = max(0, now_ns - history.seconds(since) * 10**9)
-        pairs = dict(map(_pair, tags))
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    directory = source.settings().data_dir
-    try:
-        with SpoolReader(directory) as reader:
-            series = history.read(reader, history.Wanted(measurement, field, pairs), since_ns)
-    except FileNotFoundError:
-        message = f"no readings yet in {directory}; to take some: metrics-pipeline run"
-        raise click.ClickException(message) from None
-    if not series:
-        raise click.ClickException("no such readings; see what there is: metrics-pipeline show")
-    if as_json:
-        click.echo(json.dumps([dataclasses.asdict(one) for one in series]))
-    elif as_csv:
-        views.history_csv(series)
-    elif measurement is None:
-        views.listing(series)
-    else:
-        views.history(series, since_ns, now_ns)
-
-
 @main.group()
 def settings() -> None:
     """Check or show the settings."""
 
 
 @settings.command(
-    epilog="\b\nExample:\n  metrics-pipeline --config-dir /etc/metrics-pipeline settings check"
+    epilog=example("metrics-pipeline --config-dir /etc/metrics-pipeline settings check")
 )
-@_pass_source
-def check(source: _Source) -> None:
+@pass_source
+def check(source: Source) -> None:
     """Say all that is wrong with the settings, or that they can be used."""
     source.load()
     click.echo(f"The settings in {source.directory} can be used.")
 
 
-@settings.command("show", epilog="\b\nExample:\n  metrics-pipeline settings show | grep influxdb")
-@_json_option
-@_pass_source
-def show_settings(source: _Source, *, as_json: bool) -> None:
+@settings.command("show", epilog=example("metrics-pipeline settings show | grep influxdb"))
+@json_option
+@pass_source
+def show_settings(source: Source, *, as_json: bool) -> None:
     """Print every setting and where it came from. Secrets are masked."""
     rows = describe(source.load())
     if as_json:
@@ -249,7 +187,7 @@ def show_settings(source: _Source, *, as_json: bool) -> None:
 
 @_command("metrics-pipeline metrics | grep percent")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown: docs/metrics.md.")
-@_json_option
+@json_option
 def metrics(*, as_json: bool, as_markdown: bool) -> None:
     """Print every measurement and field. Each with its type, unit and meaning."""
     from pipeline import catalogue, views  # noqa: PLC0415
