@@ -74,9 +74,6 @@ CHARTS = (
         (("memory", Wanted("mem", "used_percent")), ("swap space", Wanted("swap", "used_percent"))),
         high=100,
     ),
-    Chart("Disk use", "%", (("", Wanted("disk", "used_percent")),), high=100),
-    Chart("Network, received", "B/s", (("", Wanted("net", "bytes_recv", rate=True)),)),
-    Chart("Network, sent", "B/s", (("", Wanted("net", "bytes_sent", rate=True)),)),
     Chart(
         "Load",
         "",
@@ -86,5 +83,8 @@ CHARTS = (
             ("15 minutes", Wanted("system", "load15")),
         ),
     ),
+    Chart("Disk use", "%", (("", Wanted("disk", "used_percent")),), high=100),
+    Chart("Network, received", "B/s", (("", Wanted("net", "bytes_recv", rate=True)),)),
+    Chart("Network, sent", "B/s", (("", Wanted("net", "bytes_sent", rate=True)),)),
     Chart("Temperature", "°C", (("", Wanted("temp", "temp")),), optional=True),
 )

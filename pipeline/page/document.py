@@ -62,7 +62,7 @@ def html(content: Content) -> str:
         f"<title>{host}: metrics-pipeline</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         f'<a class="skip" href="#main">To the content</a>\n<header><h1>{host}</h1>\n'
         f'{_ranges(content.hours)}</header>\n<main id="main">\n'
-        f"{_state(content)}{''.join(_charts(content))}{_losses(content.lost)}</main>\n"
+        f"{_state(content)}{_losses(content.lost)}{''.join(_charts(content))}</main>\n"
         f"{_footer(content)}</body>\n</html>\n"
     )
 
@@ -134,7 +134,7 @@ def _figure(chart: Chart, series: Sequence[Series], content: Content) -> str:
 
 def _table(chart: Chart, series: Sequence[Series]) -> str:
     rows = "".join(
-        f'<tr><th scope="row">{svg.key(place)}<span>{escape(chart.name(one))}</span>'
+        f'<tr><th scope="row"><div>{svg.key(place)}<span>{escape(chart.name(one))}</span></div>'
         f"</th>{_cells(one, chart)}</tr>"
         for place, one in enumerate(series)
     )
