@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit check format bench docs influxd constraints clean
+.PHONY: help run test unit browser check format bench docs influxd constraints clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ test: $(VENV)/dev.installed ## run every test, against a disposable InfluxDB
 
 unit: $(VENV)/dev.installed ## run the tests that need no InfluxDB
 	$(BIN)/python -m pytest -m "not influxdb"
+
+browser: $(VENV)/dev.installed ## look at the agent's page in a Chromium, which it needs
+	$(BIN)/python -m pytest tests/browser
 
 check: $(VENV)/dev.installed ## ruff, ruff format and mypy strict
 	$(BIN)/ruff check .

@@ -141,7 +141,7 @@ def test_every_subject_has_its_chart_and_its_figures(settings: Settings, look: L
 
 def test_only_the_processor_as_a_whole_is_drawn(settings: Settings, look: Look) -> None:
     fill(settings.data_dir)
-    assert [row[0] for row in look().rows[:3]] == ["line", "active", "waiting for a disk"]
+    assert [row[0] for row in look().rows[:3]] == ["line", "active", "waiting for disks"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -110,3 +112,32 @@ def test_status_and_metrics_tell_the_account_of_the_store_and_no_secret(
     assert "metrics_agent_trouble" not in metrics.body
     agent.start()
     assert "metrics_agent_trouble" in served["/metrics"]({}).body
+
+
+def test_the_page_is_of_the_agents_store_and_shows_no_secret(agent: Agent, served: Routes) -> None:
+    reply = served["/"]({"hours": "6"})
+    assert reply.status == HTTPStatus.OK
+    assert reply.content_type == "text/html; charset=utf-8"
+    assert f"<h1>{agent.settings.host}</h1>" in reply.body
+    assert '<a href="/?hours=6" aria-current=page>' in reply.body
+    assert "http://x" in reply.body
+    assert "secret" not in reply.body
+
+
+def test_a_page_that_nobody_looks_at_costs_no_memory() -> None:
+    script = """
+import sys
+from pipeline.routes import routes
+from pipeline.settings import Settings
+class Agent:
+    settings, health = Settings(), None
+served = routes(Agent())
+served["/health"]({})
+before = "pipeline.page" in sys.modules
+served["/"]({})
+print(before, "pipeline.page" in sys.modules, "rich" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False True False\n"

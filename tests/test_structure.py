@@ -16,7 +16,7 @@ LAYERS = (
     {"routes"},
     {"jobs"},
     {"agent_metrics", "delivery", "retention", "recorder"},
-    {"prometheus", "views"},
+    {"page", "prometheus", "views"},
     {"glance"},
     {"health", "history", "influx"},
     {"human", "series", "spool", "lock", "http", "logs", "catalogue", "collectors"},

@@ -65,7 +65,7 @@ CHARTS = (
     Chart(
         "Processor",
         "%",
-        (("active", _cpu("usage_active")), ("waiting for a disk", _cpu("usage_iowait"))),
+        (("active", _cpu("usage_active")), ("waiting for disks", _cpu("usage_iowait"))),
         high=100,
     ),
     Chart(

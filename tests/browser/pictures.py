@@ -1,4 +1,4 @@
-"""`python -m tests.browser.pictures DIR`: the page at two widths, light and dark."""
+"""`python -m tests.browser.pictures DIR`: the page at two widths, light and dark, to look at."""
 
 import sys
 import tempfile
@@ -9,6 +9,7 @@ from tests.browser.serving import served
 
 if __name__ == "__main__":
     target = Path(sys.argv[1])
+    target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as store, served(Path(store)) as address, tab() as browser:
         for width in (1280, 360):
             for scheme in ("light", "dark"):
