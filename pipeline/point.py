@@ -143,6 +143,7 @@ _LINE_RE = re.compile(
 )
 # A string field that holds a line break; also found where a name looks like one.
 _BROKEN_RE = re.compile(r'="(?:[^"\\\n]|\\.)*\n')
+_ESCAPED_MEASUREMENT_RE = re.compile(r"\\([, ])")
 _ESCAPED_RE = re.compile(r"\\([,= ])")
 _ESCAPED_STRING_RE = re.compile(r'\\(["\\])')
 
@@ -177,13 +178,13 @@ def scan(block: str, measurements: Collection[str] | None = None) -> Iterator[Ra
     Raises:
         ValueError: The block holds something that `encode` did not write.
     """
-    starts = None
-    if measurements is not None:
-        starts = tuple(name.translate(_MEASUREMENT) + end for name in measurements for end in ", ")
-        if not any(start in block for start in starts):
-            return
+    starts = (
+        ("",)
+        if measurements is None
+        else tuple(name.translate(_MEASUREMENT) + end for name in measurements for end in ", ")
+    )
     for line in split_lines(block):
-        if starts is None or line.startswith(starts):
+        if line.startswith(starts):
             end = line.find(" ")
             while line[end - 1] == "\\":
                 end = line.index(" ", end + 1)
@@ -212,7 +213,7 @@ def read_series(text: str) -> tuple[str, dict[str, str]]:
     """Return the measurement and the tags of a line's first part."""
     measurement, *pairs = re.split(r"(?<!\\),", text)
     tags = dict(re.split(r"(?<!\\)=", pair, maxsplit=1) for pair in pairs)
-    return _ESCAPED_RE.sub(r"\1", measurement), {
+    return _ESCAPED_MEASUREMENT_RE.sub(r"\1", measurement), {
         _ESCAPED_RE.sub(r"\1", key): _ESCAPED_RE.sub(r"\1", value) for key, value in tags.items()
     }
 

@@ -35,6 +35,11 @@ COMMANDS = [
     ("settings", "show"),
     ("metrics",),
     ("completion",),
+    ("doctor",),
+    ("rehearse",),
+    ("rejected", "list"),
+    ("rejected", "retry"),
+    ("rejected", "drop"),
 ]
 STATUS_KEYS = {
     "running",

@@ -2,7 +2,7 @@ import math
 import sys
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from influxdb_client import Point as ClientPoint
 from line_protocol_parser import parse_line
@@ -45,6 +45,7 @@ def same(left: object, right: object) -> bool:
 
 
 @given(points, timestamps)
+@example(Point("\\=", {"f": 1.0}), 0)  # only a comma and a blank are escaped in a measurement
 def test_what_is_encoded_is_read_back_unchanged_with_its_types(point: Point, time: int) -> None:
     (line,) = decode(encode(point, time))
     assert (line.point.measurement, line.point.tags) == (point.measurement, point.tags)

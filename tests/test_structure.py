@@ -15,12 +15,12 @@ LAYERS = (
     {"agent"},
     {"routes"},
     {"jobs"},
-    {"agent_metrics", "delivery", "retention", "recorder"},
+    {"agent_metrics", "delivery", "retention", "recorder", "doctor", "rehearsal"},
     {"page", "prometheus", "views"},
     {"glance"},
     {"health", "history", "influx"},
     {"human", "series", "spool", "lock", "http", "logs", "catalogue", "collectors"},
-    {"settings", "clock", "point", "usage"},
+    {"settings", "clock", "point", "usage", "finding"},
 )
 # What costs memory or time is for those who need it alone.
 OWNERS = {

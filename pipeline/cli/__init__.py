@@ -1,9 +1,16 @@
 """The commands."""
 
-from pipeline.cli import completion, root, show, status
+from pipeline.cli import completion, doctor, rehearse, rejected, root, show, status
 
 main = root.main
-for command in (status.status, show.show, completion.completion):
+for command in (
+    status.status,
+    show.show,
+    doctor.doctor,
+    rehearse.rehearse,
+    rejected.rejected,
+    completion.completion,
+):
     main.add_command(command)
 
 __all__ = ["main"]

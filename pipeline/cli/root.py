@@ -46,9 +46,9 @@ class _Commands(click.Group):
 def _failures() -> tuple[type[Exception], ...]:
     # Looked up only when something was raised: `settings` needs no agent.
     from pipeline.jobs import AgentError  # noqa: PLC0415
-    from pipeline.spool import SpoolError  # noqa: PLC0415
+    from pipeline.spool import SpoolError, UnknownLineError  # noqa: PLC0415
 
-    return (AgentError, SettingsError, SpoolError)
+    return (AgentError, SettingsError, SpoolError, UnknownLineError)
 
 
 def _path(error: click.UsageError) -> str:

@@ -23,6 +23,7 @@ _LINE_RE = re.compile(
 )
 _TAG_RE = re.compile(rf",({_NAME})=({_NAME})")
 _FIELD_RE = re.compile(rf"({_NAME})=({_VALUE})")
+_ESCAPED_MEASUREMENT_RE = re.compile(r"\\([, ])")
 _ESCAPED_NAME_RE = re.compile(r"\\([,= ])")
 _ESCAPED_STRING_RE = re.compile(r'\\(["\\])')
 
@@ -60,7 +61,8 @@ def _point(line: str) -> Point:
         raise ValueError("it has a time of its own; it gets that of the reading")
     fields = [(_name(key), _value(value)) for key, value in _FIELD_RE.findall(match["fields"])]
     tags = [(_name(key), _name(value)) for key, value in _TAG_RE.findall(match["tags"])]
-    point = Point(_name(match["measurement"]), _only_once(fields), _only_once(tags))
+    measurement = _ESCAPED_MEASUREMENT_RE.sub(r"\1", match["measurement"])
+    point = Point(measurement, _only_once(fields), _only_once(tags))
     encode(point, 0)  # refuses what else InfluxDB would
     return point
 

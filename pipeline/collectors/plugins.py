@@ -64,7 +64,10 @@ def _entry_points() -> "list[EntryPoint]":
 
 def _names_group(folder: str) -> bool:
     """Tell whether a package that is installed in a folder may have entry points of the group."""
-    files = Path(folder).glob("*-info/entry_points.txt")
+    try:
+        files = list(Path(folder).glob("*-info/entry_points.txt"))
+    except OSError:  # this user may not look into it
+        return False
     return any(GROUP.encode() in _read(file) for file in files)
 
 

@@ -81,6 +81,16 @@ def reconcile(connection: Connection) -> Rule | None:
     )
 
 
+def look(connection: Connection) -> Rule | None:
+    """Return the configured bucket's rule, or None when the token can see no such bucket.
+
+    Raises:
+        InfluxError: The server did not answer, or did not allow it.
+    """
+    bucket = _find(connection)
+    return _rule(bucket) if bucket else None
+
+
 def _find(connection: Connection) -> "Bucket | None":
     name = connection.settings.influxdb_bucket
     # An operator's token sees every organisation's bucket of that name.

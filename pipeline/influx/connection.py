@@ -44,6 +44,7 @@ class Connection:
             org=settings.influxdb_org,
             timeout=round(1000 * (timeout_s or settings.influxdb_timeout_s)),
             verify_ssl=settings.influxdb_verify_tls,
+            proxy=settings.influxdb_proxy.rstrip("/") or None,
             ssl_ca_cert=str(settings.influxdb_ca_cert) if settings.influxdb_ca_cert else None,
         )
         self._write_api = self._client.write_api(write_options=SYNCHRONOUS)
@@ -88,7 +89,8 @@ class Connection:
         status = getattr(error, "status", None) or getattr(response, "status", None)
         where = self.settings.influxdb_url
         if not status:
-            return Answer(None, message=f"no answer from {where}: {_reason(error)}")
+            way = f" through {proxy}" if (proxy := self.settings.influxdb_proxy) else ""
+            return Answer(None, message=f"no answer from {where}{way}: {_reason(error)}")
         code, message = _body(getattr(response, "data", None) or getattr(error, "body", None))
         header = getattr(error, "headers", None) or {}
         return Answer(

@@ -67,6 +67,29 @@ class HostPoints:
         )
         return rows[0]["n"] if rows else 0
 
+    def times(self, measurement: str, start_ns: int, stop_ns: int, limit: int) -> list[int]:
+        """Return when the points of a measurement in a span were taken, the newest first.
+
+        Args:
+            measurement: Its name.
+            start_ns: The span's start.
+            stop_ns: The span's stop.
+            limit: How many points at most.
+
+        Raises:
+            InfluxError: The server did not answer, or did not allow it.
+        """
+        rows = self._query(
+            start_ns,
+            stop_ns,
+            f"|> filter(fn: (r) => r._measurement == {flux_string(measurement)})"
+            ' |> drop(columns: ["_value", "_field", "_start", "_stop"])'
+            ' |> unique(column: "_time") |> keep(columns: ["_time"]) |> group()'
+            f' |> sort(columns: ["_time"], desc: true) |> limit(n: {limit})'
+            " |> map(fn: (r) => ({ns: int(v: r._time)}))",
+        )
+        return [row["ns"] for row in rows]
+
     def delete(self, start_ns: int, stop_ns: int) -> None:
         """Delete the points of a span. InfluxDB answers the same whether there were any or not.
 

@@ -58,6 +58,9 @@ class Settings:
     influxdb_ca_cert: Annotated[
         Path | None, "Certificates to trust in place of the system's (PEM).", FILE
     ] = None
+    influxdb_proxy: Annotated[
+        str, "HTTP proxy on the way to InfluxDB; empty: none, whatever the environment says.", URL
+    ] = ""
     influxdb_verify_tls: Annotated[bool, "Whether the server must prove who it is."] = True
     bucket_retention: Annotated[
         Literal["off", "create", "extend", "enforce"],

@@ -42,6 +42,23 @@ class Contents:
     last_ns: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A line that the server refused.
+
+    Attributes:
+        id: Its name for `rejected retry` and `rejected drop`.
+        time_ns: When it was refused, in nanoseconds since 1970-01-01 UTC.
+        reason: The server's reason.
+        line: The line.
+    """
+
+    id: int
+    time_ns: int
+    reason: str
+    line: str
+
+
 class SpoolReader:
     """Reads a spool, also while the agent writes to it and while the agent is down.
 
@@ -110,6 +127,30 @@ class SpoolReader:
         """Return what the agent noted for those who read the store."""
         with self._reading() as db:
             return dict(db.execute("SELECT name, value FROM fact"))
+
+    def rejected(self, limit: int) -> list[Rejected]:
+        """Return the refused lines that are kept, the newest first.
+
+        Args:
+            limit: How many at most.
+        """
+        with self._reading() as db:
+            rows = db.execute(
+                "SELECT id, time_ns, reason, line FROM rejected ORDER BY id DESC LIMIT ?", (limit,)
+            )
+            return [Rejected(*row) for row in rows]
+
+    def times(self, since_ns: int) -> list[int]:
+        """Return when the readings were taken that are held, from the oldest on.
+
+        Args:
+            since_ns: The oldest time wanted, in nanoseconds since 1970-01-01 UTC.
+        """
+        with self._reading() as db:
+            rows = db.execute(
+                "SELECT time_ns FROM tick WHERE time_ns >= ? ORDER BY time_ns", (since_ns,)
+            )
+            return [time_ns for (time_ns,) in rows]
 
     def history(self, since_ns: int, most: int | None = None) -> Iterator[str]:
         """Yield each reading's lines, one block a tick, from the oldest on.

@@ -2,14 +2,16 @@
 
 from pipeline.views.charts import history, history_csv, history_json
 from pipeline.views.state import status, watch
-from pipeline.views.tables import listing, metrics, settings
+from pipeline.views.tables import findings, listing, metrics, rejected, settings
 
 __all__ = [
+    "findings",
     "history",
     "history_csv",
     "history_json",
     "listing",
     "metrics",
+    "rejected",
     "settings",
     "status",
     "watch",

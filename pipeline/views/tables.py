@@ -12,8 +12,11 @@ from rich.table import Table
 
 from pipeline import human
 from pipeline.catalogue import Entry
+from pipeline.clock import rfc3339
+from pipeline.finding import Finding
 from pipeline.history import Held
 from pipeline.settings import Row
+from pipeline.spool import Rejected
 
 _NO_BOUND = 1_000_000  # columns
 
@@ -33,6 +36,22 @@ def listing(held: Iterable[Held]) -> None:
     """Print what there is to show."""
     rows = ((one.measurement, one.field, str(one.series), human.number(one.last)) for one in held)
     table(("measurement", "field", "series", "newest"), rows)
+
+
+def rejected(lines: Iterable[Rejected]) -> None:
+    """Print the lines that the server refused."""
+    rows = ((str(one.id), rfc3339(one.time_ns)[:19] + "Z", one.reason, one.line) for one in lines)
+    table(("id", "refused", "reason", "line"), rows)
+
+
+def findings(found: Iterable[Finding]) -> None:
+    """Print what `doctor` found, each fix below its failure."""
+    rows: list[tuple[str, str, str]] = []
+    for one in found:
+        rows.append(("ok" if one.ok else "FAILED", one.check, one.message))
+        if one.fix:
+            rows.append(("", "", f"-> {one.fix}"))
+    table((), rows)
 
 
 def table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.collectors import plugins
+
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -125,6 +127,14 @@ def test_it_cannot_take_the_place_of_another(tmp_path: Path) -> None:
         "Collector cpu cannot be used: ValueError: its name is another collector's",
         "Collector other cannot be used: ValueError: its name is another collector's",
     ]
+
+
+def test_folder_that_may_not_be_looked_into_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "glob", refuse)  # root may look everywhere
+    assert plugins.names() == []
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[", b"[other.group]\nx = y"])

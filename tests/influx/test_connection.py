@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from pipeline.influx.connection import Connection, InfluxError
 from pipeline.influx.verdicts import Answer, Verdict, is_expired, verdict
 from pipeline.point import FieldValue, Point, encode
+from pipeline.rehearsal.proxy import Proxy
 from pipeline.settings import Settings
 from tests.clocks import ManualClock
 from tests.configured import settings_for
@@ -251,6 +253,34 @@ def test_a_tls_port_that_is_asked_in_plain_http_loses_nothing(certificate: Path)
     with scripted(b"", context) as url:
         answer = write(Settings(influxdb_url=url.replace("https", "http"), influxdb_bucket="b"))
     assert verdict(answer) is Verdict.KEEP
+
+
+def test_a_proxy_is_gone_through_in_the_clear_and_by_tls(bucket: Bucket, certificate: Path) -> None:
+    server = urlsplit(bucket.server.url)
+    with closing(Proxy(str(server.hostname), server.port or 0, answers_connect=True)) as proxy:
+        settings = settings_for(
+            bucket, influxdb_url="http://influxdb.invalid", influxdb_proxy=f"{proxy.url}/"
+        )
+        assert write(settings, f"m f=1i {NOW}").status == 204
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with scripted(http("204 No Content"), context) as url:
+        port = urlsplit(url).port or 0
+        with closing(Proxy("127.0.0.1", port, answers_connect=True)) as proxy:
+            trusting = Settings(
+                influxdb_url=url, influxdb_proxy=proxy.url, influxdb_ca_cert=certificate
+            )
+            assert write(trusting, "m f=1i").status == 204
+            unknown = write(Settings(influxdb_url=url, influxdb_proxy=proxy.url), "m f=1i")
+    assert unknown.status is None
+    assert "certificate verify failed" in unknown.message
+
+
+def test_a_proxy_that_is_not_there_is_told_in_a_sentence() -> None:
+    settings = Settings(influxdb_url="http://a.invalid", influxdb_proxy="http://127.0.0.1:9")
+    answer = write(settings, "m f=1i")
+    assert (answer.status, "\n" in answer.message) == (None, False)
+    assert answer.message.startswith("no answer from http://a.invalid through http://127.0.0.1:9: ")
 
 
 def test_any_failure_of_a_call_is_an_influx_error() -> None:

@@ -1,0 +1,43 @@
+"""`rehearse`: an outage made on purpose."""
+
+import os
+import signal
+import sys
+from typing import NoReturn
+
+import click
+
+from pipeline.cli.root import Source, example, pass_source
+from pipeline.clock import SystemClock
+
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@click.command(epilog=example("metrics-pipeline rehearse"))
+@pass_source
+def rehearse(source: Source) -> None:
+    """Prove by an outage made on purpose that nothing is lost.
+
+    An agent of its own takes readings in a scratch folder and delivers them to the configured
+    server, through a proxy that breaks the connection in every way; it is killed and started
+    again. Then each reading is looked for in InfluxDB. What it wrote is removed.
+    """
+    from pipeline.rehearsal import RehearsalError  # noqa: PLC0415
+    from pipeline.rehearsal import rehearse as play  # noqa: PLC0415
+
+    for end in _ENDS:
+        signal.signal(end, _break_off)
+    try:
+        verdict = play(source.settings(), SystemClock(), os.environ, click.echo)
+    except RehearsalError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(str(verdict))
+    if not verdict.passed:
+        sys.exit(1)
+
+
+def _break_off(*_: object) -> NoReturn:
+    # Once: to take the traces away is not to be broken off too.
+    for end in _ENDS:
+        signal.signal(end, signal.SIG_IGN)
+    raise KeyboardInterrupt

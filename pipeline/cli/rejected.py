@@ -1,0 +1,92 @@
+"""`rejected`: the lines that the server refused."""
+
+import json
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.cli.root import Source, example, json_option, pass_source
+from pipeline.clock import rfc3339
+
+if TYPE_CHECKING:
+    from pipeline.spool import RejectedLines
+
+_ids = click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
+_all = click.option("--all", "all_lines", is_flag=True, help="All of them.")
+
+
+@click.group()
+def rejected() -> None:
+    """List, retry or drop the lines that InfluxDB refused."""
+
+
+@rejected.command("list", epilog=example("metrics-pipeline rejected list --limit 10"))
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Most lines."
+)
+@json_option
+@pass_source
+def list_rejected(source: Source, *, limit: int, as_json: bool) -> None:
+    """Print the refused lines, the newest first. Each with its time and reason."""
+    from pipeline.spool import SpoolReader  # noqa: PLC0415
+
+    try:
+        with SpoolReader(source.settings().data_dir) as reader:
+            lines, kept = reader.rejected(limit), reader.contents().rejected_points
+    except FileNotFoundError:
+        lines, kept = [], 0
+    if as_json:
+        rows = [
+            {"id": one.id, "time": rfc3339(one.time_ns), "reason": one.reason, "line": one.line}
+            for one in lines
+        ]
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    elif not lines:
+        click.echo("No refused lines are kept.")
+    else:
+        from pipeline import views  # noqa: PLC0415
+
+        views.rejected(lines)
+        if kept > len(lines):
+            click.echo(f"{kept - len(lines)} older ones; to see them: --limit {kept}")
+
+
+@rejected.command(epilog=example("metrics-pipeline rejected retry --all"))
+@_ids
+@_all
+@pass_source
+def retry(source: Source, ids: tuple[int, ...], *, all_lines: bool) -> None:
+    """Put lines on the queue again, each with its own time."""
+    count = _change(source, ids, lambda lines, chosen: lines.retry(chosen), all_lines=all_lines)
+    click.echo(f"{count} lines are on the queue again; an agent delivers them.")
+
+
+@rejected.command(epilog=example("metrics-pipeline rejected drop 17 18"))
+@_ids
+@_all
+@pass_source
+def drop(source: Source, ids: tuple[int, ...], *, all_lines: bool) -> None:
+    """Delete lines. They stay counted as lost."""
+    count = _change(source, ids, lambda lines, chosen: lines.drop(chosen), all_lines=all_lines)
+    click.echo(f"{count} lines are deleted.")
+
+
+def _change(
+    source: Source,
+    ids: tuple[int, ...],
+    change: "Callable[[RejectedLines, Collection[int] | None], int]",
+    *,
+    all_lines: bool,
+) -> int:
+    from pipeline.spool import RejectedLines  # noqa: PLC0415
+
+    if bool(ids) == all_lines:
+        raise click.UsageError("name lines by their IDs, or all with --all")
+    try:
+        with RejectedLines(source.settings().data_dir) as lines:
+            return change(lines, None if all_lines else frozenset(ids))
+    except FileNotFoundError as error:
+        if all_lines:
+            return 0
+        raise click.ClickException(f"no lines are kept yet: there is no {error}") from None

@@ -1,0 +1,194 @@
+"""`doctor`: every precondition checked, each by one small function."""
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import socket
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from pipeline.clock import Clock
+from pipeline.collectors import Guard, Host, build
+from pipeline.finding import Finding
+from pipeline.influx import checks
+from pipeline.influx.connection import Connection
+from pipeline.lock import holder
+from pipeline.settings import Loaded, Settings, SettingsError
+from pipeline.spool import SpoolError, SpoolReader
+
+_LOOPBACK = "127.0.0.1"
+_HOUR_NS = 3600 * 10**9
+_OTHERS = 0o077
+_ASK_S = 5.0
+_AS_AGENT = "run this as the user of the agent; for the agent itself, set another data_dir"
+
+
+def examine(
+    load: Callable[[], Loaded], config_dir: Path, clock: Clock, environ: Mapping[str, str]
+) -> Iterator[Finding]:
+    """Check everything, what is near first.
+
+    Args:
+        load: Reads the settings.
+        config_dir: Their folder.
+        clock: Time.
+        environ: The environment: where a container sees its host.
+    """
+    try:
+        loaded = load()
+    except SettingsError as error:
+        for problem in error.problems:
+            yield Finding("settings", False, problem, "correct it; nothing else could be checked")
+        return
+    settings = loaded.settings
+    yield Finding("settings", True, f"those in {config_dir} can be used")
+    local: dict[str, Callable[[], Finding]] = {
+        "secrets": lambda: secrets(loaded, config_dir),
+        "data_dir": lambda: data_dir(settings.data_dir),
+        "store": lambda: store(settings.data_dir),
+        "room": lambda: room(settings),
+        "port": lambda: port(settings),
+    }
+    for name, check in local.items():
+        try:
+            yield check()
+        except OSError as error:  # such as no right to look into a folder
+            message = f"{error.filename or name}: {error.strerror}"
+            yield Finding(name, False, message, _AS_AGENT)
+    host = Host.system(clock, settings.host_root, environ)
+    for guard in build(host, settings.collectors):
+        yield collector(guard, clock, settings)
+    if not settings.delivers:
+        yield Finding("server", True, "no influxdb_url: readings stay on this machine")
+        return
+    with contextlib.closing(Connection(settings, clock)) as connection:
+        yield from checks.examine(
+            connection, clock, settings.host, lambda: _spooled(settings.data_dir, clock)
+        )
+
+
+def secrets(loaded: Loaded, config_dir: Path) -> Finding:
+    """Check that the files with secrets are for their owner alone."""
+    files = {config_dir / ".secrets.toml"}
+    source = loaded.sources["influxdb_token"]
+    if loaded.settings.influxdb_token and source == str(config_dir / "settings.toml"):
+        files.add(config_dir / "settings.toml")
+    for path in sorted(files):
+        try:
+            mode = stat.S_IMODE(path.stat().st_mode)
+        except FileNotFoundError:
+            continue
+        if mode & _OTHERS:
+            message = f"{path} holds secrets and is open to others (mode {mode:03o})"
+            return Finding("secrets", False, message, f"chmod 600 {path}")
+    return Finding("secrets", True, "open to nobody else")
+
+
+def data_dir(directory: Path) -> Finding:
+    """Check that the agent can keep data: the folder and its files are its user's."""
+    there = _existing(directory)
+    if not there.is_dir() or not _may_write(there):
+        return Finding("data_dir", False, f"{there} is no folder this user may write to", _AS_AGENT)
+    owner = there.stat().st_uid
+    for path in sorted(directory.iterdir()) if there == directory else ():
+        if path.stat().st_uid != owner:  # such as after a run by root
+            message = f"{path} belongs to another user than its folder"
+            return Finding("data_dir", False, message, f"chown --reference={there} {path}")
+        if not _may_write(path):
+            return Finding("data_dir", False, f"this user may not write to {path}", _AS_AGENT)
+    pid = holder(directory)
+    use = f"in use by process {pid}" if pid is not None else "free"
+    return Finding("data_dir", True, f"{directory} is writable, {use}")
+
+
+def store(directory: Path) -> Finding:
+    """Check that the store can be read."""
+    try:
+        with SpoolReader(directory) as reader:
+            contents = reader.contents()
+    except FileNotFoundError:
+        return Finding("store", True, "none yet; the agent makes it")
+    except SpoolError as error:
+        what, _, fix = str(error).rpartition("; ")
+        return Finding("store", False, what or fix, fix)
+    return Finding("store", True, f"{contents.ticks} readings so far")
+
+
+def room(settings: Settings) -> Finding:
+    """Check that the disk has room for all that the store may grow to."""
+    there = _existing(settings.data_dir)
+    free = shutil.disk_usage(there).free // 2**20
+    files = settings.data_dir.glob("spool.db*")
+    left = settings.spool_max_mb - sum(path.stat().st_size for path in files) // 2**20
+    if free < left:
+        message = f"{free} MB free at {there}, and the store may take {left} MB more"
+        return Finding("room", False, message, "make room, or lower spool_max_mb")
+    return Finding("room", True, f"{free} MB free at {there}")
+
+
+def port(settings: Settings) -> Finding:
+    """Check that the port of the endpoint is free, or this agent's."""
+    number = settings.http_port
+    if number == 0:
+        return Finding("port", True, "the endpoint is off")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_LOOPBACK, number))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and _serves(number, settings.data_dir):
+                return Finding("port", True, f"{number} is this agent's")
+            message = f"port {number} cannot be had: {error.strerror}"
+            return Finding("port", False, message, "set another http_port, or 0")
+    return Finding("port", True, f"{number} is free")
+
+
+def collector(guard: Guard, clock: Clock, settings: Settings) -> Finding:
+    """Check that a collector gives data."""
+    name = f"collector {guard.name}"
+    outcome = guard.run(clock.now_ns(), {"host": settings.host, **settings.tags})
+    if outcome.error:
+        fix = f"mend that, or set enabled = false in [collectors.{guard.name}]"
+        return Finding(name, False, outcome.error, fix)
+    if outcome.lost_points:
+        message = f"leaves out {outcome.lost_points} points"
+        return Finding(name, False, message, "metrics-pipeline once says which and why")
+    points = len(outcome.lines)
+    return Finding(name, True, f"{points} points" if points else "nothing of the kind here")
+
+
+def _may_write(path: Path) -> bool:
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _existing(directory: Path) -> Path:
+    """Return the folder, or the nearest above it that there is."""
+    return next(path for path in (directory, *directory.parents) if path.exists())
+
+
+def _serves(number: int, directory: Path) -> bool:
+    """Tell whether the agent with this data directory answers at a port."""
+    from http.client import HTTPConnection, HTTPException  # noqa: PLC0415  # rarely needed
+
+    connection = HTTPConnection(_LOOPBACK, number, timeout=_ASK_S)
+    try:
+        connection.request("GET", "/status")
+        status = json.loads(connection.getresponse().read())
+        return bool(status["data_dir"] == str(directory))
+    except (OSError, HTTPException, ValueError, LookupError, TypeError):
+        return False
+    finally:
+        connection.close()
+
+
+def _spooled(directory: Path, clock: Clock) -> tuple[int, frozenset[int]] | None:
+    try:
+        with SpoolReader(directory) as reader:
+            times = frozenset(reader.times(clock.now_ns() - 2 * _HOUR_NS))
+            first = reader.contents().first_ns
+    except (FileNotFoundError, SpoolError):
+        return None
+    return None if first is None else (first, times)

@@ -1,0 +1,181 @@
+"""What `doctor` asks of InfluxDB: each check one question that leaves no trace."""
+
+import gzip
+from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from pipeline.clock import Clock
+from pipeline.finding import Finding
+from pipeline.influx.buckets import look
+from pipeline.influx.connection import Connection, InfluxError
+from pipeline.influx.points import HostPoints
+
+NAMES = ("server", "clock", "token", "bucket", "write", "query", "delete", "host")
+
+_NOTHING = gzip.compress(b"", mtime=0)
+# A host that nobody has, and a moment of which nobody has data.
+_NOBODY, _MOMENT = "metrics-pipeline doctor", (0, 1)
+_LARGEST_SKEW_S = 10.0
+_RIGHTS = "give it a token that may read and write this bucket"
+_SAME_NAME_S = 3600
+_SAME_NAME_POINTS = 1_000
+_OWN_MEASUREMENT = "system_metrics"
+
+Spooled = Callable[[], tuple[int, frozenset[int]] | None]
+"""Returns the time of the oldest reading in the own store and all of the last hour, in nanoseconds
+since 1970-01-01 UTC; None when there is no store."""
+
+
+def examine(connection: Connection, clock: Clock, host: str, spooled: Spooled) -> Iterator[Finding]:
+    """Check all that delivery and retention need; what cannot be asked any more is told too.
+
+    Args:
+        connection: To the configured server.
+        clock: Is compared with the server's.
+        host: The value of the tag `host`.
+        spooled: What the own store holds.
+    """
+    checks: dict[str, Callable[[], Finding]] = {
+        "server": lambda: server(connection),
+        "clock": lambda: time_of_day(connection, clock),
+        "token": lambda: token(connection),
+        "bucket": lambda: bucket(connection),
+        "write": lambda: may_write(connection),
+        "query": lambda: may_query(connection),
+        "delete": lambda: may_delete(connection),
+        "host": lambda: one_host(connection, clock, host, spooled),
+    }
+    broken = ""
+    for name, check in checks.items():
+        if broken:
+            yield Finding(name, False, "could not be checked", f"mend {broken} first")
+            continue
+        try:
+            found = check()
+        except InfluxError as error:
+            found = Finding(name, False, str(error), _RIGHTS)
+        yield found
+        if not found.ok and name in ("server", "token", "bucket"):
+            broken = name
+
+
+def server(connection: Connection) -> Finding:
+    """Check that the server answers and is healthy."""
+    url = connection.settings.influxdb_url
+    try:
+        health, headers = _health(connection)
+    except InfluxError as error:
+        fix = "start it, open the way to it, or mend influxdb_url"
+        return Finding("server", False, str(error), fix)
+    status = getattr(health, "status", None)
+    if status != "pass":
+        reason = f"{url} says of its health: {status or 'nothing'}"
+        return Finding("server", False, reason, "see its log; is it InfluxDB 2?")
+    version = headers.get("X-Influxdb-Version", "of a version that it does not tell")
+    return Finding("server", True, f"{url} is healthy, InfluxDB {version}")
+
+
+def time_of_day(connection: Connection, clock: Clock) -> Finding:
+    """Check this machine's clock against the server's."""
+    header = _health(connection)[1].get("Date")
+    if header is None:
+        return Finding("clock", True, "the server tells no time to compare with")
+    skew_s = clock.now_ns() / 1e9 - parsedate_to_datetime(header).timestamp()
+    if abs(skew_s) > _LARGEST_SKEW_S:
+        way = "ahead of" if skew_s > 0 else "behind"
+        message = f"this machine's clock is {abs(skew_s):.0f} s {way} the server's"
+        return Finding("clock", False, message, "let NTP set both, such as systemd-timesyncd")
+    return Finding("clock", True, f"within {_LARGEST_SKEW_S:.0f} s of the server's")
+
+
+def token(connection: Connection) -> Finding:
+    """Check that the server knows the token."""
+    try:
+        # Any token may ask; what it may not see is left out of the answer.
+        connection.ask(lambda client: client.buckets_api().find_buckets(limit=1))
+    except InfluxError as error:
+        return Finding("token", False, str(error), "put a valid token in .secrets.toml")
+    return Finding("token", True, "the server knows it")
+
+
+def bucket(connection: Connection) -> Finding:
+    """Check that the bucket is there and keeps data as long as the settings say."""
+    settings = connection.settings
+    name = f"bucket {settings.influxdb_bucket!r}"
+    rule = look(connection)
+    if rule is None:
+        answer = connection.write(_NOTHING)
+        if answer.status in (204, 403):  # a token need not see a bucket to write to it
+            return Finding("bucket", True, f"{name} is there, its age cannot be seen by this token")
+        fix = "make it, or run the agent with a token that may, or mend influxdb_bucket or _org"
+        return Finding("bucket", False, answer.message, fix)
+    age_s, wanted_s = rule.age_s, settings.retention_hours * 3600
+    kept = f"{name} keeps {age_s / 3600:g} h" if age_s else f"{name} keeps all"
+    shorter = age_s != 0 and (wanted_s == 0 or age_s < wanted_s)
+    enforced = settings.bucket_retention == "enforce" and age_s != wanted_s
+    if not shorter and not enforced:
+        return Finding("bucket", True, kept)
+    mends = settings.bucket_retention in ("extend", "enforce")
+    fix = (
+        "start the agent again with a token that may change the bucket"
+        if mends
+        else 'set bucket_retention = "extend", or retention_hours to the age of the bucket'
+    )
+    return Finding("bucket", False, f"{kept}, not retention_hours = {wanted_s // 3600}", fix)
+
+
+def may_write(connection: Connection) -> Finding:
+    """Check that the token may write, by writing nothing."""
+    answer = connection.write(_NOTHING)
+    if answer.status != 204:
+        return Finding("write", False, answer.message, _RIGHTS)
+    return Finding("write", True, "the token may write")
+
+
+def may_query(connection: Connection) -> Finding:
+    """Check that the token may query, which counting what a sweep deletes needs."""
+    HostPoints(connection, _NOBODY).count(*_MOMENT)
+    return Finding("query", True, "the token may query")
+
+
+def may_delete(connection: Connection) -> Finding:
+    """Check that the token may delete, by deleting what nobody has."""
+    HostPoints(connection, _NOBODY).delete(*_MOMENT)
+    return Finding("delete", True, "the token may delete")
+
+
+def one_host(connection: Connection, clock: Clock, host: str, spooled: Spooled) -> Finding:
+    """Check that nobody else writes under this host's name.
+
+    Each delivered reading stays in the own store until its age, and its time is told in
+    nanoseconds, which no two agents share: a time that the store does not know is another's.
+    """
+    now = clock.now_ns()
+    since = now - _SAME_NAME_S * 10**9
+    points = HostPoints(connection, host)
+    there = points.times(_OWN_MEASUREMENT, since, now, _SAME_NAME_POINTS)
+    own = spooled()  # after the query: what is in InfluxDB is in the store already
+    if own is None:
+        return Finding("host", True, f"no store yet to tell other agents named {host!r} by")
+    first, times = own
+    # What is older may be of this agent too, with a store that is no more.
+    others = sum(time >= first and time not in times for time in there)
+    if others:
+        return Finding(
+            "host",
+            False,
+            f"in the last hour another agent wrote {others} readings as host {host!r}",
+            "set another host on one of the two: each deletes the other's old points too",
+        )
+    return Finding("host", True, f"nobody else writes as {host!r}")
+
+
+def _health(connection: Connection) -> tuple[Any, Any]:
+    # Imported here as everything of the client is: see Connection.
+    from influxdb_client.service.health_service import HealthService  # noqa: PLC0415
+
+    body, _, headers = connection.ask(
+        lambda client: HealthService(client.api_client).get_health_with_http_info()
+    )
+    return body, headers

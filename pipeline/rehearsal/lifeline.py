@@ -1,0 +1,26 @@
+"""Becomes a command that the kernel kills when the process that started it is gone.
+
+Run as `python lifeline.py PARENT_PID COMMAND...`. Without it an agent would outlive a rehearsal
+that is killed, and take readings for ever. It is a program and not a `preexec_fn`, which may
+deadlock where there are threads. Only Linux has this; elsewhere the command just runs.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(parent: int, command: list[str]) -> None:
+    """Tie this process to its parent, then turn it into the command."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it went before it could be tied to
+            sys.exit(1)
+    os.execv(command[0], command)  # noqa: S606  # that is the whole point
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2:])

@@ -1,0 +1,249 @@
+"""The rehearsal: an outage played through against the configured server, and its account."""
+
+import contextlib
+import secrets
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from urllib.parse import urlsplit
+
+from pipeline.clock import Clock
+from pipeline.influx import checks
+from pipeline.influx.connection import Connection, InfluxError
+from pipeline.influx.points import HostPoints
+from pipeline.rehearsal.proxy import Proxy, State
+from pipeline.rehearsal.scratch import MEASUREMENT, Scratch
+from pipeline.settings import Settings
+from pipeline.spool import Contents
+
+_WITHIN_S = 180.0
+_POLL_S = 0.05
+_READINGS = 10
+_SERVER_TIMEOUT_S = 60.0
+# The wall clock may be set meanwhile.
+_AROUND_NS = 3600 * 10**9
+_REMOVALS = 3
+_MOST_POINTS = 1_000_000
+
+Say = Callable[[str], None]
+
+
+class RehearsalError(Exception):
+    """The rehearsal could not be played through; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of it.
+
+    Attributes:
+        readings: How many readings were taken.
+        points: How many points they had.
+        missing: How many of these InfluxDB has not.
+        surplus: How many InfluxDB has beyond these.
+        lost: What the agent itself counted as lost: cause to points.
+    """
+
+    readings: int
+    points: int
+    missing: int
+    surplus: int
+    lost: Mapping[str, int]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every point arrived, once."""
+        return self.points > 0 and self.missing == self.surplus == 0
+
+    def __str__(self) -> str:
+        taken = f"{self.readings} readings with {self.points} points were taken"
+        if self.passed:
+            return f"Passed: {taken}, and InfluxDB has each of them once."
+        causes = ", ".join(f"{cause} {points}" for cause, points in self.lost.items())
+        return (
+            f"FAILED: {taken}; InfluxDB lacks {self.missing} and has {self.surplus} too many. "
+            f"The agent counts as lost: {causes or 'nothing'}."
+        )
+
+
+def rehearse(settings: Settings, clock: Clock, environ: Mapping[str, str], say: Say) -> Verdict:
+    """Play an outage through and take its traces away, also when it is broken off.
+
+    Args:
+        settings: Where readings go.
+        clock: Time.
+        environ: The environment for the rehearsal's agent.
+        say: Is told what happens.
+
+    Raises:
+        RehearsalError: It could not be played through.
+    """
+    target = _target(settings)
+    host = f"rehearsal-{secrets.token_hex(4)}"
+    with contextlib.closing(Connection(settings, clock, _SERVER_TIMEOUT_S)) as connection:
+        _require(connection)
+        say(
+            f"Rehearsing against {settings.influxdb_url}, bucket {settings.influxdb_bucket!r}, "
+            f"as host {host!r}, for {_WITHIN_S:.0f} s at most."
+        )
+        points = HostPoints(connection, host)
+        began = clock.now_ns()
+        try:
+            with _stage(settings, host, target, environ) as (scratch, proxy):
+                Outage(scratch, proxy, clock, say).play()
+                return _account(scratch, points)
+        except InfluxError as error:
+            raise RehearsalError(str(error)) from error
+        finally:
+            _remove(points, host, began - _AROUND_NS, clock.now_ns() + _AROUND_NS)
+            say("  its points in InfluxDB and its folder are removed")
+
+
+@contextlib.contextmanager
+def _stage(
+    settings: Settings, host: str, target: tuple[str, int], environ: Mapping[str, str]
+) -> Iterator[tuple[Scratch, Proxy]]:
+    with (
+        tempfile.TemporaryDirectory(prefix="metrics-pipeline-rehearsal-") as folder,
+        contextlib.closing(Proxy(*target, answers_connect=not settings.influxdb_proxy)) as proxy,
+    ):
+        scratch = Scratch(Path(folder), settings, host, proxy.url, environ)
+        try:
+            yield scratch, proxy
+        finally:
+            scratch.kill()
+
+
+class Outage:
+    """An outage with everything in it: the connection broken in each way, the agent killed thrice.
+
+    Args:
+        scratch: The agent.
+        proxy: The connection from it to the server.
+        clock: Bounds the time.
+        say: Is told what happens.
+    """
+
+    def __init__(self, scratch: Scratch, proxy: Proxy, clock: Clock, say: Say) -> None:
+        self._scratch = scratch
+        self._proxy = proxy
+        self._clock = clock
+        self._say = say
+        self._deadline = clock.monotonic() + _WITHIN_S
+
+    def play(self) -> None:
+        """Play it through, until all that was taken is delivered.
+
+        Raises:
+            RehearsalError: The agent ended by itself, or the time was not enough.
+        """
+        scratch, turn = self._scratch, self._proxy.turn
+        scratch.start()
+        self._until("readings are delivered", lambda now: now.delivered_points > 0)
+        turn(State.DEAF)
+        self._until_broken("the answer to a request is lost")
+        turn(State.CUT)
+        self._until_broken("a request is cut off")
+        turn(State.REFUSED)
+        self._until_more_are_taken("the server refuses connections")
+        self._kill()
+        scratch.start()
+        turn(State.SILENT)
+        self._until_more_are_taken("the server is silent")
+        self._kill()
+        turn(State.OPEN)
+        delivered = self._now().delivered_points
+        scratch.start()
+        self._until(
+            "the server is back, and the backlog begins to move",
+            lambda now: now.delivered_points > delivered,
+        )
+        self._kill()
+        ticks = self._now().ticks
+        scratch.start(once=True)
+        self._until("all is delivered", lambda now: now.ticks > ticks and now.backlog_points == 0)
+        scratch.stop()
+
+    def _kill(self) -> None:
+        self._scratch.kill()
+        self._say("  the agent is killed (SIGKILL), to be started again")
+
+    def _until_broken(self, what: str) -> None:
+        before = self._proxy.broken
+        self._until(what, lambda _: self._proxy.broken > before)
+
+    def _until_more_are_taken(self, what: str) -> None:
+        before = self._now().ticks
+        self._until(what, lambda now: now.ticks >= before + _READINGS)
+
+    def _until(self, what: str, reached: Callable[[Contents], bool]) -> None:
+        while (now := self._scratch.contents()) is None or not reached(now):
+            if (failure := self._scratch.failure()) is not None:
+                raise RehearsalError(f"the rehearsal's agent ended by itself: {failure}")
+            if self._clock.monotonic() > self._deadline:
+                raise RehearsalError(
+                    f"within {_WITHIN_S:.0f} s it did not come so far: {what}; "
+                    f"the agent says: {self._scratch.trouble()}"
+                )
+            self._clock.wait(Event(), _POLL_S)
+        self._say(f"  {what}: {now.ticks} readings taken, {now.backlog_points} points wait")
+
+    def _now(self) -> Contents:
+        now = self._scratch.contents()
+        if now is None:
+            raise RehearsalError("the rehearsal's store is gone")
+        return now
+
+
+def _account(scratch: Scratch, points: HostPoints) -> Verdict:
+    taken = scratch.taken()
+    start, stop = min(taken), max(taken) + 1
+    arrived = Counter(points.times(MEASUREMENT, start, stop, _MOST_POINTS))
+    now = scratch.contents()
+    return Verdict(
+        readings=len(taken),
+        points=taken.total(),
+        missing=(taken - arrived).total(),
+        surplus=(arrived - taken).total(),
+        lost=now.lost if now else {},
+    )
+
+
+def _remove(points: HostPoints, host: str, start_ns: int, stop_ns: int) -> None:
+    left = "some are left"
+    for _ in range(_REMOVALS):  # a write that was still with the server may come after
+        try:
+            points.delete(start_ns, stop_ns)
+            if points.count(start_ns, stop_ns) == 0:
+                return
+        except InfluxError as error:
+            left = str(error)
+    raise RehearsalError(f"the points with the tag host={host} could not be removed: {left}")
+
+
+def _target(settings: Settings) -> tuple[str, int]:
+    if not settings.delivers:
+        raise RehearsalError("there is nothing to rehearse with: set influxdb_url first")
+    url = urlsplit(settings.influxdb_proxy or settings.influxdb_url)
+    if settings.influxdb_proxy and url.scheme == "https":
+        raise RehearsalError("no rehearsal goes through a proxy of https://; unset influxdb_proxy")
+    return url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
+
+
+def _require(connection: Connection) -> None:
+    for check in (
+        checks.server,
+        checks.token,
+        checks.may_write,
+        checks.may_query,
+        checks.may_delete,
+    ):
+        try:
+            found = check(connection)
+        except InfluxError as error:
+            raise RehearsalError(str(error)) from error
+        if not found.ok:
+            raise RehearsalError(f"{found.message}; {found.fix}")

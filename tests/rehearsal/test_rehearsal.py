@@ -1,0 +1,296 @@
+"""`rehearse` against the real server: passed, failed, impossible, broken off."""
+
+import gzip
+import os
+import re
+import signal
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+
+from pipeline.rehearsal.play import Outage, RehearsalError
+from pipeline.rehearsal.proxy import Proxy
+from pipeline.rehearsal.scratch import Scratch
+from tests.agents import eventually
+from tests.clocks import ManualClock
+from tests.configured import settings_for
+from tests.influxd import api
+from tests.influxd.api import Bucket
+from tests.test_cli import Cli, finish
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    return Cli(tmp_path)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Where a rehearsal takes place, and what must be there after it as it was before."""
+
+    bucket: Bucket
+    folder: Path
+
+    def environment(self, cli: Cli, **settings: object) -> dict[str, str]:
+        return cli.env(bucket=self.bucket, **settings) | {"TMPDIR": str(self.folder)}
+
+    def rows(self) -> list[dict[str, object]]:
+        return api.query(
+            self.bucket.server, f'from(bucket: "{self.bucket.name}") |> range(start: 0)'
+        )
+
+    def assert_clean(self) -> None:
+        assert list(self.folder.iterdir()) == []
+        assert [row["host"] for row in self.rows()] == ["other"]
+        found = api.get_bucket(self.bucket.server, self.bucket.name)
+        assert found is not None
+        assert found["retentionRules"][0]["everySeconds"] == 0
+
+
+@pytest.fixture
+def ground(bucket: Bucket, tmp_path: Path) -> Ground:
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    assert (
+        api.write(bucket.server, bucket.name, b"metrics_rehearsal,host=other reading=1i")[0] == 204
+    )
+    return Ground(bucket, folder)
+
+
+def test_every_reading_arrives_once_and_no_trace_is_left(ground: Ground, cli: Cli) -> None:
+    # With an age of 1 h and a rule to enforce, an agent of its own accord would shorten the bucket.
+    env = ground.environment(cli, retention_hours=1, bucket_retention="enforce")
+    done = finish(cli.start("rehearse", env=env))
+    assert (done.status, done.err) == (0, "")
+    begun, *steps, verdict = done.out.splitlines()
+    assert begun.startswith(f"Rehearsing against {ground.bucket.server.url}, bucket ")
+    assert [step.strip().split(":")[0] for step in steps] == [
+        "readings are delivered",
+        "the answer to a request is lost",
+        "a request is cut off",
+        "the server refuses connections",
+        "the agent is killed (SIGKILL), to be started again",
+        "the server is silent",
+        "the agent is killed (SIGKILL), to be started again",
+        "the server is back, and the backlog begins to move",
+        "the agent is killed (SIGKILL), to be started again",
+        "all is delivered",
+        "its points in InfluxDB and its folder are removed",
+    ]
+    assert verdict.startswith("Passed: ")
+    assert verdict.endswith("and InfluxDB has each of them once.")
+    assert not cli.data_dir.exists()
+    ground.assert_clean()
+
+
+def test_it_goes_through_the_proxy_of_the_settings(ground: Ground, cli: Cli) -> None:
+    server = urlsplit(ground.bucket.server.url)
+    with closing(Proxy(str(server.hostname), server.port or 0, answers_connect=True)) as proxy:
+        # A name that only the proxy understands.
+        env = ground.environment(
+            cli, influxdb_url="http://influxdb.invalid:8086", influxdb_proxy=proxy.url
+        )
+        done = finish(cli.start("rehearse", env=env))
+    assert (done.status, done.err) == (0, "")
+    assert "Passed: " in done.out
+    ground.assert_clean()
+
+
+# ---- TLS -----------------------------------------------------------------------------------------
+
+
+def certificate(folder: Path) -> Path:
+    """Makes a certificate for localhost, with its key in the same file."""
+    path = folder / "server.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1",
+         "-subj", "/CN=test", "-addext", "subjectAltName=DNS:localhost",
+         "-keyout", path, "-out", path.with_suffix(".crt")],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    path.write_bytes(path.read_bytes() + path.with_suffix(".crt").read_bytes())
+    return path
+
+
+class _Forward(BaseHTTPRequestHandler):
+    """Passes every request on to `target`, and loses one series of what is written."""
+
+    protocol_version = "HTTP/1.1"
+    target: str
+    loses: bytes  # what the lines have in them that it loses; nothing: it loses none
+
+    def _pass(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        # A proxy is asked with the whole address.
+        self.path = self.path[self.path.index("/api/") if "/api/" in self.path else 0 :]
+        if self.loses and self.path.startswith("/api/v2/write"):
+            lines = gzip.decompress(body).splitlines(keepends=True)
+            body = gzip.compress(b"".join(line for line in lines if self.loses not in line))
+            del self.headers["Content-Length"]  # urllib knows
+        headers = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection")}
+        asked = urllib.request.Request(  # noqa: S310  # the server of the tests
+            self.target + self.path, body or None, headers, method=self.command
+        )
+        try:
+            with urllib.request.urlopen(asked, timeout=30) as answer:  # noqa: S310  # as above
+                status, found, kind = answer.status, answer.read(), answer.headers["Content-Type"]
+        except urllib.error.HTTPError as error:
+            status, found, kind = error.code, error.read(), error.headers["Content-Type"]
+        self.send_response(status)
+        if status != 204:
+            self.send_header("Content-Type", kind or "text/plain")
+            self.send_header("Content-Length", str(len(found)))
+        self.end_headers()
+        self.wfile.write(found)
+
+    do_GET = do_POST = do_DELETE = _pass  # noqa: N815  # the names that http.server calls
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its name there
+        pass
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass  # a rehearsal breaks connections
+
+
+@contextmanager
+def forwarding(bucket: Bucket, *, loses: bytes = b"", tls: Path | None = None) -> Iterator[int]:
+    """Serves what the bucket's server does, by TLS or with losses; gives the port."""
+    handler = type("Handler", (_Forward,), {"target": bucket.server.url, "loses": loses})
+    server = _Server(("127.0.0.1", 0), handler)
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tls)
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_server_with_tls_proves_who_it_is_to_the_rehearsals_agent_too(
+    ground: Ground, cli: Cli, tmp_path: Path
+) -> None:
+    trusted = certificate(tmp_path)
+    with forwarding(ground.bucket, tls=trusted) as port:
+        url = f"https://localhost:{port}"
+        env = ground.environment(cli, influxdb_url=url, influxdb_ca_cert=trusted)
+        done = finish(cli.start("rehearse", env=env))
+        assert (done.status, done.err) == (0, "")
+        assert "Passed: " in done.out
+        unknown = finish(cli.start("rehearse", env=ground.environment(cli, influxdb_url=url)))
+    assert unknown.status == 1
+    assert "certificate verify failed" in unknown.error
+    ground.assert_clean()
+
+
+# ---- failures ------------------------------------------------------------------------------------
+
+
+def test_a_loss_is_found(ground: Ground, cli: Cli) -> None:
+    with forwarding(ground.bucket, loses=b",series=3 ") as port:
+        env = ground.environment(cli, influxdb_url=f"http://127.0.0.1:{port}")
+        done = finish(cli.start("rehearse", env=env))
+    assert done.status == 1
+    verdict = re.fullmatch(
+        r"FAILED: (\d+) readings with (\d+) points were taken; "
+        r"InfluxDB lacks (\d+) and has 0 too many. The agent counts as lost: .*",
+        done.out.splitlines()[-1],
+    )
+    assert verdict, done.out
+    readings, points, missing = map(int, verdict.groups())
+    assert (points, missing) == (10 * readings, readings)
+    ground.assert_clean()
+
+
+def test_without_a_server_it_says_so_in_a_sentence(cli: Cli, ground: Ground) -> None:
+    assert cli("rehearse").error == "there is nothing to rehearse with: set influxdb_url first"
+    nobody = "http://127.0.0.1:9"
+    done = finish(cli.start("rehearse", env=ground.environment(cli, influxdb_url=nobody)))
+    assert done.status == 1
+    assert done.error.startswith(f"no answer from {nobody}: ")
+    assert done.error.endswith("; start it, open the way to it, or mend influxdb_url")
+    ground.assert_clean()
+
+
+@pytest.mark.parametrize("right", ["read", "write"])
+def test_without_the_rights_it_does_not_begin(ground: Ground, cli: Cli, right: str) -> None:
+    token = api.create_token(ground.bucket, [right])
+    done = finish(cli.start("rehearse", env=ground.environment(cli, influxdb_token=token)))
+    assert done.status == 1
+    assert token not in done.error
+    ground.assert_clean()
+
+
+def test_a_server_that_takes_no_readings_ends_it_in_time(ground: Ground) -> None:
+    clock = ManualClock()
+    target = urlsplit(ground.bucket.server.url)
+    folder = ground.folder / "scratch"
+    folder.mkdir()
+    with closing(Proxy(str(target.hostname), target.port or 0, answers_connect=True)) as proxy:
+        settings = settings_for(ground.bucket, influxdb_bucket="nowhere")
+        scratch = Scratch(folder, settings, "rehearsal-x", proxy.url, os.environ)
+
+        def wait(_: int) -> None:
+            time.sleep(0.02)
+            clock.advance(0.0 if scratch.trouble() == "nothing" else 1_000.0)
+
+        clock.on_wait = wait
+        try:
+            with pytest.raises(RehearsalError, match=r'readings are delivered; .*"nowhere" not'):
+                Outage(scratch, proxy, clock, lambda _: None).play()
+        finally:
+            scratch.kill()
+
+
+def test_a_proxy_with_tls_is_no_way_for_it(ground: Ground, cli: Cli) -> None:
+    done = finish(
+        cli.start("rehearse", env=ground.environment(cli, influxdb_proxy="https://proxy:3128"))
+    )
+    assert done.error == "no rehearsal goes through a proxy of https://; unset influxdb_proxy"
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_broken_off_it_cleans_up(ground: Ground, cli: Cli, end: signal.Signals) -> None:
+    process = cli.start("rehearse", env=ground.environment(cli))
+    # Once its points are there.
+    eventually(lambda: len(ground.rows()) > 1, "a delivery")
+    assert process.poll() is None
+    process.send_signal(end)
+    with suppress(ProcessLookupError):
+        process.send_signal(end)  # one more does no harm
+    assert finish(process).status == 130
+    ground.assert_clean()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a process to its parent")
+def test_killed_it_leaves_no_agent_behind(ground: Ground, cli: Cli) -> None:
+    process = cli.start("rehearse", env=ground.environment(cli))
+    eventually(lambda: len(ground.rows()) > 1, "a delivery")
+    agents = psutil.Process(process.pid).children(recursive=True)
+    assert agents
+    process.kill()
+    eventually(lambda: not any(map(psutil.Process.is_running, agents)), "that its agent ends")
+    finish(process)

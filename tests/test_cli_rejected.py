@@ -1,0 +1,122 @@
+"""`rejected`, with the real agent and the real server, and while the agent is down."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.clock import SystemClock
+from pipeline.spool import Refusal, Spool
+from tests.agents import running
+from tests.influxd import api
+from tests.influxd.api import Bucket
+from tests.test_cli import Cli
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    return Cli(tmp_path)
+
+
+def fill(cli: Cli, *lines: str) -> int:
+    """Put a reading on the queue; return its time."""
+    now = SystemClock().now_ns()
+    cli.data_dir.mkdir(exist_ok=True)
+    with Spool(cli.data_dir, 2**24) as spool:
+        spool.append([f"{line} {now}" for line in lines], now)
+    return now
+
+
+def refuse(cli: Cli, count: int) -> None:
+    now = fill(cli, *(f"m,n={n} f=1i" for n in range(count)))
+    with Spool(cli.data_dir, 2**24) as spool:
+        batch = spool.lease(count)
+        assert batch is not None
+        lines = (f"m,n={n} f=1i {now}" for n in range(count))
+        spool.settle(batch, now, [Refusal(line, "a long reason") for line in lines])
+
+
+def assert_account(status: dict[str, Any]) -> None:
+    known = {"spool_full", "expired", "rejected"}
+    lost = sum(points for cause, points in status["lost"].items() if cause in known)
+    assert status["points"] == status["delivered_points"] + status["backlog_points"] + lost
+
+
+def test_refused_lines_are_listed_retried_and_dropped_while_the_agent_runs(
+    bucket: Bucket, cli: Cli
+) -> None:
+    now = fill(cli, 'conflict,n=1 f="text"', 'conflict,n=2 f="text"', "fine f=1i")
+    assert api.write(bucket.server, bucket.name, f"conflict f=1.5 {now}".encode())[0] == 204
+    with running(cli.env(bucket=bucket), cli.folder) as agent:
+        agent.until(lambda s: s["rejected_points"] == 2, "that two lines are refused")
+        second, first = cli("rejected", "list", "--json").json()
+        assert (first["line"], first["time"][-1]) == (f'conflict,n=1 f="text" {now}', "Z")
+        assert "already exists as type float" in first["reason"]
+
+        done = cli("rejected", "drop", str(second["id"]))
+        assert (done.status, done.out) == (0, "1 lines are deleted.\n")
+        done = cli("rejected", "retry", str(first["id"]))
+        assert (done.status, done.err) == (0, "")
+        # Nothing has changed on the server: refused again, counted once.
+        again = agent.until(
+            lambda s: s["rejected_points"] == 1 and s["lost"].get("rejected") == 2, "a refusal"
+        )
+        assert_account(again)
+        assert agent.stop() == 0
+
+    elsewhere = f"{bucket.name}-elsewhere"
+    try:
+        assert cli("rejected", "retry", "--all").status == 0  # while the agent is down
+        with running(cli.env(bucket=bucket, influxdb_bucket=elsewhere), cli.folder) as agent:
+            status = agent.until(
+                lambda s: s["backlog_points"] == 0 and s["delivered_points"], "the delivery"
+            )
+            assert agent.stop() == 0
+        assert (status["rejected_points"], status["lost"]) == (0, {"rejected": 1})
+        assert_account(status)
+        rows = api.query(
+            bucket.server,
+            f'from(bucket: "{elsewhere}") |> range(start: 0)'
+            ' |> filter(fn: (r) => r._measurement == "conflict")',
+        )
+        assert [(row["_time"], row["_value"], row["n"]) for row in rows] == [(now, "text", "1")]
+    finally:
+        api.delete_bucket(bucket.server, elsewhere)
+
+
+def test_the_list_is_bounded_and_says_what_it_leaves_out(cli: Cli) -> None:
+    refuse(cli, 5)
+    text, data = cli("rejected", "list", "--limit", "2"), cli("rejected", "list", "--json")
+    head, *rows, more = text.out.splitlines()
+    assert head.split() == ["id", "refused", "reason", "line"]
+    assert [row.split()[0] for row in rows] == ["5", "4"]
+    assert all("a long reason  m,n=" in row for row in rows)
+    assert more == "3 older ones; to see them: --limit 5"
+    assert [one["id"] for one in data.json()] == [5, 4, 3, 2, 1]
+
+
+def test_without_refused_lines_all_three_say_so(cli: Cli) -> None:
+    for _ in range(2):  # without a store, and with an empty one
+        assert cli("rejected", "list").out == "No refused lines are kept.\n"
+        assert cli("rejected", "list", "--json").json() == []
+        assert cli("rejected", "retry", "--all").out.startswith("0 lines")
+        assert cli("rejected", "drop", "--all").out.startswith("0 lines")
+        assert (
+            "no lines are kept yet" in cli("rejected", "drop", "1").error or cli.data_dir.exists()
+        )
+        fill(cli, "m f=1i")
+
+
+@pytest.mark.parametrize("command", ["retry", "drop"])
+def test_lines_must_be_named_and_be_there(cli: Cli, command: str) -> None:
+    refuse(cli, 1)
+    for words in ((), ("1", "--all")):
+        done = cli("rejected", command, *words)
+        assert done.status == 2
+        assert "name lines by their IDs, or all with --all" in done.error
+    done = cli("rejected", command, "1", "4")
+    assert done.status == 1
+    assert done.error == (
+        "no rejected line has the id 4; see them all: metrics-pipeline rejected list"
+    )
+    assert len(cli("rejected", "list", "--json").json()) == 1

@@ -1,0 +1,316 @@
+"""`doctor`: each precondition broken on purpose, and all of them met."""
+
+import json
+import os
+import socket
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from pipeline import doctor
+from pipeline.clock import SystemClock
+from pipeline.finding import Finding
+from pipeline.settings import load
+from pipeline.spool import Spool
+from tests.agents import running
+from tests.clocks import ManualClock
+from tests.influxd import api
+from tests.influxd.api import Bucket
+from tests.test_cli import Cli, Done
+from tests.test_health import another_user
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    return Cli(tmp_path)
+
+
+def findings(done: Done) -> dict[str, dict[str, Any]]:
+    assert done.err == ""
+    found = {one["check"]: one for one in json.loads(done.out)}
+    assert done.status == (0 if all(one["ok"] for one in found.values()) else 1)
+    return found
+
+
+def examined(cli: Cli, clock: ManualClock | None = None, **settings: object) -> dict[str, Finding]:
+    """Examine in this process, with these settings."""
+    env = cli.env(**settings)
+    found = doctor.examine(
+        lambda: load(cli.config_dir, env, collectors=("file", "cpu")),
+        cli.config_dir,
+        clock or SystemClock(),
+        {},
+    )
+    return {one.check: one for one in found}
+
+
+def failed(found: dict[str, Finding]) -> list[str]:
+    for one in found.values():
+        assert one.message
+        assert one.ok or one.fix
+    return [name for name, one in found.items() if not one.ok]
+
+
+def put(bucket: Bucket, host: str, time_ns: int) -> None:
+    line = f"system_metrics,host={host} cpu_usage=1 {time_ns}"
+    assert api.write(bucket.server, bucket.name, line.encode())[0] == 204
+
+
+# ---- all is well ---------------------------------------------------------------------------------
+
+
+def test_beside_a_running_agent_all_is_well(bucket: Bucket, cli: Cli) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    settings = {"bucket": bucket, "collection_interval_ms": 100, "http_port": port}
+    with running(cli.env(**settings), cli.folder) as agent:
+        agent.until(lambda s: s["delivered_points"] > 50, "a delivery")
+        found = findings(cli("doctor", "--json", **settings))
+        text = cli("doctor", **settings)
+        assert agent.stop() == 0
+    assert [name for name, one in found.items() if not one["ok"]] == []
+    assert {"settings", "secrets", "data_dir", "store", "room", "port"} <= set(found)
+    assert {"server", "clock", "token", "bucket", "write", "query", "delete", "host"} <= set(found)
+    assert {"collector cpu", "collector disk"} <= set(found)
+    assert found["port"]["message"] == f"{port} is this agent's"
+    assert found["data_dir"]["message"].endswith(f"in use by process {agent.process.pid}")
+    assert found["host"]["message"] == "nobody else writes as 'h1'"
+    assert (text.status, text.err) == (0, "")
+    assert len(text.out.splitlines()) == len(found)
+    assert all(line.startswith("ok  ") for line in text.out.splitlines())
+
+
+def test_it_leaves_no_trace(bucket: Bucket, cli: Cli) -> None:
+    before = api.get_bucket(bucket.server, bucket.name)
+    assert failed(examined(cli, bucket=bucket)) == []
+    assert api.query(bucket.server, f'from(bucket: "{bucket.name}") |> range(start: 0)') == []
+    assert api.get_bucket(bucket.server, bucket.name) == before
+    assert not cli.data_dir.exists()
+
+
+def test_without_a_server_there_is_none_to_check(cli: Cli) -> None:
+    found = examined(cli)
+    assert failed(found) == []
+    assert found["server"].message == "no influxdb_url: readings stay on this machine"
+    assert "token" not in found
+
+
+# ---- this machine --------------------------------------------------------------------------------
+
+
+def test_settings_that_cannot_be_used_are_all_there_is_to_tell(cli: Cli) -> None:
+    done = cli("doctor", retention_hours="a week", nosuch=1)
+    assert done.status == 1
+    lines = done.out.splitlines()
+    assert [line.split()[:2] for line in lines[::2]] == [["FAILED", "settings"]] * 2
+    assert "retention_hours = 'a week' must be" in done.out
+    assert all(line.strip().startswith("-> correct it") for line in lines[1::2])
+
+
+@pytest.mark.parametrize("name", [".secrets.toml", "settings.toml"])
+def test_secrets_that_others_may_read_are_told(cli: Cli, name: str) -> None:
+    path = cli.config_dir / name
+    path.write_text('influxdb_token = "s3cret"\n')
+    path.chmod(0o640)
+    found = examined(cli)
+    assert failed(found) == ["secrets"]
+    assert found["secrets"].message == f"{path} holds secrets and is open to others (mode 640)"
+    assert found["secrets"].fix == f"chmod 600 {path}"
+    path.chmod(0o600)
+    assert failed(examined(cli)) == []
+
+
+def test_settings_without_secrets_may_be_read_by_all(cli: Cli) -> None:
+    (cli.config_dir / "settings.toml").write_text("retention_hours = 5\n")
+    (cli.config_dir / "settings.toml").chmod(0o644)
+    assert failed(examined(cli)) == []
+
+
+def test_a_data_directory_that_cannot_be_written_is_told() -> None:
+    with tempfile.TemporaryDirectory() as name:  # under pytest's folders nobody else may look
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "data").mkdir(mode=0o555)
+        with another_user():
+            found = [doctor.data_dir(folder / below) for below in ("data", "data/below/it")]
+    assert {one.message for one in found} == {f"{folder}/data is no folder this user may write to"}
+    assert all(one.fix for one in found)
+
+
+def test_a_folder_into_which_this_user_may_not_look_is_told() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "closed").mkdir(mode=0o700)
+        env = {"METRICS_DATA_DIR": f"{folder}/closed/data"}
+        found = doctor.examine(lambda: load(folder, env), folder, SystemClock(), {})
+        with another_user():  # who may not look into Python's folder either, as the rest does
+            one = next(one for one in found if one.check == "data_dir")
+    assert one.message == f"{folder}/closed/data: Permission denied"
+    assert one.fix
+
+
+def test_a_file_in_the_place_of_the_data_directory_is_told(cli: Cli) -> None:
+    cli.data_dir.write_text("a file")
+    assert failed(examined(cli)) == ["data_dir"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_file_that_a_run_by_root_left_is_told(cli: Cli) -> None:
+    cli.data_dir.mkdir()
+    with Spool(cli.data_dir, 2**24):
+        pass
+    os.chown(cli.data_dir, 65534, 65534)
+    found = examined(cli)
+    assert failed(found) == ["data_dir"]
+    assert found["data_dir"].fix.startswith(f"chown --reference={cli.data_dir} {cli.data_dir}/")
+
+
+def test_a_store_that_is_none_is_told(cli: Cli) -> None:
+    cli.data_dir.mkdir()
+    (cli.data_dir / "spool.db").write_bytes(b"no database" * 1000)
+    found = examined(cli)
+    assert failed(found) == ["store"]
+    assert "is not a spool" in found["store"].message
+    assert found["store"].fix == "move it away and start the agent again"
+
+
+def test_too_little_room_for_the_bound_is_told(cli: Cli) -> None:
+    found = examined(cli, spool_max_mb=1_000_000)
+    expected = [] if psutil.disk_usage(str(cli.folder)).free > 10**12 else ["room"]
+    assert failed(found) == expected
+    assert " MB free at " in found["room"].message
+
+
+def test_a_port_that_another_program_has_is_told(cli: Cli) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        number = other.getsockname()[1]
+        other.close()
+        assert failed(examined(cli, http_port=number)) == []
+    with running(cli.env(http_port=number, data_dir=cli.folder / "other"), cli.folder) as agent:
+        agent.until(lambda s: s["ticks"], "the first reading")
+        found = examined(cli, http_port=number)
+        assert agent.stop() == 0
+    assert failed(found) == ["port"]
+    assert found["port"].message == f"port {number} cannot be had: Address already in use"
+
+
+def test_a_collector_that_fails_and_one_that_leaves_out_are_told(cli: Cli) -> None:
+    folder = cli.folder / "own"
+    settings: dict[str, Any] = {"collectors__file__directory": folder}
+    found = examined(cli, **settings)
+    assert failed(found) == ["collector file"]
+    assert "No such file" in found["collector file"].message
+    assert "enabled = false in [collectors.file]" in found["collector file"].fix
+    folder.mkdir()
+    (folder / "a.lp").write_text("rubbish\n")
+    found = examined(cli, **settings)
+    assert failed(found) == ["collector file"]
+    assert found["collector file"].message == "leaves out 1 points"
+
+
+# ---- the server ----------------------------------------------------------------------------------
+
+
+def test_a_server_that_does_not_answer_is_told_and_what_hangs_on_it(
+    bucket: Bucket, cli: Cli
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    found = examined(cli, bucket=bucket, influxdb_url=url)
+    server, *others = failed(found)
+    assert server == "server"
+    assert "Connection refused" in found["server"].message
+    assert others == ["clock", "token", "bucket", "write", "query", "delete", "host"]
+    assert {found[name].fix for name in others} == {"mend server first"}
+
+
+@pytest.mark.parametrize("ahead_s", [60, -60])
+def test_a_clock_that_differs_from_the_servers_is_told(
+    bucket: Bucket, cli: Cli, ahead_s: int
+) -> None:
+    clock = ManualClock(SystemClock().now_ns() + ahead_s * 10**9)
+    found = examined(cli, clock, bucket=bucket)
+    assert failed(found) == ["clock"]
+    assert ("ahead of" if ahead_s > 0 else "behind") in found["clock"].message
+
+
+def test_a_wrong_token_is_told_and_never_shown(bucket: Bucket, cli: Cli) -> None:
+    found = examined(cli, bucket=bucket, influxdb_token="wr0ng")
+    assert failed(found)[0] == "token"
+    assert "401" in found["token"].message
+    assert "wr0ng" not in str(found)
+
+
+def test_a_token_that_may_only_read_or_only_write_is_told(bucket: Bucket, cli: Cli) -> None:
+    reading, writing = (api.create_token(bucket, [right]) for right in ("read", "write"))
+    assert failed(examined(cli, bucket=bucket, influxdb_token=reading)) == ["write", "delete"]
+    found = examined(cli, bucket=bucket, influxdb_token=writing)
+    assert failed(found) == ["query", "host"]
+    assert "its age cannot be seen" in found["bucket"].message
+
+
+def test_a_missing_bucket_is_told(bucket: Bucket, cli: Cli) -> None:
+    found = examined(cli, bucket=bucket, influxdb_bucket="nowhere")
+    assert failed(found)[0] == "bucket"
+    assert 'bucket "nowhere" not found' in found["bucket"].message
+    assert found["write"].fix == "mend bucket first"
+
+
+@pytest.mark.parametrize(
+    ("policy", "hours", "keeps_s", "ok"),
+    [
+        ("extend", 48, 0, True),
+        ("extend", 48, 72 * 3600, True),
+        ("extend", 48, 48 * 3600, True),
+        ("extend", 72, 48 * 3600, False),
+        ("off", 0, 48 * 3600, False),
+        ("enforce", 48, 72 * 3600, False),
+        ("enforce", 48, 48 * 3600, True),
+    ],
+)
+def test_a_bucket_with_another_age_is_told(
+    bucket: Bucket, cli: Cli, policy: str, hours: int, keeps_s: int, *, ok: bool
+) -> None:
+    rule = {"type": "expire", "everySeconds": keeps_s, "shardGroupDurationSeconds": 86_400}
+    path = f"/api/v2/buckets/{bucket.id}"
+    bucket.server.call("PATCH", path, {"retentionRules": [rule]}).expect(200)
+    found = examined(cli, bucket=bucket, bucket_retention=policy, retention_hours=hours)
+    assert ("bucket" not in failed(found)) is ok
+    assert (f"keeps {keeps_s // 3600} h" if keeps_s else "keeps all") in found["bucket"].message
+
+
+# ---- two hosts with one name ---------------------------------------------------------------------
+
+
+def test_two_agents_with_one_name_notice_each_other(bucket: Bucket, cli: Cli) -> None:
+    folders = (cli.folder / "one", cli.folder / "two")
+    envs = [cli.env(bucket=bucket, data_dir=path, collection_interval_ms=200) for path in folders]
+    with running(envs[0], cli.folder) as one, running(envs[1], cli.folder) as two:
+        one.until(lambda s: s["delivered_points"] > 50, "a delivery")
+        two.until(lambda s: s["delivered_points"] > 50, "a delivery")
+        for path in folders:
+            found = examined(cli, bucket=bucket, data_dir=path)
+            assert failed(found) == ["host"]
+            assert "another agent wrote" in found["host"].message
+            assert "set another host" in found["host"].fix
+        assert (one.stop(), two.stop()) == (0, 0)
+
+
+def test_points_of_another_name_or_of_an_earlier_store_are_no_other_agent(
+    bucket: Bucket, cli: Cli
+) -> None:
+    now = SystemClock().now_ns()
+    put(bucket, "h2", now)
+    put(bucket, "h1", now - 60 * 10**9)
+    assert failed(examined(cli, bucket=bucket)) == []  # no store yet
+    cli.data_dir.mkdir()
+    with Spool(cli.data_dir, 2**24) as spool:
+        spool.append(["system_metrics,host=h1 cpu_usage=1 1"], now - 10**9)
+    put(bucket, "h1", now - 10**9)
+    assert failed(examined(cli, bucket=bucket)) == []
+    put(bucket, "h1", now - 1)
+    assert failed(examined(cli, bucket=bucket)) == ["host"]
