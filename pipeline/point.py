@@ -178,13 +178,9 @@ def scan(block: str, measurements: Collection[str] | None = None) -> Iterator[Ra
     Raises:
         ValueError: The block holds something that `encode` did not write.
     """
-    starts = (
-        ("",)
-        if measurements is None
-        else tuple(name.translate(_MEASUREMENT) + end for name in measurements for end in ", ")
-    )
+    starts = tuple(one.translate(_MEASUREMENT) + end for one in measurements or () for end in ", ")
     for line in split_lines(block):
-        if line.startswith(starts):
+        if measurements is None or line.startswith(starts):
             end = line.find(" ")
             while line[end - 1] == "\\":
                 end = line.index(" ", end + 1)
