@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test deploy-test package unit chaos check format bench peers schema docs influxd constraints clean
+.PHONY: help run test deploy-test browser package unit chaos check format bench peers schema docs influxd constraints clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ chaos: export CHAOS_SEED := $(CHAOS_SEED)
 chaos: $(VENV)/dev.installed ## break agent and server at random, and settle the account
 	@tests/influxd/build.sh --if-needed
 	$(BIN)/python -m pytest --capture=no tests/chaos/test_chaos.py
+
+browser: $(VENV)/dev.installed ## look at the agent's page in a Chromium, which it needs
+	$(BIN)/python -m pytest tests/browser
 
 check: $(VENV)/dev.installed ## ruff, ruff format and mypy strict
 	$(BIN)/ruff check .

@@ -205,7 +205,7 @@ class Agent:
         from pipeline.routes import routes  # noqa: PLC0415
 
         try:
-            self._endpoint = Endpoint(port, routes(self))
+            self._endpoint = Endpoint(port, routes(self, self._clock))
         except OSError as error:
             _log.warning(
                 "The endpoint is off, port %d cannot be had (%s); set another http_port, or 0",

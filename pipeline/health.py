@@ -35,6 +35,12 @@ CAUSES = (
 _OVERDUE_INTERVALS = 3
 _OVERDUE_LEAST_S = 5.0
 
+
+def overdue_s(interval_s: float) -> float:
+    """Return after how many seconds without a reading something is wrong."""
+    return max(_OVERDUE_INTERVALS * interval_s, _OVERDUE_LEAST_S)
+
+
 _NOTHING = Contents(0, 0, 0, 0, 0, None, 0, {}, None, None)
 
 
@@ -181,7 +187,7 @@ class Health:
 
     def expect(self, interval_s: float) -> None:
         """Readings are so many seconds apart from now on."""
-        self._overdue_s = max(_OVERDUE_INTERVALS * interval_s, _OVERDUE_LEAST_S)
+        self._overdue_s = overdue_s(interval_s)
         self._since = self._passed = self._clock.monotonic()
 
     def ticked(self, tick: Tick) -> None:

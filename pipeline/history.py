@@ -1,49 +1,15 @@
-"""The local history of a field, as `show` needs it."""
+"""The local history, as `show` and the page need it."""
 
 import re
-import statistics
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.point import FieldValue, Line, decode
-from pipeline.spool import SpoolReader
+from pipeline.point import FieldValue, read_fields, read_series, scan
+from pipeline.series import Growing, Series
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 Key = tuple[str, str, tuple[tuple[str, str], ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """One field of one series over time.
-
-    Attributes:
-        measurement: Its measurement.
-        field: Its field.
-        tags: Its tags.
-        samples: Times, in nanoseconds since 1970-01-01 UTC, and values; the oldest first.
-    """
-
-    measurement: str
-    field: str
-    tags: Mapping[str, str]
-    samples: tuple[tuple[int, FieldValue], ...]
-
-    @property
-    def last(self) -> FieldValue:
-        """The newest value."""
-        return self.samples[-1][1]
-
-    @property
-    def numbers(self) -> list[float]:
-        """The values that are numbers; empty for texts."""
-        return [float(value) for _, value in self.samples if not isinstance(value, str)]
-
-    def summary(self) -> tuple[float, float, float] | None:
-        """Return the least, the mean and the greatest value, or None for texts."""
-        numbers = self.numbers
-        return (min(numbers), statistics.fmean(numbers), max(numbers)) if numbers else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +20,35 @@ class Wanted:
         measurement: Only this measurement.
         field: Only this field.
         tags: Only series with these tags.
+        rate: The growth per second, in place of the values.
     """
 
     measurement: str | None = None
     field: str | None = None
     tags: Mapping[str, str] | None = None
+    rate: bool = False
 
-    def fits(self, line: Line) -> bool:
-        """Return whether a line's series is wanted."""
-        point = line.point
-        named = self.measurement in (None, point.measurement)
-        return named and (self.tags or {}).items() <= point.tags.items()
+    def fits(self, measurement: str, tags: Mapping[str, str]) -> bool:
+        """Return whether a series is wanted."""
+        named = self.measurement in (None, measurement)
+        return named and (self.tags or {}).items() <= tags.items()
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A field that the history has.
+
+    Attributes:
+        measurement: Its measurement.
+        field: Its key.
+        series: How many series have it.
+        last: The newest value; of several of one time, that of the series that comes last.
+    """
+
+    measurement: str
+    field: str
+    series: int
+    last: FieldValue
 
 
 def seconds(text: str) -> int:
@@ -79,30 +63,76 @@ def seconds(text: str) -> int:
     return int(match[1]) * _SECONDS[match[2]]
 
 
-def read(reader: SpoolReader, wanted: Wanted, since_ns: int) -> list[Series]:
-    """Read what is wanted from the store, by measurement, field and tags.
+def read(
+    blocks: Iterable[str], wanted: Sequence[Wanted], points: int | None = None
+) -> list[Series]:
+    """Read what is wanted, by measurement, field and tags.
 
     Args:
-        reader: The store.
+        blocks: The readings, the oldest first.
         wanted: Which series.
-        since_ns: The oldest time, in nanoseconds since 1970-01-01 UTC.
+        points: See `Growing`; None keeps every sample.
 
     Raises:
         SpoolError: The store cannot be read.
     """
-    # By time: a line that was refused and is sent again stands in the store twice.
-    found: defaultdict[Key, dict[int, FieldValue]] = defaultdict(dict)
-    for line in _lines(reader, wanted, since_ns):
-        tags = tuple(sorted(line.point.tags.items()))
-        for field, value in line.point.fields.items():
-            if wanted.field in (None, field):
-                found[(line.point.measurement, field, tags)][line.timestamp_ns] = value
-    return [
-        Series(measurement, field, dict(tags), tuple(samples.items()))
-        for (measurement, field, tags), samples in sorted(found.items())
-    ]
+    names = {one.measurement for one in wanted if one.measurement is not None}
+    measurements = names if all(one.measurement is not None for one in wanted) else None
+    # The first part of a line comes back reading after reading, and is read once.
+    known: dict[str, list[tuple[Wanted, dict[str, Growing]]]] = {}
+    for block in blocks:
+        for line in scan(block, measurements):
+            found = known.get(line.series)
+            if found is None:
+                series = read_series(line.series)
+                found = known[line.series] = [(one, {}) for one in wanted if one.fits(*series)]
+            for one, fields in found:
+                for field, value in read_fields(line.fields, one.field).items():
+                    growing = fields.get(field)
+                    if growing is None:
+                        growing = fields[field] = Growing(points, rate=one.rate)
+                    growing.add(line.timestamp_ns, value)
+    return sorted(_series(known), key=_key)
 
 
-def _lines(reader: SpoolReader, wanted: Wanted, since_ns: int) -> Iterator[Line]:
-    for block in reader.history(since_ns):
-        yield from filter(wanted.fits, decode(block))
+def _series(known: Mapping[str, list[tuple[Wanted, dict[str, Growing]]]]) -> Iterator[Series]:
+    for text, found in known.items():
+        measurement, tags = read_series(text)
+        for _, fields in found:
+            for field, growing in fields.items():
+                if (one := growing.series(measurement, field, tags)) is not None:
+                    yield one
+
+
+def _key(series: Series) -> Key:
+    return series.measurement, series.field, tuple(sorted(series.tags.items()))
+
+
+def held(blocks: Iterable[str], tags: Mapping[str, str] | None = None) -> list[Held]:
+    """List all fields that readings have, by measurement and field.
+
+    Args:
+        blocks: The readings, the oldest first.
+        tags: Only of series with these tags.
+
+    Raises:
+        SpoolError: The store cannot be read.
+    """
+    # To read the fields of every line would take ten times as long. A line that is like the one
+    # before it but for its values only takes its place.
+    newest: dict[tuple[str, int], str] = {}
+    for block in blocks:
+        for line in scan(block):
+            shape = (line.series, line.fields.count("="))
+            newest.pop(shape, None)
+            newest[shape] = line.fields
+    series: dict[tuple[str, str], set[str]] = {}
+    last: dict[tuple[str, str], FieldValue] = {}
+    for (text, _), fields in newest.items():
+        measurement, its = read_series(text)
+        if not (tags or {}).items() <= its.items():
+            continue
+        for field, value in read_fields(fields).items():
+            series.setdefault((measurement, field), set()).add(text)
+            last[(measurement, field)] = value
+    return [Held(*key, len(series[key]), last[key]) for key in sorted(series)]

@@ -1,4 +1,4 @@
-"""The loopback endpoint: health, status, metrics, init."""
+"""The loopback endpoint: serves routes to this host."""
 
 import contextlib
 import json
@@ -6,9 +6,10 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ class Reply:
     status: HTTPStatus
     content_type: str
     body: str
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def json(cls, value: object, status: HTTPStatus = HTTPStatus.OK) -> "Reply":
@@ -33,7 +35,9 @@ class Reply:
         return cls(status, "application/json", json.dumps(value) + "\n")
 
 
-Routes = Mapping[str, Callable[[], Reply]]
+Query = Mapping[str, str]
+Routes = Mapping[str, Callable[[Query], Reply]]
+"""Path to what answers a GET with a query: of a name that comes twice, the last value."""
 
 
 class Endpoint:
@@ -100,15 +104,16 @@ def _handler(routes: Routes) -> type[BaseHTTPRequestHandler]:
             status = HTTPStatus.METHOD_NOT_ALLOWED if known else HTTPStatus.NOT_FOUND
             # A body that nobody reads would be taken for the next request.
             headers = {"Allow": "GET", "Connection": "close"}
-            self._send(_error(status, "only GET is served here"), headers)
+            refusal = _error(status, "only GET is served here")
+            self._send(replace(refusal, headers=headers))
 
-        def _send(self, reply: Reply, headers: Mapping[str, str] | None = None) -> None:
+        def _send(self, reply: Reply) -> None:
             body = reply.body.encode()
             self.send_response(reply.status)
             self.send_header("Content-Type", reply.content_type)
             self.send_header("Content-Length", str(len(body)))
             self.send_header("Cache-Control", "no-store")
-            for name, value in (headers or {}).items():
+            for name, value in reply.headers.items():
                 self.send_header(name, value)
             self.end_headers()
             if self.command != "HEAD":
@@ -128,7 +133,7 @@ def _reply(routes: Routes, target: str, host: str) -> Reply:
     if route is None:
         return _error(HTTPStatus.NOT_FOUND, f"served here: {', '.join(routes)}")
     try:
-        return route()
+        return route(dict(parse_qsl(target.partition("?")[2])))
     except Exception as error:  # noqa: BLE001  # no failure of a route may end the thread
         _log.error("The endpoint failed to answer %s: %s", _path(target), error)
         return _error(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))

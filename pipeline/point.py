@@ -5,7 +5,7 @@ Line protocol as InfluxDB 2 reads it: https://docs.influxdata.com/influxdb/v2/re
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -142,6 +142,8 @@ _LINE_RE = re.compile(
     rf"(?P<series>(?:[^ \n]|(?<=\\) )+) (?P<fields>{_FIELDS}) (?P<time>-?\d+)(?:\n|\Z)", re.DOTALL
 )
 _MEASUREMENT_RE = re.compile(r"(?:[^, ]|(?<=\\)[, ])+")
+# A string field that holds a line break; also found where a name looks like one.
+_BROKEN_RE = re.compile(r'="(?:[^"\\\n]|\\.)*\n')
 _ESCAPED_MEASUREMENT_RE = re.compile(r"\\([, ])")
 _ESCAPED_RE = re.compile(r"\\([,= ])")
 _ESCAPED_STRING_RE = re.compile(r'\\(["\\])')
@@ -152,7 +154,7 @@ def split_lines(block: str) -> list[str]:
 
     What `encode` did not write ends at its first line break: it must not hold back the others.
     """
-    if '"' not in block:
+    if _BROKEN_RE.search(block) is None:
         return block.removesuffix("\n").split("\n") if block else []
     lines = []
     position = 0
@@ -170,6 +172,35 @@ def measurement_of(line: str) -> str:
     return _ESCAPED_MEASUREMENT_RE.sub(r"\1", match[0]) if match else ""
 
 
+@dataclass(frozen=True, slots=True)
+class RawLine:
+    """A line cut into its three parts, which are as they were written."""
+
+    series: str
+    fields: str
+    timestamp_ns: int
+
+
+def scan(block: str, measurements: Collection[str] | None = None) -> Iterator[RawLine]:
+    """Cut what `encode` wrote into lines and their parts, without reading these.
+
+    Args:
+        block: Lines, as for `decode`.
+        measurements: Only lines of these; None stands for all.
+
+    Raises:
+        ValueError: The block holds something that `encode` did not write.
+    """
+    starts = tuple(one.translate(_MEASUREMENT) + end for one in measurements or () for end in ", ")
+    for line in split_lines(block):
+        if measurements is None or line.startswith(starts):
+            end = line.find(" ")
+            while line[end - 1] == "\\":
+                end = line.index(" ", end + 1)
+            time = line.rindex(" ")
+            yield RawLine(line[:end], line[end + 1 : time], int(line[time + 1 :]))
+
+
 def decode(block: str) -> Iterator[Line]:
     """Read back what `encode` wrote.
 
@@ -183,21 +214,34 @@ def decode(block: str) -> Iterator[Line]:
         ValueError: The block holds something that `encode` did not write.
     """
     for match in _lines(block):
-        measurement, *pairs = re.split(r"(?<!\\),", match["series"])
-        tags = dict(re.split(r"(?<!\\)=", pair, maxsplit=1) for pair in pairs)
-        yield Line(
-            Point(
-                measurement=_ESCAPED_MEASUREMENT_RE.sub(r"\1", measurement),
-                fields={
-                    _ESCAPED_RE.sub(r"\1", found["key"]): _read(found["value"])
-                    for found in _FIELD_RE.finditer(match["fields"])
-                },
-                tags={
-                    _ESCAPED_RE.sub(r"\1", k): _ESCAPED_RE.sub(r"\1", v) for k, v in tags.items()
-                },
-            ),
-            int(match["time"]),
-        )
+        measurement, tags = read_series(match["series"])
+        yield Line(Point(measurement, read_fields(match["fields"]), tags), int(match["time"]))
+
+
+def read_series(text: str) -> tuple[str, dict[str, str]]:
+    """Return the measurement and the tags of a line's first part."""
+    measurement, *pairs = re.split(r"(?<!\\),", text)
+    tags = dict(re.split(r"(?<!\\)=", pair, maxsplit=1) for pair in pairs)
+    return _ESCAPED_MEASUREMENT_RE.sub(r"\1", measurement), {
+        _ESCAPED_RE.sub(r"\1", key): _ESCAPED_RE.sub(r"\1", value) for key, value in tags.items()
+    }
+
+
+def read_fields(text: str, only: str | None = None) -> dict[str, FieldValue]:
+    """Return the fields of a line's second part; `only` one of them, where it is named."""
+    if only is not None and '"' not in text:  # within a string, what looks like a field is none
+        match = _one_field(only).search(text)
+        return {only: _read(match[1])} if match else {}
+    return {
+        key: _read(found["value"])
+        for found in _FIELD_RE.finditer(text)
+        if (key := _ESCAPED_RE.sub(r"\1", found["key"])) == only or only is None
+    }
+
+
+@_remembered
+def _one_field(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(?:^|(?<!\\),){re.escape(name.translate(_KEY))}=([^,]+)")
 
 
 def _lines(block: str) -> Iterator[re.Match[str]]:

@@ -37,6 +37,7 @@ COMMANDS = [
     ("metrics",),
     ("retention", "plan"),
     ("retention", "apply"),
+    ("completion",),
     ("doctor",),
     ("rehearse",),
     ("rejected", "list"),
@@ -222,8 +223,8 @@ def test_run_takes_a_reading_at_once_and_says_how_often(
     assert agent.stop() == 0
     human, down = cli("status"), inside(cli, "status", "--json")
     assert down.json() == {**up, "running": False, "pid": None}
-    assert human.out.startswith("running     no\n")
-    assert f"\nreadings    1 ({up['points']} points), newest " in human.out
+    assert human.out.startswith("The agent is not running.\nrunning       no\nlast reading  ")
+    assert f"\nreadings      1 ({up['points']} points)\n" in human.out
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -315,7 +316,7 @@ def test_a_data_directory_that_cannot_be_had_is_told_in_a_sentence(
         "make it writable for this user, or set data_dir"
     )
     assert status.status == 0
-    assert "\nreadings    0 (0 points)" in status.out
+    assert "\nreadings      0 (0 points)" in status.out
     assert show.error == f"no readings yet in {below}; to take some: metrics-pipeline run"
 
 
@@ -344,7 +345,7 @@ def test_once_prints_a_reading_and_writes_nothing(cli: Cli) -> None:
 
 def test_status_before_there_is_a_store(cli: Cli, inside: Inside) -> None:
     human, data = inside(cli, "status"), inside(cli, "status", "--json")
-    assert human.out.startswith("running     no\n")
+    assert human.out.startswith("The agent is not running.\nrunning       no\n")
     state = data.json()
     assert state.keys() >= STATUS_KEYS
     assert (state["running"], state["ticks"], state["lost"]) == (False, 0, {})
@@ -372,9 +373,9 @@ def test_show_lists_charts_and_exports_the_local_history(filled: Cli, inside: In
         assert "\x1b" not in done.out
         assert all(line == line.rstrip() for line in done.out.splitlines())
     assert [line.split() for line in listing.out.splitlines()[1:]] == [
-        ["disk", "free", "1"],
-        ["disk", "used", "2"],
-        ["system", "uptime_format", "1"],
+        ["disk", "free", "1", "1.5"],
+        ["disk", "used", "2", "9"],
+        ["system", "uptime_format", "1", "3", "days"],
     ]
     assert "disk used" in chart.out.splitlines()[0]
     assert "25.28G┤" in chart.out
@@ -395,6 +396,51 @@ def test_show_lists_charts_and_exports_the_local_history(filled: Cli, inside: In
     assert root["tags"] == {"host": "h1", "path": "/"}
     assert [value for _, value in root["samples"]] == [25_276_514_304, 7, 8]
     assert other["tags"]["path"] == "/a b,c"
+
+
+def test_status_is_watched_until_ctrl_c_which_ends_it_quietly(cli: Cli) -> None:
+    with cli.start("status", "--watch") as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "The agent is not running.\n"
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (process.returncode, err) == (0, "")
+
+
+def test_status_cannot_be_watched_as_json(cli: Cli, inside: Inside) -> None:
+    done = inside(cli, "status", "--watch", "--json")
+    assert done.status == 2
+    assert done.error.startswith("--watch and --json do not go together; see ")
+
+
+def test_show_tells_the_growth_per_second_of_what_counts_up(filled: Cli, inside: Inside) -> None:
+    data = inside(filled, "show", "disk", "used", "--rate", "--json", "--tag", "path=/").json()
+    ((time_ns, value),) = data[0]["samples"]
+    assert value == pytest.approx(1 / 600)
+    chart = inside(filled, "show", "disk", "used", "--rate")
+    assert chart.out.splitlines()[0].strip() == "disk used per second"
+    assert inside(filled, "show", "--rate").error.startswith("--rate needs a MEASUREMENT")
+    assert time_ns > 0
+
+
+def test_show_looks_at_some_of_many_readings_and_exports_all(
+    cli: Cli, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.cli.show._READINGS", 10)
+    cli.data_dir.mkdir()
+    now = SystemClock().now_ns()
+    with Spool(cli.data_dir, 2**24) as spool:
+        for number in range(25):
+            time = now - (25 - number) * 10**9
+            spool.append([f"m f={number}i {time}"], time)
+    done = inside(cli, "show", "m", "f")
+    assert done.err == "1 of 3 readings was looked at; --csv and --json have all\n"
+    assert done.out.splitlines()[-1].split() == ["f", "24", "0", "12", "24", "9"]
+    (series,) = inside(cli, "show", "m", "f", "--json").json()
+    assert [value for _, value in series["samples"]] == list(range(25))
 
 
 @pytest.mark.parametrize(

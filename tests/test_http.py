@@ -5,10 +5,11 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import closing
+from http import HTTPStatus
 
 import pytest
 
-from pipeline.http import Endpoint, Reply
+from pipeline.http import Endpoint, Query, Reply
 from tests.agents import eventually
 
 TIMEOUT_S = 30
@@ -24,7 +25,7 @@ class Answer:
         return json.loads(self.body)
 
 
-def broken() -> Reply:
+def broken(_: Query) -> Reply:
     raise RuntimeError("out of order")
 
 
@@ -35,11 +36,14 @@ def calls() -> list[str]:
 
 @pytest.fixture
 def endpoint(calls: list[str]) -> Iterator[Endpoint]:
-    def count() -> Reply:
+    def count(_: Query) -> Reply:
         calls.append("count")
         return Reply.json({"calls": len(calls), "text": "ü"})
 
-    with closing(Endpoint(0, {"/count": count, "/broken": broken})) as one:
+    def told(query: Query) -> Reply:
+        return Reply(HTTPStatus.OK, "text/plain", str(dict(query)), {"X-Own": "yes"})
+
+    with closing(Endpoint(0, {"/count": count, "/broken": broken, "/told": told})) as one:
         yield one
 
 
@@ -84,8 +88,19 @@ def test_a_connection_serves_many_requests(connection: http.client.HTTPConnectio
 
 
 @pytest.mark.parametrize("target", ["/count?", "/count?a=b", "/count?a=/broken?&c"])
-def test_a_query_is_ignored(connection: http.client.HTTPConnection, target: str) -> None:
+def test_a_query_does_not_change_the_path(
+    connection: http.client.HTTPConnection, target: str
+) -> None:
     assert ask(connection, target).status == 200
+
+
+def test_a_route_is_told_the_query_and_may_add_headers(
+    connection: http.client.HTTPConnection,
+) -> None:
+    answer = ask(connection, "/told?hours=6&x=%3Cb%3E&hours=24&empty=&nothing")
+    assert answer.body == b"{'hours': '24', 'x': '<b>'}"
+    assert answer.headers["X-Own"] == "yes"
+    assert answer.headers["Cache-Control"] == "no-store"
 
 
 @pytest.mark.parametrize("target", ["/", "/count/", "/COUNT", "/count/../count", "/x?y"])
@@ -93,7 +108,7 @@ def test_any_other_path_is_404_and_says_what_there_is(
     connection: http.client.HTTPConnection, target: str
 ) -> None:
     answer = ask(connection, target)
-    assert (answer.status, answer.json()) == (404, {"error": "served here: /count, /broken"})
+    assert (answer.status, answer.json()) == (404, {"error": "served here: /count, /broken, /told"})
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND", "get"])

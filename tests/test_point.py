@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 from influxdb_client import Point as ClientPoint
 from line_protocol_parser import parse_line
 
-from pipeline.point import FieldValue, Point, PointError, decode, encode, split_lines
+from pipeline.point import (
+    FieldValue,
+    Point,
+    PointError,
+    decode,
+    encode,
+    read_fields,
+    read_series,
+    scan,
+    split_lines,
+)
 
 # Line protocol carries no closing backslash in a name, and its readers cannot agree on control
 # characters: both have tests of their own below.
@@ -61,6 +71,24 @@ def test_what_is_no_line_is_one_to_its_break_and_harms_no_other(
         block = "".join(f"{line}\n" for line in [*lines[:at], rubbish, *lines[at:]])
         assert split_lines(block)[:at] == lines[:at]
         assert "\n".join(split_lines(block)) + "\n" == block
+
+
+@given(st.lists(st.tuples(points, timestamps), min_size=1, max_size=4), st.data())
+def test_a_scan_finds_what_is_wanted_as_if_all_were_read(
+    made: list[tuple[Point, int]], data: st.DataObject
+) -> None:
+    wanted = data.draw(st.sampled_from([point.measurement for point, _ in made]))
+    block = "".join(f"{encode(point, time)}\n" for point, time in made)
+    found = list(scan(block, {wanted}))
+    expected = [(point, time) for point, time in made if point.measurement == wanted]
+    assert len(found) == len(expected)
+    assert len(list(scan(block))) == len(made)
+    for line, (point, time) in zip(found, expected, strict=True):
+        assert read_series(line.series) == (point.measurement, point.tags)
+        assert line.timestamp_ns == time
+        for key, value in point.fields.items():
+            assert same(read_fields(line.fields, key)[key], value)
+            assert same(read_fields(line.fields)[key], value)
 
 
 @given(points, timestamps)

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -49,7 +51,7 @@ def body(reply: Reply) -> Any:
 
 
 def test_init_starts_collection(agent: Agent, served: Routes) -> None:
-    reply = served["/api/internal/init"]()
+    reply = served["/api/internal/init"]({})
     assert reply.status == HTTPStatus.OK
     assert body(reply) == {"success": True, "metricsCollectionRunning": True}
     assert agent.starts == 1
@@ -57,7 +59,7 @@ def test_init_starts_collection(agent: Agent, served: Routes) -> None:
 
 def test_init_says_why_collection_did_not_start(agent: Agent, served: Routes) -> None:
     agent.refusal = AgentError("the data directory is in use")
-    reply = served["/api/internal/init"]()
+    reply = served["/api/internal/init"]({})
     assert reply.status == HTTPStatus.INTERNAL_SERVER_ERROR
     assert body(reply) == {
         "success": False,
@@ -68,7 +70,7 @@ def test_init_says_why_collection_did_not_start(agent: Agent, served: Routes) ->
 
 def test_health_passes_while_readings_are_taken(agent: Agent, served: Routes) -> None:
     agent.start()
-    reply = served["/health"]()
+    reply = served["/health"]({})
     assert (reply.status, body(reply)) == (HTTPStatus.OK, {"status": "pass", "troubles": {}})
 
 
@@ -76,7 +78,7 @@ def test_a_server_that_is_down_is_told_and_no_failure(agent: Agent, served: Rout
     agent.start()
     assert agent.health is not None
     agent.health.broke("no answer")
-    reply = served["/health"]()
+    reply = served["/health"]({})
     assert reply.status == HTTPStatus.OK
     assert body(reply)["troubles"] == {"delivery": "no answer"}
 
@@ -84,12 +86,12 @@ def test_a_server_that_is_down_is_told_and_no_failure(agent: Agent, served: Rout
 def test_health_fails_when_readings_stop_and_when_there_is_no_collection(
     agent: Agent, served: Routes
 ) -> None:
-    reply = served["/health"]()
+    reply = served["/health"]({})
     assert reply.status == HTTPStatus.SERVICE_UNAVAILABLE
     assert body(reply) == {"status": "fail", "reason": "collection is stopped"}
     agent.start()
     agent.clock.advance(1000)
-    reply = served["/health"]()
+    reply = served["/health"]({})
     assert reply.status == HTTPStatus.SERVICE_UNAVAILABLE
     assert body(reply) == {"status": "fail", "reason": "no reading for 1000 s"}
 
@@ -98,7 +100,7 @@ def test_status_and_metrics_tell_the_account_of_the_store_and_no_secret(
     agent: Agent, served: Routes
 ) -> None:
     for ticks in (0, 1):
-        status, metrics = served["/status"](), served["/metrics"]()
+        status, metrics = served["/status"]({}), served["/metrics"]({})
         assert (status.status, metrics.status) == (HTTPStatus.OK, HTTPStatus.OK)
         assert body(status)["ticks"] == ticks
         assert body(status)["influxdb_url"] == "http://x"
@@ -109,18 +111,47 @@ def test_status_and_metrics_tell_the_account_of_the_store_and_no_secret(
             spool.append(["m f=1i"], START_NS)
     assert "metrics_agent_trouble" not in metrics.body
     agent.start()
-    assert "metrics_agent_trouble" in served["/metrics"]().body
+    assert "metrics_agent_trouble" in served["/metrics"]({}).body
 
 
 def test_live_is_an_agent_whose_readings_go_on_whatever_the_disk_does(
     agent: Agent, served: Routes
 ) -> None:
-    assert served["/live"]().status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert served["/live"]({}).status == HTTPStatus.SERVICE_UNAVAILABLE
     agent.start()
     assert agent.health is not None
     agent.health.trouble("spool", "the disk is full")
     agent.clock.advance(3 * 60.0 + 1)
-    assert served["/live"]().status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert served["/live"]({}).status == HTTPStatus.SERVICE_UNAVAILABLE
     agent.health.passed()
-    assert served["/health"]().status == HTTPStatus.SERVICE_UNAVAILABLE
-    assert served["/live"]().status == HTTPStatus.OK
+    assert served["/health"]({}).status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert served["/live"]({}).status == HTTPStatus.OK
+
+
+def test_the_page_is_of_the_agents_store_and_shows_no_secret(agent: Agent, served: Routes) -> None:
+    reply = served["/"]({"hours": "6"})
+    assert reply.status == HTTPStatus.OK
+    assert reply.content_type == "text/html; charset=utf-8"
+    assert f"<h1>{agent.settings.host}</h1>" in reply.body
+    assert '<a href="/?hours=6" aria-current=page>' in reply.body
+    assert "http://x" in reply.body
+    assert "secret" not in reply.body
+
+
+def test_a_page_that_nobody_looks_at_costs_no_memory() -> None:
+    script = """
+import sys
+from pipeline.routes import routes
+from pipeline.settings import Settings
+class Agent:
+    settings, health = Settings(), None
+served = routes(Agent())
+served["/health"]({})
+before = "pipeline.page" in sys.modules
+served["/"]({})
+print(before, "pipeline.page" in sys.modules, "rich" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False True False\n"

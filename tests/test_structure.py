@@ -19,6 +19,7 @@ LAYERS = (
         "job",
         "agent_metrics",
         "delivery",
+        "page",
         "recorder",
         "reload",
         "reporter",
@@ -27,11 +28,11 @@ LAYERS = (
         "rehearsal",
         "notify",
     },
-    {"keeper"},
+    {"glance", "keeper"},
     {"prometheus", "retention", "setup", "timekeeping"},
     {"outage", "gaps"},
     {"health", "history", "influx", "pacing"},
-    {"spool", "lock", "http", "logs", "catalogue", "collectors"},
+    {"human", "series", "spool", "lock", "http", "logs", "catalogue", "collectors"},
     {"ages", "settings", "clock", "point", "usage", "finding"},
 )
 # What costs memory or time is for those who need it alone.

@@ -2,6 +2,7 @@ import contextlib
 import csv
 import dataclasses
 import io
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from pipeline import catalogue, views
+from pipeline.glance import Glance, glance
 from pipeline.health import Status, read_status
-from pipeline.history import Series
+from pipeline.history import Held
 from pipeline.point import FieldValue
+from pipeline.series import Growing, Series
 from pipeline.settings import Row, Settings
-from tests.clocks import START_NS
+from tests.clocks import START_NS, ManualClock
 
 SECOND = 10**9
 DISK = {"device": "nvme0n1p3", "fstype": "ext4", "host": "h1", "mode": "rw", "path": "/srv/" * 9}
@@ -53,8 +56,12 @@ def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def series(field: str = "f", *values: FieldValue, **tags: str) -> Series:
-    samples = tuple((START_NS + n * SECOND, value) for n, value in enumerate(values))
-    return Series("m", field, {"host": "h1", **tags}, samples)
+    growing = Growing()
+    for n, value in enumerate(values):
+        growing.add(START_NS + n * SECOND, value)
+    one = growing.series("m", field, {"host": "h1", **tags})
+    assert one is not None
+    return one
 
 
 def status(**changes: object) -> Status:
@@ -62,6 +69,11 @@ def status(**changes: object) -> Status:
         read_status(Settings(data_dir=Path("/nowhere"))),
         **changes,  # type: ignore[arg-type]  # any of its fields
     )
+
+
+def look(**changes: object) -> Glance:
+    """The same at a glance, 12 s later."""
+    return glance(status(**changes), START_NS + 12 * SECOND)
 
 
 def table(text: str) -> list[list[str]]:
@@ -102,9 +114,15 @@ def test_the_catalogue_is_a_line_a_field_with_its_meaning_whole(shown: Callable[
         assert line.endswith(entry.meaning)
 
 
-def test_the_listing_counts_series(shown: Callable[[], str]) -> None:
-    views.listing([series("f", 1, cpu="0"), series("f", 1, cpu="1"), series("g", 1)])
-    assert table(shown())[1:3] == [["m", "f", "2"], ["m", "g", "1"]]
+def test_the_listing_has_the_number_of_series_and_the_newest_value(
+    shown: Callable[[], str],
+) -> None:
+    views.listing([Held("m", "f", 2, 25_276_514_304), Held("m", "g", 1, "a text")])
+    assert table(shown())[:3] == [
+        ["measurement", "field", "series", "newest"],
+        ["m", "f", "2", "25.28G"],
+        ["m", "g", "1", "a text"],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -178,6 +196,11 @@ def test_a_chart_of_one_sample_or_a_level_line_is_drawn_too(shown: Callable[[], 
     assert "┤" in shown()
 
 
+def test_the_chart_of_a_rate_says_so(shown: Callable[[], str]) -> None:
+    views.history([series("f", 1.0, 2.0)], START_NS, START_NS + SECOND, rate=True)
+    assert shown().splitlines()[0].strip() == "m f per second"
+
+
 @pytest.mark.parametrize("many", [[series("f", 1), series("g", 1)], [series("f", "text")]])
 def test_several_fields_and_texts_have_no_chart(
     shown: Callable[[], str], many: list[Series]
@@ -202,24 +225,39 @@ def test_csv_has_a_row_a_sample_and_a_column_a_tag(shown: Callable[[], str]) -> 
     assert (rows[2]["cpu"], rows[2]["zone"], rows[2]["value"]) == ("", "z", "0.1")
 
 
+def test_json_has_each_series_with_its_samples(shown: Callable[[], str]) -> None:
+    views.history_json([series("f", 1, 2, cpu="0"), series("g", "x")])
+    first, second = json.loads(shown())
+    assert first == {
+        "measurement": "m",
+        "field": "f",
+        "tags": {"host": "h1", "cpu": "0"},
+        "samples": [[START_NS, 1], [START_NS + SECOND, 2]],
+    }
+    assert second["samples"] == [[START_NS, "x"]]
+
+
 def test_the_status_of_an_agent_without_a_server_says_nothing_of_one(
     shown: Callable[[], str],
 ) -> None:
-    views.status(status())
+    views.status(look())
     assert table(shown())[:-1] == [
+        ["The agent is not running."],
         ["running", "no"],
-        ["interval", "60000 ms"],
-        ["kept", "168 h"],
-        ["readings", "0 (0 points), newest -"],
+        ["last reading", "none yet"],
         ["lost", "nothing"],
         ["last error", "none"],
+        [],
+        ["interval", "60000 ms"],
+        ["kept", "168 h"],
+        ["readings", "0 (0 points)"],
         ["store", "/nowhere"],
     ]
 
 
 def test_the_status_of_an_agent_with_a_server_tells_all(shown: Callable[[], str]) -> None:
     error = "http://influx:8086 answered 401: unauthorized access, " + "because " * 30 + "so"
-    state = status(
+    state = look(
         running=True,
         pid=77,
         retention_hours=0,
@@ -231,24 +269,27 @@ def test_the_status_of_an_agent_with_a_server_tells_all(shown: Callable[[], str]
         delivered_points=11,
         backlog_points=7,
         backlog_bytes=123_456_789,
-        backlog_oldest="2023-11-14T22:13:19.000000000Z",
+        backlog_oldest="2023-11-14T20:03:19.000000000Z",
         rejected_points=1,
         lost={"rejected": 1, "tick_missed": 5},
         last_error=error,
     )
     views.status(state)
     assert table(shown())[:-1] == [
+        ["Readings are taken, but something does not work: see the last error."],
         ["running", "yes (process 77)"],
+        ["last reading", "12 s ago, at 2023-11-14T22:13:20Z"],
+        ["waiting", "7 points, 123.5MB, the oldest 2 h 10 min ago, at 2023-11-14T20:03:19Z"],
+        ["lost", "rejected 1, tick_missed 5"],
+        ["last error", error],
+        [],
         ["interval", "60000 ms"],
         ["kept", "for ever"],
-        ["readings", "2 (20 points), newest 2023-11-14T22:13:20.000000000Z"],
+        ["readings", "2 (20 points)"],
         ["InfluxDB", "http://influx:8086"],
         ["bucket keeps", "1.5 h"],
         ["delivered", "11 points"],
-        ["waiting", "7 points, 123.5MB, oldest 2023-11-14T22:13:19.000000000Z"],
         ["rejected", "1 points"],
-        ["lost", "rejected 1, tick_missed 5"],
-        ["last error", error],
         ["store", "/nowhere"],
     ]
 
@@ -257,8 +298,49 @@ def test_the_status_of_an_agent_with_a_server_tells_all(shown: Callable[[], str]
 def test_the_age_of_a_bucket_may_be_unknown_or_none(
     shown: Callable[[], str], age: float | None, text: str
 ) -> None:
-    views.status(status(influxdb_url="http://x", bucket_retention_hours=age))
+    views.status(look(influxdb_url="http://x", bucket_retention_hours=age))
     assert ["bucket keeps", text] in table(shown())
+
+
+def test_what_is_watched_is_printed_again_and_again_until_ctrl_c(shown: Callable[[], str]) -> None:
+    clock = ManualClock()
+    asked: list[int] = []
+
+    def read() -> Glance:
+        asked.append(len(asked))
+        return look(ticks=len(asked))
+
+    def interrupt(waits: int) -> None:
+        if waits == 3:
+            raise KeyboardInterrupt
+
+    clock.on_wait = interrupt
+    views.watch(read, clock)
+    text = shown()
+    assert text.count("The agent is not running.") == len(asked) == 3
+    assert re.findall(r"^readings +(\d)", text, re.MULTILINE) == ["1", "2", "3"]
+    assert "Ctrl-C" not in text
+    assert set(clock.waits) == {2.0}
+
+
+@pytest.mark.usefixtures("_terminal")
+def test_on_a_terminal_what_is_watched_is_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    clock, stream = ManualClock(), Terminal()
+
+    def interrupt(waits: int) -> None:
+        if waits == 3:
+            raise KeyboardInterrupt
+
+    clock.on_wait = interrupt
+    with contextlib.redirect_stdout(stream):
+        views.watch(lambda: look(lost={"expired": len(clock.waits)}), clock)
+    text = stream.getvalue()
+    assert "at 22:13:20 UTC; Ctrl-C ends" in text
+    assert "at 22:13:24 UTC" in text
+    up_a_line = "\x1b[1A"
+    assert text.count(up_a_line) >= 2 * len(look().first)
+    assert text.endswith("\x1b[?25h")  # the cursor is there again
 
 
 def on_a_terminal(show: Callable[[], None]) -> dict[str, str]:
@@ -314,20 +396,25 @@ def test_on_a_terminal_the_catalogue_is_whole() -> None:
 
 @pytest.mark.usefixtures("_terminal")
 def test_on_a_terminal_a_long_error_is_whole() -> None:
-    found = on_a_terminal(lambda: views.status(status(last_error="why " * 50 + "not")))
-    assert "why" * 50 + "not" in found["no"]
+    stream = Terminal()
+    with contextlib.redirect_stdout(stream):
+        views.status(look(last_error="why " * 50 + "not"))
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "why" * 50 + "not" in "".join("".join(lines).split())
 
 
 def test_the_status_tells_all_that_does_not_work_and_how_the_bucket_differs(
     shown: Callable[[], str],
 ) -> None:
     views.status(
-        status(
+        look(
             influxdb_url="http://h",
             last_error="no answer",
             troubles={"settings": "half a file", "delivery": "no answer"},
             bucket_retention_hours=24.0,
             bucket_drift="Bucket 'b' keeps 24 h and not 168 h",
+            last_salvage="9 of 10 points saved",
         )
     )
     text = shown()
@@ -335,3 +422,4 @@ def test_the_status_tells_all_that_does_not_work_and_how_the_bucket_differs(
     assert ["trouble: settings", "half a file"] in table(text)
     assert text.count("no answer") == 1
     assert ["bucket keeps", "24 h; Bucket 'b' keeps 24 h and not 168 h"] in table(text)
+    assert ["last salvage", "9 of 10 points saved"] in table(text)

@@ -18,7 +18,6 @@ from pipeline.settings import (
     SettingsError,
     describe,
     find_config_dir,
-    find_data_dir,
     load,
 )
 
@@ -66,11 +65,12 @@ def _path(error: click.UsageError) -> str:
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    _complain(message)
+    complain(message)
     sys.exit(status)
 
 
-def _complain(message: str) -> None:
+def complain(message: str) -> None:
+    """Print what is wrong."""
     mark = logs.error_mark(sys.stderr, os.environ)
     for line in message.splitlines():
         click.echo(f"{mark}metrics-pipeline: {line}", err=True)
@@ -94,13 +94,6 @@ class Source:
     def settings(self) -> Settings:
         """Read and validate all settings, without their sources."""
         return self.load().settings
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, sign, value = text.partition("=")
-    if not sign:
-        raise ValueError(f"--tag {text!r} is no KEY=VALUE")
-    return key, value
 
 
 pass_source = click.make_pass_decorator(Source)
@@ -157,77 +150,6 @@ def once(source: Source, *, as_json: bool) -> None:
         click.echo(json.dumps(points, indent=2, ensure_ascii=False))
     else:
         click.echo("\n".join(lines))
-
-
-@_command("metrics-pipeline status --json")
-@json_option
-@pass_source
-def status(source: Source, *, as_json: bool) -> None:
-    """Print whether the agent runs, what waits, and what was lost."""
-    from pipeline.health import read_status  # noqa: PLC0415
-
-    try:
-        settings = source.settings()
-    except SettingsError as error:
-        # An agent goes on with what they were before: what it tells must not go with them.
-        settings = Settings(data_dir=find_data_dir(source.directory, os.environ))
-        if not settings.data_dir.exists():
-            raise
-        _complain(str(error))
-    state = read_status(settings)
-    if as_json:
-        click.echo(json.dumps(dataclasses.asdict(state), indent=2))
-    else:
-        from pipeline import views  # noqa: PLC0415
-
-        views.status(state)
-
-
-@_command("metrics-pipeline show cpu usage_active --since 15m --tag cpu=cpu-total")
-@click.argument("measurement", required=False)
-@click.argument("field", required=False)
-@click.option("--since", default="1h", show_default=True, help="How far back: 90s, 15m, 1h, 7d.")
-@click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Only series with it.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one row a sample.")
-@json_option
-@pass_source
-def show(
-    source: Source,
-    measurement: str | None,
-    field: str | None,
-    since: str,
-    tags: tuple[str, ...],
-    *,
-    as_csv: bool,
-    as_json: bool,
-) -> None:
-    """Print the local history as a chart and a table. Alone, it lists what there is."""
-    from pipeline import history, views  # noqa: PLC0415
-    from pipeline.spool import SpoolReader  # noqa: PLC0415
-
-    now_ns = SystemClock().now_ns()
-    try:
-        since_ns = max(0, now_ns - history.seconds(since) * 10**9)
-        pairs = dict(map(_pair, tags))
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    directory = source.settings().data_dir
-    try:
-        with SpoolReader(directory) as reader:
-            series = history.read(reader, history.Wanted(measurement, field, pairs), since_ns)
-    except FileNotFoundError:
-        message = f"no readings yet in {directory}; to take some: metrics-pipeline run"
-        raise click.ClickException(message) from None
-    if not series:
-        raise click.ClickException("no such readings; see what there is: metrics-pipeline show")
-    if as_json:
-        click.echo(json.dumps([dataclasses.asdict(one) for one in series]))
-    elif as_csv:
-        views.history_csv(series)
-    elif measurement is None:
-        views.listing(series)
-    else:
-        views.history(series, since_ns, now_ns)
 
 
 @main.group()

@@ -330,6 +330,8 @@ def test_a_damaged_reading_costs_itself_and_holds_back_no_other(
         with SpoolReader(tmp_path) as reader:
             assert list(reader.history(0)) == blocks(0, 2)
         assert caplog.messages == [f"3 readings in {tmp_path}/spool.db are damaged and left out"]
+        with SpoolReader(tmp_path) as reader:
+            assert list(reader.history(0, 3)) == blocks(0, 2)  # of 0, 2 and 4
         assert spool.discard_damaged(leased(spool)) == 9
         assert spool.discard_damaged(leased(spool)) == 0
         assert lines(leased(spool)) == reading(0) + reading(2)

@@ -1,0 +1,102 @@
+"""`show`: the local history."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from pipeline.cli.completion import fields, measurements
+from pipeline.cli.root import Source, example, json_option, pass_source
+from pipeline.clock import SystemClock
+
+if TYPE_CHECKING:
+    from pipeline.spool import SpoolReader
+
+T = TypeVar("T")
+
+# What a chart of 80 columns can tell apart, and some.
+_POINTS = 300
+# A chart and a table take two seconds at most; what is exported is never thinned.
+_READINGS = 20_000
+
+
+@click.command(
+    epilog=example("metrics-pipeline show cpu usage_active --since 15m --tag cpu=cpu-total")
+)
+@click.argument("measurement", required=False, shell_complete=measurements)
+@click.argument("field", required=False, shell_complete=fields)
+@click.option("--since", default="1h", show_default=True, help="How far back: 90s, 15m, 1h, 7d.")
+@click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Only series with it.")
+@click.option("--rate", is_flag=True, help="Growth per second: for what only counts up.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one row a sample.")
+@json_option
+@pass_source
+def show(
+    source: Source,
+    measurement: str | None,
+    field: str | None,
+    since: str,
+    tags: tuple[str, ...],
+    *,
+    rate: bool,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
+    """Print the local history as a chart and a table. Alone, it lists what there is."""
+    from pipeline import history, views  # noqa: PLC0415
+
+    if rate and measurement is None:
+        raise click.UsageError("--rate needs a MEASUREMENT")
+    now_ns = SystemClock().now_ns()
+    since_ns, pairs = _since(since, now_ns), dict(map(_pair, tags))
+    wanted = history.Wanted(measurement, field, pairs, rate)
+    if as_csv or as_json:
+        with _opened(source) as reader:
+            series = history.read(reader.history(since_ns), [wanted])
+        (views.history_json if as_json else views.history_csv)(_some(series))
+        return
+    with _opened(source) as reader:
+        readings, step = reader.history(since_ns, _READINGS), reader.step(since_ns, _READINGS)
+        if measurement is None:
+            views.listing(_some(history.held(readings, pairs)))
+        else:
+            series = _some(history.read(readings, [wanted], _POINTS))
+            views.history(series, since_ns, now_ns, rate=rate)
+    if step > 1:
+        click.echo(f"1 of {step} readings was looked at; --csv and --json have all", err=True)
+
+
+@contextlib.contextmanager
+def _opened(source: Source) -> "Iterator[SpoolReader]":
+    from pipeline.spool import SpoolReader  # noqa: PLC0415
+
+    directory = source.settings().data_dir
+    try:
+        with SpoolReader(directory) as reader:
+            yield reader
+    except FileNotFoundError:
+        message = f"no readings yet in {directory}; to take some: metrics-pipeline run"
+        raise click.ClickException(message) from None
+
+
+def _some(found: list[T]) -> list[T]:
+    if not found:
+        raise click.ClickException("no such readings; see what there is: metrics-pipeline show")
+    return found
+
+
+def _since(text: str, now_ns: int) -> int:
+    from pipeline.history import seconds  # noqa: PLC0415
+
+    try:
+        return max(0, now_ns - seconds(text) * 10**9)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, sign, value = text.partition("=")
+    if not sign:
+        raise click.UsageError(f"--tag {text!r} is no KEY=VALUE")
+    return key, value

@@ -1,0 +1,49 @@
+"""`status`: whether all is well, at a glance."""
+
+import dataclasses
+import json
+import os
+
+import click
+
+from pipeline.cli.root import Source, complain, example, json_option, pass_source
+from pipeline.clock import SystemClock
+from pipeline.settings import Settings, SettingsError, find_data_dir
+
+
+@click.command(epilog=example("metrics-pipeline status --watch"))
+@click.option("--watch", is_flag=True, help="Print it again every 2 s, until Ctrl-C.")
+@json_option
+@pass_source
+def status(source: Source, *, watch: bool, as_json: bool) -> None:
+    """Print whether the agent runs, what waits, and what was lost."""
+    from pipeline.glance import Glance, glance  # noqa: PLC0415
+    from pipeline.health import read_status  # noqa: PLC0415
+
+    if as_json and watch:
+        raise click.UsageError("--watch and --json do not go together")
+    settings, clock = _settings(source), SystemClock()
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(read_status(settings)), indent=2))
+        return
+    from pipeline import views  # noqa: PLC0415
+
+    def look() -> Glance:
+        return glance(read_status(settings), clock.now_ns())
+
+    if watch:
+        views.watch(look, clock)
+    else:
+        views.status(look())
+
+
+def _settings(source: Source) -> Settings:
+    try:
+        return source.settings()
+    except SettingsError as error:
+        # An agent goes on with what they were before: what it tells must not go with them.
+        settings = Settings(data_dir=find_data_dir(source.directory, os.environ))
+        if not settings.data_dir.exists():
+            raise
+        complain(str(error))
+        return settings

@@ -1,0 +1,115 @@
+"""The state of an agent as a person woken at night needs it: what is wrong first."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from pipeline import human
+from pipeline.health import Status, overdue_s
+
+_WELL = "All is well."
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the state.
+
+    Attributes:
+        name: What it is about.
+        text: How it is.
+        bad: Whether that asks for somebody.
+    """
+
+    name: str
+    text: str
+    bad: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """The state at a glance.
+
+    Attributes:
+        well: Whether nobody is needed now.
+        headline: One sentence.
+        first: What to look at first.
+        more: The rest.
+    """
+
+    well: bool
+    headline: str
+    first: tuple[Row, ...]
+    more: tuple[Row, ...]
+
+
+def glance(state: Status, now_ns: int) -> Glance:
+    """Put the state of an agent in order.
+
+    Args:
+        state: The state.
+        now_ns: Now, in nanoseconds since 1970-01-01 UTC.
+    """
+    late = _late(state, now_ns)
+    if not state.running:
+        headline = "The agent is not running."
+    elif state.last_reading is None:
+        headline = "The agent runs, and has no reading yet."
+    elif late:
+        age = human.span(_age_s(state.last_reading, now_ns))
+        headline = f"The agent runs, but its last reading is {age} old."
+    elif state.last_error:
+        headline = "Readings are taken, but something does not work: see the last error."
+    else:
+        headline = _WELL
+    well = headline == _WELL
+    return Glance(well, headline, tuple(_first(state, now_ns)), tuple(_more(state)))
+
+
+def _first(state: Status, now_ns: int) -> Iterator[Row]:
+    running = f"yes (process {state.pid})" if state.running else "no"
+    yield Row("running", running, not state.running)
+    reading = _ago(state.last_reading, now_ns) if state.last_reading else "none yet"
+    yield Row("last reading", reading, _late(state, now_ns))
+    if state.influxdb_url:
+        waiting = f"{state.backlog_points} points, {human.scaled(state.backlog_bytes, 4)}B"
+        if state.backlog_oldest:
+            waiting += f", the oldest {_ago(state.backlog_oldest, now_ns)}"
+        yield Row("waiting", waiting)
+    lost = ", ".join(f"{cause} {points}" for cause, points in state.lost.items())
+    yield Row("lost", lost or "nothing", bool(state.lost))
+    yield Row("last error", state.last_error or "none", bool(state.last_error))
+    for source, why in state.troubles.items():
+        if why != state.last_error:
+            yield Row(f"trouble: {source}", why, bad=True)
+
+
+def _more(state: Status) -> Iterator[Row]:
+    yield Row("interval", f"{state.collection_interval_ms} ms")
+    yield Row("kept", f"{state.retention_hours} h" if state.retention_hours else "for ever")
+    yield Row("readings", f"{state.ticks} ({state.points} points)")
+    if state.influxdb_url:
+        bucket = state.bucket_retention_hours
+        rule = "not known" if bucket is None else f"{bucket:g} h" if bucket else "for ever"
+        yield Row("InfluxDB", state.influxdb_url)
+        if state.bucket_drift:
+            rule += f"; {state.bucket_drift}"
+        yield Row("bucket keeps", rule, bool(state.bucket_drift))
+        yield Row("delivered", f"{state.delivered_points} points")
+        yield Row("rejected", f"{state.rejected_points} points")
+    if state.last_salvage:
+        yield Row("last salvage", state.last_salvage)
+    yield Row("store", state.data_dir)
+
+
+def _late(state: Status, now_ns: int) -> bool:
+    if not state.running or state.last_reading is None:
+        return False
+    return _age_s(state.last_reading, now_ns) > overdue_s(state.collection_interval_ms / 1000)
+
+
+def _ago(time: str, now_ns: int) -> str:
+    return f"{human.span(_age_s(time, now_ns))} ago, at {time[:19]}Z"
+
+
+def _age_s(time: str, now_ns: int) -> float:
+    return now_ns / 1e9 - datetime.fromisoformat(time).timestamp()

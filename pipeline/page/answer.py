@@ -1,0 +1,82 @@
+"""What a request for the page costs, and what it is answered."""
+
+import threading
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from pipeline.clock import Clock
+from pipeline.glance import glance
+from pipeline.health import read_status
+from pipeline.history import read
+from pipeline.http import Reply
+from pipeline.page.charts import CHARTS
+from pipeline.page.document import HEADERS, HOURS, Content, html
+from pipeline.series import Series
+from pipeline.settings import Settings
+from pipeline.spool import SpoolError, SpoolReader
+
+_TYPE = "text/html; charset=utf-8"
+# A day at the interval of a minute; of more readings, so many evenly. They take a third of a second
+# of processor time at most, whatever the store holds.
+_READINGS = 1440
+_POINTS = 200
+_WAIT_S = 5.0
+
+
+class Page:
+    """Makes the page, one at a time, so that no number of readers slows the agent.
+
+    Args:
+        clock: Time.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._making = threading.Lock()
+
+    def reply(self, settings: Settings, query: Mapping[str, str]) -> Reply:
+        """Answer a request.
+
+        Args:
+            settings: Where the store is.
+            query: `hours`: how far back; anything else than what is offered stands for the least.
+        """
+        if not self._making.acquire(timeout=_WAIT_S):
+            return _unavailable("The page is being made for others; try again.")
+        try:
+            return self._made(settings, query)
+        except SpoolError as error:
+            return _unavailable(str(error))
+        finally:
+            self._making.release()
+
+    def _made(self, settings: Settings, query: Mapping[str, str]) -> Reply:
+        now_ns = self._clock.now_ns()
+        hours = next((each for each in HOURS if query.get("hours") == str(each)), HOURS[0])
+        state = read_status(settings)
+        step, series = _read(settings, now_ns - hours * 3600 * 10**9)
+        content = Content(
+            host=settings.host,
+            hours=hours,
+            now_ns=now_ns,
+            state=glance(state, now_ns),
+            lost=tuple(state.lost.items()),
+            interval_ms=state.collection_interval_ms,
+            series=series,
+            step=step,
+        )
+        return Reply(HTTPStatus.OK, _TYPE, html(content), HEADERS)
+
+
+def _unavailable(why: str) -> Reply:
+    return Reply(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", f"{why}\n", HEADERS)
+
+
+def _read(settings: Settings, since_ns: int) -> tuple[int, list[Series]]:
+    wanted = [one for chart in CHARTS for _, one in chart.lines]
+    try:
+        with SpoolReader(settings.data_dir) as reader:
+            step = reader.step(since_ns, _READINGS)
+            return step, read(reader.history(since_ns, _READINGS), wanted, _POINTS)
+    except FileNotFoundError:
+        return 1, []

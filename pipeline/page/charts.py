@@ -1,0 +1,90 @@
+"""Which charts the page has, and what each shows."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pipeline.history import Wanted
+from pipeline.series import Series
+
+# What tells the lines of a chart apart, where its own names do not.
+_TAGS = ("path", "interface", "sensor")
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A chart.
+
+    Attributes:
+        title: Its heading.
+        unit: What stands behind a number.
+        lines: What it shows, each with its name; one without a name has that of the series' tag.
+        high: Its upper edge, where that is fixed.
+        optional: Whether it is left out where there is nothing to show.
+    """
+
+    title: str
+    unit: str
+    lines: tuple[tuple[str, Wanted], ...]
+    high: float | None = None
+    optional: bool = False
+
+    def all(self, series: Iterable[Series]) -> list[Series]:
+        """Return its series out of all that were read, in its own order."""
+        found = [one for one in series if one.summary and self._place(one) >= 0]
+        return sorted(found, key=lambda one: (self._place(one), self.name(one)))
+
+    def name(self, series: Series) -> str:
+        """Return what a line is called."""
+        own = "".join(series.tags.get(tag, "") for tag in _TAGS)
+        return self.lines[self._place(series)][0] or own or series.field
+
+    def question(self) -> str:
+        """Return what asks for all of it on the command line."""
+        _, one = self.lines[0]
+        return f"metrics-pipeline show {one.measurement} {one.field}{' --rate' * one.rate}"
+
+    def _place(self, series: Series) -> int:
+        for place, (_, wanted) in enumerate(self.lines):
+            if wanted.field == series.field and wanted.fits(series.measurement, series.tags):
+                return place
+        return -1
+
+
+def greatest(series: Sequence[Series], most: int) -> list[Series]:
+    """Return so many series, those with the greatest values, in the same order."""
+    by_value = sorted(series, key=lambda one: one.summary[2] if one.summary else 0.0)
+    chosen = {id(one) for one in by_value[-most:]}
+    return [one for one in series if id(one) in chosen]
+
+
+def _cpu(field: str) -> Wanted:
+    return Wanted("cpu", field, {"cpu": "cpu-total"})
+
+
+CHARTS = (
+    Chart(
+        "Processor",
+        "%",
+        (("active", _cpu("usage_active")), ("waiting for disks", _cpu("usage_iowait"))),
+        high=100,
+    ),
+    Chart(
+        "Memory",
+        "%",
+        (("memory", Wanted("mem", "used_percent")), ("swap space", Wanted("swap", "used_percent"))),
+        high=100,
+    ),
+    Chart(
+        "Load",
+        "",
+        (
+            ("1 minute", Wanted("system", "load1")),
+            ("5 minutes", Wanted("system", "load5")),
+            ("15 minutes", Wanted("system", "load15")),
+        ),
+    ),
+    Chart("Disk use", "%", (("", Wanted("disk", "used_percent")),), high=100),
+    Chart("Network, received", "B/s", (("", Wanted("net", "bytes_recv", rate=True)),)),
+    Chart("Network, sent", "B/s", (("", Wanted("net", "bytes_sent", rate=True)),)),
+    Chart("Temperature", "°C", (("", Wanted("temp", "temp")),), optional=True),
+)

@@ -1,0 +1,155 @@
+"""A field of a series over time: as it was read, or thinned to what a chart can show."""
+
+import math
+from array import array
+from collections.abc import Iterator, Mapping, MutableSequence
+from dataclasses import dataclass
+
+from pipeline.point import FieldValue
+
+Values = MutableSequence[float] | MutableSequence[int] | list[FieldValue]
+"""A packed array of 64-bit numbers where a field has no others; else a list."""
+
+_FIRST_WIDTH_NS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One field of one series over time.
+
+    Attributes:
+        measurement: Its measurement.
+        field: Its field.
+        tags: Its tags.
+        times: Nanoseconds since 1970-01-01 UTC, the oldest first.
+        values: What was read at these times; of a thinned series, the extremes of each span.
+        last: The newest value.
+        count: How many values there were before thinning.
+        summary: The least, the mean and the greatest of them; None for texts.
+    """
+
+    measurement: str
+    field: str
+    tags: Mapping[str, str]
+    times: MutableSequence[int]
+    values: Values
+    last: FieldValue
+    count: int
+    summary: tuple[float, float, float] | None
+
+    @property
+    def samples(self) -> Iterator[tuple[int, FieldValue]]:
+        """The times, each with its value."""
+        return zip(self.times, self.values, strict=True)
+
+
+class Growing:
+    """A series while it is read.
+
+    Args:
+        points: How many spans a chart can show: of each, the least and the greatest value are kept;
+            the spans grow with the series. None keeps all.
+        rate: Whether what is wanted is the growth per second. A fall, such as after a restart,
+            gives no value.
+    """
+
+    def __init__(self, points: int | None = None, *, rate: bool = False) -> None:
+        self._points = points
+        self._rate = rate
+        self._held: tuple[int, FieldValue] | None = None
+        self._before: tuple[int, float] | None = None
+        self._times = array("q")
+        self._values: Values = array("q")
+        self._spans: list[_Span] = []
+        self._width_ns = _FIRST_WIDTH_NS
+        self._count = 0
+        self._sum = 0.0
+        self._least, self._greatest = math.inf, -math.inf
+        self._last: FieldValue | None = None
+
+    def add(self, time_ns: int, value: FieldValue) -> None:
+        """Take the next value; times do not go back, and of two of one time the later counts."""
+        held, self._held = self._held, (time_ns, value)
+        if held is not None and held[0] != time_ns:
+            self._take(*held)
+
+    def _take(self, time_ns: int, value: FieldValue) -> None:
+        if self._rate:
+            if isinstance(value, str):
+                return
+            before, self._before = self._before, (time_ns, value)
+            if before is None or time_ns < before[0] or value < before[1]:
+                return
+            value = (value - before[1]) / (time_ns - before[0]) * 1e9
+        self._count += 1
+        self._last = value
+        if not isinstance(value, str):
+            self._sum += value
+            self._least = min(self._least, value)
+            self._greatest = max(self._greatest, value)
+        if self._points is None:
+            self._keep(time_ns, value)
+        elif not isinstance(value, str):
+            self._thin(time_ns, value, self._points)
+
+    def series(self, measurement: str, field: str, tags: Mapping[str, str]) -> Series | None:
+        """Return what was read, or None when that was nothing; it is the end."""
+        if self._held is not None:
+            self._take(*self._held)
+        if self._last is None:
+            return None
+        for span in self._spans:
+            for time_ns, value in span.samples():
+                self._keep(time_ns, value)
+        self._spans = []
+        numbers = math.isfinite(self._least)
+        mean = self._sum / self._count
+        summary = (self._least, mean, self._greatest) if numbers else None
+        return Series(
+            measurement, field, tags, self._times, self._values, self._last, self._count, summary
+        )
+
+    def _keep(self, time_ns: int, value: FieldValue) -> None:
+        if not self._times:
+            self._values = array("d") if type(value) is float else self._values
+        fits = {"d": float, "q": int}
+        values = self._values
+        if isinstance(values, array) and type(value) is not fits[values.typecode]:
+            self._values = list(values)
+        self._times.append(time_ns)
+        self._values.append(value)  # type: ignore[arg-type]  # it fits, or the values are a list
+
+    def _thin(self, time_ns: int, value: float, points: int) -> None:
+        number = time_ns // self._width_ns
+        if self._spans and self._spans[-1].number == number:
+            self._spans[-1].join(_Span(number, (time_ns, value), (time_ns, value)))
+            return
+        self._spans.append(_Span(number, (time_ns, value), (time_ns, value)))
+        while len(self._spans) > points:
+            self._width_ns *= 2
+            wider: list[_Span] = []
+            for span in self._spans:
+                span.number //= 2
+                if wider and wider[-1].number == span.number:
+                    wider[-1].join(span)
+                else:
+                    wider.append(span)
+            self._spans = wider
+
+
+@dataclass(slots=True)
+class _Span:
+    """Some values next to each other: the samples of the least and of the greatest."""
+
+    number: int
+    least: tuple[int, float]
+    greatest: tuple[int, float]
+
+    def join(self, later: "_Span") -> None:
+        if later.least[1] < self.least[1]:
+            self.least = later.least
+        if later.greatest[1] > self.greatest[1]:
+            self.greatest = later.greatest
+
+    def samples(self) -> list[tuple[int, float]]:
+        return sorted({self.least, self.greatest})

@@ -1,0 +1,19 @@
+"""What the commands print for people: tables and charts, in 80 columns and without colour too."""
+
+from pipeline.views.charts import history, history_csv, history_json
+from pipeline.views.state import status, watch
+from pipeline.views.tables import findings, listing, metrics, plan, rejected, settings
+
+__all__ = [
+    "findings",
+    "history",
+    "history_csv",
+    "history_json",
+    "listing",
+    "metrics",
+    "plan",
+    "rejected",
+    "settings",
+    "status",
+    "watch",
+]

@@ -1,0 +1,84 @@
+"""The local history: a chart and a table, CSV, JSON."""
+
+import csv
+import json
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from pipeline import human
+from pipeline.clock import rfc3339
+from pipeline.series import Series
+from pipeline.views.tables import plain, table
+
+_LINES = 14
+_SERIES = 6
+_WIDEST = 120
+
+
+def history(series: Sequence[Series], since_ns: int, now_ns: int, *, rate: bool = False) -> None:
+    """Print a chart, where all is one field, and a table."""
+    numeric = [one for one in series if one.summary]
+    if numeric and len({one.field for one in series}) == 1:
+        sys.stdout.write(plain(_chart(numeric[:_SERIES], since_ns, now_ns, rate=rate)))
+    rows = ((one.field, _tags(one), *_summary(one)) for one in series)
+    table(("field", "series", "last", "min", "mean", "max", "samples"), rows)
+
+
+def history_csv(series: Sequence[Series]) -> None:
+    """Write one row a sample; every tag has a column."""
+    tags = sorted({tag for one in series for tag in one.tags})
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["time", "measurement", *tags, "field", "value"])
+    for one in series:
+        names = [one.tags.get(tag, "") for tag in tags]
+        for time_ns, value in one.samples:
+            writer.writerow([rfc3339(time_ns), one.measurement, *names, one.field, value])
+
+
+def history_json(series: Sequence[Series]) -> None:
+    """Write a list of series, each with its samples: nanoseconds since 1970-01-01 UTC, value."""
+    begin = "["
+    for one in series:
+        whole = {
+            "measurement": one.measurement,
+            "field": one.field,
+            "tags": one.tags,
+            "samples": list(one.samples),
+        }
+        sys.stdout.write(f"{begin}{json.dumps(whole)}")
+        begin = ",\n"
+    sys.stdout.write("]\n")
+
+
+def _summary(series: Series) -> tuple[str, ...]:
+    values = (series.last, *(series.summary or ("", "", "")))
+    return (*map(human.number, values), str(series.count))
+
+
+def _tags(series: Series) -> str:
+    return " ".join(f"{key}={value}" for key, value in series.tags.items() if key != "host")
+
+
+def _chart(series: Sequence[Series], since_ns: int, now_ns: int, *, rate: bool) -> str:
+    import plotext  # noqa: PLC0415  # no other view needs it
+
+    first = max(since_ns, min(one.times[0] for one in series))
+    plotext.clear_figure()
+    plotext.theme("clear")
+    plotext.plot_size(min(Console().width, _WIDEST), _LINES)
+    plotext.title(f"{series[0].measurement} {series[0].field}{' per second' if rate else ''}")
+    for one in series:
+        times = [(time_ns - first) / 1e9 for time_ns in one.times]
+        plotext.plot(times, list(one.values), marker="braille", label=_tags(one) or None)
+    low = min(one.summary[0] for one in series if one.summary)
+    high = max(one.summary[2] for one in series if one.summary)
+    levels = sorted({low + (high - low) * part / 4 for part in range(5)})
+    plotext.yticks(levels, [human.number(level) for level in levels])
+    # The newest reading may be of this moment, or of a clock that has been set back.
+    last = max(now_ns, first + 10**9, *(one.times[-1] for one in series))
+    width = (last - first) / 1e9
+    plotext.xlim(0, width)
+    plotext.xticks([0, width], [rfc3339(first)[11:19], rfc3339(last)[11:19]])
+    return str(plotext.uncolorize(plotext.build()))

@@ -1,0 +1,51 @@
+"""The state of the agent, once or again and again."""
+
+import sys
+from collections.abc import Callable
+from threading import Event
+
+from rich.console import Group
+from rich.text import Text
+
+from pipeline.clock import Clock, rfc3339
+from pipeline.glance import Glance, Row
+from pipeline.views.tables import console, filled, write
+
+_EVERY_S = 2.0
+_BAD, _GOOD = "bold red", "bold green"
+
+
+def status(state: Glance) -> None:
+    """Print the state of the agent."""
+    write(_group(state))
+
+
+def watch(read: Callable[[], Glance], clock: Clock) -> None:
+    """Print the state of the agent again and again, on a terminal in place, until Ctrl-C."""
+    never = Event()
+    try:
+        if not sys.stdout.isatty():
+            while True:
+                status(read())
+                sys.stdout.write("\n")
+                sys.stdout.flush()
+                clock.wait(never, _EVERY_S)
+        from rich.live import Live  # noqa: PLC0415  # nothing else needs it
+
+        with Live(console=console(), auto_refresh=False) as live:
+            while True:
+                at = Text(f"at {rfc3339(clock.now_ns())[11:19]} UTC; Ctrl-C ends", "dim")
+                live.update(Group(_group(read()), at), refresh=True)
+                clock.wait(never, _EVERY_S)
+    except KeyboardInterrupt:
+        return
+
+
+def _group(state: Glance) -> Group:
+    rows = [*map(_cells, state.first), (Text(), Text()), *map(_cells, state.more)]
+    headline = Text(state.headline, _GOOD if state.well else _BAD)
+    return Group(headline, filled((), rows))
+
+
+def _cells(row: Row) -> tuple[Text, Text]:
+    return Text(row.name), Text(row.text, _BAD if row.bad else "")

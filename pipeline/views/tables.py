@@ -1,0 +1,113 @@
+"""Tables, in 80 columns and without colour too.
+
+On a terminal a table fits, and what is too long for its column goes on below; elsewhere a row is a
+line, for grep. In neither is a value cut off.
+"""
+
+import sys
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+
+from pipeline import human
+from pipeline.catalogue import Entry
+from pipeline.clock import rfc3339
+from pipeline.finding import Finding
+from pipeline.history import Held
+from pipeline.plan import Plan
+from pipeline.settings import Row
+from pipeline.spool import Rejected
+
+_NO_BOUND = 1_000_000  # columns
+
+
+def settings(rows: Iterable[Row]) -> None:
+    """Print the settings, each with where it came from."""
+    table(("setting", "value", "from"), ((r.name, r.value or "-", r.source) for r in rows))
+
+
+def metrics(entries: Iterable[Entry]) -> None:
+    """Print the catalogue."""
+    rows = ((e.measurement, e.field, e.type, e.unit, e.meaning) for e in entries)
+    table(("measurement", "field", "type", "unit", "meaning"), rows)
+
+
+def listing(held: Iterable[Held]) -> None:
+    """Print what there is to show."""
+    rows = ((one.measurement, one.field, str(one.series), human.number(one.last)) for one in held)
+    table(("measurement", "field", "series", "newest"), rows)
+
+
+def rejected(lines: Iterable[Rejected]) -> None:
+    """Print the lines that the server refused."""
+    rows = ((str(one.id), rfc3339(one.time_ns)[:19] + "Z", one.reason, one.line) for one in lines)
+    table(("id", "refused", "reason", "line"), rows)
+
+
+def findings(found: Iterable[Finding]) -> None:
+    """Print what `doctor` found, each fix below its failure."""
+    rows: list[tuple[str, str, str]] = []
+    for one in found:
+        rows.append(("ok" if one.ok else "FAILED", one.check, one.message))
+        if one.fix:
+            rows.append(("", "", f"-> {one.fix}"))
+    table((), rows)
+
+
+def plan(one: Plan) -> None:
+    """Print what is older than its age."""
+    rows = (
+        (
+            row.where,
+            row.measurement,
+            f"{row.retention_hours:g} h" if row.retention_hours else "for ever",
+            str(row.older_points),
+            row.oldest or "-",
+            str(row.next_sweep_points),
+            row.rule_removes or "-",
+        )
+        for row in one.rows
+    )
+    head = ("where", "measurement", "kept", "older", "oldest", "next sweep", "rule alone: gone by")
+    table(head, rows)
+
+
+def table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> None:
+    """Print a table."""
+    write(filled(head, rows))
+
+
+def filled(head: Sequence[str], rows: Iterable[Iterable[RenderableType]]) -> Table:
+    """Make a table; what is too long for its column goes on below."""
+    found = Table(*head, box=None, show_header=bool(head), pad_edge=False)
+    for row in rows:
+        found.add_row(*row)
+    for column in found.columns:
+        column.overflow = "fold"
+    return found
+
+
+def write(what: RenderableType) -> None:
+    """Print it, on a terminal as wide as that, elsewhere without a bound."""
+    printer = console()
+    with printer.capture() as capture:
+        printer.print(what)
+    sys.stdout.write(plain(capture.get()))
+
+
+def console() -> Console:
+    """Return what prints on standard output."""
+    terminal = sys.stdout.isatty()
+    return Console(
+        width=None if terminal else _NO_BOUND,
+        color_system="auto" if terminal else None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def plain(text: str) -> str:
+    """Return lines without the spaces that fill them up."""
+    return "".join(f"{line.rstrip()}\n" for line in text.splitlines())

@@ -1,0 +1,62 @@
+"""A store with a history like that of a host, made in an instant."""
+
+import math
+from pathlib import Path
+
+from pipeline.point import Point, encode
+from pipeline.spool import Spool
+from tests.clocks import START_NS
+
+SECOND = 10**9
+
+
+def points(second: int, names: dict[str, str]) -> list[Point]:
+    """A reading: quiet, with a busy time now and then."""
+    wave = math.sin(second / 1800) + math.sin(second / 237) / 3
+    busy = max(0.0, math.sin(second / 5000)) ** 8
+    active = 12 + 6 * wave + 55 * busy
+    load = 0.4 + 0.2 * wave + 3 * busy
+    # What is counted grows by the integral of a rate.
+    received = 4e5 * second - 4e8 * math.cos(second / 1800) + 4e8
+    return [
+        Point("cpu", {"usage_active": active, "usage_iowait": 4 * busy}, {"cpu": "cpu-total"}),
+        Point("cpu", {"usage_active": active, "usage_iowait": 0.0}, {"cpu": "cpu0"}),
+        Point("mem", {"used_percent": 41 + 3 * wave + 9 * busy, "used": 1}),
+        Point("swap", {"used_percent": 2.5}),
+        Point("disk", {"used_percent": 63 + second / 1e5}, {"path": names.get("path", "/")}),
+        Point("disk", {"used_percent": 21.0}, {"path": "/srv"}),
+        Point(
+            "net",
+            {"bytes_recv": int(received), "bytes_sent": int(received / 7)},
+            {"interface": names.get("interface", "eth0")},
+        ),
+        Point(
+            "net",
+            {"bytes_recv": 50 * second, "bytes_sent": 900 * second},
+            {"interface": "wg0"},
+        ),
+        Point("system", {"load1": load, "load5": load * 0.9, "load15": 0.5}),
+        Point("temp", {"temp": 44 + 4 * wave + 18 * busy}, {"sensor": names.get("sensor", "cpu")}),
+    ]
+
+
+def fill(
+    directory: Path,
+    hours: float = 1,
+    step_s: int = 60,
+    names: dict[str, str] | None = None,
+    now_ns: int = START_NS,
+    gap: tuple[float, float] = (0, 0),
+) -> None:
+    """Fill a store with readings up to now, but for a gap from so many to so many hours ago."""
+    directory.mkdir(exist_ok=True)
+    with Spool(directory, 2**30) as spool:
+        for second in range(0, int(hours * 3600) + 1, step_s):
+            ago_s = hours * 3600 - second
+            if gap[1] * 3600 < ago_s < gap[0] * 3600:
+                continue
+            time_ns = now_ns - int(ago_s) * SECOND
+            host = {"host": "h1"}
+            spool.append(
+                [encode(one, time_ns, host) for one in points(second, names or {})], time_ns
+            )

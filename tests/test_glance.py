@@ -1,0 +1,102 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from pipeline import human
+from pipeline.glance import glance
+from pipeline.health import Status, read_status
+from pipeline.settings import Settings
+from tests.clocks import START_NS
+
+SECOND = 10**9
+
+
+def status(**changes: object) -> Status:
+    """Of an agent that runs and has a reading of START_NS."""
+    state = read_status(Settings(data_dir=Path("/nowhere"), collection_interval_ms=10_000))
+    up = {"running": True, "pid": 7, "last_reading": "2023-11-14T22:13:20.000000000Z"}
+    return dataclasses.replace(state, **{**up, **changes})  # type: ignore[arg-type]  # any field
+
+
+@pytest.mark.parametrize(
+    ("changes", "seconds", "headline"),
+    [
+        ({}, 1, "All is well."),
+        ({}, 30, "All is well."),
+        ({}, 31, "The agent runs, but its last reading is 31 s old."),
+        ({"lost": {"expired": 5}}, 1, "All is well."),
+        (
+            {"last_error": "no answer"},
+            1,
+            "Readings are taken, but something does not work: see the last error.",
+        ),
+        (
+            {"last_error": "disk full"},
+            7260,
+            "The agent runs, but its last reading is 2 h 1 min old.",
+        ),
+        ({"last_reading": None}, 1, "The agent runs, and has no reading yet."),
+        ({"running": False, "pid": None}, 1, "The agent is not running."),
+        ({"running": False, "last_error": "no answer"}, 999, "The agent is not running."),
+    ],
+)
+def test_the_first_sentence_says_the_worst(
+    changes: dict[str, object], seconds: int, headline: str
+) -> None:
+    found = glance(status(**changes), START_NS + seconds * SECOND)
+    assert found.headline == headline
+    assert found.well == headline.startswith("All is well")
+
+
+def test_what_is_bad_is_marked() -> None:
+    def bad(**changes: object) -> set[str]:
+        found = glance(status(**changes), START_NS + 100 * SECOND)
+        return {row.name for row in (*found.first, *found.more) if row.bad}
+
+    assert bad(collection_interval_ms=60_000) == set()
+    assert bad() == {"last reading"}
+    assert bad(running=False) == {"running"}
+    assert bad(collection_interval_ms=60_000, lost={"expired": 1}, last_error="x") == {
+        "lost",
+        "last error",
+    }
+
+
+def test_a_reading_of_the_future_is_no_age() -> None:
+    assert glance(status(), START_NS - 3600 * SECOND).first[1].text.startswith("0 s ago")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (-5, "0 s"),
+        (0.9, "0 s"),
+        (59.9, "59 s"),
+        (60, "1 min"),
+        (61, "1 min 1 s"),
+        (3600, "1 h"),
+        (3659, "1 h"),
+        (7320, "2 h 2 min"),
+        (86_400 * 3 + 3600, "3 d 1 h"),
+        (86_400 * 400, "400 d"),
+    ],
+)
+def test_a_span_of_time_is_short(seconds: float, text: str) -> None:
+    assert human.span(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (0.0671387, "0.0671"),
+        (12.345, "12.3"),
+        (999.9, "1000"),
+        (1000, "1k"),
+        (-25_276_514_304.0, "-25.3G"),
+    ],
+)
+def test_a_number_is_shorter_still_where_there_is_little_room(value: float, text: str) -> None:
+    assert human.scaled(value) == text

@@ -1,0 +1,295 @@
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+
+from pipeline.http import Reply
+from pipeline.page import Page
+from pipeline.page.svg import HEIGHT, above
+from pipeline.settings import Settings
+from pipeline.spool import Spool
+from tests.clocks import START_NS, ManualClock
+from tests.histories import SECOND, fill
+
+EVIL = '<script>alert("1")</script>&\'x'
+# Elements that have no end.
+VOID = {"meta", "link", "br"}
+
+
+@dataclass
+class Document(HTMLParser):
+    """A page as a reader of HTML finds it."""
+
+    open: list[str] = field(default_factory=list)
+    tags: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    rows: list[list[str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("th", "td"):
+            self.rows[-1].append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" in self.open:
+            return
+        self.texts.append(data)
+        if {"td", "th"} & set(self.open):
+            self.rows[-1][-1] += data
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.texts)
+
+    def row(self, name: str) -> list[str]:
+        (found,) = [row[1:] for row in self.rows if row[0] == name]
+        return found
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+Look = Callable[..., Document]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(START_NS + 12 * SECOND)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path / "data", host="web-1")
+
+
+@pytest.fixture
+def look(settings: Settings, clock: ManualClock) -> Look:
+    page = Page(clock)
+
+    def look(**query: str) -> Document:
+        return parsed(page.reply(settings, query))
+
+    return look
+
+
+def parsed(reply: Reply) -> Document:
+    assert reply.status == HTTPStatus.OK
+    assert reply.content_type == "text/html; charset=utf-8"
+    document = Document()
+    document.feed(reply.body)
+    document.close()
+    assert document.open == []
+    return document
+
+
+def charts(document: Document) -> list[str]:
+    return [
+        one["aria-label"].partition(" over ")[0] for one in document.all("div") if one.get("role")
+    ]
+
+
+def paths(document: Document) -> list[str]:
+    return [
+        one["d"]
+        for one in document.all("path")
+        if "line" in one["class"] and "M0 5" not in one["d"]
+    ]
+
+
+def test_every_subject_has_its_chart_and_its_figures(settings: Settings, look: Look) -> None:
+    fill(settings.data_dir)
+    page = look()
+    assert charts(page) == [
+        "Processor",
+        "Memory",
+        "Load",
+        "Disk use",
+        "Network, received",
+        "Network, sent",
+        "Temperature",
+    ]
+    assert page.row("swap space") == ["2.5%"] * 4
+    assert page.row("/srv") == ["21%"] * 4
+    assert page.row("15 minutes") == ["0.5"] * 4
+    received, sent = (row[1:] for row in page.rows if row[0] == "wg0")
+    assert received == ["50B/s"] * 4
+    assert sent == ["900B/s"] * 4
+    assert len(paths(page)) == len([row for row in page.rows if len(row) == 5]) - len(charts(page))
+    assert "Nothing was lost" in page.text
+    assert "The agent is not running." in page.text
+    assert "12 s ago, at 2023-11-14T22:13:20Z" in page.text
+
+
+def test_only_the_processor_as_a_whole_is_drawn(settings: Settings, look: Look) -> None:
+    fill(settings.data_dir)
+    assert [row[0] for row in look().rows[:3]] == ["line", "active", "waiting for disks"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "hours"), [("1", 1), ("6", 6), ("24", 24), ("7", 1), ("", 1), ("-1", 1), ("x", 1)]
+)
+def test_a_link_chooses_how_far_back(
+    settings: Settings, look: Look, asked: str, hours: int
+) -> None:
+    fill(settings.data_dir, hours=30, step_s=600)
+    page = look(hours=asked)
+    links = [one for one in page.all("a") if one["href"].startswith("/?hours=")][:3]
+    assert [one["href"] for one in links] == ["/?hours=1", "/?hours=6", "/?hours=24"]
+    current = [one["href"] for one in links if one.get("aria-current") == "page"]
+    assert current == [f"/?hours={hours}"]
+    assert len(set(re.findall(r"[ML](\S+)", paths(page)[0]))) == hours * 6
+    begins = {1: "21:13", 6: "16:13", 24: "22:13"}[hours]
+    assert page.texts[page.texts.index("100%") + 3] == begins
+
+
+def test_a_gap_is_not_drawn_over_and_a_lonely_reading_is_a_dot(
+    settings: Settings, look: Look
+) -> None:
+    fill(settings.data_dir, hours=1, gap=(0.5, 0.25))
+    whole = paths(look())[0]
+    assert whole.count("M") == 2
+    fill(settings.data_dir, hours=0, now_ns=START_NS - 5 * 3600 * SECOND)
+    dot = re.match(r"M(\S+ \S+)L(\S+ \S+)M", paths(look(hours="6"))[0])
+    assert dot is not None
+    assert dot[1] == dot[2]
+
+
+def test_a_line_stays_within_its_chart(settings: Settings, look: Look) -> None:
+    fill(settings.data_dir, hours=6)
+    for path in paths(look(hours="6")):
+        for x, y in re.findall(r"[ML](\S+) ([\d.-]+)", path):
+            assert 0 <= float(x) <= 1000
+            assert 0 <= float(y) <= HEIGHT
+
+
+@pytest.mark.parametrize(
+    ("value", "edge"),
+    [(0, 1), (-3, 1), (0.07, 0.08), (1, 1), (1.01, 1.5), (99, 100), (100, 100), (2.1e6, 3e6)],
+)
+def test_the_upper_edge_is_a_round_number(value: float, edge: float) -> None:
+    assert above(value) == pytest.approx(edge)
+
+
+def test_all_that_comes_from_elsewhere_is_escaped(
+    tmp_path: Path, clock: ManualClock, settings: Settings
+) -> None:
+    fill(settings.data_dir, names=dict.fromkeys(("path", "interface", "sensor"), EVIL))
+    with Spool(settings.data_dir, 2**24) as spool:
+        spool.note({"last_error": EVIL})
+        spool.append([], START_NS, {EVIL: 3})
+    evil = Settings(data_dir=settings.data_dir, host=EVIL, influxdb_url=f"http://{EVIL}")
+    reply = Page(clock).reply(evil, {"hours": EVIL})
+    page = parsed(reply)
+    assert page.all("script") == []
+    assert EVIL not in reply.body
+    assert [EVIL, "3", ""] in page.rows
+    assert sum(row[0] == EVIL for row in page.rows) == 5  # disk, twice net, temp, lost
+    assert page.texts.count(EVIL) >= 7  # the host, twice, and the last error
+
+
+def test_the_headers_allow_nothing_but_the_style(settings: Settings, clock: ManualClock) -> None:
+    reply = Page(clock).reply(settings, {})
+    policy = reply.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "unsafe" not in policy
+    assert "script" not in policy
+    assert reply.headers["X-Content-Type-Options"] == "nosniff"
+    page = parsed(reply)
+    assert not [tag for tag in page.tags if "style" in tag[1] or "onclick" in tag[1]]
+    assert {name for name, _ in page.tags} & {"script", "iframe", "img", "form", "object"} == set()
+    sources = [value for _, one in page.tags for name, value in one.items() if name == "src"]
+    assert sources == []
+
+
+def test_before_there_is_a_store_the_page_says_so(look: Look, settings: Settings) -> None:
+    page = look()
+    assert charts(page) == []
+    assert "No readings of cpu usage_active in this time." in page.text
+    assert "none yet" in page.text
+    assert "Temperature" not in page.text  # many hosts have no sensor
+    assert not settings.data_dir.exists()
+
+
+def test_a_store_that_cannot_be_read_is_told(settings: Settings, clock: ManualClock) -> None:
+    settings.data_dir.mkdir()
+    (settings.data_dir / "spool.db").write_text("a letter to the editor" * 100)
+    reply = Page(clock).reply(settings, {})
+    assert reply.status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert "is damaged (file is not a database)" in reply.body
+
+
+def test_losses_are_told_with_their_meaning(settings: Settings, look: Look) -> None:
+    settings.data_dir.mkdir()
+    with Spool(settings.data_dir, 2**24) as spool:
+        spool.append([], START_NS, {"expired": 7, "tick_missed": 2})
+    page = look()
+    assert page.row("expired") == [
+        "7",
+        "Points that grew too old before they could be delivered",
+    ]
+    assert page.row("tick_missed")[0] == "2"
+
+
+def test_of_many_series_the_greatest_are_drawn_and_the_rest_is_counted(
+    settings: Settings, look: Look
+) -> None:
+    settings.data_dir.mkdir()
+    lines = [f"disk,path=/{name} used_percent={ord(name)} {START_NS}" for name in "abcdefgh"]
+    with Spool(settings.data_dir, 2**24) as spool:
+        spool.append(lines, START_NS)
+    page = look()
+    assert [row[0] for row in page.rows if row[0].startswith("/")] == [f"/{n}" for n in "cdefgh"]
+    assert "2 more: \nmetrics-pipeline show disk used_percent" in page.text
+
+
+def test_the_work_of_a_request_is_bounded(settings: Settings, look: Look) -> None:
+    fill(settings.data_dir, hours=1, step_s=2)
+    page = look()
+    assert "One of 2 readings is drawn." in page.text
+    assert all(len(re.findall("[ML]", path)) <= 2 * 200 + 1 for path in paths(page))
+
+
+def test_one_page_is_made_at_a_time(
+    settings: Settings, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Page(clock)
+    monkeypatch.setattr("pipeline.page.answer._WAIT_S", 0.01)
+    inside, done = threading.Event(), threading.Event()
+    now_ns = clock.now_ns
+
+    def slow() -> int:
+        inside.set()
+        assert done.wait(30)
+        return now_ns()
+
+    monkeypatch.setattr(clock, "now_ns", slow)
+    replies: list[Reply] = []
+    first = threading.Thread(target=lambda: replies.append(page.reply(settings, {})))
+    first.start()
+    assert inside.wait(30)
+    second = page.reply(settings, {})
+    done.set()
+    first.join(30)
+    assert second.status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert "try again" in second.body
+    assert [reply.status for reply in replies] == [HTTPStatus.OK]
+    assert page.reply(settings, {}).status == HTTPStatus.OK
