@@ -95,7 +95,7 @@ def read_until(terminal: int, pattern: str) -> str:
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("metrics-pipeline s", {"settings", "show", "status"}),
+        ("metrics-pipeline s", {"settings", "setup", "show", "status"}),
         ("metrics-pipeline settings ", {"check", "show"}),
         ("metrics-pipeline completion ", {"bash", "zsh", "fish"}),
         ("metrics-pipeline show ", {"clock", "weather"}),
