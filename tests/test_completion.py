@@ -20,6 +20,7 @@ from tests.agents import environment
 # Of the three, bash is everywhere; the others are tried where they are.
 SHELLS = [shell for shell in ("bash", "zsh", "fish") if shell == "bash" or shutil.which(shell)]
 WITHIN_S = 60
+pytestmark = pytest.mark.slow  # a shell each
 MEASUREMENTS = {entry.measurement for entry in load()}
 
 

@@ -21,6 +21,7 @@ from tests.influxd.http import call
 from tests.test_end_to_end import assert_account, assert_same
 
 HOUR_MS = 3_600_000
+pytestmark = pytest.mark.slow  # an agent each, and its looks at the files
 
 
 class Live:

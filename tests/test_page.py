@@ -261,6 +261,7 @@ def test_of_many_series_the_greatest_are_drawn_and_the_rest_is_counted(
     assert "2 more: \nmetrics-pipeline show disk used_percent" in page.text
 
 
+@pytest.mark.slow
 def test_the_work_of_a_request_is_bounded(settings: Settings, look: Look) -> None:
     fill(settings.data_dir, hours=1, step_s=2)
     page = look()
