@@ -6,6 +6,7 @@ line, for grep. In neither is a value cut off.
 
 import sys
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
 from rich.table import Table
@@ -15,9 +16,11 @@ from pipeline.catalogue import Entry
 from pipeline.clock import rfc3339
 from pipeline.finding import Finding
 from pipeline.history import Held
-from pipeline.plan import Plan
 from pipeline.settings import Row
 from pipeline.spool import Rejected
+
+if TYPE_CHECKING:  # which brings all of InfluxDB along
+    from pipeline.plan import Plan
 
 _NO_BOUND = 1_000_000  # columns
 
@@ -55,7 +58,7 @@ def findings(found: Iterable[Finding]) -> None:
     table((), rows)
 
 
-def plan(one: Plan) -> None:
+def plan(one: "Plan") -> None:
     """Print what is older than its age."""
     rows = (
         (
