@@ -1,5 +1,6 @@
 """The agent: start, stop, and the endpoint that outlives a stop."""
 
+import dataclasses
 import logging
 import threading
 from collections.abc import Callable
@@ -177,8 +178,14 @@ class Agent:
     def _follow(self, health: Health) -> None:
         if self._files is None:
             return
+        loaded = self._files.loaded
         self._reload = reload = Reload(
-            self._files, self._clock, self._change, lambda why: health.trouble("settings", why)
+            self._files,
+            self._clock,
+            self._change,
+            lambda why: health.trouble("settings", why),
+            # What the agent goes by: of what needs a restart the files may say otherwise.
+            loaded and dataclasses.replace(loaded, settings=self.settings),
         )
         self._watch = Job("settings", lambda stop, _: reload.run(stop), self._clock, health)
         self._watch.start()

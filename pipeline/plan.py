@@ -9,9 +9,11 @@ from typing import Protocol
 from pipeline.ages import Age, ages
 from pipeline.clock import Clock, rfc3339
 from pipeline.influx.buckets import Rule, look
-from pipeline.influx.connection import Connection
+from pipeline.influx.checks import time_of_day
+from pipeline.influx.connection import Connection, InfluxError
 from pipeline.influx.points import HostPoints
 from pipeline.influx.target import PATIENCE_S
+from pipeline.influx.verdicts import Answer
 from pipeline.keeper import places
 from pipeline.point import measurement_of, split_lines
 from pipeline.retention import LocalPoints, Place, windows
@@ -115,10 +117,12 @@ def apply(settings: Settings, clock: Clock, progress: Progress) -> None:
     """Remove what is older than its age now, from the beginning, of this host alone.
 
     Raises:
-        InfluxError: InfluxDB did not answer, or did not allow it; what went before stays removed.
+        InfluxError: InfluxDB did not answer, did not allow it, or has another time than this
+            machine; what went before stays removed.
         SpoolError: The local copy cannot be written.
     """
     now_ns = clock.now_ns()
+    _check_clock(settings, clock)
     with contextlib.suppress(FileNotFoundError), Aging(settings.data_dir) as spool:
         kept = ages(settings.retention_hours, settings.retention_overrides)
         place = Place(LOCAL, LocalPoints(spool, delivers=settings.delivers), kept)
@@ -127,6 +131,20 @@ def apply(settings: Settings, clock: Clock, progress: Progress) -> None:
         with contextlib.closing(Connection(settings, clock, PATIENCE_S)) as connection:
             for place, points in places(connection, settings, look(connection)):
                 _remove(place, points.bucket, now_ns, progress)
+
+
+def _check_clock(settings: Settings, clock: Clock) -> None:
+    """Refuse to delete by a clock that InfluxDB contradicts: what is deleted is gone.
+
+    Raises:
+        InfluxError: It does, or it did not answer.
+    """
+    if settings.delivers:
+        with contextlib.closing(Connection(settings, clock)) as connection:
+            found = time_of_day(connection, clock)
+        if not found.ok:
+            why = f"nothing was removed: {found.message}; {found.fix}"
+            raise InfluxError(Answer(None, message=why))
 
 
 def _remove(place: Place, where: str, now_ns: int, progress: Progress) -> None:

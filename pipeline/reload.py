@@ -34,13 +34,14 @@ class Reload:
         clock: Clock,
         apply: Callable[[Settings], None],
         trouble: Callable[[str | None], bool],
+        used: Loaded | None = None,
     ) -> None:
         self._files = files
         self._clock = clock
         self._apply = apply
         self._trouble = trouble
         self._reading = Lock()
-        self._used = files.loaded or files.load()
+        self._used = used or files.loaded or files.load()
         self._told: set[object] = set()
         self._error = ""
 

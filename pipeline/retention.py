@@ -191,7 +191,7 @@ class Retention:
         failures: list[InfluxError] = []
         for place, age in ((each, age) for each in places for age in each.ages):
             # Who does not answer would not the next time either, and the wait is long.
-            if failures and failures[-1].answer.status is None:
+            if stopped() or (failures and failures[-1].answer.status is None):
                 break
             try:
                 for points in self._sweep(place, age):

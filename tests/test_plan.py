@@ -12,11 +12,13 @@ import pytest
 
 from pipeline import plan
 from pipeline.clock import SystemClock, rfc3339
+from pipeline.influx.connection import InfluxError
 from pipeline.jobs import Jobs
 from pipeline.plan import LOCAL, Row
 from pipeline.settings import Downsample, Settings
 from pipeline.spool import Spool, SpoolReader
 from tests.agents import environment
+from tests.clocks import ManualClock
 from tests.configured import settings_for
 from tests.influxd import api
 from tests.influxd.api import Bucket
@@ -127,6 +129,23 @@ def test_apply_removes_it_with_progress_and_touches_no_other_host(
     with SpoolReader(tmp_path) as spool:
         contents = spool.contents()
     assert (contents.backlog_points, contents.lost) == (6, {"expired": 6})
+
+
+def test_apply_removes_nothing_by_a_clock_that_influxdb_contradicts(
+    filled: Bucket, tmp_path: Path
+) -> None:
+    settings = settings_for(filled, host="h1", data_dir=tmp_path, retention_hours=1)
+    with SpoolReader(tmp_path) as reader:
+        here = list(reader.history(0))
+    clock = ManualClock(time.time_ns() + 365 * 86_400 * 10**9)
+    query = f'from(bucket: "{filled.name}") |> range(start: 0) |> drop(columns: ["_stop"])'
+    before = api.query(filled.server, query)
+    assert before
+    with pytest.raises(InfluxError, match=r"nothing was removed: this machine's clock is .* ahead"):
+        plan.apply(settings, clock, lambda *_: None)
+    assert api.query(filled.server, query) == before
+    with SpoolReader(tmp_path) as reader:
+        assert list(reader.history(0)) == here != []
 
 
 def test_apply_may_run_beside_the_agent(filled: Bucket, tmp_path: Path) -> None:

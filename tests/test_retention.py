@@ -316,9 +316,18 @@ def test_a_sweep_that_is_to_stop_ends_after_its_window_and_goes_on_from_there(
 ) -> None:
     remote = Remote(10, 100, 200)
     places = [Place("influxdb", remote, ages(10, {}), ("s",), DAY_S, behind_s=DAY_S)]
-    assert bench.retention(10).sweep(places, lambda: True).remote == 1
+    answers = iter([False, True, True])
+    assert bench.retention(10).sweep(places, lambda: next(answers)).remote == 1
     assert remote.left == [100, 200]
     assert bench.sweep(10, remote).remote == 2
+
+
+def test_a_sweep_that_is_to_stop_begins_with_no_further_age(bench: Bench) -> None:
+    remote = Remote(10, 100, 200)
+    kept = ages(10, {"cpu": 1, "mem": 2})
+    places = [Place("influxdb", remote, kept, ("s",) * len(kept), DAY_S, behind_s=DAY_S)]
+    assert bench.retention(10).sweep(places, lambda: True).remote == 0
+    assert remote.left == [10, 100, 200]
 
 
 def test_the_local_copy_is_not_unpacked_again_and_again(

@@ -484,6 +484,17 @@ def test_a_wrong_command_line(place: Place, options: tuple[str, ...], told: str)
     assert "pa55" not in done.stderr
 
 
+def test_a_token_that_can_be_none_is_not_quoted(place: Place) -> None:
+    done = CliRunner().invoke(
+        main,
+        ["--config-dir", str(place.folder), "setup", "--url", "http://127.0.0.1:9"],
+        env={"INFLUX_TOKEN": "OPERATOR\x01SECRET"},
+    )
+    assert done.exit_code == 2
+    assert "the operator's token must hold no control characters" in done.stderr
+    assert "SECRET" not in done.output
+
+
 def test_a_variable_that_says_otherwise_is_told_before_anything_is_made(
     influx_server: InfluxServer, org: str, place: Place
 ) -> None:

@@ -58,7 +58,9 @@ def setup(
     given = sys.stdin.readline().strip() if password_stdin or token_stdin else ""
     if (password_stdin or token_stdin) and not given:
         raise click.UsageError("nothing was given on standard input")
-    token = given if token_stdin else os.environ.get("INFLUX_TOKEN", "")
+    token = given if token_stdin else os.environ.get("INFLUX_TOKEN", "").strip()
+    if why := refusal(Settings, "influxdb_token", token):
+        raise click.UsageError(f"the operator's token {why}")
     ask = _ask if sys.stdin.isatty() and not given else None
     if password_stdin:
         wish = Wish(url, org, bucket, user, password=given)

@@ -126,6 +126,8 @@ def reconcile(connection: Connection, wanted: Wanted, now_ns: int) -> Rule | Non
         bucket.retention_rules = [_rules(age_s)]
         connection.ask(lambda client: client.buckets_api().update_bucket(bucket))
     except InfluxError as error:
+        if error.answer.status not in (401, 403, 404, 422):  # it may well be done the next time
+            raise
         return Rule(now.age_s, now.shard_group_s, refused=f"{drift(wanted, now)} ({error})")
     return Rule(
         age_s,
@@ -148,6 +150,8 @@ def look(connection: Connection, bucket: str = "") -> Rule | None:
 def describe(rule: Rule, settings: Settings) -> str:
     """Say what a bucket's rule is, and what to do where it is not the settings' age."""
     own_s = longest(settings.retention_hours, settings.retention_overrides) * _HOUR_S
+    if rule.refused:
+        return rule.refused
     text = rule.change or f"Bucket {settings.influxdb_bucket!r}: keeps {hours_text(rule.age_s)}"
     if rule.age_s == own_s:
         return text

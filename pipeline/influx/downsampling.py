@@ -4,6 +4,7 @@ A task of each host, and not one for all in the bucket: hosts may want different
 that wants no more takes away its own task and nobody else's.
 """
 
+import shlex
 import zlib
 from dataclasses import dataclass
 from functools import partial
@@ -77,7 +78,9 @@ class Downsampled:
 
 def task_name(settings: Settings) -> str:
     """Return the name of the host's task."""
-    return f"metrics-pipeline {settings.influxdb_bucket} {settings.host}"
+    # Quoted where they have to be: of two hosts none may have the other's.
+    bucket, host = shlex.quote(settings.influxdb_bucket), shlex.quote(settings.host)
+    return f"metrics-pipeline {bucket} {host}"
 
 
 def flux(settings: Settings) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.clock import Clock
 from pipeline.influx.api import call
-from pipeline.influx.buckets import Rule, look
+from pipeline.influx.buckets import Rule, Wanted, look
 from pipeline.influx.connection import Connection, InfluxError
 from pipeline.settings import Settings
 
@@ -71,7 +71,7 @@ def onboard(connection: Connection, user: str, password: str) -> str:
         "password": password,
         "org": settings.influxdb_org,
         "bucket": settings.influxdb_bucket,
-        "retentionPeriodSeconds": settings.retention_hours * 3600,
+        "retentionPeriodSeconds": Wanted.of(settings).hours * 3600,
     }
     return str(call(connection, "POST", "setup", wanted)["auth"]["token"])
 

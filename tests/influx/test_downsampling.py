@@ -203,3 +203,8 @@ def test_a_token_that_may_not_is_an_error(bucket: Bucket, means: Bucket) -> None
         done(settings)
     assert "unauthorized" in str(caught.value)
     assert tasks(bucket) == []
+
+
+def test_no_two_hosts_have_a_task_of_one_name() -> None:
+    one = Settings(influxdb_bucket="x", host="a b")
+    assert task_name(one) != task_name(Settings(influxdb_bucket="x a", host="b"))
