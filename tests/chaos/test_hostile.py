@@ -79,7 +79,7 @@ def test_a_hostile_server_is_no_answer_in_bounded_time_and_leaves_nothing_behind
     connected("http://127.0.0.1:1").close()  # imports
     with serving(behaviour) as url:
         before = files()
-        connection = connected(url)
+        connection = connected(url, 1.0)
         for _ in range(2):
             answer = in_bounded_time(lambda: connection.write(BODY))
             assert answer.status is None
