@@ -16,7 +16,6 @@ import click
 import psutil
 
 from pipeline.spool.schema import NAME
-from tests.influxd import lifeline
 from tests.influxd.server import InfluxServer
 
 LOG = "log"
@@ -97,11 +96,6 @@ class Program:
         """End it, if it has not ended."""
         self._process.kill()
         self._process.wait(_WITHIN_S)
-
-
-def tied(command: Sequence[str | Path]) -> list[str | Path]:
-    """Return a command that ends with this process, however that ends."""
-    return [sys.executable, lifeline.__file__, str(os.getpid()), *command]
 
 
 def _cpu_s(process: psutil.Process) -> float:

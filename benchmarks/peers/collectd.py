@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.measuring import LOG, Program, tied
+from benchmarks.measuring import LOG, Program
+from pipeline.rehearsal.lifeline import tied
 
 # The daemon with its plugins, and what write_http is linked with, which it only recommends.
 PACKAGES = ("collectd-core", "libcurl3-gnutls", "libyajl2")

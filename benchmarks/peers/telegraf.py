@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.measuring import LOG, Program, tied
+from benchmarks.measuring import LOG, Program
+from pipeline.rehearsal.lifeline import tied
 from tests.influxd.server import InfluxServer
 
 VERSION = "1.37.2"

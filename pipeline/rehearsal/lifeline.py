@@ -1,7 +1,7 @@
 """Becomes a command that the kernel kills when the process that started it is gone.
 
-Run as `python lifeline.py PARENT_PID COMMAND...`. Without it an agent would outlive a rehearsal
-that is killed, and take readings for ever. It is a program and not a `preexec_fn`, which may
+`tied` makes such a command. Without it an agent would outlive a rehearsal that is killed, and take
+readings for ever. It is a program and not a `preexec_fn`, which may
 deadlock where there are threads. Only Linux has this; elsewhere the command just runs.
 """
 
@@ -9,8 +9,19 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+
+
+def tied(command: Sequence[str | Path]) -> list[str]:
+    """Return a command that ends with this process, however that ends.
+
+    Args:
+        command: What is to be tied; the path of the program comes first.
+    """
+    return [sys.executable, "-I", __file__, str(os.getpid()), *map(str, command)]
 
 
 def main(parent: int, command: list[str]) -> None:

@@ -1,7 +1,6 @@
 """The rehearsal's own agent: a real one, in a scratch folder, that touches nothing of others."""
 
 import contextlib
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -11,11 +10,11 @@ from pathlib import Path
 from pipeline import collectors
 from pipeline.health import LAST_ERROR
 from pipeline.point import decode
+from pipeline.rehearsal.lifeline import tied
 from pipeline.settings import Settings
 from pipeline.spool import Contents, SpoolReader
 
 MEASUREMENT = "metrics_rehearsal"
-_LIFELINE = Path(__file__).with_name("lifeline.py")
 _SERIES = 10
 _BATCH = 50
 """Points: so few that a backlog takes many requests, and can be stopped amid them."""
@@ -57,11 +56,10 @@ class Scratch:
         Args:
             once: Take one reading only, and deliver what waits.
         """
-        tied = (sys.executable, str(_LIFELINE), str(os.getpid()))
         interval_ms = _NEVER_MS if once else _INTERVAL_MS
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  # this program itself
-                [*tied, sys.executable, "-m", "pipeline", "run"],
+                tied([sys.executable, "-m", "pipeline", "run"]),
                 env={**self._env, "METRICS_COLLECTION_INTERVAL_MS": str(interval_ms)},
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,

@@ -1,18 +1,16 @@
 """InfluxDB as a bare process: to be had where there is no Docker, and to be broken on purpose."""
 
-import os
 import secrets
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.rehearsal.lifeline import tied
 from tests.influxd.server import ORG, InfluxServer, onboard, wait_until_healthy
 
-_LIFELINE = Path(__file__).with_name("lifeline.py")
 _LOOPBACK = "127.0.0.1"
 # Below the range that systems draw the ports of outgoing connections from: a client that retries
 # against a stopped server could otherwise be given that very port, and talk to itself.
@@ -117,7 +115,7 @@ class InfluxProcess:
         ]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", str(_LIFELINE), str(os.getpid()), *influxd],
+                tied(influxd),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

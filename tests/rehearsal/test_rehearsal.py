@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import ssl
-import subprocess
 import sys
 import threading
 import time
@@ -112,19 +111,6 @@ def test_it_goes_through_the_proxy_of_the_settings(ground: Ground, cli: Cli) -> 
 # ---- TLS -----------------------------------------------------------------------------------------
 
 
-def certificate(folder: Path) -> Path:
-    """Makes a certificate for localhost, with its key in the same file."""
-    path = folder / "server.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1",
-         "-subj", "/CN=test", "-addext", "subjectAltName=DNS:localhost",
-         "-keyout", path, "-out", path.with_suffix(".crt")],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    path.write_bytes(path.read_bytes() + path.with_suffix(".crt").read_bytes())
-    return path
-
-
 class _Forward(BaseHTTPRequestHandler):
     """Passes every request on to `target`, and loses one series of what is written."""
 
@@ -191,12 +177,11 @@ def forwarding(bucket: Bucket, *, loses: bytes = b"", tls: Path | None = None) -
 
 
 def test_a_server_with_tls_proves_who_it_is_to_the_rehearsals_agent_too(
-    ground: Ground, cli: Cli, tmp_path: Path
+    ground: Ground, cli: Cli, certificate: Path
 ) -> None:
-    trusted = certificate(tmp_path)
-    with forwarding(ground.bucket, tls=trusted) as port:
+    with forwarding(ground.bucket, tls=certificate) as port:
         url = f"https://localhost:{port}"
-        env = ground.environment(cli, influxdb_url=url, influxdb_ca_cert=trusted)
+        env = ground.environment(cli, influxdb_url=url, influxdb_ca_cert=certificate)
         done = finish(cli.start("rehearse", env=env))
         assert (done.status, done.err) == (0, "")
         assert "Passed: " in done.out

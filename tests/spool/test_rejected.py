@@ -15,9 +15,7 @@ from pipeline.spool import (
     UnknownLineError,
     unpack,
 )
-
-MB = 2**20
-NOW = 1_700_000_000 * 10**9
+from tests.spool.stores import MB, NOW
 
 
 @pytest.fixture

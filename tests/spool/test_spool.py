@@ -1,4 +1,3 @@
-import gzip
 import os
 import sqlite3
 import tempfile
@@ -11,25 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from pipeline.spool import Batch, Refusal, Spool, SpoolError, SpoolReader
-
-MB = 2**20
-NOW = 1_700_000_000 * 10**9
+from tests.spool.stores import MB, NOW, leased, lines
 
 
 @pytest.fixture
 def spool(tmp_path: Path) -> Iterator[Spool]:
     with Spool(tmp_path, 100 * MB) as opened:
         yield opened
-
-
-def leased(spool: Spool, max_points: int = 1_000_000, *, newest: bool = False) -> Batch:
-    batch = spool.lease(max_points, newest=newest)
-    assert batch is not None
-    return batch
-
-
-def lines(batch: Batch) -> list[str]:
-    return gzip.decompress(batch.body).decode().splitlines()
 
 
 def test_a_reading_is_leased_as_it_was_appended(spool: Spool) -> None:
