@@ -132,7 +132,7 @@ def deliver(server: InfluxServer, bucket: str, folder: Path) -> None:
     spool = Spool(folder, 2**40)
     target = Target(settings, lambda: settings, clock, lambda _rule, _drift: None)
     pace = Pace(1.0, 0.0, settings.batch_max_points)
-    Delivery(spool, target, clock, pace, random.uniform, _Silent(), lambda: None).drain(Event())
+    Delivery(spool, target, clock, pace, random.uniform, _Silent(), lambda _: False).drain(Event())
     waiting = spool.contents().backlog_points
     target.close()
     spool.close()

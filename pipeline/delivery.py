@@ -59,7 +59,8 @@ class Delivery:
         pace: How often and how much.
         random: The source of jitter.
         report: Is told of every change.
-        trim: Deletes from the spool, and counts, what is too old to be sent.
+        trim: Deletes from the spool, and counts, what is too old to be sent, if a reading of a
+            given time is; tells whether it was.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Delivery:
         pace: Pace,
         random: Random,
         report: Report,
-        trim: Callable[[], object],
+        trim: Callable[[int], bool],
     ) -> None:
         self._spool = spool
         self._server = server
@@ -142,7 +143,7 @@ class Delivery:
             self._report.broke(str(error))
 
     def _deliver_next(self, pause: Callable[[float], None]) -> bool:
-        """Deliver one batch; return whether there was one.
+        """Deliver one batch; return whether there may be another.
 
         `pause` waits so many seconds before a request.
 
@@ -150,15 +151,10 @@ class Delivery:
             InfluxError: The server did not take it.
             StoppedError: It is time to end.
         """
-        if not self._prepared and self._spool.lease(1) is not None:
-            self._server.prepare()
-            self._prepared = True
-        # Each time anew: an outage lasts, and `prepare` tells what the server takes for too old.
-        self._trim()
         # After an outage the newest reading comes first: it is what people look at, and a small
         # question to a server that may still be weak. The rest follows from the oldest on.
         probe = self._probing
-        batch = self._spool.lease(self._size.points, newest=probe)
+        batch = self._lease(probe)
         if batch is None:
             return False
         begun = self._clock.monotonic()
@@ -178,7 +174,17 @@ class Delivery:
         if not probe:
             self._size.passed()
         self._outage.passed(self._backlog, probe=probe)
-        return True
+        return batch.more
+
+    def _lease(self, newest: bool) -> Batch | None:
+        batch = self._spool.lease(self._size.points, newest=newest)
+        if batch is not None and not self._prepared:
+            self._server.prepare()
+            self._prepared = True
+        # Each time anew: an outage lasts, and `prepare` tells what the server takes for too old.
+        if batch is not None and self._trim(batch.oldest_ns):
+            batch = self._spool.lease(self._size.points, newest=newest)
+        return batch
 
     def _write(self, body: bytes, pause: Callable[[float], None]) -> Answer:
         rest = self._rested_at - self._clock.monotonic()

@@ -67,9 +67,13 @@ class Keeper:
                 {health.BUCKET_AGE_S: str(rule.age_s), health.BUCKET_DRIFT: drift or None}
             )
 
-    def trim(self) -> None:
-        """Remove, before a delivery, what is too old to be sent."""
-        self._retention.trim(self._rule.age_s if self._rule else 0)
+    def trim(self, time_ns: int) -> bool:
+        """Remove what is too old to be sent, if a reading of that time is; tell whether it was."""
+        bucket_age_s = self._rule.age_s if self._rule else 0
+        if not self._retention.is_old(time_ns, bucket_age_s):
+            return False
+        self._retention.trim(bucket_age_s)
+        return True
 
     def run(self, stop: Event, wake: Event) -> None:
         """Sweep at once and every `cleanup_interval_minutes`, until `stop`.

@@ -152,6 +152,17 @@ class Retention:
         self._delivers = delivers
         self._marks: dict[str, str] = {}
 
+    def is_old(self, time_ns: int, bucket_age_s: int = 0) -> bool:
+        """Tell whether something of a reading may be too old to be kept, or to be sent.
+
+        Args:
+            time_ns: The reading's time, in nanoseconds since 1970-01-01 UTC.
+            bucket_age_s: The age of the bucket's own rule, in seconds; 0 is for ever.
+        """
+        now_ns = self._clock.now_ns()
+        limits = [age.cutoff_ns(now_ns) for age in self._ages]
+        return time_ns < max(*limits, now_ns - bucket_age_s * 10**9 if bucket_age_s else 0)
+
     def trim(self, bucket_age_s: int = 0) -> int:
         """Remove what is too old from the local copy, and send nothing that InfluxDB would refuse.
 

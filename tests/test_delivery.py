@@ -89,7 +89,7 @@ class Bench:
         self, spool: Spool, server: Server, *, batch: int = 100, jitter_s: float = 0
     ) -> None:
         self.clock, self.report, self.stop = ManualClock(), Report(), Event()
-        self.trimmed = 0
+        self.trimmed: list[int] = []
         self.delivery = Delivery(
             spool, server, self.clock, Pace(10, jitter_s, batch), most, self.report, self.trim
         )
@@ -99,8 +99,9 @@ class Bench:
         """The waits before a try, without the rests between requests that went well."""
         return [wait for wait in self.clock.waits if wait > 0.1]
 
-    def trim(self) -> None:
-        self.trimmed += 1
+    def trim(self, time_ns: int) -> bool:
+        self.trimmed.append(time_ns)
+        return False
 
     def stop_after(self, waits: int) -> None:
         self.clock.on_wait = lambda number: self.stop.set() if number >= waits else None
@@ -120,7 +121,7 @@ def test_all_that_waits_is_delivered_the_oldest_first(spool: Spool) -> None:
     assert spool.contents().delivered_points == 3
     assert spool.contents().backlog_points == 0
     assert server.prepared == [None]  # once, before the first write
-    assert bench.trimmed == 3  # before each lease
+    assert bench.trimmed == [0, 1]  # each batch's oldest reading
 
 
 @pytest.mark.parametrize(
@@ -293,10 +294,16 @@ def test_what_is_too_old_is_trimmed_after_the_bucket_told_its_age(spool: Spool) 
     server = Server()
     bench = Bench(spool, server)
     server_told = server.prepared
-    trim_order: list[int] = []
-    bench.delivery._trim = lambda: trim_order.append(len(server_told))
+    told_when_trimmed: list[int] = []
+
+    def trim(_: int) -> bool:
+        told_when_trimmed.append(len(server_told))
+        return bool(spool.give_up(1))
+
+    bench.delivery._trim = trim
     bench.delivery.drain(bench.stop)
-    assert trim_order[0] == 1
+    assert told_when_trimmed == [1]
+    assert server.requests == [["new"]]
 
 
 def test_an_outage_is_logged_once_when_it_begins_and_once_when_it_ends(

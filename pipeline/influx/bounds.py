@@ -59,8 +59,13 @@ class Bounds:
             raise OSError(f"an answer of more than {MOST_BYTES} bytes")
 
 
-class _Received(io.RawIOBase):
-    """What a socket receives, within bounds."""
+class Received(io.RawIOBase):
+    """What a socket receives, within bounds.
+
+    Args:
+        sock: The socket.
+        bounds: Those of each answer.
+    """
 
     def __init__(self, sock: socket.socket, bounds: Bounds) -> None:
         self._sock = sock
@@ -68,15 +73,22 @@ class _Received(io.RawIOBase):
         self._bounds = bounds
 
     def readable(self) -> bool:
+        """Return True."""
         return True
 
     def readinto(self, buffer: "WriteableBuffer") -> int | None:
+        """Receive into a buffer; return how many bytes, 0 at the end.
+
+        Raises:
+            OSError: Nothing came in time, or too much.
+        """
         self._sock.settimeout(self._bounds.remaining_s())
         number = self._raw.readinto(buffer)
         self._bounds.received(number or 0)
         return number
 
     def close(self) -> None:
+        """Give the socket back, which its owner closes."""
         self._raw.close()
         super().close()
 
@@ -95,7 +107,7 @@ def keep_to(bounds: Bounds, manager: urllib3.PoolManager) -> None:
         def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
             super().__init__(sock, *args, **options)
             self.fp.close()
-            self.fp = io.BufferedReader(_Received(sock, bounds))
+            self.fp = io.BufferedReader(Received(sock, bounds))
 
     class Plain(HTTPConnection):
         response_class = Response

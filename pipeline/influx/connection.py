@@ -1,8 +1,11 @@
 """A connection to InfluxDB: the client as configured, and every failure as an Answer."""
 
 import json
+import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlencode
 
 from pipeline.clock import Clock
 from pipeline.influx.verdicts import Answer, date_s, retry_after_s
@@ -12,6 +15,8 @@ if TYPE_CHECKING:
     from influxdb_client import InfluxDBClient
 
 T = TypeVar("T")
+
+_WRITE_HEADERS = {"Content-Type": "text/plain; charset=utf-8", "Content-Encoding": "gzip"}
 
 # Of InfluxDB's own words, and of whatever answered in its place, in characters.
 _LONGEST_MESSAGE, _LONGEST_PAGE = 10_000, 200
@@ -44,9 +49,9 @@ class Connection:
     ) -> None:
         # Costs 17 MiB and 0.16 s, which an agent without a server need not pay.
         from influxdb_client import InfluxDBClient  # noqa: PLC0415
-        from influxdb_client.client.write_api import SYNCHRONOUS  # noqa: PLC0415
 
         from pipeline.influx.bounds import Bounds, keep_to  # noqa: PLC0415  # urllib3
+        from pipeline.influx.wire import Wire  # noqa: PLC0415
 
         self.settings = settings
         self._clock = clock
@@ -63,11 +68,20 @@ class Connection:
             password=login[1],
         )
         manager = self._client.api_client.rest_client.pool_manager
-        keep_to(Bounds(clock.monotonic, timeout_s), manager)
-        self._write_api = self._client.write_api(write_options=SYNCHRONOUS)
+        bounds = Bounds(clock.monotonic, timeout_s)
+        keep_to(bounds, manager)
+        bucket = {"org": settings.influxdb_org, "bucket": settings.influxdb_bucket}
+        url = f"{self._client.url}/api/v2/write?{urlencode(bucket)}&precision=ns"
+        headers = {**self._client.api_client.default_headers, **_WRITE_HEADERS}
+        self._wire = Wire(url, headers, bounds, partial(_tls, settings))
+        # Through a proxy, the client's own urllib3 knows the way.
+        self._by_proxy = partial(
+            manager.request, "POST", url, headers=headers, retries=False, timeout=timeout_s
+        )
 
     def close(self) -> None:
         """Close the connection's sockets."""
+        self._wire.close()
         self._client.close()
 
     def write(self, body: bytes) -> Answer:
@@ -79,21 +93,14 @@ class Connection:
         Returns:
             What the server said. Nothing is raised for a server that fails, in whatever way.
         """
-        api = self._client.api_client
-        # The client's own gzip would compress once more; a default header is the way past it.
-        api.set_default_header("Content-Encoding", "gzip")
         try:
-            self.ask(lambda _: self._write_api.write(self.settings.influxdb_bucket, record=body))
-        except InfluxError as error:
-            return error.answer
-        finally:
-            del api.default_headers["Content-Encoding"]
-        response = api.last_response
-        return Answer(
-            response.status,
-            message="an answer that is not InfluxDB's",
-            date_s=date_s(response.getheader("Date")),
-        )
+            if self.settings.influxdb_proxy:
+                response = self._by_proxy(body=body)
+                return self._answered(response.status, response.headers.get, response.data)
+            status, header, data = self._wire.post(body)
+        except Exception as error:  # noqa: BLE001  # a broken answer can raise anything
+            return self._unanswered(error)
+        return self._answered(status, header, data)
 
     def ask(self, call: Callable[["InfluxDBClient"], T]) -> T:
         """Call the client.
@@ -109,19 +116,36 @@ class Connection:
     def _answer(self, error: Exception) -> Answer:
         response: Any = getattr(error, "response", None)
         status = getattr(error, "status", None) or getattr(response, "status", None)
-        where = self.settings.influxdb_url
         if not status:
-            way = f" through {proxy}" if (proxy := self.settings.influxdb_proxy) else ""
-            return Answer(None, message=f"no answer from {where}{way}: {_reason(error)}")
-        code, message = _body(getattr(response, "data", None) or getattr(error, "body", None))
-        header = getattr(error, "headers", None) or {}
+            return self._unanswered(error)
+        data = getattr(response, "data", None) or getattr(error, "body", None)
+        return self._answered(status, (getattr(error, "headers", None) or {}).get, data)
+
+    def _unanswered(self, error: Exception) -> Answer:
+        way = f" through {proxy}" if (proxy := self.settings.influxdb_proxy) else ""
+        where = self.settings.influxdb_url
+        return Answer(None, message=f"no answer from {where}{way}: {_reason(error)}")
+
+    def _answered(self, status: int, header: Callable[[str], str | None], data: object) -> Answer:
+        if status == 204:
+            return Answer(status, date_s=date_s(header("Date")))
+        code, message = _body(data)
         return Answer(
             status,
             code,
-            f"{where} answered {status}" + (f": {message}" if message else ""),
-            retry_after_s(header.get("Retry-After"), self._clock.now_ns() / 1e9),
-            date_s(header.get("Date")),
+            f"{self.settings.influxdb_url} answered {status}" + (f": {message}" if message else ""),
+            retry_after_s(header("Retry-After"), self._clock.now_ns() / 1e9),
+            date_s(header("Date")),
         )
+
+
+def _tls(settings: Settings) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=settings.influxdb_ca_cert)
+    context.set_alpn_protocols(["http/1.1"])
+    if not settings.influxdb_verify_tls:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _reason(error: Exception) -> str:

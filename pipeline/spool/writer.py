@@ -13,7 +13,8 @@ from pipeline.spool.store import Store, lasting, tally
 _REJECTED_KEPT = 10_000
 # As bytes, even where noise has changed what SQLite takes the lines for.
 _OLDEST = (
-    "SELECT id, pending.points, CAST(lines AS BLOB) FROM pending JOIN tick USING (id) ORDER BY id"
+    "SELECT id, time_ns, pending.points, CAST(lines AS BLOB) FROM pending JOIN tick USING (id) "
+    "ORDER BY id"
 )
 _LINES = "SELECT CAST(lines AS BLOB) FROM tick WHERE id = ?"
 _NEWEST = f"{_OLDEST} DESC LIMIT 1"
@@ -27,11 +28,15 @@ class Batch:
         ids: The ticks.
         points: How many lines they hold.
         body: The lines, as a gzip stream.
+        oldest_ns: The time of the oldest one, in nanoseconds since 1970-01-01 UTC.
+        more: Whether others wait behind them.
     """
 
     ids: tuple[int, ...]
     points: int
     body: bytes
+    oldest_ns: int
+    more: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +95,26 @@ class Spool(Store, Aging):
 
         Args:
             max_points: The size of a batch. A larger tick comes alone.
-            newest: Only the newest tick, instead of the oldest ones.
+            newest: Only the newest tick, instead of the oldest ones; then more may wait or not.
 
         Returns:
             The batch, or None when nothing waits.
         """
         ids: list[int] = []
+        times: list[int] = []
         members: list[bytes] = []
         total = 0
+        more = newest
         with self._reading() as db:
-            for tick, points, lines in db.execute(_NEWEST if newest else _OLDEST):
+            for tick, time_ns, points, lines in db.execute(_NEWEST if newest else _OLDEST):
                 if ids and total + points > max_points:
+                    more = True
                     break
                 ids.append(tick)
+                times.append(time_ns)
                 members.append(lines)
                 total += points
-        return Batch(tuple(ids), total, b"".join(members)) if ids else None
+        return Batch(tuple(ids), total, b"".join(members), min(times), more) if ids else None
 
     @lasting
     def settle(

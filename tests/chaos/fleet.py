@@ -220,7 +220,7 @@ def host(
             connection = Connection(settings, clock)
             chance = random.Random(name)  # noqa: S311  # chance that comes back is wanted
             remote = Remote(simulation, influx, connection)
-            Delivery(spool, remote, clock, pace, chance.uniform, Silent(), lambda: None).run(
+            Delivery(spool, remote, clock, pace, chance.uniform, Silent(), lambda _: False).run(
                 stop, Event()
             )
             connection.close()

@@ -48,7 +48,9 @@ def drained(
     target = Target(settings, lambda: found or settings, clock, lambda rule, drift: None)
     pace = Pace(10, 0, 5_000)
     with closing(target):
-        Delivery(spool, target, clock, pace, random.uniform, Silent(), lambda: None).drain(Event())
+        Delivery(spool, target, clock, pace, random.uniform, Silent(), lambda _: False).drain(
+            Event()
+        )
     return spool.contents()
 
 

@@ -1,0 +1,138 @@
+"""The connection that writes are made on, by servers that close it when they like."""
+
+import gzip
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+
+import pytest
+
+from pipeline.influx.connection import Connection
+from pipeline.influx.verdicts import Answer
+from pipeline.settings import Settings
+from tests.clocks import ManualClock
+from tests.configured import settings_for
+from tests.influxd import api
+from tests.influxd.api import Bucket
+
+NOW = 1_700_000_000_000_000_000
+BODY = gzip.compress(b"m f=1i 1\n")
+DELIVERED = b"HTTP/1.1 204 No Content\r\nDate: Tue, 14 Nov 2023 22:13:20 GMT\r\n\r\n"
+BUSY = b"HTTP/1.1 503 Busy\r\nContent-Length: 5\r\n\r\nlater"
+
+
+@dataclass
+class Server:
+    """Answers, connection by connection, with what is listed, and closes each at its end."""
+
+    url: str
+    bodies: list[list[bytes]] = field(default_factory=list)
+    requests: list[bytes] = field(default_factory=list)
+
+
+@contextmanager
+def answering(connections: Sequence[Sequence[bytes]]) -> Iterator[Server]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = Server(f"http://127.0.0.1:{listener.getsockname()[1]}")
+
+        def serve() -> None:
+            for answers in connections:
+                client, _ = listener.accept()
+                client.settimeout(5)
+                server.bodies.append([])
+                with client, client.makefile("rb") as file, suppress(OSError):
+                    for answer in answers:
+                        server.requests.append(file.readline())
+                        while (line := file.readline()) not in (b"\r\n", b""):
+                            if line.lower().startswith(b"content-length:"):
+                                length = int(line.split(b":")[1])
+                        server.bodies[-1].append(file.read(length))
+                        client.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield server
+        thread.join(5)
+        assert not thread.is_alive(), "fewer connections were made"
+
+
+def writes(server: Server, number: int) -> list[Answer]:
+    settings = Settings(influxdb_url=server.url, influxdb_org="o", influxdb_bucket="b")
+    with closing(Connection(settings, ManualClock())) as connection:
+        return [connection.write(BODY) for _ in range(number)]
+
+
+def test_writes_follow_each_other_on_one_connection_whatever_is_answered() -> None:
+    with answering([[DELIVERED, BUSY, BUSY, DELIVERED]]) as server:
+        answers = writes(server, 4)
+    assert [answer.status for answer in answers] == [204, 503, 503, 204]
+    assert server.bodies == [[BODY] * 4]
+    assert answers[3].date_s == 1_700_000_000
+    assert "later" in answers[2].message
+
+
+def test_what_was_sent_to_a_connection_that_had_been_closed_is_sent_once_more() -> None:
+    with answering([[DELIVERED], [DELIVERED, DELIVERED]]) as server:
+        assert [answer.status for answer in writes(server, 3)] == [204] * 3
+    assert [len(bodies) for bodies in server.bodies] == [1, 2]
+
+
+def test_a_new_connection_that_is_closed_without_an_answer_is_no_answer() -> None:
+    with answering([[b""], [DELIVERED]]) as server:
+        assert [answer.status for answer in writes(server, 2)] == [None, 204]
+
+
+@pytest.mark.parametrize("farewell", [DELIVERED, BUSY])
+def test_a_server_that_says_that_it_closes_is_believed(farewell: bytes) -> None:
+    farewell = farewell.replace(b"\r\n", b"\r\nCONNECTION: Close\r\n", 1)
+    with answering([[farewell], [DELIVERED]]) as server:
+        assert writes(server, 2)[1].status == 204
+    assert [len(bodies) for bodies in server.bodies] == [1, 1]
+
+
+def test_an_answer_that_follows_a_100_is_the_answer() -> None:
+    preceded = b"HTTP/1.1 100 Continue\r\n\r\n" + DELIVERED
+    with answering([[preceded, DELIVERED]]) as server:
+        assert [answer.status for answer in writes(server, 2)] == [204, 204]
+
+
+def test_a_refusal_before_the_whole_body_was_read_is_heard() -> None:
+    refusal = b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        # Small, so that the body cannot all be on its way.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+
+        def serve() -> None:
+            client, _ = listener.accept()
+            with client:
+                client.recv(1)
+                client.sendall(refusal)
+                client.shutdown(socket.SHUT_WR)
+                while client.recv(65_536):  # as nginx: to close at once would be a reset
+                    pass
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        settings = Settings(influxdb_url=url, influxdb_org="o", influxdb_bucket="b")
+        with closing(Connection(settings, ManualClock())) as connection:
+            assert connection.write(bytes(2**22)).status == 413
+        thread.join(5)
+        assert not thread.is_alive()
+
+
+def test_an_address_with_a_path_and_names_with_odd_characters_are_kept(bucket: Bucket) -> None:
+    odd = api.create_bucket(bucket.server, "test-ä&b=c %20/ü?#")
+    try:
+        settings = settings_for(odd)
+        with closing(Connection(settings, ManualClock())) as connection:
+            assert connection.write(gzip.compress(f"m f=1i {NOW}\n".encode())).status == 204
+    finally:
+        api.delete_bucket(bucket.server, odd.name)
+    with answering([[DELIVERED]]) as server:
+        server.url += "/proxied/influx/"
+        assert writes(server, 1)[0].status == 204
+    path = b"/proxied/influx/api/v2/write?org=o&bucket=b&precision=ns"
+    assert server.requests == [b"POST " + path + b" HTTP/1.1\r\n"]
