@@ -20,7 +20,8 @@ _STOP_WITHIN_S = 30.0
 _LOG_TAIL = 2_000
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Returns a port of loopback at which nobody listens."""
     for _ in range(_ATTEMPTS):
         port = secrets.choice(_PORTS)
         with socket.socket() as probe:
@@ -67,7 +68,7 @@ class InfluxProcess:
         if self._process is not None:
             raise RuntimeError("it is running already")
         for _ in range(_ATTEMPTS):
-            url = self._server.url if self._server else f"http://{_LOOPBACK}:{_free_port()}"
+            url = self._server.url if self._server else f"http://{_LOOPBACK}:{free_port()}"
             self._spawn(url)
             if wait_until_healthy(url, alive=self._alive):
                 break
