@@ -138,7 +138,9 @@ class Keeper:
                     raise
                 message = f"downsampling is not as the settings say: {error}"
                 if not isinstance(error, WriteOnlyError):
-                    message += "; the token must be allowed to read and write tasks and both buckets"
+                    message += (
+                        "; the token must be allowed to read and write tasks and both buckets"
+                    )
                 if self._health.trouble("downsampling", message):
                     _log.warning("%s", message)
 

@@ -70,7 +70,7 @@ class Target:
 
     @property
     def write_only(self) -> bool:
-        """Whether the server had no buckets when it was asked last: nothing is to be swept there."""
+        """Whether the server had no buckets when last asked: nothing is to be swept there."""
         return self._write_only
 
     def prepare(self) -> None:
@@ -119,8 +119,8 @@ class Target:
     def look(self, connection: Connection) -> None:
         """Look at the bucket's rule, so that one that somebody changed shows.
 
-        Nothing is changed, unless it is to be confirmed, or where there was no bucket until now: that
-        may have been a proxy's word.
+        Nothing is changed, unless it is to be confirmed, or the server had no buckets until now:
+        that may have been a proxy's word.
 
         Raises:
             InfluxError: The server did not answer, or did not allow it.
