@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test deploy-test browser victoria package unit chaos check format bench peers schema docs influxd constraints clean
+.PHONY: help run test deploy-test browser victoria package unit chaos check format bench peers fleet schema docs influxd constraints clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +81,10 @@ peers: $(VENV)/dev.installed ## measure the agent beside Telegraf and collectd
 	@tests/influxd/build.sh --if-needed
 	-@benchmarks/peers/telegraf.sh
 	$(BIN)/python -m benchmarks.peers
+
+fleet: $(VENV)/dev.installed ## simulate a fleet on one influxd, and write what it takes into docs/scale.md
+	@tests/influxd/build.sh --if-needed
+	$(BIN)/python -m benchmarks.fleet
 
 schema: $(VENV)/dev.installed ## compare with what Telegraf writes
 	-@benchmarks/peers/telegraf.sh

@@ -38,11 +38,13 @@ class InfluxProcess:
     Args:
         binary: The influxd to run.
         folder: An existing folder for its data and log.
+        flags: More of its flags.
         set_up: Whether the first start also sets it up; else its token is "".
     """
 
-    def __init__(self, binary: Path, folder: Path, *, set_up: bool = True) -> None:
+    def __init__(self, binary: Path, folder: Path, *flags: str, set_up: bool = True) -> None:
         self._binary = binary
+        self._flags = flags
         self._set_up = set_up
         self._folder = folder
         self._log = folder / "influxd.log"
@@ -113,6 +115,7 @@ class InfluxProcess:
             f"--http-bind-address={url.removeprefix('http://')}",
             "--reporting-disabled",
             "--log-level=error",
+            *self._flags,
         ]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -127,7 +130,9 @@ class InfluxProcess:
 
 
 @contextmanager
-def running(binary: Path, folder: Path, *, set_up: bool = True) -> Iterator[InfluxProcess]:
+def running(
+    binary: Path, folder: Path, *flags: str, set_up: bool = True
+) -> Iterator[InfluxProcess]:
     """Runs an influxd and removes it with its data at the end.
 
     The folder should be one of pytest's temporary ones: those it removes itself in a later run
@@ -136,9 +141,10 @@ def running(binary: Path, folder: Path, *, set_up: bool = True) -> Iterator[Infl
     Args:
         binary: The influxd to run.
         folder: An existing, empty folder.
+        flags: More of its flags.
         set_up: Whether to set it up.
     """
-    process = InfluxProcess(binary, folder, set_up=set_up)
+    process = InfluxProcess(binary, folder, *flags, set_up=set_up)
     try:
         process.start()
         yield process

@@ -16,8 +16,8 @@ from tests.influxd.server import wait_until_healthy
 
 _PROGRAM = "victoria-metrics"
 
-Values = dict[tuple[str, tuple[tuple[str, str], ...], int], float]
-"""The name of a metric, its labels and a time in ms to the value."""
+Key = tuple[str, tuple[tuple[str, str], ...], int]
+"""The name of a metric, its labels, and a time in ms."""
 
 
 class NoVictoriaError(Exception):
@@ -34,19 +34,23 @@ class Victoria:
 
     url: str
 
-    def values(self, host: str) -> Values:
-        """Return all that it holds of a host."""
+    def found(self, host: str) -> list[tuple[Key, float]]:
+        """Return all that it holds of a host, in order."""
         call("GET", f"{self.url}/internal/force_flush").expect(200)
         query = urlencode({"match[]": f'{{host="{host}"}}'})
         answer = call("GET", f"{self.url}/api/v1/export?{query}").expect(200)
-        found: Values = {}
+        found: list[tuple[Key, float]] = []
         for line in answer.body.splitlines():
             series = json.loads(line)
             name = series["metric"].pop("__name__")
             labels = tuple(sorted(series["metric"].items()))
             points = zip(series["timestamps"], series["values"], strict=True)
-            found |= {(name, labels, time_ms): float(value) for time_ms, value in points}
-        return found
+            found += [((name, labels, time_ms), float(value)) for time_ms, value in points]
+        return sorted(found)
+
+    def values(self, host: str) -> dict[Key, float]:
+        """Return the same by what it is."""
+        return dict(self.found(host))
 
 
 @contextmanager
@@ -68,6 +72,7 @@ def running(folder: Path) -> Iterator[Victoria]:
         f"-storageDataPath={folder / 'data'}",
         f"-httpListenAddr={address}",
         "-retentionPeriod=1d",
+        "-dedup.minScrapeInterval=1ms",
     ]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(

@@ -23,7 +23,7 @@ from pipeline.timekeeping import Timekeeper
 from tests.agents import eventually, running
 from tests.test_cli import Cli
 from tests.test_keeper import HOUR_NS, HurriedClock
-from tests.victoria.server import Values, Victoria
+from tests.victoria.server import Key, Victoria
 
 READINGS = 20
 
@@ -52,7 +52,7 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
         yield one
 
 
-def taken(data_dir: Path) -> Values:
+def taken(data_dir: Path) -> dict[Key, float]:
     """All values of the own store, as VictoriaMetrics has them: of a text it keeps that it was."""
     with SpoolReader(data_dir) as reader:
         return {
@@ -87,7 +87,8 @@ def test_every_value_arrives_and_what_is_not_there_is_told_once(
     assert agent.log.count("takes readings and has nothing else of InfluxDB 2") == 1
     assert agent.log.count(limits(victoria)) == 1
     assert status["bucket_drift"] == limits(victoria)
-    assert (status["troubles"], status["last_error"], status["lost"]) == ({}, None, {})
+    assert (status["troubles"], status["last_error"]) == ({}, None)
+    assert set(status["lost"]) <= {"tick_missed"}  # of a machine that is busy
     left = cli("status", "--json", **given).json()
     assert (left["backlog_points"], left["delivered_points"]) == (0, left["points"])
     values = taken(cli.data_dir)
@@ -99,7 +100,7 @@ def test_every_value_arrives_and_what_is_not_there_is_told_once(
 
 
 @pytest.mark.parametrize("path", ["", "/", "/influx"])
-def test_gzip_members_joined_arrive_whole_also_below_a_path(
+def test_gzip_members_joined_arrive_whole_and_once_also_below_a_path(
     victoria: Victoria, host: str, given: dict[str, Any], path: str
 ) -> None:
     now_ms = time.time_ns() // 10**6
@@ -107,9 +108,10 @@ def test_gzip_members_joined_arrive_whole_also_below_a_path(
     settings = Settings(**given | {"influxdb_url": victoria.url + path})
     with closing(Target(settings, lambda: settings, SystemClock(), lambda *_: None)) as target:
         target.prepare()
-        assert target.write(b"".join(pack([line]) for line in lines)).status == 204
+        for _ in range(2):  # as after an answer that was lost
+            assert target.write(b"".join(pack([line]) for line in lines)).status == 204
     wanted = {("m_f", (("host", host),), now_ms + n): float(n) for n in range(3)}
-    eventually(lambda: victoria.values(host) == wanted, "all three arrive")
+    eventually(lambda: victoria.found(host) == sorted(wanted.items()), "all three arrive")
 
 
 @pytest.mark.parametrize("downsample", [Downsample(), Downsample("5m", 1000, "means")])
