@@ -88,12 +88,14 @@ class Fleet:
         ]
         self._settle()
         took: list[float] = []
-        worst = 0.0
+        worst, answered = 0.0, 0
         server, own, began = self._server_s(), time.process_time(), time.monotonic()
         for turn, each in enumerate(bodies):
             start = began + turn * INTERVAL_S
             requests = [Request(start + at, body) for at, body in zip(plan, each, strict=True)]
-            took += send(self._lines, requests)
+            took_now, answered_now = send(self._lines, requests)
+            took += took_now
+            answered += answered_now
             worst = max(worst, 1000 * scale.percentile(took[-number:], 95))
             if worst > scale.SLOW_MS:
                 break
@@ -101,8 +103,8 @@ class Fleet:
         cores = psutil.cpu_count() or 1
         return Load(
             hosts=hosts,
-            requests_s=len(took) / spent,
-            points_s=len(took) * self._bodies.lines * readings / spent,
+            requests_s=answered / spent,
+            points_s=answered * self._bodies.lines * readings / spent,
             median_ms=1000 * scale.percentile(took, 50),
             p95_ms=worst,
             longest_ms=1000 * max(took),
