@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test deploy-test browser package unit chaos check format bench peers schema docs influxd constraints clean
+.PHONY: help run test deploy-test browser victoria package unit chaos check format bench peers fleet schema docs influxd constraints clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ chaos: $(VENV)/dev.installed ## break agent and server at random, and settle the
 browser: $(VENV)/dev.installed ## look at the agent's page in a Chromium, which it needs
 	$(BIN)/python -m pytest tests/browser
 
+victoria: $(VENV)/dev.installed ## deliver to a real VictoriaMetrics, which it needs
+	$(BIN)/python -m pytest tests/victoria
+
 check: $(VENV)/dev.installed ## ruff, ruff format and mypy strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -78,6 +81,10 @@ peers: $(VENV)/dev.installed ## measure the agent beside Telegraf and collectd
 	@tests/influxd/build.sh --if-needed
 	-@benchmarks/peers/telegraf.sh
 	$(BIN)/python -m benchmarks.peers
+
+fleet: $(VENV)/dev.installed ## simulate a fleet on one influxd, and write what it takes into docs/scale.md
+	@tests/influxd/build.sh --if-needed
+	$(BIN)/python -m benchmarks.fleet
 
 schema: $(VENV)/dev.installed ## compare with what Telegraf writes
 	-@benchmarks/peers/telegraf.sh

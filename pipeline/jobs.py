@@ -96,7 +96,7 @@ class Jobs:
         return (*guards, *guarded(self._itself, settings.collectors, self._clock))
 
     def _remote(self, settings: Settings) -> tuple[Target | None, Keeper]:
-        def learn(rule: Rule, drift: str) -> None:
+        def learn(rule: Rule | None, drift: str) -> None:
             keeper.learn(rule, drift)
 
         clock, timekeeper = self._clock, self._timekeeper

@@ -15,6 +15,7 @@ from pipeline.influx.buckets import Rule, Wanted, reconcile, shard_group_s
 from pipeline.influx.connection import Connection, InfluxError
 from pipeline.influx.points import HostPoints
 from pipeline.influx.target import PATIENCE_S, Target
+from pipeline.influx.writeonly import WriteOnlyError
 from pipeline.retention import Place, Retention, Swept
 from pipeline.settings import Settings
 from pipeline.spool import Spool, SpoolError
@@ -59,13 +60,12 @@ class Keeper:
         self._rule: Rule | None = None
         self._downsampled = False
 
-    def learn(self, rule: Rule, drift: str) -> None:
+    def learn(self, rule: Rule | None, drift: str) -> None:
         """Take note of the bucket's rule, and of how it differs from what the settings want."""
         self._rule = rule
+        age = str(rule.age_s) if rule else None
         with contextlib.suppress(SpoolError):
-            self._spool.note(
-                {health.BUCKET_AGE_S: str(rule.age_s), health.BUCKET_DRIFT: drift or None}
-            )
+            self._spool.note({health.BUCKET_AGE_S: age, health.BUCKET_DRIFT: drift or None})
 
     def trim(self, time_ns: int) -> bool:
         """Remove what is too old to be sent, if a reading of that time is; tell whether it was."""
@@ -123,6 +123,8 @@ class Keeper:
                 except InfluxError:
                     self._retention.sweep((), stopped)
                     raise
+                if self._target.write_only:
+                    return self._retention.sweep((), stopped)
                 everywhere = places(connection, self._settings, self._rule)
                 return self._retention.sweep([place for place, _ in everywhere], stopped)
 
@@ -131,16 +133,18 @@ class Keeper:
             target.look(connection)
         else:
             target.prepare()
-        if not self._downsampled:
+        asked = self._settings.downsample.every or not target.write_only
+        if asked and not self._downsampled:
             try:
                 self._downsample(connection)
             except InfluxError as error:
                 if error.answer.status is None:
                     raise
-                message = (
-                    f"downsampling is not as the settings say: {error}; the token must be allowed "
-                    "to read and write tasks and both buckets"
-                )
+                message = f"downsampling is not as the settings say: {error}"
+                if not isinstance(error, WriteOnlyError):
+                    message += (
+                        "; the token must be allowed to read and write tasks and both buckets"
+                    )
                 if self._health.trouble("downsampling", message):
                     _log.warning("%s", message)
 

@@ -14,6 +14,7 @@ from pipeline.influx.connection import Connection, InfluxError
 from pipeline.influx.points import HostPoints
 from pipeline.influx.target import PATIENCE_S
 from pipeline.influx.verdicts import Answer
+from pipeline.influx.writeonly import WriteOnlyError
 from pipeline.keeper import places
 from pipeline.point import measurement_of, split_lines
 from pipeline.retention import LocalPoints, Place, windows
@@ -62,6 +63,7 @@ class Plan:
             known.
         shard_group_hours: The span of its shard groups, in hours.
         rows: Each measurement in each place.
+        left_out: Why the server has no rows, in a sentence; "" when it is asked.
     """
 
     now: str
@@ -70,6 +72,7 @@ class Plan:
     bucket_retention_hours: float | None
     shard_group_hours: float | None
     rows: tuple[Row, ...]
+    left_out: str
 
     @property
     def older_points(self) -> int:
@@ -94,15 +97,19 @@ def make(settings: Settings, clock: Clock) -> Plan:
     now_ns = clock.now_ns()
     rows: list[Row] = []
     rule: Rule | None = None
+    left_out = ""
     facts: Mapping[str, str] = {}
     with contextlib.suppress(FileNotFoundError), SpoolReader(settings.data_dir) as spool:
         facts = spool.facts()
         rows = _local(spool, settings, now_ns)
     if settings.delivers:
         with contextlib.closing(Connection(settings, clock, PATIENCE_S)) as connection:
-            rule = look(connection)
-            for place, points in places(connection, settings, rule):
-                rows += _remote(place, points, facts, now_ns, look(connection, points.bucket))
+            try:
+                rule = look(connection)
+                for place, points in places(connection, settings, rule):
+                    rows += _remote(place, points, facts, now_ns, look(connection, points.bucket))
+            except WriteOnlyError as only:
+                left_out = str(only)
     return Plan(
         rfc3339(now_ns),
         settings.host,
@@ -110,6 +117,7 @@ def make(settings: Settings, clock: Clock) -> Plan:
         rule.age_s / 3600 if rule else None,
         rule.shard_group_s / 3600 if rule else None,
         tuple(rows),
+        left_out,
     )
 
 
@@ -128,7 +136,10 @@ def apply(settings: Settings, clock: Clock, progress: Progress) -> None:
         place = Place(LOCAL, LocalPoints(spool, delivers=settings.delivers), kept)
         _remove(place, LOCAL, now_ns, progress)
     if settings.delivers:
-        with contextlib.closing(Connection(settings, clock, PATIENCE_S)) as connection:
+        with (
+            contextlib.suppress(WriteOnlyError),
+            contextlib.closing(Connection(settings, clock, PATIENCE_S)) as connection,
+        ):
             for place, points in places(connection, settings, look(connection)):
                 _remove(place, points.bucket, now_ns, progress)
 

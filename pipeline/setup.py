@@ -9,6 +9,7 @@ from pipeline.clock import Clock
 from pipeline.influx import provisioning, stacks, template
 from pipeline.influx.buckets import Wanted, describe, reconcile
 from pipeline.influx.connection import Connection, InfluxError
+from pipeline.influx.writeonly import WriteOnlyError
 from pipeline.settings import Settings
 from pipeline.settings.files import SettingsFiles
 
@@ -233,6 +234,11 @@ class Setup:
 def _advice(error: InfluxError) -> str:
     """Say what to do about what the server said."""
     status, text = error.answer.status, str(error)
+    if isinstance(error, WriteOnlyError):
+        return (
+            f"there is nothing to set up: {text}; what is left is to write influxdb_url, and any "
+            "words for influxdb_org, influxdb_bucket and influxdb_token, into the settings"
+        )
     if "certificate" in text.lower():
         return (
             f"{text}; if it is a certificate of your own, name its file by influxdb_ca_cert "

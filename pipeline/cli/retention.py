@@ -63,6 +63,8 @@ def _print(made: "Plan") -> None:
     from pipeline import views  # noqa: PLC0415
 
     views.plan(made)
+    if made.left_out:
+        click.echo(made.left_out)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pipeline.ages import HOUR_NS, longest
 from pipeline.clock import rfc3339
 from pipeline.influx.connection import Connection, InfluxError
 from pipeline.influx.points import count_by_host
+from pipeline.influx.writeonly import explained
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def reconcile(connection: Connection, wanted: Wanted, now_ns: int) -> Rule | Non
         write cannot look a bucket up, so None does not prove that it is missing.
 
     Raises:
+        WriteOnlyError: The server has no buckets.
         InfluxError: The server did not answer, or did not allow to look or to create.
     """
     bucket = _find(connection, wanted.bucket)
@@ -141,6 +143,7 @@ def look(connection: Connection, bucket: str = "") -> Rule | None:
     """Return a bucket's rule, or None when the token can see no such bucket.
 
     Raises:
+        WriteOnlyError: The server has no buckets.
         InfluxError: The server did not answer, or did not allow it.
     """
     found = _find(connection, bucket or connection.settings.influxdb_bucket)
@@ -210,9 +213,9 @@ def _find(connection: Connection, name: str) -> "Bucket | None":
     try:
         found = connection.ask(lambda client: client.buckets_api().find_buckets(name=name, org=org))
     except InfluxError as error:
-        if error.answer.status != 404:
-            raise
-        return None
+        if error.answer.status == 404 and error.answer.code:
+            return None
+        raise explained(connection, error) from error
     return next((bucket for bucket in found.buckets or [] if bucket.name == name), None)
 
 

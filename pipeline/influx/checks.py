@@ -2,7 +2,6 @@
 
 import gzip
 from collections.abc import Callable, Iterator
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from pipeline.clock import Clock
@@ -10,6 +9,7 @@ from pipeline.finding import Finding
 from pipeline.influx.buckets import Wanted, look
 from pipeline.influx.connection import Connection, InfluxError
 from pipeline.influx.points import HostPoints
+from pipeline.influx.writeonly import WriteOnlyError
 
 NAMES = ("server", "clock", "token", "bucket", "write", "query", "delete", "host")
 
@@ -46,6 +46,9 @@ def examine(connection: Connection, clock: Clock, host: str, spooled: Spooled) -
         "delete": lambda: may_delete(connection),
         "host": lambda: one_host(connection, clock, host, spooled),
     }
+    if only := lacking(connection):
+        some = {"server": lambda: Finding("server", True, only)}
+        checks = some | {name: checks[name] for name in ("clock", "write")}
     broken = ""
     for name, check in checks.items():
         if broken:
@@ -58,6 +61,17 @@ def examine(connection: Connection, clock: Clock, host: str, spooled: Spooled) -
         yield found
         if not found.ok and name in ("server", "token", "bucket"):
             broken = name
+
+
+def lacking(connection: Connection) -> str:
+    """Return what a server lacks that takes readings alone, in a sentence; "" of any other."""
+    try:
+        look(connection)
+    except WriteOnlyError as only:
+        return str(only)
+    except InfluxError:  # the checks tell
+        pass
+    return ""
 
 
 def server(connection: Connection) -> Finding:
@@ -78,10 +92,12 @@ def server(connection: Connection) -> Finding:
 
 def time_of_day(connection: Connection, clock: Clock) -> Finding:
     """Check this machine's clock against the server's."""
-    header = _health(connection)[1].get("Date")
-    if header is None:
+    answer = connection.write(_NOTHING)
+    if answer.status is None:
+        raise InfluxError(answer)
+    if answer.date_s is None:
         return Finding("clock", True, "the server tells no time to compare with")
-    skew_s = clock.now_ns() / 1e9 - parsedate_to_datetime(header).timestamp()
+    skew_s = clock.now_ns() / 1e9 - answer.date_s
     if abs(skew_s) > _LARGEST_SKEW_S:
         way = "ahead of" if skew_s > 0 else "behind"
         message = f"this machine's clock is {abs(skew_s):.0f} s {way} the server's"

@@ -9,6 +9,7 @@ from pipeline.clock import Clock
 from pipeline.influx.api import call
 from pipeline.influx.buckets import Rule, Wanted, look
 from pipeline.influx.connection import Connection, InfluxError
+from pipeline.influx.writeonly import WriteOnlyError, explained
 from pipeline.settings import Settings
 
 
@@ -39,6 +40,7 @@ def is_new(connection: Connection) -> bool:
 
     Raises:
         InfluxError: The server did not answer.
+        WriteOnlyError: It takes readings, and there is nothing to set up.
         NotInfluxDB2Error: It is something else.
     """
     try:
@@ -47,6 +49,8 @@ def is_new(connection: Connection) -> bool:
         answer = error.answer
         if answer.status is None or answer.status >= 500:
             raise
+        if isinstance(why := explained(connection, error), WriteOnlyError):
+            raise why from error
         headers: Any = getattr(error.__cause__, "headers", None) or {}
         version = headers.get("X-Influxdb-Version", "")
         as_what = f", as InfluxDB {version}" if version else ""

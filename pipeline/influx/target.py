@@ -10,6 +10,7 @@ from pipeline.clock import Clock
 from pipeline.influx.buckets import Rule, Wanted, command, drift, look, reconcile
 from pipeline.influx.connection import Connection, InfluxError
 from pipeline.influx.verdicts import Answer
+from pipeline.influx.writeonly import WriteOnlyError
 from pipeline.settings import Settings, SettingsError
 
 _log = logging.getLogger(__name__)
@@ -25,8 +26,8 @@ class Target:
         settings: With `influxdb_url` set.
         reload: Reads the settings again, for a token that was rotated.
         clock: Passed to the connection.
-        on_rule: Is told the bucket's rule when it is known, and how it differs from what the
-            settings want; "" when it does not.
+        on_rule: Is told the bucket's rule when it is known, None of a server without buckets, and
+            how that differs from what the settings want; "" when it does not.
         on_date: Is told InfluxDB's own clock, in seconds since 1970-01-01 UTC.
         obstacle: Tells why nothing may be sent at present; "" when it may.
     """
@@ -36,7 +37,7 @@ class Target:
         settings: Settings,
         reload: Callable[[], Settings],
         clock: Clock,
-        on_rule: Callable[[Rule, str], None],
+        on_rule: Callable[[Rule | None, str], None],
         on_date: Callable[[float], object] = lambda _: None,
         obstacle: Callable[[], str] = str,
     ) -> None:
@@ -50,6 +51,7 @@ class Target:
         self._preparing = threading.Lock()
         self._prepared = False
         self._unconfirmed = False
+        self._write_only = False
         self._warned = ""
 
     @property
@@ -65,6 +67,11 @@ class Target:
         at one moment, the one that wants less may come last.
         """
         return self._unconfirmed
+
+    @property
+    def write_only(self) -> bool:
+        """Whether the server had no buckets when last asked: nothing is to be swept there."""
+        return self._write_only
 
     def prepare(self) -> None:
         """Reconcile the bucket's rule with the settings: once, unless a write is refused since.
@@ -82,9 +89,13 @@ class Target:
 
     def _prepare(self) -> None:
         wanted = Wanted.of(self.settings)
+        self._write_only = False
         try:
             with self.connection(PATIENCE_S if wanted.mode == "enforce" else None) as connection:
                 rule = reconcile(connection, wanted, self._clock.now_ns())
+        except WriteOnlyError as only:
+            self._have_no_buckets(only)
+            return
         except InfluxError as error:
             if error.answer.status not in (401, 403, 404, 422):
                 raise
@@ -108,18 +119,28 @@ class Target:
     def look(self, connection: Connection) -> None:
         """Look at the bucket's rule, so that one that somebody changed shows.
 
-        Nothing is changed, unless it is to be confirmed.
+        Nothing is changed, unless it is to be confirmed, or the server had no buckets until now:
+        that may have been a proxy's word.
 
         Raises:
             InfluxError: The server did not answer, or did not allow it.
         """
-        if self._unconfirmed:
+        if self._unconfirmed or self._write_only:
             with self._preparing:
                 self._prepare()
             return
-        rule = look(connection)
+        try:
+            rule = look(connection)
+        except WriteOnlyError as only:
+            self._have_no_buckets(only)
+            return
         if rule is not None:
             self._tell(Wanted.of(self.settings), rule)
+
+    def _have_no_buckets(self, only: WriteOnlyError) -> None:
+        self._write_only = True
+        self._warn(str(only))
+        self._on_rule(None, str(only))
 
     def _tell(self, wanted: Wanted, rule: Rule) -> None:
         self._on_rule(rule, drift(wanted, rule))

@@ -234,6 +234,8 @@ def _target(settings: Settings) -> tuple[str, int]:
 
 
 def _require(connection: Connection) -> None:
+    if only := checks.lacking(connection):
+        raise RehearsalError(f"a rehearsal counts and deletes in InfluxDB, but {only}")
     for check in (
         checks.server,
         checks.token,

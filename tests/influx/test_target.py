@@ -38,8 +38,8 @@ class Settled:
             lambda: self.obstacle,
         )
 
-    def learn(self, rule: Rule, drift: str) -> None:
-        self.rules.append(rule)
+    def learn(self, rule: Rule | None, drift: str) -> None:
+        self.rules += [rule] if rule else []
         self.drifts.append(drift)
 
     def reload(self) -> Settings:

@@ -20,7 +20,8 @@ _STOP_WITHIN_S = 30.0
 _LOG_TAIL = 2_000
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Returns a port of loopback at which nobody listens."""
     for _ in range(_ATTEMPTS):
         port = secrets.choice(_PORTS)
         with socket.socket() as probe:
@@ -37,11 +38,13 @@ class InfluxProcess:
     Args:
         binary: The influxd to run.
         folder: An existing folder for its data and log.
+        flags: More of its flags.
         set_up: Whether the first start also sets it up; else its token is "".
     """
 
-    def __init__(self, binary: Path, folder: Path, *, set_up: bool = True) -> None:
+    def __init__(self, binary: Path, folder: Path, *flags: str, set_up: bool = True) -> None:
         self._binary = binary
+        self._flags = flags
         self._set_up = set_up
         self._folder = folder
         self._log = folder / "influxd.log"
@@ -67,7 +70,7 @@ class InfluxProcess:
         if self._process is not None:
             raise RuntimeError("it is running already")
         for _ in range(_ATTEMPTS):
-            url = self._server.url if self._server else f"http://{_LOOPBACK}:{_free_port()}"
+            url = self._server.url if self._server else f"http://{_LOOPBACK}:{free_port()}"
             self._spawn(url)
             if wait_until_healthy(url, alive=self._alive):
                 break
@@ -112,6 +115,7 @@ class InfluxProcess:
             f"--http-bind-address={url.removeprefix('http://')}",
             "--reporting-disabled",
             "--log-level=error",
+            *self._flags,
         ]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -126,7 +130,9 @@ class InfluxProcess:
 
 
 @contextmanager
-def running(binary: Path, folder: Path, *, set_up: bool = True) -> Iterator[InfluxProcess]:
+def running(
+    binary: Path, folder: Path, *flags: str, set_up: bool = True
+) -> Iterator[InfluxProcess]:
     """Runs an influxd and removes it with its data at the end.
 
     The folder should be one of pytest's temporary ones: those it removes itself in a later run
@@ -135,9 +141,10 @@ def running(binary: Path, folder: Path, *, set_up: bool = True) -> Iterator[Infl
     Args:
         binary: The influxd to run.
         folder: An existing, empty folder.
+        flags: More of its flags.
         set_up: Whether to set it up.
     """
-    process = InfluxProcess(binary, folder, set_up=set_up)
+    process = InfluxProcess(binary, folder, *flags, set_up=set_up)
     try:
         process.start()
         yield process

@@ -1,0 +1,37 @@
+"""Servers that take readings as InfluxDB does and have nothing else of it: VictoriaMetrics."""
+
+import dataclasses
+import gzip
+
+from pipeline.influx.connection import Connection, InfluxError
+
+_NOTHING = gzip.compress(b"", mtime=0)
+# What a server answers to a path that it does not know, or has for other methods alone.
+_UNKNOWN = (400, 404, 405, 501)
+
+
+class WriteOnlyError(InfluxError):
+    """The server has no buckets, no queries and no deletion, and takes readings all the same."""
+
+
+def explained(connection: Connection, error: InfluxError) -> InfluxError:
+    """Return what a failed look at an API of InfluxDB 2 comes from.
+
+    Args:
+        connection: With which it was asked.
+        error: What came of it.
+
+    Returns:
+        A `WriteOnlyError` where it is not InfluxDB itself that does not know the path, and a write
+        of nothing passes at this moment; else `error`. A proxy that lets no write pass either is
+        not taken for such a server, and one that does may be: so this is to be asked again.
+    """
+    answer = error.answer
+    if answer.status not in _UNKNOWN or answer.code or connection.write(_NOTHING).status != 204:
+        return error
+    message = (
+        f"{connection.settings.influxdb_url} takes readings and has nothing else of InfluxDB 2 "
+        f"(asked for more it answers {answer.status}): the agent deletes nothing there, "
+        "so set the age in the server itself, such as by -retentionPeriod of VictoriaMetrics"
+    )
+    return WriteOnlyError(dataclasses.replace(answer, message=message))

@@ -1,0 +1,141 @@
+"""Servers that take readings alone, told apart from InfluxDB behind something in the way."""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from pipeline.influx.connection import InfluxError
+from pipeline.influx.writeonly import WriteOnlyError
+from tests.configured import settings_for
+from tests.influx.test_target import BODY, Settled, messages
+from tests.influxd import http
+from tests.influxd.api import Bucket
+from tests.influxd.server import InfluxServer
+from tests.scripted import http as said
+from tests.scripted import scripted
+
+
+class Front:
+    """A proxy of InfluxDB that answers a page of its own to reads, or to all.
+
+    Attributes:
+        reads: What it answers to reads; 0 lets them pass.
+        writes: The same of writes.
+    """
+
+    def __init__(self, server: InfluxServer) -> None:
+        front = self
+        self.reads, self.writes = 404, 0
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_: object) -> None:
+                pass
+
+            def _answer(self, status: int) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                answer = b"<html>no such page</html>"
+                if not status:
+                    done = http.call(
+                        self.command, server.url + self.path, body or None, token=server.token
+                    )
+                    status, answer = done.status, done.body
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def do_GET(self) -> None:
+                self._answer(front.reads)
+
+            def do_POST(self) -> None:
+                # What passes need not be unpacked, so a write is answered as InfluxDB would.
+                write = self.path.startswith("/api/v2/write")
+                self._answer(front.writes or (204 if write else front.reads))
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture
+def front(influx_server: InfluxServer) -> Iterator[Front]:
+    one = Front(influx_server)
+    thread = threading.Thread(target=one.server.serve_forever)
+    thread.start()
+    yield one
+    one.server.shutdown()
+    thread.join()
+    one.server.server_close()
+
+
+def test_a_server_that_takes_readings_alone_is_told_once_and_gets_them(
+    bucket: Bucket, front: Front, caplog: pytest.LogCaptureFixture
+) -> None:
+    here = Settled(settings_for(bucket, influxdb_url=front.url))
+    with closing(here.target), here.target.connection() as connection:
+        here.target.prepare()
+        for _ in range(3):
+            here.target.look(connection)
+        assert here.target.write_only
+        assert here.target.write(BODY).status == 204
+    (told,) = messages(caplog)
+    assert told.startswith(f"{front.url} takes readings and has nothing else of InfluxDB 2")
+    assert set(here.drifts) == {told}
+    assert here.rules == []
+
+
+def test_influxdb_that_comes_out_from_behind_a_proxy_is_known_by_the_next_look(
+    bucket: Bucket, front: Front, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    here = Settled(settings_for(bucket, influxdb_url=front.url))
+    with closing(here.target), here.target.connection() as connection:
+        here.target.prepare()
+        front.reads = 0
+        here.target.look(connection)
+        assert not here.target.write_only
+        assert [rule.age_s for rule in here.rules] == [0]  # which `extend` leaves
+        assert here.drifts[-1] == ""
+        front.reads = 404
+        here.target.look(connection)
+        assert here.target.write_only
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 501])
+def test_a_proxy_that_lets_no_write_pass_either_is_no_such_server(
+    bucket: Bucket, front: Front, status: int
+) -> None:
+    front.reads = front.writes = status
+    here = Settled(settings_for(bucket, influxdb_url=front.url))
+    with closing(here.target), here.target.connection() as connection:
+        with pytest.raises(InfluxError) as caught:
+            here.target.look(connection)
+        assert not isinstance(caught.value, WriteOnlyError)
+        assert not here.target.write_only
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        said("404 Not Found", b'{"code": "not found", "message": "organization name not found"}'),
+        said("401 Unauthorized", b"who are you?"),
+        said("503 Service Unavailable"),
+        said("204 No Content"),
+    ],
+)
+def test_whatever_else_a_look_up_is_answered_is_no_such_server(
+    bucket: Bucket, answer: bytes
+) -> None:
+    with scripted(answer) as url:
+        here = Settled(settings_for(bucket, influxdb_url=url))
+        with (
+            closing(here.target),
+            here.target.connection() as connection,
+            contextlib.suppress(InfluxError),
+        ):
+            here.target.look(connection)
+    assert not here.target.write_only
