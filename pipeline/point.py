@@ -72,16 +72,16 @@ def encode(point: Point, timestamp_ns: int, tags: Mapping[str, str] | None = Non
             that InfluxDB lacks, or a text is not Unicode.
     """
     fields = ",".join(
-        f"{_key(key)}={text}"
-        for key, value in point.fields.items()
-        if (text := _value(key, value)) is not None
+        [
+            f"{_key(key)}={text}"
+            for key, value in point.fields.items()
+            if (text := _value(key, value)) is not None
+        ]
     )
     if not fields:
         return ""
     merged = {**tags, **point.tags} if tags else point.tags
-    pairs = [(key, _tag(merged[key])) for key in sorted(merged)]
-    series = "".join(f",{_key(key)}={value}" for key, value in pairs if value)
-    line = f"{_measurement(point.measurement)}{series} {fields} {timestamp_ns}"
+    line = f"{_series(point.measurement, tuple(merged.items()))} {fields} {timestamp_ns}"
     if not line.isascii():
         _require_text(line)
     return line
@@ -99,11 +99,11 @@ def _name(text: str, escapes: dict[int, str]) -> str:
 
 
 @_remembered
-def _tag(text: str) -> str:
-    return _name(text, _KEY)
+def _series(measurement: str, tags: tuple[tuple[str, str], ...]) -> str:
+    pairs = [(_key(key), _name(value, _KEY)) for key, value in sorted(tags)]
+    return _measurement(measurement) + "".join(f",{key}={value}" for key, value in pairs if value)
 
 
-@_remembered
 def _measurement(text: str) -> str:
     name = _name(text, _MEASUREMENT)
     if not name or name.startswith("#"):
@@ -120,10 +120,10 @@ def _key(text: str) -> str:
 
 
 def _value(key: str, value: FieldValue) -> str | None:
-    if isinstance(value, bool):
-        return "true" if value else "false"
     if isinstance(value, float):
         return repr(float(value)).removesuffix(".0") if math.isfinite(value) else None
+    if value is True or value is False:
+        return "true" if value else "false"
     if isinstance(value, int):
         if not _INT64_MIN <= value <= _INT64_MAX:
             raise PointError(f"field {key!r}: {value} does not fit in 64 bits")

@@ -10,9 +10,10 @@ from pipeline.settings import Files, Loaded, Settings, SettingsError, describe
 
 _log = logging.getLogger(__name__)
 
-_LOOK_S = 0.5
+# To wake a thread costs more than the look.
+_LOOK_S, _SOON_S = 1.0, 0.25
 # What is wrong may be elsewhere, such as a certificate that is not there yet.
-_AGAIN_LOOKS = 10
+_AGAIN_LOOKS = 5
 NEED_RESTART = ("data_dir",)
 """The settings that a running agent cannot change."""
 
@@ -48,7 +49,7 @@ class Reload:
     def run(self, stop: Event) -> None:
         """Look at the files until `stop`, and read them when they have changed."""
         looks = 0
-        while not self._clock.wait(stop, _LOOK_S):
+        while not self._clock.wait(stop, _SOON_S if self._files.unread else _LOOK_S):
             looks += 1
             if self._files.changed() or (self._error and looks % _AGAIN_LOOKS == 0):
                 self.read()

@@ -77,12 +77,18 @@ def memory(host: Host) -> Mapping[str, int | float]:
 def _read_kernel(host: Host) -> Mapping[str, int]:
     if not host.ps.LINUX:
         return {}
+    counted = host.recent(meminfo)
+    sizes = {field: 1024 * counted.get(key, 0) for field, key in _SIZES.items()}
+    return sizes | {field: counted.get(key, 0) for field, key in _COUNTS.items()}
+
+
+def meminfo(host: Host) -> Mapping[bytes, int]:
+    """Read the kernel's own figures of memory, by its names, in KiB where they are sizes.
+
+    Raises:
+        OSError: They cannot be read.
+        ValueError: They are no numbers.
+    """
     lines = host.read_file(f"{host.proc}/meminfo").splitlines()
-    counted = dict(line.partition(b":")[::2] for line in lines)
-    sizes = {field: _number(counted.get(key)) * 1024 for field, key in _SIZES.items()}
-    return sizes | {field: _number(counted.get(key)) for field, key in _COUNTS.items()}
-
-
-def _number(text: bytes | None) -> int:
-    """Return what `   42 kB` says, in its own unit."""
-    return int(text.removesuffix(b" kB")) if text else 0
+    told = (line.partition(b":") for line in lines)
+    return {name: int(text.removesuffix(b" kB")) for name, _, text in told if text}

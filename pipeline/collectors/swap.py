@@ -1,9 +1,14 @@
 """Swap space."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 
-from pipeline.collectors.collector import Collector, percent
+from pipeline.collectors.collector import Collector, Host, percent
+from pipeline.collectors.mem import meminfo
 from pipeline.point import Point
+
+_MOVED_RE = re.compile(rb"^pswp(in|out) (\d+)$", re.MULTILINE)
+_PAGE = 4096  # whatever the host's own, in psutil as in Telegraf
 
 
 class Swap(Collector):
@@ -16,18 +21,24 @@ class Swap(Collector):
 
         `in` and `out` count since boot: pages of 4 KiB, whatever the host's page, in bytes.
         """
-        if self.host.ps.LINUX:  # psutil takes a file that it cannot read for a host at rest
-            self.host.read_file(f"{self.host.proc}/vmstat")
-        swap = self.host.ps.swap_memory()
-        used = swap.total - swap.free
-        yield Point(
-            "swap",
-            {
-                "total": swap.total,
-                "used": used,
-                "free": swap.free,
-                "used_percent": percent(used, swap.total),
-                "in": swap.sin,
-                "out": swap.sout,
-            },
-        )
+        swap = _read_kernel(self.host) if self.host.ps.LINUX else _read_portable(self.host)
+        used = swap["total"] - swap["free"]
+        shares = {"used": used, "used_percent": percent(used, swap["total"])}
+        yield Point("swap", {**swap, **shares})
+
+
+def _read_kernel(host: Host) -> Mapping[str, int]:
+    """Read what psutil does, which takes a file that it cannot read for a host at rest."""
+    sizes = host.recent(meminfo)
+    moved = dict(_MOVED_RE.findall(host.read_file(f"{host.proc}/vmstat")))
+    return {
+        "total": 1024 * sizes.get(b"SwapTotal", 0),
+        "free": 1024 * sizes.get(b"SwapFree", 0),
+        "in": _PAGE * int(moved.get(b"in", 0)),
+        "out": _PAGE * int(moved.get(b"out", 0)),
+    }
+
+
+def _read_portable(host: Host) -> Mapping[str, int]:
+    swap = host.ps.swap_memory()
+    return {"total": swap.total, "free": swap.free, "in": swap.sin, "out": swap.sout}

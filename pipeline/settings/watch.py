@@ -69,6 +69,11 @@ class Files:
             )
         return self.load()
 
+    @property
+    def unread(self) -> bool:
+        """Whether they were others at the last look than when they were last read."""
+        return self._seen != self._read
+
     def changed(self) -> bool:
         """Tell whether the files are others than when they were last read, and at rest since.
 
@@ -83,7 +88,7 @@ class Files:
 
 def _state(path: Path) -> _State:
     try:
-        status = os.stat(path)  # noqa: PTH116  # half the cost of Path.stat, twice a second
+        status = os.stat(path)  # noqa: PTH116  # half the cost of Path.stat, for ever
     except OSError:
         return None
     return (

@@ -10,11 +10,15 @@ from collections.abc import Iterable
 DAMAGES = (OSError, EOFError, ValueError, zlib.error)
 """What `unpack` raises of a block that is damaged."""
 _GZIP = 31  # for zlib: a gzip member, its check included
+# A reading is smaller than 4 KiB: to make ready more memory than that took as long as to compress.
+_PACKED_BY = {"level": 6, "wbits": 16 + 12, "memLevel": 6}
 
 
 def pack(lines: Iterable[str]) -> bytes:
     """Compress lines, each with its break, to one member."""
-    return gzip.compress("".join(f"{line}\n" for line in lines).encode(), 6, mtime=0)
+    packing = zlib.compressobj(**_PACKED_BY)
+    text = "".join([f"{line}\n" for line in lines]).encode()
+    return packing.compress(text) + packing.flush()
 
 
 def unpack(block: bytes) -> str:

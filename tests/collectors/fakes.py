@@ -134,7 +134,6 @@ class ContainerPs:
 
     def __init__(self, ps: FakePs) -> None:
         self.virtual_memory = ps.virtual_memory
-        self.swap_memory = ps.swap_memory
 
 
 class FakeHost:

@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import pytest
 
 from pipeline.collectors.swap import Swap
@@ -24,16 +22,21 @@ def test_point(fake: FakeHost) -> None:
     assert {field for field, kind in types(point).items() if kind is not int} == {"used_percent"}
 
 
-def test_unreadable_file_is_a_failure_and_no_rest(fake: FakeHost) -> None:
-    fake.errors["/proc/vmstat"] = PermissionError()
+def test_another_platform(fake: FakeHost) -> None:
+    (point,) = Swap(fake.portable(), DEFAULTS).collect()
+    assert (point.fields["total"], point.fields["out"]) == (4_096_000_000, 81_920)
+
+
+@pytest.mark.parametrize("path", ["/proc/vmstat", "/proc/meminfo"])
+def test_unreadable_file_is_a_failure_and_no_rest(fake: FakeHost, path: str) -> None:
+    fake.errors[path] = PermissionError()
     with pytest.raises(PermissionError):
         list(Swap(fake.host(), DEFAULTS).collect())
 
 
 def test_host_without_swap(fake: FakeHost) -> None:
-    fake.ps.swap_memory = lambda: SimpleNamespace(
-        total=0, used=0, free=0, percent=0.0, sin=0, sout=0
-    )
+    fake.files["/proc/meminfo"] = b"SwapTotal: 0 kB\nSwapFree: 0 kB\n"
+    fake.files["/proc/vmstat"] = b"pswpin 0\npswpout 0\n"
     (point,) = Swap(fake.host(), DEFAULTS).collect()
     assert set(point.fields.values()) == {0}
     assert type(point.fields["used_percent"]) is float
