@@ -468,7 +468,10 @@ def test_show_says_where_to_look_when_it_finds_nothing(
 ) -> None:
     done = inside(filled, "show", *question)
     assert done.status == 1
-    assert done.error == "no such readings; see what there is: metrics-pipeline show"
+    assert done.error == (
+        "no such readings in the last 1h; look further back with --since, "
+        "or see what there is: metrics-pipeline show"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What is too old, and its removal, on the real server and a real spool."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -229,6 +230,8 @@ def test_the_commands_print_and_do_it(filled: Bucket, command: Callable[..., Don
     assert head.split()[:4] == ["where", "measurement", "kept", "older"]
     assert len(lines) == 4
     assert "cpu" in lines[0]
+    oldest = [line.split()[5] for line in lines]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\dZ", one) for one in oldest), oldest
     made = json.loads(command("plan", "--json").stdout)
     assert made["host"] == "h1"
     assert [row["older_points"] for row in made["rows"]] == [4, 2, 4, 2]

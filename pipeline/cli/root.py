@@ -32,7 +32,8 @@ class _Commands(click.Group):
             error.show()
             sys.exit(error.exit_code)
         except click.UsageError as error:
-            _fail(f"{error.format_message().rstrip('.')}; see {_path(error)} --help", 2)
+            message = " ".join(error.format_message().split())  # click lists choices in lines
+            _fail(f"{message.rstrip('.')}; see {_path(error)} --help", 2)
         except click.ClickException as error:
             _fail(error.format_message(), error.exit_code)
         except click.Abort:
