@@ -41,7 +41,9 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # here, where a reader that has gone is no error to tell
+            return result
         except SettingsError as error:
             _fail(str(error), os.EX_CONFIG)  # no other try will do better: see the systemd unit
         except _failures() as error:
