@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from pipeline.clock import Clock
 from pipeline.influx import provisioning, stacks, template
-from pipeline.influx.buckets import Wanted, describe, reconcile
+from pipeline.influx.buckets import Rule, Wanted, describe, reconcile
 from pipeline.influx.connection import Connection, InfluxError
 from pipeline.influx.writeonly import WriteOnlyError
 from pipeline.settings import Settings
@@ -15,7 +15,6 @@ from pipeline.settings.files import SettingsFiles
 
 _DEFAULT = "metrics"
 _STACK = "metrics-pipeline"
-_FIRST = "metrics-all-hosts"
 _CREDENTIALS = (
     "an operator's token by --token-stdin or INFLUX_TOKEN, "
     "or the password of its user by --password-stdin"
@@ -154,13 +153,8 @@ class Setup:
             name, org_id = self._organisation(connection)
         settings = replace(self._settings, influxdb_org=name)
         self._files.check(self._values(settings))
-        create = settings.bucket_retention if settings.bucket_retention != "off" else "create"
-        wanted = Wanted.of(replace(settings, bucket_retention=create))
         with self._connect(settings, operator) as connection:
-            rule = reconcile(connection, wanted, self._clock.now_ns())
-            if rule is None:
-                raise SetupError(f"bucket {settings.influxdb_bucket!r} cannot be made or seen")
-            self._tell(describe(rule, settings))
+            self._tell(describe(self._bucket(connection, Wanted.of(settings)), settings))
             settings = replace(settings, influxdb_token=self._token(connection, settings, org_id))
             self._write(settings)
             self._picture(connection, org_id)
@@ -191,21 +185,31 @@ class Setup:
         self._tell(f"Organisation {name!r}: made")
         return name, made
 
+    def _bucket(self, connection: Connection, wanted: Wanted) -> Rule:
+        if wanted.mode == "off":
+            wanted = replace(wanted, mode="create")
+        rule = reconcile(connection, wanted, self._clock.now_ns())
+        if rule is None:
+            raise SetupError(f"bucket {wanted.bucket!r} cannot be made or seen")
+        return rule
+
     def _token(self, connection: Connection, settings: Settings, org_id: str) -> str:
         """Return the token that is there when it does, else the one of this host's name."""
-        bucket = provisioning.bucket_id(connection, org_id)
-        tokens = provisioning.Tokens(connection, org_id, bucket)
-        present = settings.influxdb_token
-        keep = present and not tokens.exceed(present)
+        buckets, means = [settings.influxdb_bucket], settings.downsample
+        if means.bucket:
+            age = means.keep_hours
+            self._bucket(connection, replace(Wanted.of(settings), bucket=means.bucket, hours=age))
+            buckets.append(means.bucket)
+        tokens = provisioning.Tokens(connection, org_id, buckets, tasks=bool(means.bucket))
+        keep = (present := settings.influxdb_token) and not tokens.differ(present)
         if keep and provisioning.access(settings, self._clock).suffices:
             self._tell("Token: the one that is there may read and write the bucket")
             return present
         token, made = tokens.named(f"metrics-pipeline of {settings.host}")
         self._files.check({"influxdb_token": token})
-        self._tell(
-            f"Token 'metrics-pipeline of {settings.host}': {'made' if made else 'is there'}, "
-            f"may read and write bucket {settings.influxdb_bucket!r} and nothing else"
-        )
+        may = " and ".join(f"bucket {name!r}" for name in buckets) + ", tasks," * bool(means.bucket)
+        told = f"{'made' if made else 'is there'}, may read and write {may} and nothing else"
+        self._tell(f"Token 'metrics-pipeline of {settings.host}': {told}")
         return token
 
     def _picture(self, connection: Connection, org_id: str) -> None:
@@ -216,7 +220,7 @@ class Setup:
         rules = template.checks(bucket)
         checks = stacks.keep(connection, org_id, f"{_STACK} checks of {bucket}", rules, rules)
         self._tell(f"Checks: {'made' if checks else 'are there'}")
-        first = stacks.ids(connection, org_id, _STACK)[_FIRST]
+        first = stacks.ids(connection, org_id, _STACK)["metrics-all-hosts"]
         url = connection.settings.influxdb_url.rstrip("/")
         self._tell(f"Open {url}/orgs/{org_id}/dashboards/{first}")
 

@@ -468,7 +468,10 @@ def test_show_says_where_to_look_when_it_finds_nothing(
 ) -> None:
     done = inside(filled, "show", *question)
     assert done.status == 1
-    assert done.error == "no such readings; see what there is: metrics-pipeline show"
+    assert done.error == (
+        "no such readings in the last 1h; look further back with --since, "
+        "or see what there is: metrics-pipeline show"
+    )
 
 
 @pytest.mark.parametrize(
@@ -548,12 +551,16 @@ def test_metrics_is_the_catalogue(cli: Cli, inside: Inside) -> None:
     assert all(line.endswith(e.meaning) for line, e in zip(lines, entries, strict=True))
 
 
-def test_a_pipe_that_is_closed_early_is_no_error_to_tell(filled: Cli) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [["show", "--csv"], ["settings", "show"]])
+def test_a_pipe_that_is_closed_early_is_no_error_to_tell(
+    filled: Cli, words: list[str], unbuffered: str
+) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline", "show", "--csv"],
-        env=filled.env(),
+        [sys.executable, "-m", "pipeline", *words],
+        env={**filled.env(), "PYTHONUNBUFFERED": unbuffered},
         cwd=filled.folder,
         stdout=writing,
         stderr=subprocess.PIPE,

@@ -141,9 +141,17 @@ def test_what_is_broken_does_not_disturb_a_key_press(
     assert press("bash", "metrics-pipeline show swa", env) == {"swap"}
 
 
-def test_another_shell_is_told_which_there_are(env: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("shell", "told"),
+    [
+        (["tcsh"], "'tcsh' is not one of 'bash', 'zsh', 'fish'"),
+        ([], "Missing argument '{bash|zsh|fish}'. Choose from: bash, zsh, fish; see "),
+    ],
+)
+def test_a_shell_is_told_which_there_are(env: dict[str, str], shell: list[str], told: str) -> None:
     done = subprocess.run(
-        ["metrics-pipeline", "completion", "tcsh"], env=env, capture_output=True, text=True
+        ["metrics-pipeline", "completion", *shell], env=env, capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert "'tcsh' is not one of 'bash', 'zsh', 'fish'" in done.stderr
+    (line,) = done.stderr.splitlines()
+    assert told in line

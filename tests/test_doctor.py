@@ -144,7 +144,7 @@ def test_a_folder_into_which_this_user_may_not_look_is_told() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
-        (folder / "closed").mkdir(mode=0o700)
+        (folder / "closed").mkdir(mode=0)  # to its owner too, who may run this test
         env = {"METRICS_DATA_DIR": f"{folder}/closed/data"}
         found = doctor.examine(lambda: load(folder, env), folder, SystemClock(), {})
         with another_user():  # who may not look into Python's folder either, as the rest does

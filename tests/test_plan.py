@@ -1,6 +1,7 @@
 """What is too old, and its removal, on the real server and a real spool."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -229,6 +230,8 @@ def test_the_commands_print_and_do_it(filled: Bucket, command: Callable[..., Don
     assert head.split()[:4] == ["where", "measurement", "kept", "older"]
     assert len(lines) == 4
     assert "cpu" in lines[0]
+    # To the minute, so that a row has room in 80 columns.
+    assert all(re.search(r" \d{4}-\d\d-\d\dT\d\d:\d\dZ ", line) for line in lines), lines
     made = json.loads(command("plan", "--json").stdout)
     assert made["host"] == "h1"
     assert [row["older_points"] for row in made["rows"]] == [4, 2, 4, 2]

@@ -9,7 +9,7 @@ import tomllib
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,10 +19,11 @@ from click.testing import CliRunner, Result
 
 from pipeline.cli import main
 from pipeline.clock import SystemClock
+from pipeline.influx import downsampling
 from pipeline.influx.buckets import Rule, Wanted, reconcile
 from pipeline.influx.connection import Connection
 from pipeline.influx.points import HostPoints
-from pipeline.settings import load
+from pipeline.settings import Downsample, load
 from pipeline.settings.files import SettingsFiles
 from pipeline.setup import Setup, SetupError, Wish
 from tests.agents import environment, running
@@ -64,6 +65,9 @@ class Place:
     def read(self, name: str) -> dict[str, Any]:
         path = self.folder / name
         return tomllib.loads(path.read_text()) if path.exists() else {}
+
+    def text(self) -> str:
+        return (self.folder / "settings.toml").read_text(encoding="utf-8")
 
     @property
     def token(self) -> str:
@@ -278,6 +282,46 @@ def test_the_token_is_of_the_least_scope_and_suffices_for_the_agent(
         assert points.count(now - 10**9, now + 10**9) == 1
         points.delete(now - 10**9, now + 10**9)
         assert points.oldest(now - 10**9, now + 10**9) is None
+
+
+def test_with_downsampling_the_token_suffices_for_that_too(
+    influx_server: InfluxServer, org: str, place: Place
+) -> None:
+    url, as_operator = influx_server.url, operator(influx_server)
+    place.ok(url, "--org", org, **as_operator)
+    means = 'downsample = {every = "1m", bucket = "means"}\n'
+    (place.folder / "settings.toml").write_text(means + place.text())
+    told = place.ok(url, **as_operator)
+    allowed = "bucket 'metrics' and bucket 'means', tasks, and nothing else"
+    assert f"Token 'metrics-pipeline of h1': made, may read and write {allowed}" in told
+    assert "Token: the one that is there may read and write the bucket" in place.ok(url)
+    assert "Token: the one that is there may read and write the bucket" in place.ok(
+        url, **as_operator
+    )
+
+    settings = load(place.folder, place.env).settings
+    with closing(Connection(settings, SystemClock())) as connection:
+        done = downsampling.reconcile(connection, settings, "")
+        assert "created" in done.change
+        downsampling.reconcile(connection, replace(settings, downsample=Downsample()), done.task)
+
+    (place.folder / "settings.toml").write_text(place.text().removeprefix(means))
+    told = place.ok(url, **as_operator)
+    assert any(
+        line.endswith("may read and write bucket 'metrics' and nothing else") for line in told
+    )
+
+
+def test_the_means_have_a_bucket_of_their_own(
+    influx_server: InfluxServer, org: str, place: Place
+) -> None:
+    means = 'downsample = {every = "1m", bucket = "means"}\n'
+    (place.folder / "settings.toml").write_text(means)
+    told = place.error(
+        influx_server.url, "--org", org, "--bucket", "means", **operator(influx_server)
+    )
+    assert told == "downsample.bucket must be another bucket than influxdb_bucket"
+    assert "means" not in Seen(influx_server, org).names()["buckets"]
 
 
 def test_what_a_user_has_changed_stays_and_what_was_deleted_comes_back(

@@ -32,7 +32,8 @@ class _Commands(click.Group):
             error.show()
             sys.exit(error.exit_code)
         except click.UsageError as error:
-            _fail(f"{error.format_message().rstrip('.')}; see {_path(error)} --help", 2)
+            message = " ".join(error.format_message().split())  # click lists choices in lines
+            _fail(f"{message.rstrip('.')}; see {_path(error)} --help", 2)
         except click.ClickException as error:
             _fail(error.format_message(), error.exit_code)
         except click.Abort:
@@ -40,7 +41,9 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # here, where a reader that has gone is no error to tell
+            return result
         except SettingsError as error:
             _fail(str(error), os.EX_CONFIG)  # no other try will do better: see the systemd unit
         except _failures() as error:

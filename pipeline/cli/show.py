@@ -54,14 +54,14 @@ def show(
     if as_csv or as_json:
         with _opened(source) as reader:
             series = history.read(reader.history(since_ns), [wanted])
-        (views.history_json if as_json else views.history_csv)(_some(series))
+        (views.history_json if as_json else views.history_csv)(_some(series, since))
         return
     with _opened(source) as reader:
         readings, step = reader.history(since_ns, _READINGS), reader.step(since_ns, _READINGS)
         if measurement is None:
-            views.listing(_some(history.held(readings, pairs)))
+            views.listing(_some(history.held(readings, pairs), since))
         else:
-            series = _some(history.read(readings, [wanted], _POINTS))
+            series = _some(history.read(readings, [wanted], _POINTS), since)
             views.history(series, since_ns, now_ns, rate=rate)
     if step > 1:
         click.echo(f"1 of {step} readings was looked at; --csv and --json have all", err=True)
@@ -80,9 +80,12 @@ def _opened(source: Source) -> "Iterator[SpoolReader]":
         raise click.ClickException(message) from None
 
 
-def _some(found: list[T]) -> list[T]:
+def _some(found: list[T], since: str) -> list[T]:
     if not found:
-        raise click.ClickException("no such readings; see what there is: metrics-pipeline show")
+        raise click.ClickException(
+            f"no such readings in the last {since}; look further back with --since, "
+            "or see what there is: metrics-pipeline show"
+        )
     return found
 
 

@@ -1,6 +1,7 @@
 """A server made ready: its first user, the organisation, and a token of the least scope."""
 
 import gzip
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -116,40 +117,35 @@ def access(settings: Settings, clock: Clock) -> Access:
         return Access(rule, "" if answer.status == 204 else answer.message)
 
 
-def bucket_id(connection: Connection, org_id: str) -> str:
-    """Return the id of the configured bucket, which exists.
-
-    Raises:
-        InfluxError: The server did not answer, or did not allow it.
-    """
-    name = connection.settings.influxdb_bucket
-    return str(call(connection, "GET", "buckets", orgID=org_id, name=name)["buckets"][0]["id"])
-
-
 class Tokens:
     """The tokens of a server, as far as they can be seen.
 
     Args:
         connection: May read and write authorizations.
         org_id: The organisation of the bucket.
-        bucket_id: The one bucket that an agent's token may read and write, and nothing else: it
-            writes points, and finds, counts and deletes those that are too old. That also allows
-            what `bucket_retention` asks for.
+        buckets: Names of those that an agent's token may read and write: it writes points, and
+            finds, counts and deletes those that are too old. That also allows what
+            `bucket_retention` asks for.
+        tasks: Whether it may read and write tasks, too; and nothing else.
 
     Raises:
         InfluxError: The server did not answer, or did not allow it.
     """
 
-    def __init__(self, connection: Connection, org_id: str, bucket_id: str) -> None:
+    def __init__(
+        self, connection: Connection, org_id: str, buckets: Iterable[str], *, tasks: bool
+    ) -> None:
         self._connection = connection
         self._org_id = org_id
-        self._scope = {(action, "buckets", bucket_id) for action in ("read", "write")}
+        things = [("buckets", _bucket_id(connection, org_id, name)) for name in buckets]
+        things += [("tasks", "")] if tasks else []
+        self._scope = {(action, *thing) for action in ("read", "write") for thing in things}
         found = call(connection, "GET", "authorizations")
         self._all: list[dict[str, Any]] = found["authorizations"]
 
-    def exceed(self, token: str) -> bool:
-        """Tell whether a token is known to be allowed more than an agent needs."""
-        return any(own.get("token") == token and _scope(own) - self._scope for own in self._all)
+    def differ(self, token: str) -> bool:
+        """Tell whether a token is known to be allowed more or less than an agent needs."""
+        return any(own.get("token") == token and _scope(own) != self._scope for own in self._all)
 
     def named(self, name: str) -> tuple[str, bool]:
         """Return the agent's token of a name, and whether it was made: a run may have failed.
@@ -162,7 +158,10 @@ class Tokens:
             if same and own["status"] == "active" and own.get("token"):
                 return str(own["token"]), False
         permissions = [
-            {"action": action, "resource": {"type": kind, "id": id_, "orgID": self._org_id}}
+            {
+                "action": action,
+                "resource": {"type": kind, "orgID": self._org_id} | ({"id": id_} if id_ else {}),
+            }
             for action, kind, id_ in sorted(self._scope)
         ]
         wanted = {"orgID": self._org_id, "description": name, "permissions": permissions}
@@ -175,3 +174,7 @@ def _scope(authorization: dict[str, Any]) -> set[tuple[str, str, str]]:
         (one["action"], one["resource"]["type"], one["resource"].get("id", ""))
         for one in authorization["permissions"]
     }
+
+
+def _bucket_id(connection: Connection, org_id: str, name: str) -> str:
+    return str(call(connection, "GET", "buckets", orgID=org_id, name=name)["buckets"][0]["id"])

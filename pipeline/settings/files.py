@@ -17,7 +17,7 @@ class SettingsFiles:
         collectors: The names that [collectors.<name>] tables may have.
 
     Attributes:
-        settings: As they are now, without influxdb_url, which asks for others.
+        settings: As they are now, without influxdb_url, which may be one that is to be replaced.
         url: influxdb_url as it is now; "" when there is none.
 
     Raises:
@@ -29,7 +29,8 @@ class SettingsFiles:
     ) -> None:
         self._dir, self._environ, self._collectors = config_dir, environ, collectors
         without = {**environ, f"{PREFIX}INFLUXDB_URL": ""}
-        self.settings = load(config_dir, without, collectors=collectors).settings
+        found = load(config_dir, without, collectors=collectors, complete=False)
+        self.settings = found.settings
         self._given = read(config_dir, environ)[0]
         url = self._given.get("influxdb_url")
         self.url = str(url.value) if url else ""
@@ -51,6 +52,9 @@ class SettingsFiles:
                 raise SettingsError(
                     [f"{given.source} gives {name} another value than setup would: unset it"]
                 )
+        second = self.settings.downsample.bucket
+        if second and second == values.get("influxdb_bucket"):
+            raise SettingsError(["downsample.bucket must be another bucket than influxdb_bucket"])
         for path in (self._dir / name for name in FILES):
             try:
                 ensure_writable(path)

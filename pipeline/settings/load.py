@@ -83,6 +83,7 @@ def load(
     *,
     collectors: Collection[str] = (),
     hostname: Callable[[], str] = socket.gethostname,
+    complete: bool = True,
 ) -> Loaded:
     """Read and validate all settings, without a look at os.environ.
 
@@ -92,6 +93,7 @@ def load(
             host_root are made of.
         collectors: The names that [collectors.<name>] tables may have.
         hostname: The default of `host`.
+        complete: Whether what some settings need of others must be there.
 
     Returns:
         The settings and their sources.
@@ -104,9 +106,9 @@ def load(
     values = checker.values(given)
     # What a broken file would have said is not missing.
     missing: list[str] = []
-    if not problems:
+    if complete and not problems:
         missing += _missing(values, given.keys() - values.keys(), config_dir, environ)
-    if not problems and not checker.problems:
+    if complete and not problems and not checker.problems:
         missing += [f"{given[name].source}: {why}" for name, why in _contradictions(values)]
     if problems := [*problems, *checker.problems, *missing]:
         raise SettingsError(problems)

@@ -66,14 +66,18 @@ def plan(one: "Plan") -> None:
             row.measurement,
             f"{row.retention_hours:g} h" if row.retention_hours else "for ever",
             str(row.older_points),
-            row.oldest or "-",
+            _minute(row.oldest),
             str(row.next_sweep_points),
-            row.rule_removes or "-",
+            _minute(row.rule_removes),
         )
         for row in one.rows
     )
     head = ("where", "measurement", "kept", "older", "oldest", "next sweep", "rule alone: gone by")
     table(head, rows)
+
+
+def _minute(time: str | None) -> str:
+    return f"{time[:16]}Z" if time else "-"
 
 
 def table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> None:

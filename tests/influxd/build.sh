@@ -92,7 +92,9 @@ if have rustup; then export RUSTUP_TOOLCHAIN=stable; fi
 missing=$(complaints)
 if [ -n "$missing" ]; then
     echo "$missing" >&2
+    [ -n "$if_needed" ] || exit 1
     # pytest says the whole of it: what would give a server, this among others.
-    if [ -n "$if_needed" ]; then exit 0; else exit 1; fi
+    echo "Without it or Docker the tests that need an InfluxDB fail; make unit runs the others." >&2
+    exit 0
 fi
 build
