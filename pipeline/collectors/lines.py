@@ -12,13 +12,14 @@ from typing import TypeVar
 from pipeline.point import FieldValue, Point, encode
 
 # A backslash escapes what would end the name, and stands for itself before all else. Nothing is
-# tried a second time (++ and *+): that is what keeps the time in proportion.
+# tried a second time (++ and *+): that is what keeps the time in proportion. Not so what can begin
+# and fail, such as a comma without a tag: Debian 12's Python 3.11.2 takes that for a match.
 _NAME = r"(?:[^,= \\]|\\[,= ]?)++"
 _VALUE = r'(?:"(?:[^"\\]|\\.)*+"|[^, "]++)'
 _LINE_RE = re.compile(
     r"(?P<measurement>(?:[^, \\]|\\[, ]?)++)"
-    rf"(?P<tags>(?:,{_NAME}={_NAME})*+) ++"
-    rf"(?P<fields>{_NAME}={_VALUE}(?:,{_NAME}={_VALUE})*+)"
+    rf"(?P<tags>(?:,{_NAME}={_NAME})*) ++"
+    rf"(?P<fields>{_NAME}={_VALUE}(?:,{_NAME}={_VALUE})*)"
     r"(?P<time> ++-?\d++)?"
 )
 _TAG_RE = re.compile(rf",({_NAME})=({_NAME})")

@@ -11,12 +11,12 @@ DAMAGES = (OSError, EOFError, ValueError, zlib.error)
 """What `unpack` raises of a block that is damaged."""
 _GZIP = 31  # for zlib: a gzip member, its check included
 # A reading is smaller than 4 KiB: to make ready more memory than that took as long as to compress.
-_PACKED_BY = {"level": 6, "wbits": 16 + 12, "memLevel": 6}
+_LEVEL, _PACKED_BY, _MEMORY = 6, 16 + 12, 6
 
 
 def pack(lines: Iterable[str]) -> bytes:
     """Compress lines, each with its break, to one member."""
-    packing = zlib.compressobj(**_PACKED_BY)
+    packing = zlib.compressobj(_LEVEL, zlib.DEFLATED, _PACKED_BY, _MEMORY)
     text = "".join([f"{line}\n" for line in lines]).encode()
     return packing.compress(text) + packing.flush()
 

@@ -16,7 +16,9 @@ from tests.deploy.machine import Machine
 # What reads the manifests is installed for `make deploy-test`, which alone runs this folder.
 collect_ignore = [] if find_spec("kubernetes_validate") else ["test_kubernetes.py"]
 ROOT = Path(__file__).parent.parent.parent
-LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "dist", "__pycache__", ".*_cache", ".hypothesis")
+LEFT_OUT = shutil.ignore_patterns(
+    ".git", ".venv*", "dist", "__pycache__", ".*_cache", ".hypothesis"
+)
 
 
 @pytest.hookimpl(tryfirst=True)
