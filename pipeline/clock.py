@@ -36,7 +36,7 @@ class SystemClock:
 
     def wait(self, event: Event, seconds: float) -> bool:
         """Wait for the event, `seconds` at most; return whether it is set."""
-        return event.wait(max(0.0, seconds))
+        return event.wait(seconds) if seconds > 0 else event.is_set()
 
 
 PLAUSIBLE_NS = 1_577_836_800 * 10**9

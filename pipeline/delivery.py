@@ -116,16 +116,24 @@ class Delivery:
             if self._clock.wait(stop, seconds):
                 raise StoppedError
 
+        while not stop.is_set() and self._deliver(pause):
+            pass
+
+    def _deliver(self, pause: Callable[[float], None]) -> bool:
+        """Deliver one batch, however often it is tried; return whether there may be another."""
+        try:  # what goes well needs no tenacity, which takes as long as the request
+            return self._deliver_next(pause)
+        except InfluxError as error:
+            wait_s = self._wait_s(error)
+            self._failed(error)
+        pause(wait_s)
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(InfluxError),
-            wait=lambda state: retry_s(
-                self._random, self._outage.failures, _asked_s(state.outcome)
-            ),
+            wait=lambda state: self._wait_s(_failure(state)),
             sleep=pause,
-            before_sleep=lambda state: self._failed(state.outcome),
+            before_sleep=lambda state: self._failed(_failure(state)),
         )
-        while not stop.is_set() and retrying(self._deliver_next, pause):
-            pass
+        return retrying(self._deliver_next, pause)
 
     def _last_flush(self) -> None:
         deadline = self._clock.monotonic() + LAST_FLUSH_S
@@ -239,12 +247,13 @@ class Delivery:
             self._prepared = False
         raise InfluxError(answer)
 
-    def _failed(self, outcome: tenacity.Future | None) -> None:
-        error = outcome.exception() if outcome else None
-        if isinstance(error, InfluxError):
-            if not self._probing:
-                self._size.failed(probed=self._outage.probed)
-            self._outage.failed(error.answer, self._backlog)
+    def _wait_s(self, error: InfluxError) -> float:
+        return retry_s(self._random, self._outage.failures, error.answer.retry_after_s)
+
+    def _failed(self, error: InfluxError) -> None:
+        if not self._probing:
+            self._size.failed(probed=self._outage.probed)
+        self._outage.failed(error.answer, self._backlog)
 
     @property
     def _probing(self) -> bool:
@@ -254,6 +263,8 @@ class Delivery:
         return self._spool.contents().backlog_points
 
 
-def _asked_s(outcome: tenacity.Future | None) -> float:
-    error = outcome.exception() if outcome else None
-    return error.answer.retry_after_s if isinstance(error, InfluxError) else 0.0
+def _failure(state: tenacity.RetryCallState) -> InfluxError:
+    """Return why a try failed that is to be repeated, which only this can be."""
+    error = state.outcome.exception() if state.outcome else None
+    assert isinstance(error, InfluxError)  # noqa: S101  # tells the type
+    return error

@@ -58,6 +58,7 @@ class Recorder:
         self._held: deque[_Reading] = deque()
         self._overflow: Counter[str] = Counter()
         self._usual_points = 0
+        self._gaps = True  # for all that is known
         self._dropped: list[Gap] = []
         self._before_ns: int | None = None
         self._newest_ns: int | None = None  # None: not known
@@ -126,7 +127,7 @@ class Recorder:
 
     def _untold(self) -> tuple[Gap, ...]:
         """Return the gaps to tell of: once they have an end, when nothing is lost any more."""
-        if self._held or self._health.troubles().keys() & {"delivery", "room"}:
+        if not self._gaps or self._held or self._health.troubles().keys() & {"delivery", "room"}:
             return ()
         with contextlib.suppress(SpoolError):  # told when the reading is to be committed
             return tuple(self._spool.gaps())
@@ -179,7 +180,9 @@ class Recorder:
                 reading = self._held[0]
                 lost = self._overflow + Counter(reading.lost)
                 missing = (*self._dropped, *reading.gaps)
-                self._spool.append(reading.lines, reading.time_ns, lost, missing, reading.told)
+                self._gaps = self._spool.append(
+                    reading.lines, reading.time_ns, lost, missing, reading.told
+                )
                 self._overflow.clear()
                 self._dropped.clear()
                 self._held.popleft()

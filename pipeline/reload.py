@@ -11,9 +11,9 @@ from pipeline.settings import Files, Loaded, Settings, SettingsError, describe
 _log = logging.getLogger(__name__)
 
 # To wake a thread costs more than the look.
-_LOOK_S, _SOON_S = 1.0, 0.25
+_LOOK_S, _SOON_S = 2.0, 0.25
 # What is wrong may be elsewhere, such as a certificate that is not there yet.
-_AGAIN_LOOKS = 5
+_AGAIN_LOOKS = 3
 NEED_RESTART = ("data_dir",)
 """The settings that a running agent cannot change."""
 

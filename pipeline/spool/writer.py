@@ -58,7 +58,7 @@ class Spool(Store, Aging):
         lost: Mapping[str, int] | None = None,
         gaps: Iterable[Gap] = (),
         told: Iterable[Gap] = (),
-    ) -> None:
+    ) -> bool:
         """Commit one reading; when this returns, it is on the disk.
 
         Args:
@@ -67,6 +67,9 @@ class Spool(Store, Aging):
             lost: Cause to points that the reading should have held as well.
             gaps: Readings that are missing before it.
             told: The gaps that its lines tell of.
+
+        Returns:
+            Whether there are gaps now that nobody has been told of.
 
         Raises:
             SpoolError: It could not be committed; nothing of it was.
@@ -88,6 +91,7 @@ class Spool(Store, Aging):
             for gap in gaps:
                 mark(db, gap)
             self._keep_bound(db)
+            return db.execute("SELECT 1 FROM gap LIMIT 1").fetchone() is not None
 
     @lasting
     def lease(self, max_points: int, *, newest: bool = False) -> Batch | None:
@@ -135,14 +139,15 @@ class Spool(Store, Aging):
         with self._writing() as db:
             # What the bound or the age took while the batch was under way is counted already.
             settled = sum(unqueue(db, tick) for tick in batch.ids)
-            db.executemany(
-                "INSERT INTO rejected (time_ns, reason, line) VALUES (?, ?, ?)",
-                ((time_ns, refusal.reason, refusal.line) for refusal in refused),
-            )
-            db.execute(
-                "DELETE FROM rejected WHERE id <= (SELECT max(id) FROM rejected) - ?",
-                (_REJECTED_KEPT,),
-            )
+            if refused:
+                db.executemany(
+                    "INSERT INTO rejected (time_ns, reason, line) VALUES (?, ?, ?)",
+                    ((time_ns, refusal.reason, refusal.line) for refusal in refused),
+                )
+                db.execute(
+                    "DELETE FROM rejected WHERE id <= (SELECT max(id) FROM rejected) - ?",
+                    (_REJECTED_KEPT,),
+                )
             rejected = min(len(refused), settled)
             expired = min(expired, settled - rejected)
             counts = {f"{LOST}rejected": rejected, f"{LOST}expired": expired}
