@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from pipeline.spool.block import DAMAGES, pack, unpack
 from pipeline.spool.room import drop, give_back
-from pipeline.spool.schema import LOST
+from pipeline.spool.schema import AGED, LOST
 from pipeline.spool.store import tally
 from pipeline.spool.writing import Writing
 
@@ -85,7 +85,7 @@ class Aging(Writing):
                 if waited:
                     row = (tick, len(left), len(block))
                     db.execute("INSERT INTO pending VALUES (?, ?, ?)", row)
-            tally(db, {f"{LOST}expired": lost} if count else {})
+            tally(db, {f"{LOST}expired" if count else AGED: lost})
         return ((rows[-1][1], rows[-1][0]), removed) if rows else None
 
     def _give_back(self) -> int:

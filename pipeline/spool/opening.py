@@ -8,6 +8,7 @@ from pipeline.spool import files
 from pipeline.spool.room import Limits
 from pipeline.spool.salvage import damage, salvage
 from pipeline.spool.schema import (
+    ERRORS,
     DamagedError,
     FullError,
     SpoolError,
@@ -70,7 +71,7 @@ def mend(path: Path, error: DamagedError, now_ns: int) -> None:
         raise unopened(path, failure) from failure
 
 
-def unopened(path: Path, error: OSError | sqlite3.Error) -> SpoolError:
+def unopened(path: Path, error: Exception) -> SpoolError:
     """Return what to say of a store that cannot be opened."""
     why = error.strerror if isinstance(error, OSError) else error
     message = f"{path} cannot be opened: {why}; is it writable, with room on the disk?"
@@ -95,7 +96,7 @@ def _opened(path: Path, limits: Limits) -> sqlite3.Connection:
         migrate(db, version)
         if path.stat().st_size <= _CHECKED_AT_ONCE:
             examine(db, path)
-    except sqlite3.Error as error:
+    except ERRORS as error:
         db.close()
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOISE_CODES:
             raise damaged(path, str(error)) from error

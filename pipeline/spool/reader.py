@@ -12,6 +12,7 @@ from typing import Self
 from pipeline.spool.block import DAMAGES, unpack
 from pipeline.spool.gaps import Gap
 from pipeline.spool.schema import (
+    ERRORS,
     LOST,
     NAME,
     DamagedError,
@@ -255,12 +256,12 @@ class SpoolReader:
             version = version_of(self._db, self.path)
         except sqlite3.OperationalError:
             raise
-        except sqlite3.DatabaseError as error:
+        except ERRORS as error:
             raise self._unread(error) from error
         if version == 0:
             raise FileNotFoundError(f"{self.path} is being made")
 
-    def _unread(self, error: sqlite3.Error) -> SpoolError:
+    def _unread(self, error: Exception) -> SpoolError:
         failure = described(error, f"{self.path} cannot be read: {error}", self.path)
         return damaged(self.path, failure.why) if isinstance(failure, DamagedError) else failure
 
@@ -276,5 +277,5 @@ class SpoolReader:
                 finally:
                     if db.in_transaction:
                         db.execute("COMMIT")
-            except sqlite3.Error as error:
+            except ERRORS as error:
                 raise self._unread(error) from error

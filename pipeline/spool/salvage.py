@@ -11,12 +11,13 @@ from pipeline.spool import files
 from pipeline.spool.block import is_whole
 from pipeline.spool.gaps import Gap, mark
 from pipeline.spool.pages import MAGIC, Pages, Row
-from pipeline.spool.schema import COMMITTED, LOST, SALVAGE, WAITING, is_newer, newer
+from pipeline.spool.schema import AGED, COMMITTED, LOST, SALVAGE, WAITING, is_newer, newer
 from pipeline.spool.wal import read_log
 
 _log = logging.getLogger(__name__)
 
 CORRUPT = f"{LOST}corrupt_store"
+_PARTS = ("delivered", WAITING, AGED, *(f"{LOST}{cause}" for cause in COMMITTED))
 # A batch on its way names ticks of the damaged store: what was lost of it must not come back.
 _IDS_LEFT_OUT = 1_000_000
 
@@ -111,7 +112,8 @@ def _settle_account(db: sqlite3.Connection, found: _Found) -> str:
     ).fetchone()
     _mark_missing(db)
     db.execute("DELETE FROM pending WHERE id NOT IN (SELECT id FROM tick)")
-    expected = found.counters.get(WAITING)
+    counters = {name: value for name, value in found.counters.items() if value >= 0}
+    expected = counters.get(WAITING) if _adds_up(found) else None
     if expected is None or found.queued < expected:
         # A part of the queue cannot be read. What was sent already may be sent again, which
         # changes nothing in InfluxDB; what was not must not be forgotten.
@@ -124,12 +126,12 @@ def _settle_account(db: sqlite3.Connection, found: _Found) -> str:
     saved = f"saved {ticks} readings ({points} points, {queued} of them to be delivered)"
     if expected is None:
         lost = missing
-        known = {"ticks": ticks, "delivered": points - found.queued + missing, **found.counters}
+        known = {"ticks": ticks, "delivered": points - found.queued + missing, **counters}
         account = _guessed(known, queued, lost, queued - found.queued + missing)
         told = f"{saved}, lost at least {lost} points: how many waited cannot be read any more"
     else:
         lost = max(0, expected - queued)
-        account = _exact(found.counters, queued, lost)
+        account = _exact(counters, queued, lost)
         told = f"{saved}, lost {lost} points that waited"
     db.execute("DELETE FROM counter")
     kept = ((name, value) for name, value in account.items() if value or name == WAITING)
@@ -138,6 +140,14 @@ def _settle_account(db: sqlite3.Connection, found: _Found) -> str:
     last = found.last_id + _IDS_LEFT_OUT
     db.execute("INSERT INTO sqlite_sequence VALUES ('tick', ?)", (last,))
     return told
+
+
+def _adds_up(found: _Found) -> bool:
+    """Tell whether the counters can be what they were: no checksum tells noise in them."""
+    every = found.counters
+    points = sum(every.get(part, 0) for part in _PARTS)
+    is_sound = min(every.values(), default=0) >= 0 and every.get("points", 0) == points
+    return is_sound and found.queued <= every.get(WAITING, 0)
 
 
 def _mark_missing(db: sqlite3.Connection) -> None:
@@ -173,5 +183,4 @@ def _guessed(known: Mapping[str, int], queued: int, lost: int, again: int) -> di
         CORRUPT: known.get(CORRUPT, 0) + lost,
         "delivered": max(0, known["delivered"] - again),
     }
-    parts = {"delivered", WAITING, *(LOST + cause for cause in COMMITTED)}
-    return {**account, "points": sum(account.get(part, 0) for part in parts)}
+    return {**account, "points": sum(account.get(part, 0) for part in _PARTS)}

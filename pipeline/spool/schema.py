@@ -64,9 +64,14 @@ COMMITTED = ("spool_full", "expired", "rejected", "corrupt_store")
 """The causes of which points are lost that were committed; others never came that far."""
 WAITING = "waiting"
 """The counter of what is in `pending`."""
+AGED = "aged"
+"""The counter of points that waited for nobody, as there was no InfluxDB, until their age."""
 SALVAGE = "salvage"
 """The fact that tells of the last salvage."""
 
+# What SQLite tells of a schema full of noise need not be text.
+ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What comes of a store that cannot be used."""
 _DAMAGE_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _ROOM_CODES, _NO_ROOM = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}, 2**16
 
@@ -87,12 +92,13 @@ class FullError(SpoolError):
     """The disk has no room."""
 
 
-def described(error: sqlite3.Error, message: str, path: Path) -> SpoolError:
-    """Return what a failure of SQLite means, with a message for the user."""
+def described(error: Exception, message: str, path: Path) -> SpoolError:
+    """Return what a failure of SQLite means, one of `ERRORS`, with a message for the user."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     # A header full of noise may say that the file must not be written.
     shut = code == sqlite3.SQLITE_READONLY and os.access(path, os.W_OK)
-    if code in _DAMAGE_CODES or (shut and os.access(path.parent, os.W_OK)):
+    is_noise = code in _DAMAGE_CODES or isinstance(error, UnicodeDecodeError)
+    if is_noise or (shut and os.access(path.parent, os.W_OK)):
         return DamagedError(message, str(error))
     # A file that cannot be made or grow, and of which SQLite does not tell why.
     ungrown = code in _ROOM_CODES and free(path.parent) < _NO_ROOM

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.spool.reader import SpoolReader
 from pipeline.spool.room import Limits
-from pipeline.spool.schema import described
+from pipeline.spool.schema import ERRORS, described
 
 
 class Writing(SpoolReader):
@@ -53,6 +53,6 @@ class Writing(SpoolReader):
         with self._lock:
             try:
                 yield self._connection()
-            except sqlite3.Error as error:
+            except ERRORS as error:
                 message = f"{self.path} cannot be written: {error}"
                 raise described(error, message, self.path) from error

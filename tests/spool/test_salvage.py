@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.spool import SALVAGE, Refusal, Spool, SpoolError, SpoolReader
@@ -428,11 +428,25 @@ def test_a_salvage_that_is_killed_at_any_moment_loses_nothing(tmp_path: Path) ->
     assert killings > 40
 
 
+def test_what_aged_without_an_influxdb_is_no_noise_in_the_account(tmp_path: Path) -> None:
+    filled(tmp_path, ticks=9, delivered=0)
+    with opened(tmp_path) as spool:
+        assert spool.remove(0, 4, count=False) == 12
+        before = spool.contents()
+    scribble(tmp_path / "spool.db", 0, 100)
+    with opened(tmp_path) as spool:
+        after = spool.contents()
+    assert (after.points, after.backlog_points, after.lost) == (27, 15, {})
+    assert (after.points, after.delivered_points) == (before.points, before.delivered_points)
+
+
 @given(
     noise=st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 3000)), max_size=4),
     cut=st.integers(0, 10**6),
     log=st.booleans(),
 )
+@example(noise=[(2936, 1)], cut=1, log=False)  # a byte of the schema's own text
+@example(noise=[(0, 1), (524_287, 1)], cut=1, log=False)  # of the header, and of a counter
 @settings(max_examples=25, deadline=None)
 def test_whatever_is_broken_the_store_opens_and_adds_up(
     noise: list[tuple[int, int]], cut: int, log: bool, tmp_path_factory: pytest.TempPathFactory
