@@ -826,4 +826,5 @@ def test_the_document_says_what_the_code_says(owner: type) -> None:
 def test_the_errors_of_the_document_are_real(tmp_path: Path) -> None:
     document = (ROOT / "docs/settings.md").read_text().partition("## Errors")[2]
     toml, printed = re.findall(r"```\w+\n(.*?)```", document, re.DOTALL)[:2]
-    assert problems(tmp_path, toml) == printed.replace("/etc/metrics-pipeline", "DIR").splitlines()
+    told = printed.replace("/etc/metrics-pipeline", "DIR").splitlines()
+    assert [f"metrics-pipeline: {problem}" for problem in problems(tmp_path, toml)] == told
