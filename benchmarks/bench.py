@@ -1,0 +1,95 @@
+"""What a subject is, and what each of them needs: a folder, a server, and somebody to tell."""
+
+import functools
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from benchmarks.machine import described
+from benchmarks.tables import Part, terminal
+from tests.influxd import api, ways
+from tests.influxd.api import Bucket
+from tests.influxd.server import InfluxServer
+
+
+class Bench:
+    """A place to measure at; see `opened`.
+
+    Args:
+        folder: An empty folder.
+        stack: Ends what is begun here.
+    """
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._folder = folder
+        self._stack = stack
+        self._began = time.monotonic()
+        self._buckets = 0
+
+    def say(self, what: str) -> None:
+        """Tell what is being done, and when."""
+        click.echo(f"[{time.monotonic() - self._began:4.0f} s] {what}", err=True)
+
+    def place(self, name: str) -> Path:
+        """Make an empty folder."""
+        place = self._folder / name
+        place.mkdir()
+        return place
+
+    @functools.cached_property
+    def server(self) -> InfluxServer:
+        """The disposable InfluxDB, from the first use on."""
+        return self._stack.enter_context(ways.disposable(os.environ, self.place("influxd")))
+
+    @contextmanager
+    def bucket(self, name: str = "") -> Iterator[Bucket]:
+        """Make an empty bucket; it is gone at the end.
+
+        Args:
+            name: Tells it from others; by default no two have the same.
+        """
+        self._buckets += 1
+        name = f"bench-{os.getpid()}-{name or self._buckets}"
+        bucket = api.create_bucket(self.server, name)
+        try:
+            yield bucket
+        finally:
+            api.delete_bucket(self.server, name)
+
+
+@contextmanager
+def opened() -> Iterator[Bench]:
+    """Give a place to measure at; nothing of it is left at the end."""
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        yield Bench(Path(name).resolve(), stack)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Something that is measured.
+
+    Attributes:
+        title: What it is called in the document.
+        module: The name of its module, which measures it alone.
+        text: What is measured and how, in Markdown.
+        measure: Measures it.
+    """
+
+    title: str
+    module: str
+    text: str
+    measure: Callable[[Bench], Sequence[Part]]
+
+
+def alone(subject: Subject) -> None:
+    """Measure one subject, and print its tables."""
+    click.echo(terminal(described()))
+    with opened() as bench:
+        for part in subject.measure(bench):
+            click.echo(f"\n{terminal(part)}")
