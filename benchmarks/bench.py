@@ -43,6 +43,11 @@ class Bench:
         return place
 
     @functools.cached_property
+    def empty(self) -> Path:
+        """A folder that stays empty, such as for settings that are not there."""
+        return self.place("empty")
+
+    @functools.cached_property
     def server(self) -> InfluxServer:
         """The disposable InfluxDB, from the first use on."""
         return self._stack.enter_context(ways.disposable(os.environ, self.place("influxd")))
