@@ -210,7 +210,8 @@ def _on_the_wire(pace: Pace, by_name: Mapping[str, Contestant], note: str) -> Ta
             an_hour = (len(requests) * 3600 / (time.monotonic() - traffic.first),)
         a_point[name] = Row(f"{name}, a point", "bytes", sizes)
         rows += [a_point[name], Row(f"{name}, requests", "an hour", an_hour)]
-    return Table(f"On the wire: {pace}", tuple(rows), note)
+    compared = ratio("a point, metrics-pipeline / Telegraf", a_point[AGENT], a_point[TELEGRAF])
+    return Table(f"On the wire: {pace}", (*rows, compared), note)
 
 
 @contextmanager

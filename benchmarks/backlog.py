@@ -169,8 +169,8 @@ def _ways(backlog: Backlog, folder: Path) -> dict[str, Way | None]:
     return {
         "prepared bodies": _prepared(backlog),
         "metrics-pipeline": _agent(backlog),
-        "Telegraf, memory": binary and _in_memory(binary, backlog),
-        "Telegraf, disk": binary and _on_disk(binary, backlog, folder / "buffer"),
+        "Telegraf, memory": _in_memory(binary, backlog) if binary else None,
+        "Telegraf, disk": _on_disk(binary, backlog, folder / "buffer") if binary else None,
     }
 
 

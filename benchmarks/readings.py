@@ -55,9 +55,7 @@ def measure(bench: Bench) -> list[Table]:
     size = {"points": len(lines), "bytes": len(text), "bytes, packed": len(gzip.compress(text, 6))}
     return [
         Table("Processor time of a reading", tuple(_rows(samples))),
-        Table(
-            "Size of a reading", tuple(Row("", u, (n,)) for u, n in zip(units, size, strict=True))
-        ),
+        Table("Size of a reading", tuple(map(_size, size.items()))),
     ]
 
 

@@ -1,12 +1,15 @@
 """What was measured, as tables: in the terminal and in Markdown, always with the same layout."""
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 Samples = tuple[float, ...]
 
-_HEAD = ("", "unit", "min", "median", "max", "target", "met")
+HEAD = ("", "unit", "min", "median", "max", "target", "met")
+"""What the columns of a row are."""
+RIGHT = frozenset({2, 3, 4})
+"""Which of them are figures."""
 _DIGITS = 4
 
 
@@ -65,7 +68,7 @@ class Row:
     @property
     def cells(self) -> tuple[str, ...]:
         """Return it as a table shows it; without samples its figures are empty."""
-        told = ("", "", "")
+        told: tuple[str, ...] = ("", "", "")
         if self.samples:
             three = (min(self.samples), statistics.median(self.samples), max(self.samples))
             told = tuple(map(figure, three))
@@ -90,9 +93,9 @@ class Table:
     @property
     def listing(self) -> "Listing":
         """Return it as text; the columns for targets only where there are any."""
-        wanted = len(_HEAD) if any(row.target for row in self.rows) else len(_HEAD) - 2
+        wanted = len(HEAD) if any(row.target for row in self.rows) else len(HEAD) - 2
         cells = tuple(row.cells[:wanted] for row in self.rows)
-        return Listing(self.title, _HEAD[:wanted], cells, self.note, frozenset({2, 3, 4}))
+        return Listing(self.title, HEAD[:wanted], cells, self.note, RIGHT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +126,16 @@ Part = Table | Listing
 
 
 def ratio(name: str, ours: Row, theirs: Row, target: Target | None = None) -> Row:
-    """Return how many times `theirs` `ours` is: pair by pair, or empty where one is missing."""
-    one, other = ours.samples, theirs.samples
-    pairs = tuple(a / b for a, b in zip(one, other, strict=True)) if one and other else ()
-    return Row(name, "ratio", pairs, target)
+    """Return how many times `theirs` `ours` is, empty where one of them is.
+
+    Samples that were taken together are compared pair by pair, others by their medians.
+    """
+    pairs: Sequence[tuple[float, float]] = ()
+    if len(ours.samples) == len(theirs.samples):
+        pairs = tuple(zip(ours.samples, theirs.samples, strict=True))
+    elif ours.samples and theirs.samples:
+        pairs = ((statistics.median(ours.samples), statistics.median(theirs.samples)),)
+    return Row(name, "ratio", tuple(one / other for one, other in pairs), target)
 
 
 def figure(number: float) -> str:
@@ -144,12 +153,12 @@ def terminal(part: Part) -> str:
         every = (shown.head, *shown.rows)
         widths = [max(map(len, column)) for column in zip(*every, strict=True)]
         for row in every:
-            cells = [
+            cells = (
                 cell.rjust(width) if number in shown.right else cell.ljust(width)
                 for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ]
+            )
             lines.append(f"  {'  '.join(cells)}".rstrip())
-    return "\n".join([*lines, *filter(None, [shown.note])])
+    return "\n".join(filter(None, [*lines, shown.note]))
 
 
 def markdown(part: Part) -> str:
@@ -157,16 +166,11 @@ def markdown(part: Part) -> str:
     shown = part.listing
     if not shown.rows:
         return f"**{shown.title}**: none"
-    rule = ("---:" if number in shown.right else "---" for number in range(len(shown.head)))
-    lines = [f"**{shown.title}**", "", *map(_row, (shown.head, tuple(rule), *shown.rows))]
-    return "\n".join([*lines, *(("", shown.note) if shown.note else ())])
+    rule = tuple("---:" if number in shown.right else "---" for number in range(len(shown.head)))
+    table = "\n".join(map(_row, (shown.head, rule, *shown.rows)))
+    title = f"**{shown.title}**" if shown.title else ""
+    return "\n\n".join(filter(None, [title, table, shown.note]))
 
 
 def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
-
-
-def missed(parts: Iterable[Part]) -> list[tuple[str, Row]]:
-    """Return the rows that do not keep to their targets, each with its table's title."""
-    tables = (part for part in parts if isinstance(part, Table))
-    return [(table.title, row) for table in tables for row in table.rows if row.is_missed]

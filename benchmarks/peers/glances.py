@@ -78,6 +78,6 @@ def delivering(
     plugins = ["--disable-plugin", "all", "--enable-plugin", _PLUGINS]
     # Its log and its caches go to the home of whoever runs it.
     env = os.environ | {"HOME": str(folder), "XDG_STATE_HOME": str(folder)}
-    command = [binary, "-C", config, *options, *plugins, "--disable-check-update"]
+    command: list[str | Path] = [binary, "-C", config, *options, *plugins, "--disable-check-update"]
     with ending(Program(command, env, folder / LOG)) as program:
         yield program
