@@ -20,6 +20,7 @@ from benchmarks.contestants import (
     Run,
 )
 from benchmarks.machine import described
+from benchmarks.programs import Program
 from benchmarks.tables import Part, Row, Samples, Table, Target, ratio, terminal
 
 PACES = (Pace(1, 1), Pace(1, 10), Pace(10, 10))
@@ -81,21 +82,19 @@ class Contestant:
     memory_mib: list[float] = field(default_factory=list)
 
     def values(self) -> Samples:
-        """Return how many values a reading has, once.
+        """Return how many values a reading has, once; none where nothing was delivered."""
+        found = self.run.values() if self.run and self.run.values else 0
+        return (float(found),) if found else ()
 
-        Raises:
-            RuntimeError: It ended, or delivered nothing.
-        """
-        if self.run is None or self.run.values is None:
-            return ()
-        if found := self.run.values():
-            return (float(found),)
-        raise RuntimeError(f"{self.name} delivered nothing: {_said(self.run)}")
+    def fail(self) -> None:
+        """It ended by itself: it has no samples, and is no longer looked at."""
+        self.cpu_ms.clear()
+        self.memory_mib.clear()
+        self.run = None
 
 
-def _said(run: Run) -> str:
-    log = run.program.log
-    return log.read_text(errors="replace")[-2000:] if log else ""
+def _said(program: Program) -> str:
+    return program.log.read_text(errors="replace")[-2000:] if program.log else ""
 
 
 class Soak:
@@ -128,8 +127,7 @@ class Soak:
 
     def measure(self) -> None:
         """Take the samples, of all of them at once."""
-        running = [(each, each.run) for each in self.contestants if each.run is not None]
-        lengths = sorted({PART_S[each.pace.interval_s] for each, _ in running})
+        lengths = sorted({PART_S[each.pace.interval_s] for each in self.contestants})
         self._bench.say(f"the last {PARTS * lengths[-1]} s of the agents, which are measured")
         # Half a second away from all readings and flushes, which are at whole seconds.
         time.sleep(10 - (time.time() - 5.5) % 10)
@@ -137,17 +135,20 @@ class Soak:
         began, before = time.monotonic(), dict[int, float]()
         for moment in moments:
             time.sleep(max(0.0, began + moment - time.monotonic()))
-            for number, (each, run) in enumerate(running):
+            for number, each in enumerate(self.contestants):
                 part_s = PART_S[each.pace.interval_s]
-                if moment % part_s or moment > PARTS * part_s:
+                if each.run is None or moment % part_s or moment > PARTS * part_s:
                     continue
-                if run.program.ended:
-                    raise RuntimeError(f"{each.name} ended: {_said(run)}")
-                now = run.program.cpu_s()
+                program = each.run.program
+                if program.ended:
+                    self._bench.say(f"{each.name} ended; what it said: {_said(program)}")
+                    each.fail()
+                    continue
+                now = program.cpu_s()
                 if moment:
                     readings = part_s / each.pace.interval_s
                     each.cpu_ms.append(1000 * (now - before[number]) / readings)
-                    each.memory_mib.append(run.program.resident_mib())
+                    each.memory_mib.append(program.resident_mib())
                 before[number] = now
 
     def tables(self) -> list[Table]:
@@ -159,7 +160,7 @@ class Soak:
 
 def _tables(pace: Pace, by_name: Mapping[str, Contestant]) -> Iterator[Table]:
     missing = [name for name, each in by_name.items() if each.run is None]
-    note = f"Missing: {', '.join(missing)}." if missing else ""
+    note = f"Missing, or ended: {', '.join(missing)}." if missing else ""
     cpu = {name: Row(name, "ms", tuple(each.cpu_ms)) for name, each in by_name.items()}
     yield Table(
         f"Processor time a reading: {pace}",

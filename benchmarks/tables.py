@@ -1,5 +1,6 @@
 """What was measured, as tables: in the terminal and in Markdown, always with the same layout."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ HEAD = ("", "unit", "min", "median", "max", "target", "met")
 """What the columns of a row are."""
 RIGHT = frozenset({2, 3, 4})
 """Which of them are figures."""
-_DIGITS = 4
+_DIGITS, _PLACES = 3, 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +141,11 @@ def ratio(name: str, ours: Row, theirs: Row, target: Target | None = None) -> Ro
 
 def figure(number: float) -> str:
     """Return a number with as many digits as tell something."""
-    if number == 0 or abs(number) >= 10 ** (_DIGITS - 1):
+    if number == 0 or abs(number) >= 10**_DIGITS:
         return f"{number:,.0f}".replace(",", " ")
-    return f"{number:#.{_DIGITS - 1}g}".rstrip("0").rstrip(".") if number % 1 else f"{number:.0f}"
+    places = min(max(_DIGITS - 1 - math.floor(math.log10(abs(number))), 0), _PLACES)
+    told = f"{number:.{places}f}"
+    return told.rstrip("0").rstrip(".") if "." in told else told
 
 
 def terminal(part: Part) -> str:

@@ -141,35 +141,37 @@ class Forwarder:
         with suppress(OSError):  # it was shut
             while True:
                 client, _ = listener.accept()
-                server = socket.create_connection(self._server)
-                self._connected |= {client, server}
-                for pump in (self._up, self._down):
-                    threading.Thread(target=pump, args=(client, server), daemon=True).start()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
-    def _up(self, client: socket.socket, server: socket.socket) -> None:
-        traffic, stream = self.traffic, bytearray()
-        traffic.streams.append(stream)
-        with suppress(OSError):
-            while chunk := client.recv(_CHUNK):
-                traffic.first = traffic.first or time.monotonic()
-                stream += chunk
-                server.sendall(chunk)
-        self._end(server)
+    def _serve(self, client: socket.socket) -> None:
+        with client, suppress(OSError), socket.create_connection(self._server) as server:
+            self._connected |= {client, server}
+            down = threading.Thread(target=_down, args=(client, server, self.traffic), daemon=True)
+            down.start()
+            _up(client, server, self.traffic)
+            down.join()
+            self._connected -= {client, server}
 
-    def _down(self, client: socket.socket, server: socket.socket) -> None:
-        traffic = self.traffic
-        with suppress(OSError):
-            while chunk := server.recv(_CHUNK):
-                client.sendall(chunk)
-                traffic.last = time.monotonic()
-        self._end(client)
-        with suppress(OSError):
-            server.close()
-        self._connected -= {client, server}
 
-    def _end(self, other: socket.socket) -> None:
-        with suppress(OSError):
-            other.shutdown(socket.SHUT_WR)
+def _up(client: socket.socket, server: socket.socket, traffic: Traffic) -> None:
+    stream = bytearray()
+    traffic.streams.append(stream)
+    with suppress(OSError):
+        while chunk := client.recv(_CHUNK):
+            traffic.first = traffic.first or time.monotonic()
+            stream += chunk
+            server.sendall(chunk)
+    with suppress(OSError):
+        server.shutdown(socket.SHUT_WR)
+
+
+def _down(client: socket.socket, server: socket.socket, traffic: Traffic) -> None:
+    with suppress(OSError):
+        while chunk := server.recv(_CHUNK):
+            traffic.last = time.monotonic()
+            client.sendall(chunk)
+    with suppress(OSError):
+        client.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
