@@ -37,7 +37,8 @@ else is measured.
 - **metrics-pipeline** is `metrics-pipeline run` with the default collectors, which include the
   agent's own figures. It commits each reading to disk, with fsync, before it delivers it. **As a
   user** has it: with a `settings.toml`, which it watches, and with the HTTP endpoint; the others
-  have neither. **Local only** is without an `influxdb_url`.
+  have neither. **Local only** is without an `influxdb_url`. Its `flush_jitter_ms` is 0, as
+  Telegraf's is.
 - **Telegraf**, which [telegraf.sh](../benchmarks/peers/telegraf.sh) builds of its Go module into
   the user's cache: inputs `cpu`, `mem`, `swap`, `disk`, `diskio`, `net`, `system`, `processes` and
   `temp`, output `influxdb_v2`. All options are those of its sample configuration, but `interval`,
@@ -58,9 +59,10 @@ are the fields of all series that reached the server, also of mounts and interfa
 for a while only. **On the wire** is all that goes to the server, its headers included, by a
 forwarder on 127.0.0.1 that counts, since the start; **a point** is a line.
 
-They run at the same time: so all see the same machine, and ten minutes are enough for all. Twelve
-agents that wake at the same second take some of the processor's caches from each other:
-`python -m benchmarks.agents --apart` measures one after the other, for as long as that takes."""
+They run at the same time: so all see the same machine, and one soak is enough for all. The
+{len(PACES) * len(EVERY)} processes wake at the same seconds, and take some of the processor's
+caches from each other, which costs each of them a little, and the ratios less:
+`python -m benchmarks.agents --apart` measures one after the other, which takes far longer."""
 
 
 @dataclass

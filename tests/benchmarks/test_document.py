@@ -1,5 +1,8 @@
 import re
 
+import pytest
+
+from benchmarks.__main__ import DOCUMENT, SUBJECTS
 from benchmarks.bench import Subject
 from benchmarks.document import written
 from benchmarks.tables import Listing, Row, Table, Target
@@ -33,3 +36,10 @@ def test_each_subject_has_its_text_and_the_command_that_measures_it_alone() -> N
     own = document(()).partition("## A subject\n")[2]
     assert own.startswith("\n`python -m benchmarks.speed`\n\nWhat it is.\n\n**Speed**\n")
     assert "| ours | ms |  |  |  | at most 1.5 | not measured |" in own
+
+
+@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.module)
+def test_the_document_has_the_text_of_each_subject_as_it_is_now(subject: Subject) -> None:
+    own = DOCUMENT.read_text(encoding="utf-8").partition(f"\n## {subject.title}\n")[2]
+    expected = f"\n`python -m benchmarks.{subject.module}`\n\n{subject.text}\n\n"
+    assert own.startswith(expected), "`make bench` writes it anew"
