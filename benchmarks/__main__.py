@@ -11,6 +11,7 @@ from benchmarks import agents, backlog, endurance, history, host, readings, sche
 from benchmarks.bench import Bench, Subject, opened
 from benchmarks.document import written
 from benchmarks.machine import described
+from benchmarks.soak import SOAK_S, begun
 from benchmarks.tables import Listing, Part, terminal
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
@@ -58,7 +59,7 @@ class Measured:
 def measured(bench: Bench, soak_s: float) -> Measured:
     """Measure all subjects, while the agents that are compared run for a while."""
     found = Measured(bench)
-    with agents.begun(bench) as soak:
+    with begun(bench) as soak:
         # Neither of the two is about time, so they may have a core each.
         with stores.begun(bench) as making, endurance.lived(bench) as life:
             found.take(endurance.SUBJECT, lambda: [life.table()])
@@ -67,12 +68,12 @@ def measured(bench: Bench, soak_s: float) -> Measured:
             found.take(each.SUBJECT, partial(each.SUBJECT.measure, bench))
         soak.wait(soak_s)
         soak.measure()
-        found.take(agents.SUBJECT, soak.tables)
+        found.take(agents.SUBJECT, lambda: agents.tables(soak))
     return found
 
 
 @click.command()
-@click.option("--soak", "soak_s", default=agents.SOAK_S, show_default=True, help="Seconds.")
+@click.option("--soak", "soak_s", default=SOAK_S, show_default=True, help="Seconds.")
 @click.option(
     "--to", "document", type=click.Path(path_type=Path), default=DOCUMENT, help="The document."
 )

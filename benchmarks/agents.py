@@ -1,32 +1,16 @@
 """The agent beside Telegraf, collectd and Glances: `python -m benchmarks.agents`."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 
 import click
 
 from benchmarks.bench import Bench, Subject, opened
-from benchmarks.contestants import (
-    AGENT,
-    ALONE,
-    COLLECTD,
-    EVERY,
-    GLANCES,
-    INSTALLED,
-    TELEGRAF,
-    Pace,
-    Run,
-)
+from benchmarks.contestants import AGENT, ALONE, COLLECTD, EVERY, GLANCES, INSTALLED, TELEGRAF, Pace
 from benchmarks.machine import described
-from benchmarks.programs import Program
+from benchmarks.soak import PACES, PART_S, PARTS, SOAK_S, Contestant, Soak, begun
 from benchmarks.tables import Part, Row, Samples, Table, Target, ratio, terminal
-
-PACES = (Pace(1, 1), Pace(1, 10), Pace(10, 10))
-SOAK_S = 600.0
-# Parts of the last window, each a whole number of readings and of flushes.
-PARTS, PART_S = 3, {1: 20, 10: 40}
 
 TEXT = f"""\
 Four agents read the same subjects of this machine, each as a process of its own, and deliver to one
@@ -65,99 +49,11 @@ caches from each other, which costs each of them a little, and the ratios less:
 `python -m benchmarks.agents --apart` measures one after the other, which takes far longer."""
 
 
-@dataclass
-class Contestant:
-    """One of those that are compared, at one pace.
-
-    Attributes:
-        name: Which one.
-        pace: Its pace.
-        run: What was started; None: it is missing.
-        cpu_ms: Processor time of a reading, one sample a part.
-        memory_mib: Its resident memory at the end of each part.
-    """
-
-    name: str
-    pace: Pace
-    run: Run | None
-    cpu_ms: list[float] = field(default_factory=list)
-    memory_mib: list[float] = field(default_factory=list)
-
-    def values(self) -> Samples:
-        """Return how many values a reading has, once; none where nothing was delivered."""
-        found = self.run.values() if self.run and self.run.values else 0
-        return (float(found),) if found else ()
-
-    def fail(self) -> None:
-        """It ended by itself: it has no samples, and is no longer looked at."""
-        self.cpu_ms.clear()
-        self.memory_mib.clear()
-        self.run = None
-
-
-def _said(program: Program) -> str:
-    return program.log.read_text(errors="replace")[-2000:] if program.log else ""
-
-
-class Soak:
-    """Contestants that have been started.
-
-    Args:
-        bench: Where they run.
-        stack: Ends them.
-        paces: All of them run at each of these.
-    """
-
-    def __init__(self, bench: Bench, stack: ExitStack, paces: Sequence[Pace] = PACES) -> None:
-        self._bench = bench
-        self._began = time.monotonic()
-        self.contestants = [
-            Contestant(name, pace, self._start(stack, number, name, pace))
-            for number, pace in enumerate(paces)
-            for name in EVERY
-        ]
-
-    def _start(self, stack: ExitStack, number: int, name: str, pace: Pace) -> Run | None:
-        folder = self._bench.place(f"{number}-{name}")
-        return EVERY[name](self._bench, stack, folder, pace)
-
-    def wait(self, soak_s: float) -> None:
-        """Wait until they have run for so long."""
-        while (rest := self._began + soak_s - time.monotonic()) > 0:
-            self._bench.say(f"the agents run for another {rest:.0f} s")
-            time.sleep(min(rest, 60.0))
-
-    def measure(self) -> None:
-        """Take the samples, of all of them at once."""
-        lengths = sorted({PART_S[each.pace.interval_s] for each in self.contestants})
-        self._bench.say(f"the last {PARTS * lengths[-1]} s of the agents, which are measured")
-        # Half a second away from all readings and flushes, which are at whole seconds.
-        time.sleep(10 - (time.time() - 5.5) % 10)
-        moments = sorted({number * length for length in lengths for number in range(PARTS + 1)})
-        began, before = time.monotonic(), dict[int, float]()
-        for moment in moments:
-            time.sleep(max(0.0, began + moment - time.monotonic()))
-            for number, each in enumerate(self.contestants):
-                part_s = PART_S[each.pace.interval_s]
-                if each.run is None or moment % part_s or moment > PARTS * part_s:
-                    continue
-                program = each.run.program
-                if program.ended:
-                    self._bench.say(f"{each.name} ended; what it said: {_said(program)}")
-                    each.fail()
-                    continue
-                now = program.cpu_s()
-                if moment:
-                    readings = part_s / each.pace.interval_s
-                    each.cpu_ms.append(1000 * (now - before[number]) / readings)
-                    each.memory_mib.append(program.resident_mib())
-                before[number] = now
-
-    def tables(self) -> list[Table]:
-        """Return what was measured."""
-        paces = dict.fromkeys(each.pace for each in self.contestants)
-        its = {p: {c.name: c for c in self.contestants if c.pace == p} for p in paces}
-        return [table for pace in paces for table in _tables(pace, its[pace])]
+def tables(soak: Soak) -> list[Table]:
+    """Return what was measured."""
+    paces = dict.fromkeys(each.pace for each in soak.contestants)
+    its = {p: {c.name: c for c in soak.contestants if c.pace == p} for p in paces}
+    return [table for pace in paces for table in _tables(pace, its[pace])]
 
 
 def _tables(pace: Pace, by_name: Mapping[str, Contestant]) -> Iterator[Table]:
@@ -217,26 +113,18 @@ def _on_the_wire(pace: Pace, by_name: Mapping[str, Contestant], note: str) -> Ta
     return Table(f"On the wire: {pace}", (*rows, compared), note)
 
 
-@contextmanager
-def begun(bench: Bench, paces: Sequence[Pace] = PACES) -> Iterator[Soak]:
-    """Start all contestants; they are gone at the end."""
-    with ExitStack() as stack:
-        bench.say("starting the agents")
-        yield Soak(bench, stack, paces)
-
-
 def measure(bench: Bench, soak_s: float = SOAK_S) -> list[Table]:
     """Measure all of them at once."""
     with begun(bench) as soak:
         soak.wait(soak_s)
         soak.measure()
-        return soak.tables()
+        return tables(soak)
 
 
 def apart(bench: Bench, soak_s: float) -> list[Table]:
     """Measure one after the other."""
     measured: list[Contestant] = []
-    tables: list[Table] = []
+    found: list[Table] = []
     for pace in PACES:
         for name in EVERY:
             with ExitStack() as stack:
@@ -250,8 +138,8 @@ def apart(bench: Bench, soak_s: float) -> list[Table]:
                 measured += soak.contestants
         # Buckets and processes are gone by now, so that only times and memory are told.
         by_name = {each.name: each for each in measured if each.pace == pace}
-        tables += _of_times(pace, by_name)
-    return tables
+        found += _of_times(pace, by_name)
+    return found
 
 
 def _of_times(pace: Pace, by_name: Mapping[str, Contestant]) -> list[Table]:

@@ -4,26 +4,27 @@ from pathlib import Path
 import pytest
 
 from benchmarks import contestants
-from benchmarks.agents import Contestant, Soak
+from benchmarks.agents import tables
 from benchmarks.bench import Bench
 from benchmarks.contestants import AGENT, TELEGRAF, Pace
+from benchmarks.soak import Contestant, Soak
 from benchmarks.tables import Table
 
 PACE = Pace(1, 10)
 
 
-def tables(folder: Path, **cpu_ms: float) -> dict[str, Table]:
+def measured(folder: Path, **cpu_ms: float) -> dict[str, Table]:
     with ExitStack() as stack:
         soak = Soak(Bench(folder, stack), stack, ())
         for name in contestants.EVERY:
             measured = Contestant(name, PACE, None)
             measured.cpu_ms += [cpu_ms[name]] if name in cpu_ms else []
             soak.contestants.append(measured)
-        return {table.title.partition(":")[0]: table for table in soak.tables()}
+        return {table.title.partition(":")[0]: table for table in tables(soak)}
 
 
 def test_who_is_missing_is_named_and_its_rows_stay_empty(tmp_path: Path) -> None:
-    for table in tables(tmp_path).values():
+    for table in measured(tmp_path).values():
         assert TELEGRAF in table.note
         assert [row.cells[2:5] for row in table.rows] == [("", "", "")] * len(table.rows)
 
@@ -32,7 +33,7 @@ def test_who_is_missing_is_named_and_its_rows_stay_empty(tmp_path: Path) -> None
 def test_the_agent_is_held_to_a_share_of_telegrafs_time(
     tmp_path: Path, theirs: float, verdict: str
 ) -> None:
-    table = tables(tmp_path, **{AGENT: 4.0, TELEGRAF: theirs})["Processor time a reading"]
+    table = measured(tmp_path, **{AGENT: 4.0, TELEGRAF: theirs})["Processor time a reading"]
     verdicts = {row.name: row.verdict for row in table.rows if row.target}
     assert verdicts == {
         "metrics-pipeline / Telegraf": verdict,
