@@ -114,18 +114,22 @@ def _in_memory(binary: Path, backlog: Backlog) -> Way:
     return deliver
 
 
-def _on_disk(binary: Path, backlog: Backlog, buffer: Path) -> Way:
+def _on_disk(bench: Bench, binary: Path, backlog: Backlog, buffer: Path) -> Way:
     """Fill the buffer on disk the first time, and deliver a copy of it each time."""
 
     def deliver(forwarder: Forwarder, bucket: Bucket, folder: Path, fared: Fared) -> None:
         output = telegraf.output(bucket.server, forwarder.url, bucket.name)
         if not buffer.exists():
-            buffer.mkdir()
-            place = folder / "filling"
-            place.mkdir()
-            with telegraf.buffering(binary, place, _NEVER_S, output, buffer) as (program, port):
+            with (
+                bench.swift("buffer") as place,
+                telegraf.buffering(binary, place, _NEVER_S, output, place / "it") as (
+                    program,
+                    port,
+                ),
+            ):
                 _fill(program, port, backlog)
                 program.stop()
+                shutil.copytree(place / "it", buffer)
         copy = folder / "buffer"
         shutil.copytree(buffer, copy)
         with telegraf.buffering(binary, folder, FLUSH_S, output, copy) as (program, _):
@@ -164,13 +168,14 @@ def _prepared(backlog: Backlog) -> Way:
     return deliver
 
 
-def _ways(backlog: Backlog, folder: Path) -> dict[str, Way | None]:
+def _ways(bench: Bench, backlog: Backlog) -> dict[str, Way | None]:
     binary = telegraf.find("telegraf-buffer")
+    buffer = bench.place("backlog-buffer") / "it"
     return {
         "prepared bodies": _prepared(backlog),
         "metrics-pipeline": _agent(backlog),
         "Telegraf, memory": _in_memory(binary, backlog) if binary else None,
-        "Telegraf, disk": _on_disk(binary, backlog, folder / "buffer") if binary else None,
+        "Telegraf, disk": _on_disk(bench, binary, backlog, buffer) if binary else None,
     }
 
 
@@ -189,7 +194,7 @@ def measure(bench: Bench) -> list[Table]:
     """Deliver the backlog in each way in turn, round after round."""
     bench.say(f"a backlog of {LINES} lines is made")
     backlog = waiting.make(bench.place("backlog"), LINES, 10)
-    ways = _ways(backlog, bench.place("backlog-ways"))
+    ways = _ways(bench, backlog)
     fared = {name: Fared() for name in ways}
     with _targets(bench, list(ways)) as forwarders:
         # The server makes its first shards in the first round, which does not count.

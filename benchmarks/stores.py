@@ -3,9 +3,7 @@
 `python -m benchmarks.stores FOLDER` makes them, one below the other in a folder.
 """
 
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,8 +16,6 @@ from benchmarks.programs import LOG, Program
 HOURS = {"an hour": 1, "a day": 24, "a week": 168}
 STEP_S = 1
 _WITHIN_S = 900.0
-# Where a sync costs nothing; a week takes less than half of this.
-_IN_MEMORY, _NEEDED = Path("/dev/shm"), 3 * 2**30  # noqa: S108  # a folder of its own in it
 
 
 @dataclass(frozen=True)
@@ -72,12 +68,10 @@ class Making:
 @contextmanager
 def begun(bench: Bench) -> Iterator[Making]:
     """Begin to make the stores; they are gone at the end."""
-    place = bench.place("stores")
-    is_room = _IN_MEMORY.is_dir() and shutil.disk_usage(_IN_MEMORY).free > _NEEDED
-    with tempfile.TemporaryDirectory(dir=_IN_MEMORY if is_room else place) as name:
-        command = [sys.executable, "-m", "benchmarks.stores", name]
-        with programs.ending(Program(command, log=place / LOG)) as program:
-            yield Making(bench, Path(name), program)
+    with bench.swift("stores") as folder:
+        command = [sys.executable, "-m", "benchmarks.stores", str(folder)]
+        with programs.ending(Program(command, log=folder / LOG)) as program:
+            yield Making(bench, folder, program)
 
 
 def main(folder: Path) -> None:
