@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -42,8 +43,8 @@ class Bench:
         click.echo(f"[{time.monotonic() - self._began:4.0f} s] {what}", err=True)
 
     def place(self, name: str) -> Path:
-        """Make an empty folder."""
-        place = self._folder / name
+        """Make an empty folder; programs that read paths out of lists take its name as it is."""
+        place = self._folder / re.sub(r"[^\w-]+", "-", name)
         place.mkdir()
         return place
 

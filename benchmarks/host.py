@@ -19,8 +19,8 @@ _WITHIN_S = 120.0
 
 TEXT = f"""\
 {READINGS} readings, {SPACING_S:g} s apart, before and after something is added:
-{ADDED["processes"]} sleeping processes; {ADDED["mounts"]} bind mounts of a folder, in a namespace of
-mounts and processes; {ADDED["interfaces"]} ends of virtual cables (veth), in a namespace of the
+{ADDED["processes"]} sleeping processes; {ADDED["mounts"]} bind mounts of a folder, in a namespace
+of mounts and processes; {ADDED["interfaces"]} ends of virtual cables (veth), in a namespace of the
 network. The namespaces are made with `unshare`, as root or as a user who may; where that cannot be,
 the rows stay empty, and so they do where the temporary folder is on a file system that the agent
 leaves out, such as tmpfs. `max_series` is beyond these numbers."""
