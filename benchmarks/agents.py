@@ -1,22 +1,18 @@
 """The agent beside Telegraf, collectd and Glances: `python -m benchmarks.agents`."""
 
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 
 import click
 
 from benchmarks.bench import Bench, Subject, opened
-from benchmarks.contestants import AGENT, ALONE, COLLECTD, EVERY, GLANCES, INSTALLED, TELEGRAF, Pace
+from benchmarks.contestants import AGENT, ALONE, COLLECTD, GLANCES, INSTALLED, TELEGRAF, Pace
 from benchmarks.machine import described
-from benchmarks.soak import PACES, PART_S, PARTS, SOAK_S, Contestant, Soak, begun
-from benchmarks.tables import Part, Row, Samples, Table, Target, ratio, terminal
+from benchmarks.soak import PART_S, PARTS, SOAK_S, TIMED, Contestant, Soak, begun
+from benchmarks.tables import Part, Row, Table, Target, ratio, terminal
 
 TEXT = f"""\
 Four agents read the same subjects of this machine, each as a process of its own, and deliver to one
-InfluxDB. All are started first, and measured {SOAK_S / 60:.0f} minutes later, in
-{PARTS} parts of {PART_S[1]} s at an interval of 1 s and of {PART_S[10]} s at 10 s, while nothing
-else is measured.
+InfluxDB; all run side by side for {SOAK_S / 60:.0f} minutes and more.
 
 - **metrics-pipeline** is `metrics-pipeline run` with the default collectors, which include the
   agent's own figures. It commits each reading to disk, with fsync, before it delivers it. **As a
@@ -37,16 +33,15 @@ else is measured.
   subjects.
 
 **Processor time** is user and system time of the process, its threads and children, by the clock
-that Linux keeps for a process, divided by the readings in the part: so it includes what they do
-between readings. **Memory** is resident at the end of a part. A **ratio** is one part's. **Values**
-are the fields of all series that reached the server, also of mounts and interfaces that were there
-for a while only. **On the wire** is all that goes to the server, its headers included, by a
-forwarder on 127.0.0.1 that counts, since the start; **a point** is a line.
-
-They run at the same time: so all see the same machine, and one soak is enough for all. The
-{len(PACES) * len(EVERY)} processes wake at the same seconds, and take some of the processor's
-caches from each other, which costs each of them a little, and the ratios less:
-`python -m benchmarks.agents --apart` measures one after the other, which takes far longer."""
+that Linux keeps for a process, divided by the readings in a part: so it includes what they do
+between readings. It is measured in {PARTS} parts of {PART_S[1]} s at an interval of 1 s and of
+{PART_S[10]} s at 10 s, of one agent after the other, towards the end; the others stand still then
+(SIGSTOP). For side by side they wake at the same seconds, and a peer pays for that more than the
+agent: it would be flattered. **Memory** is resident at the end. A **ratio** is one part's.
+**Values** are the fields of all series that reached the server, also of mounts and interfaces that
+were there for a while only. **On the wire** is all that goes to the server, its headers included,
+by a forwarder on 127.0.0.1 that counts, from the start until they stand still; **a point** is a
+line."""
 
 
 def tables(soak: Soak) -> list[Table]:
@@ -63,7 +58,7 @@ def _tables(pace: Pace, by_name: Mapping[str, Contestant]) -> Iterator[Table]:
     yield Table(
         f"Processor time a reading: {pace}",
         (
-            *cpu.values(),
+            *(cpu[name] for name in TIMED[pace]),
             ratio("metrics-pipeline / Telegraf", cpu[AGENT], cpu[TELEGRAF], Target(0.4)),
             ratio("metrics-pipeline / collectd", cpu[AGENT], cpu[COLLECTD], Target(1.0)),
             ratio("metrics-pipeline / Glances", cpu[AGENT], cpu[GLANCES]),
@@ -99,14 +94,9 @@ def _on_the_wire(pace: Pace, by_name: Mapping[str, Contestant], note: str) -> Ta
     rows: list[Row] = []
     a_point: dict[str, Row] = {}
     for name in (AGENT, TELEGRAF, GLANCES):
-        run = by_name[name].run
-        sizes: Samples = ()
-        an_hour: Samples = ()
-        if run is not None and run.forwarder is not None:
-            traffic = run.forwarder.traffic
-            requests = traffic.requests()
-            sizes = tuple(each.size / each.points for each in requests if each.points)
-            an_hour = (len(requests) * 3600 / (time.monotonic() - traffic.first),)
+        its = by_name[name]
+        sizes = tuple(each.size / each.points for each in its.sent if each.points)
+        an_hour = (len(its.sent) * 3600 / its.sent_s,) if its.sent_s else ()
         a_point[name] = Row(f"{name}, a point", "bytes", sizes)
         rows += [a_point[name], Row(f"{name}, requests", "an hour", an_hour)]
     compared = ratio("a point, metrics-pipeline / Telegraf", a_point[AGENT], a_point[TELEGRAF])
@@ -117,34 +107,8 @@ def measure(bench: Bench, soak_s: float = SOAK_S) -> list[Table]:
     """Measure all of them at once."""
     with begun(bench) as soak:
         soak.wait(soak_s)
-        soak.measure()
+        soak.measure(soak_s)
         return tables(soak)
-
-
-def apart(bench: Bench, soak_s: float) -> list[Table]:
-    """Measure one after the other."""
-    measured: list[Contestant] = []
-    found: list[Table] = []
-    for pace in PACES:
-        for name in EVERY:
-            with ExitStack() as stack:
-                bench.say(f"{name}: {pace}")
-                soak = Soak(bench, stack, ())
-                run = EVERY[name](bench, stack, bench.place(f"{pace}-{name}"), pace)
-                soak.contestants.append(Contestant(name, pace, run))
-                soak.wait(soak_s)
-                if run is not None:
-                    soak.measure()
-                measured += soak.contestants
-        # Buckets and processes are gone by now, so that only times and memory are told.
-        by_name = {each.name: each for each in measured if each.pace == pace}
-        found += _of_times(pace, by_name)
-    return found
-
-
-def _of_times(pace: Pace, by_name: Mapping[str, Contestant]) -> list[Table]:
-    first = iter(_tables(pace, by_name))
-    return [next(first), next(first)]
 
 
 SUBJECT = Subject("Beside Telegraf, collectd and Glances", "agents", TEXT, measure)
@@ -152,12 +116,11 @@ SUBJECT = Subject("Beside Telegraf, collectd and Glances", "agents", TEXT, measu
 
 @click.command()
 @click.option("--soak", "soak_s", default=SOAK_S, show_default=True, help="Seconds before.")
-@click.option("--apart", "is_apart", is_flag=True, help="One after the other, and not all at once.")
-def main(soak_s: float, *, is_apart: bool) -> None:
+def main(soak_s: float) -> None:
     """Measure, and print tables."""
     parts: list[Part] = [described()]
     with opened() as bench:
-        parts += apart(bench, soak_s) if is_apart else measure(bench, soak_s)
+        parts += measure(bench, soak_s)
     click.echo("\n\n".join(map(terminal, parts)))
 
 

@@ -21,6 +21,7 @@ ENV = {name: text for name, text in os.environ.items() if not name.startswith("M
 """This process's environment without what would set the agent."""
 
 _WITHIN_S = 60.0
+_TAIL = 2_000
 
 
 class Program:
@@ -78,6 +79,21 @@ class Program:
         rows = dict(row.split(":", 1) for row in status.read_text().splitlines())
         return int(rows["VmHWM"].split()[0]) / 2**10
 
+    def pause(self) -> None:
+        """Have it and its children stand still."""
+        for each in [self._seen, *self._seen.children(recursive=True)]:
+            each.suspend()
+
+    def go_on(self) -> None:
+        """Have it and its children go on, if it has not ended."""
+        if not self.ended:
+            for each in [self._seen, *self._seen.children(recursive=True)]:
+                each.resume()
+
+    def said(self) -> str:
+        """Return the end of what it said."""
+        return self.log.read_text(errors="replace")[-_TAIL:] if self.log else ""
+
     def stop(self) -> float:
         """End it as systemd would; return the seconds it took."""
         began = time.monotonic()
@@ -106,8 +122,7 @@ class Program:
         deadline = time.monotonic() + within_s
         while not there():
             if self.ended or time.monotonic() > deadline:
-                said = self.log.read_text(errors="replace")[-2000:] if self.log else ""
-                raise RuntimeError(f"a program did not come to this: {what}\n{said}")
+                raise RuntimeError(f"a program did not come to this: {what}\n{self.said()}")
             time.sleep(look_s)
 
 

@@ -6,14 +6,25 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from benchmarks.bench import Bench
-from benchmarks.contestants import EVERY, Pace, Run
+from benchmarks.contestants import AGENT, ALONE, COLLECTD, EVERY, GLANCES, TELEGRAF, Pace, Run
 from benchmarks.programs import Program
 from benchmarks.tables import Samples
+from benchmarks.wire import Request
 
-PACES = (Pace(1, 1), Pace(1, 10), Pace(10, 10))
+_SECOND, _TEN = Pace(1, 10), Pace(10, 10)
+PACES = (_SECOND, _TEN)
+# Whose processor time is measured, and not their memory alone.
+TIMED = {
+    _SECOND: (AGENT, ALONE, TELEGRAF, COLLECTD, GLANCES),
+    _TEN: (AGENT, TELEGRAF, COLLECTD),
+}
 SOAK_S = 600.0
-# Parts of the last window, each a whole number of readings and of flushes.
-PARTS, PART_S = 3, {1: 20, 10: 40}
+# Parts of what is measured, each a whole number of readings and of flushes.
+PARTS, PART_S = 3, {1: 10, 10: 20}
+# When the others have come to a stand, and what was due meanwhile has been done.
+SETTLED_S = 2.0
+# From one look at the memory to the next.
+WEIGHED_S = 5.0
 
 
 @dataclass
@@ -25,7 +36,9 @@ class Contestant:
         pace: Its pace.
         run: What was started; None: it is missing.
         cpu_ms: Processor time of a reading, one sample a part.
-        memory_mib: Its resident memory at the end of each part.
+        memory_mib: Its resident memory at the end, looked at so many times.
+        sent: The requests that it made while nothing was measured.
+        sent_s: In how many seconds it made them.
     """
 
     name: str
@@ -33,6 +46,16 @@ class Contestant:
     run: Run | None
     cpu_ms: list[float] = field(default_factory=list)
     memory_mib: list[float] = field(default_factory=list)
+    sent: tuple[Request, ...] = ()
+    sent_s: float = 0.0
+
+    def count(self) -> None:
+        """Count what it has sent so far."""
+        if self.run is not None and self.run.forwarder is not None:
+            traffic = self.run.forwarder.traffic
+            if traffic.first:
+                self.sent = tuple(traffic.requests())
+                self.sent_s = time.monotonic() - traffic.first
 
     def values(self) -> Samples:
         """Return how many values a reading has, once; none where nothing was delivered."""
@@ -44,10 +67,6 @@ class Contestant:
         self.cpu_ms.clear()
         self.memory_mib.clear()
         self.run = None
-
-
-def _said(program: Program) -> str:
-    return program.log.read_text(errors="replace")[-2000:] if program.log else ""
 
 
 class Soak:
@@ -78,31 +97,58 @@ class Soak:
             self._bench.say(f"the agents run for another {rest:.0f} s")
             time.sleep(min(rest, 60.0))
 
-    def measure(self) -> None:
-        """Take the samples, of all of them at once."""
-        lengths = sorted({PART_S[each.pace.interval_s] for each in self.contestants})
-        self._bench.say(f"the last {PARTS * lengths[-1]} s of the agents, which are measured")
-        # Half a second away from all readings and flushes, which are at whole seconds.
-        time.sleep(10 - (time.time() - 5.5) % 10)
-        moments = sorted({number * length for length in lengths for number in range(PARTS + 1)})
-        began, before = time.monotonic(), dict[int, float]()
-        for moment in moments:
-            time.sleep(max(0.0, began + moment - time.monotonic()))
-            for number, each in enumerate(self.contestants):
-                part_s = PART_S[each.pace.interval_s]
-                if each.run is None or moment % part_s or moment > PARTS * part_s:
-                    continue
-                program = each.run.program
-                if program.ended:
-                    self._bench.say(f"{each.name} ended; what it said: {_said(program)}")
-                    each.fail()
-                    continue
-                now = program.cpu_s()
-                if moment:
-                    readings = part_s / each.pace.interval_s
-                    each.cpu_ms.append(1000 * (now - before[number]) / readings)
-                    each.memory_mib.append(program.resident_mib())
-                before[number] = now
+    def measure(self, soak_s: float) -> None:
+        """Take the samples: of processor time one by one, of memory once they have run so long."""
+        for each in self.contestants:
+            each.count()
+        for each in self.contestants:
+            if each.name in TIMED[each.pace] and self._runs(each):
+                self._bench.say(f"the processor time of {each.name}: {each.pace}")
+                self._time(each)
+        self.wait(soak_s)
+        for number in range(PARTS):
+            time.sleep(WEIGHED_S if number else 0)
+            for each in self.contestants:
+                if each.run is not None and self._runs(each):
+                    each.memory_mib.append(each.run.program.resident_mib())
+
+    def _runs(self, contestant: Contestant) -> bool:
+        if contestant.run is None:
+            return False
+        if contestant.run.program.ended:
+            self._bench.say(f"{contestant.name} ended: {contestant.run.program.said()}")
+            contestant.fail()
+        return contestant.run is not None
+
+    def _time(self, contestant: Contestant) -> None:
+        """Measure one while the others stand still."""
+        if contestant.run is None:
+            return
+        program, interval_s = contestant.run.program, contestant.pace.interval_s
+        part_s = PART_S[interval_s]
+        others = [c.run.program for c in self.contestants if c is not contestant and c.run]
+        with _standing(others):
+            # Half an interval away from the readings, which are at whole multiples of it.
+            time.sleep(SETTLED_S)
+            time.sleep(interval_s - (time.time() - interval_s / 2) % interval_s)
+            for _ in range(PARTS):
+                before = program.cpu_s()
+                time.sleep(part_s)
+                spent = program.cpu_s() - before
+                contestant.cpu_ms.append(1000 * spent * interval_s / part_s)
+
+
+@contextmanager
+def _standing(programs: Sequence[Program]) -> Iterator[None]:
+    """Have programs stand still."""
+    alive = [program for program in programs if not program.ended]
+    try:
+        for program in alive:
+            program.pause()
+        yield
+    finally:
+        for program in alive:
+            program.go_on()
 
 
 @contextmanager
