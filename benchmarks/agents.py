@@ -44,6 +44,9 @@ by a forwarder on 127.0.0.1 that counts, from the start until they stand still; 
 line."""
 
 
+_SHARES = {TELEGRAF: Target(0.4), COLLECTD: Target(1.0)}
+
+
 def tables(soak: Soak) -> list[Table]:
     """Return what was measured."""
     paces = dict.fromkeys(each.pace for each in soak.contestants)
@@ -59,9 +62,10 @@ def _tables(pace: Pace, by_name: Mapping[str, Contestant]) -> Iterator[Table]:
         f"Processor time a reading: {pace}",
         (
             *(cpu[name] for name in TIMED[pace]),
-            ratio("metrics-pipeline / Telegraf", cpu[AGENT], cpu[TELEGRAF], Target(0.4)),
-            ratio("metrics-pipeline / collectd", cpu[AGENT], cpu[COLLECTD], Target(1.0)),
-            ratio("metrics-pipeline / Glances", cpu[AGENT], cpu[GLANCES]),
+            *(
+                ratio(f"metrics-pipeline / {peer}", cpu[AGENT], cpu[peer], _SHARES.get(peer))
+                for peer in TIMED[pace][1:]
+            ),
         ),
         note,
     )
@@ -74,9 +78,10 @@ def _tables(pace: Pace, by_name: Mapping[str, Contestant]) -> Iterator[Table]:
         f"Resident memory: {pace}",
         (
             *memory.values(),
-            ratio("metrics-pipeline / Telegraf", memory[AGENT], memory[TELEGRAF]),
-            ratio("metrics-pipeline / collectd", memory[AGENT], memory[COLLECTD]),
-            ratio("metrics-pipeline / Glances", memory[AGENT], memory[GLANCES]),
+            *(
+                ratio(f"metrics-pipeline / {peer}", memory[AGENT], memory[peer])
+                for peer in (TELEGRAF, COLLECTD, GLANCES)
+            ),
         ),
         note,
     )

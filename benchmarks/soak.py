@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from benchmarks.bench import Bench
-from benchmarks.contestants import AGENT, ALONE, COLLECTD, EVERY, GLANCES, TELEGRAF, Pace, Run
+from benchmarks.contestants import AGENT, COLLECTD, EVERY, GLANCES, TELEGRAF, Pace, Run
 from benchmarks.programs import Program
 from benchmarks.tables import Samples
 from benchmarks.wire import Request
@@ -15,7 +15,7 @@ _SECOND, _TEN = Pace(1, 10), Pace(10, 10)
 PACES = (_SECOND, _TEN)
 # Whose processor time is measured, and not their memory alone.
 TIMED = {
-    _SECOND: (AGENT, ALONE, TELEGRAF, COLLECTD, GLANCES),
+    _SECOND: (AGENT, TELEGRAF, COLLECTD, GLANCES),
     _TEN: (AGENT, TELEGRAF, COLLECTD),
 }
 SOAK_S = 600.0
