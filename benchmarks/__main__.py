@@ -66,8 +66,7 @@ def measured(bench: Bench, soak_s: float) -> Measured:
             found.take(history.SUBJECT, lambda: history.measured(bench, making.wait()))
         for each in (backlog, start, host, readings, schema):
             found.take(each.SUBJECT, partial(each.SUBJECT.measure, bench))
-        soak.measure(soak_s)
-        found.take(agents.SUBJECT, lambda: agents.tables(soak))
+        found.take(agents.SUBJECT, lambda: agents.measured(soak, soak_s))
     return found
 
 

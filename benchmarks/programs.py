@@ -2,11 +2,12 @@
 
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -81,14 +82,18 @@ class Program:
 
     def pause(self) -> None:
         """Have it and its children stand still."""
-        for each in [self._seen, *self._seen.children(recursive=True)]:
-            each.suspend()
+        self._signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
-        """Have it and its children go on, if it has not ended."""
-        if not self.ended:
-            for each in [self._seen, *self._seen.children(recursive=True)]:
-                each.resume()
+        """Have it and its children go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with suppress(psutil.NoSuchProcess):  # those that ended meanwhile
+            alive = [self._seen, *self._seen.children(recursive=True)]
+            for each in alive:
+                with suppress(psutil.NoSuchProcess):
+                    each.send_signal(number)
 
     def said(self) -> str:
         """Return the end of what it said."""

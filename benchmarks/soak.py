@@ -141,13 +141,12 @@ class Soak:
 @contextmanager
 def _standing(programs: Sequence[Program]) -> Iterator[None]:
     """Have programs stand still."""
-    alive = [program for program in programs if not program.ended]
     try:
-        for program in alive:
+        for program in programs:
             program.pause()
         yield
     finally:
-        for program in alive:
+        for program in programs:
             program.go_on()
 
 
