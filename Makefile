@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test deploy-test browser victoria package unit chaos check format bench peers fleet schema docs influxd constraints clean
+.PHONY: help run test deploy-test browser victoria package unit chaos check format bench fleet schema docs influxd constraints clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,18 +70,12 @@ format: $(VENV)/dev.installed ## let ruff mend what it can
 package: $(VENV)/run.installed ## build a Debian package with all that the agent is made of
 	@deploy/debian/build.sh $(BIN)/python
 
-bench: $(VENV)/dev.installed ## measure what the agent costs, against a disposable InfluxDB
-	@tests/influxd/build.sh --if-needed
-	$(BIN)/python -m benchmarks.tick
-	@echo
-	$(BIN)/python -m benchmarks.delivery
-	@echo
-	$(BIN)/python -m benchmarks.peers --interval 1 --period 20
-
-peers: $(VENV)/dev.installed ## measure the agent beside Telegraf and collectd
+# Without a peer its rows stay empty; collectd is Debian's, and for its user to install.
+bench: $(VENV)/dev.installed ## measure all, beside its peers, and write docs/performance.md
 	@tests/influxd/build.sh --if-needed
 	-@benchmarks/peers/telegraf.sh
-	$(BIN)/python -m benchmarks.peers
+	-@PYTHON=$(PYTHON) benchmarks/peers/glances.sh
+	$(BIN)/python -m benchmarks
 
 fleet: $(VENV)/dev.installed ## simulate a fleet on one influxd, and write what it takes into docs/scale.md
 	@tests/influxd/build.sh --if-needed

@@ -13,9 +13,11 @@ from pathlib import Path
 import click
 import psutil
 
-from benchmarks import measuring, scale
+from benchmarks import scale
 from benchmarks.hosts import SAMPLES, Bodies, Line, Request, send
+from benchmarks.machine import described
 from benchmarks.scale import INTERVAL_S, Load
+from benchmarks.tables import terminal
 from tests.influxd import api, binary, process, ways
 from tests.influxd.process import InfluxProcess
 
@@ -180,7 +182,7 @@ def _size(folder: Path) -> int:
 
 def main() -> None:
     """Measure, print the tables, and write them into docs/scale.md."""
-    measuring.machine()
+    click.echo(terminal(described()))
     bodies = Bodies()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

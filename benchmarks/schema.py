@@ -16,7 +16,9 @@ from pathlib import Path
 
 import click
 
+from benchmarks.bench import Bench, Subject
 from benchmarks.peers import telegraf
+from benchmarks.tables import Listing, terminal
 from pipeline import catalogue
 from pipeline.clock import SystemClock
 from pipeline.collectors import Guard, Host, build
@@ -24,6 +26,17 @@ from pipeline.point import FieldValue, Line, decode
 from pipeline.settings import CollectorOptions
 
 RECORDED = Path(__file__).parent.parent / "tests" / "collectors" / "telegraf-schema.tsv"
+SECONDS = 20
+TEXT = f"""\
+Telegraf, as built above, and the agent's collectors read this machine at the same {SECONDS}
+moments, with a load that moves the counters. `make schema` fails where the agent lacks a field of
+Telegraf's, or has it with another type or other tags, but for what [collectors.md](collectors.md)
+says is left out. Values are compared too: a counter must lie between what the agent read just
+before and just after Telegraf, a gauge within 1 % of that, a share of time within 5 points, a
+number of processes within 3. One moment's difference is what a busy machine does; only what differs
+more often than not is listed. Without Telegraf, the fields that it wrote on another machine are
+compared."""
+
 _TYPES = {float: "float", int: "integer", str: "string", bool: "boolean"}
 
 # What docs/collectors.md says that the agent does not write.
@@ -144,7 +157,7 @@ def read_both(binary: Path, folder: Path, seconds: int) -> tuple[Found, Found, F
     theirs, before, after = Found(), Found(), Found()
     earlier, later = _collectors(), _collectors()
     with (
-        telegraf.writing(binary, folder / "telegraf", file) as program,
+        telegraf.writing(binary, folder, file) as program,
         _load(folder / "load"),
     ):
         first = int(time.time()) + 3
@@ -238,89 +251,103 @@ def _kind(row: Row) -> str:
     return f"{row[2]} ({row[3]})"
 
 
-def _table(title: str, head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
-    """Print rows in columns as wide as they need; where there are none, say so."""
-    rows = list(rows)
-    click.echo(f"\n{title}" + ("" if rows else ": none"))
-    if rows:
-        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-        for row in (head, *rows):
-            cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-            click.echo(f"  {'  '.join(cells)}".rstrip())
-
-
 def _name(series: Series) -> str:
     return ",".join([series[0], *(f"{key}={value}" for key, value in series[1])])
 
 
-def report(theirs: Found, own: Found, agreements: Mapping[tuple[Series, str], Agreement]) -> None:
-    """Print how the values fared, and which series only one side has."""
+def report(
+    theirs: Found, own: Found, agreements: Mapping[tuple[Series, str], Agreement]
+) -> list[Listing]:
+    """Return how the values fared, and which series only one side has."""
     by_measurement: defaultdict[str, list[Agreement]] = defaultdict(list)
     for (series, _), agreement in agreements.items():
         by_measurement[series[0]].append(agreement)
-    _table(
-        "values",
-        ("measurement", "compared", "agree", "fields that differ more often than not"),
-        [
-            (
-                name,
-                str(sum(each.compared for each in its)),
-                f"{sum(each.agreed for each in its) / sum(each.compared for each in its):.2%}",
-                str(sum(each.is_poor for each in its)),
-            )
-            for name, its in sorted(by_measurement.items())
-        ],
-    )
-    _table(
-        "values that differ more often than not",
-        ("series", "field", "agree", "e.g. the agent before", "Telegraf", "the agent after"),
-        [
-            (_name(series), name, f"{its.agreed}/{its.compared}", *map(str, its.example))
-            for (series, name), its in sorted(agreements.items(), key=lambda item: item[0])
-            if its.is_poor
-        ],
-    )
     shared = {series[0] for series in theirs.series}
     of_own = {series for series in own.series if series[0] in shared}
-    for title, only in (
-        ("series of Telegraf's only", theirs.series - own.series),
-        ("series of the agent's only", of_own - theirs.series),
-    ):
-        _table(title, ("series",), [(_name(each),) for each in sorted(only)])
+    return [
+        Listing(
+            "Values",
+            ("measurement", "compared", "agree", "fields that differ more often than not"),
+            tuple(
+                (
+                    name,
+                    str(sum(each.compared for each in its)),
+                    f"{sum(each.agreed for each in its) / sum(each.compared for each in its):.2%}",
+                    str(sum(each.is_poor for each in its)),
+                )
+                for name, its in sorted(by_measurement.items())
+            ),
+        ),
+        Listing(
+            "Values that differ more often than not",
+            ("series", "field", "agree", "e.g. the agent before", "Telegraf", "the agent after"),
+            tuple(
+                (_name(series), name, f"{its.agreed}/{its.compared}", *map(str, its.example))
+                for (series, name), its in sorted(agreements.items(), key=lambda item: item[0])
+                if its.is_poor
+            ),
+        ),
+        _names("Series of Telegraf's only", theirs.series - own.series),
+        _names("Series of the agent's only", of_own - theirs.series),
+    ]
+
+
+def _names(title: str, series: Iterable[Series]) -> Listing:
+    return Listing(title, ("series",), tuple((_name(each),) for each in sorted(series)))
+
+
+def compared(folder: Path, seconds: int) -> tuple[list[Listing], bool]:
+    """Compare; return what was found, and whether the agent has all that Telegraf has."""
+    parts: list[Listing] = []
+    if found := telegraf.find():
+        theirs, own, after = read_both(found, folder, seconds)
+        agreements = compare(theirs, own, after)
+        if not agreements:
+            raise RuntimeError("Telegraf wrote nothing")
+        own.rows |= after.rows
+        own.series |= after.series
+        rows = theirs.rows
+        parts += report(theirs, own, agreements)
+    else:
+        own, rows = _of_collectors(), recorded()
+    head = ("measurement", "field")
+    left_out = tuple(sorted(row[:2] for row in rows if row[:2] in _FIELDS_LEFT_OUT))
+    wrong = tuple(wrong_rows(rows, own.rows))
+    title = f"Fields of Telegraf's that the agent lacks or has otherwise, of {len(rows)}"
+    parts.append(Listing("Fields left out on purpose", head, left_out))
+    parts.append(Listing(title, (*head, "Telegraf", "the agent"), wrong))
+    return parts, not wrong
+
+
+def _of_collectors() -> Found:
+    """Return what the agent writes, with what it would write of what this machine lacks."""
+    own, guards = Found(), _collectors()
+    for second in range(2):
+        time.sleep(1)
+        _read(guards, second, own)
+    own.rows |= _not_here(own)
+    return own
+
+
+def measure(bench: Bench) -> list[Listing]:
+    """Compare, whatever comes of it."""
+    bench.say("the fields and values of both")
+    return compared(bench.place("schema"), SECONDS)[0]
+
+
+SUBJECT = Subject("Beside Telegraf's fields", "schema", TEXT, measure)
 
 
 @click.command()
-@click.option("--seconds", type=click.IntRange(2), default=20, show_default=True)
+@click.option("--seconds", type=click.IntRange(2), default=SECONDS, show_default=True)
 def main(seconds: int) -> None:
     """Compare; fail where the agent lacks a field of Telegraf's, or has it in another type."""
+    if telegraf.find() is None:
+        click.echo(f"Telegraf is missing: {telegraf.MISSING}; its recorded table is compared")
     with tempfile.TemporaryDirectory() as name:
-        if found := telegraf.find():
-            theirs, own, after = read_both(found, Path(name).resolve(), seconds)
-            agreements = compare(theirs, own, after)
-            own.rows |= after.rows
-            own.series |= after.series
-            click.echo(f"{telegraf.version(found)} and the agent, {seconds} moments, 1 s apart")
-            if not agreements:
-                raise RuntimeError("Telegraf wrote nothing")
-            rows = theirs.rows
-            report(theirs, own, agreements)
-        else:
-            click.echo(f"Telegraf is missing: {telegraf.MISSING}; its recorded table is compared")
-            own, rows = Found(), recorded()
-            guards = _collectors()
-            for second in range(2):
-                time.sleep(1)
-                _read(guards, second, own)
-            own.rows |= _not_here(own)
-    left_out = sorted(row[:2] for row in rows if row[:2] in _FIELDS_LEFT_OUT)
-    _table("fields left out on purpose", ("measurement", "field"), left_out)
-    wrong = wrong_rows(rows, own.rows)
-    _table(
-        f"fields of Telegraf's that the agent lacks or has otherwise, of {len(rows)}",
-        ("measurement", "field", "Telegraf", "the agent"),
-        wrong,
-    )
-    sys.exit(1 if wrong else 0)
+        parts, is_whole = compared(Path(name).resolve(), seconds)
+    click.echo("\n\n".join(map(terminal, parts)))
+    sys.exit(0 if is_whole else 1)
 
 
 if __name__ == "__main__":

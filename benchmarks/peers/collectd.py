@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.measuring import LOG, Program
-from pipeline.rehearsal.lifeline import tied
+from benchmarks.programs import LOG, Program, ending
 
+NAME = "collectd"
 # The daemon with its plugins, and what write_http is linked with, which it only recommends.
 PACKAGES = ("collectd-core", "libcurl3-gnutls", "libyajl2")
 MISSING = f"on Debian, apt-get install --no-install-recommends {' '.join(PACKAGES)}"
@@ -74,13 +74,13 @@ LoadPlugin load
 LoadPlugin processes
 LoadPlugin uptime
 <LoadPlugin write_http>
-  FlushInterval {interval}
+  FlushInterval {flush}
 </LoadPlugin>
 <Plugin write_http>
   <Node "bench">
     URL "{url}"
     Format JSON
-    BufferSize 262144
+    BufferSize 1048576
   </Node>
 </Plugin>
 """
@@ -105,13 +105,15 @@ def install() -> None:
         )
 
 
-def version(binary: Path) -> str:
-    """Return what it says that it is, such as `collectd 5.12.0`."""
+def version() -> str | None:
+    """Return which one it is, such as `5.12.0`; None where it is missing."""
+    if (binary := find()) is None:
+        return None
     said = subprocess.run(  # noqa: S603  # the program that is measured
         [binary, "-h"], capture_output=True, text=True, timeout=_ASK_WITHIN_S, check=False
     )
-    found = re.search(r"collectd \d+\.\d+\.\d+", said.stdout)
-    return found[0] if found else "collectd"
+    found = re.search(r"collectd (\d+\.\d+\.\d+)", said.stdout)
+    return found[1] if found else "unknown"
 
 
 class Sink:
@@ -163,14 +165,12 @@ def listening() -> Iterator[Sink]:
 
 
 @contextmanager
-def delivering(binary: Path, folder: Path, interval_s: int, sink: Sink) -> Iterator[Program]:
-    """Run it with a flush as often as a reading; it is gone at the end."""
-    folder.mkdir()
+def delivering(
+    binary: Path, folder: Path, interval_s: int, flush_s: int, sink: Sink
+) -> Iterator[Program]:
+    """Run it; it is gone at the end."""
     config = folder / "collectd.conf"
-    text = _CONFIG.format(folder=folder, interval=interval_s, url=sink.url)
+    text = _CONFIG.format(folder=folder, interval=interval_s, flush=flush_s, url=sink.url)
     config.write_text(text, encoding="utf-8")
-    program = Program(tied([binary, "-f", "-C", config]), log=folder / LOG)
-    try:
+    with ending(Program([binary, "-f", "-C", config], log=folder / LOG)) as program:
         yield program
-    finally:
-        program.kill()

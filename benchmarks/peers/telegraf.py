@@ -2,15 +2,16 @@
 
 import json
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.measuring import LOG, Program
-from pipeline.rehearsal.lifeline import tied
+from benchmarks.programs import LOG, Program, ending
 from tests.influxd.server import InfluxServer
 
+NAME = "Telegraf"
 VERSION = "1.37.2"
 MISSING = "benchmarks/peers/telegraf.sh builds it"
 _ASK_WITHIN_S = 20.0
@@ -32,34 +33,51 @@ _INPUTS = """
 """
 
 
-def find() -> Path | None:
-    """Return the one that telegraf.sh built; another has other plugins, and so another weight."""
+def find(name: str = "telegraf") -> Path | None:
+    """Return the one that telegraf.sh built; another has other plugins, and so another weight.
+
+    Args:
+        name: `telegraf` reads the host, `telegraf-buffer` takes lines from a socket.
+    """
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    built = Path(cache) / "metrics-pipeline" / f"telegraf-{VERSION}" / "telegraf"
+    built = Path(cache) / "metrics-pipeline" / f"telegraf-{VERSION}" / name
     return built if os.access(built, os.X_OK) else None
 
 
-def version(binary: Path) -> str:
-    """Return what it says that it is, such as `Telegraf 1.37.2`."""
+def version() -> str | None:
+    """Return which one it is, such as `1.37.2`; None where it is missing."""
+    if (binary := find()) is None:
+        return None
     said = subprocess.run(  # noqa: S603  # the program that is measured
         [binary, "--version"], capture_output=True, text=True, timeout=_ASK_WITHIN_S, check=True
     )
-    return said.stdout.strip()
+    return said.stdout.strip().removeprefix("Telegraf ")
 
 
-@contextmanager
-def delivering(
-    binary: Path, folder: Path, interval_s: int, server: InfluxServer, bucket: str
-) -> Iterator[Program]:
-    """Run it with a flush as often as a reading; it is gone at the end."""
-    output = f"""
+def output(server: InfluxServer, url: str, bucket: str) -> str:
+    """Return the configuration of its output.
+
+    Args:
+        server: The server.
+        url: Where that is reached.
+        bucket: Where it writes to.
+    """
+    return f"""
 [[outputs.influxdb_v2]]
-  urls = [{json.dumps(server.url)}]
+  urls = [{json.dumps(url)}]
   token = {json.dumps(server.token)}
   organization = {json.dumps(server.org)}
   bucket = {json.dumps(bucket)}
 """
-    with _running(binary, folder, interval_s, output, times=False) as program:
+
+
+@contextmanager
+def delivering(
+    binary: Path, folder: Path, interval_s: int, flush_s: int, output: str
+) -> Iterator[Program]:
+    """Run it; it is gone at the end."""
+    text = _agent(interval_s, flush_s) + output + _INPUTS.format(times="false")
+    with running(binary, folder, text) as program:
         yield program
 
 
@@ -71,27 +89,63 @@ def writing(binary: Path, folder: Path, file: Path) -> Iterator[Program]:
   files = [{json.dumps(str(file))}]
   data_format = "influx"
 """
-    with _running(binary, folder, 1, output, times=True) as program:
+    with running(binary, folder, _agent(1, 1) + output + _INPUTS.format(times="true")) as program:
         yield program
 
 
-@contextmanager
-def _running(
-    binary: Path, folder: Path, interval_s: int, output: str, times: bool
-) -> Iterator[Program]:
-    agent = f"""
+def _agent(interval_s: int, flush_s: int) -> str:
+    return f"""
 [agent]
   interval = "{interval_s}s"
-  flush_interval = "{interval_s}s"
+  flush_interval = "{flush_s}s"
   flush_jitter = "0s"
   metric_batch_size = 1000
   quiet = true
 """
-    folder.mkdir()
+
+
+@contextmanager
+def running(binary: Path, folder: Path, text: str) -> Iterator[Program]:
+    """Run it with a configuration; it is gone at the end."""
     config = folder / "telegraf.conf"
-    config.write_text(agent + output + _INPUTS.format(times=json.dumps(times)), encoding="utf-8")
-    program = Program(tied([binary, "--config", config]), log=folder / LOG)
-    try:
+    config.write_text(text, encoding="utf-8")
+    with ending(Program([binary, "--config", config], log=folder / LOG)) as program:
         yield program
-    finally:
-        program.kill()
+
+
+@contextmanager
+def buffering(
+    binary: Path, folder: Path, flush_s: int, output: str, disk: Path | None = None
+) -> Iterator[tuple[Program, int]]:
+    """Run it with a buffer for a large backlog; it is gone at the end.
+
+    Args:
+        binary: `telegraf-buffer`.
+        folder: For its files.
+        flush_s: From one flush to the next, in seconds.
+        output: The configuration of its output.
+        disk: Where its buffer is; None: in memory.
+
+    Yields:
+        It, and the port of 127.0.0.1 at which it takes lines.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    text = f"""
+[agent]
+  interval = "10s"
+  flush_interval = "{flush_s}s"
+  flush_jitter = "0s"
+  metric_batch_size = 5000
+  metric_buffer_limit = 1000000
+  buffer_strategy = {json.dumps("disk" if disk else "memory")}
+  buffer_directory = {json.dumps(str(disk or folder))}
+  quiet = true
+{output}
+[[inputs.socket_listener]]
+  service_address = "tcp://127.0.0.1:{port}"
+  data_format = "influx"
+"""
+    with running(binary, folder, text) as program:
+        yield program, port

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds Telegraf into the user's cache, of its Go module, with the inputs that the agent has too.
+# Builds Telegraf into the user's cache, of its Go module, with the inputs that the agent has too; and
+# beside it one that takes lines from a socket, to fill its buffers.
 set -euo pipefail
 
 readonly VERSION=1.37.2 GO_AT_LEAST=1.25.5 MODULE=github.com/influxdata/telegraf
@@ -9,6 +10,7 @@ readonly HASH=h1:mYr0I/suEw9+UM4KrCFuYuzJuq/e99cINniIwqO6ykw=
 readonly HASH_OF_MOD=h1:dq+24HZKWxGo5ttW03SZug03UlFfpxh9vsXQgdZ9RPw=
 # As Telegraf's custom_builder chooses plugins; the file and its format are for benchmarks.schema.
 readonly TAGS=custom,inputs.cpu,inputs.mem,inputs.swap,inputs.disk,inputs.diskio,inputs.net,inputs.system,inputs.processes,inputs.temp,outputs.influxdb_v2,outputs.file,serializers.influx
+readonly BUFFER_TAGS=custom,inputs.socket_listener,parsers.influx,outputs.influxdb_v2,serializers.influx
 work= child=
 
 say() { echo "telegraf: $*"; }
@@ -59,25 +61,33 @@ make_module() {
     cat "$source/go.sum" >>go.sum
 }
 
+# compile NAME TAGS: as Telegraf's Makefile builds releases, without cgo.
+compile() {
+    [ ! -x "$FOLDER/$1" ] || return 0
+    run "building $1" env CGO_ENABLED=0 go build -tags "$2" \
+        -ldflags "-s -w -X $MODULE/internal.Version=$VERSION" -o "$1" "$MODULE/cmd/telegraf"
+    [ "$("./$1" --version)" = "Telegraf $VERSION" ]
+    mv "$1" "$FOLDER/$1" # a rename: nobody ever sees a half-written one
+    say "built in $SECONDS s: $FOLDER/$1"
+}
+
 build() {
     mkdir -p "$FOLDER"
     exec 9>"$FOLDER/lock"
     flock -n 9 || { say "another build is under way; waiting for it"; flock 9; }
-    [ ! -x "$FOLDER/telegraf" ] || return 0
+    ! is_built || return 0
     work=$(mktemp -d "$FOLDER/build.XXXXXX")
     trap clean_up EXIT
     say "building $VERSION"
     cd "$work"
     make_module
-    # As Telegraf's Makefile builds releases: without cgo.
-    run "building" env CGO_ENABLED=0 go build -tags "$TAGS" \
-        -ldflags "-s -w -X $MODULE/internal.Version=$VERSION" -o telegraf "$MODULE/cmd/telegraf"
-    [ "$(./telegraf --version)" = "Telegraf $VERSION" ]
-    mv telegraf "$FOLDER/telegraf" # a rename: nobody ever sees a half-written one
-    say "built in $SECONDS s: $FOLDER/telegraf"
+    compile telegraf "$TAGS"
+    compile telegraf-buffer "$BUFFER_TAGS"
 }
 
+is_built() { [ -x "$FOLDER/telegraf" ] && [ -x "$FOLDER/telegraf-buffer" ]; }
+
 [ $# = 0 ] || { echo "usage: $0" >&2; exit 2; }
-if [ -x "$FOLDER/telegraf" ]; then say "already there: $FOLDER/telegraf"; exit 0; fi
+if is_built; then say "already there: $FOLDER/telegraf"; exit 0; fi
 require_go
 build

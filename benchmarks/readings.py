@@ -1,0 +1,77 @@
+"""What a reading costs within this process, part by part: `python -m benchmarks.readings`."""
+
+import gzip
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+
+from benchmarks.bench import Bench, Subject, alone
+from benchmarks.tables import Row, Table
+from benchmarks.waiting import UNBOUND
+from pipeline.clock import SystemClock
+from pipeline.collectors import Guard, Host, build
+from pipeline.spool import Spool
+
+# A hot loop would show half of it: caches are cold when an agent wakes.
+SPACING_S = 0.25
+READINGS = 60
+
+TEXT = f"""\
+{READINGS} readings with every collector, {SPACING_S:g} s apart: a hot loop, with its warm caches,
+would show about half. Processor time of the thread that reads and commits. The running agent,
+above, also delivers, and wakes at longer distances."""
+
+
+def reading(guards: Sequence[Guard], spool: Spool) -> tuple[dict[str, float], list[str]]:
+    """Take one reading and commit it; return the processor time of each part, in ms, and lines."""
+    spent: dict[str, float] = {}
+    lines: list[str] = []
+    now_ns = time.time_ns()
+    began = mark = time.thread_time()
+    for guard in guards:
+        lines += guard.run(now_ns, {"host": "bench"}).lines
+        before, mark = mark, time.thread_time()
+        spent[guard.name] = 1000 * (mark - before)
+    spool.append(lines, now_ns)
+    done = time.thread_time()
+    spent["commit"] = 1000 * (done - mark)
+    spent["whole"] = 1000 * (done - began)
+    return spent, lines
+
+
+def measure(bench: Bench) -> list[Table]:
+    """Take readings."""
+    bench.say("readings, part by part")
+    guards = build(Host.system(SystemClock()), {})
+    samples: defaultdict[str, list[float]] = defaultdict(list)
+    lines: list[str] = []
+    with Spool(bench.place("readings"), UNBOUND) as spool:
+        for number in range(READINGS + 1):
+            time.sleep(SPACING_S)
+            spent, lines = reading(guards, spool)
+            for name, cost in spent.items() if number else ():  # the first one opens files
+                samples[name].append(cost)
+    text = "\n".join(lines).encode()
+    size = {"points": len(lines), "bytes": len(text), "bytes, packed": len(gzip.compress(text, 6))}
+    return [
+        Table("Processor time of a reading", tuple(_rows(samples))),
+        Table("Size of a reading", tuple(map(_size, size.items()))),
+    ]
+
+
+def _size(item: tuple[str, int]) -> Row:
+    return Row("a reading", item[0], (float(item[1]),))
+
+
+def _rows(samples: dict[str, list[float]]) -> list[Row]:
+    names = {"commit": "compress and commit, with fsync", "whole": "whole reading"}
+    return [
+        Row(names.get(name, f"collect and encode {name}"), "ms", tuple(costs))
+        for name, costs in samples.items()
+    ]
+
+
+SUBJECT = Subject("A reading, part by part", "readings", TEXT, measure)
+
+if __name__ == "__main__":
+    alone(SUBJECT)
