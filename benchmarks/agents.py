@@ -7,7 +7,7 @@ import click
 from benchmarks.bench import Bench, Subject, opened
 from benchmarks.contestants import AGENT, ALONE, COLLECTD, GLANCES, INSTALLED, TELEGRAF, Pace
 from benchmarks.machine import described
-from benchmarks.soak import PART_S, PARTS, SOAK_S, TIMED, Contestant, Soak, begun
+from benchmarks.soak import PARTS, SOAK_S, TIMED, Contestant, Soak, begun
 from benchmarks.tables import Part, Row, Table, Target, ratio, terminal
 
 TEXT = f"""\
@@ -34,14 +34,13 @@ InfluxDB; all run side by side for {SOAK_S / 60:.0f} minutes and more.
 
 **Processor time** is user and system time of the process, its threads and children, by the clock
 that Linux keeps for a process, divided by the readings in a part: so it includes what they do
-between readings. It is measured in {PARTS} parts of {PART_S[1]} s at an interval of 1 s and of
-{PART_S[10]} s at 10 s, of one agent after the other, towards the end; the others stand still then
-(SIGSTOP). For side by side they wake at the same seconds, and a peer pays for that more than the
-agent: it would be flattered. **Memory** is resident at the end. A **ratio** is one part's.
-**Values** are the fields of all series that reached the server, also of mounts and interfaces that
-were there for a while only. **On the wire** is all that goes to the server, its headers included,
-by a forwarder on 127.0.0.1 that counts, from the start until they stand still; **a point** is a
-line."""
+between readings. It is measured in {PARTS} parts, of a whole number of readings and flushes each,
+of one agent after the other, towards the end; the others stand still then (SIGSTOP). For side by
+side they wake at the same seconds, and a peer pays for that more than the agent: it would be
+flattered. **Memory** is resident at the end. A **ratio** is one part's. **Values** are the fields
+of all series that reached the server, also of mounts and interfaces that were there for a while
+only. **On the wire** is all that goes to the server, its headers included, by a forwarder on
+127.0.0.1 that counts, from the start until they stand still; **a point** is a line."""
 
 
 _SHARES = {TELEGRAF: Target(0.4), COLLECTD: Target(1.0)}
@@ -81,6 +80,7 @@ def _tables(pace: Pace, by_name: Mapping[str, Contestant]) -> Iterator[Table]:
             *(
                 ratio(f"metrics-pipeline / {peer}", memory[AGENT], memory[peer])
                 for peer in (TELEGRAF, COLLECTD, GLANCES)
+                if peer in memory
             ),
         ),
         note,
@@ -99,6 +99,8 @@ def _on_the_wire(pace: Pace, by_name: Mapping[str, Contestant], note: str) -> Ta
     rows: list[Row] = []
     a_point: dict[str, Row] = {}
     for name in (AGENT, TELEGRAF, GLANCES):
+        if name not in by_name:
+            continue
         its = by_name[name]
         sizes = tuple(each.size / each.points for each in its.sent if each.points)
         an_hour = (len(its.sent) * 3600 / its.sent_s,) if its.sent_s else ()

@@ -11,16 +11,17 @@ from benchmarks.programs import Program
 from benchmarks.tables import Samples
 from benchmarks.wire import Request
 
-_SECOND, _TEN = Pace(1, 10), Pace(10, 10)
-PACES = (_SECOND, _TEN)
+_EACH, _SECOND, _TEN = Pace(1, 1), Pace(1, 10), Pace(10, 10)
+PACES = (_EACH, _SECOND, _TEN)
 # Whose processor time is measured, and not their memory alone.
 TIMED = {
+    _EACH: (AGENT, TELEGRAF, COLLECTD),
     _SECOND: (AGENT, TELEGRAF, COLLECTD, GLANCES),
     _TEN: (AGENT, TELEGRAF, COLLECTD),
 }
 SOAK_S = 600.0
 # Parts of what is measured, each a whole number of readings and of flushes.
-PARTS, PART_S = 3, {1: 10, 10: 20}
+PARTS, PART_S = 3, {_EACH: 5, _SECOND: 10, _TEN: 20}
 # When the others have come to a stand, and what was due meanwhile has been done.
 SETTLED_S = 2.0
 # From one look at the memory to the next.
@@ -84,7 +85,7 @@ class Soak:
         self.contestants = [
             Contestant(name, pace, self._start(stack, number, name, pace))
             for number, pace in enumerate(paces)
-            for name in EVERY
+            for name in (TIMED[pace] if pace == _EACH else EVERY)
         ]
 
     def _start(self, stack: ExitStack, number: int, name: str, pace: Pace) -> Run | None:
@@ -125,7 +126,7 @@ class Soak:
         if contestant.run is None:
             return
         program, interval_s = contestant.run.program, contestant.pace.interval_s
-        part_s = PART_S[interval_s]
+        part_s = PART_S[contestant.pace]
         others = [c.run.program for c in self.contestants if c is not contestant and c.run]
         with _standing(others):
             # Half an interval away from the readings, which are at whole multiples of it.
