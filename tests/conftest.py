@@ -81,7 +81,16 @@ def new_server(influxd_binary: Path, tmp_path: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A self-signed certificate for this machine, with its key in the same file."""
-    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    return _certificate(tmp_path_factory.mktemp("tls") / "server.pem")
+
+
+@pytest.fixture(scope="session")
+def other_certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another one."""
+    return _certificate(tmp_path_factory.mktemp("tls") / "other.pem")
+
+
+def _certificate(path: Path) -> Path:
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1",
          "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost",

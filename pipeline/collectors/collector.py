@@ -53,7 +53,7 @@ class Host:
     sys: str = "/sys"
     list_folder: Callable[[str], list[str]] = os.listdir
     _askers: dict[str, Asker] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _readings: dict[Any, tuple[float, Any]] = field(
+    _readings: dict[Any, tuple[float, object, Any]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -97,7 +97,9 @@ class Host:
         """Return where this process sees what the host has at an absolute path."""
         return path if self.root == "/" else self.root + path
 
-    def recent(self, read: Callable[[Self], T], within_s: float = _ONE_TICK_S) -> T:
+    def recent(
+        self, read: Callable[[Self], T], within_s: float = _ONE_TICK_S, sign: object = None
+    ) -> T:
         """Return what `read` reads of this host, or read not long ago.
 
         So the collectors of one tick share what several of them need: /proc/stat, for instance,
@@ -106,11 +108,12 @@ class Host:
         Args:
             read: Reads something; what it raises is not kept.
             within_s: Longest age of the reading, in seconds.
+            sign: Another one than with the last reading tells that it has changed.
         """
-        taken, reading = self._readings.get(read, (-inf, None))
-        if self.clock.monotonic() - taken >= within_s:
+        taken, before, reading = self._readings.get(read, (-inf, None, None))
+        if self.clock.monotonic() - taken >= within_s or sign != before:
             reading = read(self)
-            self._readings[read] = (self.clock.monotonic(), reading)
+            self._readings[read] = (self.clock.monotonic(), sign, reading)
         fresh: T = reading
         return fresh
 

@@ -78,17 +78,20 @@ def _read_kernel(host: Host) -> Mapping[str, int]:
     if not host.ps.LINUX:
         return {}
     counted = host.recent(meminfo)
-    sizes = {field: 1024 * counted.get(key, 0) for field, key in _SIZES.items()}
-    return sizes | {field: counted.get(key, 0) for field, key in _COUNTS.items()}
+    sizes = {field: 1024 * number_of(counted.get(key)) for field, key in _SIZES.items()}
+    return sizes | {field: number_of(counted.get(key)) for field, key in _COUNTS.items()}
 
 
-def meminfo(host: Host) -> Mapping[bytes, int]:
-    """Read the kernel's own figures of memory, by its names, in KiB where they are sizes.
+def meminfo(host: Host) -> Mapping[bytes, bytes]:
+    """Read the kernel's own figures of memory, by its names, for `number_of`.
 
     Raises:
         OSError: They cannot be read.
-        ValueError: They are no numbers.
     """
     lines = host.read_file(f"{host.proc}/meminfo").splitlines()
-    told = (line.partition(b":") for line in lines)
-    return {name: int(text.removesuffix(b" kB")) for name, _, text in told if text}
+    return dict(line.partition(b":")[::2] for line in lines)
+
+
+def number_of(text: bytes | None) -> int:
+    """Return what `   42 kB` says, in its own unit; 0 of what the kernel does not tell."""
+    return int(text.removesuffix(b" kB")) if text else 0

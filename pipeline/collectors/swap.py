@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from pipeline.collectors.collector import Collector, Host, percent
-from pipeline.collectors.mem import meminfo
+from pipeline.collectors.mem import meminfo, number_of
 from pipeline.point import Point
 
 _MOVED_RE = re.compile(rb"^pswp(in|out) (\d+)$", re.MULTILINE)
@@ -32,8 +32,8 @@ def _read_kernel(host: Host) -> Mapping[str, int]:
     sizes = host.recent(meminfo)
     moved = dict(_MOVED_RE.findall(host.read_file(f"{host.proc}/vmstat")))
     return {
-        "total": 1024 * sizes.get(b"SwapTotal", 0),
-        "free": 1024 * sizes.get(b"SwapFree", 0),
+        "total": 1024 * number_of(sizes.get(b"SwapTotal")),
+        "free": 1024 * number_of(sizes.get(b"SwapFree")),
         "in": _PAGE * int(moved.get(b"in", 0)),
         "out": _PAGE * int(moved.get(b"out", 0)),
     }

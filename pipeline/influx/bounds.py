@@ -48,6 +48,11 @@ class Bounds:
             raise TimeoutError(f"no whole answer within {self._seconds:g} s")
         return left
 
+    @property
+    def received_bytes(self) -> int:
+        """How many bytes of an answer came since the request began."""
+        return MOST_BYTES - self._bytes
+
     def received(self, number: int) -> None:
         """Count bytes of the answer.
 

@@ -89,7 +89,6 @@ class Target:
 
     def _prepare(self) -> None:
         wanted = Wanted.of(self.settings)
-        self._write_only = False
         try:
             with self.connection(PATIENCE_S if wanted.mode == "enforce" else None) as connection:
                 rule = reconcile(connection, wanted, self._clock.now_ns())
@@ -101,6 +100,7 @@ class Target:
                 raise
             self._warn(f"The bucket's retention rule is left alone: {error}")
             return
+        self._write_only = False
         if rule is None:
             self._warn(
                 f"Bucket {wanted.bucket!r} cannot be seen with this token, "

@@ -1,7 +1,8 @@
 """The one request that is made all day: a write, on a connection that is kept.
 
 urllib3 and the client around it take several times as long as the request itself, which is felt on
-a host that sends each second. What is not a plain 204 is read by the standard library.
+a host that sends each second. What is not a plain 204 is read by the standard library, and ends the
+connection.
 """
 
 import contextlib
@@ -9,14 +10,15 @@ import io
 import ssl
 from collections.abc import Callable, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import NamedTuple
+from urllib.parse import quote, urlsplit
 
 from pipeline.influx.bounds import Bounds, Received
 
 _DELIVERED = b"HTTP/1.1 204 "
 _LONGEST_LINE, _MOST_HEADERS = 65_536, 100  # http.client's own bounds
 _GONE = (ConnectionError, ssl.SSLEOFError)
+_SAFE = "/%:@!$&'()*+,;=~"  # of a path, what needs no quoting (RFC 3986)
 
 
 class Reply(NamedTuple):
@@ -56,7 +58,7 @@ class Wire:
         self._context = context
         self._head = b""
         self._server: HTTPConnection | None = None
-        self._reader: io.BufferedReader | None = None
+        self._received: Received | None = None
 
     def post(self, body: bytes) -> Reply:
         """Send a body and read the answer.
@@ -65,7 +67,7 @@ class Wire:
             OSError, HTTPException: There is none.
         """
         self._bounds.begin()
-        kept = self._reader is not None
+        kept = self._received is not None
         try:
             return self._ask(body)
         except BaseException as error:
@@ -77,81 +79,104 @@ class Wire:
 
     def close(self) -> None:
         """Close the connection; the next post opens one."""
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
+        if self._received is not None:
+            self._received.close()
+            self._received = None
         if self._server is not None:
             self._server.close()
 
     def _ask(self, body: bytes) -> Reply:
-        reader = self._reader or self._open()
+        if self._received is not None and not self._is_quiet():
+            self.close()
+        received = self._received or self._open()
         sock = self._server.sock  # type: ignore[union-attr]  # it is open
         sock.settimeout(self._bounds.remaining_s())
         # What takes no more of a body may have answered all the same, such as 413.
         with contextlib.suppress(*_GONE):
             sock.sendall(b"%b%d\r\n\r\n%b" % (self._head, len(body), body))
+        # One for each answer, so that what is left of one is never the start of the next.
+        reader = io.BufferedReader(received)
         start = reader.peek(len(_DELIVERED))
         if not start:
             raise ConnectionResetError("the connection was closed without response")
-        return self._delivered(reader) if start.startswith(_DELIVERED) else self._other(reader)
+        if not start.startswith(_DELIVERED):
+            reply = _other(reader)
+            self.close()
+            return reply
+        reply, size = _delivered(reader)
+        reader.detach()
+        if (
+            reply.header("Connection")
+            or reply.header("Transfer-Encoding")
+            or (size != self._bounds.received_bytes)
+        ):
+            self.close()
+        return reply
 
-    def _open(self) -> io.BufferedReader:
+    def _is_quiet(self) -> bool:
+        """Tell whether a kept connection has neither ended nor brought what nobody asked for."""
+        sock = self._server.sock  # type: ignore[union-attr]  # it is open
+        sock.settimeout(0)
+        try:
+            sock.recv(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        except OSError:
+            pass
+        return False
+
+    def _open(self) -> Received:
         if self._server is None:
             self._server = self._prepared()
         self._server.timeout = self._bounds.remaining_s()
-        self._server.connect()
-        self._reader = io.BufferedReader(Received(self._server.sock, self._bounds))
-        return self._reader
+        try:
+            self._server.connect()
+        except ssl.SSLError:
+            self._server = None  # a certificate that is exchanged is read anew
+            raise
+        self._received = Received(self._server.sock, self._bounds)
+        return self._received
 
     def _prepared(self) -> HTTPConnection:
         where = urlsplit(self._url)
         named = {"Host": where.netloc.rpartition("@")[2], **self._headers}
         lines = (f"{name}: {value}" for name, value in named.items())
-        start = "\r\n".join((f"POST {where.path}?{where.query} HTTP/1.1", *lines))
+        path = quote(where.path, safe=_SAFE)
+        start = "\r\n".join((f"POST {path}?{where.query} HTTP/1.1", *lines))
         self._head = f"{start}\r\nContent-Length: ".encode()
         host = where.hostname or ""
         if where.scheme == "https":
             return HTTPSConnection(host, where.port or 443, context=self._context())
         return HTTPConnection(host, where.port or 80)
 
-    def _delivered(self, reader: io.BufferedReader) -> Reply:
-        """Read a 204, which has no body."""
-        reader.readline(_LONGEST_LINE)
-        headers: dict[str, str] = {}
-        lines = 0
-        while (line := reader.readline(_LONGEST_LINE)) not in (b"\r\n", b"\n", b""):
-            lines += 1
-            if len(line) == _LONGEST_LINE or lines > _MOST_HEADERS:
-                raise HTTPException("a header line that is too long, or too many headers")
-            name, _, value = line.decode("latin-1").partition(":")
-            headers[name.title()] = value.strip()
-        if headers.get("Connection", "").lower() == "close":
-            self.close()
-        return Reply(204, headers.get, b"")
 
-    def _other(self, reader: io.BufferedReader) -> Reply:
-        response = HTTPResponse(_Kept(reader), method="POST")  # type: ignore[arg-type]  # all it uses
-        response.begin()
-        reply = Reply(response.status, response.headers.get, response.read())
-        if response.will_close:
-            self.close()
-        return reply
+def _delivered(reader: "io.BufferedReader[Received]") -> tuple[Reply, int]:
+    """Read a 204, which has no body; return it and how many bytes it is."""
+    size = len(reader.readline(_LONGEST_LINE))
+    headers: dict[str, str] = {}
+    for _ in range(_MOST_HEADERS):
+        line = reader.readline(_LONGEST_LINE)
+        size += len(line)
+        if line in (b"\r\n", b"\n", b""):
+            return Reply(204, headers.get, b""), size
+        if not line.endswith(b"\n"):
+            raise HTTPException("a header line that is too long or cut off")
+        name, _, value = line.decode("latin-1").partition(":")
+        headers[name.title()] = value.strip()
+    raise HTTPException("too many headers")
 
 
-class _Kept:
-    """A connection, for an answer that would close it at its end."""
+def _other(reader: "io.BufferedReader[Received]") -> Reply:
+    response = HTTPResponse(_Answer(reader), method="POST")  # type: ignore[arg-type]  # all it uses
+    response.begin()
+    return Reply(response.status, response.headers.get, response.read())
 
-    def __init__(self, reader: io.BufferedReader) -> None:
+
+class _Answer:
+    """What `HTTPResponse` takes for a socket."""
+
+    def __init__(self, reader: "io.BufferedReader[Received]") -> None:
         self._reader = reader
 
-    def makefile(self, _: str) -> "_Kept":
-        return self
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._reader, name)
-
-    def close(self) -> None:
-        pass
-
-    def flush(self) -> None:
-        pass
+    def makefile(self, _: str) -> "io.BufferedReader[Received]":
+        return self._reader

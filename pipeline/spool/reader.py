@@ -121,8 +121,9 @@ class SpoolReader:
                 "(SELECT time_ns FROM tick WHERE id = (SELECT min(id) FROM pending)) FROM pending"
             ).fetchone()
             (rejected,) = db.execute("SELECT count(*) FROM rejected").fetchone()
+            # Noise makes a text of a number, which is greater than all of these.
             (first,) = db.execute("SELECT min(time_ns) FROM tick").fetchone()
-            (last,) = db.execute("SELECT max(time_ns) FROM tick").fetchone()
+            (last,) = db.execute("SELECT max(time_ns) FROM tick WHERE time_ns < ''").fetchone()
         return Contents(
             ticks=counters.get("ticks", 0),
             points=counters.get("points", 0),

@@ -17,6 +17,7 @@ from pipeline.spool.wal import read_log
 _log = logging.getLogger(__name__)
 
 CORRUPT = f"{LOST}corrupt_store"
+_TOO_MANY = 2**53  # points and readings, for any machine and time
 _PARTS = ("delivered", WAITING, AGED, *(f"{LOST}{cause}" for cause in COMMITTED))
 # A batch on its way names ticks of the damaged store: what was lost of it must not come back.
 _IDS_LEFT_OUT = 1_000_000
@@ -112,7 +113,7 @@ def _settle_account(db: sqlite3.Connection, found: _Found) -> str:
     ).fetchone()
     _mark_missing(db)
     db.execute("DELETE FROM pending WHERE id NOT IN (SELECT id FROM tick)")
-    counters = {name: value for name, value in found.counters.items() if value >= 0}
+    counters = {name: value for name, value in found.counters.items() if 0 <= value < _TOO_MANY}
     expected = counters.get(WAITING) if _adds_up(found) else None
     if expected is None or found.queued < expected:
         # A part of the queue cannot be read. What was sent already may be sent again, which
@@ -146,8 +147,8 @@ def _adds_up(found: _Found) -> bool:
     """Tell whether the counters can be what they were: no checksum tells noise in them."""
     every = found.counters
     points = sum(every.get(part, 0) for part in _PARTS)
-    is_sound = min(every.values(), default=0) >= 0 and every.get("points", 0) == points
-    return is_sound and found.queued <= every.get(WAITING, 0)
+    is_sound = all(0 <= value < _TOO_MANY for value in every.values())
+    return is_sound and every.get("points", 0) == points and found.queued <= every.get(WAITING, 0)
 
 
 def _mark_missing(db: sqlite3.Connection) -> None:

@@ -53,7 +53,18 @@ CREATE TABLE gap (
     readings INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
-MIGRATIONS = (TABLES, _WAITING + _GAPS)
+# What had left the queue by its age, where there was no InfluxDB, was not counted.
+_AGED = """
+INSERT INTO counter
+    SELECT 'aged', committed - told FROM (
+        SELECT
+            coalesce(sum(value) FILTER (WHERE name = 'points'), 0) AS committed,
+            coalesce(sum(value) FILTER (WHERE name <> 'points'), 0) AS told
+        FROM counter WHERE name IN ('points', 'delivered', 'waiting', 'lost:spool_full',
+            'lost:expired', 'lost:rejected', 'lost:corrupt_store')
+    ) WHERE committed > told;
+"""
+MIGRATIONS = (TABLES, _WAITING + _GAPS, _AGED)
 """What leads from each version to the next; a store that is new goes through all of them."""
 VERSION = len(MIGRATIONS)
 # A number beyond it was written by noise, not by a later version.

@@ -11,10 +11,10 @@ from pipeline.spool.schema import LOST
 from pipeline.spool.store import Store, lasting, tally
 
 _REJECTED_KEPT = 10_000
-# As bytes, even where noise has changed what SQLite takes the lines for.
+# Whatever noise has changed: what SQLite takes the lines, and their time, for.
 _OLDEST = (
-    "SELECT id, time_ns, pending.points, CAST(lines AS BLOB) FROM pending JOIN tick USING (id) "
-    "ORDER BY id"
+    "SELECT id, coalesce(CAST(time_ns AS INTEGER), 0), pending.points, CAST(lines AS BLOB) "
+    "FROM pending JOIN tick USING (id) ORDER BY id"
 )
 _LINES = "SELECT CAST(lines AS BLOB) FROM tick WHERE id = ?"
 _NEWEST = f"{_OLDEST} DESC LIMIT 1"

@@ -63,6 +63,12 @@ def test_what_a_kernel_does_not_count_is_0(fake: FakeHost) -> None:
     assert point.fields["huge_pages_total"] == 0
 
 
+def test_what_nobody_asks_for_may_say_what_it_likes(fake: FakeHost) -> None:
+    fake.files[MEMINFO] += b"VendorHeap: n/a\nNodes: 1 2\nnothing\n"
+    (point,) = Mem(fake.host(), DEFAULTS).collect()
+    assert point.fields["dirty"] == 376 * KIB
+
+
 def test_unreadable_file_is_a_failure(fake: FakeHost) -> None:
     fake.errors[MEMINFO] = PermissionError()
     with pytest.raises(PermissionError):

@@ -195,6 +195,21 @@ def test_a_server_must_prove_who_it_is(certificate: Path) -> None:
     assert write_by_tls(certificate, influxdb_ca_cert=certificate).status == 204
 
 
+def test_an_authority_that_is_exchanged_in_its_file_is_believed(
+    certificate: Path, other_certificate: Path, tmp_path: Path
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    authority = tmp_path / "ca.pem"
+    authority.write_bytes(other_certificate.read_bytes())
+    with scripted(http("204 No Content"), context) as url:
+        settings = Settings(influxdb_url=url, influxdb_bucket="b", influxdb_ca_cert=authority)
+        with closing(Connection(settings, ManualClock())) as connection:
+            assert connection.write(b"").status is None
+            authority.write_bytes(certificate.read_bytes())
+            assert connection.write(b"").status == 204
+
+
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 def test_unless_the_settings_say_that_it_need_not(certificate: Path) -> None:
     assert write_by_tls(certificate, influxdb_verify_tls=False).status == 204

@@ -3,6 +3,7 @@
 import gzip
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -33,7 +34,7 @@ class Server:
 
 
 @contextmanager
-def answering(connections: Sequence[Sequence[bytes]]) -> Iterator[Server]:
+def answering(connections: Sequence[Sequence[bytes]], farewell: bytes = b"") -> Iterator[Server]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = Server(f"http://127.0.0.1:{listener.getsockname()[1]}")
 
@@ -50,6 +51,9 @@ def answering(connections: Sequence[Sequence[bytes]]) -> Iterator[Server]:
                                 length = int(line.split(b":")[1])
                         server.bodies[-1].append(file.read(length))
                         client.sendall(answer)
+                    if farewell:
+                        time.sleep(0.1)  # so that it comes by itself
+                        client.sendall(farewell)
 
         thread = threading.Thread(target=serve)
         thread.start()
@@ -58,19 +62,55 @@ def answering(connections: Sequence[Sequence[bytes]]) -> Iterator[Server]:
         assert not thread.is_alive(), "fewer connections were made"
 
 
-def writes(server: Server, number: int) -> list[Answer]:
+def writes(server: Server, number: int, rest_s: float = 0.0) -> list[Answer]:
     settings = Settings(influxdb_url=server.url, influxdb_org="o", influxdb_bucket="b")
     with closing(Connection(settings, ManualClock())) as connection:
-        return [connection.write(BODY) for _ in range(number)]
+        answers = []
+        for _ in range(number):
+            answers.append(connection.write(BODY))
+            time.sleep(rest_s)
+        return answers
 
 
-def test_writes_follow_each_other_on_one_connection_whatever_is_answered() -> None:
-    with answering([[DELIVERED, BUSY, BUSY, DELIVERED]]) as server:
+def test_writes_follow_each_other_on_one_connection_until_one_is_not_taken() -> None:
+    with answering([[DELIVERED, DELIVERED, BUSY], [DELIVERED]]) as server:
         answers = writes(server, 4)
-    assert [answer.status for answer in answers] == [204, 503, 503, 204]
-    assert server.bodies == [[BODY] * 4]
-    assert answers[3].date_s == 1_700_000_000
+    assert [answer.status for answer in answers] == [204, 204, 503, 204]
+    assert server.bodies == [[BODY] * 3, [BODY]]
+    assert answers[1].date_s == 1_700_000_000
     assert "later" in answers[2].message
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 103 Early Hints\r\n\r\n" + DELIVERED,
+        b"HTTP/1.1 102 Processing\r\n\r\n" + DELIVERED,
+        BUSY + DELIVERED,
+        DELIVERED + DELIVERED,
+    ],
+    ids=["after-103", "after-102", "after-503", "twice"],
+)
+def test_what_follows_an_answer_is_no_answer_to_the_next_write(answer: bytes) -> None:
+    with answering([[answer], [BUSY], [BUSY]]) as server:
+        answers = writes(server, 3)
+    assert [answer.status for answer in answers[1:]] == [503, 503]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"Content-Length: 2\r\n\r\n{}"],
+)
+def test_a_204_with_a_body_spoils_no_later_write(more: bytes) -> None:
+    answer = b"HTTP/1.1 204 No Content\r\n" + more
+    with answering([[answer], [answer], [answer]]) as server:
+        assert [answer.status for answer in writes(server, 3)] == [204] * 3
+
+
+def test_what_a_server_says_unasked_is_no_answer() -> None:
+    late = b"HTTP/1.1 408 Request Time-out\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    with answering([[DELIVERED], [DELIVERED]], farewell=late) as server:
+        assert [answer.status for answer in writes(server, 2, rest_s=0.2)] == [204, 204]
 
 
 def test_what_was_sent_to_a_connection_that_had_been_closed_is_sent_once_more() -> None:
@@ -94,7 +134,7 @@ def test_a_server_that_says_that_it_closes_is_believed(farewell: bytes) -> None:
 
 def test_an_answer_that_follows_a_100_is_the_answer() -> None:
     preceded = b"HTTP/1.1 100 Continue\r\n\r\n" + DELIVERED
-    with answering([[preceded, DELIVERED]]) as server:
+    with answering([[preceded], [DELIVERED]]) as server:
         assert [answer.status for answer in writes(server, 2)] == [204, 204]
 
 

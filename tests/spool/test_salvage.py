@@ -440,6 +440,17 @@ def test_what_aged_without_an_influxdb_is_no_noise_in_the_account(tmp_path: Path
     assert (after.points, after.delivered_points) == (before.points, before.delivered_points)
 
 
+@pytest.mark.parametrize("name", ["waiting", "delivered", "ticks", "lost:corrupt_store"])
+def test_a_counter_that_noise_made_huge_is_not_believed(tmp_path: Path, name: str) -> None:
+    filled(tmp_path, ticks=9, delivered=3)
+    with opened(tmp_path) as spool, spool._writing() as db:
+        db.execute("INSERT OR REPLACE INTO counter VALUES (?, ?)", (name, 2**63 - 1))
+    scribble(tmp_path / "spool.db", 0, 100)
+    with opened(tmp_path) as spool:
+        account(spool.contents())
+        assert spool.contents().points < 100
+
+
 @given(
     noise=st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 3000)), max_size=4),
     cut=st.integers(0, 10**6),

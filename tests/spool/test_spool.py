@@ -254,3 +254,18 @@ def test_any_text_comes_back_as_it_was(ticks: list[list[str]]) -> None:
         for number, tick in enumerate(ticks):
             spool.append(tick, number)
         assert list(spool.history(0)) == ["".join(f"{line}\n" for line in t) for t in ticks if t]
+
+
+@pytest.mark.parametrize("noise", ["'ab'", "x'0102'"])
+def test_a_time_that_noise_made_a_text_holds_up_nothing(tmp_path: Path, noise: str) -> None:
+    with Spool(tmp_path, MB) as spool:
+        for number in range(3):
+            spool.append([f"m f={number}i {number + 7}"], number + 7)
+        with spool._writing() as db:
+            db.execute(f"UPDATE tick SET time_ns = {noise} WHERE id = 2")  # noqa: S608  # above
+    with Spool(tmp_path, MB) as spool:
+        assert (spool.contents().first_ns, spool.contents().last_ns) == (7, 9)
+        batch = spool.lease(10)
+        assert batch is not None
+        spool.settle(batch, 10)
+        assert spool.contents().delivered_points == 3
