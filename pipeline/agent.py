@@ -4,17 +4,16 @@ import dataclasses
 import logging
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from pipeline.clock import Clock, SystemClock
 from pipeline.health import Health
+from pipeline.http import Endpoint
 from pipeline.job import Job
 from pipeline.jobs import AgentError, Jobs
 from pipeline.reload import Reload
+from pipeline.routes import routes
 from pipeline.settings import Files, Settings
-
-if TYPE_CHECKING:
-    from pipeline.http import Endpoint
 
 _log = logging.getLogger(__name__)
 
@@ -207,10 +206,6 @@ class Agent:
             self._endpoint = None
         if port == 0 or self._endpoint is not None:
             return
-        # An agent without the endpoint does without the memory of http.server, too.
-        from pipeline.http import Endpoint  # noqa: PLC0415
-        from pipeline.routes import routes  # noqa: PLC0415
-
         try:
             self._endpoint = Endpoint(port, routes(self, self._clock))
         except OSError as error:

@@ -3,7 +3,6 @@
 import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.resources import files
 from itertools import groupby
 
 
@@ -35,6 +34,8 @@ class Entry:
 
 def load() -> tuple[Entry, ...]:
     """Read the catalogue that ships with the package."""
+    from importlib.resources import files  # noqa: PLC0415  # 1.4 MiB, which an agent need not pay
+
     text = (files("pipeline") / "catalogue.csv").read_text(encoding="utf-8")
     return tuple(
         Entry(

@@ -3,12 +3,12 @@
 import contextlib
 import json
 import logging
+import selectors
 import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl
 
 _log = logging.getLogger(__name__)
@@ -17,7 +17,6 @@ _LOOPBACK = "127.0.0.1"
 # What a client on this host calls it. A page from elsewhere whose name was made to point here
 # (DNS rebinding) comes with a name of its own.
 _OWN_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
-_CLIENT_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +51,9 @@ class Endpoint:
     """
 
     def __init__(self, port: int, routes: Routes) -> None:
-        self._server = _Server((_LOOPBACK, port), _handler(routes))
-        self._server.daemon_threads = True
-        self.port: int = self._server.server_address[1]
+        self._routes = routes
+        self._listener = _listener(port)
+        self.port: int = self._listener.getsockname()[1]
         self._closing = False
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
         self._thread.start()
@@ -64,65 +63,54 @@ class Endpoint:
         self._closing = True
         with contextlib.suppress(OSError), socket.create_connection((_LOOPBACK, self.port)):
             self._thread.join()
-        self._server.server_close()
+        self._listener.close()
 
     def abandon(self) -> None:
         """Leave the port to the process that this one was forked from."""
-        self._server.server_close()
+        self._listener.close()
 
     def _serve(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._listener, selectors.EVENT_READ)
+            selector.select()
+        if self._closing:
+            return
+        # An agent that nobody asks does without the 6 MiB of http.server.
+        from pipeline.serving import Server  # noqa: PLC0415
+
+        server = Server(self._listener, self._answer)
         # serve_forever would wake twice a second, for as long as the host runs, and take half a
         # second to stop; this sleeps until there is a client, the last of them being `close`.
         while not self._closing:
-            self._server.handle_request()
+            server.handle_request()
+
+    def _answer(
+        self, method: str, target: str, host: str
+    ) -> tuple[HTTPStatus, Mapping[str, str], bytes]:
+        if method == "GET":
+            reply = _reply(self._routes, target, host)
+        else:
+            reply = _refuse_method(self._routes, target)
+        body = reply.body.encode()
+        headers = {
+            "Content-Type": reply.content_type,
+            "Content-Length": str(len(body)),
+            "Cache-Control": "no-store",
+            **reply.headers,
+        }
+        return reply.status, headers, body
 
 
-class _Server(ThreadingHTTPServer):
-    def handle_error(self, request: object, client_address: object) -> None:
-        # Such as a client that is gone; socketserver would print a traceback.
-        _log.debug("The endpoint lost a client", exc_info=True)
-
-
-def _handler(routes: Routes) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        server_version = "metrics-pipeline"
-        sys_version = ""
-        protocol_version = "HTTP/1.1"
-        timeout = _CLIENT_TIMEOUT_S
-
-        def do_GET(self) -> None:  # the name that http.server calls
-            self._send(_reply(routes, self.path, self.headers.get("Host", "")))
-
-        def __getattr__(self, name: str) -> Callable[[], None]:
-            # http.server looks for do_<METHOD>, and answers 501 where there is none.
-            if not name.startswith("do_"):
-                raise AttributeError(name)
-            return self._refuse_method
-
-        def _refuse_method(self) -> None:
-            known = _path(self.path) in routes
-            status = HTTPStatus.METHOD_NOT_ALLOWED if known else HTTPStatus.NOT_FOUND
-            # A body that nobody reads would be taken for the next request.
-            headers = {"Allow": "GET", "Connection": "close"}
-            refusal = _error(status, "only GET is served here")
-            self._send(replace(refusal, headers=headers))
-
-        def _send(self, reply: Reply) -> None:
-            body = reply.body.encode()
-            self.send_response(reply.status)
-            self.send_header("Content-Type", reply.content_type)
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("Cache-Control", "no-store")
-            for name, value in reply.headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its name there
-            _log.debug(format, *args)
-
-    return Handler
+def _listener(port: int) -> socket.socket:
+    listener = socket.socket()
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((_LOOPBACK, port))
+        listener.listen()
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def _reply(routes: Routes, target: str, host: str) -> Reply:
@@ -137,6 +125,14 @@ def _reply(routes: Routes, target: str, host: str) -> Reply:
     except Exception as error:  # noqa: BLE001  # no failure of a route may end the thread
         _log.error("The endpoint failed to answer %s: %s", _path(target), error)
         return _error(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
+
+
+def _refuse_method(routes: Routes, target: str) -> Reply:
+    known = _path(target) in routes
+    status = HTTPStatus.METHOD_NOT_ALLOWED if known else HTTPStatus.NOT_FOUND
+    # A body that nobody reads would be taken for the next request.
+    headers = {"Allow": "GET", "Connection": "close"}
+    return replace(_error(status, "only GET is served here"), headers=headers)
 
 
 def _path(target: str) -> str:

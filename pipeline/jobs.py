@@ -14,7 +14,6 @@ from pipeline.agent_metrics import AgentMetrics
 from pipeline.ages import shortest
 from pipeline.clock import Clock, Schedule, SystemClock, Tick
 from pipeline.collectors import Guard, Host, build, guarded
-from pipeline.delivery import Delivery
 from pipeline.health import Health
 from pipeline.influx.buckets import Rule
 from pipeline.influx.target import Target
@@ -207,6 +206,8 @@ class Jobs:
         settings, target = self.settings, self._target
         if target is None:
             return
+        from pipeline.delivery import Delivery  # noqa: PLC0415  # tenacity
+
         url, bucket = settings.influxdb_url, settings.influxdb_bucket
         _log.info("Delivering to %s, bucket %r", url, bucket)
         pace = Pace(

@@ -3,6 +3,8 @@ import json
 import logging
 import socket
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from http import HTTPStatus
@@ -234,3 +236,17 @@ def test_a_close_frees_the_port_even_when_a_client_is_connected() -> None:
         socket.create_connection(("127.0.0.1", endpoint.port))
     with closing(Endpoint(endpoint.port, {})) as again:
         assert again.port == endpoint.port
+
+
+UNASKED = """
+import sys
+from pipeline.http import Endpoint
+endpoint = Endpoint(0, {})
+assert "http.server" not in sys.modules
+endpoint.close()
+assert "http.server" not in sys.modules
+"""
+
+
+def test_an_endpoint_that_nobody_asks_does_without_http_server() -> None:
+    subprocess.run([sys.executable, "-W", "error", "-c", UNASKED], check=True, timeout=TIMEOUT_S)

@@ -33,7 +33,7 @@ LAYERS = (
     {"outage", "gaps"},
     {"health", "history", "influx", "pacing"},
     {"human", "series", "spool", "lock", "http", "logs", "catalogue", "collectors"},
-    {"ages", "settings", "clock", "point", "usage", "finding"},
+    {"ages", "settings", "clock", "point", "usage", "finding", "serving"},
 )
 # What costs memory or time is for those who need it alone.
 OWNERS = {

@@ -1,7 +1,8 @@
 """The files of the settings while they may change: read again, but never by halves."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 
 from pipeline.settings.declared import Settings
@@ -32,14 +33,17 @@ class Files:
         self._filled: set[Path] = set()
         self.loaded: Loaded | None = None
 
-    def load(self) -> Loaded:
+    def load(self, call: Callable[[Callable[[], Loaded]], Loaded] = lambda read: read()) -> Loaded:
         """Read and validate the settings, whatever there is, and take them for the good ones.
+
+        Args:
+            call: Calls what reads them, such as `aside` does.
 
         Raises:
             SettingsError: With everything that is wrong; the good ones are those of before.
         """
         self._read = self._states()
-        loaded = load(self._config_dir, self._environ, collectors=self._collectors)
+        loaded = call(partial(load, self._config_dir, self._environ, collectors=self._collectors))
         self._filled = {path for path in self._paths if _is_filled(path)}
         self.loaded = loaded
         return loaded
