@@ -105,11 +105,7 @@ class Wire:
             return reply
         reply, size = _delivered(reader)
         reader.detach()
-        if (
-            reply.header("Connection")
-            or reply.header("Transfer-Encoding")
-            or (size != self._bounds.received_bytes)
-        ):
+        if size != self._bounds.received_bytes or not _is_complete(reply):
             self.close()
         return reply
 
@@ -164,6 +160,12 @@ def _delivered(reader: "io.BufferedReader[Received]") -> tuple[Reply, int]:
         name, _, value = line.decode("latin-1").partition(":")
         headers[name.title()] = value.strip()
     raise HTTPException("too many headers")
+
+
+def _is_complete(reply: Reply) -> bool:
+    """Tell whether nothing of a 204 follows, and the server keeps the connection."""
+    kept = (reply.header("Connection") or "keep-alive").lower() == "keep-alive"
+    return kept and reply.header("Transfer-Encoding") is None
 
 
 def _other(reader: "io.BufferedReader[Received]") -> Reply:

@@ -81,6 +81,12 @@ def test_writes_follow_each_other_on_one_connection_until_one_is_not_taken() -> 
     assert "later" in answers[2].message
 
 
+def test_a_connection_is_kept_whoever_says_so() -> None:
+    kept = b"HTTP/1.1 204 No Content\r\nConnection: Keep-Alive\r\nContent-Length: 0\r\n\r\n"
+    with answering([[kept, kept, kept]]) as server:
+        assert [answer.status for answer in writes(server, 3)] == [204] * 3
+
+
 @pytest.mark.parametrize(
     "answer",
     [
