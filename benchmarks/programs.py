@@ -18,7 +18,12 @@ from tests.influxd.server import InfluxServer
 
 LOG = "log"
 """The name of the file with what a program said, where it is kept."""
-ENV = {name: text for name, text in os.environ.items() if not name.startswith("METRICS_")}
+# What a shell of a developer sets, a service does not have: it keeps what it compiled.
+ENV = {
+    name: text
+    for name, text in os.environ.items()
+    if not name.startswith("METRICS_") and name != "PYTHONDONTWRITEBYTECODE"
+}
 """This process's environment without what would set the agent."""
 
 _WITHIN_S = 60.0
