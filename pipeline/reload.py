@@ -10,8 +10,8 @@ from pipeline.settings import Files, Loaded, Settings, SettingsError, describe
 
 _log = logging.getLogger(__name__)
 
-# To wake a thread costs more than the look.
-_LOOK_S, _SOON_S = 2.0, 0.25
+# To wake a thread costs more than the look: who reads seldom looks seldom.
+_LOOK_S, _SELDOM_S, _SOON_S = 2.0, 5.0, 0.25
 # What is wrong may be elsewhere, such as a certificate that is not there yet.
 _AGAIN_LOOKS = 3
 NEED_RESTART = ("data_dir",)
@@ -49,10 +49,16 @@ class Reload:
     def run(self, stop: Event) -> None:
         """Look at the files until `stop`, and read them when they have changed."""
         looks = 0
-        while not self._clock.wait(stop, _SOON_S if self._files.unread else _LOOK_S):
+        while not self._clock.wait(stop, self._rest_s()):
             looks += 1
             if self._files.changed() or (self._error and looks % _AGAIN_LOOKS == 0):
                 self.read()
+
+    def _rest_s(self) -> float:
+        if self._files.unread:
+            return _SOON_S
+        interval_s = self._used.settings.collection_interval_ms / 1000
+        return min(max(_LOOK_S, interval_s / 2), _SELDOM_S)
 
     def read(self) -> bool:
         """Read the files; a bad edit changes nothing and is told once.

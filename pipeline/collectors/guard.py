@@ -101,7 +101,8 @@ class Guard:
                 lines.extend([line] if line else [])
         surplus = len(series) - len(kept)
         doubles = len(points) - len(series)
-        self._judge(refusals, doubles, surplus)
+        if refusals or doubles or surplus or self._troubles:
+            self._judge(refusals, doubles, surplus)
         return lines, len(omissions) + len(refusals) + doubles + surplus
 
     def _collect(self) -> tuple[list[Point], list[Omission]]:
@@ -123,8 +124,10 @@ class Guard:
         value = None if tag is None else point.tags.get(tag)
         return value is None or self._is_selected(value)
 
-    def _name(self, omissions: Iterable[Omission]) -> None:
+    def _name(self, omissions: Collection[Omission]) -> None:
         """Log what is omitted that was not, and the other way round."""
+        if not omissions and not self._omitted:
+            return
         reasons = {omission.what: omission.why for omission in omissions}
         for what, why in reasons.items():
             if what not in self._omitted:
