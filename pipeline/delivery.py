@@ -4,6 +4,7 @@ A reading's time was fixed when it was taken, so to send it twice changes nothin
 at least once here is exactly once there.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable
 from threading import Event
@@ -42,6 +43,10 @@ class Server(Protocol):
 
     def renew(self) -> None:
         """Read the secrets again: the token may have been rotated."""
+        ...
+
+    def close(self) -> None:
+        """Let the connection go; the next write opens another one."""
         ...
 
 
@@ -94,14 +99,15 @@ class Delivery:
                 flushes, so that one is sent as soon as it is there.
         """
         try:
-            # Before the first one too: a power cut ends for many hosts at one moment.
-            while not self._clock.wait(stop, self._random(0.0, self._pace.jitter_s)):
-                self.drain(stop)
-                self._clock.wait(wake, self._pace.flush_interval_s)
-                wake.clear()
-        except StoppedError:
-            pass
-        self._last_flush()
+            with contextlib.suppress(StoppedError):
+                # Before the first one too: a power cut ends for many hosts at one moment.
+                while not self._clock.wait(stop, self._random(0.0, self._pace.jitter_s)):
+                    self.drain(stop)
+                    self._clock.wait(wake, self._pace.flush_interval_s)
+                    wake.clear()
+            self._last_flush()
+        finally:
+            self._server.close()
 
     def drain(self, stop: Event) -> None:
         """Deliver until nothing waits, for as long as that takes.

@@ -30,6 +30,7 @@ class Server:
         self.stored: set[str] = set()
         self.prepared: list[Answer | None] = []
         self.renewed = 0
+        self.closed = 0
         self.unready: list[Answer] = []
         self.refusal = BAD
         self.refuses = "bad"
@@ -51,6 +52,9 @@ class Server:
             return self.refusal
         self.stored |= good
         return OK
+
+    def close(self) -> None:
+        self.closed += 1
 
     def renew(self) -> None:
         self.renewed += 1
@@ -541,6 +545,7 @@ def test_a_stop_makes_no_last_attempt_during_an_outage(spool: Spool) -> None:
     bench.stop_after(waits=1)
     bench.delivery.run(bench.stop, Event())
     assert len(server.requests) == 1
+    assert server.closed == 1
 
 
 def test_the_last_flush_has_an_end(spool: Spool) -> None:

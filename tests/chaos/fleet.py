@@ -189,6 +189,8 @@ class Remote:
 
     def renew(self) -> None: ...
 
+    def close(self) -> None: ...
+
     def write(self, body: bytes) -> Answer:
         answer = self._connection.write(body)
         self._simulation.sleep_until(self._influx.requests[-1].ended)
