@@ -3,7 +3,6 @@
 import http.server
 import json
 import os
-import re
 import shutil
 import subprocess
 import threading
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.peers import installed
 from benchmarks.programs import LOG, Program, ending
 
 NAME = "collectd"
@@ -18,7 +18,6 @@ NAME = "collectd"
 PACKAGES = ("collectd-core", "libcurl3-gnutls", "libyajl2")
 MISSING = f"on Debian, apt-get install --no-install-recommends {' '.join(PACKAGES)}"
 _INSTALL_WITHIN_S = 600.0
-_ASK_WITHIN_S = 20.0
 
 # Subjects and figures as of the others: shares of the processor's time, percentages, inodes.
 # write_http speaks no line protocol, so JSON goes to a server of ours, in one request a flush.
@@ -107,13 +106,7 @@ def install() -> None:
 
 def version() -> str | None:
     """Return which one it is, such as `5.12.0`; None where it is missing."""
-    if (binary := find()) is None:
-        return None
-    said = subprocess.run(  # noqa: S603  # the program that is measured
-        [binary, "-h"], capture_output=True, text=True, timeout=_ASK_WITHIN_S, check=False
-    )
-    found = re.search(r"collectd (\d+\.\d+\.\d+)", said.stdout)
-    return found[1] if found else "unknown"
+    return installed.version(find(), "-h", "collectd ", check=False)
 
 
 class Sink:

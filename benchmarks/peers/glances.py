@@ -1,20 +1,18 @@
 """Glances as a process: where it is, and how it is told what to do."""
 
 import os
-import re
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from benchmarks.peers import installed
 from benchmarks.programs import LOG, Program, ending
 from tests.influxd.server import InfluxServer
 
 NAME = "Glances"
 VERSION = "4.5.8"
 MISSING = "benchmarks/peers/glances.sh installs it"
-_ASK_WITHIN_S = 30.0
 
 # Subjects as of the others; with all that it has, each cycle costs it far more.
 _PLUGINS = "cpu,percpu,mem,memswap,fs,diskio,network,load,system,uptime,processcount,sensors"  #
@@ -36,20 +34,12 @@ interval={flush}
 
 def find() -> Path | None:
     """Return the one that glances.sh installed."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    there = Path(cache) / "metrics-pipeline" / f"glances-{VERSION}" / "bin" / "glances"
-    return there if os.access(there, os.X_OK) else None
+    return installed.cached(f"glances-{VERSION}/bin/glances")
 
 
 def version() -> str | None:
     """Return which one it is, such as `4.5.8`; None where it is missing."""
-    if (binary := find()) is None:
-        return None
-    said = subprocess.run(  # noqa: S603  # the program that is measured
-        [binary, "--version"], capture_output=True, text=True, timeout=_ASK_WITHIN_S, check=True
-    )
-    found = re.search(r"(\d+\.\d+\.\d+)", said.stdout)
-    return found[1] if found else "unknown"
+    return installed.version(find(), "--version", "")
 
 
 @contextmanager

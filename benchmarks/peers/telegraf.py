@@ -1,20 +1,18 @@
 """Telegraf as a process: where it is, and how it is told what to do."""
 
 import json
-import os
 import socket
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.peers import installed
 from benchmarks.programs import LOG, Program, ending
 from tests.influxd.server import InfluxServer
 
 NAME = "Telegraf"
 VERSION = "1.37.2"
 MISSING = "benchmarks/peers/telegraf.sh builds it"
-_ASK_WITHIN_S = 20.0
 
 # Its defaults but for what the agent writes too: usage_active, and time_* where they are wanted.
 _INPUTS = """
@@ -39,19 +37,12 @@ def find(name: str = "telegraf") -> Path | None:
     Args:
         name: `telegraf` reads the host, `telegraf-buffer` takes lines from a socket.
     """
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    built = Path(cache) / "metrics-pipeline" / f"telegraf-{VERSION}" / name
-    return built if os.access(built, os.X_OK) else None
+    return installed.cached(f"telegraf-{VERSION}/{name}")
 
 
 def version() -> str | None:
     """Return which one it is, such as `1.37.2`; None where it is missing."""
-    if (binary := find()) is None:
-        return None
-    said = subprocess.run(  # noqa: S603  # the program that is measured
-        [binary, "--version"], capture_output=True, text=True, timeout=_ASK_WITHIN_S, check=True
-    )
-    return said.stdout.strip().removeprefix("Telegraf ")
+    return installed.version(find(), "--version", "Telegraf ")
 
 
 def output(server: InfluxServer, url: str, bucket: str) -> str:

@@ -11,39 +11,16 @@ readonly HASH_OF_MOD=h1:dq+24HZKWxGo5ttW03SZug03UlFfpxh9vsXQgdZ9RPw=
 # As Telegraf's custom_builder chooses plugins; the file and its format are for benchmarks.schema.
 readonly TAGS=custom,inputs.cpu,inputs.mem,inputs.swap,inputs.disk,inputs.diskio,inputs.net,inputs.system,inputs.processes,inputs.temp,outputs.influxdb_v2,outputs.file,serializers.influx
 readonly BUFFER_TAGS=custom,inputs.socket_listener,parsers.influx,outputs.influxdb_v2,serializers.influx
-work= child=
-
-say() { echo "telegraf: $*"; }
-
-# at_least WANTED FOUND: whether the version FOUND is WANTED or newer.
-at_least() { [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
+readonly PROGRAM=telegraf
+. "$(dirname "${BASH_SOURCE[0]}")/../../tests/influxd/building.sh"
 
 require_go() {
     local found
-    found=$(go env GOVERSION 2>/dev/null | sed 's/^go//' || true)
+    found=$(go_version)
     [ -n "$found" ] && at_least "$GO_AT_LEAST" "$found" || {
         echo "Go $GO_AT_LEAST or newer is needed and ${found:-none} was found: Go's own archive has it; put its bin folder on PATH." >&2
         exit 1
     }
-}
-
-# run WHAT COMMAND...: runs it in the background and says now and then that it is still at it.
-run() {
-    local what=$1 started=$SECONDS log="$work/log"
-    shift
-    "$@" >"$log" 2>&1 9>&- &
-    child=$!
-    while kill -0 "$child" 2>/dev/null; do
-        sleep 1
-        (((SECONDS - started) % 20)) || say "$what, $((SECONDS - started)) s"
-    done
-    wait "$child" || { tail -n 40 "$log" >&2; say "$what failed; its last lines are above" >&2; exit 1; }
-    child=
-}
-
-clean_up() {
-    [ -z "$child" ] || kill "$child" 2>/dev/null || true
-    [ -z "$work" ] || rm -rf "$work"
 }
 
 # A module that has Telegraf's own requirements and hashes: `go get` would choose them anew, and
@@ -72,12 +49,9 @@ compile() {
 }
 
 build() {
-    mkdir -p "$FOLDER"
-    exec 9>"$FOLDER/lock"
-    flock -n 9 || { say "another build is under way; waiting for it"; flock 9; }
+    alone
     ! is_built || return 0
-    work=$(mktemp -d "$FOLDER/build.XXXXXX")
-    trap clean_up EXIT
+    make_work
     say "building $VERSION"
     cd "$work"
     make_module

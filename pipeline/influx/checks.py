@@ -1,6 +1,5 @@
 """What `doctor` asks of InfluxDB: each check one question that leaves no trace."""
 
-import gzip
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,11 +8,10 @@ from pipeline.finding import Finding
 from pipeline.influx.buckets import Wanted, look
 from pipeline.influx.connection import Connection, InfluxError
 from pipeline.influx.points import HostPoints
-from pipeline.influx.writeonly import WriteOnlyError
+from pipeline.influx.writeonly import NOTHING, WriteOnlyError
 
 NAMES = ("server", "clock", "token", "bucket", "write", "query", "delete", "host")
 
-_NOTHING = gzip.compress(b"", mtime=0)
 # A host that nobody has, and a moment of which nobody has data.
 _NOBODY, _MOMENT = "metrics-pipeline doctor", (0, 1)
 _LARGEST_SKEW_S = 10.0
@@ -92,7 +90,7 @@ def server(connection: Connection) -> Finding:
 
 def time_of_day(connection: Connection, clock: Clock) -> Finding:
     """Check this machine's clock against the server's."""
-    answer = connection.write(_NOTHING)
+    answer = connection.write(NOTHING)
     if answer.status is None:
         raise InfluxError(answer)
     if answer.date_s is None:
@@ -121,7 +119,7 @@ def bucket(connection: Connection) -> Finding:
     name = f"bucket {settings.influxdb_bucket!r}"
     rule = look(connection)
     if rule is None:
-        answer = connection.write(_NOTHING)
+        answer = connection.write(NOTHING)
         if answer.status in (204, 403):  # a token need not see a bucket to write to it
             return Finding("bucket", True, f"{name} is there, its age cannot be seen by this token")
         fix = "make it, or run the agent with a token that may, or mend influxdb_bucket or _org"
@@ -143,7 +141,7 @@ def bucket(connection: Connection) -> Finding:
 
 def may_write(connection: Connection) -> Finding:
     """Check that the token may write, by writing nothing."""
-    answer = connection.write(_NOTHING)
+    answer = connection.write(NOTHING)
     if answer.status != 204:
         return Finding("write", False, answer.message, _RIGHTS)
     return Finding("write", True, "the token may write")

@@ -5,7 +5,8 @@ import gzip
 
 from pipeline.influx.connection import Connection, InfluxError
 
-_NOTHING = gzip.compress(b"", mtime=0)
+NOTHING = gzip.compress(b"", mtime=0)
+"""A write without a line: its answer tells of the server and of the token alone."""
 # What a server answers to a path that it does not know, or has for other methods alone.
 _UNKNOWN = (400, 404, 405, 501)
 
@@ -27,7 +28,7 @@ def explained(connection: Connection, error: InfluxError) -> InfluxError:
         not taken for such a server, and one that does may be: so this is to be asked again.
     """
     answer = error.answer
-    if answer.status not in _UNKNOWN or answer.code or connection.write(_NOTHING).status != 204:
+    if answer.status not in _UNKNOWN or answer.code or connection.write(NOTHING).status != 204:
         return error
     message = (
         f"{connection.settings.influxdb_url} takes readings and has nothing else of InfluxDB 2 "

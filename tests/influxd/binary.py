@@ -14,13 +14,18 @@ _ASK_WITHIN_S = 20.0
 
 def cached(environ: Mapping[str, str]) -> Path | None:
     """Returns where `make influxd` puts it, None where there is no home either."""
+    return in_cache(environ, f"influxd-{VERSION}/influxd")
+
+
+def in_cache(environ: Mapping[str, str], name: str) -> Path | None:
+    """Returns where a program of that name is in the user's cache, None where there is no home."""
     if cache := environ.get("XDG_CACHE_HOME"):
         folder = Path(cache)
     elif home := environ.get("HOME"):
         folder = Path(home) / ".cache"
     else:
         return None
-    return folder / "metrics-pipeline" / f"influxd-{VERSION}" / "influxd"
+    return folder / "metrics-pipeline" / name
 
 
 def is_influxdb_2(binary: Path) -> bool:

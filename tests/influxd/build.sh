@@ -7,20 +7,16 @@ set -euo pipefail
 
 readonly VERSION=2.7.12 GO_AT_LEAST=1.24 RUST_AT_LEAST=1.72
 readonly FOLDER="${XDG_CACHE_HOME:-$HOME/.cache}/metrics-pipeline/influxd-$VERSION"
+readonly PROGRAM=influxd
 cd "$(dirname "${BASH_SOURCE[0]}")"
-work= child=
-
-say() { echo "influxd: $*"; }
+. ./building.sh
 
 have() { command -v "$1" >/dev/null 2>&1; }
-
-# at_least WANTED FOUND: whether the version FOUND is WANTED or newer.
-at_least() { [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 
 # One sentence with the fix for each tool that is missing or too old; silence when all are there.
 complaints() {
     local found
-    found=$(go env GOVERSION 2>/dev/null | sed 's/^go//' || true)
+    found=$(go_version)
     [ -n "$found" ] && at_least "$GO_AT_LEAST" "$found" ||
         echo "Go $GO_AT_LEAST or newer is needed and ${found:-none} was found: on Debian 13 apt-get install golang-go, elsewhere Go's own archive, with its bin folder on PATH."
     found=$(rustc --version 2>/dev/null | cut -d ' ' -f 2 || true)
@@ -41,32 +37,10 @@ server_at_hand() {
         timeout 300 docker pull --quiet influxdb:2.7 >/dev/null 2>&1
 }
 
-# run WHAT COMMAND...: runs it in the background and says now and then that it is still at it.
-run() {
-    local what=$1 started=$SECONDS log="$work/log"
-    shift
-    "$@" >"$log" 2>&1 9>&- &
-    child=$!
-    while kill -0 "$child" 2>/dev/null; do
-        sleep 1
-        (((SECONDS - started) % 20)) || say "$what, $((SECONDS - started)) s"
-    done
-    wait "$child" || { tail -n 40 "$log" >&2; say "$what failed; its last lines are above" >&2; exit 1; }
-    child=
-}
-
-clean_up() {
-    [ -z "$child" ] || kill "$child" 2>/dev/null || true
-    [ -z "$work" ] || rm -rf "$work"
-}
-
 build() {
-    mkdir -p "$FOLDER"
-    exec 9>"$FOLDER/lock"
-    flock -n 9 || { say "another build is under way; waiting for it"; flock 9; }
+    alone
     [ ! -x "$FOLDER/influxd" ] || return 0
-    work=$(mktemp -d "$FOLDER/build.XXXXXX")
-    trap clean_up EXIT
+    make_work
     say "building $VERSION: fetches about 1.5 GB of modules the first time, 3 to 5 minutes on 2 cores"
     # Flux's own pkg-config builds its Rust library; at a fixed path, so that Go's cache holds.
     run "building Flux's pkg-config" go build -o "$FOLDER/pkg-config" github.com/influxdata/pkg-config

@@ -1,0 +1,34 @@
+"""Peers as programs on this machine: where they are in the cache, and which ones they are."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from tests.influxd.binary import in_cache
+
+_ASK_WITHIN_S = 30.0
+
+
+def cached(name: str) -> Path | None:
+    """Return a program in the user's cache, by its path there; None where it is not there."""
+    there = in_cache(os.environ, name)
+    return there if there and os.access(there, os.X_OK) else None
+
+
+def version(binary: Path | None, option: str, text: str, *, check: bool = True) -> str | None:
+    """Return which one a program is, such as `1.37.2`.
+
+    Args:
+        binary: The program; None where it is missing, as is its version then.
+        option: Makes it say that.
+        text: What stands before it there.
+        check: Whether it must end well.
+    """
+    if binary is None:
+        return None
+    said = subprocess.run(  # noqa: S603  # the program that is measured
+        [binary, option], capture_output=True, text=True, timeout=_ASK_WITHIN_S, check=check
+    )
+    found = re.search(rf"{text}(\d+\.\d+\.\d+)", said.stdout)
+    return found[1] if found else "unknown"
