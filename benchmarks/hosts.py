@@ -13,7 +13,7 @@ from benchmarks.scale import INTERVAL_S
 from pipeline.clock import SystemClock
 from pipeline.collectors import Host, build
 from pipeline.point import decode
-from pipeline.spool import pack
+from pipeline.spool import joined, pack
 from tests.influxd.server import InfluxServer
 
 SAMPLES, SAMPLES_S = 60, 0.1
@@ -42,7 +42,7 @@ class Bodies:
         """Return a host's reading as its agent sends it."""
         lines = self._samples[(host + time_ns // (INTERVAL_S * 10**9)) % SAMPLES]
         tag = f"host=host-{host:07}"
-        return pack(f"{line.replace(_PLACE, tag)} {time_ns}" for line in lines)
+        return pack(joined(f"{line.replace(_PLACE, tag)} {time_ns}" for line in lines))
 
     def flush(self, host: int, time_ns: int, readings: int) -> Body:
         """Return so many readings of a host, the last one of that time."""

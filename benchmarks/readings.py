@@ -1,6 +1,5 @@
 """What a reading costs within this process, part by part: `python -m benchmarks.readings`."""
 
-import gzip
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from benchmarks.tables import Row, Table
 from benchmarks.waiting import UNBOUND
 from pipeline.clock import SystemClock
 from pipeline.collectors import Guard, Host, build
-from pipeline.spool import Spool
+from pipeline.spool import Spool, joined, pack
 
 # A hot loop would show half of it: caches are cold when an agent wakes.
 SPACING_S = 0.25
@@ -51,8 +50,14 @@ def measure(bench: Bench) -> list[Table]:
             spent, lines = reading(guards, spool)
             for name, cost in spent.items() if number else ():  # the first one opens files
                 samples[name].append(cost)
-    text = "\n".join(lines).encode()
-    size = {"points": len(lines), "bytes": len(text), "bytes, packed": len(gzip.compress(text, 6))}
+        held = spool.contents()
+    text = joined(lines)
+    size = {
+        "points": len(lines),
+        "bytes": len(text),
+        "bytes, packed alone": len(pack(text)),
+        "bytes, packed with one before": round(held.backlog_bytes / held.ticks),
+    }
     return [
         Table("Processor time of a reading", tuple(_rows(samples))),
         Table("Size of a reading", tuple(map(_size, size.items()))),

@@ -18,7 +18,7 @@ from pipeline.influx.verdicts import Answer, Verdict, is_expired, verdict
 from pipeline.outage import Outage, Report
 from pipeline.pacing import Pace, Size, rest_s, retry_s
 from pipeline.point import split_lines
-from pipeline.spool import Batch, Refusal, Spool, pack, unpack
+from pipeline.spool import Batch, Refusal, Spool, joined, pack, unpack
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Server(Protocol):
         ...
 
     def write(self, body: bytes) -> Answer:
-        """Send a gzip stream of lines; whatever fails is an answer too."""
+        """Send a gzip member of lines; whatever fails is an answer too."""
         ...
 
     def renew(self) -> None:
@@ -176,10 +176,6 @@ class Delivery:
         outcome = verdict(answer)
         if outcome is Verdict.DELIVERED:
             self._spool.settle(batch, self._clock.now_ns())
-        # InfluxDB answers 500 to a body that is damaged: it would be tried for ever.
-        elif answer.status is not None and (lost := self._spool.discard_damaged(batch)):
-            _log.error("%s was damaged, %d points in it are lost", self._spool.path, lost)
-            return True
         elif outcome is Verdict.HALVE:
             self._settle_refused(batch, answer, pause)
         else:
@@ -213,7 +209,7 @@ class Delivery:
     def _settle_refused(self, batch: Batch, answer: Answer, pause: Callable[[float], None]) -> None:
         refused: list[Refusal] = []
         expired = 0
-        for line, reason in self._isolate(split_lines(unpack(batch.body)), answer, pause):
+        for line, reason in self._isolate(split_lines(unpack(batch.body).decode()), answer, pause):
             if is_expired(reason):
                 expired += 1
             else:
@@ -238,7 +234,7 @@ class Delivery:
         refused = []
         middle = len(lines) // 2
         for half in (lines[:middle], lines[middle:]):
-            answer = self._write(pack(half), pause)
+            answer = self._write(pack(joined(half)), pause)
             outcome = verdict(answer)
             if outcome is Verdict.HALVE:
                 refused += self._isolate(half, answer, pause)

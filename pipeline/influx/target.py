@@ -152,7 +152,7 @@ class Target:
             _log.warning("%s", message)
 
     def write(self, body: bytes) -> Answer:
-        """Send a gzip stream of lines; whatever fails is an answer too."""
+        """Send a gzip member of lines; whatever fails is an answer too."""
         if why := self._obstacle():
             return Answer(None, message=why)
         if self._connection is None:

@@ -1,7 +1,7 @@
 """The durable log: every reading from the moment it was taken until its age or the bound."""
 
 from pipeline.spool.aging import Aging
-from pipeline.spool.block import pack, unpack
+from pipeline.spool.block import joined, pack, unpack
 from pipeline.spool.gaps import Gap
 from pipeline.spool.reader import Contents, Rejected, SpoolReader
 from pipeline.spool.rejected import RejectedLines, UnknownLineError
@@ -22,6 +22,7 @@ __all__ = [
     "SpoolReader",
     "UnknownLineError",
     "free",
+    "joined",
     "pack",
     "unpack",
 ]

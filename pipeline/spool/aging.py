@@ -3,7 +3,8 @@
 import sqlite3
 from collections.abc import Callable, Sequence
 
-from pipeline.spool.block import DAMAGES, pack, unpack
+from pipeline.spool.block import DAMAGES, joined, pack
+from pipeline.spool.dictionaries import forget_unused
 from pipeline.spool.room import drop, give_back
 from pipeline.spool.schema import AGED, LOST
 from pipeline.spool.store import tally
@@ -67,24 +68,21 @@ class Aging(Writing):
             ).fetchall()
             smaller = []
             for tick, time_ns, points in rows:
-                left = _left(db, tick, kept) if kept else []
+                left = self._left(db, tick, kept) if kept else []
                 if left is None or len(left) == points:
                     continue
                 removed += points - len(left)
                 waited = drop(db, [tick])
                 lost += waited - len(left) if waited else 0
-                if left:
-                    smaller.append((tick, time_ns, left, waited))
+                if left:  # without the dictionary, which has the lines that are to go
+                    smaller.append(((tick, time_ns, len(left), pack(joined(left))), waited))
             # They go in anew, all at the end: SQLite frees no page for a row that only shrinks.
-            for tick, time_ns, left, waited in smaller:
-                block = pack(left)
-                db.execute(
-                    "INSERT INTO tick (id, time_ns, points, lines) VALUES (?, ?, ?, ?)",
-                    (tick, time_ns, len(left), block),
-                )
+            for row, waited in smaller:
+                db.execute("INSERT INTO tick (id, time_ns, points, lines) VALUES (?, ?, ?, ?)", row)
                 if waited:
-                    row = (tick, len(left), len(block))
-                    db.execute("INSERT INTO pending VALUES (?, ?, ?)", row)
+                    tick, _, points, block = row
+                    db.execute("INSERT INTO pending VALUES (?, ?, ?)", (tick, points, len(block)))
+            forget_unused(db, (tick for tick, _, _ in rows))
             tally(db, {f"{LOST}expired" if count else AGED: lost})
         return ((rows[-1][1], rows[-1][0]), removed) if rows else None
 
@@ -92,11 +90,10 @@ class Aging(Writing):
         with self._writing() as db:
             return give_back(db)
 
-
-def _left(db: sqlite3.Connection, tick: int, kept: Kept) -> Sequence[str] | None:
-    query = "SELECT CAST(lines AS BLOB) FROM tick WHERE id = ?"
-    (block,) = db.execute(query, (tick,)).fetchone()
-    try:
-        return kept(unpack(block))
-    except DAMAGES:  # found out, and told, by whoever reads it
-        return None
+    def _left(self, db: sqlite3.Connection, tick: int, kept: Kept) -> Sequence[str] | None:
+        """Return the lines of a tick that stay; None when it is damaged."""
+        query = "SELECT lines, dictionary FROM packed WHERE id = ?"
+        try:
+            return kept(self._text(db, *db.execute(query, (tick,)).fetchone()).decode())
+        except DAMAGES:  # found out, and told, by whoever reads it
+            return None

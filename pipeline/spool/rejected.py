@@ -9,7 +9,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 
-from pipeline.spool.block import pack
+from pipeline.spool.block import joined, pack
 from pipeline.spool.schema import LOST
 from pipeline.spool.writing import Writing
 
@@ -43,7 +43,7 @@ class RejectedLines(Writing):
             for _, refused_ns, line in rows:
                 readings[_time_ns(line, refused_ns)].append(line)
             for time_ns, lines in sorted(readings.items()):
-                block = pack(lines)
+                block = pack(joined(lines))
                 row = db.execute(
                     "INSERT INTO tick (time_ns, points, lines) VALUES (?, ?, ?)",
                     (time_ns, len(lines), block),

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Self
 
+from pipeline.spool.dictionaries import forget_unused
 from pipeline.spool.gaps import Gap, mark
 from pipeline.spool.schema import free
 
@@ -124,6 +125,7 @@ def drop_oldest(db: sqlite3.Connection, goal: int) -> int:
         if used(db) <= goal:
             break
         lost += drop(db, [tick], "spool_full")
+        forget_unused(db, [tick])
     return lost
 
 
@@ -148,7 +150,7 @@ def give_back(db: sqlite3.Connection, most: int = _VACUUMED_AT_ONCE) -> int:
 
 
 def drop(db: sqlite3.Connection, ids: Iterable[int], cause: str = "") -> int:
-    """Delete ticks; return how many of their points were still waiting.
+    """Delete ticks, but not their dictionaries; return how many of their points still waited.
 
     Args:
         db: The store, in a transaction.

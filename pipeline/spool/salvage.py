@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.spool import files
-from pipeline.spool.block import is_whole
+from pipeline.spool.block import DAMAGES, unpack
+from pipeline.spool.dictionaries import Dictionaries, forget_unused
 from pipeline.spool.gaps import Gap, mark
 from pipeline.spool.pages import MAGIC, Pages, Row
 from pipeline.spool.schema import AGED, COMMITTED, LOST, SALVAGE, WAITING, is_newer, newer
@@ -30,6 +31,7 @@ class _Found:
     counters: dict[str, int] = field(default_factory=dict)
     queued: int = 0
     last_id: int = 0
+    dictionaries: Dictionaries = field(default_factory=Dictionaries)
 
 
 def damage(path: Path) -> str | None:
@@ -69,7 +71,10 @@ def salvage(path: Path, why: str, now_ns: int) -> None:
         with files.built(path) as db:
             found = _Found()
             for row in pages.rows():
+                _keep_dictionary(db, row, found)
+            for row in pages.rows():
                 _keep(db, row, found)
+            forget_unused(db)
             moment = datetime.fromtimestamp(now_ns // 10**9, UTC)
             told = (
                 f"{path} was damaged ({why}), {moment:%Y-%m-%dT%H:%M:%SZ}: "
@@ -80,12 +85,20 @@ def salvage(path: Path, why: str, now_ns: int) -> None:
     _log.warning("%s", told)
 
 
+def _keep_dictionary(db: sqlite3.Connection, row: Row, found: _Found) -> None:
+    """Put a dictionary where it belongs: without those, no reading tells whether it is whole."""
+    match row.rowid, row.values:
+        case int(number), (None, bytes(lines)) if _is_whole(lines):
+            found.last_id = max(found.last_id, number)
+            db.execute("INSERT OR IGNORE INTO dictionary VALUES (?, ?)", (number, lines))
+
+
 def _keep(db: sqlite3.Connection, row: Row, found: _Found) -> None:
-    """Put a row where it belongs; its shape tells its table."""
+    """Put any other row where it belongs; its shape tells its table."""
     match row.rowid, row.values:
         case int(tick), (None, int(time_ns), int(points), bytes(lines)):
             found.last_id = max(found.last_id, tick)
-            if points > 0 and is_whole(lines):
+            if points > 0 and _is_whole(lines, _dictionary(db, tick, found)):
                 reading = (tick, time_ns, points, lines)
                 db.execute("INSERT OR IGNORE INTO tick VALUES (?, ?, ?, ?)", reading)
         case int(tick), (None, int(points), int(size)) if points > 0:
@@ -104,6 +117,19 @@ def _keep(db: sqlite3.Connection, row: Row, found: _Found) -> None:
             found.counters.setdefault(name, value)
         case None, (str(name), str(value)):
             db.execute("INSERT OR IGNORE INTO fact VALUES (?, ?)", (name, value))
+
+
+def _dictionary(db: sqlite3.Connection, tick: int, found: _Found) -> bytes:
+    query = "SELECT max(id) FROM dictionary WHERE id <= ?"
+    return found.dictionaries.text(db, db.execute(query, (tick,)).fetchone()[0])
+
+
+def _is_whole(block: bytes, dictionary: bytes = b"") -> bool:
+    try:
+        unpack(block, dictionary)
+    except DAMAGES:
+        return False
+    return True
 
 
 def _settle_account(db: sqlite3.Connection, found: _Found) -> str:

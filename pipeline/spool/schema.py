@@ -64,9 +64,28 @@ INSERT INTO counter
             'lost:expired', 'lost:rejected', 'lost:corrupt_store')
     ) WHERE committed > told;
 """
-MIGRATIONS = (TABLES, _WAITING + _GAPS, _AGED)
+# The ticks of before are packed without.
+_DICTIONARIES = """
+CREATE{0} TABLE dictionary (
+    id INTEGER PRIMARY KEY,       -- of the first tick that it is for
+    lines BLOB NOT NULL           -- a gzip member
+);
+-- What it takes to read a tick: with a dictionary, its lines are no gzip member. Whatever noise has
+-- made of them, they are bytes.
+CREATE{0} VIEW packed AS SELECT
+    tick.id AS id,
+    time_ns,
+    CAST(tick.lines AS BLOB) AS lines,
+    (SELECT max(dictionary.id) FROM dictionary WHERE dictionary.id <= tick.id) AS dictionary
+FROM tick;
+"""
+MIGRATIONS = (TABLES, _WAITING + _GAPS, _AGED, _DICTIONARIES.format(""))
 """What leads from each version to the next; a store that is new goes through all of them."""
 VERSION = len(MIGRATIONS)
+NO_DICTIONARIES = _DICTIONARIES.format(" TEMP")
+"""For whoever only reads a store of a format without them."""
+HAS_DICTIONARIES = 4
+"""The first format with them."""
 # A number beyond it was written by noise, not by a later version.
 _NO_VERSION = 100
 LOST = "lost:"

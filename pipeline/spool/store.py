@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
+from pipeline.spool.dictionaries import Dictionaries
 from pipeline.spool.files import beside, forget_aside
 from pipeline.spool.gaps import Gap
 from pipeline.spool.opening import mend, next_id, open_store
@@ -71,6 +72,7 @@ class Store(Writing):
         self._limits = Limits.within(max_bytes)
         self._now_ns = now_ns
         self._lock = threading.RLock()
+        self._dictionaries = Dictionaries()
         self._opened: sqlite3.Connection | None = None
         self._closed = False
         self._losing = False
@@ -207,6 +209,7 @@ class Store(Writing):
         if self._opened is not None:
             self._opened.close()
             self._opened = None
+            self._dictionaries = Dictionaries()
 
 
 def tally(db: sqlite3.Connection, counts: Mapping[str, int]) -> None:

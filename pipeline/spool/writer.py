@@ -1,22 +1,25 @@
 """What is written to a spool: append, lease, settle; and, by age, `Aging.remove`."""
 
+import logging
+import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.spool.aging import Aging, Kept, Place
-from pipeline.spool.block import is_whole, pack, unpack
+from pipeline.spool.block import DAMAGES, joined, pack
+from pipeline.spool.dictionaries import begin, forget_unused
 from pipeline.spool.gaps import Gap, forget, mark
 from pipeline.spool.room import drop, unqueue
 from pipeline.spool.schema import LOST
 from pipeline.spool.store import Store, lasting, tally
 
+_log = logging.getLogger(__name__)
+
 _REJECTED_KEPT = 10_000
-# Whatever noise has changed: what SQLite takes the lines, and their time, for.
-_OLDEST = (
-    "SELECT id, coalesce(CAST(time_ns AS INTEGER), 0), pending.points, CAST(lines AS BLOB) "
-    "FROM pending JOIN tick USING (id) ORDER BY id"
+_OLDEST = (  # whatever noise has made of a time
+    "SELECT id, coalesce(CAST(time_ns AS INTEGER), 0), points, lines, dictionary "
+    "FROM pending JOIN packed USING (id) ORDER BY id"
 )
-_LINES = "SELECT CAST(lines AS BLOB) FROM tick WHERE id = ?"
 _NEWEST = f"{_OLDEST} DESC LIMIT 1"
 
 
@@ -27,7 +30,7 @@ class Batch:
     Attributes:
         ids: The ticks.
         points: How many lines they hold.
-        body: The lines, as a gzip stream.
+        body: The lines, as a gzip member.
         oldest_ns: The time of the oldest one, in nanoseconds since 1970-01-01 UTC.
         more: Whether others wait behind them.
     """
@@ -74,28 +77,40 @@ class Spool(Store, Aging):
         Raises:
             SpoolError: It could not be committed; nothing of it was.
         """
-        block = pack(lines)
         with self._writing() as db:
-            if lines:
-                row = db.execute(
-                    "INSERT INTO tick (time_ns, points, lines) VALUES (?, ?, ?)",
-                    (time_ns, len(lines), block),
-                )
-                db.execute(
-                    "INSERT INTO pending VALUES (?, ?, ?)", (row.lastrowid, len(lines), len(block))
-                )
-                tally(db, {"ticks": 1, "points": len(lines)})
+            committed = self._insert(db, lines, time_ns) if lines else None
             tally(db, {f"{LOST}{cause}": points for cause, points in (lost or {}).items()})
             for gap in told:  # first, so that what is new makes a gap of its own
                 forget(db, gap)
             for gap in gaps:
                 mark(db, gap)
             self._keep_bound(db)
-            return db.execute("SELECT 1 FROM gap LIMIT 1").fetchone() is not None
+            is_gap = db.execute("SELECT 1 FROM gap LIMIT 1").fetchone() is not None
+        if committed is not None:
+            self._dictionaries.committed(*committed)
+        return is_gap
+
+    def _insert(
+        self, db: sqlite3.Connection, lines: Sequence[str], time_ns: int
+    ) -> tuple[int, bytes]:
+        """Add a reading and queue it; return its tick and the dictionary that begins with it."""
+        block, begun = self._dictionaries.pack(joined(lines))
+        (tick,) = db.execute(
+            "INSERT INTO tick (time_ns, points, lines) VALUES (?, ?, ?) RETURNING id",
+            (time_ns, len(lines), block),
+        ).fetchone()
+        db.execute("INSERT INTO pending VALUES (?, ?, ?)", (tick, len(lines), len(block)))
+        if begun:
+            begin(db, tick, begun)
+        tally(db, {"ticks": 1, "points": len(lines)})
+        return int(tick), begun
 
     @lasting
     def lease(self, max_points: int, *, newest: bool = False) -> Batch | None:
         """Return what to send next; it stays queued until it is settled.
+
+        Readings whose lines cannot be read any more are deleted, and counted as lost: SQLite does
+        not notice a bit that flipped within a block; its checksum does.
 
         Args:
             max_points: The size of a batch. A larger tick comes alone.
@@ -106,19 +121,29 @@ class Spool(Store, Aging):
         """
         ids: list[int] = []
         times: list[int] = []
-        members: list[bytes] = []
+        texts: list[bytes] = []
+        damaged: list[int] = []
         total = 0
         more = newest
         with self._reading() as db:
-            for tick, time_ns, points, lines in db.execute(_NEWEST if newest else _OLDEST):
+            rows = db.execute(_NEWEST if newest else _OLDEST)
+            for tick, time_ns, points, lines, dictionary in rows:
                 if ids and total + points > max_points:
                     more = True
                     break
+                try:
+                    texts.append(self._text(db, lines, dictionary))
+                except DAMAGES:
+                    damaged.append(tick)
+                    continue
                 ids.append(tick)
                 times.append(time_ns)
-                members.append(lines)
                 total += points
-        return Batch(tuple(ids), total, b"".join(members), min(times), more) if ids else None
+        if damaged:
+            self._discard(damaged)
+        if ids:
+            return Batch(tuple(ids), total, pack(b"".join(texts)), min(times), more)
+        return self.lease(max_points, newest=newest) if damaged else None
 
     @lasting
     def settle(
@@ -153,23 +178,12 @@ class Spool(Store, Aging):
             counts = {f"{LOST}rejected": rejected, f"{LOST}expired": expired}
             tally(db, {"delivered": settled - rejected - expired, **counts})
 
-    @lasting
-    def discard_damaged(self, batch: Batch) -> int:
-        """Delete, and count as lost, those readings of a batch whose lines cannot be read any more.
-
-        SQLite does not notice a bit that flipped within a block; its checksum does. To look at it
-        costs a tenth of a delivery, so it is for a batch that the server did not take.
-
-        Returns:
-            How many points they held.
-        """
+    def _discard(self, damaged: Sequence[int]) -> None:
         with self._writing() as db:
-            rows = (db.execute(_LINES, (tick,)).fetchone() for tick in batch.ids)
-            found = zip(batch.ids, rows, strict=True)
-            damaged = [tick for tick, row in found if row and not is_whole(row[0])]
             lost = drop(db, damaged, "corrupt_store")
+            forget_unused(db, damaged)
             tally(db, {f"{LOST}corrupt_store": lost})
-        return lost
+        _log.error("%s was damaged, %d points in it are lost", self.path, lost)
 
     @lasting
     def oldest(self, start_ns: int, stop_ns: int) -> int | None:
@@ -224,14 +238,17 @@ class Spool(Store, Aging):
         """
         with self._writing() as db:
             rows = db.execute(
-                "SELECT id, time_ns, CAST(lines AS BLOB) FROM tick JOIN pending USING (id) "
+                "SELECT id, time_ns, lines, dictionary FROM packed JOIN pending USING (id) "
                 "WHERE id >= ? AND time_ns < ?",
                 (self._first_id, before_ns),
             ).fetchall()
-            for tick, time_ns, lines in rows:
-                if not is_whole(lines):  # it is found out when it is to be delivered
+            for tick, time_ns, lines, number in rows:
+                try:
+                    text = self._text(db, lines, number).decode()
+                except DAMAGES:  # it is found out when it is to be delivered
                     continue
-                block = pack(stamped(unpack(lines), time_ns + by_ns))
+                dictionary = self._dictionaries.text(db, number)
+                block = pack(joined(stamped(text, time_ns + by_ns)), dictionary)
                 db.execute(
                     "UPDATE tick SET time_ns = ?, lines = ? WHERE id = ?",
                     (time_ns + by_ns, block, tick),

@@ -121,8 +121,8 @@ def test_a_reading_that_was_damaged_on_the_disk_holds_back_no_other(
     with closing(sqlite3.connect(spool.path)) as db:
         rows = db.execute("SELECT id, lines FROM tick").fetchall()
         harm = {
-            3: lambda lines: lines[:20] + bytes([lines[20] ^ 1]) + lines[21:],  # 500 of InfluxDB
-            7: lambda lines: lines[:-6] + b"\0\0" + lines[-4:],  # 400
+            3: lambda lines: lines[:20] + bytes([lines[20] ^ 1]) + lines[21:],
+            7: lambda lines: lines[:-6] + b"\0\0" + lines[-4:],
             11: lambda lines: lines[: len(lines) // 2],
             15: lambda lines: b"noise" + lines,
         }

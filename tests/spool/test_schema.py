@@ -126,7 +126,7 @@ def test_an_earlier_version_that_is_damaged_is_salvaged_as_well(
 
 
 def test_what_had_aged_without_an_influxdb_is_counted_from_now_on(tmp_path: Path) -> None:
-    made(tmp_path, FORMATS[-1])
+    made(tmp_path, FORMATS[1])
     with sqlite3.connect(tmp_path / "spool.db") as db:
         db.execute("UPDATE counter SET value = 20 WHERE name = 'points'")
     db.close()

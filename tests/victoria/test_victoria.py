@@ -18,7 +18,7 @@ from pipeline.influx.target import Target
 from pipeline.keeper import Keeper
 from pipeline.point import decode
 from pipeline.settings import Downsample, Settings
-from pipeline.spool import Spool, SpoolReader, pack
+from pipeline.spool import Spool, SpoolReader, joined, pack
 from pipeline.timekeeping import Timekeeper
 from tests.agents import eventually, running
 from tests.test_cli import Cli
@@ -109,7 +109,7 @@ def test_gzip_members_joined_arrive_whole_and_once_also_below_a_path(
     with closing(Target(settings, lambda: settings, SystemClock(), lambda *_: None)) as target:
         target.prepare()
         for _ in range(2):  # as after an answer that was lost
-            assert target.write(b"".join(pack([line]) for line in lines)).status == 204
+            assert target.write(b"".join(pack(joined([line])) for line in lines)).status == 204
     wanted = {("m_f", (("host", host),), now_ms + n): float(n) for n in range(3)}
     eventually(lambda: victoria.found(host) == sorted(wanted.items()), "all three arrive")
 
