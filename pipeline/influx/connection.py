@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _WRITE_HEADERS = {"Content-Type": "text/plain; charset=utf-8", "Content-Encoding": "gzip"}
-_CALL_HEADERS = {"Content-Type": "application/json"}
 
 _ELSE = "with something else than InfluxDB 2 does"
 # Of InfluxDB's own words, and of whatever answered in its place, in characters.
@@ -60,7 +59,7 @@ class Connection:
         self.settings = settings
         self._clock = clock
         self._timeout_s = timeout_s or settings.influxdb_timeout_s
-        self._login, self._cookie = login, ""
+        self._login = login
         self._headers = {"User-Agent": f"metrics-pipeline/{__version__}"}
         if settings.influxdb_token:
             self._headers["Authorization"] = f"Token {settings.influxdb_token}"
@@ -75,7 +74,7 @@ class Connection:
 
     def close(self) -> None:
         """Sign out where it signed in, and close the connection's sockets."""
-        if self._cookie:
+        if "Cookie" in self._headers:
             with contextlib.suppress(InfluxError):  # a session ends by itself, too
                 self.call("POST", "/api/v2/signout")
         self._wire.close()
@@ -93,7 +92,7 @@ class Connection:
         """
         try:
             if self.settings.influxdb_proxy:
-                response = self._by_proxy(body)
+                response = self._by_proxy(body=body)
                 return self._answered(response.status, response.headers.get, response.data)
             status, header, data = self._wire.post(body)
         except Exception as error:  # noqa: BLE001  # a broken answer can raise anything
@@ -124,9 +123,11 @@ class Connection:
         Raises:
             InfluxError: For every way in which that can fail.
         """
-        return self._ask(
-            method, path, query, body, lambda data: read(json.loads(data) if data else None)
-        )
+
+        def unpacked(data: bytes) -> T:
+            return read(json.loads(data) if data else None)
+
+        return self._ask(method, path, query, body, unpacked)
 
     def query(self, flux: str, read: Callable[[list[dict[str, Any]]], T]) -> T:
         """Make a query in Flux.
@@ -154,30 +155,28 @@ class Connection:
         body: Mapping[str, Any] | None,
         read: Callable[[bytes], T],
     ) -> T:
-        if all(self._login) and not self._cookie:
+        if all(self._login) and "Cookie" not in self._headers:
             self._sign_in()
-        headers = self._headers | _CALL_HEADERS | ({"Cookie": self._cookie} if self._cookie else {})
-        data = None if body is None else json.dumps(body).encode()
-        response = self._exchange(method, self._url(path, query), headers, data)
+        response = self._exchange(method, self._url(path, query), self._headers, json=body)
         try:
             return read(response.data)
         except Exception as error:  # a broken answer can raise anything
             failed = isinstance(error, tables.QueryError)
-            said = f" {response.status}: {error}" if failed else f" {_ELSE}"
-            message = f"{self.settings.influxdb_url} answered{said[:_LONGEST_MESSAGE]}"
+            said = f"{response.status}: {error}"[:_LONGEST_MESSAGE] if failed else _ELSE
+            message = f"{self.settings.influxdb_url} answered {said}"
             raise InfluxError(Answer(response.status, message=message)) from error
 
     def _sign_in(self) -> None:
         login = base64.b64encode(":".join(self._login).encode()).decode()
         headers = self._headers | {"Authorization": f"Basic {login}"}
-        response = self._exchange("POST", self._url("/api/v2/signin", {}), headers, None)
-        self._cookie = response.headers.get("Set-Cookie", "").partition(";")[0]
+        response = self._exchange("POST", self._url("/api/v2/signin"), headers)
+        self._headers["Cookie"] = response.headers.get("Set-Cookie", "").partition(";")[0]
 
     def _exchange(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+        self, method: str, url: str, headers: Mapping[str, str], **content: Any
     ) -> "urllib3.BaseHTTPResponse":
         try:
-            response = self._request(method, url, headers, body)
+            response = self._request(method, url, headers, **content)
         except Exception as error:  # a broken answer can raise anything
             raise InfluxError(self._unanswered(error)) from error
         if not 200 <= response.status < 300:
@@ -186,15 +185,15 @@ class Connection:
         return response
 
     def _request(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+        self, method: str, url: str, headers: Mapping[str, str], **content: Any
     ) -> "urllib3.BaseHTTPResponse":
         if self._pool is None:
-            from pipeline.influx.pool import pool  # noqa: PLC0415  # 6 MiB more than the wire
+            from pipeline.influx.pool import pool  # noqa: PLC0415  # more memory than the wire
 
             self._pool = pool(self.settings, self._bounds, self._timeout_s)
-        return self._pool.request(method, url, body=body, headers=headers, redirect=False)
+        return self._pool.request(method, url, headers=headers, redirect=False, **content)
 
-    def _url(self, path: str, query: Mapping[str, str]) -> str:
+    def _url(self, path: str, query: Mapping[str, str] | None = None) -> str:
         url = f"{self.settings.influxdb_url.rstrip('/')}{path}"
         return f"{url}?{urlencode(query)}" if query else url
 

@@ -27,6 +27,8 @@ def rows(data: bytes) -> list[dict[str, Any]]:
         QueryError: InfluxDB put an error in place of a table.
         ValueError, csv.Error: It is something else.
     """
+    if not data.endswith(b"\n") and data:
+        raise ValueError("it is cut off")
     found: list[dict[str, Any]] = []
     kinds: list[str] = []
     defaults: list[str] = []
