@@ -228,7 +228,7 @@ def _tls(settings: Settings) -> "ssl.SSLContext":
 
 
 def _reason(error: Exception) -> str:
-    """Return why no answer came, without the client's objects in the text."""
+    """Return why no answer came, without urllib3's objects in the text."""
     cause: BaseException = error
     while isinstance(getattr(cause, "reason", None), Exception):
         cause = cause.reason  # type: ignore[attr-defined]  # urllib3 wraps one in another

@@ -97,7 +97,7 @@ def date_s(header: str | None) -> float | None:
     """Read a date of HTTP, as seconds since 1970-01-01 UTC; None when it is none."""
     if not header:
         return None
-    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # large; the client loads it
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # large; HTTP loads it
 
     try:
         return parsedate_to_datetime(header).timestamp()

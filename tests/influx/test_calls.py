@@ -2,6 +2,8 @@
 
 import json
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -328,3 +330,27 @@ def test_readings_do_not_wait_for_a_server_that_cannot_be_understood(answer: byt
         target.prepare()
         assert target.prepared
         assert not target.write_only
+
+
+WRITES = """
+import sys
+from pipeline.clock import SystemClock
+from pipeline.influx.connection import Connection, InfluxError
+from pipeline.settings import Settings
+assert "ssl" not in sys.modules
+connection = Connection(Settings(influxdb_url="http://127.0.0.1:1"), SystemClock())
+assert connection.write(b"").status is None
+print("urllib3" in sys.modules)
+try:
+    connection.call("GET", "/health")
+except InfluxError:
+    print("urllib3" in sys.modules)
+connection.close()
+"""
+
+
+def test_who_only_writes_has_no_urllib3() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", WRITES], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "False\nTrue\n", "")
