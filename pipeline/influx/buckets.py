@@ -16,6 +16,7 @@ _log = logging.getLogger(__name__)
 
 _HOUR_S = 3600
 _DAY_S = 24 * _HOUR_S
+_LONGEST_S = 2**63 // 10**9  # that Go can count
 _HOSTS_NAMED = 5
 # InfluxDB counts the spans of shard groups from 0001-01-01, a Monday, as Go does.
 _YEAR_1_S = 62_135_596_800
@@ -241,9 +242,17 @@ def _rules(age_s: int) -> dict[str, Any]:
 
 def _rule(bucket: Any) -> Rule:
     for rule in bucket["retentionRules"]:
-        age_s = int(rule["everySeconds"])
-        return Rule(age_s, int(rule.get("shardGroupDurationSeconds") or shard_group_s(age_s)))
+        age_s = _seconds(rule["everySeconds"])
+        span_s = _seconds(rule.get("shardGroupDurationSeconds") or shard_group_s(age_s))
+        return Rule(age_s, span_s)
     return Rule(0, shard_group_s(0))
+
+
+def _seconds(value: Any) -> int:
+    seconds = int(value)
+    if not 0 <= seconds <= _LONGEST_S:
+        raise ValueError(f"{seconds} seconds")
+    return seconds
 
 
 def _longer(age_s: int, than_s: int) -> bool:

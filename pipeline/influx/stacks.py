@@ -11,6 +11,8 @@ from typing import Any
 
 from pipeline.influx.connection import Connection, InfluxError
 
+_API = "/api/v2/"
+
 Resources = list[dict[str, Any]]
 
 
@@ -79,7 +81,8 @@ class _Stack:
             str(found["id"]),
             str(found["description"]),
             {str(one["templateMetaName"]): str(one["resourceID"]) for one in resources},
-            [str(one["links"]["self"]) for one in resources],
+            # Never more than a path: what it is joined to is the address.
+            [_API + str(one["links"]["self"]).removeprefix(_API) for one in resources],
         )
 
 

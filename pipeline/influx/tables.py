@@ -60,6 +60,13 @@ def _is_failure(names: list[str]) -> bool:
     return {*names} - {""} == {"error", "reference"}
 
 
+def _whole(text: str) -> int:
+    number = int(text)
+    if not -(2**63) <= number < 2**64:
+        raise ValueError("more than 64 bits")
+    return number
+
+
 def _nanoseconds(text: str) -> int:
     whole, _, fraction = text.removesuffix("Z").partition(".")
     seconds = int(datetime.fromisoformat(f"{whole}+00:00").timestamp())
@@ -67,8 +74,8 @@ def _nanoseconds(text: str) -> int:
 
 
 _READ: Mapping[str, Callable[[str], Any]] = {
-    "long": int,
-    "unsignedLong": int,
+    "long": _whole,
+    "unsignedLong": _whole,
     "double": float,
     "boolean": {"true": True, "false": False}.__getitem__,
     "dateTime:RFC3339": _nanoseconds,

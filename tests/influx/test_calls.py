@@ -17,8 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline import __version__
+from pipeline.clock import rfc3339
 from pipeline.influx import checks, downsampling, provisioning, stacks
-from pipeline.influx.buckets import Wanted, look, reconcile
+from pipeline.influx.buckets import Rule, Wanted, describe, look, reconcile
 from pipeline.influx.connection import Connection, InfluxError
 from pipeline.influx.points import HostPoints, count_by_host
 from pipeline.influx.target import Target
@@ -203,13 +204,21 @@ def test_a_redirect_is_an_answer_and_not_followed(recorder: Recorder) -> None:
 
 # ---- whatever is answered ------------------------------------------------------------------------
 
+HUGE = "9" * 400
+
+
+def told(connection: Connection, rule: Rule | None) -> object:
+    """What is made of a rule."""
+    return rule and (describe(rule, connection.settings), rfc3339(rule.removes_ns(0) or 0))
+
+
 CALLS: dict[str, Call] = {
     "health": lambda c: checks.server(c).message,
     "doctor": lambda c: [str(one) for one in checks.examine(c, ManualClock(), "h1", lambda: None)],
-    "look": look,
+    "look": lambda c: told(c, look(c)),
     "reconcile": lambda c: reconcile(c, Wanted("o", "b", 1, "extend"), 0),
     "enforce": lambda c: reconcile(c, Wanted("o", "b", 1, "enforce"), 0),
-    "oldest": lambda c: HostPoints(c, "h").oldest(0, 1),
+    "oldest": lambda c: rfc3339(HostPoints(c, "h").oldest(0, 1) or 0),
     "counts": lambda c: HostPoints(c, "h").counts(0, 1),
     "measurements": lambda c: HostPoints(c, "h").measurements(0, 1),
     "times": lambda c: HostPoints(c, "h").times("m", 0, 1, 9),
@@ -261,12 +270,32 @@ def answered(call: Call, answer: bytes) -> None:
         b'"text"',
         b"[" * 1_000_000,
         b'{"buckets": [{"name": "b", "id": 1, "retentionRules": [{"everySeconds": "1h"}]}]}',
+        b'{"buckets": [{"name": "b", "id": 1, "retentionRules": [{"everySeconds": -1}]}]}',
+        b'{"buckets": [{"name": "b", "id": 1, "retentionRules": [{"everySeconds": 1e999}]}]}',
+        f'{{"buckets": [{{"name": "b", "id": 1, "retentionRules": [{{"everySeconds": 9,'
+        f'"shardGroupDurationSeconds": {HUGE}}}]}}]}}'.encode(),
         b'{"buckets": [{"na',
         b"\xff\xfe{}",
         b"#datatype,string,long\r\n#default,,\r\n,result,n\r\n,,1\r\n",
+        f"#datatype,string,long,long\r\n#default,,,\r\n,_measurement,n,_time\r\n,cpu,1,{HUGE}\r\n".encode(),
         b"#datatype,string,string\r\n#default,,\r\n,_measurement,n\r\n,cpu,\r\n",
     ],
-    ids=["page", "null", "list", "text", "deep", "age", "cut", "bytes", "count", "measurement"],
+    ids=[
+        "page",
+        "null",
+        "list",
+        "text",
+        "deep",
+        "age",
+        "past",
+        "infinite",
+        "huge",
+        "cut",
+        "bytes",
+        "count",
+        "time",
+        "measurement",
+    ],
 )
 @pytest.mark.parametrize("name", CALLS)
 def test_an_answer_of_another_shape_is_told_in_a_sentence(name: str, body: bytes) -> None:
