@@ -220,7 +220,7 @@ class Setup:
         rules = template.checks(bucket)
         checks = stacks.keep(connection, org_id, f"{_STACK} checks of {bucket}", rules, rules)
         self._tell(f"Checks: {'made' if checks else 'are there'}")
-        first = stacks.ids(connection, org_id, _STACK)["metrics-all-hosts"]
+        first = stacks.ids(connection, org_id, _STACK).get("metrics-all-hosts", "")
         url = connection.settings.influxdb_url.rstrip("/")
         self._tell(f"Open {url}/orgs/{org_id}/dashboards/{first}")
 

@@ -62,12 +62,12 @@ SERVER = {
     "influxdb_bucket": "bucket",
     "influxdb_token": TOKEN,
 }
-# Whether the program loaded the client is told at its end.
+# Whether the program loaded urllib3 is told at its end.
 PROBE = """
 import sys
 from pipeline.cli import main
 main(sys.argv[1:])
-print("influxdb_client" in sys.modules)
+print("urllib3" in sys.modules)
 """
 
 

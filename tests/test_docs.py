@@ -134,11 +134,11 @@ def test_imports_point_the_way_that_the_architecture_says() -> None:
     }
 
 
-def test_only_the_folder_influx_knows_the_client() -> None:
+def test_only_the_folder_influx_knows_urllib3() -> None:
     knowing = {
         path.parent.name
         for path in PACKAGE.rglob("*.py")
-        if any(name.startswith("influxdb_client") for name in imported(path))
+        if any(name.split(".")[0] == "urllib3" for name in imported(path))
     }
     assert knowing == {"influx"}
 

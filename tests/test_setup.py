@@ -485,8 +485,14 @@ def test_a_server_that_is_down_is_told(place: Place) -> None:
             http("404 Not Found", b"", "X-Influxdb-Version: 3.4.1"),
             "answered 404, as InfluxDB 3.4.1: give the address of an InfluxDB 2",
         ),
-        (http("200 OK", b"<html>"), "answered with something else: give the address of an"),
-        (http("200 OK", b"{}"), "answered with something else: give the address of an"),
+        (
+            http("200 OK", b"<html>"),
+            "answered with something else than InfluxDB 2 does: give the address of an",
+        ),
+        (
+            http("200 OK", b"{}"),
+            "answered with something else than InfluxDB 2 does: give the address of an",
+        ),
         (http("503 Unavailable"), "answered 503; it can be run again"),
     ],
 )

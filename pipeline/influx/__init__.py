@@ -1,1 +1,1 @@
-"""All that knows InfluxDB; only here is influxdb_client imported, and only when a URL is set."""
+"""All that knows InfluxDB; only here is urllib3 imported, and only where a URL is set."""

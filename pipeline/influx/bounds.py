@@ -1,17 +1,13 @@
 """Bounds on a request: its time as a whole, and the size of its answer.
 
-urllib3's timeout holds for each read alone: a server that sends a byte a second never meets it,
+A socket's timeout holds for each read alone: a server that sends a byte a second never meets it,
 and an answer may be as large as the sender likes.
 """
 
-import http.client
 import io
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
-import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -96,34 +92,3 @@ class Received(io.RawIOBase):
         """Give the socket back, which its owner closes."""
         self._raw.close()
         super().close()
-
-
-def keep_to(bounds: Bounds, manager: urllib3.PoolManager) -> None:
-    """Hold every request of a pool manager to bounds; they are those of one thread."""
-
-    class Bounded:
-        def urlopen(self, *args: Any, **options: Any) -> Any:
-            bounds.begin()
-            # Nobody asks for a compressed answer, and a small one can become very large.
-            options["decode_content"] = False
-            return super().urlopen(*args, **options)  # type: ignore[misc]  # of the pool beside it
-
-    class Response(http.client.HTTPResponse):
-        def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
-            super().__init__(sock, *args, **options)
-            self.fp.close()
-            self.fp = io.BufferedReader(Received(sock, bounds))
-
-    class Plain(HTTPConnection):
-        response_class = Response
-
-    class Tls(HTTPSConnection):
-        response_class = Response
-
-    class Http(Bounded, urllib3.HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class Https(Bounded, urllib3.HTTPSConnectionPool):
-        ConnectionCls = Tls
-
-    manager.pool_classes_by_scheme = {"http": Http, "https": Https}

@@ -3,7 +3,7 @@
 import logging
 import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from pipeline.ages import HOUR_NS, longest
 from pipeline.clock import rfc3339
@@ -12,13 +12,11 @@ from pipeline.influx.points import count_by_host
 from pipeline.influx.writeonly import explained
 from pipeline.settings import Settings
 
-if TYPE_CHECKING:
-    from influxdb_client import Bucket, BucketRetentionRules, InfluxDBClient
-
 _log = logging.getLogger(__name__)
 
 _HOUR_S = 3600
 _DAY_S = 24 * _HOUR_S
+_LONGEST_S = 2**63 // 10**9  # that Go can count
 _HOSTS_NAMED = 5
 # InfluxDB counts the spans of shard groups from 0001-01-01, a Monday, as Go does.
 _YEAR_1_S = 62_135_596_800
@@ -113,20 +111,17 @@ def reconcile(connection: Connection, wanted: Wanted, now_ns: int) -> Rule | Non
         WriteOnlyError: The server has no buckets.
         InfluxError: The server did not answer, or did not allow to look or to create.
     """
-    bucket = _find(connection, wanted.bucket)
-    if bucket is None:
-        if wanted.mode == "off":
-            return None
-        return connection.ask(lambda client: _create(client, connection, wanted))
-    now = _rule(bucket)
+    found = _find(connection, wanted.bucket)
+    if found is None:
+        return None if wanted.mode == "off" else _create(connection, wanted)
+    bucket_id, now = found
     if not wanted.asks_for(now.age_s):
         return now
     age_s = wanted.hours * _HOUR_S
     try:
         if not _longer(age_s, now.age_s):
             _announce(connection, wanted, now_ns)
-        bucket.retention_rules = [_rules(age_s)]
-        connection.ask(lambda client: client.buckets_api().update_bucket(bucket))
+        connection.call("PATCH", f"/api/v2/buckets/{bucket_id}", _rules(age_s))
     except InfluxError as error:
         if error.answer.status not in (401, 403, 404, 422):  # it may well be done the next time
             raise
@@ -147,7 +142,7 @@ def look(connection: Connection, bucket: str = "") -> Rule | None:
         InfluxError: The server did not answer, or did not allow it.
     """
     found = _find(connection, bucket or connection.settings.influxdb_bucket)
-    return _rule(found) if found else None
+    return found[1] if found else None
 
 
 def describe(rule: Rule, settings: Settings) -> str:
@@ -207,44 +202,57 @@ def _announce(connection: Connection, wanted: Wanted, now_ns: int) -> None:
     )  # fmt: skip
 
 
-def _find(connection: Connection, name: str) -> "Bucket | None":
+def _find(connection: Connection, name: str) -> tuple[str, Rule] | None:
+    """Return the id and the rule of a bucket."""
+
+    def read(answer: Any) -> tuple[str, Rule] | None:
+        own = (bucket for bucket in answer["buckets"] if bucket["name"] == name)
+        return next(((str(bucket["id"]), _rule(bucket)) for bucket in own), None)
+
     # An operator's token sees every organisation's bucket of that name.
     org = connection.settings.influxdb_org
     try:
-        found = connection.ask(lambda client: client.buckets_api().find_buckets(name=name, org=org))
+        return connection.call("GET", "/api/v2/buckets", read=read, name=name, org=org)
     except InfluxError as error:
         if error.answer.status == 404 and error.answer.code:
             return None
         raise explained(connection, error) from error
-    return next((bucket for bucket in found.buckets or [] if bucket.name == name), None)
 
 
-def _create(client: "InfluxDBClient", connection: Connection, wanted: Wanted) -> Rule | None:
-    orgs = client.organizations_api().find_organizations(org=connection.settings.influxdb_org)
+def _create(connection: Connection, wanted: Wanted) -> Rule | None:
+    def read(answer: Any) -> list[str]:
+        return [str(org["id"]) for org in answer["orgs"]]
+
+    orgs = connection.call("GET", "/api/v2/orgs", read=read, org=connection.settings.influxdb_org)
     if not orgs:
         return None
     age_s = wanted.hours * _HOUR_S
-    client.buckets_api().create_bucket(
-        bucket_name=wanted.bucket, org=orgs[0].id, retention_rules=_rules(age_s)
-    )
+    bucket = {"orgID": orgs[0], "name": wanted.bucket, **_rules(age_s)}
+    connection.call("POST", "/api/v2/buckets", bucket)
     change = f"Bucket {wanted.bucket!r}: created, keeps {hours_text(age_s)}"
     return Rule(age_s, shard_group_s(age_s), change)
 
 
-def _rules(age_s: int) -> "BucketRetentionRules":
-    from influxdb_client import BucketRetentionRules  # noqa: PLC0415  # see Connection
-
+def _rules(age_s: int) -> dict[str, Any]:
     # InfluxDB refuses an age alone that its present shard groups do not fit.
-    return BucketRetentionRules(
-        type="expire", every_seconds=age_s, shard_group_duration_seconds=shard_group_s(age_s)
-    )
+    span = shard_group_s(age_s)
+    rule = {"type": "expire", "everySeconds": age_s, "shardGroupDurationSeconds": span}
+    return {"retentionRules": [rule]}
 
 
-def _rule(bucket: "Bucket") -> Rule:
-    for rule in bucket.retention_rules or []:
-        age_s = rule.every_seconds or 0
-        return Rule(age_s, rule.shard_group_duration_seconds or shard_group_s(age_s))
+def _rule(bucket: Any) -> Rule:
+    for rule in bucket["retentionRules"]:
+        age_s = _seconds(rule["everySeconds"])
+        span_s = _seconds(rule.get("shardGroupDurationSeconds") or shard_group_s(age_s))
+        return Rule(age_s, span_s)
     return Rule(0, shard_group_s(0))
+
+
+def _seconds(value: Any) -> int:
+    seconds = int(value)
+    if not 0 <= seconds <= _LONGEST_S:
+        raise ValueError(f"{seconds} seconds")
+    return seconds
 
 
 def _longer(age_s: int, than_s: int) -> bool:

@@ -1,7 +1,6 @@
 """What `doctor` asks of InfluxDB: each check one question that leaves no trace."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from pipeline.clock import Clock
 from pipeline.finding import Finding
@@ -76,16 +75,19 @@ def server(connection: Connection) -> Finding:
     """Check that the server answers and is healthy."""
     url = connection.settings.influxdb_url
     try:
-        health, headers = _health(connection)
+        status, version = connection.call(
+            "GET",
+            "/health",
+            read=lambda health: (health.get("status"), health.get("version")),
+        )
     except InfluxError as error:
         fix = "start it, open the way to it, or mend influxdb_url"
         return Finding("server", False, str(error), fix)
-    status = getattr(health, "status", None)
     if status != "pass":
         reason = f"{url} says of its health: {status or 'nothing'}"
         return Finding("server", False, reason, "see its log; is it InfluxDB 2?")
-    version = headers.get("X-Influxdb-Version", "of a version that it does not tell")
-    return Finding("server", True, f"{url} is healthy, InfluxDB {version}")
+    known = version or "of a version that it does not tell"
+    return Finding("server", True, f"{url} is healthy, InfluxDB {known}")
 
 
 def time_of_day(connection: Connection, clock: Clock) -> Finding:
@@ -107,7 +109,7 @@ def token(connection: Connection) -> Finding:
     """Check that the server knows the token."""
     try:
         # Any token may ask; what it may not see is left out of the answer.
-        connection.ask(lambda client: client.buckets_api().find_buckets(limit=1))
+        connection.call("GET", "/api/v2/buckets", limit="1")
     except InfluxError as error:
         return Finding("token", False, str(error), "put a valid token in .secrets.toml")
     return Finding("token", True, "the server knows it")
@@ -183,13 +185,3 @@ def one_host(connection: Connection, clock: Clock, host: str, spooled: Spooled) 
             "set another host on one of the two: each deletes the other's old points too",
         )
     return Finding("host", True, f"nobody else writes as {host!r}")
-
-
-def _health(connection: Connection) -> tuple[Any, Any]:
-    # Imported here as everything of the client is: see Connection.
-    from influxdb_client.service.health_service import HealthService  # noqa: PLC0415
-
-    body, _, headers = connection.ask(
-        lambda client: HealthService(client.api_client).get_health_with_http_info()
-    )
-    return body, headers

@@ -1,24 +1,29 @@
-"""A connection to InfluxDB: the client as configured, and every failure as an Answer."""
+"""A connection to InfluxDB: its HTTP API as configured, and every failure as an Answer."""
 
+import base64
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
+from pipeline import __version__
 from pipeline.clock import Clock
+from pipeline.influx import tables
 from pipeline.influx.verdicts import Answer, date_s, retry_after_s
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     import ssl
 
-    from influxdb_client import InfluxDBClient
+    import urllib3
 
 T = TypeVar("T")
 
 _WRITE_HEADERS = {"Content-Type": "text/plain; charset=utf-8", "Content-Encoding": "gzip"}
 
+_ELSE = "with something else than InfluxDB 2 does"
 # Of InfluxDB's own words, and of whatever answered in its place, in characters.
 _LONGEST_MESSAGE, _LONGEST_PAGE = 10_000, 200
 
@@ -48,42 +53,33 @@ class Connection:
         timeout_s: float | None = None,
         login: tuple[str, str] = ("", ""),
     ) -> None:
-        # Costs 17 MiB and 0.16 s, which an agent without a server need not pay.
-        from influxdb_client import InfluxDBClient  # noqa: PLC0415
-
-        from pipeline.influx.bounds import Bounds, keep_to  # noqa: PLC0415  # urllib3
-        from pipeline.influx.wire import Wire  # noqa: PLC0415
+        from pipeline.influx.bounds import Bounds  # noqa: PLC0415  # as the next one
+        from pipeline.influx.wire import Wire  # noqa: PLC0415  # HTTP and TLS, which cost memory
 
         self.settings = settings
         self._clock = clock
-        timeout_s = timeout_s or settings.influxdb_timeout_s
-        self._client = InfluxDBClient(
-            url=settings.influxdb_url.rstrip("/"),
-            token=settings.influxdb_token,
-            org=settings.influxdb_org,
-            timeout=round(1000 * timeout_s),
-            verify_ssl=settings.influxdb_verify_tls,
-            proxy=settings.influxdb_proxy.rstrip("/") or None,
-            ssl_ca_cert=str(settings.influxdb_ca_cert) if settings.influxdb_ca_cert else None,
-            username=login[0],
-            password=login[1],
-        )
-        manager = self._client.api_client.rest_client.pool_manager
-        bounds = Bounds(clock.monotonic, timeout_s)
-        keep_to(bounds, manager)
+        self._timeout_s = timeout_s or settings.influxdb_timeout_s
+        self._login = login
+        self._headers = {"User-Agent": f"metrics-pipeline/{__version__}"}
+        if settings.influxdb_token:
+            self._headers["Authorization"] = f"Token {settings.influxdb_token}"
+        self._bounds = Bounds(clock.monotonic, self._timeout_s)
+        self._pool: urllib3.PoolManager | None = None
         bucket = {"org": settings.influxdb_org, "bucket": settings.influxdb_bucket}
-        url = f"{self._client.url}/api/v2/write?{urlencode(bucket)}&precision=ns"
-        headers = {**self._client.api_client.default_headers, **_WRITE_HEADERS}
-        self._wire = Wire(url, headers, bounds, partial(_tls, settings))
-        # Through a proxy, the client's own urllib3 knows the way.
-        self._by_proxy = partial(
-            manager.request, "POST", url, headers=headers, retries=False, timeout=timeout_s
-        )
+        url = self._url("/api/v2/write", bucket | {"precision": "ns"})
+        headers = self._headers | _WRITE_HEADERS
+        self._wire = Wire(url, headers, self._bounds, partial(_tls, settings))
+        # Through a proxy, urllib3 knows the way.
+        self._by_proxy = partial(self._request, "POST", url, headers)
 
     def close(self) -> None:
-        """Close the connection's sockets."""
+        """Sign out where it signed in, and close the connection's sockets."""
+        if "Cookie" in self._headers:
+            with contextlib.suppress(InfluxError):  # a session ends by itself, too
+                self.call("POST", "/api/v2/signout")
         self._wire.close()
-        self._client.close()
+        if self._pool is not None:
+            self._pool.clear()
 
     def write(self, body: bytes) -> Answer:
         """Send line protocol to the configured bucket.
@@ -103,24 +99,103 @@ class Connection:
             return self._unanswered(error)
         return self._answered(status, header, data)
 
-    def ask(self, call: Callable[["InfluxDBClient"], T]) -> T:
-        """Call the client.
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        read: Callable[[Any], T] = lambda answer: answer,
+        **query: str,
+    ) -> T:
+        """Make a request in JSON.
+
+        Args:
+            method: The HTTP method.
+            path: The path below `influxdb_url`.
+            body: Sent as JSON.
+            read: Takes what is wanted out of the answer, None where that is empty. It may raise
+                whatever it likes: what it cannot read is not InfluxDB's.
+            query: The parameters of the address.
+
+        Returns:
+            What was read.
 
         Raises:
             InfluxError: For every way in which that can fail.
         """
-        try:
-            return call(self._client)
-        except Exception as error:  # a broken answer can raise anything
-            raise InfluxError(self._answer(error)) from error
 
-    def _answer(self, error: Exception) -> Answer:
-        response: Any = getattr(error, "response", None)
-        status = getattr(error, "status", None) or getattr(response, "status", None)
-        if not status:
-            return self._unanswered(error)
-        data = getattr(response, "data", None) or getattr(error, "body", None)
-        return self._answered(status, (getattr(error, "headers", None) or {}).get, data)
+        def unpacked(data: bytes) -> T:
+            return read(json.loads(data) if data else None)
+
+        return self._ask(method, path, query, body, unpacked)
+
+    def query(self, flux: str, read: Callable[[list[dict[str, Any]]], T]) -> T:
+        """Make a query in Flux.
+
+        Args:
+            flux: The query.
+            read: Takes what is wanted out of its rows, which are as `tables.rows` has them; it may
+                raise as that of `call`.
+
+        Returns:
+            What was read.
+
+        Raises:
+            InfluxError: For every way in which that can fail.
+        """
+        body = {"query": flux, "dialect": tables.DIALECT}
+        org = {"org": self.settings.influxdb_org}
+        return self._ask("POST", "/api/v2/query", org, body, lambda data: read(tables.rows(data)))
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Mapping[str, Any] | None,
+        read: Callable[[bytes], T],
+    ) -> T:
+        if all(self._login) and "Cookie" not in self._headers:
+            self._sign_in()
+        response = self._exchange(method, self._url(path, query), self._headers, json=body)
+        try:
+            return read(response.data)
+        except Exception as error:  # a broken answer can raise anything
+            failed = isinstance(error, tables.QueryError)
+            said = f"{response.status}: {error}"[:_LONGEST_MESSAGE] if failed else _ELSE
+            message = f"{self.settings.influxdb_url} answered {said}"
+            raise InfluxError(Answer(response.status, message=message)) from error
+
+    def _sign_in(self) -> None:
+        login = base64.b64encode(":".join(self._login).encode()).decode()
+        headers = self._headers | {"Authorization": f"Basic {login}"}
+        response = self._exchange("POST", self._url("/api/v2/signin"), headers)
+        self._headers["Cookie"] = response.headers.get("Set-Cookie", "").partition(";")[0]
+
+    def _exchange(
+        self, method: str, url: str, headers: Mapping[str, str], **content: Any
+    ) -> "urllib3.BaseHTTPResponse":
+        try:
+            response = self._request(method, url, headers, **content)
+        except Exception as error:  # a broken answer can raise anything
+            raise InfluxError(self._unanswered(error)) from error
+        if not 200 <= response.status < 300:
+            header = response.headers.get
+            raise InfluxError(self._answered(response.status, header, response.data))
+        return response
+
+    def _request(
+        self, method: str, url: str, headers: Mapping[str, str], **content: Any
+    ) -> "urllib3.BaseHTTPResponse":
+        if self._pool is None:
+            from pipeline.influx.pool import pool  # noqa: PLC0415  # more memory than the wire
+
+            self._pool = pool(self.settings, self._bounds, self._timeout_s)
+        return self._pool.request(method, url, headers=headers, redirect=False, **content)
+
+    def _url(self, path: str, query: Mapping[str, str] | None = None) -> str:
+        url = f"{self.settings.influxdb_url.rstrip('/')}{path}"
+        return f"{url}?{urlencode(query)}" if query else url
 
     def _unanswered(self, error: Exception) -> Answer:
         way = f" through {proxy}" if (proxy := self.settings.influxdb_proxy) else ""
@@ -137,6 +212,7 @@ class Connection:
             f"{self.settings.influxdb_url} answered {status}" + (f": {message}" if message else ""),
             retry_after_s(header("Retry-After"), self._clock.now_ns() / 1e9),
             date_s(header("Date")),
+            header("X-Influxdb-Version") or "",
         )
 
 
@@ -152,7 +228,7 @@ def _tls(settings: Settings) -> "ssl.SSLContext":
 
 
 def _reason(error: Exception) -> str:
-    """Return why no answer came, without the client's objects in the text."""
+    """Return why no answer came, without urllib3's objects in the text."""
     cause: BaseException = error
     while isinstance(getattr(cause, "reason", None), Exception):
         cause = cause.reason  # type: ignore[attr-defined]  # urllib3 wraps one in another

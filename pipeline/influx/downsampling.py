@@ -7,18 +7,14 @@ that wants no more takes away its own task and nobody else's.
 import shlex
 import zlib
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import Any
 
 from pipeline import catalogue
 from pipeline.influx.connection import Connection
 from pipeline.influx.points import flux_string
 from pipeline.settings import Settings
 from pipeline.settings.rules import duration_s
-
-if TYPE_CHECKING:
-    from influxdb_client import InfluxDBClient, Task
 
 # What comes late, up to this, is still in.
 _LATE_S = 3600
@@ -119,47 +115,46 @@ def reconcile(connection: Connection, settings: Settings, before: str) -> Downsa
     wanted = name if settings.downsample.every else ""
     changes = []
     for old in sorted({before, name} - {wanted, ""}):
-        if connection.ask(partial(_remove, settings=settings, name=old)):
+        if _remove(connection, settings, old):
             changes.append(f"Task {old!r}: removed")
         elif old == before:
             changes.append(f"Task {old!r}: gone, or not for this token to see: look after it")
     if wanted:
-        changes.append(connection.ask(partial(_put, settings=settings)))
+        changes.append(_put(connection, settings))
     return Downsampled(wanted, "; ".join(filter(None, changes)))
 
 
-def _put(client: "InfluxDBClient", settings: Settings) -> str:
-    from influxdb_client import TaskCreateRequest, TaskUpdateRequest  # noqa: PLC0415
-
-    api, name, script = client.tasks_api(), task_name(settings), flux(settings)
-    task = _find(client, settings, name)
+def _put(connection: Connection, settings: Settings) -> str:
+    name = task_name(settings)
+    wanted = {"flux": flux(settings), "description": _MARK, "status": "active"}
+    task = _find(connection, settings, name)
     if task is None:
-        api.create_task(
-            task_create_request=TaskCreateRequest(
-                org=settings.influxdb_org, flux=script, description=_MARK, status="active"
-            )
-        )
+        org = {"org": settings.influxdb_org}
+        connection.call("POST", "/api/v2/tasks", wanted | org)
         return f"Task {name!r}: created, every {settings.downsample.every}"
-    if task.flux == script and task.status == "active":
+    if task == task | wanted:
         return ""
-    api.update_task_request(
-        task.id, TaskUpdateRequest(flux=script, status="active", description=_MARK)
-    )
+    connection.call("PATCH", f"/api/v2/tasks/{task['id']}", wanted)
     return f"Task {name!r}: updated, every {settings.downsample.every}"
 
 
-def _remove(client: "InfluxDBClient", settings: Settings, name: str) -> bool:
-    task = _find(client, settings, name)
+def _remove(connection: Connection, settings: Settings, name: str) -> bool:
+    task = _find(connection, settings, name)
     if task is not None:
-        client.tasks_api().delete_task(task.id)
+        connection.call("DELETE", f"/api/v2/tasks/{task['id']}")
     return task is not None
 
 
-def _find(client: "InfluxDBClient", settings: Settings, name: str) -> "Task | None":
+def _find(connection: Connection, settings: Settings, name: str) -> dict[str, str] | None:
     """Return the host's own task: another may have its name, but not its mark."""
-    found = client.tasks_api().find_tasks(name=name, org=settings.influxdb_org)
-    own = (task for task in found if task.description == _MARK)
-    return next(own, None)
+
+    def read(answer: Any) -> dict[str, str] | None:
+        own = (task for task in answer["tasks"] if task.get("description") == _MARK)
+        kept = ("id", "flux", "description", "status")
+        return next(({key: str(task[key]) for key in kept} for task in own), None)
+
+    org = settings.influxdb_org
+    return connection.call("GET", "/api/v2/tasks", read=read, name=name, org=org)
 
 
 def _last() -> str:

@@ -3,11 +3,16 @@
 A point is a line as it was written: one measurement, one tag set, one time, whatever its fields.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from pipeline.ages import Age
 from pipeline.clock import rfc3339
 from pipeline.influx.connection import Connection
+
+T = TypeVar("T")
+Read = Callable[[list[dict[str, Any]]], T]
+"""Takes what is wanted out of the rows of a query."""
 
 ALL = Age(0)
 """For all measurements."""
@@ -60,14 +65,11 @@ class HostPoints:
             InfluxError: The server did not answer, or did not allow it.
         """
         # Values of different types cannot share a table, so they go before the series are merged.
-        rows = self._query(
-            start_ns,
-            stop_ns,
-            age,
+        pipe = (
             '|> first() |> keep(columns: ["_time"]) |> group() |> sort(columns: ["_time"])'
-            " |> limit(n: 1) |> map(fn: (r) => ({ns: int(v: r._time)}))",
+            " |> limit(n: 1)"
         )
-        return rows[0]["ns"] if rows else None
+        return next(iter(self._query(start_ns, stop_ns, age, pipe, _times)), None)
 
     def count(self, start_ns: int, stop_ns: int, age: Age = ALL) -> int:
         """Return how many points of a span an age is for.
@@ -83,8 +85,8 @@ class HostPoints:
         Raises:
             InfluxError: The server did not answer, or did not allow it.
         """
-        rows = self._query(start_ns, stop_ns, age, f"{_LINES} {_total('_measurement')}")
-        return {row["_measurement"]: row["n"] for row in rows}
+        pipe = f"{_LINES} {_total('_measurement')}"
+        return self._query(start_ns, stop_ns, age, pipe, lambda rows: _numbers(rows, "n"))
 
     def measurements(self, start_ns: int, stop_ns: int, age: Age = ALL) -> dict[str, int]:
         """Return the time of the oldest point of a span that an age is for, by measurement.
@@ -92,15 +94,11 @@ class HostPoints:
         Raises:
             InfluxError: The server did not answer, or did not allow it.
         """
-        rows = self._query(
-            start_ns,
-            stop_ns,
-            age,
+        pipe = (
             '|> first() |> keep(columns: ["_time", "_measurement"])'
             ' |> group(columns: ["_measurement"]) |> sort(columns: ["_time"]) |> limit(n: 1)'
-            " |> map(fn: (r) => ({_measurement: r._measurement, ns: int(v: r._time)}))",
         )
-        return {row["_measurement"]: row["ns"] for row in rows}
+        return self._query(start_ns, stop_ns, age, pipe, lambda rows: _numbers(rows, "_time"))
 
     def times(self, measurement: str, start_ns: int, stop_ns: int, limit: int) -> list[int]:
         """Return when the points of a measurement in a span were taken, the newest first.
@@ -114,16 +112,12 @@ class HostPoints:
         Raises:
             InfluxError: The server did not answer, or did not allow it.
         """
-        rows = self._query(
-            start_ns,
-            stop_ns,
-            Age(0, measurement),
+        pipe = (
             '|> drop(columns: ["_value", "_field", "_start", "_stop"])'
             ' |> unique(column: "_time") |> keep(columns: ["_time"]) |> group()'
             f' |> sort(columns: ["_time"], desc: true) |> limit(n: {limit})'
-            " |> map(fn: (r) => ({ns: int(v: r._time)}))",
         )
-        return [row["ns"] for row in rows]
+        return self._query(start_ns, stop_ns, Age(0, measurement), pipe, _times)
 
     def remove(self, start_ns: int, stop_ns: int, age: Age = ALL) -> int:
         """Delete the points of a span that an age is for; return how many are gone.
@@ -152,23 +146,21 @@ class HostPoints:
         predicate = f"host={predicate_string(self._host)}"
         if measurement is not None:
             predicate += f" AND _measurement={predicate_string(measurement)}"
-        self._connection.ask(
-            lambda client: client.delete_api().delete(
-                start=rfc3339(start_ns),
-                stop=rfc3339(stop_ns - 1),  # InfluxDB deletes the stop as well
-                predicate=predicate,
-                bucket=self.bucket,
-                org=self._connection.settings.influxdb_org,
-            )
-        )
+        span = {
+            "start": rfc3339(start_ns),
+            "stop": rfc3339(stop_ns - 1),  # InfluxDB deletes the stop as well
+            "predicate": predicate,
+        }
+        org = self._connection.settings.influxdb_org
+        self._connection.call("POST", "/api/v2/delete", span, org=org, bucket=self.bucket)
 
-    def _query(self, start_ns: int, stop_ns: int, age: Age, rest: str) -> list[dict[str, Any]]:
+    def _query(self, start_ns: int, stop_ns: int, age: Age, rest: str, read: Read[T]) -> T:
         terms = [f"r.host == {flux_string(self._host)}"]
         if age.measurement is not None:
             terms.append(f"r._measurement == {flux_string(age.measurement)}")
         terms += (f"r._measurement != {flux_string(other)}" for other in age.others)
         pipe = f"|> filter(fn: (r) => {' and '.join(terms)}) {rest}"
-        return rows_of(self._connection, self.bucket, start_ns, stop_ns, pipe)
+        return self._connection.query(_flux(self.bucket, start_ns, stop_ns, pipe), read)
 
 
 def count_by_host(connection: Connection, bucket: str, stop_ns: int) -> dict[str, int]:
@@ -177,25 +169,24 @@ def count_by_host(connection: Connection, bucket: str, stop_ns: int) -> dict[str
     Raises:
         InfluxError: The server did not answer, or did not allow it.
     """
-    rows = rows_of(connection, bucket, 0, stop_ns, f"{_LINES} {_total('host')}")
-    return {row.get("host") or "": row["n"] for row in rows}
+    flux = _flux(bucket, 0, stop_ns, f"{_LINES} {_total('host')}")
+    return connection.query(flux, lambda rows: _numbers(rows, "n", "host"))
 
 
-def rows_of(
-    connection: Connection, bucket: str, start_ns: int, stop_ns: int, pipe: str
-) -> list[dict[str, Any]]:
-    """Return what a Flux pipe makes of a span of a bucket.
-
-    Raises:
-        InfluxError: The server did not answer, or did not allow it.
-    """
-    flux = (
-        f"from(bucket: {flux_string(bucket)})"
-        f" |> range(start: {rfc3339(start_ns)}, stop: {rfc3339(stop_ns)}) {pipe}"
-    )
-    tables = connection.ask(lambda client: client.query_api().query(flux))
-    return [record.values for table in tables for record in table.records]
+def _flux(bucket: str, start_ns: int, stop_ns: int, pipe: str) -> str:
+    """Return a query of what a pipe makes of a span of a bucket."""
+    span = f"range(start: {rfc3339(start_ns)}, stop: {rfc3339(stop_ns)})"
+    return f"from(bucket: {flux_string(bucket)}) |> {span} {pipe}"
 
 
 def _total(column: str) -> str:
     return f'|> group(columns: ["{column}"]) |> sum(column: "n")'
+
+
+def _times(rows: list[dict[str, Any]]) -> list[int]:
+    return [int(row["_time"]) for row in rows]
+
+
+def _numbers(rows: list[dict[str, Any]], column: str, by: str = "_measurement") -> dict[str, int]:
+    # A column that no row has is not in the answer: points may have no host.
+    return {str(row.get(by, "")): int(row[column]) for row in rows}

@@ -3,11 +3,10 @@
 import gzip
 from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.clock import Clock
-from pipeline.influx.api import call
 from pipeline.influx.buckets import Rule, Wanted, look
 from pipeline.influx.connection import Connection, InfluxError
 from pipeline.influx.writeonly import WriteOnlyError, explained
@@ -45,20 +44,15 @@ def is_new(connection: Connection) -> bool:
         NotInfluxDB2Error: It is something else.
     """
     try:
-        return bool(call(connection, "GET", "setup")["allowed"])
+        return connection.call("GET", "/api/v2/setup", read=lambda answer: bool(answer["allowed"]))
     except InfluxError as error:
         answer = error.answer
         if answer.status is None or answer.status >= 500:
             raise
         if isinstance(why := explained(connection, error), WriteOnlyError):
             raise why from error
-        headers: Any = getattr(error.__cause__, "headers", None) or {}
-        version = headers.get("X-Influxdb-Version", "")
-        as_what = f", as InfluxDB {version}" if version else ""
+        as_what = f", as InfluxDB {answer.version}" if answer.version else ""
         raise NotInfluxDB2Error(f"{answer.message}{as_what}") from error
-    except (KeyError, TypeError) as error:
-        url = connection.settings.influxdb_url
-        raise NotInfluxDB2Error(f"{url} answered with something else") from error
 
 
 def onboard(connection: Connection, user: str, password: str) -> str:
@@ -78,7 +72,9 @@ def onboard(connection: Connection, user: str, password: str) -> str:
         "bucket": settings.influxdb_bucket,
         "retentionPeriodSeconds": Wanted.of(settings).hours * 3600,
     }
-    return str(call(connection, "POST", "setup", wanted)["auth"]["token"])
+    return connection.call(
+        "POST", "/api/v2/setup", wanted, lambda answer: str(answer["auth"]["token"])
+    )
 
 
 def organisations(connection: Connection) -> dict[str, str]:
@@ -87,7 +83,11 @@ def organisations(connection: Connection) -> dict[str, str]:
     Raises:
         InfluxError: The server did not answer, or did not allow it.
     """
-    return {org["name"]: org["id"] for org in call(connection, "GET", "orgs", limit="100")["orgs"]}
+
+    def read(answer: Any) -> dict[str, str]:
+        return {str(org["name"]): str(org["id"]) for org in answer["orgs"]}
+
+    return connection.call("GET", "/api/v2/orgs", read=read, limit="100")
 
 
 def make_organisation(connection: Connection, name: str) -> str:
@@ -96,7 +96,7 @@ def make_organisation(connection: Connection, name: str) -> str:
     Raises:
         InfluxError: The server did not answer, or did not allow it.
     """
-    return str(call(connection, "POST", "orgs", {"name": name})["id"])
+    return connection.call("POST", "/api/v2/orgs", {"name": name}, lambda answer: str(answer["id"]))
 
 
 def access(settings: Settings, clock: Clock) -> Access:
@@ -115,6 +115,24 @@ def access(settings: Settings, clock: Clock) -> Access:
         # No lines, but whether they could be written is looked at all the same.
         answer = connection.write(gzip.compress(b""))
         return Access(rule, "" if answer.status == 204 else answer.message)
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    text: str = field(repr=False)
+    description: str
+    status: str
+    scope: set[tuple[str, str, str]]
+
+    @classmethod
+    def of(cls, found: Any) -> "_Token":
+        scope = {
+            (str(one["action"]), str(its["type"]), str(its.get("id", "")))
+            for one in found["permissions"]
+            for its in [one["resource"]]
+        }
+        text = str(found.get("token") or "")  # not all may see it
+        return cls(text, str(found["description"]), str(found["status"]), scope)
 
 
 class Tokens:
@@ -140,12 +158,15 @@ class Tokens:
         things = [("buckets", _bucket_id(connection, org_id, name)) for name in buckets]
         things += [("tasks", "")] if tasks else []
         self._scope = {(action, *thing) for action in ("read", "write") for thing in things}
-        found = call(connection, "GET", "authorizations")
-        self._all: list[dict[str, Any]] = found["authorizations"]
+        self._all = connection.call(
+            "GET",
+            "/api/v2/authorizations",
+            read=lambda answer: [_Token.of(one) for one in answer["authorizations"]],
+        )
 
     def differ(self, token: str) -> bool:
         """Tell whether a token is known to be allowed more or less than an agent needs."""
-        return any(own.get("token") == token and _scope(own) != self._scope for own in self._all)
+        return any(own.text == token and own.scope != self._scope for own in self._all)
 
     def named(self, name: str) -> tuple[str, bool]:
         """Return the agent's token of a name, and whether it was made: a run may have failed.
@@ -154,9 +175,8 @@ class Tokens:
             InfluxError: The server did not answer, or did not allow it.
         """
         for own in self._all:
-            same = own["description"] == name and _scope(own) == self._scope
-            if same and own["status"] == "active" and own.get("token"):
-                return str(own["token"]), False
+            if own == _Token(own.text, name, "active", self._scope) and own.text:
+                return own.text, False
         permissions = [
             {
                 "action": action,
@@ -165,16 +185,14 @@ class Tokens:
             for action, kind, id_ in sorted(self._scope)
         ]
         wanted = {"orgID": self._org_id, "description": name, "permissions": permissions}
-        made = call(self._connection, "POST", "authorizations", wanted)
-        return str(made["token"]), True
-
-
-def _scope(authorization: dict[str, Any]) -> set[tuple[str, str, str]]:
-    return {
-        (one["action"], one["resource"]["type"], one["resource"].get("id", ""))
-        for one in authorization["permissions"]
-    }
+        made = self._connection.call(
+            "POST", "/api/v2/authorizations", wanted, lambda answer: str(answer["token"])
+        )
+        return made, True
 
 
 def _bucket_id(connection: Connection, org_id: str, name: str) -> str:
-    return str(call(connection, "GET", "buckets", orgID=org_id, name=name)["buckets"][0]["id"])
+    def read(answer: Any) -> str:
+        return str(answer["buckets"][0]["id"])
+
+    return connection.call("GET", "/api/v2/buckets", read=read, orgID=org_id, name=name)

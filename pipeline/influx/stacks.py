@@ -6,10 +6,12 @@ has changed since, such as a threshold, stays until the template itself changes.
 
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import Any
 
-from pipeline.influx.api import call
 from pipeline.influx.connection import Connection, InfluxError
+
+_API = "/api/v2/"
 
 Resources = list[dict[str, Any]]
 
@@ -37,12 +39,17 @@ def keep(
     stack = _find(connection, org_id, name)
     if stack is None:
         wanted = {"orgID": org_id, "name": name, "description": ""}
-        stack = call(connection, "POST", "stacks", wanted)
-    elif stack["description"] == about and _is_whole(connection, stack, resources):
+        stack_id = connection.call(
+            "POST", "/api/v2/stacks", wanted, lambda answer: str(answer["id"])
+        )
+    elif stack.description == about and _is_whole(connection, stack, resources):
         return False
-    template = {"orgID": org_id, "stackID": stack["id"], "template": {"contents": resources}}
-    call(connection, "POST", "templates/apply", template)
-    call(connection, "PATCH", f"stacks/{stack['id']}", {"name": name, "description": about})
+    else:
+        stack_id = stack.id
+    template = {"orgID": org_id, "stackID": stack_id, "template": {"contents": resources}}
+    connection.call("POST", "/api/v2/templates/apply", template)
+    described = {"name": name, "description": about}
+    connection.call("PATCH", f"/api/v2/stacks/{stack_id}", described)
     return True
 
 
@@ -53,22 +60,46 @@ def ids(connection: Connection, org_id: str, name: str) -> dict[str, str]:
         InfluxError: The server did not answer, or did not allow it.
     """
     stack = _find(connection, org_id, name)
-    found = stack["resources"] if stack else []
-    return {resource["templateMetaName"]: resource["resourceID"] for resource in found}
+    return stack.resources if stack else {}
 
 
-def _find(connection: Connection, org_id: str, name: str) -> dict[str, Any] | None:
-    found = call(connection, "GET", "stacks", orgID=org_id, name=name)["stacks"]
-    return min(found, key=lambda stack: stack["createdAt"], default=None)
+@dataclass(frozen=True, slots=True)
+class _Stack:
+    """A stack, with the id of each resource by its name in the template, and their paths."""
+
+    made: str
+    id: str
+    description: str
+    resources: dict[str, str]
+    paths: list[str]
+
+    @classmethod
+    def of(cls, found: Any) -> "_Stack":
+        resources = found["resources"]
+        return cls(
+            str(found["createdAt"]),
+            str(found["id"]),
+            str(found["description"]),
+            {str(one["templateMetaName"]): str(one["resourceID"]) for one in resources},
+            # Never more than a path: what it is joined to is the address.
+            [_API + str(one["links"]["self"]).removeprefix(_API) for one in resources],
+        )
 
 
-def _is_whole(connection: Connection, stack: dict[str, Any], resources: Resources) -> bool:
+def _find(connection: Connection, org_id: str, name: str) -> _Stack | None:
+    def read(answer: Any) -> _Stack | None:
+        return min(map(_Stack.of, answer["stacks"]), key=lambda stack: stack.made, default=None)
+
+    return connection.call("GET", "/api/v2/stacks", read=read, orgID=org_id, name=name)
+
+
+def _is_whole(connection: Connection, stack: _Stack, resources: Resources) -> bool:
     """Tell whether nothing of a stack was deleted since; the server itself does not say."""
-    if len(stack["resources"]) != len(resources):
+    if len(stack.paths) != len(resources):
         return False
-    for resource in stack["resources"]:
+    for path in stack.paths:
         try:
-            call(connection, "GET", resource["links"]["self"].removeprefix("/api/v2/"))
+            connection.call("GET", path)
         except InfluxError as error:
             if error.answer.status != 404:
                 raise

@@ -34,6 +34,7 @@ class Answer:
         message: The reason, in one line, without secrets.
         retry_after_s: How long the server asks to wait, in seconds.
         date_s: The server's own clock, in seconds since 1970-01-01 UTC; None when it did not say.
+        version: The version of InfluxDB that it says it is; "" when it did not say.
     """
 
     status: int | None
@@ -41,6 +42,7 @@ class Answer:
     message: str = ""
     retry_after_s: float = 0.0
     date_s: float | None = None
+    version: str = ""
 
 
 _VERDICTS: Mapping[int, Verdict] = {
@@ -95,7 +97,7 @@ def date_s(header: str | None) -> float | None:
     """Read a date of HTTP, as seconds since 1970-01-01 UTC; None when it is none."""
     if not header:
         return None
-    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # large; the client loads it
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # large; HTTP loads it
 
     try:
         return parsedate_to_datetime(header).timestamp()

@@ -1,8 +1,8 @@
 """The one request that is made all day: a write, on a connection that is kept.
 
-urllib3 and the client around it take several times as long as the request itself, which is felt on
-a host that sends each second. What is not a plain 204 is read by the standard library, and ends the
-connection.
+urllib3, which makes all other requests, takes several times as long as the request itself: on a
+host that sends each second it is felt. What is not a plain 204 is read by the standard library, and
+ends the connection.
 """
 
 import contextlib

@@ -7,8 +7,9 @@ from pipeline.influx.connection import Connection, InfluxError
 
 NOTHING = gzip.compress(b"", mtime=0)
 """A write without a line: its answer tells of the server and of the token alone."""
-# What a server answers to a path that it does not know, or has for other methods alone.
-_UNKNOWN = (400, 404, 405, 501)
+# What a server answers to a path that it does not know, or has for other methods alone: 200 is with
+# a page, since an answer that could be read is no failure.
+_UNKNOWN = (200, 400, 404, 405, 501)
 
 
 class WriteOnlyError(InfluxError):

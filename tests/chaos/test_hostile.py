@@ -139,7 +139,7 @@ def test_an_answer_of_the_largest_size_is_still_read() -> None:
 def test_any_other_request_is_bounded_like_a_write() -> None:
     def ask(connection: Connection) -> Answer:
         with pytest.raises(InfluxError) as failure:
-            connection.ask(lambda client: client.buckets_api().find_buckets())
+            connection.call("GET", "/api/v2/buckets")
         return failure.value.answer
 
     dripping = servers.drip(b'HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n{"buckets": ')

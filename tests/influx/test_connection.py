@@ -1,7 +1,6 @@
 import gzip
 import socket
 import ssl
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pipeline.influx.connection import Connection, InfluxError
+from pipeline.influx.connection import Connection
 from pipeline.influx.verdicts import Answer, Verdict, is_expired, verdict
 from pipeline.point import FieldValue, Point, encode
 from pipeline.rehearsal.proxy import Proxy
@@ -249,14 +248,3 @@ def test_a_proxy_that_is_not_there_is_told_in_a_sentence() -> None:
     answer = write(settings, "m f=1i")
     assert (answer.status, "\n" in answer.message) == (None, False)
     assert answer.message.startswith("no answer from http://a.invalid through http://127.0.0.1:9: ")
-
-
-def test_any_failure_of_a_call_is_an_influx_error() -> None:
-    def fail(_: object) -> None:
-        raise KeyError("broken answer")
-
-    settings = Settings(influxdb_url="http://127.0.0.1:1")
-    with closing(Connection(settings, ManualClock())) as connection:
-        call: Callable[[object], None] = fail
-        with pytest.raises(InfluxError, match="no answer"):
-            connection.ask(call)

@@ -72,9 +72,11 @@ def front(influx_server: InfluxServer) -> Iterator[Front]:
     one.server.server_close()
 
 
+@pytest.mark.parametrize("status", [404, 200])
 def test_a_server_that_takes_readings_alone_is_told_once_and_gets_them(
-    bucket: Bucket, front: Front, caplog: pytest.LogCaptureFixture
+    bucket: Bucket, front: Front, caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
+    front.reads = status
     here = Settled(settings_for(bucket, influxdb_url=front.url))
     with closing(here.target), here.target.connection() as connection:
         here.target.prepare()
@@ -105,7 +107,7 @@ def test_influxdb_that_comes_out_from_behind_a_proxy_is_known_by_the_next_look(
         assert here.target.write_only
 
 
-@pytest.mark.parametrize("status", [400, 404, 405, 501])
+@pytest.mark.parametrize("status", [200, 400, 404, 405, 501])
 def test_a_proxy_that_lets_no_write_pass_either_is_no_such_server(
     bucket: Bucket, front: Front, status: int
 ) -> None:

@@ -1,0 +1,385 @@
+"""Requests other than writes: what they send, and whatever is answered to them."""
+
+import json
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline import __version__
+from pipeline.clock import rfc3339
+from pipeline.influx import checks, downsampling, provisioning, stacks
+from pipeline.influx.buckets import Rule, Wanted, describe, look, reconcile
+from pipeline.influx.connection import Connection, InfluxError
+from pipeline.influx.points import HostPoints, count_by_host
+from pipeline.influx.target import Target
+from pipeline.rehearsal.proxy import Proxy
+from pipeline.settings import Downsample, Settings
+from tests.clocks import ManualClock
+from tests.configured import settings_for
+from tests.influxd.api import Bucket
+from tests.scripted import http, scripted
+
+Call = Callable[[Connection], object]
+
+
+def connected(url: str, **changes: Any) -> Connection:
+    login = changes.pop("login", ("", ""))
+    given: dict[str, Any] = {
+        "influxdb_url": url,
+        "influxdb_org": "o",
+        "influxdb_bucket": "b",
+        "influxdb_token": "s3cret",
+        "downsample": Downsample("5m", 1000, "means"),
+        "host": "h1",
+    }
+    return Connection(Settings(**{**given, **changes}), ManualClock(), 10, login)
+
+
+# ---- what is sent --------------------------------------------------------------------------------
+
+
+class Recorder:
+    """A server that signs in whoever asks, and knows what it was asked."""
+
+    def __init__(self) -> None:
+        recorder = self
+        self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                headers = {name.title(): text for name, text in self.headers.items()}
+                recorder.requests.append((self.command, self.path, headers, body))
+                self.send_response(200)
+                if self.path == "/api/v2/signin":
+                    self.send_header("Set-Cookie", "session=abc==; Path=/api/; SameSite=Strict")
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"{}")
+
+            do_GET = do_POST  # noqa: N815  # as the standard library has it
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture
+def recorder() -> Iterator[Recorder]:
+    one = Recorder()
+    thread = threading.Thread(target=one.server.serve_forever)
+    thread.start()
+    yield one
+    one.server.shutdown()
+    thread.join()
+    one.server.server_close()
+
+
+def test_a_request_has_the_token_the_version_and_json(recorder: Recorder) -> None:
+    with closing(connected(f"{recorder.url}/below/")) as connection:
+        connection.call("POST", "/api/v2/x", {"ü": 1}, org="an org & more")
+        connection.call("GET", "/health")
+    (method, path, headers, body), (other, health, _, nothing) = recorder.requests
+    assert (method, path) == ("POST", "/below/api/v2/x?org=an+org+%26+more")
+    assert headers["Authorization"] == "Token s3cret"
+    assert headers["User-Agent"] == f"metrics-pipeline/{__version__}"
+    assert headers["Content-Type"] == "application/json"
+    assert json.loads(body) == {"ü": 1}
+    assert (other, health, nothing) == ("GET", "/below/health", b"")
+
+
+def test_who_signs_in_does_so_once_and_signs_out_at_the_end(recorder: Recorder) -> None:
+    login = ("ann", "pass:wörd")
+    with closing(connected(recorder.url, influxdb_token="", login=login)) as connection:
+        connection.call("GET", "/api/v2/one")
+        connection.call("GET", "/api/v2/two")
+    assert [path.removeprefix("/api/v2/") for _, path, _, _ in recorder.requests] == [
+        "signin", "one", "two", "signout",
+    ]  # fmt: skip
+    (_, _, first, _), *rest = recorder.requests
+    assert first["Authorization"] == "Basic YW5uOnBhc3M6d8O2cmQ="
+    for _, _, headers, _ in rest:
+        assert headers["Cookie"] == "session=abc=="
+        assert "Authorization" not in headers
+
+
+def test_a_session_of_the_real_server_works_and_ends(new_server: str) -> None:
+    with closing(connected(new_server, influxdb_token="")) as connection:
+        provisioning.onboard(connection, "ann", "a-password")
+    signed = connected(new_server, influxdb_token="", login=("ann", "a-password"))
+    with closing(signed) as connection:
+        assert set(provisioning.organisations(connection)) == {"o"}
+    with pytest.raises(InfluxError, match="answered 401"):
+        signed.call("GET", "/api/v2/orgs")  # with the cookie that it had
+    wrong = connected(new_server, influxdb_token="", login=("ann", "another-password"))
+    with closing(wrong) as connection, pytest.raises(InfluxError, match="answered 401") as caught:
+        provisioning.organisations(connection)
+    assert "another-password" not in str(caught.value)
+
+
+# ---- the way there -------------------------------------------------------------------------------
+
+
+def test_a_call_goes_through_a_proxy(bucket: Bucket) -> None:
+    server = urlsplit(bucket.server.url)
+    with closing(Proxy(str(server.hostname), server.port or 0, answers_connect=True)) as proxy:
+        there = settings_for(
+            bucket, influxdb_url="http://influxdb.invalid", influxdb_proxy=proxy.url
+        )
+        with closing(Connection(there, ManualClock())) as connection:
+            assert look(connection) is not None
+            assert HostPoints(connection, "nobody").count(0, 1) == 0
+
+
+@contextmanager
+def by_tls(certificate: Path) -> Iterator[str]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with scripted(http("200 OK", b"{}"), context) as url:
+        yield url
+
+
+@pytest.mark.parametrize("by_proxy", [False, True])
+def test_a_server_must_prove_to_a_call_who_it_is(certificate: Path, by_proxy: bool) -> None:
+    with by_tls(certificate) as url:
+        port = urlsplit(url).port or 0
+        with closing(Proxy("127.0.0.1", port, answers_connect=True)) as proxy:
+            way = proxy.url if by_proxy else ""
+            with (
+                closing(connected(url, influxdb_proxy=way)) as connection,
+                pytest.raises(InfluxError, match="certificate verify failed") as caught,
+            ):
+                connection.call("GET", "/health")
+            assert caught.value.answer.status is None
+            known = {"influxdb_proxy": way, "influxdb_ca_cert": certificate}
+            with closing(connected(url, **known)) as connection:
+                assert connection.call("GET", "/health") == {}
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+def test_unless_the_settings_say_that_it_need_not(certificate: Path) -> None:
+    changes = {"influxdb_verify_tls": False}
+    with by_tls(certificate) as url, closing(connected(url, **changes)) as connection:
+        assert connection.call("GET", "/health") == {}
+
+
+def test_no_answer_is_told_as_of_a_write() -> None:
+    with closing(connected("http://127.0.0.1:1")) as connection:
+        with pytest.raises(InfluxError) as caught:
+            connection.call("GET", "/health")
+        assert caught.value.answer == connection.write(b"")
+    by_proxy = connected("http://a.invalid", influxdb_proxy="http://127.0.0.1:1")
+    with closing(by_proxy) as connection, pytest.raises(InfluxError) as caught:
+        connection.call("GET", "/health")
+    told = "no answer from http://a.invalid through http://127.0.0.1:1: "
+    assert str(caught.value).startswith(told)
+
+
+def test_a_redirect_is_an_answer_and_not_followed(recorder: Recorder) -> None:
+    answer = http("307 Elsewhere", b"", f"Location: {recorder.url}/")
+    with (
+        scripted(answer) as url,
+        closing(connected(url)) as connection,
+        pytest.raises(InfluxError) as caught,
+    ):
+        connection.call("POST", "/api/v2/x", {})
+    assert caught.value.answer.status == 307
+    assert recorder.requests == []  # it would have had the token
+
+
+# ---- whatever is answered ------------------------------------------------------------------------
+
+HUGE = "9" * 400
+
+
+def told(connection: Connection, rule: Rule | None) -> object:
+    """What is made of a rule."""
+    return rule and (describe(rule, connection.settings), rfc3339(rule.removes_ns(0) or 0))
+
+
+CALLS: dict[str, Call] = {
+    "health": lambda c: checks.server(c).message,
+    "doctor": lambda c: [str(one) for one in checks.examine(c, ManualClock(), "h1", lambda: None)],
+    "look": lambda c: told(c, look(c)),
+    "reconcile": lambda c: reconcile(c, Wanted("o", "b", 1, "extend"), 0),
+    "enforce": lambda c: reconcile(c, Wanted("o", "b", 1, "enforce"), 0),
+    "oldest": lambda c: rfc3339(HostPoints(c, "h").oldest(0, 1) or 0),
+    "counts": lambda c: HostPoints(c, "h").counts(0, 1),
+    "measurements": lambda c: HostPoints(c, "h").measurements(0, 1),
+    "times": lambda c: HostPoints(c, "h").times("m", 0, 1, 9),
+    "remove": lambda c: HostPoints(c, "h").remove(0, 1),
+    "delete": lambda c: HostPoints(c, "h").delete(0, 1),
+    "hosts": lambda c: count_by_host(c, "b", 1),
+    "task": lambda c: downsampling.reconcile(c, c.settings, "before"),
+    "new": provisioning.is_new,
+    "onboard": lambda c: provisioning.onboard(c, "ann", "password"),
+    "orgs": provisioning.organisations,
+    "org": lambda c: provisioning.make_organisation(c, "o"),
+    "tokens": lambda c: provisioning.Tokens(c, "1", ["b"], tasks=True).named("n"),
+    "stack": lambda c: stacks.keep(c, "1", "s", [{}], []),
+    "resources": lambda c: stacks.ids(c, "1", "s"),
+}
+NAMES = (
+    "buckets", "orgs", "tasks", "stacks", "authorizations", "id", "name", "retentionRules",
+    "everySeconds", "allowed", "auth", "token", "permissions", "resource", "resources", "status",
+    "description", "createdAt", "links",
+)  # fmt: skip
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from(["", "b", "o", "pass"]),
+    lambda some: (
+        st.lists(some, max_size=3) | st.dictionaries(st.sampled_from(NAMES), some, max_size=6)
+    ),
+    max_leaves=12,
+)
+
+
+def answered(call: Call, answer: bytes) -> None:
+    """Whatever comes back: a result, or one sentence."""
+    with scripted(answer) as url, closing(connected(url)) as connection:
+        try:
+            call(connection)
+        except (InfluxError, provisioning.NotInfluxDB2Error) as error:
+            told = str(error)
+            assert told.startswith((f"{url} answered", f"{url} takes", f"no answer from {url}: "))
+            assert "\n" not in told
+            assert "s3cret" not in told
+            assert len(told) < 300
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>\n<body>Welcome</body></html>",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"[" * 1_000_000,
+        b'{"buckets": [{"name": "b", "id": 1, "retentionRules": [{"everySeconds": "1h"}]}]}',
+        b'{"buckets": [{"name": "b", "id": 1, "retentionRules": [{"everySeconds": -1}]}]}',
+        b'{"buckets": [{"name": "b", "id": 1, "retentionRules": [{"everySeconds": 1e999}]}]}',
+        f'{{"buckets": [{{"name": "b", "id": 1, "retentionRules": [{{"everySeconds": 9,'
+        f'"shardGroupDurationSeconds": {HUGE}}}]}}]}}'.encode(),
+        b'{"buckets": [{"na',
+        b"\xff\xfe{}",
+        b"#datatype,string,long\r\n#default,,\r\n,result,n\r\n,,1\r\n",
+        f"#datatype,string,long,long\r\n#default,,,\r\n,_measurement,n,_time\r\n,cpu,1,{HUGE}\r\n".encode(),
+        b"#datatype,string,string\r\n#default,,\r\n,_measurement,n\r\n,cpu,\r\n",
+    ],
+    ids=[
+        "page",
+        "null",
+        "list",
+        "text",
+        "deep",
+        "age",
+        "past",
+        "infinite",
+        "huge",
+        "cut",
+        "bytes",
+        "count",
+        "time",
+        "measurement",
+    ],
+)
+@pytest.mark.parametrize("name", CALLS)
+def test_an_answer_of_another_shape_is_told_in_a_sentence(name: str, body: bytes) -> None:
+    answered(CALLS[name], http("200 OK", body))
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http("204 No Content"),
+        http("301 Moved", b"", "Location: http://127.0.0.1:1/"),
+        http("500 Oops", b"<html>\n\nOops"),
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"",
+    ],
+    ids=["nothing", "moved", "oops", "cut", "chunk", "ssh", "closed"],
+)
+def test_a_broken_answer_is_told_in_a_sentence(name: str, answer: bytes) -> None:
+    answered(CALLS[name], answer)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.sampled_from(sorted(CALLS)), JSON)
+def test_any_json_is_understood_or_told_in_a_sentence(name: str, body: Any) -> None:
+    answered(CALLS[name], http("200 OK", json.dumps(body).encode()))
+
+
+def test_an_answer_that_cannot_be_understood_has_its_status_and_no_secrets() -> None:
+    body = json.dumps({"auth": {"tokens": "s3cret"}}).encode()
+    with (
+        scripted(http("201 Created", body)) as url,
+        closing(connected(url)) as connection,
+        pytest.raises(InfluxError) as caught,
+    ):
+        provisioning.onboard(connection, "ann", "password")
+    assert caught.value.answer.status == 201
+    assert str(caught.value) == f"{url} answered with something else than InfluxDB 2 does"
+
+
+def test_an_answer_that_is_too_large_is_none() -> None:
+    body = b" " * (9 * 2**20)
+    with (
+        scripted(http("200 OK", body)) as url,
+        closing(connected(url)) as connection,
+        pytest.raises(InfluxError, match="an answer of more than 8388608 bytes") as caught,
+    ):
+        look(connection)
+    assert caught.value.answer.status is None
+
+
+@pytest.mark.parametrize("answer", [http("200 OK", b"a page"), http("204 No Content")])
+def test_readings_do_not_wait_for_a_server_that_cannot_be_understood(answer: bytes) -> None:
+    """Its bucket cannot be looked after, but it may take them."""
+    with scripted(answer) as url, closing(connected(url)) as connection:
+        target = Target(connection.settings, lambda: connection.settings, ManualClock(), print)
+        target.prepare()
+        assert target.prepared
+        assert not target.write_only
+
+
+WRITES = """
+import sys
+from pipeline.clock import SystemClock
+from pipeline.influx.connection import Connection, InfluxError
+from pipeline.settings import Settings
+assert "ssl" not in sys.modules
+connection = Connection(Settings(influxdb_url="http://127.0.0.1:1"), SystemClock())
+assert connection.write(b"").status is None
+print("urllib3" in sys.modules)
+try:
+    connection.call("GET", "/health")
+except InfluxError:
+    print("urllib3" in sys.modules)
+connection.close()
+"""
+
+
+def test_who_only_writes_has_no_urllib3() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", WRITES], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "False\nTrue\n", "")
