@@ -121,6 +121,7 @@ LINUX: Mapping[str, bytes] = {
     "/proc/meminfo": MEMINFO,
     "/proc/vmstat": VMSTAT,
     "/proc/diskstats": DISKSTATS,
+    "/proc/net/dev": NET_DEV,
     "/proc/1/net/dev": NET_DEV,
     "/proc/uptime": b"1000.97 1467.75\n",
     "/proc/loadavg": b"0.50 1.25 2.00 2/113 24171\n",

@@ -8,7 +8,7 @@ from pipeline.collectors import ALL, build, names
 from pipeline.point import decode
 from pipeline.settings import CollectorOptions
 
-from .fakes import FakeHost, counters
+from .fakes import FakeHost
 
 
 def test_names_are_those_of_the_measurements() -> None:
@@ -43,7 +43,7 @@ def test_lines_bear_the_common_tags_and_the_time(fake: FakeHost) -> None:
 
 def test_docker_networks_stay_out_by_default(fake: FakeHost) -> None:
     for name in ("docker0", "br-lan", "br-0123456789ab", "veth1a2b3c4"):
-        fake.ps.counters[name] = counters(0)
+        fake.files["/proc/net/dev"] += f"{name}:{16 * ' 0'}\n".encode()
         fake.files[f"/sys/class/net/{name}/flags"] = b"0x1003\n"
     (net,) = (guard for guard in build(fake.host(), {}) if guard.name == "net")
     reported = [line.point.tags["interface"] for line in decode("\n".join(net.run(1, {}).lines))]

@@ -13,61 +13,52 @@ from pipeline.point import Point
 from .captured import NET_DEV
 from .fakes import DEFAULTS, FakeHost, counters, link, types
 
-DEV = "/host/proc/1/net/dev"
 HEAD = b"".join(NET_DEV.splitlines(keepends=True)[:2])
 UP, DOWN, LOOPBACK = b"0x1003\n", b"0x1002\n", b"0x9\n"
 
 
-class FromPsutil:
-    """A host of which psutil tells the traffic."""
+class Own:
+    """The host that the agent runs on."""
 
     sys = "/sys/class/net"
+    dev = "/proc/net/dev"
 
     def __init__(self, fake: FakeHost) -> None:
         self.fake = fake
 
     def plug_in(self, name: str, flags: bytes = UP) -> None:
-        self.fake.ps.counters[name] = counters(0)
+        row = f"{name}: " + " ".join(str(number) for number in range(16)) + "\n"
+        self.fake.files[self.dev] += row.encode(errors="surrogateescape")
         self.fake.files[f"{self.sys}/{name}/flags"] = flags
 
     def set_speed(self, speed: int) -> None:
         self.fake.files[f"{self.sys}/eth0/speed"] = f"{speed}\n".encode()
 
     def begin_anew(self) -> None:
-        self.fake.ps.counters["eth0"] = counters(3)
+        self.fake.files[self.dev] = HEAD + b"eth0: 4 6 7 9 0 0 0 0 3 5 8 10 0 0 0 0\n"
 
     def unplug_all(self) -> None:
-        self.fake.ps.counters.clear()
+        self.fake.files[self.dev] = HEAD
 
 
-class FromKernel(FromPsutil):
-    """A container's host, of which the kernel's file tells it."""
+class Around(Own):
+    """The host of the container that the agent runs in."""
 
     sys = "/host/sys/class/net"
+    dev = "/host/proc/1/net/dev"
 
     def __init__(self, fake: FakeHost) -> None:
         fake.contain()
         super().__init__(fake)
 
-    def plug_in(self, name: str, flags: bytes = UP) -> None:
-        row = f"{name}: " + " ".join(str(number) for number in range(16)) + "\n"
-        self.fake.files[DEV] += row.encode(errors="surrogateescape")
-        self.fake.files[f"{self.sys}/{name}/flags"] = flags
 
-    def begin_anew(self) -> None:
-        self.fake.files[DEV] = HEAD + b"eth0: 4 6 7 9 0 0 0 0 3 5 8 10 0 0 0 0\n"
-
-    def unplug_all(self) -> None:
-        self.fake.files[DEV] = HEAD
-
-
-@pytest.fixture(params=[FromPsutil, FromKernel], ids=["psutil", "kernel"])
-def source(request: pytest.FixtureRequest, fake: FakeHost) -> FromPsutil:
-    make: Callable[[FakeHost], FromPsutil] = request.param
+@pytest.fixture(params=[Own, Around], ids=["own", "around"])
+def source(request: pytest.FixtureRequest, fake: FakeHost) -> Own:
+    make: Callable[[FakeHost], Own] = request.param
     return make(fake)
 
 
-def open_net(source: FromPsutil) -> Net:
+def open_net(source: Own) -> Net:
     return Net(source.fake.host(), DEFAULTS)
 
 
@@ -75,7 +66,7 @@ def interfaces(net: Net) -> list[str]:
     return [point.tags["interface"] for point in net.collect()]
 
 
-def test_point(source: FromPsutil) -> None:
+def test_point(source: Own) -> None:
     (point,) = open_net(source).collect()
     assert point == Point(
         "net",
@@ -95,7 +86,7 @@ def test_point(source: FromPsutil) -> None:
     assert set(types(point).values()) == {int}
 
 
-def test_which_interfaces(source: FromPsutil) -> None:
+def test_which_interfaces(source: Own) -> None:
     source.plug_in("wlan0")
     source.plug_in("docker0", UP)  # nothing is plugged in
     source.plug_in("down0", DOWN)
@@ -103,12 +94,12 @@ def test_which_interfaces(source: FromPsutil) -> None:
     assert interfaces(open_net(source)) == ["docker0", "eth0", "wlan0"]
 
 
-def test_speed_that_is_not_told_is_unknown(source: FromPsutil) -> None:
+def test_speed_that_is_not_told_is_unknown(source: Own) -> None:
     source.plug_in("wlan0")
     assert [point.fields["speed"] for point in open_net(source).collect()] == [1000, -1]
 
 
-def test_names_that_need_care(source: FromPsutil) -> None:
+def test_names_that_need_care(source: Own) -> None:
     names = ["a,b=c", "größe", "eth0:1", 'q"\\', os.fsdecode(b"\xff0")]
     for name in names:
         source.plug_in(name)
@@ -116,7 +107,7 @@ def test_names_that_need_care(source: FromPsutil) -> None:
     assert sorted(read) == sorted([*names[:4], r"\xff0", "eth0"])
 
 
-def test_counter_that_began_anew_is_told_as_it_is(source: FromPsutil) -> None:
+def test_counter_that_began_anew_is_told_as_it_is(source: Own) -> None:
     net = open_net(source)
     list(net.collect())
     source.begin_anew()
@@ -124,7 +115,7 @@ def test_counter_that_began_anew_is_told_as_it_is(source: FromPsutil) -> None:
     assert (point.fields["bytes_sent"], point.fields["bytes_recv"]) == (3, 4)
 
 
-def test_links_are_asked_for_again_in_a_while_or_after_a_change(source: FromPsutil) -> None:
+def test_links_are_asked_for_again_in_a_while_or_after_a_change(source: Own) -> None:
     def speed() -> object:
         return next(iter(net.collect())).fields["speed"]
 
@@ -140,7 +131,7 @@ def test_links_are_asked_for_again_in_a_while_or_after_a_change(source: FromPsut
     assert speed() == 10
 
 
-def test_no_interface_is_no_data(source: FromPsutil) -> None:
+def test_no_interface_is_no_data(source: Own) -> None:
     source.unplug_all()
     with pytest.raises(NoData):
         interfaces(open_net(source))
@@ -182,17 +173,15 @@ def test_without_sight_of_the_links_traffic_is_told_all_the_same(fake: FakeHost)
     assert point.fields["speed"] == -1
 
 
-def test_unreadable_file_is_a_failure(fake: FakeHost) -> None:
-    fake.contain()
-    fake.errors[DEV] = PermissionError()
+def test_unreadable_file_is_a_failure(source: Own) -> None:
+    source.fake.errors[source.dev] = PermissionError()
     with pytest.raises(PermissionError):
-        interfaces(Net(fake.host(), DEFAULTS))
+        interfaces(open_net(source))
 
 
-def test_line_that_is_no_interfaces_costs_itself_only(fake: FakeHost) -> None:
-    fake.contain()
-    fake.files[DEV] += b"\nnonsense\n eth9: 1 2\n eth8:" + 16 * b" x" + b"\n"
-    assert interfaces(Net(fake.host(), DEFAULTS)) == ["eth0"]
+def test_line_that_is_no_interfaces_costs_itself_only(source: Own) -> None:
+    source.fake.files[source.dev] += b"\nnonsense\n eth9: 1 2\n eth8:" + 16 * b" x" + b"\n"
+    assert interfaces(open_net(source)) == ["eth0"]
 
 
 @pytest.mark.skipif(
