@@ -37,16 +37,20 @@ class Writing(SpoolReader):
             raise self._unopened(error) from error
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
+    def _writing(self, *, synced: bool = True) -> Iterator[sqlite3.Connection]:
+        """Write in one transaction; one that is not synced, a power cut may undo, but no crash."""
         with self._told() as db:
-            db.execute("BEGIN IMMEDIATE")
+            if not synced:
+                db.execute("PRAGMA synchronous = NORMAL")
             try:
+                db.execute("BEGIN IMMEDIATE")
                 yield db
                 db.execute("COMMIT")
-            except BaseException:
+            finally:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
-                raise
+                if not synced:
+                    db.execute("PRAGMA synchronous = FULL")
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[sqlite3.Connection]:
