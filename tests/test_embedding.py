@@ -346,6 +346,7 @@ def test_a_forked_worker_leaves_the_collection_to_its_parent(data_dir: Path) -> 
     assert status(data_dir).backlog_points > 0
 
 
+@pytest.mark.slow  # until the file is looked at again
 def test_a_change_of_the_file_is_followed_while_collection_goes_on(
     tmp_path: Path, data_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

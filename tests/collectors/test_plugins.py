@@ -75,38 +75,38 @@ def test_it_has_its_table_of_options(target: Path, tmp_path: Path) -> None:
     assert "collectors.entropy is not a collector" in without.stderr
 
 
-@pytest.mark.parametrize(
-    ("module", "says"),
-    [
-        ("import nothing_of_the_kind", "ModuleNotFoundError: No module named"),
-        ("raise SystemExit('no')", "SystemExit: no"),
-        ("Made = (", "SyntaxError: "),
-        ("", "AttributeError: module 'other' has no attribute 'Made'"),
-        ("Made = 5", "AttributeError: 'int' object has no attribute 'name'"),
-        ("class Made: name = 'else'", "ValueError: its name is 'else'"),
-        ("class Made: name = 'other'", "AttributeError: type object 'Made' has no attribute"),
-        (
-            "class Made:\n    name, default_enabled = 'other', True\n"
-            "    def __init__(self, host, options): 1 / 0",
-            "ZeroDivisionError: division by zero",
-        ),
-        (
-            "class Made:\n    name, default_enabled = 'other', True\n"
-            "    def __init__(self, host, options): raise SystemExit(3)",
-            "SystemExit: 3",
-        ),
-    ],
-)
-def test_a_broken_one_is_a_warning_and_costs_itself_only(
-    tmp_path: Path, module: str, says: str
-) -> None:
-    add(tmp_path, "other", module)
+BROKEN = {
+    "missing": ("import nothing_of_the_kind", "ModuleNotFoundError: No module named"),
+    "ends": ("raise SystemExit('no')", "SystemExit: no"),
+    "cut": ("Made = (", "SyntaxError: "),
+    "empty": ("", "AttributeError: module 'empty' has no attribute 'Made'"),
+    "number": ("Made = 5", "AttributeError: 'int' object has no attribute 'name'"),
+    "misnamed": ("class Made: name = 'else'", "ValueError: its name is 'else'"),
+    "bare": ("class Made: name = 'bare'", "AttributeError: type object 'Made' has no attribute"),
+    "divides": (
+        "class Made:\n    name, default_enabled = 'divides', True\n"
+        "    def __init__(self, host, options): 1 / 0",
+        "ZeroDivisionError: division by zero",
+    ),
+    "leaves": (
+        "class Made:\n    name, default_enabled = 'leaves', True\n"
+        "    def __init__(self, host, options): raise SystemExit(3)",
+        "SystemExit: 3",
+    ),
+}
+
+
+def test_a_broken_one_is_a_warning_and_costs_itself_only(tmp_path: Path) -> None:
+    for name, (module, _) in BROKEN.items():
+        add(tmp_path, name, module)
     done = command(tmp_path, "once")
     assert measurements(done) >= {"mem", "cpu"}
-    (line,) = done.stderr.splitlines()
-    assert f"Collector other cannot be used: {says}" in line
-    off = command(tmp_path, "once", env={"METRICS_COLLECTORS__OTHER__ENABLED": "false"})
-    assert off.stderr == ""
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(BROKEN)
+    for name, (_, says) in BROKEN.items():
+        assert [line for line in lines if f"Collector {name} cannot be used: {says}" in line]
+    disabled = {f"METRICS_COLLECTORS__{name.upper()}__ENABLED": "false" for name in BROKEN}
+    assert command(tmp_path, "once", env=disabled).stderr == ""
 
 
 def test_it_cannot_take_the_place_of_another(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ class Recorder:
 @pytest.fixture
 def recorder() -> Iterator[Recorder]:
     one = Recorder()
-    thread = threading.Thread(target=one.server.serve_forever)
+    thread = threading.Thread(target=one.server.serve_forever, args=(0.01,))
     thread.start()
     yield one
     one.server.shutdown()

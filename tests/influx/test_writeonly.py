@@ -64,7 +64,7 @@ class Front:
 @pytest.fixture
 def front(influx_server: InfluxServer) -> Iterator[Front]:
     one = Front(influx_server)
-    thread = threading.Thread(target=one.server.serve_forever)
+    thread = threading.Thread(target=one.server.serve_forever, args=(0.01,))
     thread.start()
     yield one
     one.server.shutdown()
