@@ -59,6 +59,25 @@ def put(bucket: Bucket, host: str, time_ns: int) -> None:
     assert api.write(bucket.server, bucket.name, line.encode())[0] == 204
 
 
+def test_a_server_that_says_nothing_is_waited_for_once(cli: Cli) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        found = examined(
+            cli,
+            influxdb_url=url,
+            influxdb_org="o",
+            influxdb_bucket="b",
+            influxdb_token="t",
+            influxdb_timeout_s=1,
+        )
+        silent.settimeout(0)
+        silent.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            silent.accept()
+    assert found["server"].message.startswith(f"no answer from {url}: ")
+    assert found["write"].message == "could not be checked"
+
+
 # ---- all is well ---------------------------------------------------------------------------------
 
 

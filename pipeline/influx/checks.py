@@ -14,6 +14,7 @@ NAMES = ("server", "clock", "token", "bucket", "write", "query", "delete", "host
 # A host that nobody has, and a moment of which nobody has data.
 _NOBODY, _MOMENT = "metrics-pipeline doctor", (0, 1)
 _LARGEST_SKEW_S = 10.0
+_UNREACHED = "start it, open the way to it, or mend influxdb_url"
 _RIGHTS = "give it a token that may read and write this bucket"
 _SAME_NAME_S = 3600
 _SAME_NAME_POINTS = 1_000
@@ -43,9 +44,10 @@ def examine(connection: Connection, clock: Clock, host: str, spooled: Spooled) -
         "delete": lambda: may_delete(connection),
         "host": lambda: one_host(connection, clock, host, spooled),
     }
-    if only := lacking(connection):
-        some = {"server": lambda: Finding("server", True, only)}
-        checks = some | {name: checks[name] for name in ("clock", "write")}
+    if known := first_look(connection):
+        checks["server"] = lambda: known
+        if known.ok:
+            checks = {name: checks[name] for name in ("server", "clock", "write")}
     broken = ""
     for name, check in checks.items():
         if broken:
@@ -60,15 +62,21 @@ def examine(connection: Connection, clock: Clock, host: str, spooled: Spooled) -
             broken = name
 
 
-def lacking(connection: Connection) -> str:
-    """Return what a server lacks that takes readings alone, in a sentence; "" of any other."""
+def first_look(connection: Connection) -> Finding | None:
+    """Look what the server is.
+
+    Returns:
+        What there is to say of one that takes readings alone, or that does not answer: to ask it
+        again would take as long again. None of any other, which the checks are for.
+    """
     try:
         look(connection)
     except WriteOnlyError as only:
-        return str(only)
-    except InfluxError:  # the checks tell
-        pass
-    return ""
+        return Finding("server", True, str(only))
+    except InfluxError as error:
+        if error.answer.status is None:
+            return Finding("server", False, str(error), _UNREACHED)
+    return None
 
 
 def server(connection: Connection) -> Finding:
@@ -81,8 +89,7 @@ def server(connection: Connection) -> Finding:
             read=lambda health: (health.get("status"), health.get("version")),
         )
     except InfluxError as error:
-        fix = "start it, open the way to it, or mend influxdb_url"
-        return Finding("server", False, str(error), fix)
+        return Finding("server", False, str(error), _UNREACHED)
     if status != "pass":
         reason = f"{url} says of its health: {status or 'nothing'}"
         return Finding("server", False, reason, "see its log; is it InfluxDB 2?")

@@ -234,8 +234,11 @@ def _target(settings: Settings) -> tuple[str, int]:
 
 
 def _require(connection: Connection) -> None:
-    if only := checks.lacking(connection):
-        raise RehearsalError(f"a rehearsal counts and deletes in InfluxDB, but {only}")
+    known = checks.first_look(connection)
+    if known and known.ok:
+        raise RehearsalError(f"a rehearsal counts and deletes in InfluxDB, but {known.message}")
+    if known:
+        raise RehearsalError(f"{known.message}; {known.fix}")
     for check in (
         checks.server,
         checks.token,
