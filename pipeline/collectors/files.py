@@ -44,6 +44,7 @@ class KernelFiles:
                 return _content(kept)
             except OSError:
                 os.close(self._kept.pop(path))
+                self._read_since.discard(path)
         descriptor = os.open(path, os.O_RDONLY)
         try:
             content = _content(descriptor)

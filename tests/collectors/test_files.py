@@ -2,6 +2,7 @@ import gc
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,3 +99,23 @@ def test_all_are_closed_with_it() -> None:
     del files
     gc.collect()
     assert opened() == before
+
+
+def test_of_what_ended_nothing_is_remembered() -> None:
+    files = KernelFiles()
+    for _ in range(20):
+        begun, stop = threading.Event(), threading.Event()
+        thread = threading.Thread(target=lambda a=begun, b=stop: (a.set(), b.wait()))
+        thread.start()
+        begun.wait()
+        path = f"/proc/self/task/{thread.native_id}/stat"
+        files.read(path)
+        stop.set()
+        thread.join()
+        while Path(path).exists():  # the kernel's part of it ends a little later
+            pass
+        with pytest.raises(OSError, match="No such"):
+            files.read(path)
+    # Processes come and go for as long as the agent runs.
+    assert not files._kept
+    assert not files._read_since
