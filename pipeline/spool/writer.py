@@ -155,16 +155,13 @@ class Spool(Store, Aging):
     ) -> None:
         """Take a delivered batch off the queue, in one transaction with what became of its lines.
 
-        It is on the disk with the next reading: a power cut before sends the batch again, which
-        changes nothing in InfluxDB, and is not worth an fsync of its own each time.
-
         Args:
             batch: The batch, as leased.
             time_ns: Now, in nanoseconds since 1970-01-01 UTC.
             refused: The lines that the server refused: kept as rejected, and counted as lost.
             expired: How many lines the server refused as older than its bucket's age.
         """
-        with self._writing(synced=False) as db:
+        with self._writing() as db:
             # What the bound or the age took while the batch was under way is counted already.
             settled = sum(unqueue(db, tick) for tick in batch.ids)
             if refused:

@@ -37,20 +37,16 @@ class Writing(SpoolReader):
             raise self._unopened(error) from error
 
     @contextlib.contextmanager
-    def _writing(self, *, synced: bool = True) -> Iterator[sqlite3.Connection]:
-        """Write in one transaction; one that is not synced, a power cut may undo, but no crash."""
+    def _writing(self) -> Iterator[sqlite3.Connection]:
         with self._told() as db:
-            if not synced:
-                db.execute("PRAGMA synchronous = NORMAL")
+            db.execute("BEGIN IMMEDIATE")
             try:
-                db.execute("BEGIN IMMEDIATE")
                 yield db
                 db.execute("COMMIT")
-            finally:
+            except BaseException:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
-                if not synced:
-                    db.execute("PRAGMA synchronous = FULL")
+                raise
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[sqlite3.Connection]:

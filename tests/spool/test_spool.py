@@ -188,20 +188,9 @@ def test_a_closed_spool_says_so(tmp_path: Path) -> None:
 
 
 def test_each_commit_is_synced(spool: Spool) -> None:
-    def is_synced() -> bool:
-        with spool._reading() as db:
-            assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-            return bool(db.execute("PRAGMA synchronous").fetchone() == (2,))
-
-    assert is_synced()
-    spool.append(["m f=1i 1"], 1)
-    batch = spool.lease(10)
-    assert batch is not None
-    spool.settle(batch, 2)  # which is not, by itself
-    assert is_synced()
-    with pytest.raises(OverflowError):
-        spool.settle(batch, 2**70, [Refusal("m f=1i 1", "no")])
-    assert is_synced()
+    with spool._reading() as db:
+        assert db.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 class Account(RuleBasedStateMachine):
