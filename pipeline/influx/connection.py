@@ -85,7 +85,7 @@ class Connection:
         """Send line protocol to the configured bucket.
 
         Args:
-            body: A gzip stream of lines with timestamps in nanoseconds; it is sent as it is.
+            body: A gzip member of lines with timestamps in nanoseconds; it is sent as it is.
 
         Returns:
             What the server said. Nothing is raised for a server that fails, in whatever way.

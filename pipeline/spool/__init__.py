@@ -1,12 +1,14 @@
 """The durable log: every reading from the moment it was taken until its age or the bound."""
 
 from pipeline.spool.aging import Aging
+from pipeline.spool.batch import Batch, Refusal
 from pipeline.spool.block import joined, pack, unpack
+from pipeline.spool.contents import Contents, Rejected
 from pipeline.spool.gaps import Gap
-from pipeline.spool.reader import Contents, Rejected, SpoolReader
+from pipeline.spool.reader import SpoolReader
 from pipeline.spool.rejected import RejectedLines, UnknownLineError
 from pipeline.spool.schema import SALVAGE, SpoolError, free
-from pipeline.spool.writer import Batch, Refusal, Spool
+from pipeline.spool.writer import Spool
 
 __all__ = [
     "SALVAGE",

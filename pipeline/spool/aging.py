@@ -1,7 +1,7 @@
 """Removes lines from the spool by their age, in the agent or beside one that is running."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from pipeline.spool.block import DAMAGES, joined, pack
 from pipeline.spool.dictionaries import forget_unused
@@ -62,33 +62,45 @@ class Aging(Writing):
         removed = lost = 0
         with self._writing() as db:
             rows = db.execute(
-                "SELECT id, time_ns, points FROM tick WHERE (time_ns, id) > (?, ?) "
-                "AND time_ns < ? ORDER BY time_ns, id LIMIT ?",
+                "SELECT id, time_ns, points, dictionary FROM packed "
+                "WHERE (time_ns, id) > (?, ?) AND time_ns < ? ORDER BY time_ns, id LIMIT ?",
                 (*after, stop_ns, _AT_ONCE),
             ).fetchall()
             smaller = []
-            for tick, time_ns, points in rows:
+            for tick, time_ns, points, number in rows:
                 left = self._left(db, tick, kept) if kept else []
                 if left is None or len(left) == points:
                     continue
                 removed += points - len(left)
                 waited = drop(db, [tick])
                 lost += waited - len(left) if waited else 0
-                if left:  # without the dictionary, which has the lines that are to go
-                    smaller.append(((tick, time_ns, len(left), pack(joined(left))), waited))
+                if left:
+                    block = pack(joined(left), self._dictionaries.text(db, number))
+                    smaller.append(((tick, time_ns, len(left), block), waited))
             # They go in anew, all at the end: SQLite frees no page for a row that only shrinks.
             for row, waited in smaller:
                 db.execute("INSERT INTO tick (id, time_ns, points, lines) VALUES (?, ?, ?, ?)", row)
                 if waited:
                     tick, _, points, block = row
                     db.execute("INSERT INTO pending VALUES (?, ?, ?)", (tick, points, len(block)))
-            forget_unused(db, (tick for tick, _, _ in rows))
+            if kept:
+                self._renew(db, {row[3] for row in rows} - {None}, stop_ns, kept)
+            forget_unused(db, (row[0] for row in rows))
             tally(db, {f"{LOST}expired" if count else AGED: lost})
         return ((rows[-1][1], rows[-1][0]), removed) if rows else None
 
     def _give_back(self) -> int:
         with self._writing() as db:
             return give_back(db)
+
+    def _renew(
+        self, db: sqlite3.Connection, numbers: Iterable[int], stop_ns: int, kept: Kept
+    ) -> None:
+        """Renew those dictionaries that hold lines which their ticks have no more."""
+        for number in sorted(numbers):
+            text = self._dictionaries.text(db, number)
+            if joined(kept(text.decode())) != text:
+                self._dictionaries.renew(db, number, stop_ns)
 
     def _left(self, db: sqlite3.Connection, tick: int, kept: Kept) -> Sequence[str] | None:
         """Return the lines of a tick that stay; None when it is damaged."""

@@ -37,6 +37,22 @@ def pack(text: bytes, dictionary: bytes = b"") -> bytes:
     return packing.compress(text) + packing.flush()
 
 
+class Packing:
+    """A gzip member of texts that come one by one, none of which it keeps."""
+
+    def __init__(self) -> None:
+        self._packing = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP + _MOST_BITS, _MEMORY)
+        self._parts: list[bytes] = []
+
+    def add(self, text: bytes) -> None:
+        """Put another text behind the others."""
+        self._parts.append(self._packing.compress(text))
+
+    def packed(self) -> bytes:
+        """Return all of them, packed; it is the end."""
+        return b"".join([*self._parts, self._packing.flush()])
+
+
 def unpack(block: bytes, dictionary: bytes = b"") -> bytes:
     """Return the text of a block.
 

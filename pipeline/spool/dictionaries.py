@@ -56,10 +56,48 @@ class Dictionaries:
             self._newest, self._left = (tick, begun), _READINGS
         self._left = max(0, self._left - 1)
 
+    def renew(self, db: sqlite3.Connection, number: int, before_ns: int) -> None:
+        """Make another dictionary of what its ticks hold now, when all of them are so old.
+
+        So what was removed of them by age does not stay in it, and they are packed well again. The
+        new one begins with the second tick: the id of the first is taken.
+
+        Args:
+            db: The store, in a transaction.
+            number: The dictionary.
+            before_ns: The youngest time that is too young, in nanoseconds since 1970-01-01 UTC.
+        """
+        query = "SELECT min(id) FROM dictionary WHERE id > ?"
+        (stop,) = db.execute(query, (number,)).fetchone()
+        if stop is None:  # more ticks may come that need it
+            return
+        query = "SELECT 1 FROM tick WHERE id >= ? AND id < ? AND NOT time_ns < ?"
+        if db.execute(query, (number, stop, before_ns)).fetchone():
+            return
+        query = "SELECT id, time_ns, points, lines FROM packed WHERE id >= ? AND id < ? ORDER BY id"
+        rows = db.execute(query, (number, stop)).fetchall()
+        old = self.text(db, number)
+        try:
+            texts = [unpack(lines, old) for _, _, _, lines in rows]
+        except DAMAGES:  # found out, and told, by whoever reads it
+            return
+        db.execute("DELETE FROM dictionary WHERE id = ?", (number,))
+        new = b""
+        for (tick, time_ns, points, _), text in zip(rows, texts, strict=True):
+            if tick != rows[0][0] and not new and len(text) <= WINDOW:
+                new = text
+                begin(db, tick, new)
+            block = pack(text, new)
+            # SQLite frees no page for a row that only shrinks.
+            db.execute("DELETE FROM tick WHERE id = ?", (tick,))
+            db.execute("INSERT INTO tick VALUES (?, ?, ?, ?)", (tick, time_ns, points, block))
+            db.execute("UPDATE pending SET bytes = ? WHERE id = ?", (len(block), tick))
+
 
 def begin(db: sqlite3.Connection, tick: int, text: bytes) -> None:
     """Add the dictionary that begins with a tick."""
     db.execute("INSERT INTO dictionary VALUES (?, ?)", (tick, pack(text)))
+    forget_unused(db, [tick - 1])  # as the newest one, it stayed without a tick
 
 
 def forget_unused(db: sqlite3.Connection, gone: Iterable[int] | None = None) -> None:
@@ -76,7 +114,7 @@ def forget_unused(db: sqlite3.Connection, gone: Iterable[int] | None = None) -> 
 
 
 def _read(db: sqlite3.Connection, number: int | None) -> bytes:
-    query = "SELECT CAST(lines AS BLOB) FROM dictionary WHERE id = ?"
+    query = "SELECT coalesce(CAST(lines AS BLOB), x'') FROM dictionary WHERE id = ?"
     row = db.execute(query, (number,)).fetchone()
     try:
         return unpack(row[0]) if row else b""

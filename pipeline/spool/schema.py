@@ -75,7 +75,8 @@ CREATE{0} TABLE dictionary (
 CREATE{0} VIEW packed AS SELECT
     tick.id AS id,
     time_ns,
-    CAST(tick.lines AS BLOB) AS lines,
+    points,
+    coalesce(CAST(tick.lines AS BLOB), x'') AS lines,
     (SELECT max(dictionary.id) FROM dictionary WHERE dictionary.id <= tick.id) AS dictionary
 FROM tick;
 """

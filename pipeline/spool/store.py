@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
+from pipeline.spool.contents import Contents
 from pipeline.spool.dictionaries import Dictionaries
 from pipeline.spool.files import beside, forget_aside
 from pipeline.spool.gaps import Gap
 from pipeline.spool.opening import mend, next_id, open_store
-from pipeline.spool.reader import Contents, SpoolReader
+from pipeline.spool.reader import SpoolReader
 from pipeline.spool.room import Limits, Reserve, drop_oldest, keep_bound, size_of, used
 from pipeline.spool.schema import LOST, NAME, DamagedError, FullError, SpoolError
 from pipeline.spool.writing import Writing

@@ -3,9 +3,9 @@
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from pipeline.spool.aging import Aging, Kept, Place
+from pipeline.spool.batch import Batch, Gathering, Refusal
 from pipeline.spool.block import DAMAGES, joined, pack
 from pipeline.spool.dictionaries import begin, forget_unused
 from pipeline.spool.gaps import Gap, forget, mark
@@ -16,38 +16,11 @@ from pipeline.spool.store import Store, lasting, tally
 _log = logging.getLogger(__name__)
 
 _REJECTED_KEPT = 10_000
-_OLDEST = (  # whatever noise has made of a time
-    "SELECT id, coalesce(CAST(time_ns AS INTEGER), 0), points, lines, dictionary "
-    "FROM pending JOIN packed USING (id) ORDER BY id"
+_OLDEST = (  # whatever noise has made of the numbers
+    "SELECT id, coalesce(CAST(time_ns AS INTEGER), 0), coalesce(pending.points, 0), "
+    "lines, dictionary FROM pending JOIN packed USING (id) ORDER BY id"
 )
-_NEWEST = f"{_OLDEST} DESC LIMIT 1"
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Readings on their way: leased from the queue, to be settled or to stay.
-
-    Attributes:
-        ids: The ticks.
-        points: How many lines they hold.
-        body: The lines, as a gzip member.
-        oldest_ns: The time of the oldest one, in nanoseconds since 1970-01-01 UTC.
-        more: Whether others wait behind them.
-    """
-
-    ids: tuple[int, ...]
-    points: int
-    body: bytes
-    oldest_ns: int
-    more: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A line that the server refused, and its reason."""
-
-    line: str
-    reason: str
+_NEWEST = f"{_OLDEST} DESC"
 
 
 class Spool(Store, Aging):
@@ -119,31 +92,22 @@ class Spool(Store, Aging):
         Returns:
             The batch, or None when nothing waits.
         """
-        ids: list[int] = []
-        times: list[int] = []
-        texts: list[bytes] = []
+        leased = Gathering()
         damaged: list[int] = []
-        total = 0
         more = newest
         with self._reading() as db:
             rows = db.execute(_NEWEST if newest else _OLDEST)
-            for tick, time_ns, points, lines, dictionary in rows:
-                if ids and total + points > max_points:
+            for tick, time_ns, points, lines, number in rows:
+                if leased.ids and (newest or leased.points + points > max_points):
                     more = True
                     break
                 try:
-                    texts.append(self._text(db, lines, dictionary))
+                    leased.add(tick, time_ns, points, self._text(db, lines, number))
                 except DAMAGES:
                     damaged.append(tick)
-                    continue
-                ids.append(tick)
-                times.append(time_ns)
-                total += points
         if damaged:
             self._discard(damaged)
-        if ids:
-            return Batch(tuple(ids), total, pack(b"".join(texts)), min(times), more)
-        return self.lease(max_points, newest=newest) if damaged else None
+        return leased.batch(more=more) if leased.ids else None
 
     @lasting
     def settle(

@@ -1,6 +1,5 @@
 """Lines are removed by age, from readings that keep the others."""
 
-import random
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
@@ -87,7 +86,9 @@ def test_what_waited_for_delivery_is_counted_and_the_rest_still_waits(spool: Spo
     rest = spool.lease(10)
     assert rest is not None
     assert rest.points == 1
-    assert contents.backlog_bytes == len(rest.body)
+    with spool._reading() as db:
+        size = db.execute("SELECT length(lines) FROM tick JOIN pending USING (id)").fetchone()
+    assert (contents.backlog_bytes,) == size
 
 
 def test_without_a_server_nothing_is_a_loss(spool: Spool) -> None:
@@ -116,18 +117,17 @@ def test_a_span_holds_its_start_and_not_its_stop(spool: Spool) -> None:
 
 
 def test_the_space_goes_back_to_the_file_system(spool: Spool) -> None:
-    noise = random.Random(1)  # noqa: S311  # chance that comes back is wanted
-    for second in range(300):
-        lines = [f'cpu,cpu={n} t="{noise.randbytes(20).hex()}" {second}' for n in range(60)]
+    for second in range(500):
+        lines = [f'cpu,cpu={n} t="{n * second:x}{"%x" % (7**n)}" {second}' for n in range(60)]
         spool.append([*lines, f"mem f=1i {second}"], second * SECOND)
     pages = "PRAGMA page_count"
     with sqlite3.connect(spool.path) as db:
         (before,) = db.execute(pages).fetchone()
-        assert remove(spool, 0, 300) == 300 * 60
+        assert remove(spool, 0, 500) == 500 * 60
         (after,) = db.execute(pages).fetchone()
     db.close()
     assert after < before / 4
-    assert len(held(spool)) == 300
+    assert len(held(spool)) == 500
 
 
 def test_more_than_is_done_at_once_is_done_as_well(spool: Spool) -> None:

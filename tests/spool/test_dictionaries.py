@@ -2,8 +2,10 @@
 
 import sqlite3
 import tempfile
+import tracemalloc
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -11,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from pipeline.spool import Aging, Spool, SpoolReader
-from pipeline.spool.block import WINDOW
-from tests.spool.stores import MB, NOW, account, aside, leased, lines
+from pipeline.spool.block import WINDOW, pack, unpack
+from tests.spool.stores import MB, NOW, account, aside, leased, lines, scribble
 
 
 def reading(number: int, points: int = 30) -> list[str]:
@@ -27,7 +29,7 @@ def text(tick: list[str]) -> str:
     return "".join(f"{line}\n" for line in tick)
 
 
-def rows(path: Path, query: str) -> list[tuple[object, ...]]:
+def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
     with sqlite3.connect(path) as db:
         found = db.execute(query).fetchall()
     db.close()
@@ -72,7 +74,7 @@ class Held(RuleBasedStateMachine):
         self.spool.settle(batch, self.now)
         self.waiting = [time for time in self.waiting if time not in sent]
 
-    @rule(age=st.integers(0, 50), whole=st.booleans(), beside=st.booleans())
+    @rule(age=st.integers(-1, 50), whole=st.booleans(), beside=st.booleans())
     def age(self, age: int, whole: bool, beside: bool) -> None:
         stop = self.now - age
         kept = None if whole else lambda block: block.splitlines()[1:]
@@ -126,7 +128,7 @@ def test_readings_that_are_alike_take_little_room(tmp_path: Path) -> None:
         alone = len(zlib.compress(text(reading(0)).encode(), 9))
         (packed,) = rows(spool.path, "SELECT sum(length(lines)) FROM tick")
         (shared,) = rows(spool.path, "SELECT sum(length(lines)), count(*) FROM dictionary")
-        assert packed[0] + shared[0] < 64 * alone / 3  # type: ignore[operator]  # numbers
+        assert packed[0] + shared[0] < 64 * alone / 3
         assert shared[1] == 4
 
 
@@ -173,6 +175,9 @@ def test_a_damaged_store_is_salvaged_with_its_dictionaries(tmp_path: Path) -> No
             spool.append(reading(number), number)
         spool.remove(0, 16, count=True)
         spool.settle(leased(spool, 30), NOW)
+        with spool._writing() as db:  # neither is any tick's
+            block = pack(b"m f=1i 1\n")
+            db.executemany("INSERT INTO dictionary VALUES (?, ?)", [(5, block), (10**9, block)])
     with (tmp_path / "spool.db").open("r+b") as file:
         file.write(bytes(100))
     with Spool(tmp_path, 100 * MB) as spool:
@@ -185,6 +190,7 @@ def test_a_damaged_store_is_salvaged_with_its_dictionaries(tmp_path: Path) -> No
         ids = [number for (number,) in rows(spool.path, "SELECT id FROM dictionary ORDER BY id")]
         assert ids[:2] == [17, 33]
         assert len(ids) == 3
+        assert ids[2] > 10**9  # no id comes back
 
 
 def test_what_was_rolled_back_is_no_dictionary(tmp_path: Path) -> None:
@@ -194,3 +200,77 @@ def test_what_was_rolled_back_is_no_dictionary(tmp_path: Path) -> None:
         spool.append(reading(2), 2)
         spool.append(reading(3), 3)
         assert list(spool.history(0)) == [text(reading(2)), text(reading(3))]
+
+
+def test_what_was_removed_by_age_stays_in_no_dictionary_and_makes_room(tmp_path: Path) -> None:
+    def rest(block: str) -> list[str]:
+        return [line for line in block.splitlines() if not line.startswith("disk,path=/0 ")]
+
+    with Spool(tmp_path, 100 * MB) as spool:
+        for number in range(400):
+            spool.append([f"disk,path=/0 n={number}i {number}", *reading(number)], number)
+        (before,) = rows(spool.path, "SELECT sum(length(lines)) FROM tick")
+        # As hour by hour: each time, some readings more of a dictionary are old.
+        for stop in range(25, 400, 25):
+            spool.remove(0, stop, rest, count=True)
+        (after,) = rows(spool.path, "SELECT sum(length(lines)) FROM tick")
+        assert after[0] < 1.3 * before[0]  # packed alone, it would be 4.6 times
+        assert list(spool.history(0)) == [
+            *(text(reading(number)) for number in range(375)),
+            *(f"disk,path=/0 n={n}i {n}\n{text(reading(n))}" for n in range(375, 400)),
+        ]
+        held = rows(spool.path, "SELECT id, lines FROM dictionary ORDER BY id")
+        aged = [(number, b"path=/0 " in unpack(lines)) for number, lines in held]
+        assert len(aged) == 25
+        # Two are for readings that are younger, or not all so old.
+        assert [number for number, has in aged if has] == [369, 385]
+        account(spool.contents())
+
+
+def test_after_a_mended_store_the_dictionary_of_before_is_not_relied_on(tmp_path: Path) -> None:
+    with Spool(tmp_path, 100 * MB) as spool:
+        for number in range(4):
+            spool.append(reading(number), number)
+        with sqlite3.connect(spool.path) as db:
+            db.execute("UPDATE dictionary SET lines = x'00'")
+        db.close()
+        scribble(spool.path, 0, 100)
+        spool.check()
+        assert len(aside(tmp_path)) == 1
+        for number in range(4, 9):
+            spool.append(reading(number), number)
+        assert list(spool.history(0)) == [text(reading(number)) for number in range(4, 9)]
+
+
+def test_a_reading_beyond_the_window_begins_no_dictionary(tmp_path: Path) -> None:
+    with Spool(tmp_path, 100 * MB) as spool:
+        spool.append([f'm t="{"x" * WINDOW}" 1'], 1)
+        assert rows(spool.path, "SELECT id FROM dictionary") == []
+
+
+def test_the_newest_readings_may_be_damaged_in_any_number(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Spool(tmp_path, 100 * MB) as spool:
+        for number in range(1500):
+            spool.append([f"m f={number}i {number}"], number)
+        with sqlite3.connect(spool.path) as db:
+            db.execute("UPDATE tick SET lines = x'00' WHERE time_ns > 3")
+        db.close()
+        assert lines(leased(spool, newest=True)) == ["m f=3i 3"]
+        assert spool.contents().lost == {"corrupt_store": 1496}
+        assert len(caplog.messages) == 1
+
+
+def test_a_large_batch_is_packed_as_it_is_read(tmp_path: Path) -> None:
+    with Spool(tmp_path, 100 * MB) as spool:
+        for number in range(400):
+            spool.append(reading(number, 100), number)
+        size = sum(len(text(reading(number, 100))) for number in range(400))
+        tracemalloc.start()
+        try:
+            leased(spool)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < size / 2

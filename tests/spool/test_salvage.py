@@ -336,8 +336,7 @@ def test_a_damaged_reading_costs_itself_and_holds_back_no_other(
         assert lines(leased(spool, newest=True)) == reading(2)
         assert lines(leased(spool)) == reading(0) + reading(2)
         assert caplog.messages == [
-            f"{tmp_path}/spool.db was damaged, {points} points in it are lost"
-            for points in (3, 3, 3)
+            f"{tmp_path}/spool.db was damaged, {points} points in it are lost" for points in (6, 3)
         ]
         spool.settle(leased(spool), NOW)
         after = spool.contents()
