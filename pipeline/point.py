@@ -14,7 +14,8 @@ FieldValue = float | int | str | bool
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 
 # A line break cannot be escaped outside a string field: it becomes the two characters people read.
-_CONTROL = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+# So does a NUL, of which InfluxDB takes lines, but no question and no deletion.
+_CONTROL = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0"}
 _MEASUREMENT = str.maketrans({",": "\\,", " ": "\\ ", **_CONTROL})
 _KEY = str.maketrans({",": "\\,", "=": "\\=", " ": "\\ ", **_CONTROL})
 _STRING = str.maketrans({'"': '\\"', "\\": "\\\\"})

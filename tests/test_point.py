@@ -168,8 +168,8 @@ def test_tags_are_merged_sorted_and_empty_ones_left_out() -> None:
 
 
 def test_control_characters_and_a_closing_backslash_do_not_break_the_line() -> None:
-    line = encode(Point("m\n", {"f\t": 1}, {"t": "a\nb\\", "u": "\\"}), 7)
-    assert line == "m\\n,t=a\\nb f\\t=1i 7"
+    line = encode(Point("m\n\0", {"f\t": 1}, {"t": "a\nb\\", "u": "\\"}), 7)
+    assert line == "m\\n\\0,t=a\\nb f\\t=1i 7"
 
 
 @pytest.mark.parametrize("block", ["m", "m f", "m f=1i", "m f=1i 7\nrubbish", "\n"])

@@ -266,10 +266,10 @@ def test_no_file_is_read_but_the_two(tmp_path: Path, monkeypatch: pytest.MonkeyP
 )
 def test_text_is_no_template(tmp_path: Path, text: str) -> None:
     loaded = loads(
-        tmp_path, f"influxdb_token = '{text}'\nhost = '{text}'", env={"METRICS_TAGS__A": text}
+        tmp_path, f"influxdb_org = '{text}'\nhost = '{text}'", env={"METRICS_TAGS__A": text}
     )
     settings = loaded.settings
-    assert (settings.influxdb_token, settings.host, settings.tags["a"]) == (text, text, text)
+    assert (settings.influxdb_org, settings.host, settings.tags["a"]) == (text, text, text)
 
 
 @pytest.mark.parametrize(
@@ -398,8 +398,13 @@ def test_any_other_whole_number_is_refused(shared: Path, data: st.DataObject, na
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"])))
-def test_any_text_is_a_token(text: str) -> None:
-    assert loads(env={"METRICS_INFLUXDB_TOKEN": text}).settings.influxdb_token == text.strip()
+def test_any_text_is_a_name(text: str) -> None:
+    assert loads(env={"METRICS_INFLUXDB_ORG": text}).settings.influxdb_org == text.strip()
+
+
+@given(st.text(st.characters(min_codepoint=33, max_codepoint=126)))
+def test_what_any_header_can_carry_is_a_token(text: str) -> None:
+    assert loads(env={"METRICS_INFLUXDB_TOKEN": text}).settings.influxdb_token == text
 
 
 @given(st.dictionaries(st.text(min_size=1), st.text() | st.integers() | st.booleans()))
@@ -516,6 +521,8 @@ def test_the_data_is_where_it_is_by_default_when_nothing_is_left(
         (r'host = "a\\"', r"host = 'a\\' must be text with no backslash at its end"),
         (r'host = "a\nb"', r"host = 'a\nb' must hold no control characters"),
         (r'influxdb_org = "a\u0000"', "must hold no control characters"),
+        ("influxdb_token = 'tökén'", "influxdb_token = ******** must be text of letters, digits"),
+        ("influxdb_token = 'a b'", "influxdb_token = ******** must be text of letters, digits"),
         ("log_level = 'INFO'", "must be debug, info, warning or error"),
         ("log_level = ['info']", "must be debug, info, warning or error"),
         ("log_format = 'xml'", "must be text or json"),

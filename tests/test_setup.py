@@ -522,6 +522,7 @@ def test_a_certificate_of_its_own_is_told_with_the_setting_for_it(
         (("--url", "localhost:8086"), "must be text such as http://localhost:8086"),
         (("--url", "http://u:pa55@h"), "must be text such as http://localhost:8086"),
         (("--url", "http://h", "--org", "a\nb"), "must hold no control characters"),
+        (("--url", "http://h", "--user", "a\udcff"), "must hold no control characters"),
         (("--url", "http://h", "--token-stdin"), "nothing was given on standard input"),
         (("--url", "http://h", "--token-stdin", "--password-stdin"), "not both"),
         ((), "Missing option '--url'"),
@@ -534,15 +535,33 @@ def test_a_wrong_command_line(place: Place, options: tuple[str, ...], told: str)
     assert "pa55" not in done.stderr
 
 
-def test_a_token_that_can_be_none_is_not_quoted(place: Place) -> None:
+@pytest.mark.parametrize(
+    ("token", "told"),
+    [
+        ("OPERATOR\x01SECRET", "must hold no control characters"),
+        ("OPERATOR€SECRET", "******** must be text of letters, digits"),
+    ],
+)
+def test_a_token_that_can_be_none_is_not_quoted(place: Place, token: str, told: str) -> None:
     done = CliRunner().invoke(
         main,
         ["--config-dir", str(place.folder), "setup", "--url", "http://127.0.0.1:9"],
-        env={"INFLUX_TOKEN": "OPERATOR\x01SECRET"},
+        env={"INFLUX_TOKEN": token},
     )
     assert done.exit_code == 2
-    assert "the operator's token must hold no control characters" in done.stderr
+    assert f"the operator's token {told}" in done.stderr
     assert "SECRET" not in done.output
+
+
+def test_a_password_that_can_be_none_is_not_quoted(place: Place) -> None:
+    done = CliRunner().invoke(
+        main,
+        ["--config-dir", str(place.folder), "setup", "--url", "http://h", "--password-stdin"],
+        input="PASS\x01WORD\n",
+    )
+    assert done.exit_code == 2
+    assert "the password must hold no control characters and nothing but UTF-8" in done.stderr
+    assert "WORD" not in done.output
 
 
 def test_a_variable_that_says_otherwise_is_told_before_anything_is_made(

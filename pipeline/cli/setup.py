@@ -33,7 +33,13 @@ def _like_setting(name: str) -> Callable[..., str]:
 @click.option(
     "--bucket", default="", callback=_like_setting("influxdb_bucket"), help="Bucket; made if new."
 )
-@click.option("--user", default="admin", show_default=True, help="User of a new server.")
+@click.option(
+    "--user",
+    default="admin",
+    show_default=True,
+    callback=_like_setting("influxdb_org"),
+    help="User of a new server.",
+)
 @click.option(
     "--password-stdin", is_flag=True, help="Read the user's password; else one is made up."
 )
@@ -58,6 +64,8 @@ def setup(
     given = sys.stdin.readline().strip() if password_stdin or token_stdin else ""
     if (password_stdin or token_stdin) and not given:
         raise click.UsageError("nothing was given on standard input")
+    if password_stdin and refusal(Settings, "influxdb_org", given):
+        raise click.UsageError("the password must hold no control characters and nothing but UTF-8")
     token = given if token_stdin else os.environ.get("INFLUX_TOKEN", "").strip()
     if why := refusal(Settings, "influxdb_token", token):
         raise click.UsageError(f"the operator's token {why}")

@@ -11,6 +11,7 @@ from pipeline.settings.rules import (
     FILE,
     NOT_EMPTY,
     TAG_KEY,
+    TOKEN,
     UNESCAPED,
     URL,
     between,
@@ -69,8 +70,8 @@ class Settings:
     ] = ""
     influxdb_org: Annotated[str, "Organisation in InfluxDB."] = ""
     influxdb_bucket: Annotated[str, "Bucket in InfluxDB."] = ""
-    influxdb_token: Annotated[str, "Token for InfluxDB, best kept in .secrets.toml."] = field(
-        default="", repr=False
+    influxdb_token: Annotated[str, "Token for InfluxDB, best kept in .secrets.toml.", TOKEN] = (
+        field(default="", repr=False)
     )
     influxdb_timeout_s: Annotated[
         float, "Longest wait for an answer of InfluxDB.", between(1, 600, "seconds")
