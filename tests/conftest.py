@@ -13,6 +13,7 @@ from tests.influxd import api, process, ways
 from tests.influxd.process import InfluxProcess
 from tests.influxd.server import InfluxServer, UnavailableError
 
+_NAMED = ("-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost")
 _SERVERS = {"influx_server", "influxd_binary"}
 
 
@@ -90,11 +91,16 @@ def other_certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _certificate(tmp_path_factory.mktemp("tls") / "other.pem")
 
 
-def _certificate(path: Path) -> Path:
+@pytest.fixture(scope="session")
+def named_certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One with a common name alone, which no longer proves anything (RFC 9525)."""
+    return _certificate(tmp_path_factory.mktemp("tls") / "named.pem", ("-subj", "/CN=localhost"))
+
+
+def _certificate(path: Path, named: tuple[str, ...] = _NAMED) -> Path:
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1",
-         "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost",
-         "-keyout", path, "-out", path.with_suffix(".crt")],
+         *named, "-keyout", path, "-out", path.with_suffix(".crt")],
         check=True, capture_output=True,
     )  # fmt: skip
     path.write_bytes(path.read_bytes() + path.with_suffix(".crt").read_bytes())

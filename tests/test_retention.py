@@ -173,6 +173,21 @@ def test_no_delete_spans_more_than_the_window_and_empty_stretches_are_skipped(
     assert remote.deleted == [(10, 34), (34, 58), (700, 724), (989, 990)]
 
 
+def test_a_server_that_always_names_a_point_before_the_span_ends_no_sweep_late(
+    bench: Bench,
+) -> None:
+    class Stuck(Remote):
+        def oldest(self, start_ns: int, stop_ns: int, age: Age) -> int | None:
+            super().oldest(start_ns, stop_ns, age)
+            assert len(self.asked) < 100, "it goes round"
+            return 10 * HOUR
+
+    remote = Stuck(10, 200)
+    assert bench.sweep(10, remote).remote == 2
+    assert remote.deleted[:2] == [(10, 34), (34, 58)]
+    assert remote.deleted[-1][1] == 990
+
+
 def test_the_next_sweep_begins_a_day_before_the_last_one_ended(bench: Bench) -> None:
     remote = Remote(10)
     bench.sweep(10, remote)

@@ -241,7 +241,7 @@ def _rules(age_s: int) -> dict[str, Any]:
 
 
 def _rule(bucket: Any) -> Rule:
-    for rule in bucket["retentionRules"]:
+    for rule in bucket.get("retentionRules") or []:
         age_s = _seconds(rule["everySeconds"])
         span_s = _seconds(rule.get("shardGroupDurationSeconds") or shard_group_s(age_s))
         return Rule(age_s, span_s)

@@ -7,6 +7,7 @@ from pipeline.finding import Finding
 from pipeline.influx.buckets import Wanted, look
 from pipeline.influx.connection import Connection, InfluxError
 from pipeline.influx.points import HostPoints
+from pipeline.influx.wording import one_line
 from pipeline.influx.writeonly import NOTHING, WriteOnlyError
 
 NAMES = ("server", "clock", "token", "bucket", "write", "query", "delete", "host")
@@ -16,6 +17,7 @@ _NOBODY, _MOMENT = "metrics-pipeline doctor", (0, 1)
 _LARGEST_SKEW_S = 10.0
 _UNREACHED = "start it, open the way to it, or mend influxdb_url"
 _RIGHTS = "give it a token that may read and write this bucket"
+_LONGEST_WORD = 60
 _SAME_NAME_S = 3600
 _SAME_NAME_POINTS = 1_000
 _OWN_MEASUREMENT = "system_metrics"
@@ -86,7 +88,7 @@ def server(connection: Connection) -> Finding:
         status, version = connection.call(
             "GET",
             "/health",
-            read=lambda health: (health.get("status"), health.get("version")),
+            read=lambda health: (_word(health.get("status")), _word(health.get("version"))),
         )
     except InfluxError as error:
         return Finding("server", False, str(error), _UNREACHED)
@@ -95,6 +97,10 @@ def server(connection: Connection) -> Finding:
         return Finding("server", False, reason, "see its log; is it InfluxDB 2?")
     known = version or "of a version that it does not tell"
     return Finding("server", True, f"{url} is healthy, InfluxDB {known}")
+
+
+def _word(said: object) -> str:
+    return one_line(str(said or ""), _LONGEST_WORD)
 
 
 def time_of_day(connection: Connection, clock: Clock) -> Finding:

@@ -12,6 +12,7 @@ from pipeline import __version__
 from pipeline.clock import Clock
 from pipeline.influx import tables
 from pipeline.influx.verdicts import Answer, date_s, retry_after_s
+from pipeline.influx.wording import LONGEST_MESSAGE, code_and_message, one_line, reason
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
     import urllib3
 
 T = TypeVar("T")
+Header = Callable[[str], str | None]
 
 _WRITE_HEADERS = {"Content-Type": "text/plain; charset=utf-8", "Content-Encoding": "gzip"}
 
 _ELSE = "with something else than InfluxDB 2 does"
-# Of InfluxDB's own words, and of whatever answered in its place, in characters.
-_LONGEST_MESSAGE, _LONGEST_PAGE = 10_000, 200
+_LONGEST_VERSION = 60
 
 
 class InfluxError(Exception):
@@ -65,12 +66,8 @@ class Connection:
             self._headers["Authorization"] = f"Token {settings.influxdb_token}"
         self._bounds = Bounds(clock.monotonic, self._timeout_s)
         self._pool: urllib3.PoolManager | None = None
-        bucket = {"org": settings.influxdb_org, "bucket": settings.influxdb_bucket}
-        url = self._url("/api/v2/write", bucket | {"precision": "ns"})
         headers = self._headers | _WRITE_HEADERS
-        self._wire = Wire(url, headers, self._bounds, partial(_tls, settings))
-        # Through a proxy, urllib3 knows the way.
-        self._by_proxy = partial(self._request, "POST", url, headers)
+        self._wire = Wire(self._write_url, headers, self._bounds, partial(_tls, settings))
 
     def close(self) -> None:
         """Sign out where it signed in, and close the connection's sockets."""
@@ -91,8 +88,9 @@ class Connection:
             What the server said. Nothing is raised for a server that fails, in whatever way.
         """
         try:
-            if self.settings.influxdb_proxy:
-                response = self._by_proxy(body=body)
+            if self.settings.influxdb_proxy:  # urllib3 knows the way
+                headers = self._headers | _WRITE_HEADERS
+                response = self._request("POST", self._write_url(), headers, body=body)
                 return self._answered(response.status, response.headers.get, response.data)
             status, header, data = self._wire.post(body)
         except Exception as error:  # noqa: BLE001  # a broken answer can raise anything
@@ -157,26 +155,33 @@ class Connection:
     ) -> T:
         if all(self._login) and "Cookie" not in self._headers:
             self._sign_in()
-        response = self._exchange(method, self._url(path, query), self._headers, json=body)
+        response = self._exchange(method, path, query, json=body)
         try:
             return read(response.data)
         except Exception as error:  # a broken answer can raise anything
             failed = isinstance(error, tables.QueryError)
-            said = f"{response.status}: {error}"[:_LONGEST_MESSAGE] if failed else _ELSE
+            said = one_line(f"{response.status}: {error}", LONGEST_MESSAGE) if failed else _ELSE
             message = f"{self.settings.influxdb_url} answered {said}"
-            raise InfluxError(Answer(response.status, message=message)) from error
+            version = _version(response.headers.get)
+            raise InfluxError(Answer(response.status, message=message, version=version)) from error
 
     def _sign_in(self) -> None:
-        login = base64.b64encode(":".join(self._login).encode()).decode()
-        headers = self._headers | {"Authorization": f"Basic {login}"}
-        response = self._exchange("POST", self._url("/api/v2/signin"), headers)
-        self._headers["Cookie"] = response.headers.get("Set-Cookie", "").partition(";")[0]
+        response = self._exchange("POST", "/api/v2/signin", login=self._login)
+        # All of them: a load balancer may tell by its own which server the session is on.
+        cookies = response.headers.getlist("Set-Cookie")
+        self._headers["Cookie"] = "; ".join(cookie.partition(";")[0] for cookie in cookies)
 
     def _exchange(
-        self, method: str, url: str, headers: Mapping[str, str], **content: Any
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        login: tuple[str, str] | None = None,
+        **content: Any,
     ) -> "urllib3.BaseHTTPResponse":
         try:
-            response = self._request(method, url, headers, **content)
+            headers = self._headers | (_basic(login) if login else {})
+            response = self._request(method, self._url(path, query), headers, **content)
         except Exception as error:  # a broken answer can raise anything
             raise InfluxError(self._unanswered(error)) from error
         if not 200 <= response.status < 300:
@@ -191,7 +196,11 @@ class Connection:
             from pipeline.influx.pool import pool  # noqa: PLC0415  # more memory than the wire
 
             self._pool = pool(self.settings, self._bounds, self._timeout_s)
-        return self._pool.request(method, url, headers=headers, redirect=False, **content)
+        return self._pool.request(method, url, headers=headers, **content)
+
+    def _write_url(self) -> str:
+        bucket = {"org": self.settings.influxdb_org, "bucket": self.settings.influxdb_bucket}
+        return self._url("/api/v2/write", bucket | {"precision": "ns"})
 
     def _url(self, path: str, query: Mapping[str, str] | None = None) -> str:
         url = f"{self.settings.influxdb_url.rstrip('/')}{path}"
@@ -200,20 +209,28 @@ class Connection:
     def _unanswered(self, error: Exception) -> Answer:
         way = f" through {proxy}" if (proxy := self.settings.influxdb_proxy) else ""
         where = self.settings.influxdb_url
-        return Answer(None, message=f"no answer from {where}{way}: {_reason(error)}")
+        return Answer(None, message=f"no answer from {where}{way}: {reason(error)}")
 
-    def _answered(self, status: int, header: Callable[[str], str | None], data: object) -> Answer:
+    def _answered(self, status: int, header: Header, data: bytes) -> Answer:
         if status == 204:
             return Answer(status, date_s=date_s(header("Date")))
-        code, message = _body(data)
+        code, message = code_and_message(data)
         return Answer(
             status,
             code,
             f"{self.settings.influxdb_url} answered {status}" + (f": {message}" if message else ""),
             retry_after_s(header("Retry-After"), self._clock.now_ns() / 1e9),
             date_s(header("Date")),
-            header("X-Influxdb-Version") or "",
+            _version(header),
         )
+
+
+def _version(header: Header) -> str:
+    return one_line(header("X-Influxdb-Version") or "", _LONGEST_VERSION)
+
+
+def _basic(login: tuple[str, str]) -> dict[str, str]:
+    return {"Authorization": f"Basic {base64.b64encode(':'.join(login).encode()).decode()}"}
 
 
 def _tls(settings: Settings) -> "ssl.SSLContext":
@@ -221,27 +238,8 @@ def _tls(settings: Settings) -> "ssl.SSLContext":
 
     context = ssl.create_default_context(cafile=settings.influxdb_ca_cert)
     context.set_alpn_protocols(["http/1.1"])
+    context.hostname_checks_common_name = False  # as urllib3, which all other requests go by
     if not settings.influxdb_verify_tls:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
-
-
-def _reason(error: Exception) -> str:
-    """Return why no answer came, without urllib3's objects in the text."""
-    cause: BaseException = error
-    while isinstance(getattr(cause, "reason", None), Exception):
-        cause = cause.reason  # type: ignore[attr-defined]  # urllib3 wraps one in another
-    text = str(cause.__cause__ or cause).split("): ", 1)[-1]
-    return " ".join(text.split()) or type(cause).__name__
-
-
-def _body(data: object) -> tuple[str, str]:
-    """Return InfluxDB's code and message, or no code and the start of what came instead."""
-    text = data.decode(errors="replace") if isinstance(data, bytes) else str(data or "")
-    try:
-        body = json.loads(text)
-        message = str(body["message"])[:_LONGEST_MESSAGE]
-        return str(body["code"]), " ".join(message.split())
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return "", " ".join(text[:_LONGEST_PAGE].split())

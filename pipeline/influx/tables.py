@@ -5,12 +5,16 @@ https://docs.influxdata.com/influxdb/v2/reference/syntax/annotated-csv/
 
 import csv
 import io
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 DIALECT = {"annotations": ["datatype", "default"], "header": True}
 """What a query has to ask for."""
+
+
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z", re.ASCII)
 
 
 class QueryError(Exception):
@@ -33,44 +37,47 @@ def rows(data: bytes) -> list[dict[str, Any]]:
     kinds: list[str] = []
     defaults: list[str] = []
     names: list[str] = []
-    # A line break within a text is sent as CRLF, too.
-    text = data.decode().replace("\r\n", "\n")
-    for line in csv.reader(io.StringIO(text, newline=""), strict=True):
+    # InfluxDB takes names that are no UTF-8, and sends a line break within a text as CRLF, too.
+    text = data.decode(errors="replace").replace("\r\n", "\n")
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+    for line in lines:
         if not line:
             kinds, defaults, names = [], [], []
         elif line[0] == "#datatype":
-            kinds, names = line, []
+            kinds, defaults, names = line, [], []
         elif line[0] == "#default":
             defaults = line
         elif line[0].startswith("#"):
             continue
-        elif not names:
-            names = line
-            if not _is_failure(names) and len(names) != len(kinds):
-                raise ValueError("no table of Flux")
-        elif _is_failure(names):
-            raise QueryError(" ".join(" ".join(line).split()))
-        else:
+        elif names:
             cells = zip(names[1:], kinds[1:], defaults[1:], line[1:], strict=True)
             found.append({name: _value(kind, cell or empty) for name, kind, empty, cell in cells})
+        elif {*line} - {""} == {"error", "reference"}:
+            said = " ".join(next(lines, [])).split()
+            raise QueryError(" ".join(said) or "an error without a word")
+        elif len(line) != len(kinds):
+            raise ValueError("no table of Flux")
+        else:
+            names = line
     return found
 
 
-def _is_failure(names: list[str]) -> bool:
-    return {*names} - {""} == {"error", "reference"}
-
-
 def _whole(text: str) -> int:
-    number = int(text)
-    if not -(2**63) <= number < 2**64:
+    return _within(int(text), 2**64)
+
+
+def _within(number: int, stop: int) -> int:
+    if not -(2**63) <= number < stop:
         raise ValueError("more than 64 bits")
     return number
 
 
 def _nanoseconds(text: str) -> int:
-    whole, _, fraction = text.removesuffix("Z").partition(".")
+    if not (parts := _TIME.fullmatch(text)):
+        raise ValueError("no time")
+    whole, fraction = parts.groups("")
     seconds = int(datetime.fromisoformat(f"{whole}+00:00").timestamp())
-    return seconds * 10**9 + int(f"{fraction:0<9}")
+    return _within(seconds * 10**9 + int(f"{fraction:0<9}"), 2**63)
 
 
 _READ: Mapping[str, Callable[[str], Any]] = {

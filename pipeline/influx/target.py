@@ -96,7 +96,8 @@ class Target:
             self._have_no_buckets(only)
             return
         except InfluxError as error:
-            if error.answer.status not in (200, 204, 401, 403, 404, 422):
+            answer = error.answer
+            if not answer.is_no_error and answer.status not in (401, 403, 404, 422):
                 raise
             self._warn(f"The bucket's retention rule is left alone: {error}")
             return

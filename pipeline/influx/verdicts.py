@@ -44,6 +44,11 @@ class Answer:
     date_s: float | None = None
     version: str = ""
 
+    @property
+    def is_no_error(self) -> bool:
+        """Whether the server says that nothing is wrong; then what failed is to understand it."""
+        return self.status is not None and 200 <= self.status < 400
+
 
 _VERDICTS: Mapping[int, Verdict] = {
     # Nothing else is: a proxy's 200 with a page in it is not.

@@ -39,7 +39,7 @@ class Wire:
     """A connection for posts to one address, opened when it is needed.
 
     Args:
-        url: The address.
+        url: Makes the address.
         headers: What each request has besides its length.
         bounds: Those of each request.
         context: Makes what TLS is done by.
@@ -47,7 +47,7 @@ class Wire:
 
     def __init__(
         self,
-        url: str,
+        url: Callable[[], str],
         headers: Mapping[str, str],
         bounds: Bounds,
         context: Callable[[], ssl.SSLContext],
@@ -134,7 +134,7 @@ class Wire:
         return self._received
 
     def _prepared(self) -> HTTPConnection:
-        where = urlsplit(self._url)
+        where = urlsplit(self._url())
         named = {"Host": where.netloc.rpartition("@")[2], **self._headers}
         lines = (f"{name}: {value}" for name, value in named.items())
         path = quote(where.path, safe=_SAFE)

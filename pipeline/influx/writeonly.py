@@ -7,9 +7,9 @@ from pipeline.influx.connection import Connection, InfluxError
 
 NOTHING = gzip.compress(b"", mtime=0)
 """A write without a line: its answer tells of the server and of the token alone."""
-# What a server answers to a path that it does not know, or has for other methods alone: 200 is with
-# a page, since an answer that could be read is no failure.
-_UNKNOWN = (200, 400, 404, 405, 501)
+# What a server answers to a path that it does not know, or has for other methods alone, beside a
+# page or the way to one. What has only a 204 for it has that for all, and may take nothing.
+_UNKNOWN = (400, 404, 405, 501)
 
 
 class WriteOnlyError(InfluxError):
@@ -29,7 +29,10 @@ def explained(connection: Connection, error: InfluxError) -> InfluxError:
         not taken for such a server, and one that does may be: so this is to be asked again.
     """
     answer = error.answer
-    if answer.status not in _UNKNOWN or answer.code or connection.write(NOTHING).status != 204:
+    unknown = answer.status in _UNKNOWN or (answer.is_no_error and answer.status != 204)
+    if not unknown or answer.code or answer.version.lstrip("v").startswith("2."):
+        return error
+    if connection.write(NOTHING).status != 204:
         return error
     message = (
         f"{connection.settings.influxdb_url} takes readings and has nothing else of InfluxDB 2 "

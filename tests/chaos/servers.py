@@ -131,6 +131,11 @@ def reset_in_the_body(client: socket.socket, over: threading.Event) -> None:
     reset(client)
 
 
+def reset_after_the_request(client: socket.socket, over: threading.Event) -> None:
+    read_request(client)
+    reset(client)
+
+
 def reset_in_the_answer(client: socket.socket, over: threading.Event) -> None:
     read_request(client)
     client.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 1000\r\n\r\n{")

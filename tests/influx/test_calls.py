@@ -1,6 +1,9 @@
 """Requests other than writes: what they send, and whatever is answered to them."""
 
+import gzip
+import hashlib
 import json
+import socket
 import ssl
 import subprocess
 import sys
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -23,8 +27,10 @@ from pipeline.influx.buckets import Rule, Wanted, describe, look, reconcile
 from pipeline.influx.connection import Connection, InfluxError
 from pipeline.influx.points import HostPoints, count_by_host
 from pipeline.influx.target import Target
+from pipeline.influx.verdicts import Answer
 from pipeline.rehearsal.proxy import Proxy
 from pipeline.settings import Downsample, Settings
+from tests.chaos import servers
 from tests.clocks import ManualClock
 from tests.configured import settings_for
 from tests.influxd.api import Bucket
@@ -69,6 +75,7 @@ class Recorder:
                 self.send_response(200)
                 if self.path == "/api/v2/signin":
                     self.send_header("Set-Cookie", "session=abc==; Path=/api/; SameSite=Strict")
+                    self.send_header("Set-Cookie", "balancer=2; Path=/")
                 self.send_header("Content-Length", "2")
                 self.end_headers()
                 self.wfile.write(b"{}")
@@ -114,7 +121,7 @@ def test_who_signs_in_does_so_once_and_signs_out_at_the_end(recorder: Recorder) 
     (_, _, first, _), *rest = recorder.requests
     assert first["Authorization"] == "Basic YW5uOnBhc3M6d8O2cmQ="
     for _, _, headers, _ in rest:
-        assert headers["Cookie"] == "session=abc=="
+        assert headers["Cookie"] == "session=abc==; balancer=2"
         assert "Authorization" not in headers
 
 
@@ -146,6 +153,13 @@ def test_a_call_goes_through_a_proxy(bucket: Bucket) -> None:
             assert HostPoints(connection, "nobody").count(0, 1) == 0
 
 
+def unanswered(connection: Connection) -> Answer:
+    """What is said of a call that fails."""
+    with pytest.raises(InfluxError) as caught:
+        connection.call("GET", "/health")
+    return caught.value.answer
+
+
 @contextmanager
 def by_tls(certificate: Path) -> Iterator[str]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -171,6 +185,18 @@ def test_a_server_must_prove_to_a_call_who_it_is(certificate: Path, by_proxy: bo
                 assert connection.call("GET", "/health") == {}
 
 
+@pytest.mark.parametrize("calls", [False, True])
+def test_a_certificate_names_a_server_by_its_alternative_names_alone(
+    named_certificate: Path, calls: bool
+) -> None:
+    with by_tls(named_certificate) as url:
+        url = url.replace("127.0.0.1", "localhost")
+        with closing(connected(url, influxdb_ca_cert=named_certificate)) as connection:
+            answer = unanswered(connection) if calls else connection.write(b"")
+    assert answer.status is None
+    assert "certificate is not valid for 'localhost'" in answer.message
+
+
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 def test_unless_the_settings_say_that_it_need_not(certificate: Path) -> None:
     changes = {"influxdb_verify_tls": False}
@@ -180,14 +206,126 @@ def test_unless_the_settings_say_that_it_need_not(certificate: Path) -> None:
 
 def test_no_answer_is_told_as_of_a_write() -> None:
     with closing(connected("http://127.0.0.1:1")) as connection:
-        with pytest.raises(InfluxError) as caught:
-            connection.call("GET", "/health")
-        assert caught.value.answer == connection.write(b"")
+        assert unanswered(connection) == connection.write(b"")
     by_proxy = connected("http://a.invalid", influxdb_proxy="http://127.0.0.1:1")
-    with closing(by_proxy) as connection, pytest.raises(InfluxError) as caught:
-        connection.call("GET", "/health")
-    told = "no answer from http://a.invalid through http://127.0.0.1:1: "
-    assert str(caught.value).startswith(told)
+    with closing(by_proxy) as connection:
+        told = unanswered(connection).message
+    assert told == (
+        "no answer from http://a.invalid through http://127.0.0.1:1: [Errno 111] Connection refused"
+    )
+
+
+RESET = "[Errno 104] Connection reset by peer"
+CUT = "the answer is cut off or broken"
+START = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("behave", "reason"),
+    [
+        (servers.reset_after_the_request, RESET),
+        (servers.reset_in_the_answer, RESET),
+        (servers.answer_and_close(START + b"Content-Length: 9\r\n\r\n{"), CUT),
+        (servers.answer_and_close(START + b"Transfer-Encoding: chunked\r\n\r\nff\r\n{"), CUT),
+        (servers.answer_and_close(b"SSH-2.0-\x1bOpen\r\n"), "no proper HTTP: SSH-2.0- Open"),
+        (servers.answer_and_close(b"\r\n"), "no proper HTTP"),
+        (servers.answer_and_close(b"HTTP/9.9 200 OK\r\n\r\n"), "no proper HTTP: HTTP/9.9"),
+    ],
+    ids=["reset", "reset-later", "cut", "chunk", "ssh", "line", "version"],
+)
+def test_why_no_answer_came_is_told_in_words_of_calls_and_writes_alike(
+    behave: servers.Behaviour, reason: str
+) -> None:
+    with servers.serving(behave) as url, closing(connected(url)) as connection:
+        written, called = connection.write(b""), unanswered(connection)
+    assert called == written
+    assert called.message == f"no answer from {url}: {reason}"
+
+
+def test_a_call_is_made_but_once() -> None:
+    asked: list[int] = []
+
+    def behave(client: socket.socket, over: threading.Event) -> None:
+        asked.append(1)
+        servers.reset_after_the_request(client, over)
+
+    with servers.serving(behave) as url, closing(connected(url)) as connection:
+        assert unanswered(connection).status is None
+    assert len(asked) == 1
+
+
+def test_each_call_on_a_connection_has_the_whole_time(recorder: Recorder) -> None:
+    clock = ManualClock()
+    with closing(Connection(Settings(influxdb_url=recorder.url), clock, 10)) as connection:
+        for _ in range(3):
+            assert connection.call("GET", "/health") == {}
+            clock.advance(9)
+
+
+def test_a_handshake_that_never_ends_takes_no_longer_than_a_request_may() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}"
+        release = threading.Timer(20, silent.close)  # so that this ends whatever is waited for
+        release.start()
+        with closing(Connection(Settings(influxdb_url=url), ManualClock(), 0.05)) as connection:
+            told = unanswered(connection).message
+        release.cancel()
+        release.join()
+    assert "timed out" in told
+
+
+def test_a_connection_that_is_closed_leaves_no_socket_open(recorder: Recorder) -> None:
+    port = urlsplit(recorder.url).port
+
+    def opened() -> int:
+        there = psutil.Process().net_connections("tcp")
+        return sum(bool(one.raddr) and one.raddr.port == port for one in there)
+
+    connection = connected(recorder.url)
+    connection.call("GET", "/health")
+    assert opened() == 1
+    connection.close()
+    assert opened() == 0
+
+
+NOT_UTF_8 = "pa\udcffss"
+
+
+@pytest.mark.parametrize(
+    ("ask", "changes"),
+    [
+        (lambda c: c.call("GET", "/health"), {"login": ("ann", NOT_UTF_8)}),
+        (lambda c: c.call("GET", "/health", name=NOT_UTF_8), {}),
+        (lambda c: c.call("GET", "/health"), {"influxdb_token": NOT_UTF_8}),
+        (lambda c: c.call("GET", "/health"), {"influxdb_token": "pass\n"}),
+        (lambda c: HostPoints(c, "h").delete(0, 1), {"influxdb_bucket": NOT_UTF_8}),
+        (lambda c: c.query("buckets()", list), {"influxdb_org": NOT_UTF_8}),
+    ],
+    ids=["login", "query", "token", "line", "bucket", "org"],
+)
+def test_what_cannot_be_sent_is_told_in_a_sentence_and_not_shown(
+    ask: Call, changes: dict[str, Any]
+) -> None:
+    with (
+        closing(connected("http://127.0.0.1:1", **changes)) as connection,
+        pytest.raises(InfluxError) as caught,
+    ):
+        ask(connection)
+    assert caught.value.answer.status is None
+    assert str(caught.value) == (
+        "no answer from http://127.0.0.1:1: "
+        "the address, a name, the token or the login has what HTTP cannot carry"
+    )
+
+
+@pytest.mark.parametrize("name", ["influxdb_token", "influxdb_org", "influxdb_bucket"])
+@pytest.mark.parametrize("proxy", ["", "http://127.0.0.1:1"])
+def test_a_write_that_cannot_be_sent_is_no_answer(name: str, proxy: str) -> None:
+    changes = {name: NOT_UTF_8, "influxdb_proxy": proxy}
+    with closing(connected("http://127.0.0.1:1", **changes)) as connection:
+        answer = connection.write(b"")
+    assert answer.status is None
+    assert answer.message.endswith("the token or the login has what HTTP cannot carry")
 
 
 def test_a_redirect_is_an_answer_and_not_followed(recorder: Recorder) -> None:
@@ -351,7 +489,128 @@ def test_an_answer_that_is_too_large_is_none() -> None:
     assert caught.value.answer.status is None
 
 
-@pytest.mark.parametrize("answer", [http("200 OK", b"a page"), http("204 No Content")])
+def test_an_answer_is_left_packed() -> None:
+    body = gzip.compress(b" " * (9 * 2**20) + b"{}")
+    with (
+        scripted(http("200 OK", body, "Content-Encoding: gzip")) as url,
+        closing(connected(url)) as connection,
+        pytest.raises(InfluxError, match="with something else than InfluxDB 2 does"),
+    ):
+        connection.call("GET", "/health")
+
+
+CODES = "\x1b[31m two\r\n\u202elines\x07 " + "x" * 20_000
+
+
+@pytest.mark.parametrize(
+    ("health", "told"),
+    [
+        ({"status": CODES}, "says of its health: [31m two lines xxx"),
+        ({"status": "pass", "version": CODES}, "is healthy, InfluxDB [31m two lines xxx"),
+        ({"status": "pass", "version": None}, "of a version that it does not tell"),
+        ({"status": "\x07"}, "says of its health: nothing"),
+    ],
+)
+def test_what_a_server_says_of_itself_is_shown_in_short_and_in_print(
+    health: dict[str, str], told: str
+) -> None:
+    with (
+        scripted(http("200 OK", json.dumps(health).encode())) as url,
+        closing(connected(url)) as connection,
+    ):
+        message = checks.server(connection).message
+    assert told in message
+    assert message.isprintable()
+    assert len(message) < 130
+
+
+@pytest.mark.parametrize(
+    "body", [CODES.encode(), json.dumps({"code": "invalid", "message": CODES}).encode()]
+)
+def test_a_failure_is_told_in_print(body: bytes) -> None:
+    version = "X-Influxdb-Version: 1.8\x1b[31m" + "x" * 99
+    with scripted(http("400 Oops", body, version)) as url, closing(connected(url)) as connection:
+        written, called = connection.write(b""), unanswered(connection)
+    assert called == written
+    assert called.message.startswith(f"{url} answered 400: [31m two lines xxx")
+    assert called.message.isprintable()
+    assert len(called.message) < 10_100
+    assert called.version.startswith("1.8 [31mxxx")
+    assert len(called.version) <= 60
+
+
+def test_the_error_of_a_query_is_told_in_print_up_to_a_length() -> None:
+    table = f'error,reference\r\n"{CODES}",897\r\n'
+    with (
+        scripted(http("200 OK", table.encode())) as url,
+        closing(connected(url)) as connection,
+        pytest.raises(InfluxError) as caught,
+    ):
+        HostPoints(connection, "h").count(0, 1)
+    assert str(caught.value).startswith(f"{url} answered 200: [31m two lines xxx")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) <= len(f"{url} answered ") + 10_000
+
+
+def test_the_link_of_a_stack_leads_to_no_other_server(recorder: Recorder) -> None:
+    version = hashlib.sha256(b"[]").hexdigest()[:16]
+    link = f"@{urlsplit(recorder.url).netloc}/x"
+    stack = {
+        "createdAt": "2023-11-14T22:13:20Z",
+        "id": "1",
+        "description": f"Template {version} of metrics-pipeline",
+        "resources": [{"templateMetaName": "n", "resourceID": "1", "links": {"self": link}}],
+    }
+    body = json.dumps({"stacks": [stack]}).encode()
+    with scripted(http("200 OK", body)) as url, closing(connected(url)) as connection:
+        assert not stacks.keep(connection, "1", "s", [{}], [])  # it was asked for, and is there
+    assert recorder.requests == []  # it would have had the token
+
+
+@pytest.mark.parametrize("text", ["", None, "theirs"])
+def test_a_token_that_is_not_shown_is_not_used(text: str | None) -> None:
+    answer = {
+        "buckets": [{"id": "1"}],
+        "authorizations": [
+            {
+                "token": text,
+                "description": "n",
+                "status": "active",
+                "permissions": [
+                    {"action": action, "resource": {"type": "buckets", "id": "1"}}
+                    for action in ("read", "write")
+                ],
+            }
+        ],
+        "token": "new",
+    }
+    body = json.dumps(answer).encode()
+    with scripted(http("200 OK", body)) as url, closing(connected(url)) as connection:
+        named = provisioning.Tokens(connection, "1", ["b"], tasks=False).named("n")
+    assert named == ((text, False) if text else ("new", True))
+
+
+@pytest.mark.parametrize("rules", [{}, {"retentionRules": None}, {"retentionRules": []}])
+def test_a_bucket_without_rules_keeps_all(rules: dict[str, None]) -> None:
+    body = json.dumps({"buckets": [{"id": "1", "name": "b", **rules}]}).encode()
+    with scripted(http("200 OK", body)) as url, closing(connected(url)) as connection:
+        found = look(connection)
+    assert found is not None
+    assert found.age_s == 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http("200 OK", b"a page"),
+        http("201 Created", b"a page"),
+        http("204 No Content"),
+        http("206 Partial Content", b"a page"),
+        http("302 Found", b"", "Location: /login"),
+        http("304 Not Modified"),
+    ],
+    ids=["200", "201", "204", "206", "302", "304"],
+)
 def test_readings_do_not_wait_for_a_server_that_cannot_be_understood(answer: bytes) -> None:
     """Its bucket cannot be looked after, but it may take them."""
     with scripted(answer) as url, closing(connected(url)) as connection:

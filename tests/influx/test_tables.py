@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.influx.connection import Connection, InfluxError
-from pipeline.influx.points import flux_string
+from pipeline.influx.points import HostPoints, flux_string
 from pipeline.influx.tables import QueryError, rows
 from tests.clocks import ManualClock
 from tests.configured import settings_for
@@ -88,11 +88,55 @@ def test_an_error_in_the_place_of_a_table_is_told(before: str, mark: str) -> Non
         "#datatype,string,boolean\r\n#default,,\r\n,result,b\r\n,,perhaps\r\n",
         "#datatype,string,dateTime:RFC3339\r\n#default,,\r\n,result,t\r\n,,yesterday\r\n",
         '#datatype,string,string\r\n#default,,\r\n,result,s\r\n,,"cut',
+        *(
+            f"#datatype,string,dateTime:RFC3339\r\n#default,,\r\n,result,t\r\n,,{time}\r\n"
+            for time in (
+                f"2023-11-14T22:13:20.{'9' * 30}Z",
+                "2023-11-14T22:13:20.1234567891Z",
+                "2023-11-14T22:13:20.-5Z",
+                "2023-11-14T22:13:20.+5Z",
+                "2023-11-14T22:13:20.1_0Z",
+                "2023-11-14T22:13:20.Z",
+                "2023-11-14T22:13:20",
+                "2023-11-14T22:13:60Z",
+                "9999-12-31T23:59:59Z",
+                "0001-01-01T00:00:00Z",
+                "2262-04-11T23:47:16.854775808Z",
+            )
+        ),
+        # The defaults of a table before are none of the next.
+        "#datatype,string,long\r\n#default,_result,7\r\n,result,n\r\n,,1\r\n"
+        "#datatype,string,long\r\n,result,n\r\n,,\r\n",
     ],
 )
 def test_what_is_no_table_is_refused(text: str) -> None:
     with pytest.raises((ValueError, csv.Error, KeyError)):
         rows(text.encode())
+
+
+@pytest.mark.parametrize("rest", ["", "\r\n", "\r\n#datatype,string\r\n"])
+def test_an_error_without_a_word_is_one_all_the_same(rest: str) -> None:
+    with pytest.raises(QueryError, match=r"^an error without a word$"):
+        rows(f"error,reference\r\n{rest}".encode())
+
+
+def test_a_table_may_follow_another_at_once() -> None:
+    text = (
+        "#datatype,string,long\r\n#default,one,7\r\n,result,n\r\n,,\r\n"
+        "#datatype,string,long\r\n#default,other,\r\n,result,m\r\n,,\r\n"
+    )
+    assert rows(text.encode()) == [{"result": "one", "n": 7}, {"result": "other", "m": None}]
+
+
+def test_a_name_that_is_no_utf_8_hides_no_other(bucket: Bucket) -> None:
+    lines = b"caf\xe9,host=h f=1 1\nm,host=h f=1 2\n"
+    assert api.write(bucket.server, bucket.name, lines)[0] == 204
+    with closing(Connection(settings_for(bucket), ManualClock(), 60)) as connection:
+        points = HostPoints(connection, "h")
+        assert points.counts(0, 10) == {"caf\ufffd": 1, "m": 1}
+        assert points.measurements(0, 10) == {"caf\ufffd": 1, "m": 2}
+        assert points.remove(0, 10) == 2
+        assert points.counts(0, 10) == {}
 
 
 @pytest.mark.parametrize("nothing", ["", "\r\n", "\r\n\r\n"])

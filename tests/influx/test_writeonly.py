@@ -26,11 +26,13 @@ class Front:
     Attributes:
         reads: What it answers to reads; 0 lets them pass.
         writes: The same of writes.
+        version: The version of InfluxDB that its own page says.
     """
 
     def __init__(self, server: InfluxServer) -> None:
         front = self
         self.reads, self.writes = 404, 0
+        self.version = ""
 
         class Handler(BaseHTTPRequestHandler):
             def log_message(self, *_: object) -> None:
@@ -45,6 +47,8 @@ class Front:
                     )
                     status, answer = done.status, done.body
                 self.send_response(status)
+                if front.version:
+                    self.send_header("X-Influxdb-Version", front.version)
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)
@@ -72,7 +76,7 @@ def front(influx_server: InfluxServer) -> Iterator[Front]:
     one.server.server_close()
 
 
-@pytest.mark.parametrize("status", [404, 200])
+@pytest.mark.parametrize("status", [404, 200, 201, 206, 302])
 def test_a_server_that_takes_readings_alone_is_told_once_and_gets_them(
     bucket: Bucket, front: Front, caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
@@ -107,7 +111,22 @@ def test_influxdb_that_comes_out_from_behind_a_proxy_is_known_by_the_next_look(
         assert here.target.write_only
 
 
-@pytest.mark.parametrize("status", [200, 400, 404, 405, 501])
+@pytest.mark.parametrize("version", ["v2.7.12", "2.0.0-beta.1"])
+@pytest.mark.parametrize("status", [200, 404])
+def test_influxdb_2_whose_answer_cannot_be_read_is_no_such_server(
+    bucket: Bucket, front: Front, status: int, version: str
+) -> None:
+    front.reads, front.version = status, version
+    here = Settled(settings_for(bucket, influxdb_url=front.url))
+    with closing(here.target), here.target.connection() as connection:
+        with pytest.raises(InfluxError) as caught:
+            here.target.look(connection)
+        assert here.target.write(BODY).status == 204
+    assert not isinstance(caught.value, WriteOnlyError)
+    assert not here.target.write_only
+
+
+@pytest.mark.parametrize("status", [200, 302, 400, 404, 405, 501])
 def test_a_proxy_that_lets_no_write_pass_either_is_no_such_server(
     bucket: Bucket, front: Front, status: int
 ) -> None:
