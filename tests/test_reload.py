@@ -108,9 +108,9 @@ def test_a_file_that_is_being_written_is_read_when_it_is_at_rest(bench: Bench) -
 def test_a_secret_is_masked(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     bench.secrets.write_text(f'influxdb_token = "{TOKEN}"')
     reload = bench.follow()
-    bench.secrets.write_text(f'influxdb_token = "other {TOKEN}"')
+    bench.secrets.write_text(f'influxdb_token = "other-{TOKEN}"')
     assert reload.read()
-    assert bench.taken[0].influxdb_token == f"other {TOKEN}"
+    assert bench.taken[0].influxdb_token == f"other-{TOKEN}"
     (line,) = caplog.messages
     assert line.startswith("Setting influxdb_token: ******** (")
     assert TOKEN not in line
