@@ -74,10 +74,10 @@ URL = Check(
 )
 FILE = Check("of an existing file", _is_file)
 TOKEN = Check(
-    "of letters, digits and signs of ASCII without spaces",
-    lambda text: all("!" <= character <= "~" for character in text),
+    "of letters, digits and signs of ASCII",
+    lambda text: all(" " <= character <= "~" for character in text),
 )
-"""A header of HTTP carries others in more than one way."""
+"""A header of HTTP carries others in more than one way. InfluxDB takes a space within."""
 UNESCAPED = Check("with no backslash at its end", lambda text: not text.endswith("\\"))
 """Line protocol cannot carry that backslash: it would escape what follows."""
 TAG_KEY = Check(

@@ -52,7 +52,7 @@ def play(host: Machine, folder: Path, package: Path, **variables: Any) -> dict[s
         check=False,
         timeout=300,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr + host.journal()
     (recap,) = re.findall(r"^machine +: (.*)$", done.stdout, re.MULTILINE)
     return {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", recap)}
 

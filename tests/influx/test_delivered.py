@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from pipeline.delivery import Delivery
+from pipeline.influx.connection import Connection
+from pipeline.influx.points import HostPoints
 from pipeline.influx.target import Target
 from pipeline.pacing import Pace
 from pipeline.settings import Settings
@@ -20,6 +22,7 @@ from tests.clocks import ManualClock
 from tests.configured import settings_for
 from tests.influxd import api
 from tests.influxd.api import Bucket
+from tests.influxd.server import ORG, InfluxServer, onboard
 
 HOUR_NS = 3600 * 10**9
 
@@ -89,6 +92,17 @@ def test_a_wrong_token_keeps_all_until_the_files_have_the_right_one(
     contents = drained(spool, bucket, clock, settings_for(bucket), influxdb_token="wrong")
     assert (contents.delivered_points, contents.lost) == (1, {})
     assert len(clock.waits) == 1
+    assert stored(bucket) == {("m", 1)}
+
+
+def test_a_token_may_have_a_space_in_it(spool: Spool, new_server: str) -> None:
+    token = onboard(new_server, token="two words")
+    bucket = api.create_bucket(InfluxServer(new_server, ORG, token, "process"), "b")
+    spool.append([f"m f=1i {time.time_ns()}"], 1)
+    contents = drained(spool, bucket, ManualClock())
+    assert (contents.delivered_points, contents.lost) == (1, {})
+    with closing(Connection(settings_for(bucket), ManualClock())) as connection:
+        assert HostPoints(connection, "nobody").count(0, 1) == 0
     assert stored(bucket) == {("m", 1)}
 
 
