@@ -14,7 +14,7 @@ from pipeline.influx import downsampling
 from pipeline.influx.buckets import Rule, Wanted, reconcile, shard_group_s
 from pipeline.influx.connection import Connection, InfluxError
 from pipeline.influx.points import HostPoints
-from pipeline.influx.target import PATIENCE_S, Target
+from pipeline.influx.target import CONFIRMED_AFTER_S, PATIENCE_S, Target
 from pipeline.influx.writeonly import WriteOnlyError
 from pipeline.retention import Place, Retention, Swept
 from pipeline.settings import Settings
@@ -91,7 +91,7 @@ class Keeper:
                 self.sweep(stop.is_set)
                 self._health.trouble("sweep", None)
                 if self._target is not None and self._target.unconfirmed:
-                    wait_s = min(_AGAIN_S, interval_s)
+                    wait_s = min(CONFIRMED_AFTER_S, interval_s)
             except InfluxError as error:
                 # That no server answers, delivery tells; and at the start it may not have told
                 # yet, nor made the bucket.

@@ -17,6 +17,8 @@ _log = logging.getLogger(__name__)
 
 # To count, or to delete, makes InfluxDB go through all that it holds.
 PATIENCE_S = 300.0
+CONFIRMED_AFTER_S = 60.0
+"""When a rule that was lengthened is looked at once more; other hosts start within that time."""
 
 
 class Target:
@@ -50,7 +52,7 @@ class Target:
         self._connection: Connection | None = None
         self._preparing = threading.Lock()
         self._prepared = False
-        self._unconfirmed = False
+        self._confirm_at: float | None = None
         self._write_only = False
         self._warned = ""
 
@@ -61,12 +63,12 @@ class Target:
 
     @property
     def unconfirmed(self) -> bool:
-        """Whether the rule was lengthened, and `look` is to see soon that it has stayed so.
+        """Whether the rule was lengthened, and `look` is to see in a minute that it has stayed so.
 
         InfluxDB has no way to change a rule only if it is as before. Of two hosts that lengthen it
         at one moment, the one that wants less may come last.
         """
-        return self._unconfirmed
+        return self._confirm_at is not None
 
     @property
     def write_only(self) -> bool:
@@ -114,7 +116,10 @@ class Target:
             self._warned = ""
         if rule.change:
             _log.info("%s", rule.change)
-        self._unconfirmed = bool(rule.change) and wanted.mode == "extend"
+        if rule.change and wanted.mode == "extend":
+            self._confirm_at = self._clock.monotonic() + CONFIRMED_AFTER_S
+        elif self._may_confirm():
+            self._confirm_at = None
         self._tell(wanted, rule)
 
     def look(self, connection: Connection) -> None:
@@ -126,7 +131,7 @@ class Target:
         Raises:
             InfluxError: The server did not answer, or did not allow it.
         """
-        if self._unconfirmed or self._write_only:
+        if self._may_confirm() or self._write_only:
             with self._preparing:
                 self._prepare()
             return
@@ -137,6 +142,9 @@ class Target:
             return
         if rule is not None:
             self._tell(Wanted.of(self.settings), rule)
+
+    def _may_confirm(self) -> bool:
+        return self._confirm_at is not None and self._clock.monotonic() >= self._confirm_at
 
     def _have_no_buckets(self, only: WriteOnlyError) -> None:
         self._write_only = True

@@ -29,10 +29,11 @@ class Settled:
         self.dates: list[float] = []
         self.obstacle = ""
         self.drifts: list[str] = []
+        self.clock = ManualClock()
         self.target = Target(
             settings,
             self.reload,
-            ManualClock(),
+            self.clock,
             self.learn,
             self.dates.append,
             lambda: self.obstacle,
@@ -191,10 +192,16 @@ def test_a_rule_that_another_host_shortened_at_the_same_moment_is_lengthened_onc
     here = settled(bucket)
     with closing(here.target), here.target.connection() as connection:
         here.target.prepare()
+        here.target.look(connection)  # the first sweep, at the same moment
+        here.clock.advance(1)
+        here.target.look(connection)
         assert here.target.unconfirmed
         set_rule(bucket, 48)  # it had looked before this one had changed it
+        here.clock.advance(59)
         here.target.look(connection)
-        assert [rule.age_s for rule in here.rules] == [168 * 3600, 168 * 3600]
+        assert [rule.age_s for rule in here.rules] == [168 * 3600] * 4
+        assert here.target.unconfirmed
+        here.clock.advance(60)
         here.target.look(connection)
         assert not here.target.unconfirmed
         set_rule(bucket, 48)  # by hand, later: that shows, and stays
