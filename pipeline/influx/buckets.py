@@ -9,7 +9,7 @@ from pipeline.ages import HOUR_NS, longest
 from pipeline.clock import rfc3339
 from pipeline.influx.connection import Connection, InfluxError
 from pipeline.influx.points import count_by_host
-from pipeline.influx.writeonly import explained
+from pipeline.influx.writeonly import explain
 from pipeline.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -216,7 +216,8 @@ def _find(connection: Connection, name: str) -> tuple[str, Rule] | None:
     except InfluxError as error:
         if error.answer.status == 404 and error.answer.code:
             return None
-        raise explained(connection, error) from error
+        explain(connection, error)
+        raise
 
 
 def _create(connection: Connection, wanted: Wanted) -> Rule | None:

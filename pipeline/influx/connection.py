@@ -67,7 +67,9 @@ class Connection:
         self._bounds = Bounds(clock.monotonic, self._timeout_s)
         self._pool: urllib3.PoolManager | None = None
         headers = self._headers | _WRITE_HEADERS
-        self._wire = Wire(self._write_url, headers, self._bounds, partial(_tls, settings))
+        self._wire = Wire(
+            partial(_write_url, settings), headers, self._bounds, partial(_tls, settings)
+        )
 
     def close(self) -> None:
         """Sign out where it signed in, and close the connection's sockets."""
@@ -90,7 +92,7 @@ class Connection:
         try:
             if self.settings.influxdb_proxy:  # urllib3 knows the way
                 headers = self._headers | _WRITE_HEADERS
-                response = self._request("POST", self._write_url(), headers, body=body)
+                response = self._request("POST", _write_url(self.settings), headers, body=body)
                 return self._answered(response.status, response.headers.get, response.data)
             status, header, data = self._wire.post(body)
         except Exception as error:  # noqa: BLE001  # a broken answer can raise anything
@@ -181,7 +183,7 @@ class Connection:
     ) -> "urllib3.BaseHTTPResponse":
         try:
             headers = self._headers | (_basic(login) if login else {})
-            response = self._request(method, self._url(path, query), headers, **content)
+            response = self._request(method, _url(self.settings, path, query), headers, **content)
         except Exception as error:  # a broken answer can raise anything
             raise InfluxError(self._unanswered(error)) from error
         if not 200 <= response.status < 300:
@@ -197,14 +199,6 @@ class Connection:
 
             self._pool = pool(self.settings, self._bounds, self._timeout_s)
         return self._pool.request(method, url, headers=headers, **content)
-
-    def _write_url(self) -> str:
-        bucket = {"org": self.settings.influxdb_org, "bucket": self.settings.influxdb_bucket}
-        return self._url("/api/v2/write", bucket | {"precision": "ns"})
-
-    def _url(self, path: str, query: Mapping[str, str] | None = None) -> str:
-        url = f"{self.settings.influxdb_url.rstrip('/')}{path}"
-        return f"{url}?{urlencode(query)}" if query else url
 
     def _unanswered(self, error: Exception) -> Answer:
         way = f" through {proxy}" if (proxy := self.settings.influxdb_proxy) else ""
@@ -223,6 +217,16 @@ class Connection:
             date_s(header("Date")),
             _version(header),
         )
+
+
+def _url(settings: Settings, path: str, query: Mapping[str, str] | None = None) -> str:
+    url = f"{settings.influxdb_url.rstrip('/')}{path}"
+    return f"{url}?{urlencode(query)}" if query else url
+
+
+def _write_url(settings: Settings) -> str:
+    bucket = {"org": settings.influxdb_org, "bucket": settings.influxdb_bucket}
+    return _url(settings, "/api/v2/write", bucket | {"precision": "ns"})
 
 
 def _version(header: Header) -> str:

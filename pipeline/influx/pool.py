@@ -3,6 +3,7 @@
 import http.client
 import io
 import socket
+from functools import partial
 from typing import Any
 
 import urllib3
@@ -29,34 +30,42 @@ def pool(settings: Settings, bounds: Bounds, timeout_s: float) -> urllib3.PoolMa
     }
     proxy = settings.influxdb_proxy.rstrip("/")
     manager = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
-    _keep_to(bounds, manager)
+    schemes: dict[str, Any] = {
+        "http": partial(_Http, bounds=bounds),
+        "https": partial(_Https, bounds=bounds),
+    }
+    manager.pool_classes_by_scheme = schemes
     return manager
 
 
-def _keep_to(bounds: Bounds, manager: urllib3.PoolManager) -> None:
-    class Bounded:
-        def urlopen(self, *args: Any, **options: Any) -> Any:
-            bounds.begin()
-            # Nobody asks for a compressed answer, and a small one can become very large.
-            options["decode_content"] = False
-            return super().urlopen(*args, **options)  # type: ignore[misc]  # of the pool beside it
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, bounds: Bounds, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self.fp.close()
+        self.fp = io.BufferedReader(Received(sock, bounds))
 
-    class Response(http.client.HTTPResponse):
-        def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
-            super().__init__(sock, *args, **options)
-            self.fp.close()
-            self.fp = io.BufferedReader(Received(sock, bounds))
 
-    class Plain(HTTPConnection):
-        response_class = Response
+class _Plain(HTTPConnection):
+    def __init__(self, *args: Any, bounds: Bounds, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # Makes one, as the class would.
+        self.response_class = partial(_Response, bounds=bounds)  # type: ignore[assignment]
 
-    class Tls(HTTPSConnection):
-        response_class = Response
 
-    class Http(Bounded, urllib3.HTTPConnectionPool):
-        ConnectionCls = Plain
+class _Tls(_Plain, HTTPSConnection):
+    """The same over TLS."""
 
-    class Https(Bounded, urllib3.HTTPSConnectionPool):
-        ConnectionCls = Tls
 
-    manager.pool_classes_by_scheme = {"http": Http, "https": Https}
+class _Http(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Plain
+
+    def urlopen(self, *args: Any, **options: Any) -> Any:
+        # A pool makes its connections of this, too.
+        self.conn_kw["bounds"].begin()
+        # Nobody asks for a compressed answer, and a small one can become very large.
+        options["decode_content"] = False
+        return super().urlopen(*args, **options)
+
+
+class _Https(_Http, urllib3.HTTPSConnectionPool):
+    ConnectionCls = _Tls

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.clock import Clock
 from pipeline.influx.buckets import Rule, Wanted, look
 from pipeline.influx.connection import Connection, InfluxError
-from pipeline.influx.writeonly import WriteOnlyError, explained
+from pipeline.influx.writeonly import explain
 from pipeline.settings import Settings
 
 
@@ -49,8 +49,7 @@ def is_new(connection: Connection) -> bool:
         answer = error.answer
         if answer.status is None or answer.status >= 500:
             raise
-        if isinstance(why := explained(connection, error), WriteOnlyError):
-            raise why from error
+        explain(connection, error)
         as_what = f", as InfluxDB {answer.version}" if answer.version else ""
         raise NotInfluxDB2Error(f"{answer.message}{as_what}") from error
 

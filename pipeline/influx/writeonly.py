@@ -16,27 +16,29 @@ class WriteOnlyError(InfluxError):
     """The server has no buckets, no queries and no deletion, and takes readings all the same."""
 
 
-def explained(connection: Connection, error: InfluxError) -> InfluxError:
-    """Return what a failed look at an API of InfluxDB 2 comes from.
+def explain(connection: Connection, error: InfluxError) -> None:
+    """Find out whether a failed look at an API of InfluxDB 2 comes from there being none.
+
+    A proxy that lets no write pass either is not taken for such a server, and one that does may be:
+    so this is to be asked again.
 
     Args:
         connection: With which it was asked.
         error: What came of it.
 
-    Returns:
-        A `WriteOnlyError` where it is not InfluxDB itself that does not know the path, and a write
-        of nothing passes at this moment; else `error`. A proxy that lets no write pass either is
-        not taken for such a server, and one that does may be: so this is to be asked again.
+    Raises:
+        WriteOnlyError: It is not InfluxDB itself that does not know the path, and a write of
+            nothing passes at this moment.
     """
     answer = error.answer
     unknown = answer.status in _UNKNOWN or (answer.is_no_error and answer.status != 204)
     if not unknown or answer.code or answer.version.lstrip("v").startswith("2."):
-        return error
+        return
     if connection.write(NOTHING).status != 204:
-        return error
+        return
     message = (
         f"{connection.settings.influxdb_url} takes readings and has nothing else of InfluxDB 2 "
         f"(asked for more it answers {answer.status}): the agent deletes nothing there, "
         "so set the age in the server itself, such as by -retentionPeriod of VictoriaMetrics"
     )
-    return WriteOnlyError(dataclasses.replace(answer, message=message))
+    raise WriteOnlyError(dataclasses.replace(answer, message=message)) from error

@@ -1,5 +1,6 @@
 """Requests other than writes: what they send, and whatever is answered to them."""
 
+import gc
 import gzip
 import hashlib
 import json
@@ -438,6 +439,29 @@ def answered(call: Call, answer: bytes) -> None:
 @pytest.mark.parametrize("name", CALLS)
 def test_an_answer_of_another_shape_is_told_in_a_sentence(name: str, body: bytes) -> None:
     answered(CALLS[name], http("200 OK", body))
+
+
+def instances() -> list[str]:
+    """The types of all objects that this package's own classes have made."""
+    types = (f"{type(one).__module__}.{type(one).__name__}" for one in gc.get_objects())
+    return sorted(name for name in types if name.startswith("pipeline.influx."))
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[" * 1_000_000, b""], ids=["empty", "deep", "none"])
+def test_connections_leave_nothing_for_the_collector(body: bytes) -> None:
+    # Memory would grow until one comes; and one that comes in the depth of an answer such as the
+    # second has no room left to end a pool.
+    answered(CALLS["health"], http("200 OK", body))
+    gc.collect()
+    before = instances()
+    gc.disable()
+    try:
+        for call in CALLS.values():
+            answered(call, http("200 OK", body))
+        left = instances()
+    finally:
+        gc.enable()
+    assert left == before
 
 
 @pytest.mark.parametrize("name", CALLS)
