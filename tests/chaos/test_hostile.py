@@ -80,6 +80,7 @@ def test_a_hostile_server_is_no_answer_in_bounded_time_and_leaves_nothing_behind
     behaviour: Behaviour, reason: str
 ) -> None:
     connected("http://127.0.0.1:1").close()  # imports
+    threads = set(threading.enumerate())
     with serving(behaviour) as url:
         before = files()
         connection = connected(url, 1.0)
@@ -92,7 +93,7 @@ def test_a_hostile_server_is_no_answer_in_bounded_time_and_leaves_nothing_behind
         connection.close()
         # Those of the server's ends are gone with its threads only.
         assert files() <= before + 2
-    assert not [t for t in threading.enumerate() if t is not threading.main_thread()]
+    assert set(threading.enumerate()) <= threads
 
 
 def test_a_server_that_never_reads_ends_the_sending_of_a_large_body() -> None:
