@@ -592,6 +592,7 @@ def test_a_wrong_line_is_one_sentence(tmp_path: Path, line: str, says: str) -> N
         "http://h?",
         "http://a\\b",
         "http://a\u3000b",
+        "http://bücher.example",
     ],
 )
 def test_a_wrong_url_is_refused(url: str) -> None:
@@ -600,7 +601,15 @@ def test_a_wrong_url_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://h", "https://h/proxy/", "http://[::1]:8086", "HTTP://h:80"]
+    "url",
+    [
+        "http://h",
+        "https://h/proxy/",
+        "http://[::1]:8086",
+        "http://[fe80::1%25a]",
+        "HTTP://h:80",
+        "http://h/bücher",
+    ],
 )
 def test_a_url_is_taken_as_it_is(url: str) -> None:
     settings = loads(env=INFLUXDB | {"METRICS_INFLUXDB_URL": url}).settings

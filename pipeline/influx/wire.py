@@ -140,7 +140,7 @@ class Wire:
         path = quote(where.path, safe=_SAFE)
         start = "\r\n".join((f"POST {path}?{where.query} HTTP/1.1", *lines))
         self._head = f"{start}\r\nContent-Length: ".encode()
-        host = where.hostname or ""
+        host = (where.hostname or "").replace("%25", "%")  # RFC 6874: before a link's name
         if where.scheme == "https":
             return HTTPSConnection(host, where.port or 443, context=self._context())
         return HTTPConnection(host, where.port or 80)

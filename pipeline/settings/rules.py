@@ -57,7 +57,7 @@ def _is_url(text: str) -> bool:
     except ValueError:
         return False
     known = url.scheme in ("http", "https") and bool(url.hostname) and port != 0
-    return known and not re.search(r"[@?#\s\\]", text)
+    return known and url.netloc.isascii() and not re.search(r"[@?#\s\\]", text)
 
 
 def _is_file(path: Path) -> bool:
@@ -68,7 +68,7 @@ def _is_file(path: Path) -> bool:
 
 
 URL = Check(
-    "such as http://localhost:8086, with no user, password or query in it",
+    "such as http://localhost:8086, its host in ASCII, with no user, password or query in it",
     _is_url,
     hides=r"(?<=//).*(?=@)|^[^/]*(?=@)|\?.*",
 )

@@ -1,7 +1,10 @@
 """The connection that writes are made on, by servers that close it when they like."""
 
 import gzip
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -182,3 +185,47 @@ def test_an_address_with_a_path_and_names_with_odd_characters_are_kept(bucket: B
         assert writes(server, 1)[0].status == 204
     path = b"/proxied/influx/api/v2/write?org=o&bucket=b&precision=ns"
     assert server.requests == [b"POST " + path + b" HTTP/1.1\r\n"]
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="making interfaces takes Linux and root"
+)
+@pytest.mark.parametrize("mark", ["%", "%25"])
+def test_an_address_of_a_link_names_its_interface_in_either_way(mark: str) -> None:
+    code = """
+import socket, subprocess, sys, threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pipeline.clock import SystemClock
+from pipeline.influx.connection import Connection
+from pipeline.settings import Settings
+
+for words in ("link set lo up", "link add d0 type bridge", "link set d0 up"):
+    subprocess.run(["ip", *words.split()], check=True)
+subprocess.run("ip addr add fe80::7/64 dev d0 nodad".split(), check=True)
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(204)
+        self.end_headers()
+
+    do_GET = lambda self: (self.send_response(200), self.end_headers(), self.wfile.write(b"[7]"))
+    log_message = lambda *_: None
+
+class Server(HTTPServer):
+    address_family = socket.AF_INET6
+
+server = Server(("fe80::7", 0, 0, socket.if_nametoindex("d0")), Handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+url = f"http://[fe80::7{sys.argv[1]}d0]:{server.server_port}"
+connection = Connection(Settings(influxdb_url=url), SystemClock())
+print(connection.write(b"").status, connection.call("GET", "/x"))
+"""
+    done = subprocess.run(
+        ["unshare", "--net", sys.executable, "-c", code, mark],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == ("204 [7]\n", "")
