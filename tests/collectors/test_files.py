@@ -1,4 +1,3 @@
-import gc
 import os
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.collectors.files import KernelFiles
+from tests.descriptors import opened
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
 
@@ -18,10 +18,6 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         yield process
         process.kill()
-
-
-def opened() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_a_file_of_the_kernel_is_read_as_it_is_each_time() -> None:
@@ -97,7 +93,6 @@ def test_all_are_closed_with_it() -> None:
     files.read("/proc/uptime")
     assert opened() == before + 1
     del files
-    gc.collect()
     assert opened() == before
 
 
