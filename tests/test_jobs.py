@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import psutil
 import pytest
 
 from pipeline.clock import SystemClock
@@ -70,8 +71,9 @@ def test_an_interval_that_changes_is_told_as_no_gap(bench: Bench, tmp_path: Path
 
 
 def test_whoever_does_not_answer_is_not_asked_again_by_collectors_that_are_made_anew(
-    bench: Bench, tmp_path: Path
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(psutil, "PROCFS_PATH", "/proc")  # and put it back
     asked: list[str] = []
     answer = Event()
 
