@@ -1,4 +1,4 @@
-"""The disposable InfluxDB that tests ask for by naming a fixture."""
+"""What all tests share: the disposable InfluxDB, asked for by naming a fixture, and a profile."""
 
 import os
 import subprocess
@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.influxd import api, process, ways
 from tests.influxd.process import InfluxProcess
@@ -15,6 +16,9 @@ from tests.influxd.server import InfluxServer, UnavailableError
 
 _NAMED = ("-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost")
 _SERVERS = {"influx_server", "influxd_binary"}
+
+# For `make unit`; every other run tries a hundred.
+settings.register_profile("quick", max_examples=20)
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m is applied
