@@ -41,9 +41,9 @@ deploy-test: $(VENV)/deploy.installed ## install the agent in every way, for rea
 	$(BIN)/python -m pytest -m deploy tests/deploy
 
 # Tests wait, too: more at a time than there are cores, and few examples of what has many.
-EXAMPLES ?= quick
+EXAMPLES ?= --hypothesis-profile quick
 unit: $(VENV)/dev.installed ## run the quick tests, which need no InfluxDB
-	$(BIN)/python -m pytest -n 4 --dist worksteal --hypothesis-profile $(EXAMPLES) -m "not influxdb and not slow and not deploy"
+	$(BIN)/python -m pytest -n 4 --dist worksteal $(EXAMPLES) -m "not influxdb and not slow and not deploy"
 
 # Ten minutes at most, with what the end takes.
 CHAOS_SECONDS ?= 540

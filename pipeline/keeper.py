@@ -57,6 +57,7 @@ class Keeper:
         kept = ages(settings.retention_hours, settings.retention_overrides)
         self._retention = Retention(spool, timekeeper, kept, delivers=target is not None)
         self._sweeping = threading.Lock()
+        self._wake = Event()  # that of `run`, once it does
         self._rule: Rule | None = None
         self._downsampled = False
 
@@ -66,6 +67,10 @@ class Keeper:
         age = str(rule.age_s) if rule else None
         with contextlib.suppress(SpoolError):
             self._spool.note({health.BUCKET_AGE_S: age, health.BUCKET_DRIFT: drift or None})
+        if rule and rule.change and not self._sweeping.locked():
+            # Delivery lengthened it, and the next sweep may be an hour away: a rule that was is to
+            # be looked at once more in a minute.
+            self._wake.set()
 
     def trim(self, time_ns: int) -> bool:
         """Remove what is too old to be sent, if a reading of that time is; tell whether it was."""
@@ -84,6 +89,7 @@ class Keeper:
         """
         interval_s = self._settings.cleanup_interval_minutes * 60.0
         excused: set[int | None] = {None, 404}
+        self._wake = wake
         while not stop.is_set():
             wait_s = interval_s
             try:

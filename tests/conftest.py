@@ -14,11 +14,11 @@ from tests.influxd import api, process, ways
 from tests.influxd.process import InfluxProcess
 from tests.influxd.server import InfluxServer, UnavailableError
 
-_NAMED = ("-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost")
+_NAMED = ("-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1,IP:fe80::7,DNS:localhost")
 _SERVERS = {"influx_server", "influxd_binary"}
 
-# For `make unit`; every other run tries a hundred.
-settings.register_profile("quick", max_examples=20)
+# For `make unit`, which keeps all cores busy.
+settings.register_profile("quick", max_examples=20, deadline=None)
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m is applied

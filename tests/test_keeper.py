@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.clock import SystemClock
 from pipeline.health import Health, read_status
+from pipeline.influx.buckets import Rule
 from pipeline.influx.connection import Connection
 from pipeline.influx.downsampling import task_name
 from pipeline.influx.points import HostPoints
@@ -36,6 +37,9 @@ class HurriedClock(SystemClock):
         self.waits: list[float] = []
         self.stop = Event()
         self._sweeps = sweeps
+
+    def monotonic(self) -> float:
+        return super().monotonic() + sum(self.waits)
 
     def wait(self, event: Event, seconds: float) -> bool:
         self.waits.append(seconds)
@@ -168,6 +172,26 @@ def test_how_the_rule_differs_shows_in_the_status(bench: Bench) -> None:
     drift = read_status(bench.settings).bucket_drift
     assert drift is not None
     assert "keeps 24 h" in drift
+
+
+def test_delivery_that_lengthened_the_rule_has_it_looked_at_soon(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.keep(bucket_retention="off")
+    woken: list[bool] = []
+
+    def wait(event: Event, _: float) -> bool:
+        bench.keeper.learn(Rule(86_400, 3600), "")
+        woken.append(event.is_set())
+        bench.keeper.learn(Rule(86_400, 3600, "It was lengthened."), "")
+        woken.append(event.is_set())
+        bench.clock.stop.set()
+        return True
+
+    monkeypatch.setattr(bench.clock, "wait", wait)
+    bench.clock.stop.clear()
+    bench.keeper.run(bench.clock.stop, Event())
+    assert woken == [False, True]
 
 
 def test_downsampling_comes_and_goes_with_the_settings(bench: Bench, means: str) -> None:

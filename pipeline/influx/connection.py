@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -203,7 +204,10 @@ class Connection:
     def _unanswered(self, error: Exception) -> Answer:
         way = f" through {proxy}" if (proxy := self.settings.influxdb_proxy) else ""
         where = self.settings.influxdb_url
-        return Answer(None, message=f"no answer from {where}{way}: {reason(error)}")
+        answer = Answer(None, message=f"no answer from {where}{way}: {reason(error)}")
+        # urllib3's hold the error, which holds them and all that they have to do with.
+        traceback.clear_frames(error.__traceback__)
+        return answer
 
     def _answered(self, status: int, header: Header, data: bytes) -> Answer:
         if status == 204:

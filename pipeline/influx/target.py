@@ -90,25 +90,11 @@ class Target:
                 self._prepared = True
 
     def _prepare(self) -> None:
-        wanted = Wanted.of(self.settings)
-        try:
-            with self.connection(PATIENCE_S if wanted.mode == "enforce" else None) as connection:
-                rule = reconcile(connection, wanted, self._clock.now_ns())
-        except WriteOnlyError as only:
-            self._have_no_buckets(only)
-            return
-        except InfluxError as error:
-            answer = error.answer
-            if not answer.is_no_error and answer.status not in (401, 403, 404, 422):
-                raise
-            self._warn(f"The bucket's retention rule is left alone: {error}")
-            return
-        self._write_only = False
+        wanted, confirms = Wanted.of(self.settings), self._may_confirm()
+        rule = self._reconciled(wanted)
+        if confirms:
+            self._confirm_at = None
         if rule is None:
-            self._warn(
-                f"Bucket {wanted.bucket!r} cannot be seen with this token, "
-                f"so its retention rule is left alone; with another one: {command(wanted)}"
-            )
             return
         if rule.refused:
             self._warn(f"The retention rule is left alone: {rule.refused}")
@@ -116,11 +102,31 @@ class Target:
             self._warned = ""
         if rule.change:
             _log.info("%s", rule.change)
-        if rule.change and wanted.mode == "extend":
-            self._confirm_at = self._clock.monotonic() + CONFIRMED_AFTER_S
-        elif self._may_confirm():
-            self._confirm_at = None
+            if wanted.mode == "extend":
+                self._confirm_at = self._clock.monotonic() + CONFIRMED_AFTER_S
         self._tell(wanted, rule)
+
+    def _reconciled(self, wanted: Wanted) -> Rule | None:
+        """Return the rule; None where it is left alone, and why has been told."""
+        try:
+            with self.connection(PATIENCE_S if wanted.mode == "enforce" else None) as connection:
+                rule = reconcile(connection, wanted, self._clock.now_ns())
+        except WriteOnlyError as only:
+            self._have_no_buckets(only)
+            return None
+        except InfluxError as error:
+            answer = error.answer
+            if not answer.is_no_error and answer.status not in (401, 403, 404, 422):
+                raise
+            self._warn(f"The bucket's retention rule is left alone: {error}")
+            return None
+        self._write_only = False
+        if rule is None:
+            self._warn(
+                f"Bucket {wanted.bucket!r} cannot be seen with this token, "
+                f"so its retention rule is left alone; with another one: {command(wanted)}"
+            )
+        return rule
 
     def look(self, connection: Connection) -> None:
         """Look at the bucket's rule, so that one that somebody changed shows.
@@ -144,7 +150,8 @@ class Target:
             self._tell(Wanted.of(self.settings), rule)
 
     def _may_confirm(self) -> bool:
-        return self._confirm_at is not None and self._clock.monotonic() >= self._confirm_at
+        due = self._confirm_at  # once: another thread may change it
+        return due is not None and self._clock.monotonic() >= due
 
     def _have_no_buckets(self, only: WriteOnlyError) -> None:
         self._write_only = True

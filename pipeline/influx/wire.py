@@ -7,6 +7,7 @@ ends the connection.
 
 import contextlib
 import io
+import re
 import ssl
 from collections.abc import Callable, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
@@ -140,10 +141,25 @@ class Wire:
         path = quote(where.path, safe=_SAFE)
         start = "\r\n".join((f"POST {path}?{where.query} HTTP/1.1", *lines))
         self._head = f"{start}\r\nContent-Length: ".encode()
-        host = (where.hostname or "").replace("%25", "%")  # RFC 6874: before a link's name
+        # RFC 6874: so before the name of a link.
+        host = re.sub("%25(?=.)", "%", where.hostname or "", count=1)
         if where.scheme == "https":
-            return HTTPSConnection(host, where.port or 443, context=self._context())
+            return _Tls(host, where.port or 443, self._context())
         return HTTPConnection(host, where.port or 80)
+
+
+class _Tls(HTTPSConnection):
+    """Expects what urllib3 does: a certificate of the name alone, without a link and a last dot."""
+
+    def __init__(self, host: str, port: int, context: ssl.SSLContext) -> None:
+        super().__init__(host, port, context=context)
+        self._expects = context
+
+    def connect(self) -> None:
+        """Connect, and prove who it is."""
+        HTTPConnection.connect(self)
+        name = self.host.partition("%")[0].rstrip(".")
+        self.sock = self._expects.wrap_socket(self.sock, server_hostname=name)
 
 
 def _delivered(reader: "io.BufferedReader[Received]") -> tuple[Reply, int]:

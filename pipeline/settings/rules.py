@@ -74,7 +74,7 @@ URL = Check(
 )
 FILE = Check("of an existing file", _is_file)
 TOKEN = Check(
-    "of letters, digits and signs of ASCII",
+    "of letters, digits, signs and spaces of ASCII",
     lambda text: all(" " <= character <= "~" for character in text),
 )
 """A header of HTTP carries others in more than one way. InfluxDB takes a space within."""

@@ -187,6 +187,23 @@ def test_a_server_must_prove_to_a_call_who_it_is(certificate: Path, by_proxy: bo
 
 
 @pytest.mark.parametrize("calls", [False, True])
+def test_a_name_may_end_with_the_dot_of_the_root(
+    certificate: Path, calls: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = socket.getaddrinfo
+    monkeypatch.setattr(  # a name server would find it
+        socket, "getaddrinfo", lambda host, *rest: find(host.removesuffix("."), *rest)
+    )
+    with by_tls(certificate) as url:
+        url = url.replace("127.0.0.1", "localhost.")
+        with closing(connected(url, influxdb_ca_cert=certificate)) as connection:
+            if calls:
+                assert connection.call("GET", "/health") == {}
+            else:
+                assert connection.write(b"").status == 200
+
+
+@pytest.mark.parametrize("calls", [False, True])
 def test_a_certificate_names_a_server_by_its_alternative_names_alone(
     named_certificate: Path, calls: bool
 ) -> None:
@@ -447,17 +464,21 @@ def instances() -> list[str]:
     return sorted(name for name in types if name.startswith("pipeline.influx."))
 
 
-@pytest.mark.parametrize("body", [b"{}", b"[" * 1_000_000, b""], ids=["empty", "deep", "none"])
-def test_connections_leave_nothing_for_the_collector(body: bytes) -> None:
+@pytest.mark.parametrize(
+    "answer",
+    [http("200 OK", b"{}"), http("200 OK", b"[" * 1_000_000), http("500 Oops"), b""],
+    ids=["empty", "deep", "error", "none"],
+)
+def test_connections_leave_nothing_for_the_collector(answer: bytes) -> None:
     # Memory would grow until one comes; and one that comes in the depth of an answer such as the
     # second has no room left to end a pool.
-    answered(CALLS["health"], http("200 OK", body))
+    answered(CALLS["health"], answer)
     gc.collect()
     before = instances()
     gc.disable()
     try:
         for call in CALLS.values():
-            answered(call, http("200 OK", body))
+            answered(call, answer)
         left = instances()
     finally:
         gc.enable()

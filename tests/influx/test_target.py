@@ -185,6 +185,15 @@ def test_a_write_that_is_refused_lets_the_rule_be_looked_after_again(
         assert here.target.write(BODY).status == 204
 
 
+def refused(here: Settled, wrong: Settings) -> None:
+    """Have a write refused, by a token that is exchanged and comes back."""
+    right = here.target.settings
+    for settings, status in ((wrong, 401), (right, 204)):
+        here.found = settings
+        here.target.renew()
+        assert here.target.write(BODY).status == status
+
+
 def test_a_rule_that_another_host_shortened_at_the_same_moment_is_lengthened_once_more(
     bucket: Bucket,
 ) -> None:
@@ -195,11 +204,13 @@ def test_a_rule_that_another_host_shortened_at_the_same_moment_is_lengthened_onc
         here.target.look(connection)  # the first sweep, at the same moment
         here.clock.advance(1)
         here.target.look(connection)
+        refused(here, settings_for(bucket, influxdb_token="wrong"))
+        here.target.prepare()
         assert here.target.unconfirmed
         set_rule(bucket, 48)  # it had looked before this one had changed it
         here.clock.advance(59)
         here.target.look(connection)
-        assert [rule.age_s for rule in here.rules] == [168 * 3600] * 4
+        assert [rule.age_s for rule in here.rules] == [168 * 3600] * 5
         assert here.target.unconfirmed
         here.clock.advance(60)
         here.target.look(connection)

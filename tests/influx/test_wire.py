@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -190,10 +191,13 @@ def test_an_address_with_a_path_and_names_with_odd_characters_are_kept(bucket: B
 @pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="making interfaces takes Linux and root"
 )
+@pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("mark", ["%", "%25"])
-def test_an_address_of_a_link_names_its_interface_in_either_way(mark: str) -> None:
+def test_an_address_of_a_link_names_its_interface_in_either_way(
+    mark: str, scheme: str, certificate: Path
+) -> None:
     code = """
-import socket, subprocess, sys, threading
+import socket, ssl, subprocess, sys, threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pipeline.clock import SystemClock
 from pipeline.influx.connection import Connection
@@ -215,14 +219,20 @@ class Handler(BaseHTTPRequestHandler):
 class Server(HTTPServer):
     address_family = socket.AF_INET6
 
+scheme, mark, certificate = sys.argv[1:]
 server = Server(("fe80::7", 0, 0, socket.if_nametoindex("d0")), Handler)
+if scheme == "https":
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
 threading.Thread(target=server.serve_forever, daemon=True).start()
-url = f"http://[fe80::7{sys.argv[1]}d0]:{server.server_port}"
-connection = Connection(Settings(influxdb_url=url), SystemClock())
+url = f"{scheme}://[fe80::7{mark}d0]:{server.server_port}"
+settings = Settings(influxdb_url=url, influxdb_ca_cert=certificate)
+connection = Connection(settings, SystemClock())
 print(connection.write(b"").status, connection.call("GET", "/x"))
 """
     done = subprocess.run(
-        ["unshare", "--net", sys.executable, "-c", code, mark],
+        ["unshare", "--net", sys.executable, "-c", code, scheme, mark, certificate],
         capture_output=True,
         check=False,
         text=True,

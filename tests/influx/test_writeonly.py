@@ -56,6 +56,8 @@ class Front:
             def do_GET(self) -> None:
                 self._answer(front.reads)
 
+            do_PATCH = do_GET  # noqa: N815  # as the standard library has it
+
             def do_POST(self) -> None:
                 # What passes need not be unpacked, so a write is answered as InfluxDB would.
                 write = self.path.startswith("/api/v2/write")
@@ -109,6 +111,24 @@ def test_influxdb_that_comes_out_from_behind_a_proxy_is_known_by_the_next_look(
         front.reads = 404
         here.target.look(connection)
         assert here.target.write_only
+
+
+def test_a_server_that_has_no_buckets_any_more_is_not_looked_at_each_minute(
+    bucket: Bucket, front: Front
+) -> None:
+    rule = {"type": "expire", "everySeconds": 86_400, "shardGroupDurationSeconds": 3600}
+    path = f"/api/v2/buckets/{bucket.id}"
+    bucket.server.call("PATCH", path, {"retentionRules": [rule]}).expect(200)
+    front.reads = 0
+    here = Settled(settings_for(bucket, influxdb_url=front.url))
+    with closing(here.target), here.target.connection() as connection:
+        here.target.prepare()
+        assert here.target.unconfirmed
+        front.reads = 404
+        here.clock.advance(60)
+        here.target.look(connection)
+        assert here.target.write_only
+        assert not here.target.unconfirmed
 
 
 @pytest.mark.parametrize("version", ["v2.7.12", "2.0.0-beta.1"])
