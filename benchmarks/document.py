@@ -14,7 +14,9 @@ there are named as missing, and their rows stay empty. `.venv/bin/python -m benc
 measures one subject alone, by the name that stands below its title.
 
 Each figure has its least, its median and its greatest sample; a target is met if the median keeps
-to it. Only ratios within one run travel from one machine to another.
+to it. Only ratios within one run travel from one machine to another, and not to every one: where a
+processor that was idle wakes with cold caches, as on a virtual machine whose neighbours are busy,
+every agent takes several times as much, the smaller one too, and they are less far apart.
 """
 
 _END = """\
