@@ -13,8 +13,8 @@ from typing import Protocol
 import tenacity
 
 from pipeline.clock import Clock, Random
-from pipeline.influx.connection import InfluxError
-from pipeline.influx.verdicts import Answer, Verdict, is_expired, verdict
+from pipeline.influx.answer import Answer, Verdict, is_expired, verdict
+from pipeline.influx.client import InfluxError
 from pipeline.outage import Outage, Report
 from pipeline.pacing import Pace, Size, rest_s, retry_s
 from pipeline.point import split_lines

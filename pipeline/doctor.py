@@ -14,7 +14,7 @@ from pipeline.clock import Clock
 from pipeline.collectors import Guard, Host, build
 from pipeline.finding import Finding
 from pipeline.influx import checks
-from pipeline.influx.connection import Connection
+from pipeline.influx.client import Connection
 from pipeline.lock import holder
 from pipeline.settings import Loaded, Settings, SettingsError
 from pipeline.spool import SpoolError, SpoolReader

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from pipeline.clock import Clock
-from pipeline.influx.verdicts import Answer
+from pipeline.influx.answer import Answer
 
 _log = logging.getLogger(__name__)
 

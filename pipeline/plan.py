@@ -8,12 +8,12 @@ from typing import Protocol
 
 from pipeline.ages import Age, ages
 from pipeline.clock import Clock, rfc3339
+from pipeline.influx.answer import Answer
 from pipeline.influx.buckets import Rule, look
 from pipeline.influx.checks import time_of_day
-from pipeline.influx.connection import Connection, InfluxError
+from pipeline.influx.client import Connection, InfluxError
 from pipeline.influx.points import HostPoints
 from pipeline.influx.target import PATIENCE_S
-from pipeline.influx.verdicts import Answer
 from pipeline.influx.writeonly import WriteOnlyError
 from pipeline.keeper import places
 from pipeline.point import measurement_of, split_lines

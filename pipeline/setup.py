@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pipeline.clock import Clock
 from pipeline.influx import provisioning, stacks, template
 from pipeline.influx.buckets import Rule, Wanted, describe, reconcile
-from pipeline.influx.connection import Connection, InfluxError
+from pipeline.influx.client import Connection, InfluxError
 from pipeline.influx.writeonly import WriteOnlyError
 from pipeline.settings import Settings
 from pipeline.settings.files import SettingsFiles

@@ -15,7 +15,7 @@ import pytest
 from pipeline.clock import SystemClock
 from pipeline.health import Health, read_status
 from pipeline.influx.buckets import Rule
-from pipeline.influx.connection import Connection
+from pipeline.influx.client import Connection
 from pipeline.influx.downsampling import task_name
 from pipeline.influx.points import HostPoints
 from pipeline.influx.target import Target

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.ages import Age, ages
-from pipeline.influx.connection import InfluxError
-from pipeline.influx.verdicts import Answer
+from pipeline.influx.answer import Answer
+from pipeline.influx.client import InfluxError
 from pipeline.retention import Place, Retention, Swept
 from pipeline.spool import Spool
 from tests.clocks import ManualClock

@@ -21,7 +21,7 @@ from pipeline.cli import main
 from pipeline.clock import SystemClock
 from pipeline.influx import downsampling
 from pipeline.influx.buckets import Rule, Wanted, reconcile
-from pipeline.influx.connection import Connection
+from pipeline.influx.client import Connection
 from pipeline.influx.points import HostPoints
 from pipeline.settings import Downsample, load
 from pipeline.settings.files import SettingsFiles

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.ages import HOUR_NS, longest
 from pipeline.clock import rfc3339
-from pipeline.influx.connection import Connection, InfluxError
+from pipeline.influx.client import Connection, InfluxError
 from pipeline.influx.points import count_by_host
 from pipeline.influx.writeonly import explain
 from pipeline.settings import Settings

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pipeline.clock import Clock
 from pipeline.finding import Finding
 from pipeline.influx.buckets import Wanted, look
-from pipeline.influx.connection import Connection, InfluxError
+from pipeline.influx.client import Connection, InfluxError
 from pipeline.influx.points import HostPoints
 from pipeline.influx.wording import one_line
 from pipeline.influx.writeonly import NOTHING, WriteOnlyError

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from pipeline import catalogue
-from pipeline.influx.connection import Connection
+from pipeline.influx.client import Connection
 from pipeline.influx.points import flux_string
 from pipeline.settings import Settings
 from pipeline.settings.rules import duration_s

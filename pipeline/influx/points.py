@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pipeline.ages import Age
 from pipeline.clock import rfc3339
-from pipeline.influx.connection import Connection
+from pipeline.influx.client import Connection
 
 T = TypeVar("T")
 Read = Callable[[list[dict[str, Any]]], T]

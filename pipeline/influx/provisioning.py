@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.clock import Clock
 from pipeline.influx.buckets import Rule, Wanted, look
-from pipeline.influx.connection import Connection, InfluxError
+from pipeline.influx.client import Connection, InfluxError
 from pipeline.influx.writeonly import explain
 from pipeline.settings import Settings
 

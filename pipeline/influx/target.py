@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable
 
 from pipeline.clock import Clock
+from pipeline.influx.answer import Answer
 from pipeline.influx.buckets import Rule, Wanted, command, drift, look, reconcile
-from pipeline.influx.connection import Connection, InfluxError
-from pipeline.influx.verdicts import Answer
+from pipeline.influx.client import Connection, InfluxError
 from pipeline.influx.writeonly import WriteOnlyError
 from pipeline.settings import Settings, SettingsError
 

@@ -3,7 +3,7 @@
 import dataclasses
 import gzip
 
-from pipeline.influx.connection import Connection, InfluxError
+from pipeline.influx.client import Connection, InfluxError
 
 NOTHING = gzip.compress(b"", mtime=0)
 """A write without a line: its answer tells of the server and of the token alone."""

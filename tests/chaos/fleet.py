@@ -16,8 +16,8 @@ from pathlib import Path
 from threading import Event
 
 from pipeline.delivery import Delivery
-from pipeline.influx.connection import Connection
-from pipeline.influx.verdicts import Answer
+from pipeline.influx.answer import Answer
+from pipeline.influx.client import Connection
 from pipeline.pacing import Pace
 from pipeline.settings import Settings
 from pipeline.spool import Spool

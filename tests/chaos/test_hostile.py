@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 from pipeline.clock import SystemClock
+from pipeline.influx.answer import Answer, Verdict, verdict
 from pipeline.influx.bounds import MOST_BYTES
-from pipeline.influx.connection import Connection, InfluxError
-from pipeline.influx.verdicts import Answer, Verdict, verdict
+from pipeline.influx.client import Connection, InfluxError
 from pipeline.settings import Settings
 from tests.agents import environment, running
 from tests.chaos import servers

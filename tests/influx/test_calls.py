@@ -24,11 +24,11 @@ from hypothesis import strategies as st
 from pipeline import __version__
 from pipeline.clock import rfc3339
 from pipeline.influx import checks, downsampling, provisioning, stacks
+from pipeline.influx.answer import Answer
 from pipeline.influx.buckets import Rule, Wanted, describe, look, reconcile
-from pipeline.influx.connection import Connection, InfluxError
+from pipeline.influx.client import Connection, InfluxError
 from pipeline.influx.points import HostPoints, count_by_host
 from pipeline.influx.target import Target
-from pipeline.influx.verdicts import Answer
 from pipeline.rehearsal.proxy import Proxy
 from pipeline.settings import Downsample, Settings
 from tests.chaos import servers
@@ -668,7 +668,7 @@ def test_readings_do_not_wait_for_a_server_that_cannot_be_understood(answer: byt
 WRITES = """
 import sys
 from pipeline.clock import SystemClock
-from pipeline.influx.connection import Connection, InfluxError
+from pipeline.influx.client import Connection, InfluxError
 from pipeline.settings import Settings
 assert "ssl" not in sys.modules
 connection = Connection(Settings(influxdb_url="http://127.0.0.1:1"), SystemClock())

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pipeline.influx.connection import Connection
-from pipeline.influx.verdicts import Answer, Verdict, is_expired, verdict
+from pipeline.influx.answer import Answer, Verdict, is_expired, verdict
+from pipeline.influx.client import Connection
 from pipeline.point import FieldValue, Point, encode
 from pipeline.rehearsal.proxy import Proxy
 from pipeline.settings import Settings

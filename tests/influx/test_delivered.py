@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pipeline.delivery import Delivery
-from pipeline.influx.connection import Connection
+from pipeline.influx.client import Connection
 from pipeline.influx.points import HostPoints
 from pipeline.influx.target import Target
 from pipeline.pacing import Pace

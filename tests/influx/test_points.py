@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from pipeline.ages import Age
-from pipeline.influx.connection import Connection
+from pipeline.influx.client import Connection
 from pipeline.influx.points import HostPoints, count_by_host
 from pipeline.point import Point, encode
 from tests.clocks import ManualClock

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.influx.connection import Connection, InfluxError
+from pipeline.influx.client import Connection, InfluxError
 from pipeline.influx.points import HostPoints, flux_string
 from pipeline.influx.tables import QueryError, rows
 from tests.clocks import ManualClock

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from pipeline.influx.answer import Answer
 from pipeline.influx.buckets import Rule
-from pipeline.influx.connection import InfluxError
+from pipeline.influx.client import InfluxError
 from pipeline.influx.target import Target
-from pipeline.influx.verdicts import Answer
 from pipeline.settings import Settings, SettingsError
 from tests.clocks import ManualClock
 from tests.configured import settings_for

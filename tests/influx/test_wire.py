@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.influx.connection import Connection
-from pipeline.influx.verdicts import Answer
+from pipeline.influx.answer import Answer
+from pipeline.influx.client import Connection
 from pipeline.settings import Settings
 from tests.clocks import ManualClock
 from tests.configured import settings_for
@@ -200,7 +200,7 @@ def test_an_address_of_a_link_names_its_interface_in_either_way(
 import socket, ssl, subprocess, sys, threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pipeline.clock import SystemClock
-from pipeline.influx.connection import Connection
+from pipeline.influx.client import Connection
 from pipeline.settings import Settings
 
 for words in ("link set lo up", "link add d0 type bridge", "link set d0 up"):

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from pipeline import __version__
 from pipeline.clock import Clock
 from pipeline.influx import tables
-from pipeline.influx.verdicts import Answer, date_s, retry_after_s
+from pipeline.influx.answer import Answer, date_s, retry_after_s
 from pipeline.influx.wording import LONGEST_MESSAGE, code_and_message, one_line, reason
 from pipeline.settings import Settings
 

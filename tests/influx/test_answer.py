@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.influx.verdicts import (
+from pipeline.influx.answer import (
     LONGEST_RETRY_AFTER_S,
     Answer,
     Verdict,
