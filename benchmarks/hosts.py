@@ -56,8 +56,8 @@ class Bodies:
 class Line:
     """One connection that is kept, and the request on it.
 
-    It does less than the agent's own (`pipeline.influx.wire`): what the hosts take of the processor
-    is taken from the server that is measured.
+    It does less than the agent's influxdb-client: what the hosts take of the processor is taken
+    from the server that is measured.
     """
 
     def __init__(self, server: InfluxServer, bucket: str) -> None:

@@ -13,7 +13,7 @@ from benchmarks.peers import collectd, glances, telegraf
 from benchmarks.tables import Listing
 from tests.influxd import binary
 
-_LIBRARIES = ("psutil", "urllib3", "tenacity", "dynaconf", "click")
+_LIBRARIES = ("psutil", "influxdb-client", "urllib3", "tenacity", "dynaconf", "click")
 
 
 def described() -> Listing:

@@ -13,8 +13,7 @@ from typing import Protocol
 import tenacity
 
 from pipeline.clock import Clock, Random
-from pipeline.influx.answer import Answer, Verdict, is_expired, verdict
-from pipeline.influx.client import InfluxError
+from pipeline.influx.answer import Answer, InfluxError, Verdict, is_expired, verdict
 from pipeline.outage import Outage, Report
 from pipeline.pacing import Pace, Size, rest_s, retry_s
 from pipeline.point import split_lines

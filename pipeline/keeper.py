@@ -11,8 +11,9 @@ from pipeline.ages import Age, ages, shortest
 from pipeline.clock import Clock
 from pipeline.health import Health
 from pipeline.influx import downsampling
+from pipeline.influx.answer import InfluxError
 from pipeline.influx.buckets import Rule, Wanted, reconcile, shard_group_s
-from pipeline.influx.client import Connection, InfluxError
+from pipeline.influx.client import Connection
 from pipeline.influx.points import HostPoints
 from pipeline.influx.target import CONFIRMED_AFTER_S, PATIENCE_S, Target
 from pipeline.influx.writeonly import WriteOnlyError

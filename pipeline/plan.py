@@ -8,10 +8,10 @@ from typing import Protocol
 
 from pipeline.ages import Age, ages
 from pipeline.clock import Clock, rfc3339
-from pipeline.influx.answer import Answer
+from pipeline.influx.answer import Answer, InfluxError
 from pipeline.influx.buckets import Rule, look
 from pipeline.influx.checks import time_of_day
-from pipeline.influx.client import Connection, InfluxError
+from pipeline.influx.client import Connection
 from pipeline.influx.points import HostPoints
 from pipeline.influx.target import PATIENCE_S
 from pipeline.influx.writeonly import WriteOnlyError

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.ages import HOUR_NS, Age
-from pipeline.influx.client import InfluxError
+from pipeline.influx.answer import InfluxError
 from pipeline.point import measurement_of, split_lines
 from pipeline.spool import Aging, Spool
 

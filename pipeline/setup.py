@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from pipeline.clock import Clock
 from pipeline.influx import provisioning, stacks, template
+from pipeline.influx.answer import InfluxError
 from pipeline.influx.buckets import Rule, Wanted, describe, reconcile
-from pipeline.influx.client import Connection, InfluxError
+from pipeline.influx.client import Connection
 from pipeline.influx.writeonly import WriteOnlyError
 from pipeline.settings import Settings
 from pipeline.settings.files import SettingsFiles

@@ -273,10 +273,10 @@ def test_all_that_is_exported_is_there_and_nothing_else() -> None:
 EMBEDDING = """
 import sys, threading
 import pipeline
-heavy = {"psutil", "urllib3", "dynaconf", "sqlite3", "http.server", "rich", "click"}
+heavy = {"psutil", "influxdb_client", "dynaconf", "sqlite3", "http.server", "rich", "click"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 pipeline.start_metrics_collection()
-assert not {"urllib3", "ssl", "tenacity", "importlib.resources"} & set(sys.modules)
+assert not {"influxdb_client", "urllib3", "tenacity", "importlib.resources"} & set(sys.modules)
 assert all(thread.daemon for thread in threading.enumerate()[1:])
 print(pipeline.is_metrics_collection_running())
 """

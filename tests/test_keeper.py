@@ -142,7 +142,7 @@ def test_a_delete_that_takes_minutes_is_given_up_tried_again_and_shows(
         def slow(points: HostPoints) -> None:
             there = dataclasses.replace(points._connection.settings, influxdb_url=url)
             with closing(Connection(there, SystemClock(), 0.3)) as connection:
-                connection.call("GET", "/ready")
+                connection.ask(lambda api: api.request("GET", "/ready"))
 
         trouble = bench.keep(2)
     assert trouble["sweep"].startswith(f"no answer from {url}: ")

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline import plan
 from pipeline.clock import SystemClock, rfc3339
-from pipeline.influx.client import InfluxError
+from pipeline.influx.answer import InfluxError
 from pipeline.jobs import Jobs
 from pipeline.plan import LOCAL, Row
 from pipeline.settings import Downsample, Settings

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.ages import Age, ages
-from pipeline.influx.answer import Answer
-from pipeline.influx.client import InfluxError
+from pipeline.influx.answer import Answer, InfluxError
 from pipeline.retention import Place, Retention, Swept
 from pipeline.spool import Spool
 from tests.clocks import ManualClock

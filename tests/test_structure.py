@@ -37,6 +37,7 @@ LAYERS = (
 )
 # What costs memory or time is for those who need it alone.
 OWNERS = {
+    "influxdb_client": {"influx"},
     "urllib3": {"influx"},
     "tenacity": {"delivery"},
     "sqlite3": {"spool"},
@@ -131,19 +132,3 @@ def test_the_spool_knows_nothing_else_of_the_package() -> None:
         if ROOT / "spool" in path.parents:
             names = {name for name in imports(path) if name.startswith("pipeline")}
             assert {room(name) for name in names} <= {"spool"}, path.name
-
-
-def test_urllib3_is_imported_only_when_a_request_needs_it() -> None:
-    """At the top of a module but one it stands only for type checkers."""
-    lazy = ROOT / "influx" / "pool.py"
-    for path in modules():
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-        names = {
-            alias.name if isinstance(node, ast.Import) else str(node.module)
-            for node in top
-            for alias in node.names
-        }
-        knows = any(name.split(".")[0] == "urllib3" for name in names)
-        assert knows == (path == lazy), path.name
-        assert "pipeline.influx.pool" not in names, path.name

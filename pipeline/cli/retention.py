@@ -69,7 +69,7 @@ def _print(made: "Plan") -> None:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    from pipeline.influx.client import InfluxError  # noqa: PLC0415
+    from pipeline.influx.answer import InfluxError  # noqa: PLC0415
 
     logs.configure("warning", "text", sys.stderr, os.environ)
     try:

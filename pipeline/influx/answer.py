@@ -50,6 +50,14 @@ class Answer:
         return self.status is not None and 200 <= self.status < 400
 
 
+class InfluxError(Exception):
+    """InfluxDB did not do what it was asked; `answer` has what it said."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.message)
+        self.answer = answer
+
+
 _VERDICTS: Mapping[int, Verdict] = {
     # Nothing else is: a proxy's 200 with a page in it is not.
     204: Verdict.DELIVERED,
@@ -96,6 +104,11 @@ def retry_after_s(header: str | None, now_s: float) -> float:
         return min(float(text[:_DIGITS]), LONGEST_RETRY_AFTER_S)
     date = date_s(text)
     return 0.0 if date is None else min(max(0.0, date - now_s), LONGEST_RETRY_AFTER_S)
+
+
+def one_line(text: str, longest: int) -> str:
+    """Return the start of a text without line breaks, escape codes and what else is not seen."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text[:longest]).split())
 
 
 def date_s(header: str | None) -> float | None:

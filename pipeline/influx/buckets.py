@@ -7,7 +7,8 @@ from typing import Any
 
 from pipeline.ages import HOUR_NS, longest
 from pipeline.clock import rfc3339
-from pipeline.influx.client import Connection, InfluxError
+from pipeline.influx.answer import InfluxError
+from pipeline.influx.client import Api, Connection, known
 from pipeline.influx.points import count_by_host
 from pipeline.influx.writeonly import explain
 from pipeline.settings import Settings
@@ -121,7 +122,7 @@ def reconcile(connection: Connection, wanted: Wanted, now_ns: int) -> Rule | Non
     try:
         if not _longer(age_s, now.age_s):
             _announce(connection, wanted, now_ns)
-        connection.call("PATCH", f"/api/v2/buckets/{bucket_id}", _rules(age_s))
+        connection.ask(lambda api: api.buckets.patch_buckets_id(bucket_id, _rules(age_s)))
     except InfluxError as error:
         if error.answer.status not in (401, 403, 404, 422):  # it may well be done the next time
             raise
@@ -204,15 +205,17 @@ def _announce(connection: Connection, wanted: Wanted, now_ns: int) -> None:
 
 def _find(connection: Connection, name: str) -> tuple[str, Rule] | None:
     """Return the id and the rule of a bucket."""
+    # An operator's token sees every organisation's bucket of that name.
+    query = {"name": name, "org": connection.settings.influxdb_org}
 
-    def read(answer: Any) -> tuple[str, Rule] | None:
+    def read(api: Api) -> tuple[str, Rule] | None:
+        # The client's model makes 30 days of a rule without an age.
+        answer, _, _ = api.request("GET", "/api/v2/buckets", query=query)
         own = (bucket for bucket in answer["buckets"] if bucket["name"] == name)
         return next(((str(bucket["id"]), _rule(bucket)) for bucket in own), None)
 
-    # An operator's token sees every organisation's bucket of that name.
-    org = connection.settings.influxdb_org
     try:
-        return connection.call("GET", "/api/v2/buckets", read=read, name=name, org=org)
+        return connection.ask(read)
     except InfluxError as error:
         if error.answer.status == 404 and error.answer.code:
             return None
@@ -221,15 +224,15 @@ def _find(connection: Connection, name: str) -> tuple[str, Rule] | None:
 
 
 def _create(connection: Connection, wanted: Wanted) -> Rule | None:
-    def read(answer: Any) -> list[str]:
-        return [str(org["id"]) for org in answer["orgs"]]
-
-    orgs = connection.call("GET", "/api/v2/orgs", read=read, org=connection.settings.influxdb_org)
+    name = connection.settings.influxdb_org
+    orgs = connection.ask(
+        lambda api: [known(org.id) for org in api.organizations.get_orgs(org=name).orgs]
+    )
     if not orgs:
         return None
     age_s = wanted.hours * _HOUR_S
     bucket = {"orgID": orgs[0], "name": wanted.bucket, **_rules(age_s)}
-    connection.call("POST", "/api/v2/buckets", bucket)
+    connection.ask(lambda api: api.buckets.post_buckets(bucket))
     change = f"Bucket {wanted.bucket!r}: created, keeps {hours_text(age_s)}"
     return Rule(age_s, shard_group_s(age_s), change)
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 
 from pipeline.clock import Clock
 from pipeline.finding import Finding
+from pipeline.influx.answer import InfluxError, one_line
 from pipeline.influx.buckets import Wanted, look
-from pipeline.influx.client import Connection, InfluxError
+from pipeline.influx.client import Api, Connection
 from pipeline.influx.points import HostPoints
-from pipeline.influx.wording import one_line
 from pipeline.influx.writeonly import NOTHING, WriteOnlyError
 
 NAMES = ("server", "clock", "token", "bucket", "write", "query", "delete", "host")
@@ -85,11 +85,7 @@ def server(connection: Connection) -> Finding:
     """Check that the server answers and is healthy."""
     url = connection.settings.influxdb_url
     try:
-        status, version = connection.call(
-            "GET",
-            "/health",
-            read=lambda health: (_word(health.get("status")), _word(health.get("version"))),
-        )
+        status, version = connection.ask(_health)
     except InfluxError as error:
         return Finding("server", False, str(error), _UNREACHED)
     if status != "pass":
@@ -97,6 +93,11 @@ def server(connection: Connection) -> Finding:
         return Finding("server", False, reason, "see its log; is it InfluxDB 2?")
     known = version or "of a version that it does not tell"
     return Finding("server", True, f"{url} is healthy, InfluxDB {known}")
+
+
+def _health(api: Api) -> tuple[str, str]:
+    health = api.health.get_health()
+    return _word(health.status), _word(health.version)
 
 
 def _word(said: object) -> str:
@@ -122,7 +123,7 @@ def token(connection: Connection) -> Finding:
     """Check that the server knows the token."""
     try:
         # Any token may ask; what it may not see is left out of the answer.
-        connection.call("GET", "/api/v2/buckets", limit="1")
+        connection.ask(lambda api: api.buckets.get_buckets(limit=1))
     except InfluxError as error:
         return Finding("token", False, str(error), "put a valid token in .secrets.toml")
     return Finding("token", True, "the server knows it")

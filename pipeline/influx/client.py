@@ -1,41 +1,138 @@
-"""A connection to InfluxDB: its HTTP API as configured, and every failure as an Answer."""
+"""InfluxDB by influxdb-client: its API as configured, and every failure as an Answer."""
 
 import base64
 import contextlib
+import csv
+import io
 import json
 import traceback
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlencode
+from typing import Any, TypeVar
 
 from pipeline import __version__
 from pipeline.clock import Clock
-from pipeline.influx import tables
-from pipeline.influx.answer import Answer, date_s, retry_after_s
-from pipeline.influx.wording import LONGEST_MESSAGE, code_and_message, one_line, reason
+from pipeline.influx.answer import Answer, InfluxError, date_s, one_line, retry_after_s
 from pipeline.settings import Settings
-
-if TYPE_CHECKING:
-    import ssl
-
-    import urllib3
 
 T = TypeVar("T")
 Header = Callable[[str], str | None]
 
-_WRITE_HEADERS = {"Content-Type": "text/plain; charset=utf-8", "Content-Encoding": "gzip"}
-
-_ELSE = "with something else than InfluxDB 2 does"
+LONGEST_MESSAGE = 10_000
+"""The length of InfluxDB's own words that is kept, in characters."""
+_LONGEST_PAGE = 200  # the same of whatever answered in its place
 _LONGEST_VERSION = 60
+_MASK = "***"
+_ELSE = "with something else than InfluxDB 2 does"
+_UNSENDABLE = "the address, a name, the token or the login has what HTTP cannot carry"
 
 
-class InfluxError(Exception):
-    """InfluxDB did not do what it was asked; `answer` has what it said."""
+class QueryError(Exception):
+    """A query failed after its answer had begun; the text is InfluxDB's."""
 
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.message)
-        self.answer = answer
+
+class Api:
+    """InfluxDB's API: influxdb-client's services, one for each part of it.
+
+    Args:
+        settings: With `influxdb_url` set.
+        timeout_s: The time of a request, in seconds.
+        monotonic: The clock of that time, in seconds.
+
+    Attributes:
+        bounds: Those of each request, with the answer to the last one.
+    """
+
+    def __init__(
+        self, settings: Settings, timeout_s: float, monotonic: Callable[[], float]
+    ) -> None:
+        # 32 MiB and 0.3 s, which an agent without a server need not pay.
+        import influxdb_client as library  # noqa: PLC0415
+
+        from pipeline.influx.bounds import Bounds  # noqa: PLC0415  # imports urllib3
+
+        timeout_ms = timeout_s * 1000
+        self._client = library.InfluxDBClient(
+            settings.influxdb_url.rstrip("/"),
+            settings.influxdb_token,
+            # A pair: of one number each address of a name would have all.
+            timeout=(timeout_ms, timeout_ms),
+            # Read for each connection anew: a certificate may be exchanged.
+            ssl_ca_cert=str(settings.influxdb_ca_cert) if settings.influxdb_ca_cert else None,
+            verify_ssl=settings.influxdb_verify_tls,
+            proxy=settings.influxdb_proxy.rstrip("/") or None,
+            connection_pool_maxsize=1,
+        )
+        self.bounds = Bounds(monotonic, timeout_s)
+        self._http = http = self._client.api_client
+        self.bounds.plug_into(http.rest_client.pool_manager)
+        http.user_agent = f"metrics-pipeline/{__version__}"
+        self._dialect = library.Dialect(header=True, annotations=[])
+        self.authorizations = library.AuthorizationsService(http)
+        self.buckets = library.BucketsService(http)
+        self.deletes = self._client.delete_api()
+        self.health = library.HealthService(http)
+        self.organizations = library.OrganizationsService(http)
+        self.queries = self._client.query_api()
+        self.setup = library.SetupService(http)
+        self.tasks = library.TasksService(http)
+        self.templates = library.TemplatesService(http)
+        self.writes = library.WriteService(http)
+
+    @property
+    def signed_in(self) -> bool:
+        """Whether there is a session."""
+        return bool(self._http.cookie)
+
+    def sign_in(self, user: str, password: str) -> None:
+        """Begin a session, which `close` ends.
+
+        The client's own way takes the password for Latin-1, keeps one of several cookies, and
+        raises where it signs out.
+        """
+        login = base64.b64encode(f"{user}:{password}".encode()).decode()
+        basic = {"Authorization": f"Basic {login}"}
+        _, _, headers = self.request("POST", "/api/v2/signin", headers=basic)
+        # All of them: a load balancer may tell by its own which server the session is on.
+        cookies = headers.getlist("Set-Cookie")
+        self._http.cookie = "; ".join(cookie.partition(";")[0] for cookie in cookies)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[Any, int, Any]:
+        """Make a request whose answer the models of influxdb-client would reject or lose.
+
+        Returns:
+            The JSON of the answer, its status and its headers.
+        """
+        return self._http.call_api(  # type: ignore[no-any-return]  # as documented
+            path,
+            method,
+            query_params=list((query or {}).items()),
+            header_params={"Accept": "application/json", **(headers or {})},
+            body=body,
+            response_type="object",
+        )
+
+    def query(self, flux: str, org: str) -> list[dict[str, str]]:
+        """Make a query in Flux; return the rows of all tables, by the names of their columns.
+
+        Raises:
+            QueryError: InfluxDB put an error in place of a table.
+            ValueError, csv.Error: The answer is something else.
+        """
+        return _rows(self.queries.query_raw(flux, org, self._dialect).data)
+
+    def close(self) -> None:
+        """End the session, if there is one, and close the connection's sockets."""
+        if self.signed_in:
+            with contextlib.suppress(Exception):  # a session ends by itself, too
+                self.request("POST", "/api/v2/signout")
+        self._client.close()
 
 
 class Connection:
@@ -55,31 +152,17 @@ class Connection:
         timeout_s: float | None = None,
         login: tuple[str, str] = ("", ""),
     ) -> None:
-        from pipeline.influx.bounds import Bounds  # noqa: PLC0415  # as the next one
-        from pipeline.influx.wire import Wire  # noqa: PLC0415  # HTTP and TLS, which cost memory
-
         self.settings = settings
         self._clock = clock
         self._timeout_s = timeout_s or settings.influxdb_timeout_s
         self._login = login
-        self._headers = {"User-Agent": f"metrics-pipeline/{__version__}"}
-        if settings.influxdb_token:
-            self._headers["Authorization"] = f"Token {settings.influxdb_token}"
-        self._bounds = Bounds(clock.monotonic, self._timeout_s)
-        self._pool: urllib3.PoolManager | None = None
-        headers = self._headers | _WRITE_HEADERS
-        self._wire = Wire(
-            partial(_write_url, settings), headers, self._bounds, partial(_tls, settings)
-        )
+        self._api: Api | None = None
 
     def close(self) -> None:
-        """Sign out where it signed in, and close the connection's sockets."""
-        if "Cookie" in self._headers:
-            with contextlib.suppress(InfluxError):  # a session ends by itself, too
-                self.call("POST", "/api/v2/signout")
-        self._wire.close()
-        if self._pool is not None:
-            self._pool.clear()
+        """Close the connection's sockets; the next request opens one."""
+        if self._api is not None:
+            self._api.close()
+            self._api = None
 
     def write(self, body: bytes) -> Answer:
         """Send line protocol to the configured bucket.
@@ -90,53 +173,25 @@ class Connection:
         Returns:
             What the server said. Nothing is raised for a server that fails, in whatever way.
         """
+        where = (self.settings.influxdb_org, self.settings.influxdb_bucket)
+
+        def post(api: Api) -> Answer:
+            post = api.writes.post_write_with_http_info
+            _, status, headers = post(*where, body, precision="ns", content_encoding="gzip")
+            return self._answered(status, headers.get, known(api.bounds.response).data)
+
         try:
-            if self.settings.influxdb_proxy:  # urllib3 knows the way
-                headers = self._headers | _WRITE_HEADERS
-                response = self._request("POST", _write_url(self.settings), headers, body=body)
-                return self._answered(response.status, response.headers.get, response.data)
-            status, header, data = self._wire.post(body)
-        except Exception as error:  # noqa: BLE001  # a broken answer can raise anything
-            return self._unanswered(error)
-        return self._answered(status, header, data)
+            return self.ask(post)
+        except InfluxError as error:
+            return error.answer
 
-    def call(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None = None,
-        read: Callable[[Any], T] = lambda answer: answer,
-        **query: str,
-    ) -> T:
-        """Make a request in JSON.
-
-        Args:
-            method: The HTTP method.
-            path: The path below `influxdb_url`.
-            body: Sent as JSON.
-            read: Takes what is wanted out of the answer, None where that is empty. It may raise
-                whatever it likes: what it cannot read is not InfluxDB's.
-            query: The parameters of the address.
-
-        Returns:
-            What was read.
-
-        Raises:
-            InfluxError: For every way in which that can fail.
-        """
-
-        def unpacked(data: bytes) -> T:
-            return read(json.loads(data) if data else None)
-
-        return self._ask(method, path, query, body, unpacked)
-
-    def query(self, flux: str, read: Callable[[list[dict[str, Any]]], T]) -> T:
+    def query(self, flux: str, read: Callable[[list[dict[str, str]]], T]) -> T:
         """Make a query in Flux.
 
         Args:
             flux: The query.
-            read: Takes what is wanted out of its rows, which are as `tables.rows` has them; it may
-                raise as that of `call`.
+            read: Takes what is wanted out of its rows; it may raise whatever it likes: what it
+                cannot read is not InfluxDB's.
 
         Returns:
             What was read.
@@ -144,75 +199,61 @@ class Connection:
         Raises:
             InfluxError: For every way in which that can fail.
         """
-        body = {"query": flux, "dialect": tables.DIALECT}
-        org = {"org": self.settings.influxdb_org}
-        return self._ask("POST", "/api/v2/query", org, body, lambda data: read(tables.rows(data)))
+        return self.ask(lambda api: read(api.query(flux, self.settings.influxdb_org)))
 
-    def _ask(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str],
-        body: Mapping[str, Any] | None,
-        read: Callable[[bytes], T],
-    ) -> T:
-        if all(self._login) and "Cookie" not in self._headers:
-            self._sign_in()
-        response = self._exchange(method, path, query, json=body)
+    def ask(self, request: Callable[[Api], T]) -> T:
+        """Make a request.
+
+        Args:
+            request: Makes it, and takes what is wanted out of the answer; it may raise as that of
+                `query`.
+
+        Returns:
+            What that returns.
+
+        Raises:
+            InfluxError: For every way in which that can fail.
+        """
         try:
-            return read(response.data)
+            api = self._opened()
+            if all(self._login) and not api.signed_in:
+                api.sign_in(*self._login)
+            return request(api)
         except Exception as error:  # a broken answer can raise anything
-            failed = isinstance(error, tables.QueryError)
-            said = one_line(f"{response.status}: {error}", LONGEST_MESSAGE) if failed else _ELSE
-            message = f"{self.settings.influxdb_url} answered {said}"
-            version = _version(response.headers.get)
-            raise InfluxError(Answer(response.status, message=message, version=version)) from error
+            answer = self._failure(error)
+            # urllib3's hold the error, which holds them and all that they have to do with.
+            traceback.clear_frames(error.__traceback__)
+            raise InfluxError(answer) from error
+        finally:
+            if self._api is not None:
+                self._api.bounds.begin()
 
-    def _sign_in(self) -> None:
-        response = self._exchange("POST", "/api/v2/signin", login=self._login)
-        # All of them: a load balancer may tell by its own which server the session is on.
-        cookies = response.headers.getlist("Set-Cookie")
-        self._headers["Cookie"] = "; ".join(cookie.partition(";")[0] for cookie in cookies)
+    def _opened(self) -> Api:
+        if self._api is None:
+            self._api = Api(self.settings, self._timeout_s, self._clock.monotonic)
+        return self._api
 
-    def _exchange(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str] | None = None,
-        login: tuple[str, str] | None = None,
-        **content: Any,
-    ) -> "urllib3.BaseHTTPResponse":
-        try:
-            headers = self._headers | (_basic(login) if login else {})
-            response = self._request(method, _url(self.settings, path, query), headers, **content)
-        except Exception as error:  # a broken answer can raise anything
-            raise InfluxError(self._unanswered(error)) from error
+    def _failure(self, error: Exception) -> Answer:
+        """Return what a request failed by; the answer to it tells more than the exception does."""
+        url, proxy = self.settings.influxdb_url, self.settings.influxdb_proxy
+        response = self._api.bounds.response if self._api else None
+        if response is None:
+            way = f" through {proxy}" if proxy else ""
+            return Answer(None, message=f"no answer from {url}{way}: {self._masked(reason(error))}")
+        header = response.headers.get
         if not 200 <= response.status < 300:
-            header = response.headers.get
-            raise InfluxError(self._answered(response.status, header, response.data))
-        return response
-
-    def _request(
-        self, method: str, url: str, headers: Mapping[str, str], **content: Any
-    ) -> "urllib3.BaseHTTPResponse":
-        if self._pool is None:
-            from pipeline.influx.pool import pool  # noqa: PLC0415  # more memory than the wire
-
-            self._pool = pool(self.settings, self._bounds, self._timeout_s)
-        return self._pool.request(method, url, headers=headers, **content)
-
-    def _unanswered(self, error: Exception) -> Answer:
-        way = f" through {proxy}" if (proxy := self.settings.influxdb_proxy) else ""
-        where = self.settings.influxdb_url
-        answer = Answer(None, message=f"no answer from {where}{way}: {reason(error)}")
-        # urllib3's hold the error, which holds them and all that they have to do with.
-        traceback.clear_frames(error.__traceback__)
-        return answer
+            return self._answered(response.status, header, response.data)
+        said = _ELSE
+        if isinstance(error, QueryError):
+            text = f"{response.status}: {self._masked(str(error))}"
+            said = one_line(text, LONGEST_MESSAGE)
+        message = f"{url} answered {said}"
+        return Answer(response.status, message=message, version=_version(header))
 
     def _answered(self, status: int, header: Header, data: bytes) -> Answer:
         if status == 204:
             return Answer(status, date_s=date_s(header("Date")))
-        code, message = code_and_message(data)
+        code, message = code_and_message(self._masked(data.decode(errors="replace")))
         return Answer(
             status,
             code,
@@ -222,32 +263,82 @@ class Connection:
             _version(header),
         )
 
+    def _masked(self, text: str) -> str:
+        """Return what a server said, which may be the request itself, without the token."""
+        token = self.settings.influxdb_token
+        return text.replace(token, _MASK) if token else text
 
-def _url(settings: Settings, path: str, query: Mapping[str, str] | None = None) -> str:
-    url = f"{settings.influxdb_url.rstrip('/')}{path}"
-    return f"{url}?{urlencode(query)}" if query else url
+
+def known(value: T | None) -> T:
+    """Return what a model of influxdb-client holds of an answer.
+
+    Raises:
+        ValueError: The answer did not have it.
+    """
+    if value is None:
+        raise ValueError("not in the answer")
+    return value
 
 
-def _write_url(settings: Settings) -> str:
-    bucket = {"org": settings.influxdb_org, "bucket": settings.influxdb_bucket}
-    return _url(settings, "/api/v2/write", bucket | {"precision": "ns"})
+def reason(error: BaseException) -> str:
+    """Return why no answer came, without urllib3's objects in the text and without secrets."""
+    from http.client import HTTPException, IncompleteRead  # noqa: PLC0415  # urllib3 loads it
+
+    while inner := _wrapped(error):
+        error = inner
+    text = one_line(str(error), _LONGEST_PAGE)
+    if isinstance(error, OSError):
+        return text or type(error).__name__
+    if isinstance(error, IncompleteRead):
+        return "the answer is cut off or broken"
+    if isinstance(error, HTTPException):
+        return f"no proper HTTP: {text}" if text else "no proper HTTP"
+    if isinstance(error, ValueError):
+        return _UNSENDABLE  # its text may hold a secret
+    return text or type(error).__name__
+
+
+def code_and_message(text: str) -> tuple[str, str]:
+    """Return InfluxDB's code and message, or no code and the start of what came instead."""
+    try:
+        body = json.loads(text)
+        return str(body["code"]), one_line(str(body["message"]), LONGEST_MESSAGE)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return "", one_line(text, _LONGEST_PAGE)
+
+
+def _wrapped(error: BaseException) -> Exception | None:
+    """Return what an error comes from: urllib3 wraps one in another, and may name it last."""
+    context = None if error.__suppress_context__ else error.__context__
+    inner = (error.__cause__ or context, *error.args[-1:])
+    return next((one for one in inner if isinstance(one, Exception)), None)
+
+
+def _rows(data: bytes) -> list[dict[str, str]]:
+    """Read Flux's CSV without annotations: each table a line of names, and lines of values.
+
+    https://docs.influxdata.com/influxdb/v2/reference/syntax/annotated-csv/
+    """
+    if data and not data.endswith(b"\n"):
+        raise ValueError("it is cut off")
+    rows: list[dict[str, str]] = []
+    names: list[str] = []
+    # InfluxDB takes names that are no UTF-8.
+    text = io.StringIO(data.decode(errors="replace"), newline="")
+    lines = csv.reader(text, strict=True)
+    for line in lines:
+        if not line:
+            names = []
+        elif {*line} - {""} == {"error", "reference"}:
+            raise QueryError(" ".join(next(lines, [])).strip() or "an error without a word")
+        elif not names and line[:3] != ["", "result", "table"]:
+            raise ValueError("no table of Flux")
+        elif not names:
+            names = line
+        else:
+            rows.append(dict(zip(names, line, strict=True)))
+    return rows
 
 
 def _version(header: Header) -> str:
     return one_line(header("X-Influxdb-Version") or "", _LONGEST_VERSION)
-
-
-def _basic(login: tuple[str, str]) -> dict[str, str]:
-    return {"Authorization": f"Basic {base64.b64encode(':'.join(login).encode()).decode()}"}
-
-
-def _tls(settings: Settings) -> "ssl.SSLContext":
-    import ssl  # noqa: PLC0415  # 4.3 MiB, which an agent without a server need not pay
-
-    context = ssl.create_default_context(cafile=settings.influxdb_ca_cert)
-    context.set_alpn_protocols(["http/1.1"])
-    context.hostname_checks_common_name = False  # as urllib3, which all other requests go by
-    if not settings.influxdb_verify_tls:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

@@ -8,10 +8,9 @@ import shlex
 import zlib
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 from pipeline import catalogue
-from pipeline.influx.client import Connection
+from pipeline.influx.client import Api, Connection, known
 from pipeline.influx.points import flux_string
 from pipeline.settings import Settings
 from pipeline.settings.rules import duration_s
@@ -130,31 +129,31 @@ def _put(connection: Connection, settings: Settings) -> str:
     task = _find(connection, settings, name)
     if task is None:
         org = {"org": settings.influxdb_org}
-        connection.call("POST", "/api/v2/tasks", wanted | org)
+        connection.ask(lambda api: api.tasks.post_tasks(wanted | org))
         return f"Task {name!r}: created, every {settings.downsample.every}"
     if task == task | wanted:
         return ""
-    connection.call("PATCH", f"/api/v2/tasks/{task['id']}", wanted)
+    connection.ask(lambda api: api.tasks.patch_tasks_id(task["id"], wanted))
     return f"Task {name!r}: updated, every {settings.downsample.every}"
 
 
 def _remove(connection: Connection, settings: Settings, name: str) -> bool:
     task = _find(connection, settings, name)
     if task is not None:
-        connection.call("DELETE", f"/api/v2/tasks/{task['id']}")
+        connection.ask(lambda api: api.tasks.delete_tasks_id(task["id"]))
     return task is not None
 
 
 def _find(connection: Connection, settings: Settings, name: str) -> dict[str, str] | None:
     """Return the host's own task: another may have its name, but not its mark."""
 
-    def read(answer: Any) -> dict[str, str] | None:
-        own = (task for task in answer["tasks"] if task.get("description") == _MARK)
+    def read(api: Api) -> dict[str, str] | None:
+        tasks = api.tasks.get_tasks(name=name, org=settings.influxdb_org).tasks
+        own = (task for task in tasks if task.description == _MARK)
         kept = ("id", "flux", "description", "status")
-        return next(({key: str(task[key]) for key in kept} for task in own), None)
+        return next(({key: known(getattr(task, key)) for key in kept} for task in own), None)
 
-    org = settings.influxdb_org
-    return connection.call("GET", "/api/v2/tasks", read=read, name=name, org=org)
+    return connection.ask(read)
 
 
 def _last() -> str:

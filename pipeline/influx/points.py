@@ -4,14 +4,15 @@ A point is a line as it was written: one measurement, one tag set, one time, wha
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pipeline.ages import Age
 from pipeline.clock import rfc3339
 from pipeline.influx.client import Connection
 
 T = TypeVar("T")
-Read = Callable[[list[dict[str, Any]]], T]
+Rows = list[dict[str, str]]
+Read = Callable[[Rows], T]
 """Takes what is wanted out of the rows of a query."""
 
 ALL = Age(0)
@@ -22,6 +23,7 @@ _LINES = (
     '|> drop(columns: ["_value", "_field", "_start", "_stop"])'
     ' |> unique(column: "_time") |> map(fn: (r) => ({r with n: 1}))'
 )
+_NANOSECONDS = "|> map(fn: (r) => ({r with _time: int(v: r._time)}))"
 # In Flux `${` begins an interpolation; in a delete predicate it is only two characters.
 _PREDICATE = str.maketrans({"\\": "\\\\", '"': '\\"'})
 _FLUX = str.maketrans(
@@ -67,7 +69,7 @@ class HostPoints:
         # Values of different types cannot share a table, so they go before the series are merged.
         pipe = (
             '|> first() |> keep(columns: ["_time"]) |> group() |> sort(columns: ["_time"])'
-            " |> limit(n: 1)"
+            f" |> limit(n: 1) {_NANOSECONDS}"
         )
         return next(iter(self._query(start_ns, stop_ns, age, pipe, _times)), None)
 
@@ -97,6 +99,7 @@ class HostPoints:
         pipe = (
             '|> first() |> keep(columns: ["_time", "_measurement"])'
             ' |> group(columns: ["_measurement"]) |> sort(columns: ["_time"]) |> limit(n: 1)'
+            f" {_NANOSECONDS}"
         )
         return self._query(start_ns, stop_ns, age, pipe, lambda rows: _numbers(rows, "_time"))
 
@@ -115,7 +118,7 @@ class HostPoints:
         pipe = (
             '|> drop(columns: ["_value", "_field", "_start", "_stop"])'
             ' |> unique(column: "_time") |> keep(columns: ["_time"]) |> group()'
-            f' |> sort(columns: ["_time"], desc: true) |> limit(n: {limit})'
+            f' |> sort(columns: ["_time"], desc: true) |> limit(n: {limit}) {_NANOSECONDS}'
         )
         return self._query(start_ns, stop_ns, Age(0, measurement), pipe, _times)
 
@@ -146,13 +149,9 @@ class HostPoints:
         predicate = f"host={predicate_string(self._host)}"
         if measurement is not None:
             predicate += f" AND _measurement={predicate_string(measurement)}"
-        span = {
-            "start": rfc3339(start_ns),
-            "stop": rfc3339(stop_ns - 1),  # InfluxDB deletes the stop as well
-            "predicate": predicate,
-        }
-        org = self._connection.settings.influxdb_org
-        self._connection.call("POST", "/api/v2/delete", span, org=org, bucket=self.bucket)
+        span = (rfc3339(start_ns), rfc3339(stop_ns - 1))  # InfluxDB deletes the stop as well
+        where = (self.bucket, self._connection.settings.influxdb_org)
+        self._connection.ask(lambda api: api.deletes.delete(*span, predicate, *where))
 
     def _query(self, start_ns: int, stop_ns: int, age: Age, rest: str, read: Read[T]) -> T:
         terms = [f"r.host == {flux_string(self._host)}"]
@@ -183,10 +182,10 @@ def _total(column: str) -> str:
     return f'|> group(columns: ["{column}"]) |> sum(column: "n")'
 
 
-def _times(rows: list[dict[str, Any]]) -> list[int]:
+def _times(rows: Rows) -> list[int]:
     return [int(row["_time"]) for row in rows]
 
 
-def _numbers(rows: list[dict[str, Any]], column: str, by: str = "_measurement") -> dict[str, int]:
+def _numbers(rows: Rows, column: str, by: str = "_measurement") -> dict[str, int]:
     # A column that no row has is not in the answer: points may have no host.
-    return {str(row.get(by, "")): int(row[column]) for row in rows}
+    return {row.get(by, ""): int(row[column]) for row in rows}

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.clock import Clock
+from pipeline.influx.answer import InfluxError
 from pipeline.influx.buckets import Rule, Wanted, look
-from pipeline.influx.client import Connection, InfluxError
+from pipeline.influx.client import Api, Connection, known
 from pipeline.influx.writeonly import explain
 from pipeline.settings import Settings
 
@@ -44,7 +45,7 @@ def is_new(connection: Connection) -> bool:
         NotInfluxDB2Error: It is something else.
     """
     try:
-        return connection.call("GET", "/api/v2/setup", read=lambda answer: bool(answer["allowed"]))
+        return connection.ask(lambda api: bool(known(api.setup.get_setup().allowed)))
     except InfluxError as error:
         answer = error.answer
         if answer.status is None or answer.status >= 500:
@@ -71,9 +72,7 @@ def onboard(connection: Connection, user: str, password: str) -> str:
         "bucket": settings.influxdb_bucket,
         "retentionPeriodSeconds": Wanted.of(settings).hours * 3600,
     }
-    return connection.call(
-        "POST", "/api/v2/setup", wanted, lambda answer: str(answer["auth"]["token"])
-    )
+    return connection.ask(lambda api: str(known(api.setup.post_setup(wanted).auth.token)))
 
 
 def organisations(connection: Connection) -> dict[str, str]:
@@ -82,11 +81,11 @@ def organisations(connection: Connection) -> dict[str, str]:
     Raises:
         InfluxError: The server did not answer, or did not allow it.
     """
-
-    def read(answer: Any) -> dict[str, str]:
-        return {str(org["name"]): str(org["id"]) for org in answer["orgs"]}
-
-    return connection.call("GET", "/api/v2/orgs", read=read, limit="100")
+    return connection.ask(
+        lambda api: {
+            known(org.name): known(org.id) for org in api.organizations.get_orgs(limit=100).orgs
+        }
+    )
 
 
 def make_organisation(connection: Connection, name: str) -> str:
@@ -95,7 +94,7 @@ def make_organisation(connection: Connection, name: str) -> str:
     Raises:
         InfluxError: The server did not answer, or did not allow it.
     """
-    return connection.call("POST", "/api/v2/orgs", {"name": name}, lambda answer: str(answer["id"]))
+    return connection.ask(lambda api: str(known(api.organizations.post_orgs({"name": name}).id)))
 
 
 def access(settings: Settings, clock: Clock) -> Access:
@@ -126,12 +125,11 @@ class _Token:
     @classmethod
     def of(cls, found: Any) -> "_Token":
         scope = {
-            (str(one["action"]), str(its["type"]), str(its.get("id", "")))
-            for one in found["permissions"]
-            for its in [one["resource"]]
+            (known(one.action), known(one.resource.type), one.resource.id or "")
+            for one in found.permissions
         }
-        text = str(found.get("token") or "")  # not all may see it
-        return cls(text, str(found["description"]), str(found["status"]), scope)
+        # Not all may see a token's text.
+        return cls(found.token or "", known(found.description), known(found.status), scope)
 
 
 class Tokens:
@@ -157,10 +155,8 @@ class Tokens:
         things = [("buckets", _bucket_id(connection, org_id, name)) for name in buckets]
         things += [("tasks", "")] if tasks else []
         self._scope = {(action, *thing) for action in ("read", "write") for thing in things}
-        self._all = connection.call(
-            "GET",
-            "/api/v2/authorizations",
-            read=lambda answer: [_Token.of(one) for one in answer["authorizations"]],
+        self._all = connection.ask(
+            lambda api: list(map(_Token.of, api.authorizations.get_authorizations().authorizations))
         )
 
     def differ(self, token: str) -> bool:
@@ -184,14 +180,14 @@ class Tokens:
             for action, kind, id_ in sorted(self._scope)
         ]
         wanted = {"orgID": self._org_id, "description": name, "permissions": permissions}
-        made = self._connection.call(
-            "POST", "/api/v2/authorizations", wanted, lambda answer: str(answer["token"])
+        made = self._connection.ask(
+            lambda api: str(known(api.authorizations.post_authorizations(wanted).token))
         )
         return made, True
 
 
 def _bucket_id(connection: Connection, org_id: str, name: str) -> str:
-    def read(answer: Any) -> str:
-        return str(answer["buckets"][0]["id"])
+    def read(api: Api) -> str:
+        return str(known(api.buckets.get_buckets(org_id=org_id, name=name).buckets[0].id))
 
-    return connection.call("GET", "/api/v2/buckets", read=read, orgID=org_id, name=name)
+    return connection.ask(read)

@@ -9,7 +9,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.influx.client import Connection, InfluxError
+from pipeline.influx.answer import InfluxError
+from pipeline.influx.client import Api, Connection, known
 
 _API = "/api/v2/"
 
@@ -39,17 +40,18 @@ def keep(
     stack = _find(connection, org_id, name)
     if stack is None:
         wanted = {"orgID": org_id, "name": name, "description": ""}
-        stack_id = connection.call(
-            "POST", "/api/v2/stacks", wanted, lambda answer: str(answer["id"])
+        stack_id = connection.ask(
+            lambda api: str(known(api.templates.create_stack(post_stack_request=wanted).id))
         )
     elif stack.description == about and _is_whole(connection, stack, resources):
         return False
     else:
         stack_id = stack.id
     template = {"orgID": org_id, "stackID": stack_id, "template": {"contents": resources}}
-    connection.call("POST", "/api/v2/templates/apply", template)
+    # The client's models reject the checks that the answer tells of.
+    connection.ask(lambda api: api.request("POST", "/api/v2/templates/apply", template))
     described = {"name": name, "description": about}
-    connection.call("PATCH", f"/api/v2/stacks/{stack_id}", described)
+    connection.ask(lambda api: api.templates.update_stack(stack_id, patch_stack_request=described))
     return True
 
 
@@ -87,21 +89,28 @@ class _Stack:
 
 
 def _find(connection: Connection, org_id: str, name: str) -> _Stack | None:
-    def read(answer: Any) -> _Stack | None:
+    query = {"orgID": org_id, "name": name}
+
+    def read(api: Api) -> _Stack | None:
+        # The client's model drops the name, the description and the resources.
+        answer, _, _ = api.request("GET", "/api/v2/stacks", query=query)
         return min(map(_Stack.of, answer["stacks"]), key=lambda stack: stack.made, default=None)
 
-    return connection.call("GET", "/api/v2/stacks", read=read, orgID=org_id, name=name)
+    return connection.ask(read)
 
 
 def _is_whole(connection: Connection, stack: _Stack, resources: Resources) -> bool:
     """Tell whether nothing of a stack was deleted since; the server itself does not say."""
-    if len(stack.paths) != len(resources):
+    return len(stack.paths) == len(resources) and all(
+        _is_there(connection, path) for path in stack.paths
+    )
+
+
+def _is_there(connection: Connection, path: str) -> bool:
+    try:
+        connection.ask(lambda api: api.request("GET", path))
+    except InfluxError as error:
+        if error.answer.status != 404:
+            raise
         return False
-    for path in stack.paths:
-        try:
-            connection.call("GET", path)
-        except InfluxError as error:
-            if error.answer.status != 404:
-                raise
-            return False
     return True

@@ -3,7 +3,8 @@
 import dataclasses
 import gzip
 
-from pipeline.influx.client import Connection, InfluxError
+from pipeline.influx.answer import InfluxError
+from pipeline.influx.client import Connection
 
 NOTHING = gzip.compress(b"", mtime=0)
 """A write without a line: its answer tells of the server and of the token alone."""

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from pipeline.clock import Clock
 from pipeline.influx import checks
-from pipeline.influx.client import Connection, InfluxError
+from pipeline.influx.answer import InfluxError
+from pipeline.influx.client import Connection
 from pipeline.influx.points import HostPoints
 from pipeline.rehearsal.proxy import Proxy, State
 from pipeline.rehearsal.scratch import MEASUREMENT, Scratch

@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 from pipeline.clock import SystemClock
-from pipeline.influx.answer import Answer, Verdict, verdict
+from pipeline.influx.answer import Answer, InfluxError, Verdict, verdict
 from pipeline.influx.bounds import MOST_BYTES
-from pipeline.influx.client import Connection, InfluxError
+from pipeline.influx.client import Connection
 from pipeline.settings import Settings
 from tests.agents import environment, running
 from tests.chaos import servers
@@ -140,7 +140,7 @@ def test_an_answer_of_the_largest_size_is_still_read() -> None:
 def test_any_other_request_is_bounded_like_a_write() -> None:
     def ask(connection: Connection) -> Answer:
         with pytest.raises(InfluxError) as failure:
-            connection.call("GET", "/api/v2/buckets")
+            connection.ask(lambda api: api.buckets.get_buckets())
         return failure.value.answer
 
     dripping = servers.drip(b'HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n{"buckets": ')

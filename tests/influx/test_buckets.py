@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.influx.answer import InfluxError
 from pipeline.influx.buckets import Rule, Wanted, command, drift, look, reconcile, shard_group_s
-from pipeline.influx.client import Connection, InfluxError
+from pipeline.influx.client import Connection
 from tests.clocks import ManualClock
 from tests.configured import settings_for
 from tests.influxd import api

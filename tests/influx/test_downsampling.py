@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.influx.client import Connection, InfluxError
+from pipeline.influx.answer import InfluxError
+from pipeline.influx.client import Connection
 from pipeline.influx.downsampling import flux, reconcile, task_name
 from pipeline.point import FieldValue, Point, encode
 from pipeline.settings import Downsample, Settings

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.influx.answer import Answer
+from pipeline.influx.answer import Answer, InfluxError
 from pipeline.influx.buckets import Rule
-from pipeline.influx.client import InfluxError
 from pipeline.influx.target import Target
 from pipeline.settings import Settings, SettingsError
 from tests.clocks import ManualClock

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from pipeline.influx.client import InfluxError
+from pipeline.influx.answer import InfluxError
 from pipeline.influx.writeonly import WriteOnlyError
 from tests.configured import settings_for
 from tests.influx.test_target import BODY, Settled, messages

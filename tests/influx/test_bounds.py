@@ -1,10 +1,8 @@
-"""The connection that writes are made on, by servers that close it when they like."""
+"""The connection that requests are made on: kept, closed, bounded, at one of several addresses."""
 
 import gzip
 import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -19,6 +17,7 @@ from pipeline.influx.client import Connection
 from pipeline.settings import Settings
 from tests.clocks import ManualClock
 from tests.configured import settings_for
+from tests.influx.network import requested
 from tests.influxd import api
 from tests.influxd.api import Bucket
 
@@ -188,54 +187,36 @@ def test_an_address_with_a_path_and_names_with_odd_characters_are_kept(bucket: B
     assert server.requests == [b"POST " + path + b" HTTP/1.1\r\n"]
 
 
-@pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0, reason="making interfaces takes Linux and root"
-)
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="a network of its own takes root")
+
+
+@as_root
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("mark", ["%", "%25"])
 def test_an_address_of_a_link_names_its_interface_in_either_way(
     mark: str, scheme: str, certificate: Path
 ) -> None:
-    code = """
-import socket, ssl, subprocess, sys, threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from pipeline.clock import SystemClock
-from pipeline.influx.client import Connection
-from pipeline.settings import Settings
+    url = f"{scheme}://[fe80::7{mark}d0]:{{port}}"
+    assert requested(url, "fe80::7", influxdb_ca_cert=str(certificate)).status == 204
 
-for words in ("link set lo up", "link add d0 type bridge", "link set d0 up"):
-    subprocess.run(["ip", *words.split()], check=True)
-subprocess.run("ip addr add fe80::7/64 dev d0 nodad".split(), check=True)
 
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(204)
-        self.end_headers()
+@as_root
+@pytest.mark.parametrize("silent", [["2001:db8::2"], ["2001:db8::2", "2001:db8::3", "10.98.0.2"]])
+@pytest.mark.parametrize("by_proxy", [False, True])
+def test_a_name_is_tried_address_by_address(silent: list[str], by_proxy: bool) -> None:
+    name = "influx.test"
+    url = f"http://{name}:{{port}}"
+    proxy = {"influxdb_proxy": url} if by_proxy else {}
+    answer = requested(url, "10.99.0.1", silent, name, influxdb_timeout_s=2, **proxy)
+    assert answer.status == 204
 
-    do_GET = lambda self: (self.send_response(200), self.end_headers(), self.wfile.write(b"[7]"))
-    log_message = lambda *_: None
 
-class Server(HTTPServer):
-    address_family = socket.AF_INET6
-
-scheme, mark, certificate = sys.argv[1:]
-server = Server(("fe80::7", 0, 0, socket.if_nametoindex("d0")), Handler)
-if scheme == "https":
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-threading.Thread(target=server.serve_forever, daemon=True).start()
-url = f"{scheme}://[fe80::7{mark}d0]:{server.server_port}"
-settings = Settings(influxdb_url=url, influxdb_ca_cert=certificate)
-connection = Connection(settings, SystemClock())
-print(connection.write(b"").status, connection.call("GET", "/x"))
-"""
-    done = subprocess.run(
-        ["unshare", "--net", sys.executable, "-c", code, scheme, mark, certificate],
-        capture_output=True,
-        check=False,
-        text=True,
-        timeout=60,
+@as_root
+def test_all_addresses_of_a_name_that_does_not_answer_are_told() -> None:
+    url = "http://influx.test:1"
+    answer = requested(url, "10.99.0.1", ["2001:db8::2"], "influx.test", influxdb_timeout_s=1)
+    assert answer.status is None
+    assert answer.message == (
+        f"no answer from {url}: "
+        "no connection to 2001:db8::2 or 10.99.0.1: [Errno 111] Connection refused"
     )
-    assert (done.stdout, done.stderr) == ("204 [7]\n", "")
