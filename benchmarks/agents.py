@@ -43,7 +43,7 @@ only. **On the wire** is all that goes to the server, its headers included, by a
 127.0.0.1 that counts, from the start until they stand still; **a point** is a line."""
 
 
-_SHARES = {TELEGRAF: Target(0.4), COLLECTD: Target(1.0)}
+_SHARES = {TELEGRAF: Target(0.45), COLLECTD: Target(1.0)}
 
 
 def tables(soak: Soak) -> list[Table]:
@@ -68,7 +68,7 @@ def _tables(pace: Pace, by_name: Mapping[str, Contestant]) -> Iterator[Table]:
         ),
         note,
     )
-    bounds = {AGENT: Target(45), INSTALLED: Target(45), ALONE: Target(28)}
+    bounds = {AGENT: Target(56), INSTALLED: Target(56), ALONE: Target(36)}
     memory = {
         name: Row(name, "MiB", tuple(each.memory_mib), bounds.get(name))
         for name, each in by_name.items()
