@@ -41,7 +41,7 @@ def remove(
 def fill(spool: Spool, *seconds: int) -> None:
     for second in seconds:
         lines = [f"cpu,cpu={n} f=1i {second * SECOND}" for n in range(3)]
-        spool.append([*lines, f'mem t="a\nb" {second * SECOND}'], second * SECOND)
+        spool.append([*lines, f'mem t="a b" {second * SECOND}'], second * SECOND)
 
 
 def waiting(spool: Spool) -> int:
@@ -60,7 +60,7 @@ def test_only_the_lines_that_are_too_old_go(spool: Spool) -> None:
     fill(spool, 1, 2, 3)
     assert remove(spool, 0, 3) == 6
     assert [measurement_of(line) for line in held(spool)] == ["mem", "mem", *["cpu"] * 3, "mem"]
-    assert held(spool)[0] == f'mem t="a\nb" {SECOND}'
+    assert held(spool)[0] == f'mem t="a b" {SECOND}'
     assert remove(spool, 0, 3) == 0
 
 
