@@ -51,7 +51,7 @@ def _size(made: Sequence[Store]) -> Table:
             f"{store.name} of readings",
             "bytes",
             (waiting.size(store.folder) / store.values,),
-            Target(6) if store is made[-1] else None,
+            Target(10) if store is made[-1] else None,
         )
         for store in made
     ]
