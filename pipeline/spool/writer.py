@@ -22,7 +22,7 @@ _OLDEST = (  # whatever noise has made of the numbers, and of the lines
 _NEWEST = f"{_OLDEST} DESC"
 _WAITING_SINCE = (
     "SELECT id, time_ns, CAST(lines AS BLOB) FROM pending JOIN tick USING (id) "
-    "WHERE id >= ? AND time_ns < ?"
+    "WHERE id >= ? AND time_ns < ? ORDER BY id LIMIT 100"
 )
 
 
@@ -170,7 +170,7 @@ class Spool(Store, Aging):
                 "DELETE FROM pending WHERE "
                 "(SELECT time_ns FROM tick WHERE tick.id = pending.id) < ? RETURNING points",
                 (before_ns,),
-            ).fetchall()
+            )
             expired = sum(int(points) for (points,) in rows)
             tally(db, {f"{LOST}expired": expired})
         return expired
@@ -189,15 +189,20 @@ class Spool(Store, Aging):
         Returns:
             How many readings that were.
         """
+        moved = 0
         with self._writing() as db:
-            rows = db.execute(_WAITING_SINCE, (self._first_id, before_ns)).fetchall()
-            for tick, time_ns, block in rows:
-                try:
-                    text = unpack(block)
-                except DAMAGES:  # it is found out when it is to be delivered
-                    continue
-                _replace(db, tick, stamped(text, time_ns + by_ns), time_ns + by_ns)
-        return len(rows)
+            first = self._first_id
+            # Some at a time: they may be the readings of days.
+            while rows := db.execute(_WAITING_SINCE, (first, before_ns)).fetchall():
+                for tick, time_ns, block in rows:
+                    try:
+                        text = unpack(block)
+                    except DAMAGES:  # it is found out when it is to be delivered
+                        continue
+                    _replace(db, tick, stamped(text, time_ns + by_ns), time_ns + by_ns)
+                    moved += 1
+                first = rows[-1][0] + 1
+        return moved
 
     @lasting
     def note(self, facts: Mapping[str, str | None]) -> None:

@@ -1,7 +1,8 @@
 import os
 import tempfile
+import tracemalloc
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -199,6 +200,58 @@ def test_a_closed_spool_says_so(tmp_path: Path) -> None:
     spool.close()
     with pytest.raises(SpoolError, match="closed"):
         spool.append(["m f=1i 1"], 1)
+
+
+def peak_of(work: Callable[[], object]) -> int:
+    """The most memory that Python took for some work, in bytes."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_readings_get_another_time_some_at_a_time(spool: Spool) -> None:
+    texts = [f'm t="{os.urandom(5_000).hex()}"' for _ in range(600)]
+    for number, text in enumerate(texts):
+        spool.append([f"{text} {number}"], number)
+
+    def stamped(block: str, time_ns: int) -> list[str]:
+        return [f"{block.rpartition(' ')[0]} {time_ns}"]
+
+    moved: list[int] = []
+    assert peak_of(lambda: moved.append(spool.restamp(500, NOW, stamped))) < 2 * MB  # of 5.8
+    assert moved == [500]
+    found = [*(number for number in range(500, 600)), *(NOW + number for number in range(500))]
+    assert spool.times(0) == found
+    times = [*(NOW + number for number in range(500)), *range(500, 600)]
+    sent = [f"{text} {time}" for text, time in zip(texts, times, strict=True)]
+    assert lines(leased(spool)) == sent
+    account(spool.contents())
+
+
+def test_readings_of_before_keep_their_time(tmp_path: Path) -> None:
+    with Spool(tmp_path, MB) as spool:
+        spool.append(["m f=1i 1"], 1)
+    with Spool(tmp_path, MB) as spool:
+        spool.append(["m f=2i 2"], 2)
+        assert spool.restamp(9, 40, lambda _, time_ns: [f"m f=2i {time_ns}"]) == 1
+        assert lines(leased(spool)) == ["m f=1i 1", "m f=2i 42"]
+
+
+def test_what_is_too_old_to_send_is_counted_without_being_held(spool: Spool) -> None:
+    spool.append(["m f=1i 200000"], 200_000)
+    sql(
+        spool.path.parent,
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) "
+        "INSERT INTO tick (time_ns, points, lines) SELECT i, 1, x'00' FROM n",
+    )
+    sql(spool.path.parent, "INSERT INTO pending SELECT id, 1, 1 FROM tick WHERE id > 1")
+    expired: list[int] = []
+    assert peak_of(lambda: expired.append(spool.give_up(200_000))) < MB
+    assert expired == [100_000]
+    assert spool.contents().backlog_points == 1
 
 
 class Account(RuleBasedStateMachine):
