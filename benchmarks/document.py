@@ -27,7 +27,7 @@ _END = """\
 - What is kept: Telegraf, collectd and Glances hold in memory what is not delivered yet, so that
   their processor time has no fsync in it, and theirs is gone with the process.
 - Temperatures (where a machine has no sensor, and collectd's plugin for them stays out), many cores
-  and disks, and systems other than Linux.
+  and disks.
 - A cold disk: what is opened and read here is in the system's memory.
 - Longer than a day of readings, and memory of a process that lives for weeks.
 """

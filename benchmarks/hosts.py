@@ -42,7 +42,7 @@ class Bodies:
         """Return a host's reading as its agent sends it."""
         return pack(self._text(host, time_ns))
 
-    def _text(self, host: int, time_ns: int) -> bytes:
+    def _text(self, host: int, time_ns: int) -> str:
         lines = self._samples[(host + time_ns // (INTERVAL_S * 10**9)) % SAMPLES]
         tag = f"host=host-{host:07}"
         return joined(f"{line.replace(_PLACE, tag)} {time_ns}" for line in lines)
@@ -50,7 +50,7 @@ class Bodies:
     def flush(self, host: int, time_ns: int, readings: int) -> Body:
         """Return so many readings of a host, the last one of that time."""
         step = INTERVAL_S * 10**9
-        return pack(b"".join(self._text(host, time_ns - n * step) for n in range(readings)))
+        return pack("".join(self._text(host, time_ns - n * step) for n in range(readings)))
 
 
 class Line:

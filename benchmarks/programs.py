@@ -139,13 +139,12 @@ class Program:
 def _cpu_s(process: psutil.Process) -> float:
     """Return the processor time of all threads of one process, in seconds.
 
-    /proc has it in hundredths of a second, which are several readings' worth; the process's clock,
-    which Linux has, in nanoseconds.
+    /proc has it in hundredths of a second, which are several readings' worth; the process's clock
+    has it in nanoseconds.
     """
-    if sys.platform == "linux":
-        clock = ctypes.c_int()
-        if ctypes.CDLL(None).clock_getcpuclockid(process.pid, ctypes.byref(clock)) == 0:
-            return time.clock_gettime(clock.value)
+    clock = ctypes.c_int()
+    if ctypes.CDLL(None).clock_getcpuclockid(process.pid, ctypes.byref(clock)) == 0:
+        return time.clock_gettime(clock.value)
     its = process.cpu_times()
     return its.user + its.system
 

@@ -1,10 +1,8 @@
 """What a reading costs within this process, part by part: `python -m benchmarks.readings`."""
 
-import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 
 from benchmarks.bench import Bench, Subject, alone
 from benchmarks.tables import Row, Table
@@ -52,27 +50,16 @@ def measure(bench: Bench) -> list[Table]:
             spent, lines = reading(guards, spool)
             for name, cost in spent.items() if number else ():  # the first one opens files
                 samples[name].append(cost)
-        packed = _packed(spool.path)
     text = joined(lines)
     size = {
         "points": len(lines),
-        "bytes": len(text),
-        "bytes, packed alone": len(pack(text)),
-        "bytes, packed with one before": packed,
+        "bytes": len(text.encode()),
+        "bytes, packed": len(pack(text)),
     }
     return [
         Table("Processor time of a reading", tuple(_rows(samples))),
         Table("Size of a reading", tuple(map(_size, size.items()))),
     ]
-
-
-def _packed(path: Path) -> int:
-    """Return what a reading takes of a store, with its share of the dictionaries, in bytes."""
-    with sqlite3.connect(path) as db:
-        (ticks, lines) = db.execute("SELECT count(*), sum(length(lines)) FROM tick").fetchone()
-        (shared,) = db.execute("SELECT sum(length(lines)) FROM dictionary").fetchone()
-    db.close()
-    return round(int(lines + shared) / int(ticks))
 
 
 def _size(item: tuple[str, int]) -> Row:

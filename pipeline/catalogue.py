@@ -19,7 +19,6 @@ class Entry:
         unit: What its number counts, such as `bytes`.
         tags: The tags that tell the measurement's series apart, besides `host`, which all have.
         meaning: What it says, in one sentence.
-        platforms: The systems on which it is written, such as `linux`.
     """
 
     measurement: str
@@ -29,7 +28,6 @@ class Entry:
     unit: str
     tags: tuple[str, ...]
     meaning: str
-    platforms: tuple[str, ...]
 
 
 def load() -> tuple[Entry, ...]:
@@ -46,7 +44,6 @@ def load() -> tuple[Entry, ...]:
             unit=row["unit"],
             tags=tuple(row["tags"].split()),
             meaning=row["meaning"],
-            platforms=tuple(row["platforms"].split()),
         )
         for row in csv.DictReader(text.splitlines())
     )
@@ -71,9 +68,8 @@ def markdown(entries: Iterable[Entry]) -> str:
             f"Tags: {tags}",
             "",
         ]
-        lines += ["| field | type | kind | unit | meaning | systems |", f"|{' --- |' * 6}"]
+        lines += ["| field | type | kind | unit | meaning |", f"|{' --- |' * 5}"]
         for one in fields:
-            systems = " ".join(one.platforms)
-            cells = (f"`{one.field}`", one.type, one.kind, one.unit, one.meaning, systems)
+            cells = (f"`{one.field}`", one.type, one.kind, one.unit, one.meaning)
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, ""])

@@ -208,7 +208,7 @@ class Delivery:
     def _settle_refused(self, batch: Batch, answer: Answer, pause: Callable[[float], None]) -> None:
         refused: list[Refusal] = []
         expired = 0
-        for line, reason in self._isolate(split_lines(unpack(batch.body).decode()), answer, pause):
+        for line, reason in self._isolate(split_lines(unpack(batch.body)), answer, pause):
             if is_expired(reason):
                 expired += 1
             else:

@@ -13,12 +13,13 @@ FieldValue = float | int | str | bool
 
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 
-# A line break cannot be escaped outside a string field: it becomes the two characters people read.
-# So does a NUL, of which InfluxDB takes lines, but no question and no deletion.
+# A line break in a name cannot be escaped: it becomes the two characters people read. So does one
+# in a string, so that a point is always one line of text. And so does a NUL in a name, of which
+# InfluxDB takes lines, but no question and no deletion.
 _CONTROL = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0"}
 _MEASUREMENT = str.maketrans({",": "\\,", " ": "\\ ", **_CONTROL})
 _KEY = str.maketrans({",": "\\,", "=": "\\=", " ": "\\ ", **_CONTROL})
-_STRING = str.maketrans({'"': '\\"', "\\": "\\\\"})
+_STRING = str.maketrans({'"': '\\"', "\\": "\\\\", "\n": "\\\\n", "\r": "\\\\r"})
 
 # Names come back tick after tick, and to escape them anew would be half the cost of a line.
 _remembered = lru_cache(maxsize=4096)
@@ -57,8 +58,8 @@ def encode(point: Point, timestamp_ns: int, tags: Mapping[str, str] | None = Non
 
     NaN and infinities are left out, since InfluxDB has no such value. A whole float loses its
     `.0`: the type is told by the missing `i`. Tags are sorted by key, as InfluxDB stores them.
-    Two things line protocol has no way to carry are changed: a line break in a name becomes
-    `\n`, and a name's closing backslash, which would escape what follows it, is dropped.
+    Two things are changed: a line break becomes the two characters `\n`, and a name's closing
+    backslash, which would escape what follows it, is dropped.
 
     Args:
         point: The point.
@@ -136,35 +137,19 @@ def _value(key: str, value: FieldValue) -> str | None:
 
 # What ends a name is decided by the one character before it, in InfluxDB as here: so `\\,` holds an
 # escaped comma, and a pair of backslashes is just that.
-_FIELD = r'(?P<key>(?:[^,= \n]|(?<=\\)[,= ])+)=(?P<value>"(?:[^"\\]|\\.)*"|[^, \n"]+)'
-_FIELD_RE = re.compile(_FIELD, re.DOTALL)
+_FIELD = r'(?P<key>(?:[^,= ]|(?<=\\)[,= ])+)=(?P<value>"(?:[^"\\]|\\.)*"|[^, "]+)'
+_FIELD_RE = re.compile(_FIELD)
 _FIELDS = re.sub(r"\?P<\w+>", "?:", rf"{_FIELD}(?:,{_FIELD})*")
-_LINE_RE = re.compile(
-    rf"(?P<series>(?:[^ \n]|(?<=\\) )+) (?P<fields>{_FIELDS}) (?P<time>-?\d+)(?:\n|\Z)", re.DOTALL
-)
+_LINE_RE = re.compile(rf"(?P<series>(?:[^ ]|(?<=\\) )+) (?P<fields>{_FIELDS}) (?P<time>-?\d+)")
 _MEASUREMENT_RE = re.compile(r"(?:[^, ]|(?<=\\)[, ])+")
-# A string field that holds a line break; also found where a name looks like one.
-_BROKEN_RE = re.compile(r'="(?:[^"\\\n]|\\.)*\n')
 _ESCAPED_MEASUREMENT_RE = re.compile(r"\\([, ])")
 _ESCAPED_RE = re.compile(r"\\([,= ])")
 _ESCAPED_STRING_RE = re.compile(r'\\(["\\])')
 
 
 def split_lines(block: str) -> list[str]:
-    """Split what `encode` wrote into its lines; a line break within a string splits nothing.
-
-    What `encode` did not write ends at its first line break: it must not hold back the others.
-    """
-    if _BROKEN_RE.search(block) is None:
-        return block.removesuffix("\n").split("\n") if block else []
-    lines = []
-    position = 0
-    while position < len(block):
-        match = _LINE_RE.match(block, position)
-        end = match.end() if match else block.find("\n", position) + 1 or len(block)
-        lines.append(block[position:end].removesuffix("\n"))
-        position = end
-    return lines
+    r"""Split a text into its lines: by `\n` alone, where `splitlines` knows other breaks, too."""
+    return block.removesuffix("\n").split("\n") if block else []
 
 
 def measurement_of(line: str) -> str:
@@ -214,7 +199,10 @@ def decode(block: str) -> Iterator[Line]:
     Raises:
         ValueError: The block holds something that `encode` did not write.
     """
-    for match in _lines(block):
+    for line in split_lines(block):
+        match = _LINE_RE.fullmatch(line)
+        if match is None:
+            raise ValueError(f"not a line of line protocol: {line[:80]!r}")
         measurement, tags = read_series(match["series"])
         yield Line(Point(measurement, read_fields(match["fields"]), tags), int(match["time"]))
 
@@ -243,16 +231,6 @@ def read_fields(text: str, only: str | None = None) -> dict[str, FieldValue]:
 @_remembered
 def _one_field(name: str) -> re.Pattern[str]:
     return re.compile(rf"(?:^|(?<!\\),){re.escape(name.translate(_KEY))}=([^,]+)")
-
-
-def _lines(block: str) -> Iterator[re.Match[str]]:
-    position = 0
-    while position < len(block):
-        match = _LINE_RE.match(block, position)
-        if match is None:
-            raise ValueError(f"not a line of line protocol: {block[position : position + 80]!r}")
-        yield match
-        position = match.end()
 
 
 def _read(text: str) -> FieldValue:

@@ -1,12 +1,8 @@
 """What this process has used of its host."""
 
 import resource
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-
-# ru_maxrss is in kilobytes on Linux and in bytes on macOS (getrusage(2)).
-_MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +11,7 @@ class Usage:
 
     Attributes:
         cpu_s: Processor time since its start, in seconds.
-        resident_bytes: Memory in use; its peak where the system tells no more.
+        resident_bytes: Memory in use; its peak where /proc cannot be read.
         peak_bytes: The most memory in use since its start.
     """
 
@@ -30,7 +26,7 @@ def usage() -> Usage:
     psutil is not asked: told of a container's host, it looks for this process there.
     """
     used = resource.getrusage(resource.RUSAGE_SELF)
-    peak = used.ru_maxrss * _MAXRSS_BYTES
+    peak = used.ru_maxrss * 1024  # it is in kilobytes: getrusage(2)
     try:
         pages = int(Path("/proc/self/statm").read_bytes().split()[1])  # proc_pid_statm(5)
         resident = pages * resource.getpagesize()

@@ -570,7 +570,18 @@ def test_a_pipe_that_is_closed_early_is_no_error_to_tell(
     assert finish(process).err == ""
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows a command line in /proc")
+def test_another_system_is_told_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(SystemExit) as ended:
+        main(["metrics"])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == (
+        "metrics-pipeline: this system is not supported, run it on Linux\n"
+    )
+
+
 def test_a_token_is_never_seen(cli: Cli, inside: Inside) -> None:
     (cli.config_dir / ".secrets.toml").write_text(f'influxdb_token = "{TOKEN}"\n')
     server = {name: value for name, value in SERVER.items() if name != "influxdb_token"}

@@ -183,7 +183,7 @@ def test_without_a_server_the_plan_is_of_the_local_copy(tmp_path: Path, now: int
     with Spool(tmp_path, 2**24) as spool:
         for age in (10, 1):
             moment = now - age * HOUR_NS
-            spool.append([f'cpu t="a\nb" {moment}', f"mem f=1i {moment}"], moment)
+            spool.append([f'cpu t="a b" {moment}', f"mem f=1i {moment}"], moment)
     settings = Settings(data_dir=tmp_path, host="h1", retention_hours=5)
     made = plan.make(settings, SystemClock())
     assert (made.bucket, made.bucket_retention_hours) == ("", None)

@@ -26,6 +26,8 @@ class _Commands(click.Group):
     """Ends every known failure with a sentence on standard error, and a status other than 0."""
 
     def main(self, *args: Any, **options: Any) -> Any:
+        if sys.platform != "linux":
+            _fail("this system is not supported, run it on Linux", 1)
         try:
             return super().main(*args, **{**options, "standalone_mode": False})
         except click.exceptions.NoArgsIsHelpError as error:

@@ -15,10 +15,6 @@ from pipeline.point import Point
 
 T = TypeVar("T")
 
-StatVfs = Callable[[str], os.statvfs_result]
-
-_STATVFS: StatVfs | None = getattr(os, "statvfs", None)
-
 
 class NoData(Exception):  # noqa: N818 - an outcome, not an error
     """This host has nothing for the collector to read; a quiet outcome, which nobody logs."""
@@ -35,7 +31,7 @@ class Host:
     Attributes:
         ps: The module psutil, or an object with the functions of it that are used.
         clock: Time.
-        statvfs: `os.statvfs`; None where the platform lacks it.
+        statvfs: `os.statvfs`.
         read_file: Returns what a file of the kernel's holds, or raises OSError: what psutil
             leaves out.
         root: Where the host's root folder is seen; other than "/" when the agent is in a container.
@@ -46,7 +42,7 @@ class Host:
 
     ps: Any
     clock: Clock
-    statvfs: StatVfs | None = _STATVFS
+    statvfs: Callable[[str], os.statvfs_result] = os.statvfs
     read_file: Callable[[str], bytes] = field(default_factory=lambda: KernelFiles().read)
     root: str = "/"
     proc: str = "/proc"

@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from threading import Event
-from typing import Any
 
 from pipeline.collectors.collector import Host
 
@@ -44,10 +43,6 @@ def cpu_times(host: Host) -> dict[str, Times]:
     Raises:
         OSError: They cannot be read.
     """
-    if not host.ps.LINUX:
-        cores = host.ps.cpu_times(percpu=True)
-        named = {f"cpu{number}": _kinds(times) for number, times in enumerate(cores)}
-        return {TOTAL: _kinds(host.ps.cpu_times()), **named}
     ticks = os.sysconf("SC_CLK_TCK")
     times: dict[str, Times] = {}
     for line in host.recent(kernel_stat).split(b"\n"):
@@ -67,11 +62,6 @@ def kernel_stat(host: Host) -> bytes:
         OSError: It cannot be read.
     """
     return host.read_file(f"{host.proc}/stat")
-
-
-def _kinds(times: Any) -> Times:
-    """Return psutil's `cpu_times` by kind; what the platform does not count is 0."""
-    return {kind: getattr(times, kind, 0.0) for kind in KINDS}
 
 
 class CpuUsage:

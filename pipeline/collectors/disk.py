@@ -105,28 +105,19 @@ def usage(host: Host, path: str) -> _Fields:
     Raises:
         OSError: The path is gone, or may not be looked at.
     """
-    if host.statvfs is None:
-        space = host.ps.disk_usage(path)
-        return _space(space.total, space.used, space.free)
     stat = host.statvfs(path)
-    total, unused = stat.f_blocks, stat.f_bfree
     unit = stat.f_frsize
+    used, free = max(0, stat.f_blocks - stat.f_bfree) * unit, stat.f_bavail * unit
     inodes_used = max(0, stat.f_files - stat.f_ffree)
     return {
-        **_space(total * unit, max(0, total - unused) * unit, stat.f_bavail * unit),
+        "total": stat.f_blocks * unit,
+        "used": used,
+        "free": free,
+        "used_percent": percent(used, used + free),
         "inodes_total": stat.f_files,
         "inodes_used": inodes_used,
         "inodes_free": stat.f_ffree,
         "inodes_used_percent": percent(inodes_used, inodes_used + stat.f_ffree),
-    }
-
-
-def _space(total: int, used: int, free: int) -> _Fields:
-    return {
-        "total": total,
-        "used": used,
-        "free": free,
-        "used_percent": percent(used, used + free),
     }
 
 

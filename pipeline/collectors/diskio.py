@@ -30,19 +30,6 @@ _ROW = re.compile(rb"\s*\d+\s+\d+\s+(\S.*?)((?:\s+\d+){%d,})\s*" % len(_COLUMNS)
 
 _SECTOR = 512  # whatever the device's own
 
-# Telegraf's name to psutil's. Which of them there are depends on the platform.
-_PORTABLE = {
-    "reads": "read_count",
-    "merged_reads": "read_merged_count",
-    "read_bytes": "read_bytes",
-    "read_time": "read_time",
-    "writes": "write_count",
-    "merged_writes": "write_merged_count",
-    "write_bytes": "write_bytes",
-    "write_time": "write_time",
-    "io_time": "busy_time",
-}
-
 Counters = Mapping[str, Mapping[str, int]]
 
 
@@ -58,11 +45,10 @@ class DiskIo(Collector):
 
     def __init__(self, host: Host, options: Options) -> None:
         super().__init__(host, options)
-        self._read = _read_kernel if host.ps.LINUX else _read_portable
         self._before: Counters = {}
         self._taken = host.clock.monotonic()
         with suppress(Exception):  # what fails now fails again in `collect`, and is reported there
-            self._before = self._read(host)
+            self._before = _read(host)
 
     def collect(self) -> Iterator[Point]:
         """Yield the counters since boot of each disk and partition that was ever used.
@@ -71,7 +57,7 @@ class DiskIo(Collector):
         reading in which the device was busy, in percent, as iostat's %util; absent over less than
         0.1 s, and when the counters began anew.
         """
-        counters = self._read(self.host)
+        counters = _read(self.host)
         now = self.host.clock.monotonic()
         passed_ms = (now - self._taken) * 1000
         before = self._before if passed_ms >= SHORTEST_S * 1000 else {}
@@ -85,7 +71,7 @@ class DiskIo(Collector):
             yield Point("diskio", {**counted, **shares}, {"name": name})
 
 
-def _read_kernel(host: Host) -> dict[str, dict[str, int]]:
+def _read(host: Host) -> dict[str, dict[str, int]]:
     """Read /proc/diskstats, as psutil does, which leaves out what is in progress."""
     counters = {}
     for line in host.read_file(f"{host.proc}/diskstats").splitlines():
@@ -100,12 +86,3 @@ def _read_kernel(host: Host) -> dict[str, dict[str, int]]:
         fields["write_bytes"] *= _SECTOR
         counters[name.decode(errors="backslashreplace")] = fields
     return counters
-
-
-def _read_portable(host: Host) -> dict[str, dict[str, int]]:
-    """Read the counters without `nowrap`, by which psutil would hide that they began anew."""
-    disks = host.ps.disk_io_counters(perdisk=True, nowrap=False) or {}
-    return {
-        name: {field: getattr(disk, its) for field, its in _PORTABLE.items() if hasattr(disk, its)}
-        for name, disk in disks.items()
-    }

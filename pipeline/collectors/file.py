@@ -15,7 +15,7 @@ _SUFFIX = ".lp"
 _MOST_BYTES = 2**20
 
 # A FIFO that nobody writes to would not open otherwise, and a terminal would become the agent's.
-_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
 
 
 class File(Collector):

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pipeline.collectors.collector import Collector, Host, percent
 from pipeline.point import Point
 
-# Telegraf's name to psutil's. Which of them there are depends on the platform.
+# Telegraf's name to psutil's.
 _NAMES = {
     "total": "total",
     "available": "available",
@@ -58,7 +58,7 @@ class Mem(Collector):
 def memory(host: Host) -> Mapping[str, int | float]:
     """Read what psutil tells of the memory, by the names of `mem`, in bytes and percent.
 
-    `used` is total - available, as in gopsutil 4.25.11, which Telegraf 1.37.2 has, on Linux;
+    `used` is total - available, as in gopsutil 4.25.11, which Telegraf 1.37.2 has;
     `cached` includes reclaimable slab, as there.
 
     Raises:
@@ -67,7 +67,7 @@ def memory(host: Host) -> Mapping[str, int | float]:
     told = host.ps.virtual_memory()
     total, available = told.total, told.available
     return {
-        **{field: getattr(told, name) for field, name in _NAMES.items() if hasattr(told, name)},
+        **{field: getattr(told, name) for field, name in _NAMES.items()},
         "used": total - available,
         "used_percent": percent(total - available, total),
         "available_percent": percent(available, total),
@@ -75,8 +75,6 @@ def memory(host: Host) -> Mapping[str, int | float]:
 
 
 def _read_kernel(host: Host) -> Mapping[str, int]:
-    if not host.ps.LINUX:
-        return {}
     counted = host.recent(meminfo)
     sizes = {field: 1024 * number_of(counted.get(key)) for field, key in _SIZES.items()}
     return sizes | {field: number_of(counted.get(key)) for field, key in _COUNTS.items()}

@@ -3,22 +3,9 @@
 import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from typing import Any
 
 from pipeline.collectors.collector import Collector, Host, NoData, Options, printable
 from pipeline.point import Point
-
-# Telegraf's name to psutil's.
-_PORTABLE = {
-    "bytes_sent": "bytes_sent",
-    "bytes_recv": "bytes_recv",
-    "packets_sent": "packets_sent",
-    "packets_recv": "packets_recv",
-    "err_in": "errin",
-    "err_out": "errout",
-    "drop_in": "dropin",
-    "drop_out": "dropout",
-}
 
 # Telegraf's name to the column in /proc/net/dev.
 _COLUMNS = {
@@ -51,8 +38,6 @@ class Net(Collector):
 
     def __init__(self, host: Host, options: Options) -> None:
         super().__init__(host, options)
-        self._read = _read_kernel if host.ps.LINUX else _read_portable
-        self._ask = _ask_kernel if host.ps.LINUX else _ask_portable
         self._speeds: Mapping[str, int] = {}
         self._asked_for: Collection[str] = ()
         self._asked_at = 0.0
@@ -63,7 +48,7 @@ class Net(Collector):
         They are the kernel's own, so that a query for the rate sees a restart as such. `speed` is
         in Mbit/s, -1 where it is unknown.
         """
-        counters = self._read(self.host)
+        counters = _read(self.host)
         self._ask_for_links(counters.keys())
         reported = sorted(counters.keys() & self._speeds.keys())
         if not reported:
@@ -76,11 +61,11 @@ class Net(Collector):
         """Learn again which interfaces to report and how fast they are, if it may have changed."""
         now = self.host.clock.monotonic()
         if names != self._asked_for or now - self._asked_at >= _LINKS_LAST_S:
-            self._speeds = self._ask(self.host, names)
+            self._speeds = _ask(self.host, names)
             self._asked_for, self._asked_at = names, now
 
 
-def _read_kernel(host: Host) -> dict[str, dict[str, int]]:
+def _read(host: Host) -> dict[str, dict[str, int]]:
     """Read the counters of each interface; psutil tells the same in twice the time.
 
     /proc/net is the reader's own network whatever /proc it is in, and psutil knows no other. That
@@ -99,7 +84,7 @@ def _read_kernel(host: Host) -> dict[str, dict[str, int]]:
     return counters
 
 
-def _ask_kernel(host: Host, names: Collection[str]) -> dict[str, int]:
+def _ask(host: Host, names: Collection[str]) -> dict[str, int]:
     """Return the speed of each interface to report, as /sys has it: -1 or none if unknown.
 
     psutil fails as a whole on a name that is not UTF-8.
@@ -116,25 +101,3 @@ def _ask_kernel(host: Host, names: Collection[str]) -> dict[str, int]:
             with suppress(OSError, ValueError):  # the kernel refuses to tell of what has none
                 speeds[name] = int(host.read_file(f"{folder}/speed"))
     return speeds
-
-
-def _read_portable(host: Host) -> dict[str, dict[str, int]]:
-    """Read the counters without `nowrap`, by which psutil would hide that they began anew."""
-    return {
-        name: {field: getattr(counted, attribute) for field, attribute in _PORTABLE.items()}
-        for name, counted in host.ps.net_io_counters(pernic=True, nowrap=False).items()
-    }
-
-
-def _ask_portable(host: Host, names: Collection[str]) -> dict[str, int]:
-    """Return the speed of each interface to report; what is unknown is 0 for psutil."""
-    links = host.ps.net_if_stats()
-    return {name: link.speed or -1 for name, link in links.items() if _is_reported(link)}
-
-
-def _is_reported(link: Any) -> bool:
-    """Tell whether Telegraf would write an interface: it is up (a cable or not), no loopback."""
-    if not link.flags:  # Windows
-        return bool(link.isup)
-    flags = link.flags.split(",")
-    return "up" in flags and "loopback" not in flags

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from heapq import nlargest
 from typing import NamedTuple
 
-from pipeline.collectors.collector import Collector, Host, NoData, Options, percent
+from pipeline.collectors.collector import Collector, Host, Options, percent
 from pipeline.collectors.cpu_usage import SHORTEST_S
 from pipeline.collectors.process_table import (
     FLAGS,
@@ -75,7 +75,7 @@ class Process(Collector):
         self._ticks: Mapping[_Id, int] | None = None
         self._taken = 0.0
         self._users: dict[_Id, bytes] = {}
-        with suppress(OSError, NoData):  # what fails now fails again in `collect`
+        with suppress(OSError):  # what fails now fails again in `collect`
             self._spent(self._read())
 
     def collect(self) -> Iterator[Point]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from pipeline.collectors.collector import Host, NoData
+from pipeline.collectors.collector import Host
 from pipeline.collectors.cpu_usage import kernel_stat
 
 STATE, FLAGS, USER_TIME, SYSTEM_TIME, THREADS, START, RESIDENT = 0, 6, 11, 12, 17, 19, 21
@@ -23,11 +23,8 @@ def process_table(host: Host) -> Mapping[str, bytes | None]:
         ended meanwhile is left out.
 
     Raises:
-        NoData: The system has no such files.
         OSError: The list of processes cannot be read.
     """
-    if not host.ps.LINUX:
-        raise NoData
     table: dict[str, bytes | None] = {}
     forks = _forks(host)
     files = host.recent(_files, _LISTED_S if forks else 0.0, forks)

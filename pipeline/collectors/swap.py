@@ -21,13 +21,13 @@ class Swap(Collector):
 
         `in` and `out` count since boot: pages of 4 KiB, whatever the host's page, in bytes.
         """
-        swap = _read_kernel(self.host) if self.host.ps.LINUX else _read_portable(self.host)
+        swap = _read(self.host)
         used = swap["total"] - swap["free"]
         shares = {"used": used, "used_percent": percent(used, swap["total"])}
         yield Point("swap", {**swap, **shares})
 
 
-def _read_kernel(host: Host) -> Mapping[str, int]:
+def _read(host: Host) -> Mapping[str, int]:
     """Read what psutil does, which takes a file that it cannot read for a host at rest."""
     sizes = host.recent(meminfo)
     moved = dict(_MOVED_RE.findall(host.read_file(f"{host.proc}/vmstat")))
@@ -37,8 +37,3 @@ def _read_kernel(host: Host) -> Mapping[str, int]:
         "in": _PAGE * int(moved.get(b"in", 0)),
         "out": _PAGE * int(moved.get(b"out", 0)),
     }
-
-
-def _read_portable(host: Host) -> Mapping[str, int]:
-    swap = host.ps.swap_memory()
-    return {"total": swap.total, "free": swap.free, "in": swap.sin, "out": swap.sout}

@@ -35,7 +35,7 @@ class System(Collector):
 
 def _load(host: Host) -> tuple[float, float, float]:
     """Return the load averages: psutil's are those of /proc, wherever the host's is."""
-    if not host.ps.LINUX or host.proc == "/proc":
+    if host.proc == "/proc":
         load1, load5, load15 = host.ps.getloadavg()
     else:
         load1, load5, load15 = map(float, host.read_file(f"{host.proc}/loadavg").split()[:3])
@@ -45,7 +45,7 @@ def _load(host: Host) -> tuple[float, float, float]:
 def _count_physical(host: Host, cores: Collection[str]) -> int | None:
     """Return the number of cores without hyper-threads, as psutil, but of the host's own /sys."""
     siblings = set()
-    for core in cores if host.ps.LINUX else ():
+    for core in cores:
         try:
             path = f"{host.sys}/devices/system/cpu/{core}/topology/thread_siblings_list"
             siblings.add(host.read_file(path))
@@ -57,14 +57,12 @@ def _count_physical(host: Host, cores: Collection[str]) -> int | None:
 
 
 def _uptime(host: Host) -> int:
-    """Return the seconds since boot; on Linux they include those asleep, as Telegraf's do.
+    """Return the seconds since boot, those asleep included, as Telegraf's.
 
     psutil's `boot_time` is by the wall clock, so that its distance to now depends on both being
     asked for before and after the same setting of it.
     """
-    if host.ps.LINUX:
-        return int(float(host.read_file(f"{host.proc}/uptime").split()[0]))
-    return max(0, host.clock.now_ns() // 10**9 - int(host.ps.boot_time()))
+    return int(float(host.read_file(f"{host.proc}/uptime").split()[0]))
 
 
 def format_uptime(seconds: int) -> str:

@@ -1,6 +1,5 @@
 """The summary record: a host in one line."""
 
-import os
 from collections.abc import Iterator, Mapping
 
 from pipeline.collectors import disk
@@ -19,7 +18,7 @@ class SystemMetrics(Collector):
     def __init__(self, host: Host, options: Options) -> None:
         super().__init__(host, options)
         self._usage = CpuUsage(host, lambda: {TOTAL: host.recent(cpu_times)[TOTAL]})
-        self._root = _system_disk(host)
+        self._root = host.seen("/")
         self._timeout_s = options.timeout_ms / 1000
         self._asker = host.asker(self.name)
 
@@ -34,10 +33,7 @@ class SystemMetrics(Collector):
             resting = spent["idle"] + spent["iowait"]
             whole = sum(spent.values())
             fields["cpu_usage"] = percent(max(0.0, whole - resting), whole)
-        try:
-            temperature = processor_temperature(self.host.recent(sensors))
-        except (OSError, ValueError):  # what fails to tell now may not do so next time
-            temperature = None
+        temperature = processor_temperature(self.host.recent(sensors))
         if temperature is not None:
             fields["cpu_temperature"] = temperature
         return fields
@@ -70,7 +66,3 @@ class SystemMetrics(Collector):
         if isinstance(answer, Exception):
             raise answer
         return answer
-
-
-def _system_disk(host: Host) -> str:
-    return host.seen("/") if os.name == "posix" else os.environ.get("SYSTEMDRIVE", "C:") + "\\"

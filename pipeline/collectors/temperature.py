@@ -1,6 +1,6 @@
 """The host's sensors of temperature, and which of them tells the processor's."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -50,17 +50,11 @@ _Sensor = tuple[str, str, str]
 def sensors(host: Host) -> list[Reading]:
     """Read all sensors, in a stable order; those that fail or talk nonsense are left out.
 
-    On Linux they are looked for every 10 minutes, where psutil does so each time, and in the
-    container's /sys.
+    They are looked for every 10 minutes, where psutil does so each time, and in the container's
+    /sys.
     """
-    if not host.ps.LINUX:
-        return _sensible(_read_portable(host))
     # As Telegraf: thermal zones where no chip tells anything.
-    return _sensible(_read(host, _find_chips)) or _sensible(_read(host, _find_zones))
-
-
-def _sensible(readings: Iterable[Reading]) -> list[Reading]:
-    return [reading for reading in readings if _LOWEST < reading.celsius < _HIGHEST]
+    return _read(host, _find_chips) or _read(host, _find_zones)
 
 
 def processor_temperature(readings: Sequence[Reading]) -> float | None:
@@ -77,10 +71,12 @@ def processor_temperature(readings: Sequence[Reading]) -> float | None:
     return max((reading.celsius for reading in packages or its), default=None)
 
 
-def _read(host: Host, find: Callable[[Host], list[_Sensor]]) -> Iterator[Reading]:
+def _read(host: Host, find: Callable[[Host], list[_Sensor]]) -> list[Reading]:
+    readings = []
     for chip, label, path in host.recent(find, _LOOK_AGAIN_S):
         with suppress(OSError, ValueError):
-            yield Reading(chip, label, float(host.read_file(path)) / 1000)
+            readings.append(Reading(chip, label, float(host.read_file(path)) / 1000))
+    return [reading for reading in readings if _LOWEST < reading.celsius < _HIGHEST]
 
 
 def _find_chips(host: Host) -> list[_Sensor]:
@@ -127,10 +123,3 @@ def _text(host: Host, path: str) -> str:
     with suppress(OSError):
         return host.read_file(path).decode(errors="backslashreplace").strip()
     return ""
-
-
-def _read_portable(host: Host) -> Iterator[Reading]:
-    read = getattr(host.ps, "sensors_temperatures", None)
-    for chip, readings in (read() if read else {}).items():
-        for reading in readings:
-            yield Reading(chip, reading.label, float(reading.current))

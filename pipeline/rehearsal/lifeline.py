@@ -1,8 +1,8 @@
 """Becomes a command that the kernel kills when the process that started it is gone.
 
 `tied` makes such a command. Without it an agent would outlive a rehearsal that is killed, and take
-readings for ever. It is a program and not a `preexec_fn`, which may
-deadlock where there are threads. Only Linux has this; elsewhere the command just runs.
+readings for ever. It is a program and not a `preexec_fn`, which may deadlock where there
+are threads.
 """
 
 import ctypes
@@ -26,10 +26,9 @@ def tied(command: Sequence[str | Path]) -> list[str]:
 
 def main(parent: int, command: list[str]) -> None:
     """Tie this process to its parent, then turn it into the command."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it went before it could be tied to
-            sys.exit(1)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it went before it could be tied to
+        sys.exit(1)
     os.execv(command[0], command)  # noqa: S606  # that is the whole point
 
 

@@ -1,10 +1,9 @@
 """Removes lines from the spool by their age, in the agent or beside one that is running."""
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
-from pipeline.spool.block import DAMAGES, joined, pack
-from pipeline.spool.dictionaries import forget_unused
+from pipeline.spool.block import DAMAGES, joined, pack, unpack
 from pipeline.spool.room import drop, give_back
 from pipeline.spool.schema import AGED, LOST
 from pipeline.spool.store import tally
@@ -62,30 +61,26 @@ class Aging(Writing):
         removed = lost = 0
         with self._writing() as db:
             rows = db.execute(
-                "SELECT id, time_ns, points, dictionary FROM packed "
+                "SELECT id, time_ns, points FROM tick "
                 "WHERE (time_ns, id) > (?, ?) AND time_ns < ? ORDER BY time_ns, id LIMIT ?",
                 (*after, stop_ns, _AT_ONCE),
             ).fetchall()
             smaller = []
-            for tick, time_ns, points, number in rows:
-                left = self._left(db, tick, kept) if kept else []
+            for tick, time_ns, points in rows:
+                left = _left(db, tick, kept) if kept else []
                 if left is None or len(left) == points:
                     continue
                 removed += points - len(left)
                 waited = drop(db, [tick])
                 lost += waited - len(left) if waited else 0
                 if left:
-                    block = pack(joined(left), self._dictionaries.text(db, number))
-                    smaller.append(((tick, time_ns, len(left), block), waited))
+                    smaller.append(((tick, time_ns, len(left), pack(joined(left))), waited))
             # They go in anew, all at the end: SQLite frees no page for a row that only shrinks.
             for row, waited in smaller:
                 db.execute("INSERT INTO tick (id, time_ns, points, lines) VALUES (?, ?, ?, ?)", row)
                 if waited:
                     tick, _, points, block = row
                     db.execute("INSERT INTO pending VALUES (?, ?, ?)", (tick, points, len(block)))
-            if kept:
-                self._renew(db, {row[3] for row in rows} - {None}, stop_ns, kept)
-            forget_unused(db, (row[0] for row in rows))
             tally(db, {f"{LOST}expired" if count else AGED: lost})
         return ((rows[-1][1], rows[-1][0]), removed) if rows else None
 
@@ -93,19 +88,12 @@ class Aging(Writing):
         with self._writing() as db:
             return give_back(db)
 
-    def _renew(
-        self, db: sqlite3.Connection, numbers: Iterable[int], stop_ns: int, kept: Kept
-    ) -> None:
-        """Renew those dictionaries that hold lines which their ticks have no more."""
-        for number in sorted(numbers):
-            text = self._dictionaries.text(db, number)
-            if joined(kept(text.decode())) != text:
-                self._dictionaries.renew(db, number, stop_ns)
 
-    def _left(self, db: sqlite3.Connection, tick: int, kept: Kept) -> Sequence[str] | None:
-        """Return the lines of a tick that stay; None when it is damaged."""
-        query = "SELECT lines, dictionary FROM packed WHERE id = ?"
-        try:
-            return kept(self._text(db, *db.execute(query, (tick,)).fetchone()).decode())
-        except DAMAGES:  # found out, and told, by whoever reads it
-            return None
+def _left(db: sqlite3.Connection, tick: int, kept: Kept) -> Sequence[str] | None:
+    """Return the lines of a tick that stay; None when it is damaged."""
+    query = "SELECT CAST(lines AS BLOB) FROM tick WHERE id = ?"
+    (block,) = db.execute(query, (tick,)).fetchone()
+    try:
+        return kept(unpack(block))
+    except DAMAGES:  # found out, and told, by whoever reads it
+        return None

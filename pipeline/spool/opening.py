@@ -35,7 +35,7 @@ def open_store(path: Path, limits: Limits, now_ns: int) -> sqlite3.Connection:
 
     Raises:
         FullError: The disk has no room for it.
-        SpoolError: It is another program's or a later version's, or there is no right to write.
+        SpoolError: It is another program's or another version's, or there is no right to write.
     """
     try:
         files.resume(path)

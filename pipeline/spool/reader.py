@@ -10,14 +10,11 @@ from typing import Self
 
 from pipeline.spool.block import DAMAGES, unpack
 from pipeline.spool.contents import Contents, Rejected
-from pipeline.spool.dictionaries import Dictionaries
 from pipeline.spool.gaps import Gap
 from pipeline.spool.schema import (
     ERRORS,
-    HAS_DICTIONARIES,
     LOST,
     NAME,
-    NO_DICTIONARIES,
     DamagedError,
     SpoolError,
     damaged,
@@ -46,7 +43,6 @@ class SpoolReader:
         except PermissionError as error:
             raise self._unopened(error.strerror) from error
         self._lock = threading.RLock()
-        self._dictionaries = Dictionaries()
         try:
             self._open("mode=ro")
         except sqlite3.OperationalError as error:
@@ -153,18 +149,18 @@ class SpoolReader:
         with self._reading() as db:
             # What is left out is not read: the index on the time has the ids, too.
             rows = db.execute(
-                "SELECT lines, dictionary FROM packed WHERE time_ns >= ?1 AND (?2 = 1 OR id IN ("
+                "SELECT CAST(lines AS BLOB) FROM tick WHERE time_ns >= ?1 AND (?2 = 1 OR id IN ("
                 "SELECT id FROM (SELECT id, row_number() OVER (ORDER BY time_ns DESC, id DESC) AS n"
                 " FROM tick WHERE time_ns >= ?1) WHERE n % ?2 = 1)) ORDER BY time_ns, id",
                 (since_ns, step),
             )
-            for lines, dictionary in rows:
+            for (block,) in rows:
                 try:
-                    block = self._text(db, lines, dictionary).decode()
+                    text = unpack(block)
                 except DAMAGES:
                     damaged += 1
                 else:
-                    yield block
+                    yield text
         if damaged:
             _log.warning("%d readings in %s are damaged and left out", damaged, self.path)
 
@@ -183,10 +179,6 @@ class SpoolReader:
         """
         with self._reading() as db:
             examine(db, self.path)
-
-    def _text(self, db: sqlite3.Connection, lines: bytes, dictionary: int | None) -> bytes:
-        """Return what was packed with a dictionary; raises `DAMAGES`."""
-        return unpack(lines, self._dictionaries.text(db, dictionary))
 
     def _connection(self) -> sqlite3.Connection:
         return self._db
@@ -223,8 +215,6 @@ class SpoolReader:
             raise self._unread(error) from error
         if version == 0:
             raise FileNotFoundError(f"{self.path} is being made")
-        if version < HAS_DICTIONARIES:
-            self._db.executescript(NO_DICTIONARIES)
 
     def _unread(self, error: Exception) -> SpoolError:
         failure = described(error, f"{self.path} cannot be read: {error}", self.path)

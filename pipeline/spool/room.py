@@ -10,7 +10,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Self
 
-from pipeline.spool.dictionaries import forget_unused
 from pipeline.spool.gaps import Gap, mark
 from pipeline.spool.schema import free
 
@@ -125,7 +124,6 @@ def drop_oldest(db: sqlite3.Connection, goal: int) -> int:
         if used(db) <= goal:
             break
         lost += drop(db, [tick], "spool_full")
-        forget_unused(db, [tick])
     return lost
 
 
@@ -150,7 +148,7 @@ def give_back(db: sqlite3.Connection, most: int = _VACUUMED_AT_ONCE) -> int:
 
 
 def drop(db: sqlite3.Connection, ids: Iterable[int], cause: str = "") -> int:
-    """Delete ticks, but not their dictionaries; return how many of their points still waited.
+    """Delete ticks; return how many of their points still waited.
 
     Args:
         db: The store, in a transaction.

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from pipeline.spool import files
 from pipeline.spool.block import DAMAGES, unpack
-from pipeline.spool.dictionaries import Dictionaries, forget_unused
 from pipeline.spool.gaps import Gap, mark
 from pipeline.spool.pages import MAGIC, Pages, Row
-from pipeline.spool.schema import AGED, COMMITTED, LOST, SALVAGE, WAITING, is_newer, newer
+from pipeline.spool.schema import AGED, COMMITTED, LOST, SALVAGE, WAITING, refuse_other_version
 from pipeline.spool.wal import read_log
 
 _log = logging.getLogger(__name__)
@@ -31,7 +30,6 @@ class _Found:
     counters: dict[str, int] = field(default_factory=dict)
     queued: int = 0
     last_id: int = 0
-    dictionaries: Dictionaries = field(default_factory=Dictionaries)
 
 
 def damage(path: Path) -> str | None:
@@ -61,20 +59,16 @@ def salvage(path: Path, why: str, now_ns: int) -> None:
         now_ns: Now, in nanoseconds since 1970-01-01 UTC.
 
     Raises:
-        SpoolError: A later version made it.
+        SpoolError: Another version made it.
         OSError, sqlite3.Error: There is no room, or no right to write.
     """
     stamp = files.stamp(path, now_ns)
     with Pages(path) as pages:
-        if is_newer(pages.user_version):
-            raise newer(path, pages.user_version)
+        refuse_other_version(pages.user_version, path)
         with files.built(path) as db:
             found = _Found()
             for row in pages.rows():
-                _keep_dictionary(db, row, found)
-            for row in pages.rows():
                 _keep(db, row, found)
-            forget_unused(db)
             moment = datetime.fromtimestamp(now_ns // 10**9, UTC)
             told = (
                 f"{path} was damaged ({why}), {moment:%Y-%m-%dT%H:%M:%SZ}: "
@@ -85,20 +79,12 @@ def salvage(path: Path, why: str, now_ns: int) -> None:
     _log.warning("%s", told)
 
 
-def _keep_dictionary(db: sqlite3.Connection, row: Row, found: _Found) -> None:
-    """Put a dictionary where it belongs: without those, no reading tells whether it is whole."""
-    match row.rowid, row.values:
-        case int(number), (None, bytes(lines)) if _is_whole(lines):
-            found.last_id = max(found.last_id, number)
-            db.execute("INSERT OR IGNORE INTO dictionary VALUES (?, ?)", (number, lines))
-
-
 def _keep(db: sqlite3.Connection, row: Row, found: _Found) -> None:
-    """Put any other row where it belongs; its shape tells its table."""
+    """Put a row where it belongs; its shape tells its table."""
     match row.rowid, row.values:
         case int(tick), (None, int(time_ns), int(points), bytes(lines)):
             found.last_id = max(found.last_id, tick)
-            if points > 0 and _is_whole(lines, _dictionary(db, tick, found)):
+            if points > 0 and _is_whole(lines):
                 reading = (tick, time_ns, points, lines)
                 db.execute("INSERT OR IGNORE INTO tick VALUES (?, ?, ?, ?)", reading)
         case int(tick), (None, int(points), int(size)) if points > 0:
@@ -119,14 +105,9 @@ def _keep(db: sqlite3.Connection, row: Row, found: _Found) -> None:
             db.execute("INSERT OR IGNORE INTO fact VALUES (?, ?)", (name, value))
 
 
-def _dictionary(db: sqlite3.Connection, tick: int, found: _Found) -> bytes:
-    query = "SELECT max(id) FROM dictionary WHERE id <= ?"
-    return found.dictionaries.text(db, db.execute(query, (tick,)).fetchone()[0])
-
-
-def _is_whole(block: bytes, dictionary: bytes = b"") -> bool:
+def _is_whole(block: bytes) -> bool:
     try:
-        unpack(block, dictionary)
+        unpack(block)
     except DAMAGES:
         return False
     return True

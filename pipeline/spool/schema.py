@@ -10,7 +10,12 @@ import sqlite3
 from pathlib import Path
 
 NAME = "spool.db"
-TABLES = """
+VERSION = 5
+"""The number of the format; 0.1.0 has 1."""
+_UPGRADABLE, _UNRELEASED = 1, range(2, VERSION)
+# A number beyond it was written by noise, not by a later version.
+_NO_VERSION = 100
+_TABLES = """
 CREATE TABLE tick (
     -- The order in which readings were taken. No id comes back: the tick that a batch on its way
     -- names must never be a later one.
@@ -34,9 +39,10 @@ CREATE TABLE rejected (
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
-# How many points wait, beside the queue: when a part of the queue cannot be read any more, it
-# tells how many are missing.
-_WAITING = """
+# What leads from 0.1.0's format to this one; a new store goes the same way.
+_UPGRADE = """
+-- How many points wait, beside the queue: when a part of the queue cannot be read any more, it
+-- tells how many are missing.
 INSERT INTO counter SELECT 'waiting', coalesce(sum(points), 0) FROM pending;
 CREATE TRIGGER queued AFTER INSERT ON pending BEGIN
     UPDATE counter SET value = value + new.points WHERE name = 'waiting';
@@ -44,17 +50,13 @@ END;
 CREATE TRIGGER unqueued AFTER DELETE ON pending BEGIN
     UPDATE counter SET value = value - old.points WHERE name = 'waiting';
 END;
-"""
-_GAPS = """
 CREATE TABLE gap (
     cause TEXT PRIMARY KEY,
     start_ns INTEGER NOT NULL,
     stop_ns INTEGER NOT NULL,
     readings INTEGER NOT NULL
 ) WITHOUT ROWID;
-"""
-# What had left the queue by its age, where there was no InfluxDB, was not counted.
-_AGED = """
+-- What had left the queue by its age, where there was no InfluxDB, was not counted.
 INSERT INTO counter
     SELECT 'aged', committed - told FROM (
         SELECT
@@ -64,31 +66,6 @@ INSERT INTO counter
             'lost:expired', 'lost:rejected', 'lost:corrupt_store')
     ) WHERE committed > told;
 """
-# The ticks of before are packed without.
-_DICTIONARIES = """
-CREATE{0} TABLE dictionary (
-    id INTEGER PRIMARY KEY,       -- of the first tick that it is for
-    lines BLOB NOT NULL           -- a gzip member
-);
--- What it takes to read a tick: with a dictionary, its lines are no gzip member. Whatever noise has
--- made of them, they are bytes.
-CREATE{0} VIEW packed AS SELECT
-    tick.id AS id,
-    time_ns,
-    points,
-    coalesce(CAST(tick.lines AS BLOB), x'') AS lines,
-    (SELECT max(dictionary.id) FROM dictionary WHERE dictionary.id <= tick.id) AS dictionary
-FROM tick;
-"""
-MIGRATIONS = (TABLES, _WAITING + _GAPS, _AGED, _DICTIONARIES.format(""))
-"""What leads from each version to the next; a store that is new goes through all of them."""
-VERSION = len(MIGRATIONS)
-NO_DICTIONARIES = _DICTIONARIES.format(" TEMP")
-"""For whoever only reads a store of a format without them."""
-HAS_DICTIONARIES = 4
-"""The first format with them."""
-# A number beyond it was written by noise, not by a later version.
-_NO_VERSION = 100
 LOST = "lost:"
 """Before a cause of loss, in `counter`."""
 COMMITTED = ("spool_full", "expired", "rejected", "corrupt_store")
@@ -146,7 +123,7 @@ def version_of(db: sqlite3.Connection, path: Path) -> int:
     """Return the version of an open store; 0 is a database without anything in it.
 
     Raises:
-        SpoolError: It is another program's, or a later version's.
+        SpoolError: It is another program's, or another version's.
         DamagedError: It has the tables and no version that there can be.
     """
     (version,) = db.execute("PRAGMA user_version").fetchone()
@@ -155,10 +132,9 @@ def version_of(db: sqlite3.Connection, path: Path) -> int:
         return 0
     if not {"tick", "pending", "counter"} <= names:
         raise SpoolError(f"{path} is another program's database; move it away, or set data_dir")
-    if version in range(1, VERSION + 1):
+    if version in (_UPGRADABLE, VERSION):
         return int(version)
-    if version in range(VERSION, _NO_VERSION):
-        raise newer(path, version)
+    refuse_other_version(version, path)
     raise damaged(path, f"it has format {version}")
 
 
@@ -178,20 +154,25 @@ def damaged(path: Path, why: str) -> DamagedError:
     return DamagedError(f"{path} is damaged ({why}); the agent will salvage what is left", why)
 
 
-def newer(path: Path, version: int) -> SpoolError:
-    """Return what to say of a later version's store."""
-    return SpoolError(
-        f"{path} has format {version}, this version reads {VERSION}; "
-        "run the version that made it, or move the file away"
-    )
+def refuse_other_version(version: int, path: Path) -> None:
+    """Leave alone what a version made whose format this one does not know.
 
-
-def is_newer(version: int) -> bool:
-    """Return whether a later version can have written this number."""
-    return VERSION < version < _NO_VERSION
+    Raises:
+        SpoolError: A later version made the store, or one that was never released.
+    """
+    if version in _UNRELEASED:
+        raise SpoolError(
+            f"{path} has format {version}, of a version that was never released; move the file away"
+        )
+    if VERSION < version < _NO_VERSION:
+        raise SpoolError(
+            f"{path} has format {version}, this version reads {VERSION}; "
+            "run the version that made it, or move the file away"
+        )
 
 
 def migrate(db: sqlite3.Connection, version: int) -> None:
-    """Bring a store to this version, each step in one transaction with its record."""
-    for number, script in enumerate(MIGRATIONS[version:], version + 1):
-        db.executescript(f"BEGIN IMMEDIATE;{script}PRAGMA user_version = {number};COMMIT;")
+    """Bring a store to this version, in one transaction with its number; 0 is an empty one."""
+    if version < VERSION:
+        script = _UPGRADE if version else _TABLES + _UPGRADE
+        db.executescript(f"BEGIN IMMEDIATE;{script}PRAGMA user_version = {VERSION};COMMIT;")

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from pipeline.spool.contents import Contents
-from pipeline.spool.dictionaries import Dictionaries
 from pipeline.spool.files import beside, forget_aside
 from pipeline.spool.gaps import Gap
 from pipeline.spool.opening import mend, next_id, open_store
@@ -63,7 +62,7 @@ class Store(Writing):
         now_ns: Tells the time, in nanoseconds since 1970-01-01 UTC.
 
     Raises:
-        SpoolError: The file cannot be made, or is another program's or a later version's.
+        SpoolError: The file cannot be made, or is another program's or another version's.
     """
 
     def __init__(
@@ -73,7 +72,6 @@ class Store(Writing):
         self._limits = Limits.within(max_bytes)
         self._now_ns = now_ns
         self._lock = threading.RLock()
-        self._dictionaries = Dictionaries()
         self._opened: sqlite3.Connection | None = None
         self._closed = False
         self._losing = False
@@ -210,7 +208,6 @@ class Store(Writing):
         if self._opened is not None:
             self._opened.close()
             self._opened = None
-            self._dictionaries = Dictionaries()
 
 
 def tally(db: sqlite3.Connection, counts: Mapping[str, int]) -> None:

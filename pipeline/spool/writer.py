@@ -5,9 +5,8 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pipeline.spool.aging import Aging, Kept, Place
-from pipeline.spool.batch import Batch, Gathering, Refusal
-from pipeline.spool.block import DAMAGES, joined, pack
-from pipeline.spool.dictionaries import begin, forget_unused
+from pipeline.spool.batch import Batch, Refusal
+from pipeline.spool.block import DAMAGES, joined, pack, unpack
 from pipeline.spool.gaps import Gap, forget, mark
 from pipeline.spool.room import drop, unqueue
 from pipeline.spool.schema import LOST
@@ -16,11 +15,15 @@ from pipeline.spool.store import Store, lasting, tally
 _log = logging.getLogger(__name__)
 
 _REJECTED_KEPT = 10_000
-_OLDEST = (  # whatever noise has made of the numbers
+_OLDEST = (  # whatever noise has made of the numbers, and of the lines
     "SELECT id, coalesce(CAST(time_ns AS INTEGER), 0), coalesce(pending.points, 0), "
-    "lines, dictionary FROM pending JOIN packed USING (id) ORDER BY id"
+    "CAST(lines AS BLOB) FROM pending JOIN tick USING (id) ORDER BY id"
 )
 _NEWEST = f"{_OLDEST} DESC"
+_WAITING_SINCE = (
+    "SELECT id, time_ns, CAST(lines AS BLOB) FROM pending JOIN tick USING (id) "
+    "WHERE id >= ? AND time_ns < ? ORDER BY id LIMIT 100"
+)
 
 
 class Spool(Store, Aging):
@@ -51,32 +54,15 @@ class Spool(Store, Aging):
             SpoolError: It could not be committed; nothing of it was.
         """
         with self._writing() as db:
-            committed = self._insert(db, lines, time_ns) if lines else None
+            if lines:
+                _insert(db, lines, time_ns)
             tally(db, {f"{LOST}{cause}": points for cause, points in (lost or {}).items()})
             for gap in told:  # first, so that what is new makes a gap of its own
                 forget(db, gap)
             for gap in gaps:
                 mark(db, gap)
             self._keep_bound(db)
-            is_gap = db.execute("SELECT 1 FROM gap LIMIT 1").fetchone() is not None
-        if committed is not None:
-            self._dictionaries.committed(*committed)
-        return is_gap
-
-    def _insert(
-        self, db: sqlite3.Connection, lines: Sequence[str], time_ns: int
-    ) -> tuple[int, bytes]:
-        """Add a reading and queue it; return its tick and the dictionary that begins with it."""
-        block, begun = self._dictionaries.pack(joined(lines))
-        (tick,) = db.execute(
-            "INSERT INTO tick (time_ns, points, lines) VALUES (?, ?, ?) RETURNING id",
-            (time_ns, len(lines), block),
-        ).fetchone()
-        db.execute("INSERT INTO pending VALUES (?, ?, ?)", (tick, len(lines), len(block)))
-        if begun:
-            begin(db, tick, begun)
-        tally(db, {"ticks": 1, "points": len(lines)})
-        return int(tick), begun
+            return db.execute("SELECT 1 FROM gap LIMIT 1").fetchone() is not None
 
     @lasting
     def lease(self, max_points: int, *, newest: bool = False) -> Batch | None:
@@ -92,22 +78,26 @@ class Spool(Store, Aging):
         Returns:
             The batch, or None when nothing waits.
         """
-        leased = Gathering()
+        leased: list[tuple[int, int, int, str]] = []
         damaged: list[int] = []
         more = newest
+        left = max_points
         with self._reading() as db:
-            rows = db.execute(_NEWEST if newest else _OLDEST)
-            for tick, time_ns, points, lines, number in rows:
-                if leased.ids and (newest or leased.points + points > max_points):
+            for tick, time_ns, points, block in db.execute(_NEWEST if newest else _OLDEST):
+                if leased and (newest or points > left):
                     more = True
                     break
                 try:
-                    leased.add(tick, time_ns, points, self._text(db, lines, number))
+                    leased.append((tick, time_ns, points, unpack(block)))
+                    left -= points
                 except DAMAGES:
                     damaged.append(tick)
         if damaged:
             self._discard(damaged)
-        return leased.batch(more=more) if leased.ids else None
+        if not leased:
+            return None
+        ids, times, sizes, texts = zip(*leased, strict=True)
+        return Batch(ids, sum(sizes), pack("".join(texts)), min(times), more)
 
     @lasting
     def settle(
@@ -145,7 +135,6 @@ class Spool(Store, Aging):
     def _discard(self, damaged: Sequence[int]) -> None:
         with self._writing() as db:
             lost = drop(db, damaged, "corrupt_store")
-            forget_unused(db, damaged)
             tally(db, {f"{LOST}corrupt_store": lost})
         _log.error("%s was damaged, %d points in it are lost", self.path, lost)
 
@@ -181,7 +170,7 @@ class Spool(Store, Aging):
                 "DELETE FROM pending WHERE "
                 "(SELECT time_ns FROM tick WHERE tick.id = pending.id) < ? RETURNING points",
                 (before_ns,),
-            ).fetchall()
+            )
             expired = sum(int(points) for (points,) in rows)
             tally(db, {f"{LOST}expired": expired})
         return expired
@@ -200,25 +189,20 @@ class Spool(Store, Aging):
         Returns:
             How many readings that were.
         """
+        moved = 0
         with self._writing() as db:
-            rows = db.execute(
-                "SELECT id, time_ns, lines, dictionary FROM packed JOIN pending USING (id) "
-                "WHERE id >= ? AND time_ns < ?",
-                (self._first_id, before_ns),
-            ).fetchall()
-            for tick, time_ns, lines, number in rows:
-                try:
-                    text = self._text(db, lines, number).decode()
-                except DAMAGES:  # it is found out when it is to be delivered
-                    continue
-                dictionary = self._dictionaries.text(db, number)
-                block = pack(joined(stamped(text, time_ns + by_ns)), dictionary)
-                db.execute(
-                    "UPDATE tick SET time_ns = ?, lines = ? WHERE id = ?",
-                    (time_ns + by_ns, block, tick),
-                )
-                db.execute("UPDATE pending SET bytes = ? WHERE id = ?", (len(block), tick))
-        return len(rows)
+            first = self._first_id
+            # Some at a time: they may be the readings of days.
+            while rows := db.execute(_WAITING_SINCE, (first, before_ns)).fetchall():
+                for tick, time_ns, block in rows:
+                    try:
+                        text = unpack(block)
+                    except DAMAGES:  # it is found out when it is to be delivered
+                        continue
+                    _replace(db, tick, stamped(text, time_ns + by_ns), time_ns + by_ns)
+                    moved += 1
+                first = rows[-1][0] + 1
+        return moved
 
     @lasting
     def note(self, facts: Mapping[str, str | None]) -> None:
@@ -229,3 +213,21 @@ class Spool(Store, Aging):
                     db.execute("DELETE FROM fact WHERE name = ?", (name,))
                 else:
                     db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
+
+
+def _insert(db: sqlite3.Connection, lines: Sequence[str], time_ns: int) -> None:
+    """Add a reading and queue it."""
+    block = pack(joined(lines))
+    (tick,) = db.execute(
+        "INSERT INTO tick (time_ns, points, lines) VALUES (?, ?, ?) RETURNING id",
+        (time_ns, len(lines), block),
+    ).fetchone()
+    db.execute("INSERT INTO pending VALUES (?, ?, ?)", (tick, len(lines), len(block)))
+    tally(db, {"ticks": 1, "points": len(lines)})
+
+
+def _replace(db: sqlite3.Connection, tick: int, lines: Iterable[str], time_ns: int) -> None:
+    """Give a waiting reading other lines and another time."""
+    block = pack(joined(lines))
+    db.execute("UPDATE tick SET time_ns = ?, lines = ? WHERE id = ?", (time_ns, block, tick))
+    db.execute("UPDATE pending SET bytes = ? WHERE id = ?", (len(block), tick))

@@ -8,43 +8,16 @@ from typing import Any, cast
 from pipeline.collectors.collector import Host
 from pipeline.point import Point
 from pipeline.settings import CollectorOptions
-from tests.clocks import START_NS, ManualClock
+from tests.clocks import ManualClock
 
-from .captured import KINDS, LINUX, proc_stat
+from .captured import LINUX, proc_stat
 
 DEFAULTS = CollectorOptions()
 KIB = 1024
-BOOT_S = START_NS // 10**9 - 1000
-
-
-def cpu_times(**seconds: float) -> SimpleNamespace:
-    return SimpleNamespace(**{**dict.fromkeys(KINDS, 0.0), **seconds})
 
 
 def mount(path: str, device: str, fstype: str = "ext4", opts: str = "rw,relatime") -> Any:
     return SimpleNamespace(mountpoint=path, device=device, fstype=fstype, opts=opts)
-
-
-def link(flags: str = "up,broadcast,running,multicast", speed: int = 1000) -> Any:
-    return SimpleNamespace(isup="running" in flags, flags=flags, speed=speed, mtu=1500, duplex=2)
-
-
-def counters(start: int) -> Any:
-    names = [
-        "bytes_sent",
-        "bytes_recv",
-        "packets_sent",
-        "packets_recv",
-        "errin",
-        "errout",
-        "dropin",
-        "dropout",
-    ]
-    return SimpleNamespace(**{name: start + step for step, name in enumerate(names)})
-
-
-def sensor(label: str, current: float) -> Any:
-    return SimpleNamespace(label=label, current=current, high=100.0, critical=100.0)
 
 
 def statvfs(**changes: int) -> os.statvfs_result:
@@ -58,28 +31,17 @@ class FakePs:
     """psutil's functions on a host with two cores."""
 
     def __init__(self) -> None:
-        self.LINUX = True
-        self.cores = [cpu_times(user=10.0, idle=100.0), cpu_times(user=20.0, idle=200.0)]
-        self.total = cpu_times(user=30.0, idle=300.0)
         self.mounts = [mount("/", "/dev/vda1")]
-        self.counters = {"lo": counters(0), "eth0": counters(100)}
-        self.links = {"lo": link("up,loopback,running", 0), "eth0": link()}
-        self.sensors: dict[str, list[Any]] = {"coretemp": [sensor("Package id 0", 48.0)]}
-        self.calls: list[str] = []
-
-    def cpu_times(self, percpu: bool = False) -> Any:
-        return list(self.cores) if percpu else self.total
 
     def cpu_count(self, logical: bool = True) -> int | None:
-        self.calls.append(f"cpu_count({logical=})")
-        return len(self.cores) if logical else 1
+        return 2 if logical else 1
 
     def virtual_memory(self) -> Any:
         return SimpleNamespace(
             total=16_000_000 * KIB,
             available=12_000_000 * KIB,
             percent=25.0,
-            used=3_900_000 * KIB,  # not total - available, as on macOS
+            used=3_900_000 * KIB,  # not total - available
             free=9_000_000 * KIB,
             active=2_000_000 * KIB,
             inactive=4_000_000 * KIB,
@@ -89,48 +51,16 @@ class FakePs:
             slab=300_000 * KIB,
         )
 
-    def swap_memory(self) -> Any:
-        return SimpleNamespace(
-            total=4_000_000 * KIB,
-            used=1_000_000 * KIB,
-            free=3_000_000 * KIB,
-            percent=25.0,
-            sin=10 * 4096,
-            sout=20 * 4096,
-        )
-
     def disk_partitions(self, all: bool = False) -> Any:  # noqa: A002 - psutil's name
         assert all
-        self.calls.append("disk_partitions")
         return self.mounts
-
-    def disk_usage(self, path: str) -> Any:
-        return SimpleNamespace(total=1000, used=200, free=600, percent=25.0)
-
-    def net_io_counters(self, pernic: bool = False, nowrap: bool = True) -> Any:
-        assert pernic
-        assert not nowrap
-        return self.counters
-
-    def net_if_stats(self) -> Any:
-        self.calls.append("net_if_stats")
-        return self.links
-
-    def sensors_temperatures(self) -> Mapping[str, list[Any]]:
-        self.calls.append("sensors_temperatures")
-        return self.sensors
 
     def getloadavg(self) -> tuple[float, float, float]:
         return (0.5, 1.25, 2.0)
 
-    def boot_time(self) -> float:
-        return float(BOOT_S)
-
 
 class ContainerPs:
     """psutil's functions that can be told to look at a container's host."""
-
-    LINUX = True
 
     def __init__(self, ps: FakePs) -> None:
         self.virtual_memory = ps.virtual_memory
@@ -139,8 +69,7 @@ class ContainerPs:
 class FakeHost:
     """A Host with what it is made of at hand.
 
-    It is Linux: what `read_file` and `list_folder` find is in `files`, and why they fail in
-    `errors`. Made `portable`, it is a system of which nothing is known but by psutil.
+    What `read_file` and `list_folder` find is in `files`, and why they fail in `errors`.
     """
 
     def __init__(self) -> None:
@@ -157,11 +86,6 @@ class FakeHost:
         return Host(
             self.ps, self.clock, look, self._read_file, list_folder=self._list_folder, **places
         )
-
-    def portable(self) -> Host:
-        self.ps.LINUX = False
-        self.files.clear()
-        return self.host()
 
     def contain(self) -> None:
         """See the host from a container, where its root folder is /host."""

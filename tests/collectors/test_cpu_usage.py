@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,16 +27,6 @@ def test_counters_of_the_kernel(fake: FakeHost) -> None:
 def test_kernel_that_counts_more_kinds_than_are_known(fake: FakeHost) -> None:
     fake.files["/proc/stat"] = b"cpu  1 2 3 4 5 6 7 8 9 10 11 12\ncpu0 1 2 3 4 5 6 7 8 9 10 11 12\n"
     assert cpu_times(fake.host())["cpu0"]["guest_nice"] == 0.1
-
-
-def test_counters_of_a_platform_that_counts_less(fake: FakeHost) -> None:
-    host = fake.portable()
-    fake.ps.cores = [SimpleNamespace(user=1.0, system=2.0, idle=3.0)]
-    fake.ps.total = SimpleNamespace(user=1.0, system=2.0, idle=3.0)
-    assert cpu_times(host) == {
-        TOTAL: times(user=1.0, system=2.0, idle=3.0),
-        "cpu0": times(user=1.0, system=2.0, idle=3.0),
-    }
 
 
 @given(readings, readings)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.collectors import Guard, Omission
-from pipeline.collectors.collector import Host, NoData
+from pipeline.collectors.collector import NoData
 from pipeline.collectors.disk import Disk
 from pipeline.point import Point
 from tests.agents import eventually
@@ -261,15 +261,6 @@ def test_psutil_is_asked_each_time_where_there_is_no_table(fake: FakeHost) -> No
     fake.ps.mounts = [mount("/data", "")]
     (point,) = points(made)
     assert (point.tags["path"], point.tags["device"]) == ("/data", "none")
-
-
-def test_platform_without_statvfs(fake: FakeHost) -> None:
-    def missing(path: str) -> Any:
-        raise FileNotFoundError(path)
-
-    fake.ps.mounts = [mount("C:\\", "C:\\", "NTFS", "rw,fixed")]
-    (point,) = points(Disk(Host(fake.ps, fake.clock, None, missing), DEFAULTS))
-    assert point.fields == {"total": 1000, "used": 200, "free": 600, "used_percent": 25.0}
 
 
 # ---- In a container

@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -132,19 +130,3 @@ def test_unreadable_file_is_a_failure_until_it_can_be_read(fake: FakeHost) -> No
     fake.errors.clear()
     assert "io_util" not in read(fake, diskio)["vda"].fields
     assert "io_util" in read(fake, diskio)["vda"].fields
-
-
-def test_another_platform(fake: FakeHost) -> None:
-    disk = SimpleNamespace(
-        read_count=1, write_count=2, read_bytes=3, write_bytes=4, read_time=5, write_time=6
-    )
-    fake.ps.disk_io_counters = lambda perdisk, nowrap: {"disk0": disk}
-    (point,) = DiskIo(fake.portable(), DEFAULTS).collect()
-    assert point.fields == {
-        "reads": 1,
-        "writes": 2,
-        "read_bytes": 3,
-        "write_bytes": 4,
-        "read_time": 5,
-        "write_time": 6,
-    }

@@ -10,8 +10,6 @@ import pytest
 from pipeline.collectors.files import KernelFiles
 from tests.descriptors import opened
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
-
 
 @pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:

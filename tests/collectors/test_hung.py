@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 pytestmark = pytest.mark.skipif(
     not Path("/dev/fuse").exists() or os.geteuid() != 0,
-    reason="mounting takes Linux, FUSE and root",
+    reason="mounting takes FUSE and root",
 )
 
 

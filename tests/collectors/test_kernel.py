@@ -1,6 +1,5 @@
 """What the collectors say of this machine is what its kernel says at the same moment."""
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +18,6 @@ from pipeline.collectors.system import System
 from tests.clocks import ManualClock
 
 from .fakes import DEFAULTS
-
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the files are those of Linux")
 
 Figures = Mapping[str, float]
 

@@ -35,7 +35,7 @@ def test_nothing_is_no_line() -> None:
 @given(points)
 def test_what_encode_writes_is_read(point: Point) -> None:
     line = encode(point, 0)
-    assume(line and "\n" not in line)  # a line break in a text is more than this reader takes
+    assume(line)
     assert encode(only(line.removesuffix(" 0")), 0) == line
 
 

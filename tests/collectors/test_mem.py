@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import pytest
 
 from pipeline.collectors.mem import Mem
@@ -73,35 +71,3 @@ def test_unreadable_file_is_a_failure(fake: FakeHost) -> None:
     fake.errors[MEMINFO] = PermissionError()
     with pytest.raises(PermissionError):
         list(Mem(fake.host(), DEFAULTS).collect())
-
-
-def test_another_platform(fake: FakeHost) -> None:
-    (point,) = Mem(fake.portable(), DEFAULTS).collect()
-    assert point.fields.keys() == {
-        "total",
-        "available",
-        "free",
-        "active",
-        "inactive",
-        "buffered",
-        "cached",
-        "shared",
-        "slab",
-        "used",
-        "used_percent",
-        "available_percent",
-    }
-
-
-def test_platform_that_counts_less(fake: FakeHost) -> None:
-    fake.ps.virtual_memory = lambda: SimpleNamespace(total=4, available=4, free=3)
-    (point,) = Mem(fake.portable(), DEFAULTS).collect()
-    assert point.fields == {
-        "total": 4,
-        "available": 4,
-        "available_percent": 100.0,
-        "used": 0,
-        "used_percent": 0.0,
-        "free": 3,
-    }
-    assert type(point.fields["used_percent"]) is float

@@ -3,7 +3,6 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.collectors.collector import NoData
 from pipeline.collectors.process import Process
 from pipeline.point import Point
 
@@ -174,8 +173,3 @@ def test_list_that_cannot_be_read_is_a_failure_until_it_can(fake: FakeHost) -> N
     fake.errors.clear()
     assert "cpu_usage" not in read(fake, process)["a"].fields
     assert read(fake, process)["a"].fields["cpu_usage"] == 0.0
-
-
-def test_another_platform_is_no_data(fake: FakeHost) -> None:
-    with pytest.raises(NoData):
-        list(Process(fake.portable(), DEFAULTS).collect())

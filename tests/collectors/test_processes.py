@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.collectors.collector import NoData
 from pipeline.collectors.processes import Processes
 
 from .captured import pid_stat
@@ -84,11 +83,6 @@ def test_list_that_cannot_be_read_is_a_failure(fake: FakeHost) -> None:
     fake.errors["/proc"] = PermissionError()
     with pytest.raises(PermissionError):
         read(fake)
-
-
-def test_another_platform_is_no_data(fake: FakeHost) -> None:
-    with pytest.raises(NoData):
-        list(Processes(fake.portable(), DEFAULTS).collect())
 
 
 def test_processes_are_listed_anew_when_one_began_and_every_ten_seconds(fake: FakeHost) -> None:

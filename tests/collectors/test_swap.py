@@ -22,11 +22,6 @@ def test_point(fake: FakeHost) -> None:
     assert {field for field, kind in types(point).items() if kind is not int} == {"used_percent"}
 
 
-def test_another_platform(fake: FakeHost) -> None:
-    (point,) = Swap(fake.portable(), DEFAULTS).collect()
-    assert (point.fields["total"], point.fields["out"]) == (4_096_000_000, 81_920)
-
-
 @pytest.mark.parametrize("path", ["/proc/vmstat", "/proc/meminfo"])
 def test_unreadable_file_is_a_failure_and_no_rest(fake: FakeHost, path: str) -> None:
     fake.errors[path] = PermissionError()

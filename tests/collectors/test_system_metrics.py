@@ -54,22 +54,10 @@ def test_usage_is_absent_when_no_time_passed(fake: FakeHost) -> None:
     assert point.fields["memory_percent"] == 25.0
 
 
-def test_another_platform(fake: FakeHost) -> None:
-    fields = read(fake, SystemMetrics(fake.portable(), DEFAULTS)).fields
-    assert fields["cpu_temperature"] == 48.0
-    assert fields["memory_percent"] == 25.0
-
-
-def test_platform_without_sensors(fake: FakeHost) -> None:
-    fake.ps.sensors_temperatures = None
-    assert "cpu_temperature" not in read(fake, SystemMetrics(fake.portable(), DEFAULTS)).fields
-
-
 def test_broken_sensors_cost_the_temperature_only(fake: FakeHost) -> None:
-    def fail() -> None:
-        raise OSError(5, "Input/output error")
-
-    fake.ps.sensors_temperatures = fail
-    point = read(fake, SystemMetrics(fake.portable(), DEFAULTS))
+    for path in fake.files:
+        if path.startswith("/sys/class/hwmon"):
+            fake.errors[path] = OSError(5, "Input/output error")
+    point = read(fake, SystemMetrics(fake.host(), DEFAULTS))
     assert "cpu_temperature" not in point.fields
     assert "memory_total" in point.fields

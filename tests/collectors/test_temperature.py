@@ -2,7 +2,7 @@ import pytest
 
 from pipeline.collectors.temperature import Reading, processor_temperature, sensors
 
-from .fakes import FakeHost, sensor
+from .fakes import FakeHost
 
 HWMON, THERMAL = "/sys/class/hwmon", "/sys/class/thermal"
 
@@ -86,18 +86,6 @@ def test_sensors_are_looked_for_every_ten_minutes(fake: FakeHost) -> None:
     assert sensors(host) == []
     fake.clock.advance(1.0)
     assert len(sensors(host)) == 3
-
-
-def test_another_platform(fake: FakeHost) -> None:
-    fake.ps.sensors = {"cpu0": [sensor("", 40), sensor("", -273.15), sensor("", float("nan"))]}
-    (reading,) = sensors(fake.portable())
-    assert reading == Reading("cpu0", "", 40.0)
-    assert type(reading.celsius) is float
-
-
-def test_platform_without_sensors(fake: FakeHost) -> None:
-    fake.ps.sensors_temperatures = None
-    assert sensors(fake.portable()) == []
 
 
 def test_package_speaks_for_its_cores() -> None:

@@ -98,7 +98,6 @@ def test_data_outlives_the_process(
     assert len(rows(bucket)) == 1
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
 def test_no_process_is_left_when_its_parent_is_killed(influxd_binary: Path, tmp_path: Path) -> None:
     program = (
         "import pathlib, signal, sys; from tests.influxd.process import InfluxProcess;"

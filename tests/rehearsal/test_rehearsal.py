@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import ssl
-import sys
 import threading
 import time
 import urllib.error
@@ -270,7 +269,6 @@ def test_broken_off_it_cleans_up(ground: Ground, cli: Cli, end: signal.Signals) 
     ground.assert_clean()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a process to its parent")
 def test_killed_it_leaves_no_agent_behind(ground: Ground, cli: Cli) -> None:
     process = cli.start("rehearse", env=ground.environment(cli))
     eventually(lambda: len(ground.rows()) > 1, "a delivery")

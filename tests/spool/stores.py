@@ -4,8 +4,10 @@ import gzip
 import os
 import random
 import signal
+import sqlite3
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -42,6 +44,12 @@ def filled(directory: Path, ticks: int = 60, delivered: int = 20) -> None:
             spool.append(reading(number), number)
         spool.settle(leased(spool, 3 * delivered), NOW)
         spool.note({"a": "1"})
+
+
+def sql(directory: Path, statement: str, *values: object) -> list[tuple[Any, ...]]:
+    """Do with a store what its own ways do not, beside whoever has it open."""
+    with closing(sqlite3.connect(directory / "spool.db", isolation_level=None)) as db:
+        return db.execute(statement, values).fetchall()
 
 
 def killed(work: Callable[[], object]) -> None:

@@ -1,6 +1,5 @@
 """Lines are removed by age, from readings that keep the others."""
 
-import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.point import measurement_of, split_lines
 from pipeline.spool import Aging, Spool
-from tests.spool.stores import account
+from tests.spool.stores import account, sql
 
 SECOND = 10**9
 
@@ -41,14 +40,12 @@ def remove(
 def fill(spool: Spool, *seconds: int) -> None:
     for second in seconds:
         lines = [f"cpu,cpu={n} f=1i {second * SECOND}" for n in range(3)]
-        spool.append([*lines, f'mem t="a\nb" {second * SECOND}'], second * SECOND)
+        spool.append([*lines, f'mem t="a b" {second * SECOND}'], second * SECOND)
 
 
 def waiting(spool: Spool) -> int:
     """How many points wait by the counter that stands beside the queue, for a salvage."""
-    with sqlite3.connect(spool.path) as db:
-        (found,) = db.execute("SELECT value FROM counter WHERE name = 'waiting'").fetchone()
-    db.close()
+    ((found,),) = sql(spool.path.parent, "SELECT value FROM counter WHERE name = 'waiting'")
     return int(found)
 
 
@@ -60,7 +57,7 @@ def test_only_the_lines_that_are_too_old_go(spool: Spool) -> None:
     fill(spool, 1, 2, 3)
     assert remove(spool, 0, 3) == 6
     assert [measurement_of(line) for line in held(spool)] == ["mem", "mem", *["cpu"] * 3, "mem"]
-    assert held(spool)[0] == f'mem t="a\nb" {SECOND}'
+    assert held(spool)[0] == f'mem t="a b" {SECOND}'
     assert remove(spool, 0, 3) == 0
 
 
@@ -86,9 +83,8 @@ def test_what_waited_for_delivery_is_counted_and_the_rest_still_waits(spool: Spo
     rest = spool.lease(10)
     assert rest is not None
     assert rest.points == 1
-    with spool._reading() as db:
-        size = db.execute("SELECT length(lines) FROM tick JOIN pending USING (id)").fetchone()
-    assert (contents.backlog_bytes,) == size
+    size = sql(spool.path.parent, "SELECT length(lines) FROM tick JOIN pending USING (id)")
+    assert [(contents.backlog_bytes,)] == size
 
 
 def test_without_a_server_nothing_is_a_loss(spool: Spool) -> None:
@@ -120,12 +116,9 @@ def test_the_space_goes_back_to_the_file_system(spool: Spool) -> None:
     for second in range(500):
         lines = [f'cpu,cpu={n} t="{n * second:x}{"%x" % (7**n)}" {second}' for n in range(60)]
         spool.append([*lines, f"mem f=1i {second}"], second * SECOND)
-    pages = "PRAGMA page_count"
-    with sqlite3.connect(spool.path) as db:
-        (before,) = db.execute(pages).fetchone()
-        assert remove(spool, 0, 500) == 500 * 60
-        (after,) = db.execute(pages).fetchone()
-    db.close()
+    ((before,),) = sql(spool.path.parent, "PRAGMA page_count")
+    assert remove(spool, 0, 500) == 500 * 60
+    ((after,),) = sql(spool.path.parent, "PRAGMA page_count")
     assert after < before / 4
     assert len(held(spool)) == 500
 
@@ -150,9 +143,7 @@ def test_a_reading_that_is_damaged_holds_back_no_other_and_goes_with_its_last_li
     spool: Spool,
 ) -> None:
     fill(spool, 1, 2)
-    with sqlite3.connect(spool.path) as db:
-        db.execute("UPDATE tick SET lines = x'00' WHERE id = 1")
-    db.close()
+    sql(spool.path.parent, "UPDATE tick SET lines = x'00' WHERE id = 1")
     assert remove(spool, 0, 10) == 3
     assert spool.contents().backlog_points == 4 + 1
     assert remove(spool, 0, 10, None) == 4 + 1

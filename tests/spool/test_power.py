@@ -13,7 +13,7 @@ from pipeline.spool import SALVAGE, Spool
 from tests.spool.disk import Disk, Event, recorded
 from tests.spool.stores import MB, account, filled, scribble
 from tests.spool.test_salvage import abandoned
-from tests.spool.test_schema import FORMATS, made
+from tests.spool.test_schema import made
 
 pytestmark = pytest.mark.slow  # much to write, and to break
 
@@ -58,7 +58,7 @@ def fresh(folder: Path) -> None:
 
 
 def old(folder: Path) -> None:
-    made(folder, FORMATS[0])
+    made(folder)
 
 
 def broken(folder: Path) -> None:

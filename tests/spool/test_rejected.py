@@ -34,7 +34,7 @@ def refuse(spool: Spool, *lines: str, among: int = 0) -> None:
 
 def waiting(spool: Spool) -> list[str]:
     batch = spool.lease(1_000_000)
-    return unpack(batch.body).decode().splitlines() if batch else []
+    return unpack(batch.body).splitlines() if batch else []
 
 
 def assert_account(reader: SpoolReader) -> None:

@@ -40,7 +40,7 @@ def test_a_newer_format_ends_it_with_a_sentence(tmp_path: Path) -> None:
         db.execute("PRAGMA user_version = 99")
     db.close()
     before = (tmp_path / "spool.db").read_bytes()
-    assert "has format 99, this version reads 4; run the version that" in refused(
+    assert "has format 99, this version reads 5; run the version that" in refused(
         tmp_path, tmp_path
     )
     assert (tmp_path / "spool.db").read_bytes() == before

@@ -24,6 +24,7 @@ from tests.spool.stores import (
     lines,
     reading,
     scribble,
+    sql,
 )
 
 pytestmark = pytest.mark.slow  # much to write, and to break
@@ -257,9 +258,8 @@ def test_refused_lines_facts_and_losses_are_salvaged_too(tmp_path: Path) -> None
     scribble(tmp_path / "spool.db", 0, 100)
     with opened(tmp_path) as spool:
         assert spool.contents() == before
-        with spool._reading() as db:
-            rows = db.execute("SELECT time_ns, reason, line FROM rejected").fetchall()
-    assert rows == [(NOW, "no", "m f=1i 1")]
+        (refused,) = spool.rejected(9)
+    assert (refused.time_ns, refused.reason, refused.line) == (NOW, "no", "m f=1i 1")
 
 
 def test_no_id_comes_back_after_a_salvage(tmp_path: Path) -> None:
@@ -291,7 +291,7 @@ def test_damage_that_is_found_while_running_is_mended_without_a_restart(
     filled(tmp_path, ticks=200, delivered=0)
     with opened(tmp_path) as spool:
         batch = leased(spool, 300)
-        with spool._writing() as db:
+        with spool._writing() as db:  # so that it reads the file again, and not its memory
             db.execute("PRAGMA cache_size = 0")
             db.execute("PRAGMA shrink_memory")
         table = "counter" if operation == "contents" else "tick"
@@ -324,9 +324,9 @@ def test_a_damaged_reading_costs_itself_and_holds_back_no_other(
     with opened(tmp_path) as spool:
         for number in range(5):
             spool.append(reading(number), number)
-        with spool._writing() as db:
-            db.execute("UPDATE tick SET lines = substr(lines, 1, 200) || x'00' WHERE time_ns = 1")
-            db.execute("UPDATE tick SET lines = zeroblob(length(lines)) WHERE time_ns IN (3, 4)")
+        cut = "UPDATE tick SET lines = substr(lines, 1, 200) || x'00' WHERE time_ns = 1"
+        sql(tmp_path, cut)  # which makes a text of it
+        sql(tmp_path, "UPDATE tick SET lines = zeroblob(length(lines)) WHERE time_ns IN (3, 4)")
         with SpoolReader(tmp_path) as reader:
             assert list(reader.history(0)) == blocks(0, 2)
         assert caplog.messages == [f"3 readings in {tmp_path}/spool.db are damaged and left out"]
@@ -345,11 +345,22 @@ def test_a_damaged_reading_costs_itself_and_holds_back_no_other(
     account(after)
 
 
+def test_the_newest_readings_may_be_damaged_in_any_number(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with opened(tmp_path) as spool:
+        for number in range(500):
+            spool.append([f"m f={number}i {number}"], number)
+        sql(tmp_path, "UPDATE tick SET lines = x'00' WHERE time_ns > 3")
+        assert lines(leased(spool, newest=True)) == ["m f=3i 3"]
+        assert spool.contents().lost == {"corrupt_store": 496}
+        assert len(caplog.messages) == 1
+
+
 def test_where_all_that_waits_is_damaged_nothing_waits_any_more(tmp_path: Path) -> None:
     with opened(tmp_path) as spool:
         spool.append(reading(0), 0)
-        with spool._writing() as db:
-            db.execute("UPDATE tick SET lines = x'00'")
+        sql(tmp_path, "UPDATE tick SET lines = x'00'")
         assert spool.lease(100) is None
         assert spool.contents().lost == {"corrupt_store": 3}
 
@@ -444,8 +455,7 @@ def test_what_aged_without_an_influxdb_is_no_noise_in_the_account(tmp_path: Path
 @pytest.mark.parametrize("name", ["waiting", "delivered", "ticks", "lost:corrupt_store"])
 def test_a_counter_that_noise_made_huge_is_not_believed(tmp_path: Path, name: str) -> None:
     filled(tmp_path, ticks=9, delivered=3)
-    with opened(tmp_path) as spool, spool._writing() as db:
-        db.execute("INSERT OR REPLACE INTO counter VALUES (?, ?)", (name, 2**63 - 1))
+    sql(tmp_path, "INSERT OR REPLACE INTO counter VALUES (?, ?)", name, 2**63 - 1)
     scribble(tmp_path / "spool.db", 0, 100)
     with opened(tmp_path) as spool:
         account(spool.contents())

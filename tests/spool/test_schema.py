@@ -1,7 +1,8 @@
-"""Stores of earlier versions are upgraded, whatever ends the process in between."""
+"""A store of 0.1.0 is upgraded, whatever ends the process in between; others are left alone."""
 
 import shutil
 import sqlite3
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -10,34 +11,42 @@ import pytest
 from pipeline.health import read_status
 from pipeline.settings import Settings
 from pipeline.spool import Spool, SpoolError, SpoolReader
-from pipeline.spool.schema import MIGRATIONS, VERSION
-from tests.spool.stores import MB, NOW, account, contents, history, killed_at, leased, lines
+from pipeline.spool.schema import VERSION
+from tests.spool.stores import (
+    MB,
+    NOW,
+    account,
+    aside,
+    contents,
+    history,
+    killed_at,
+    leased,
+    lines,
+    sql,
+)
 
 pytestmark = pytest.mark.slow  # much to write, and to break
 
-FORMATS = sorted(Path(__file__).parent.glob("format-*.sql"))
+FORMAT_1 = Path(__file__).with_name("format-1.sql")
 
 
-def made(directory: Path, script: Path) -> Path:
-    """Make a store as an earlier version left it."""
+def made(directory: Path) -> Path:
+    """Make a store as 0.1.0 left it."""
     directory.mkdir(exist_ok=True)
-    with sqlite3.connect(directory / "spool.db") as db:
+    with closing(sqlite3.connect(directory / "spool.db")) as db:
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         db.execute("PRAGMA journal_mode = WAL")
-        db.executescript(script.read_text())
-    db.close()
+        db.executescript(FORMAT_1.read_text())
     return directory
 
 
 def version(directory: Path) -> int:
-    with sqlite3.connect(directory / "spool.db") as db:
-        (found,) = db.execute("PRAGMA user_version").fetchone()
-    db.close()
+    ((found,),) = sql(directory, "PRAGMA user_version")
     return int(found)
 
 
 def check_upgraded(directory: Path) -> None:
-    """All that the earlier version kept is there, and in use."""
+    """All that 0.1.0 kept is there, and in use."""
     assert version(directory) == VERSION
     found = contents(directory)
     account(found)
@@ -52,38 +61,22 @@ def check_upgraded(directory: Path) -> None:
         spool.settle(leased(spool, 8), NOW)
         assert lines(leased(spool)) == ["m f=1i 7"]
         account(spool.contents())
-        with spool._reading() as db:
-            waiting = "SELECT value FROM counter WHERE name = 'waiting'"
-            assert db.execute(waiting).fetchone() == (1,)
+        assert sql(directory, "SELECT value FROM counter WHERE name = 'waiting'") == [(1,)]
 
 
-def test_there_is_a_store_of_every_earlier_version() -> None:
-    assert [path.name for path in FORMATS] == [f"format-{n}.sql" for n in range(1, VERSION)]
-    assert len(MIGRATIONS) == VERSION
-
-
-@pytest.mark.parametrize("script", FORMATS, ids=lambda path: path.stem)
-def test_a_store_of_an_earlier_version_is_upgraded(script: Path, tmp_path: Path) -> None:
-    made(tmp_path, script)
+def test_a_store_of_0_1_0_is_upgraded(tmp_path: Path) -> None:
+    made(tmp_path)
     Spool(tmp_path, MB).close()
     check_upgraded(tmp_path)
     fresh = tmp_path / "fresh"
     fresh.mkdir()
     Spool(fresh, MB).close()
     query = "SELECT type, name, sql FROM sqlite_schema ORDER BY name"
-    tables = []
-    for directory in (tmp_path, fresh):
-        with sqlite3.connect(directory / "spool.db") as db:
-            tables.append(db.execute(query).fetchall())
-        db.close()
-    assert tables[0] == tables[1]
+    assert sql(tmp_path, query) == sql(fresh, query)
 
 
-@pytest.mark.parametrize("script", FORMATS, ids=lambda path: path.stem)
-def test_an_upgrade_that_is_killed_at_any_moment_is_done_the_next_time(
-    script: Path, tmp_path: Path
-) -> None:
-    origin = made(tmp_path / "origin", script)
+def test_an_upgrade_that_is_killed_at_any_moment_is_done_the_next_time(tmp_path: Path) -> None:
+    origin = made(tmp_path / "origin")
     moment, killings = 1, 0
     while True:
         folder = tmp_path / str(moment)
@@ -91,7 +84,7 @@ def test_an_upgrade_that_is_killed_at_any_moment_is_done_the_next_time(
         if not killed_at(moment, partial(Spool, folder, MB)):
             break
         killings += 1
-        assert version(folder) in range(1, VERSION + 1)
+        assert version(folder) in (1, VERSION)
         Spool(folder, MB).close()
         check_upgraded(folder)
         shutil.rmtree(folder)
@@ -99,20 +92,16 @@ def test_an_upgrade_that_is_killed_at_any_moment_is_done_the_next_time(
     assert killings > 20
 
 
-@pytest.mark.parametrize("script", FORMATS, ids=lambda path: path.stem)
-def test_an_earlier_version_is_read_before_it_is_upgraded(script: Path, tmp_path: Path) -> None:
-    made(tmp_path, script)
+def test_a_store_of_0_1_0_is_read_before_it_is_upgraded(tmp_path: Path) -> None:
+    made(tmp_path)
     status = read_status(Settings(data_dir=tmp_path, host="h1"))
     assert (status.points, status.backlog_points, status.last_salvage) == (12, 8, None)
     assert len(history(tmp_path)) == 5
-    assert version(tmp_path) == int(script.stem.removeprefix("format-"))
+    assert version(tmp_path) == 1
 
 
-@pytest.mark.parametrize("script", FORMATS, ids=lambda path: path.stem)
-def test_an_earlier_version_that_is_damaged_is_salvaged_as_well(
-    script: Path, tmp_path: Path
-) -> None:
-    made(tmp_path, script)
+def test_a_store_of_0_1_0_that_is_damaged_is_salvaged_as_well(tmp_path: Path) -> None:
+    made(tmp_path)
     with (tmp_path / "spool.db").open("r+b") as file:
         file.write(bytes(100))
     with Spool(tmp_path, MB) as spool:
@@ -120,16 +109,13 @@ def test_an_earlier_version_that_is_damaged_is_salvaged_as_well(
         assert spool.contents().rejected_points == 1
         # Without a counter of what waits, what was delivered cannot be told from what was not, so
         # all of it goes again.
-        waiting = 10 if script.stem == "format-1" else 8
-        assert spool.contents().backlog_points == waiting
+        assert spool.contents().backlog_points == 10
     assert len(history(tmp_path)) == 5
 
 
 def test_what_had_aged_without_an_influxdb_is_counted_from_now_on(tmp_path: Path) -> None:
-    made(tmp_path, FORMATS[1])
-    with sqlite3.connect(tmp_path / "spool.db") as db:
-        db.execute("UPDATE counter SET value = 20 WHERE name = 'points'")
-    db.close()
+    made(tmp_path)
+    sql(tmp_path, "UPDATE counter SET value = 20 WHERE name = 'points'")
     Spool(tmp_path, MB).close()
     with (tmp_path / "spool.db").open("r+b") as file:
         file.write(bytes(100))
@@ -138,11 +124,26 @@ def test_what_had_aged_without_an_influxdb_is_counted_from_now_on(tmp_path: Path
     assert (found.points, found.delivered_points, found.backlog_points) == (20, 3, 8)
 
 
+@pytest.mark.parametrize("number", [2, 3, 4])
+@pytest.mark.parametrize("log", [b"", b"noise" * 1000])
+def test_a_store_of_a_version_that_was_never_released_is_left_alone(
+    tmp_path: Path, number: int, log: bytes
+) -> None:
+    Spool(tmp_path, MB).close()
+    sql(tmp_path, f"PRAGMA user_version = {number}")
+    (tmp_path / "spool.db-wal").write_bytes(log)
+    before = (tmp_path / "spool.db").read_bytes()
+    told = f"has format {number}, of a version that was never released; move the file away"
+    for opened in (partial(Spool, max_bytes=MB), SpoolReader):
+        with pytest.raises(SpoolError, match=told):
+            opened(tmp_path)
+    assert (tmp_path / "spool.db").read_bytes() == before
+    assert aside(tmp_path) == []
+
+
 def test_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     Spool(tmp_path, MB).close()
-    newer = sqlite3.connect(tmp_path / "spool.db")
-    newer.execute("PRAGMA user_version = 99")
-    newer.close()
+    sql(tmp_path, "PRAGMA user_version = 99")
     before = (tmp_path / "spool.db").read_bytes()
     with pytest.raises(SpoolError, match="has format 99, this version reads"):
         Spool(tmp_path, MB)
@@ -152,9 +153,7 @@ def test_a_newer_version_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_database_with_nothing_in_it_is_filled(tmp_path: Path) -> None:
-    empty = sqlite3.connect(tmp_path / "spool.db")
-    empty.execute("VACUUM")
-    empty.close()
+    sql(tmp_path, "VACUUM")
     with Spool(tmp_path, MB) as spool:
         spool.append(["m f=1i 1"], 1)
     assert contents(tmp_path).points == 1

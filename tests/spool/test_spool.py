@@ -1,7 +1,8 @@
 import os
-import sqlite3
 import tempfile
-from collections.abc import Iterator
+import tracemalloc
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from pipeline.spool import Batch, Refusal, Spool, SpoolError, SpoolReader
-from tests.spool.stores import MB, NOW, leased, lines
+from pipeline.spool import Aging, Batch, Refusal, Spool, SpoolError, SpoolReader
+from tests.spool.stores import MB, NOW, account, leased, lines, sql
 
 
 @pytest.fixture
@@ -25,6 +26,22 @@ def test_a_reading_is_leased_as_it_was_appended(spool: Spool) -> None:
     batch = leased(spool)
     assert lines(batch) == ["m f=1i 1", 'm s="ü" 1', "m f=2i 2"]
     assert (batch.points, len(batch.ids)) == (3, 2)
+
+
+def test_a_batch_is_one_gzip_member(spool: Spool) -> None:
+    for tick in range(3):
+        spool.append([f"m f={tick}i {tick}"], tick)
+    member = zlib.decompressobj(31)
+    assert member.decompress(leased(spool).body) == b"m f=0i 0\nm f=1i 1\nm f=2i 2\n"
+    assert (member.eof, member.unused_data) == (True, b"")
+
+
+def test_of_a_reading_that_could_not_be_committed_nothing_is_there(spool: Spool) -> None:
+    with pytest.raises(OverflowError):
+        spool.append(["m f=1i 1"], 2**70)  # beyond what SQLite takes
+    spool.append(["m f=2i 2"], 2)
+    assert list(spool.history(0)) == ["m f=2i 2\n"]
+    assert (spool.contents().points, spool.contents().ticks) == (1, 1)
 
 
 def test_what_is_not_settled_is_leased_again(spool: Spool) -> None:
@@ -82,8 +99,6 @@ def test_a_reader_sees_what_the_writer_commits(spool: Spool, tmp_path: Path) -> 
         spool.append(["m f=2i 2"], 2)
         assert reader.contents().points == 2
         assert list(reader.history(2)) == ["m f=2i 2\n"]
-        with reader._reading() as db, pytest.raises(sqlite3.OperationalError, match="readonly"):
-            db.execute("DELETE FROM tick")
 
 
 def test_history_keeps_what_was_delivered(spool: Spool) -> None:
@@ -187,10 +202,56 @@ def test_a_closed_spool_says_so(tmp_path: Path) -> None:
         spool.append(["m f=1i 1"], 1)
 
 
-def test_each_commit_is_synced(spool: Spool) -> None:
-    with spool._reading() as db:
-        assert db.execute("PRAGMA synchronous").fetchone() == (2,)
-        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+def peak_of(work: Callable[[], object]) -> int:
+    """The most memory that Python took for some work, in bytes."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_readings_get_another_time_some_at_a_time(spool: Spool) -> None:
+    texts = [f'm t="{os.urandom(5_000).hex()}"' for _ in range(600)]
+    for number, text in enumerate(texts):
+        spool.append([f"{text} {number}"], number)
+
+    def stamped(block: str, time_ns: int) -> list[str]:
+        return [f"{block.rpartition(' ')[0]} {time_ns}"]
+
+    moved: list[int] = []
+    assert peak_of(lambda: moved.append(spool.restamp(500, NOW, stamped))) < 2 * MB  # of 5.8
+    assert moved == [500]
+    found = [*(number for number in range(500, 600)), *(NOW + number for number in range(500))]
+    assert spool.times(0) == found
+    times = [*(NOW + number for number in range(500)), *range(500, 600)]
+    sent = [f"{text} {time}" for text, time in zip(texts, times, strict=True)]
+    assert lines(leased(spool)) == sent
+    account(spool.contents())
+
+
+def test_readings_of_before_keep_their_time(tmp_path: Path) -> None:
+    with Spool(tmp_path, MB) as spool:
+        spool.append(["m f=1i 1"], 1)
+    with Spool(tmp_path, MB) as spool:
+        spool.append(["m f=2i 2"], 2)
+        assert spool.restamp(9, 40, lambda _, time_ns: [f"m f=2i {time_ns}"]) == 1
+        assert lines(leased(spool)) == ["m f=1i 1", "m f=2i 42"]
+
+
+def test_what_is_too_old_to_send_is_counted_without_being_held(spool: Spool) -> None:
+    spool.append(["m f=1i 200000"], 200_000)
+    sql(
+        spool.path.parent,
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) "
+        "INSERT INTO tick (time_ns, points, lines) SELECT i, 1, x'00' FROM n",
+    )
+    sql(spool.path.parent, "INSERT INTO pending SELECT id, 1, 1 FROM tick WHERE id > 1")
+    expired: list[int] = []
+    assert peak_of(lambda: expired.append(spool.give_up(200_000))) < MB
+    assert expired == [100_000]
+    assert spool.contents().backlog_points == 1
 
 
 class Account(RuleBasedStateMachine):
@@ -245,6 +306,77 @@ TestAccount = Account.TestCase
 TestAccount.settings = settings(max_examples=20, stateful_step_count=20, deadline=None)
 
 
+class Held(RuleBasedStateMachine):
+    """Whatever happens in whatever order: what is held is what was committed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = Path(self.folder.name)
+        self.spool = Spool(self.path, 100 * MB)
+        self.now = 0
+        self.held: dict[int, list[str]] = {}
+        self.waiting: list[int] = []
+
+    @rule(readings=st.integers(1, 40), points=st.integers(1, 3))
+    def append(self, readings: int, points: int) -> None:
+        for _ in range(readings):
+            self.now += 1
+            reading = [
+                f"disk,path=/{n} free={7**n}i,n={self.now}i {self.now}" for n in range(points)
+            ]
+            self.spool.append(reading, self.now)
+            self.held[self.now] = reading
+            self.waiting.append(self.now)
+
+    @rule(size=st.integers(1, 60), newest=st.booleans())
+    def deliver(self, size: int, newest: bool) -> None:
+        batch = self.spool.lease(size, newest=newest)
+        if batch is None:
+            assert not self.waiting
+            return
+        sent = self.waiting[-1:] if newest else self.waiting[: len(batch.ids)]
+        assert lines(batch) == [line for time in sent for line in self.held[time]]
+        self.spool.settle(batch, self.now)
+        self.waiting = [time for time in self.waiting if time not in sent]
+
+    @rule(age=st.integers(-1, 50), whole=st.booleans(), beside=st.booleans())
+    def age(self, age: int, whole: bool, beside: bool) -> None:
+        stop = self.now - age
+        kept = None if whole else lambda block: block.splitlines()[1:]
+        if beside:
+            with Aging(self.path) as aging:
+                aging.remove(0, stop, kept, count=True)
+        else:
+            self.spool.remove(0, stop, kept, count=True)
+        for time in [time for time in self.held if time < stop]:
+            self.held[time] = [] if whole else self.held[time][1:]
+            if not self.held[time]:
+                del self.held[time]
+        self.waiting = [time for time in self.waiting if time in self.held]
+
+    @rule()
+    def reopen(self) -> None:
+        self.spool.close()
+        self.spool = Spool(self.path, 100 * MB)
+
+    @invariant()
+    def is_held(self) -> None:
+        expected = ["".join(f"{line}\n" for line in reading) for reading in self.held.values()]
+        assert list(self.spool.history(0)) == expected
+        with SpoolReader(self.path) as reader:
+            assert list(reader.history(0)) == expected
+        account(self.spool.contents())
+
+    def teardown(self) -> None:
+        self.spool.close()
+        self.folder.cleanup()
+
+
+TestHeld = Held.TestCase
+TestHeld.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
+
+
 @given(
     st.lists(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n\r"))), max_size=5)
 )
@@ -261,8 +393,7 @@ def test_a_time_that_noise_made_a_text_holds_up_nothing(tmp_path: Path, noise: s
     with Spool(tmp_path, MB) as spool:
         for number in range(3):
             spool.append([f"m f={number}i {number + 7}"], number + 7)
-        with spool._writing() as db:
-            db.execute(f"UPDATE tick SET time_ns = {noise} WHERE id = 2")  # noqa: S608  # above
+        sql(tmp_path, f"UPDATE tick SET time_ns = {noise} WHERE id = 2")  # noqa: S608  # above
     with Spool(tmp_path, MB) as spool:
         assert (spool.contents().first_ns, spool.contents().last_ns) == (7, 9)
         batch = spool.lease(10)
