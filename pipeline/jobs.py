@@ -141,11 +141,11 @@ class Jobs:
             self._start_remote()
         self._note({})
 
-    def record(self) -> frozenset[str]:
+    def record(self) -> dict[str, str]:
         """Take one reading now.
 
         Returns:
-            The names of the collectors that failed.
+            The collectors that failed, each with the reason.
 
         Raises:
             SpoolError: It could not be made durable.

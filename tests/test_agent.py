@@ -136,7 +136,7 @@ def test_a_reading_that_is_being_taken_at_the_stop_is_kept(
     begun, go_on = Event(), Event()
     record = Recorder.record
 
-    def slow(self: Recorder, tick: Tick) -> frozenset[str]:
+    def slow(self: Recorder, tick: Tick) -> dict[str, str]:
         begun.set()
         go_on.wait(30)
         return record(self, tick)
@@ -156,7 +156,7 @@ def test_one_reading_can_be_saved_with_or_without_collection(
     make: Callable[..., Agent], data_dir: Path
 ) -> None:
     agent = make()
-    assert agent.save() == frozenset()
+    assert agent.save() == {}
     assert ticks(data_dir) == 1
     assert not agent.running
     assert not read_status(agent.settings).running
@@ -358,7 +358,7 @@ def test_a_start_and_a_save_need_not_wait_for_one_that_takes_long(
         cleanup = pool.submit(agent.cleanup)
         assert begun.wait(30)
         saves = [pool.submit(agent.save) for _ in range(3)]
-        assert [save.result(30) for save in saves] == [frozenset()] * 3
+        assert [save.result(30) for save in saves] == [{}] * 3
         agent.start()
         assert agent.running
         end.set()
@@ -387,7 +387,7 @@ def test_a_job_that_fails_is_told_once_and_goes_on(
     failures = iter([RuntimeError("out of order")] * 3)
     record = Recorder.record
 
-    def flaky(self: Recorder, tick: Tick) -> frozenset[str]:
+    def flaky(self: Recorder, tick: Tick) -> dict[str, str]:
         for failure in failures:
             raise failure
         return record(self, tick)
