@@ -260,11 +260,3 @@ def test_readings_that_are_held_stay_apart_too(bench: Callable[..., Bench]) -> N
                 one.recorder.record(Tick(7, 0))
     one.recorder.commit()
     assert [int(block.split()[-1]) for block in one.spool.history(0)] == [7, 8, 9]
-
-
-def test_the_time_of_the_reading_is_the_ticks_and_not_the_clocks(
-    bench: Callable[..., Bench],
-) -> None:
-    one = bench(Stub("a", "x"))
-    one.recorder.record(Tick(START_NS + 5, 0))
-    assert one.spool.contents().last_ns == START_NS + 5
