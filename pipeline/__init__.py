@@ -1,13 +1,16 @@
 """Gets a machine's metrics into InfluxDB 2 without losing one.
 
-A program that embeds the agent imports these functions from here; they are loaded when first asked
-for, so that the commands do not pay for them.
+A program that embeds the agent imports these functions and types from here; they are loaded when
+first asked for, so that the commands do not pay for them.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipeline.embedding import (
+        CpuMetrics,
+        SpaceMetrics,
+        SystemMetrics,
         cleanup_old_metrics,
         collect_system_metrics,
         is_metrics_collection_running,
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "CpuMetrics",
+    "SpaceMetrics",
+    "SystemMetrics",
     "cleanup_old_metrics",
     "collect_system_metrics",
     "is_metrics_collection_running",

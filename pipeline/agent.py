@@ -107,7 +107,7 @@ class Agent:
             self._watch = self._reload = None
             self._jobs.stop()
             self._jobs = None
-            _log.info("Stopped metrics collection")
+            _log.info("Metrics collection stopped")
 
     def close(self) -> None:
         """Stop everything, for good."""
@@ -128,11 +128,11 @@ class Agent:
         if self._endpoint is not None:
             self._endpoint.abandon()
 
-    def save(self) -> frozenset[str]:
+    def save(self) -> dict[str, str]:
         """Take one reading now and make it durable.
 
         Returns:
-            The names of the collectors that failed.
+            The collectors that failed, each with the reason.
 
         Raises:
             AgentError: The data directory cannot be had.

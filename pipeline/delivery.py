@@ -13,8 +13,9 @@ from typing import Protocol
 import tenacity
 
 from pipeline.clock import Clock, Random
+from pipeline.health import Health
 from pipeline.influx.answer import Answer, InfluxError, Verdict, is_expired, verdict
-from pipeline.outage import Outage, Report
+from pipeline.outage import Outage
 from pipeline.pacing import Pace, Size, rest_s, retry_s
 from pipeline.point import split_lines
 from pipeline.spool import Batch, Refusal, Spool, joined, pack, unpack
@@ -62,7 +63,7 @@ class Delivery:
         clock: Paces the flushes and waits between tries.
         pace: How often and how much.
         random: The source of jitter.
-        report: Is told of every change.
+        health: Is told how it goes.
         trim: Deletes from the spool, and counts, what is too old to be sent, if a reading of a
             given time is; tells whether it was.
     """
@@ -74,7 +75,7 @@ class Delivery:
         clock: Clock,
         pace: Pace,
         random: Random,
-        report: Report,
+        health: Health,
         trim: Callable[[int], bool],
     ) -> None:
         self._spool = spool
@@ -82,10 +83,11 @@ class Delivery:
         self._clock = clock
         self._pace = pace
         self._random = random
-        self._report = report
+        self._health = health
         self._trim = trim
         self._size = Size(pace.batch_max_points)
-        self._outage = Outage(clock, report)
+        self._outage = Outage(clock)
+        self._retired = False
         self._prepared = False
         self._rested_at = 0.0
 
@@ -108,6 +110,10 @@ class Delivery:
         finally:
             self._server.close()
 
+    def retire(self) -> None:
+        """Leave the health to another delivery, however long a request is still under way here."""
+        self._retired = True
+
     def drain(self, stop: Event) -> None:
         """Deliver until nothing waits, for as long as that takes.
 
@@ -121,24 +127,14 @@ class Delivery:
             if self._clock.wait(stop, seconds):
                 raise StoppedError
 
-        while not stop.is_set() and self._deliver(pause):
-            pass
-
-    def _deliver(self, pause: Callable[[float], None]) -> bool:
-        """Deliver one batch, however often it is tried; return whether there may be another."""
-        try:  # what goes well needs no tenacity, which takes as long as the request
-            return self._deliver_next(pause)
-        except InfluxError as error:
-            wait_s = self._wait_s(error)
-            self._failed(error)
-        pause(wait_s)
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(InfluxError),
             wait=lambda state: self._wait_s(_failure(state)),
             sleep=pause,
             before_sleep=lambda state: self._failed(_failure(state)),
         )
-        return retrying(self._deliver_next, pause)
+        while not stop.is_set() and retrying(self._deliver_next, pause):
+            pass
 
     def _last_flush(self) -> None:
         deadline = self._clock.monotonic() + LAST_FLUSH_S
@@ -153,7 +149,7 @@ class Delivery:
         except StoppedError:
             pass
         except InfluxError as error:
-            self._report.broke(str(error))
+            self._tell(str(error))
 
     def _deliver_next(self, pause: Callable[[float], None]) -> bool:
         """Deliver one batch; return whether there may be another.
@@ -179,10 +175,8 @@ class Delivery:
             self._settle_refused(batch, answer, pause)
         else:
             self._undelivered(outcome, answer)
-        self._report.wrote(self._clock.monotonic() - begun)
-        if not probe:
-            self._size.passed()
-        self._outage.passed(self._backlog, probe=probe)
+        self._health.wrote(self._clock.monotonic() - begun)
+        self._passed(probe=probe)
         return batch.more
 
     def _lease(self, newest: bool) -> Batch | None:
@@ -255,6 +249,18 @@ class Delivery:
         if not self._probing:
             self._size.failed(probed=self._outage.probed)
         self._outage.failed(error.answer, self._backlog)
+        self._health.failed()
+        self._tell(self._outage.reason)
+
+    def _passed(self, *, probe: bool) -> None:
+        if not probe:
+            self._size.passed()
+        self._outage.passed(self._backlog, probe=probe)
+        self._tell(self._outage.reason)
+
+    def _tell(self, trouble: str | None) -> None:
+        if not self._retired:
+            self._health.trouble("delivery", trouble)
 
     @property
     def _probing(self) -> bool:

@@ -1,42 +1,93 @@
 """The agent inside another program, such as a web application: the public functions.
 
-They log and never raise: a program must not fail because its metrics do. Their settings are those
-of the command: the files in METRICS_CONFIG_DIR, the working directory or /etc/metrics-pipeline, and
-METRICS_* variables.
+They log what goes wrong and never raise: a program must not fail because its metrics do. Their
+settings are those of the command: the files in METRICS_CONFIG_DIR, the working directory or
+/etc/metrics-pipeline, and METRICS_* variables.
 """
 
 import atexit
-import functools
+import contextlib
 import logging
 import os
 import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline import collectors
 from pipeline.agent import Agent
 from pipeline.clock import SystemClock
 from pipeline.collectors import Host
-from pipeline.collectors.system_metrics import SystemMetrics
+from pipeline.collectors.collector import reason
+from pipeline.collectors.system_metrics import CpuMetrics as CpuMetrics
+from pipeline.collectors.system_metrics import SpaceMetrics as SpaceMetrics
+from pipeline.collectors.system_metrics import Summary
 from pipeline.jobs import AgentError
-from pipeline.point import FieldValue
 from pipeline.settings import CollectorOptions, Files, find_config_dir
 
 _log = logging.getLogger(__name__)
 
 
-def collect_system_metrics() -> dict[str, FieldValue]:
-    """Read the summary record: processor, temperature, memory and disk.
+@dataclass(frozen=True, slots=True)
+class SystemMetrics:
+    """The figures of this host at one moment.
+
+    A figure that could not be read is None, and not 0, which a chart would show as idle or empty.
+
+    Attributes:
+        timestamp: The time of the reading, in UTC.
+        cpu: The processor.
+        memory: The memory.
+        disk: The disk that the system is on.
+        collected: Whether everything could be read. A host without a sensor of the processor's
+            temperature lacks nothing.
+        error: Why something could not be read, in a sentence; None when everything could.
+    """
+
+    timestamp: datetime
+    cpu: CpuMetrics
+    memory: SpaceMetrics
+    disk: SpaceMetrics
+    collected: bool
+    error: str | None
+
+
+def collect_system_metrics() -> SystemMetrics:
+    """Read processor, temperature, memory and disk now; this takes 0.1 s.
 
     Returns:
-        The fields of `system_metrics`: `cpu_usage`, `memory_percent` and `disk_percent` in percent,
-        `cpu_temperature` in °C (absent where the host has no sensor), sizes in bytes.
-
-    Raises:
-        Exception: What psutil raised, or SettingsError; this one function has no other way to tell.
+        The figures. Whatever fails is told by `collected` and `error`, and costs its own figures.
     """
-    host = Host.system(SystemClock(), _files().load().settings.host_root, os.environ)
-    collector = SystemMetrics(host, CollectorOptions())
-    return {key: value for point in collector.collect() for key, value in point.fields.items()}
+    clock = SystemClock()
+    timestamp = datetime.fromtimestamp(clock.now_ns() / 1e9, UTC)
+    cpu, memory, disk = CpuMetrics(), SpaceMetrics(), SpaceMetrics()
+    errors: list[str] = []
+    with _noting(errors):
+        root = _files().load().settings.host_root
+        summary = Summary(Host.system(clock, root, os.environ), CollectorOptions())
+        with _noting(errors, "cpu"):
+            cpu = summary.cpu()
+        with _noting(errors, "memory"):
+            memory = summary.memory()
+        with _noting(errors, "disk"):
+            disk = summary.disk()
+        if not errors and None in (cpu.usage, memory.total, disk.total):
+            errors.append("the host does not tell every figure at present")
+    return SystemMetrics(timestamp, cpu, memory, disk, not errors, "; ".join(errors) or None)
+
+
+@contextlib.contextmanager
+def _noting(errors: list[str], what: str = "") -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  # see the module
+        errors.append(f"{what}: {reason(error)}" if what else _sentence(error))
+
+
+def _sentence(error: Exception) -> str:
+    """Return why something failed, on one line."""
+    return "; ".join(str(error).splitlines()) or type(error).__name__
 
 
 def save_system_metrics() -> bool:
@@ -47,13 +98,13 @@ def save_system_metrics() -> bool:
         read or the reading not be kept.
     """
     try:
-        failed = _process().agent().save()
+        failed = _process.agent().save()
     except Exception as error:  # noqa: BLE001  # see the module
-        _log.error("System metrics were not saved: %s", error)
+        _log.error("Failed to save system metrics: %s", _sentence(error))
         return False
-    if SystemMetrics.name in failed:
-        _log.error("System metrics were not saved: collector %s failed", SystemMetrics.name)
-    return SystemMetrics.name not in failed
+    if Summary.name in failed:
+        _log.error("Failed to collect system metrics: %s", failed[Summary.name])
+    return Summary.name not in failed
 
 
 def cleanup_old_metrics() -> int:
@@ -63,28 +114,28 @@ def cleanup_old_metrics() -> int:
         How many points were deleted; 0, with the error in the log, when it failed.
     """
     try:
-        return _process().agent().cleanup()
+        return _process.agent().cleanup()
     except Exception as error:  # noqa: BLE001  # see the module
-        _log.error("Old metrics were not cleaned up: %s", error)
+        _log.error("Failed to cleanup old metrics: %s", _sentence(error))
         return 0
 
 
 def start_metrics_collection() -> None:
     """Take a reading at once and go on in the background; clean up at once and every hour."""
     try:
-        _process().agent().start()
+        _process.agent().start()
     except Exception as error:  # noqa: BLE001  # see the module
-        _log.error("Metrics collection was not started: %s", error)
+        _log.error("Metrics collection was not started: %s", _sentence(error))
 
 
 def stop_metrics_collection() -> None:
     """End what `start_metrics_collection` began; the last reading is kept."""
-    _process().stop()
+    _process.stop()
 
 
 def is_metrics_collection_running() -> bool:
     """Return whether this process takes readings."""
-    return _process().running
+    return _process.running
 
 
 def register() -> None:
@@ -143,9 +194,8 @@ class _Process:
             self._inherited, self._agent = self._agent, None
 
 
-@functools.cache
-def _process() -> _Process:
-    return _Process()
+# Made at import, so that two threads that are the first to ask get the same one.
+_process = _Process()
 
 
 def _files() -> Files:

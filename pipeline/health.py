@@ -203,22 +203,13 @@ class Health:
         """Tell whether ticks do not pass any more, which only a restart can mend."""
         return self._clock.monotonic() - self._passed > self._overdue_s
 
-    def broke(self, message: str) -> None:
-        """Delivery does not work any more."""
-        self.trouble("delivery", message)
-
-    def healed(self) -> None:
-        """Delivery works again."""
-        self.trouble("delivery", None)
-
     def failed(self) -> None:
-        """An attempt to deliver failed; another one will follow."""
+        """A try to deliver failed; another one will follow."""
         self.retries += 1
 
     def wrote(self, seconds: float) -> None:
         """A batch was written in so many seconds."""
         self.last_write_s = seconds
-        self.healed()
 
     def trouble(self, source: str, message: str | None) -> bool:
         """Something does not work, or works again.

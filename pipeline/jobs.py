@@ -14,6 +14,7 @@ from pipeline.agent_metrics import AgentMetrics
 from pipeline.ages import shortest
 from pipeline.clock import Clock, Schedule, SystemClock, Tick
 from pipeline.collectors import Guard, Host, build, guarded
+from pipeline.delivery import Delivery
 from pipeline.health import Health
 from pipeline.influx.buckets import Rule
 from pipeline.influx.target import Target
@@ -22,7 +23,6 @@ from pipeline.keeper import Keeper
 from pipeline.lock import DirectoryInUseError, DirectoryLock
 from pipeline.pacing import Pace
 from pipeline.recorder import Recorder
-from pipeline.reporter import Reporter
 from pipeline.retention import Swept
 from pipeline.settings import NAMES, Settings
 from pipeline.spool import Spool, SpoolError
@@ -83,6 +83,7 @@ class Jobs:
         # One for all, so that what is missed while a failed job waits is counted.
         self._schedule = Schedule(self._clock, settings.collection_interval_ms)
         self._target, self._keeper = self._remote(settings)
+        self._delivery: Delivery | None = None
         self._jobs: dict[str, Job] = {}
 
     def _build(self, settings: Settings) -> tuple[Guard, ...]:
@@ -135,17 +136,19 @@ class Jobs:
             self._start_tick()
         if changed & _REMOTE:
             self._end(_STOP_REST_S, "delivery", "sweep")
+            if self._delivery is not None:
+                self._delivery.retire()
             self.health.forget("delivery", "sweep", "downsampling")
             self._timekeeper.mind(_age_s(new))
             self._target, self._keeper = self._remote(new)
             self._start_remote()
         self._note({})
 
-    def record(self) -> frozenset[str]:
+    def record(self) -> dict[str, str]:
         """Take one reading now.
 
         Returns:
-            The names of the collectors that failed.
+            The collectors that failed, each with the reason.
 
         Raises:
             SpoolError: It could not be made durable.
@@ -206,8 +209,6 @@ class Jobs:
         settings, target = self.settings, self._target
         if target is None:
             return
-        from pipeline.delivery import Delivery  # noqa: PLC0415  # tenacity
-
         url, bucket = settings.influxdb_url, settings.influxdb_bucket
         _log.info("Delivering to %s, bucket %r", url, bucket)
         pace = Pace(
@@ -215,11 +216,10 @@ class Jobs:
             settings.flush_jitter_ms / 1000,
             settings.batch_max_points,
         )
-        report = Reporter(self.health, lambda: self._target is target)
-        delivery = Delivery(
-            self._spool, target, self._clock, pace, random.uniform, report, self._keeper.trim
+        self._delivery = Delivery(
+            self._spool, target, self._clock, pace, random.uniform, self.health, self._keeper.trim
         )
-        self._start("delivery", delivery.run)
+        self._start("delivery", self._delivery.run)
 
     def _note(self, facts: dict[str, str | None]) -> None:
         settings = self.settings

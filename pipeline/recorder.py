@@ -84,14 +84,14 @@ class Recorder:
             self._guards = self._guards if guards is None else guards
             self._tags = tags
 
-    def record(self, tick: Tick) -> frozenset[str]:
+    def record(self, tick: Tick) -> dict[str, str]:
         """Take one reading and commit it, with those that could not be committed before.
 
         Args:
             tick: Its time, and how many readings were missed before it.
 
         Returns:
-            The names of the collectors that failed.
+            The collectors that failed, each with the reason.
 
         Raises:
             SpoolError: It could not be committed; it is held in memory for the next time.
@@ -101,7 +101,7 @@ class Recorder:
                 raise SpoolError("the reading came too late: collection was stopped")
             return self._record(tick)
 
-    def _record(self, tick: Tick) -> frozenset[str]:
+    def _record(self, tick: Tick) -> dict[str, str]:
         begun = self._clock.monotonic()
         time_ns = self._free(tick.timestamp_ns)
         outcomes = [guard.run(time_ns, self._tags) for guard in self._guards]
@@ -116,7 +116,7 @@ class Recorder:
         self._commit()
         seconds = {outcome.collector: outcome.seconds for outcome in outcomes}
         self._health.ticked(health.Tick(self._clock.monotonic() - begun, len(lines), seconds))
-        return frozenset(outcome.collector for outcome in outcomes if outcome.error)
+        return {outcome.collector: outcome.error for outcome in outcomes if outcome.error}
 
     def _missing(self, tick: Tick, time_ns: int) -> tuple[Gap, ...]:
         before_ns, self._before_ns = self._before_ns, time_ns

@@ -248,7 +248,7 @@ def test_a_signal_ends_the_agent_well_and_no_reading_is_lost(
     assert messages == [
         "Starting metrics collection (interval: 20ms)",
         f"Readings are kept in {cli.data_dir}",
-        "Stopped metrics collection",
+        "Metrics collection stopped",
     ]
     assert not (cli.data_dir / "spool.db-wal").exists()  # it was closed, not left
     with SpoolReader(cli.data_dir) as reader:
@@ -264,7 +264,7 @@ def test_an_impatient_hand_on_ctrl_c_ends_the_agent_well_too(cli: Cli) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) * 10:
             agent.process.send_signal(number)
         assert agent.process.wait(30) == 0
-    assert agent.log.count("Stopped metrics collection") == 1
+    assert agent.log.count("Metrics collection stopped") == 1
 
 
 def test_nohup_keeps_the_agent_from_ending_with_its_terminal(cli: Cli) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.delivery import LAST_FLUSH_S, Delivery, StoppedError
+from pipeline.health import Health
 from pipeline.influx.answer import Answer, InfluxError
 from pipeline.pacing import LONGEST_WAIT_S, SPACING_S, Pace, rest_s
 from pipeline.spool import Spool
@@ -59,24 +60,6 @@ class Server:
         self.renewed += 1
 
 
-class Report:
-    def __init__(self) -> None:
-        self.events: list[str | None] = []
-        self.failures = 0
-
-    def broke(self, message: str) -> None:
-        self.events.append(message)
-
-    def healed(self) -> None:
-        self.events.append(None)
-
-    def failed(self) -> None:
-        self.failures += 1
-
-    def wrote(self, seconds: float) -> None:
-        pass
-
-
 def most(low: float, high: float) -> float:
     return high
 
@@ -89,22 +72,30 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 
 class Bench:
     def __init__(
-        self, spool: Spool, server: Server, *, batch: int = 100, jitter_s: float = 0
+        self,
+        spool: Spool,
+        server: Server,
+        *,
+        batch: int = 100,
+        jitter_s: float = 0,
+        trim: Callable[[int], bool] = lambda _: False,
     ) -> None:
-        self.clock, self.report, self.stop = ManualClock(), Report(), Event()
+        self.clock, self.stop = ManualClock(), Event()
+        self.told: list[str | None] = []
+        self.health = Health(self.clock, 60, self.told.append)
         self.trimmed: list[int] = []
-        self.delivery = Delivery(
-            spool, server, self.clock, Pace(10, jitter_s, batch), most, self.report, self.trim
-        )
+
+        def look(oldest_ns: int) -> bool:
+            self.trimmed.append(oldest_ns)
+            return trim(oldest_ns)
+
+        pace = Pace(10, jitter_s, batch)
+        self.delivery = Delivery(spool, server, self.clock, pace, most, self.health, look)
 
     @property
     def tries(self) -> list[float]:
         """The waits before a try, without the rests between requests that went well."""
         return [wait for wait in self.clock.waits if wait > 0.1]
-
-    def trim(self, time_ns: int) -> bool:
-        self.trimmed.append(time_ns)
-        return False
 
     def stop_after(self, waits: int) -> None:
         self.clock.on_wait = lambda number: self.stop.set() if number >= waits else None
@@ -157,8 +148,9 @@ def test_what_the_server_does_not_take_is_kept_and_sent_again(spool: Spool, answ
     assert server.requests == [["a", "b"], ["b"], ["b"], ["a"]]
     assert server.stored == {"a", "b"}
     assert (spool.contents().delivered_points, spool.contents().lost) == (2, {})
-    assert bench.report.events == [answer.message, None]
-    assert bench.report.failures == len(bench.tries)
+    assert bench.told == [answer.message, None]
+    assert bench.health.retries == len(bench.tries)
+    # A token may have been rotated, and may make ready what the old one could not.
     unauthorized, no_bucket = answer.status in (401, 403), answer.status == 404
     assert server.renewed == (2 if unauthorized else 0)
     assert len(server.prepared) == (3 if unauthorized or no_bucket else 1)
@@ -196,24 +188,16 @@ def test_what_the_server_judges_is_settled_without_a_wait(
         delivered,
         lost.get("rejected", 0),
     )
-    assert bench.report.events == []
+    assert bench.told == []
 
 
 def test_it_waits_exponentially_with_full_jitter_capped_for_as_long_as_it_takes(
     spool: Spool,
 ) -> None:
     fill(spool, ["a"])
-    bench = Bench(spool, Server([DOWN] * 12))
-    bench.delivery.drain(bench.stop)
-    assert bench.clock.waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
-    assert max(bench.clock.waits) == LONGEST_WAIT_S
-
-
-def test_an_outage_of_thousands_of_attempts_overflows_nothing(spool: Spool) -> None:
-    fill(spool, ["a"])
     bench = Bench(spool, Server([DOWN] * 3_000))
     bench.delivery.drain(bench.stop)
-    assert len(bench.clock.waits) == 3_000
+    assert bench.clock.waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, *[LONGEST_WAIT_S] * 2_991]
 
 
 def test_what_the_server_asks_to_wait_comes_before_the_jitter(spool: Spool) -> None:
@@ -262,7 +246,7 @@ def test_a_server_that_takes_only_small_bodies_gets_them_and_is_not_hammered(
     assert len(server.stored) == 64
     # It begins with 4 lines, and 16 fail, then 8.
     assert bench.tries == [1, 1]
-    assert bench.report.events == ["too much", None] * 2
+    assert bench.told == ["too much", None] * 2
     assert [len(lines) for lines in server.requests[:7]] == [4, 1, 1, 4, 1, 1, 4]
     assert {len(lines) for lines in server.requests[7:-1]} == {4}
 
@@ -280,7 +264,7 @@ def test_a_server_that_takes_a_single_reading_only_gets_that(spool: Spool) -> No
     bench.delivery.drain(bench.stop)
     # 4 lines fail, and 4 and 2 after a probe that passed.
     assert bench.tries == [1, 2, 4]
-    assert bench.report.events[-1] is None
+    assert bench.told[-1] is None
     assert server.stored == {f"line{n}" for n in range(64)}
 
 
@@ -295,17 +279,15 @@ def test_the_bodies_of_a_backlog_grow_to_the_bound(spool: Spool) -> None:
 def test_what_is_too_old_is_trimmed_after_the_bucket_told_its_age(spool: Spool) -> None:
     fill(spool, ["old"], ["new"])
     server = Server()
-    bench = Bench(spool, server)
-    server_told = server.prepared
-    told_when_trimmed: list[int] = []
+    prepared_when_trimmed: list[int] = []
 
     def trim(_: int) -> bool:
-        told_when_trimmed.append(len(server_told))
+        prepared_when_trimmed.append(len(server.prepared))
         return bool(spool.give_up(1))
 
-    bench.delivery._trim = trim
+    bench = Bench(spool, server, trim=trim)
     bench.delivery.drain(bench.stop)
-    assert told_when_trimmed == [1]
+    assert prepared_when_trimmed == [1]
     assert server.requests == [["new"]]
 
 
@@ -327,7 +309,40 @@ def test_a_new_reason_within_an_outage_is_told(spool: Spool) -> None:
     wrong = Answer(401, "unauthorized", "wrong token")
     bench = Bench(spool, Server([DOWN, DOWN, wrong, wrong]))
     bench.delivery.drain(bench.stop)
-    assert bench.report.events == ["no answer", "wrong token", None]
+    assert bench.told == ["no answer", "wrong token", None]
+
+
+def test_an_outage_is_a_trouble_until_the_backlog_moves(spool: Spool) -> None:
+    troubles: list[dict[str, str]] = []
+
+    class Watched(Server):
+        def write(self, body: bytes) -> Answer:
+            troubles.append(bench.health.troubles())
+            return super().write(body)
+
+    fill(spool, ["a"], ["b"])
+    bench = Bench(spool, Watched([DOWN]))
+    bench.delivery.drain(bench.stop)
+    # The newest reading got through before the third request, and the backlog had not moved.
+    assert troubles == [{}, {"delivery": "no answer"}, {"delivery": "no answer"}]
+    assert bench.told == ["no answer", None]
+
+
+@pytest.mark.parametrize("answer", [DOWN, OK])
+def test_a_request_that_outlives_its_delivery_changes_no_trouble(
+    spool: Spool, answer: Answer
+) -> None:
+    class Late(Server):
+        def write(self, body: bytes) -> Answer:
+            bench.delivery.retire()
+            bench.health.trouble("delivery", "what the next one says")
+            return super().write(body)
+
+    fill(spool, ["a"])
+    bench = Bench(spool, Late([answer]))
+    bench.stop_after(waits=2)
+    bench.delivery.run(bench.stop, Event())
+    assert bench.health.troubles() == {"delivery": "what the next one says"}
 
 
 def test_reasons_that_take_turns_are_logged_once_each(
@@ -342,24 +357,6 @@ def test_reasons_that_take_turns_are_logged_once_each(
         "busy",
     ]
     assert caplog.messages[-1].startswith("Delivery works again")
-
-
-def test_the_secrets_are_read_again_before_each_try_with_a_refused_token(spool: Spool) -> None:
-    fill(spool, ["a"])
-    server = Server([Answer(401, "unauthorized"), Answer(403, "forbidden"), DOWN])
-    bench = Bench(spool, server)
-    bench.delivery.drain(bench.stop)
-    assert server.renewed == 2
-    # What the old token could not make ready, the new one may.
-    assert len(server.prepared) == 3
-
-
-def test_a_missing_bucket_is_prepared_again(spool: Spool) -> None:
-    fill(spool, ["a"])
-    server = Server([Answer(404, "not found")])
-    bench = Bench(spool, server)
-    bench.delivery.drain(bench.stop)
-    assert server.prepared == [None, None]
 
 
 def test_a_server_that_is_absent_at_the_start_is_prepared_when_it_is_there(spool: Spool) -> None:
@@ -473,18 +470,6 @@ def test_a_body_that_is_too_large_is_halved_and_loses_nothing(spool: Spool) -> N
     Bench(spool, server).delivery.drain(Event())
     assert server.requests == [["a", "b", "c", "d"], ["a", "b"], ["a"], ["b"], ["c", "d"]]
     assert spool.contents().delivered_points == 4
-
-
-def test_points_that_the_bucket_calls_too_old_are_counted_as_expired(spool: Spool) -> None:
-    fill(spool, ["bad", "good"])
-    server = Server()
-    server.refusal = Answer(
-        422, "unprocessable entity", "dropped 1 points outside retention policy of duration 1h"
-    )
-    Bench(spool, server).delivery.drain(Event())
-    contents = spool.contents()
-    assert contents.lost == {"expired": 1}
-    assert (contents.delivered_points, contents.rejected_points) == (1, 0)
 
 
 def test_an_outage_while_refused_lines_are_sought_loses_nothing(spool: Spool) -> None:

@@ -139,7 +139,7 @@ def test_the_journal_gets_a_severity_and_no_second_time(tmp_path: Path) -> None:
         process.wait(10)
     first, *_, last = log.read_text().splitlines()
     assert first.startswith("<6>Starting metrics collection")
-    assert last == "<6>Stopped metrics collection"
+    assert last == "<6>Metrics collection stopped"
 
 
 def test_every_version_that_is_named_is_this_one() -> None:

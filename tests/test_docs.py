@@ -227,11 +227,24 @@ def test_every_example_of_a_command_is_understood() -> None:
         assert done.exit_code == 0, (words, done.output)
 
 
-def test_embedding_md_lists_the_public_functions() -> None:
-    listed = re.findall(r"^\| `(\w+)` \|", text("docs/embedding.md"), re.MULTILINE)
-    assert sorted(listed) == sorted(pipeline.__all__)
-    used = set(re.findall(r"pipeline\.(\w+)\(", text("docs/embedding.md")))
-    assert used <= set(pipeline.__all__)
+def test_embedding_md_lists_the_public_functions_and_types() -> None:
+    document = text("docs/embedding.md")
+    functions = set(re.findall(r"^\| `(\w+)` \|", document, re.MULTILINE))
+    types = set(re.findall(r"`(\w+Metrics)`", section(document, "The metrics")))
+    assert (functions | types, functions & types) == (set(pipeline.__all__), set())
+    assert set(re.findall(r"pipeline\.(\w+)\(", document)) <= functions
+
+
+def test_embedding_md_lists_every_figure_of_the_metrics() -> None:
+    listed = re.findall(r"`\.([\w.]+)`", section(text("docs/embedding.md"), "The metrics"))
+    parts = {
+        "cpu": pipeline.CpuMetrics,
+        "memory": pipeline.SpaceMetrics,
+        "disk": pipeline.SpaceMetrics,
+    }
+    wanted = [f"{name}.{one.name}" for name, part in parts.items() for one in fields(part)]
+    others = [one.name for one in fields(pipeline.SystemMetrics) if one.name not in parts]
+    assert sorted(listed) == sorted(wanted + others)
 
 
 def test_embedding_md_lists_the_paths_of_the_endpoint() -> None:

@@ -1,6 +1,8 @@
 import json
 import logging
 import os
+import re
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -8,12 +10,14 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
 import pytest
 
 import pipeline
+from pipeline import CpuMetrics, SpaceMetrics
 from pipeline.clock import SystemClock
 from pipeline.health import Status, read_status
 from pipeline.lock import DirectoryLock
@@ -22,15 +26,7 @@ from pipeline.spool import Spool, SpoolReader
 from tests.agents import eventually
 
 HOUR_NS = 3600 * 10**9
-NO_SENSOR = {
-    "cpu_usage",
-    "memory_total",
-    "memory_used",
-    "memory_percent",
-    "disk_total",
-    "disk_used",
-    "disk_percent",
-}
+NOTHING = SpaceMetrics(total=None, used=None, percent=None)
 
 
 @pytest.fixture(autouse=True)
@@ -68,13 +64,97 @@ def add_old(data_dir: Path, points: int, hours: int) -> None:
 
 
 def test_collect_system_metrics_reads_processor_memory_and_disk() -> None:
+    before = datetime.now(UTC)
     found = pipeline.collect_system_metrics()
-    assert found.keys() - {"cpu_temperature"} == NO_SENSOR
-    assert found["memory_total"] == psutil.virtual_memory().total
-    for share in ("cpu_usage", "memory_percent", "disk_percent"):
-        value = found[share]
-        assert isinstance(value, float)
-        assert 0 <= value <= 100
+    assert before - timedelta(seconds=1) < found.timestamp <= datetime.now(UTC)
+    assert found.timestamp.utcoffset() == timedelta(0)
+    assert (found.collected, found.error) == (True, None)
+    assert found.memory.total == psutil.virtual_memory().total
+    assert found.disk.total == shutil.disk_usage("/").total
+    for space in (found.memory, found.disk):
+        assert space.total is not None
+        assert space.used is not None
+        assert 0 < space.used < space.total
+    for share in (found.cpu.usage, found.memory.percent, found.disk.percent):
+        assert share is not None
+        assert 0 <= share <= 100
+    assert found.cpu.temperature is None or -100 < found.cpu.temperature < 250
+
+
+@pytest.fixture
+def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The host's /proc, as a folder of files."""
+    monkeypatch.setattr(psutil, "PROCFS_PATH", "/proc")  # and put it back
+    monkeypatch.setenv("HOST_PROC", str(tmp_path / "proc"))
+    (tmp_path / "proc").mkdir()
+    for name in ("stat", "meminfo", "vmstat"):
+        shutil.copyfile(f"/proc/{name}", tmp_path / "proc" / name)
+    return tmp_path / "proc"
+
+
+def test_what_cannot_be_read_is_none_and_costs_nothing_else(proc: Path) -> None:
+    (proc / "stat").unlink()
+    found = pipeline.collect_system_metrics()
+    assert found.cpu.usage is None
+    assert found.memory.total == psutil.virtual_memory().total
+    assert found.disk.total == shutil.disk_usage("/").total
+    assert found.collected is False
+    missing = f"cpu: FileNotFoundError: [Errno 2] No such file or directory: '{proc / 'stat'}'"
+    assert found.error == missing
+    (proc / "meminfo").unlink()
+    found = pipeline.collect_system_metrics()
+    assert found.memory == NOTHING
+    assert found.error is not None
+    assert found.error.startswith(f"{missing}; memory: FileNotFoundError: ")
+    assert "\n" not in found.error
+
+
+def test_a_processor_whose_counters_stand_still_has_no_usage(proc: Path) -> None:
+    found = pipeline.collect_system_metrics()
+    assert (found.cpu.usage, found.collected) == (None, False)
+    assert found.error == "the host does not tell every figure at present"
+
+
+def test_settings_that_are_wrong_are_the_error_and_leave_no_figure(tmp_path: Path) -> None:
+    toml = tmp_path / "settings.toml"
+    toml.write_text('retention_hours = "a week"\n')
+    found = pipeline.collect_system_metrics()
+    assert (found.cpu, found.memory, found.disk) == (CpuMetrics(), SpaceMetrics(), SpaceMetrics())
+    assert found.collected is False
+    assert found.error is not None
+    assert found.error.startswith(f"{toml}: ")
+    assert "retention_hours" in found.error
+
+
+def test_the_example_of_the_documentation_runs(tmp_path: Path) -> None:
+    document = Path(__file__).parent.parent / "docs/embedding.md"
+    text = document.read_text(encoding="utf-8")
+    example = re.search(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    assert example is not None
+    (tmp_path / "example.py").write_text(example[1])
+    done = subprocess.run(
+        [sys.executable, "example.py"], capture_output=True, text=True, timeout=60, check=False
+    )
+    first, second = done.stdout.splitlines()
+    assert re.fullmatch(r"At \d\d:\d\d:\d\d UTC the processor was busy for \d+ %,", first)
+    assert f"of {psutil.virtual_memory().total} bytes of memory" in second
+
+
+@pytest.mark.parametrize(
+    "failure", [KeyError("MemTotal"), PermissionError(13, "Permission denied"), RecursionError()]
+)
+def test_collect_system_metrics_raises_nothing_whatever_psutil_raises(
+    failure: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise failure
+
+    monkeypatch.setattr(psutil, "virtual_memory", broken)
+    found = pipeline.collect_system_metrics()
+    assert (found.memory, found.collected) == (NOTHING, False)
+    assert found.cpu.usage is not None
+    assert found.error is not None
+    assert found.error.startswith(f"memory: {type(failure).__name__}")
 
 
 def test_save_system_metrics_returns_true_and_the_reading_is_in_the_store(data_dir: Path) -> None:
@@ -96,8 +176,9 @@ def test_save_system_metrics_returns_false_when_collection_fails_and_logs_why(
 
     monkeypatch.setattr(psutil, "virtual_memory", broken)
     assert pipeline.save_system_metrics() is False
-    assert errors(caplog) == ["System metrics were not saved: collector system_metrics failed"]
-    assert "no such file: /proc/meminfo" in caplog.text
+    assert errors(caplog) == [
+        "Failed to collect system metrics: OSError: no such file: /proc/meminfo"
+    ]
     assert status(data_dir).lost["collector_failed"] >= 1
     monkeypatch.undo()
 
@@ -121,7 +202,7 @@ def test_save_system_metrics_returns_false_when_the_store_cannot_be_had(
     assert pipeline.save_system_metrics() is False
     lock.release()
     (error,) = errors(caplog)
-    assert error.startswith("System metrics were not saved: data directory ")
+    assert error.startswith("Failed to save system metrics: data directory ")
     assert f"in use by process {os.getpid()}" in error
 
 
@@ -133,6 +214,7 @@ def test_start_metrics_collection_takes_a_reading_at_once(
     assert pipeline.is_metrics_collection_running() is True
     assert "Starting metrics collection (interval: 60000ms)" in caplog.messages
     eventually(lambda: status(data_dir).ticks >= 1, "the first reading")
+    assert (status(data_dir).running, status(data_dir).pid) == (True, os.getpid())
 
 
 def test_start_metrics_collection_twice_starts_it_once(
@@ -154,7 +236,7 @@ def test_stop_metrics_collection_ends_it_and_it_can_be_started_again(
     pipeline.stop_metrics_collection()
     assert pipeline.is_metrics_collection_running() is False
     assert status(data_dir).running is False
-    assert caplog.messages.count("Stopped metrics collection") == 1
+    assert caplog.messages.count("Metrics collection stopped") == 1
     pipeline.start_metrics_collection()
     assert pipeline.is_metrics_collection_running() is True
     eventually(lambda: status(data_dir).ticks >= 2, "a reading")
@@ -193,7 +275,7 @@ def test_cleanup_old_metrics_returns_0_on_an_error_and_logs_it(
     data_dir.write_text("")
     assert pipeline.cleanup_old_metrics() == 0
     (error,) = errors(caplog)
-    assert error.startswith(f"Old metrics were not cleaned up: data directory {data_dir} cannot")
+    assert error.startswith(f"Failed to cleanup old metrics: data directory {data_dir} cannot")
 
 
 def test_collection_cleans_up_at_its_start(
@@ -257,10 +339,15 @@ def test_a_program_does_not_fail_because_its_metrics_do(
     assert [error.split(":")[0] for error in errors(caplog)] == [
         "Metrics collection was not started",
         "Metrics collection was not started",
-        "System metrics were not saved",
-        "Old metrics were not cleaned up",
+        "Failed to save system metrics",
+        "Failed to cleanup old metrics",
     ]
+    assert all("\n" not in message for message in caplog.messages)
     assert "Traceback" not in caplog.text
+    found = pipeline.collect_system_metrics()
+    needs_settings = wrong in ("settings", "config_dir", "cwd")
+    assert found.collected is not needs_settings
+    assert (found.error is None, found.memory == NOTHING) == (found.collected, needs_settings)
 
 
 def test_all_that_is_exported_is_there_and_nothing_else() -> None:
@@ -276,7 +363,7 @@ import pipeline
 heavy = {"psutil", "influxdb_client", "dynaconf", "sqlite3", "http.server", "rich", "click"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 pipeline.start_metrics_collection()
-assert not {"influxdb_client", "urllib3", "tenacity", "importlib.resources"} & set(sys.modules)
+assert not {"influxdb_client", "urllib3", "importlib.resources"} & set(sys.modules)
 assert all(thread.daemon for thread in threading.enumerate()[1:])
 print(pipeline.is_metrics_collection_running())
 """

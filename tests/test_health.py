@@ -12,7 +12,6 @@ import pytest
 from pipeline import health
 from pipeline.health import Health, Tick, read_status
 from pipeline.lock import DirectoryLock
-from pipeline.reporter import Reporter
 from pipeline.settings import Settings
 from pipeline.spool import Refusal, Spool, SpoolError, SpoolReader
 from tests.clocks import START_NS, ManualClock
@@ -52,23 +51,14 @@ def test_the_newest_trouble_is_remembered_and_when_it_is_over_the_one_before(
 ) -> None:
     remembered: list[str | None] = []
     one = Health(clock, 60, remembered.append)
-    one.broke("no answer")
+    one.trouble("delivery", "no answer")
     one.trouble("sweep", "no right")
     assert list(one.troubles().items()) == [("delivery", "no answer"), ("sweep", "no right")]
-    one.broke("401")
+    one.trouble("delivery", "401")
     assert list(one.troubles()) == ["sweep", "delivery"]
     one.trouble("delivery", None)
     one.trouble("sweep", None)
     assert remembered == ["no answer", "no right", "401", "no right", None]
-    assert one.troubles() == {}
-
-
-@pytest.mark.parametrize("heal", [Health.healed, lambda one: one.wrote(0.5)])
-def test_a_delivery_that_works_is_the_end_of_its_trouble(clock: ManualClock, heal: object) -> None:
-    assert callable(heal)
-    one = Health(clock, 60, lambda _: None)
-    one.broke("no answer")
-    heal(one)
     assert one.troubles() == {}
 
 
@@ -95,7 +85,7 @@ def test_readings_that_are_not_durable_are_a_failure_and_a_server_that_is_down_i
     clock: ManualClock,
 ) -> None:
     one = Health(clock, 60, lambda _: None)
-    one.broke("no answer")
+    one.trouble("delivery", "no answer")
     assert one.failure() is None
     one.trouble("spool", "disk full")
     assert one.failure() == "disk full"
@@ -183,22 +173,6 @@ def test_a_store_that_this_user_may_not_read_is_an_error_with_the_fix(shut: str)
         with another_user(), pytest.raises(SpoolError, match=r"try as the user of the agent$"):
             read_status(Settings(data_dir=data_dir))
         (data_dir / shut).chmod(0o700)
-
-
-def test_a_delivery_that_counts_no_more_troubles_and_heals_nobody(clock: ManualClock) -> None:
-    one = Health(clock, 60, lambda _: None)
-    old, new = Reporter(one, lambda: False), Reporter(one, lambda: True)
-    old.broke("no answer from the old one")
-    assert one.troubles() == {}
-    new.broke("no answer")
-    old.healed()
-    old.wrote(0.1)
-    assert one.troubles() == {"delivery": "no answer"}
-    for reporter in (old, new):
-        reporter.failed()
-    assert one.retries == 2
-    new.wrote(0.1)
-    assert one.troubles() == {}
 
 
 def test_another_interval_begins_its_own_wait(clock: ManualClock) -> None:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import os
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
@@ -15,6 +17,7 @@ from pipeline.jobs import Jobs
 from pipeline.settings import CollectorOptions, Settings
 from pipeline.spool import SpoolReader
 from tests.agents import eventually, ticks
+from tests.chaos.servers import response, serving
 
 HOUR_MS = 3_600_000
 MINUTE_NS = 60 * 10**9
@@ -112,3 +115,31 @@ def test_an_age_that_becomes_shorter_is_guarded_against_a_clock_that_is_ahead(
         bench.clock.shift_ns = MINUTE_NS * minutes
         assert bench.jobs.sweep().points == 0
     assert "\ncpu," in bench.kept()
+
+
+@pytest.mark.slow  # it waits for the old delivery as long as a change does
+def test_a_delivery_that_still_waits_for_the_former_server_changes_no_trouble(
+    bench: Bench,
+) -> None:
+    def deliveries() -> int:
+        return [thread.name for thread in threading.enumerate()].count("delivery")
+
+    asked = Event()
+
+    def hang(client: socket.socket, over: Event) -> None:
+        if client.recv(65536).startswith(b"POST /api/v2/write"):
+            asked.set()
+            over.wait(60)
+        else:
+            client.sendall(response("404 Not Found"))
+
+    with serving(hang) as url:
+        bench.jobs.record()
+        bench.jobs.start()
+        bench.change(influxdb_url=url, influxdb_token="t", flush_jitter_ms=0)
+        assert asked.wait(30)
+        bench.change(influxdb_url="http://127.0.0.1:1")
+        assert deliveries() == 2
+        eventually(lambda: "delivery" in bench.jobs.health.troubles(), "the new one's trouble")
+    eventually(lambda: deliveries() == 1, "the end of the former one")
+    assert "http://127.0.0.1:1" in bench.jobs.health.troubles()["delivery"]

@@ -1,8 +1,6 @@
 """The age of one host's data on the real server: what does not work shows, and heals."""
 
-import dataclasses
 import logging
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,7 +13,6 @@ import pytest
 from pipeline.clock import SystemClock
 from pipeline.health import Health, read_status
 from pipeline.influx.buckets import Rule
-from pipeline.influx.client import Connection
 from pipeline.influx.downsampling import task_name
 from pipeline.influx.points import HostPoints
 from pipeline.influx.target import Target
@@ -23,6 +20,7 @@ from pipeline.keeper import Keeper
 from pipeline.settings import Downsample, Settings
 from pipeline.spool import Spool
 from pipeline.timekeeping import Timekeeper
+from tests.chaos.proxy import PASS, Proxy
 from tests.configured import settings_for
 from tests.influxd import api
 from tests.influxd.api import Bucket
@@ -134,18 +132,20 @@ def test_a_delete_that_takes_minutes_is_given_up_tried_again_and_shows(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.put(200)
-    monkeypatch.setattr("pipeline.keeper.PATIENCE_S", 0.3)
-    monkeypatch.setattr(HostPoints, "delete", lambda self, *_: slow(self))
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+    monkeypatch.setattr("pipeline.keeper.PATIENCE_S", 1.0)
+    delete = HostPoints.delete
+    with closing(Proxy(bench.bucket.server.url)) as proxy:
 
-        def slow(points: HostPoints) -> None:
-            there = dataclasses.replace(points._connection.settings, influxdb_url=url)
-            with closing(Connection(there, SystemClock(), 0.3)) as connection:
-                connection.ask(lambda api: api.request("GET", "/ready"))
+        def hanging(*args: Any) -> None:
+            proxy.fault = "hang"
+            try:
+                delete(*args)
+            finally:
+                proxy.fault = PASS
 
-        trouble = bench.keep(2)
-    assert trouble["sweep"].startswith(f"no answer from {url}: ")
+        monkeypatch.setattr(HostPoints, "delete", hanging)
+        trouble = bench.keep(2, influxdb_url=proxy.url)
+    assert trouble["sweep"].startswith(f"no answer from {proxy.url}: ")
     assert bench.clock.waits == [60, 3600]
     monkeypatch.undo()
     assert bench.count() == 1

@@ -290,7 +290,7 @@ def test_server_host_tags_port_log_and_collectors_change_without_a_restart(
     assert {(point.tags["host"], point.tags["site"]) for point in points[1]} == {("h2", "lab")}
     assert "swap" in {point.measurement for point in points[0]}
     assert "swap" not in {point.measurement for point in points[1]}
-    assert json.loads(agent.log.splitlines()[-1])["message"] == "Stopped metrics collection"
+    assert json.loads(agent.log.splitlines()[-1])["message"] == "Metrics collection stopped"
     # Nothing was lost or doubled, and the whole of it went to the new server.
     times = [block.split()[-1] for block in blocks]
     assert len(times) == len(set(times)) == agent.status()["ticks"]

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,14 +50,13 @@ def manager(address: str) -> Iterator[Manager]:
 
 
 @pytest.fixture
-def health() -> Health:
-    return Health(ManualClock(), 60, lambda _: None)
+def clock() -> ManualClock:
+    return ManualClock()
 
 
-def clock_of(health: Health) -> ManualClock:
-    clock = health._clock
-    assert isinstance(clock, ManualClock)
-    return clock
+@pytest.fixture
+def health(clock: ManualClock) -> Health:
+    return Health(clock, 60, lambda _: None)
 
 
 def notifier(health: Health | None, address: str, **environ: str) -> Notifier:
@@ -77,11 +77,11 @@ def test_ready_is_told_once_after_the_first_durable_reading(
 
 
 def test_ticks_that_do_not_pass_starve_the_watchdog(
-    manager: Manager, address: str, health: Health
+    manager: Manager, address: str, health: Health, clock: ManualClock
 ) -> None:
     one = notifier(health, address)
     health.passed()
-    clock_of(health).advance(3 * 60.0 + 1)
+    clock.advance(3 * 60.0 + 1)
     one.look()
     assert "WATCHDOG=1" not in manager.listen()
     health.passed()
@@ -90,11 +90,11 @@ def test_ticks_that_do_not_pass_starve_the_watchdog(
 
 
 def test_a_full_disk_is_told_and_starves_nothing(
-    manager: Manager, address: str, health: Health
+    manager: Manager, address: str, health: Health, clock: ManualClock
 ) -> None:
     one = notifier(health, address)
     health.trouble("spool", "the disk\nis full")
-    clock_of(health).advance(3 * 60.0 + 1)
+    clock.advance(3 * 60.0 + 1)
     health.passed()
     one.look()
     assert manager.listen() == ["WATCHDOG=1", "STATUS=spool: the disk is full"]
@@ -145,5 +145,5 @@ def test_the_agent_tells_when_it_is_ready_and_when_it_stops(
 
 
 def test_without_a_manager_there_is_no_thread(health: Health) -> None:
-    with notifier(health, "") as one:
-        assert not one._thread.is_alive()
+    with notifier(health, ""):
+        assert "notify" not in {thread.name for thread in threading.enumerate()}

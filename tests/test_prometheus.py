@@ -100,7 +100,7 @@ def test_the_running_agents_own_view_is_added() -> None:
     health = Health(ManualClock(), 60, lambda _: None)
     health.ticked(Tick(0.0025, 12, {"cpu": 0.001, "mem": 1e-05}))
     health.wrote(0.5)
-    health.broke("no answer")
+    health.trouble("delivery", "no answer")
     families = parse(text(status(), health))
     assert value(families, "tick_seconds") == 0.0025
     assert value(families, "tick_points") == 12

@@ -50,13 +50,6 @@ def body(reply: Reply) -> Any:
     return json.loads(reply.body)
 
 
-def test_init_starts_collection(agent: Agent, served: Routes) -> None:
-    reply = served["/api/internal/init"]({})
-    assert reply.status == HTTPStatus.OK
-    assert body(reply) == {"success": True, "metricsCollectionRunning": True}
-    assert agent.starts == 1
-
-
 def test_init_says_why_collection_did_not_start(agent: Agent, served: Routes) -> None:
     agent.refusal = AgentError("the data directory is in use")
     reply = served["/api/internal/init"]({})
@@ -77,7 +70,7 @@ def test_health_passes_while_readings_are_taken(agent: Agent, served: Routes) ->
 def test_a_server_that_is_down_is_told_and_no_failure(agent: Agent, served: Routes) -> None:
     agent.start()
     assert agent.health is not None
-    agent.health.broke("no answer")
+    agent.health.trouble("delivery", "no answer")
     reply = served["/health"]({})
     assert reply.status == HTTPStatus.OK
     assert body(reply)["troubles"] == {"delivery": "no answer"}

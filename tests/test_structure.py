@@ -22,7 +22,6 @@ LAYERS = (
         "page",
         "recorder",
         "reload",
-        "reporter",
         "plan",
         "doctor",
         "rehearsal",

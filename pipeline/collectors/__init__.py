@@ -16,7 +16,7 @@ from pipeline.collectors.process import Process
 from pipeline.collectors.processes import Processes
 from pipeline.collectors.swap import Swap
 from pipeline.collectors.system import System
-from pipeline.collectors.system_metrics import SystemMetrics
+from pipeline.collectors.system_metrics import Summary
 from pipeline.collectors.temp import Temp
 from pipeline.settings import CollectorOptions
 
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 ALL: tuple[type[Collector], ...] = (
-    SystemMetrics,
+    Summary,
     Cpu,
     System,
     Mem,

@@ -220,3 +220,8 @@ def printable(name: str) -> str:
 def percent(part: float, whole: float) -> float:
     """Return the part's share of the whole in percent; 0.0 when the whole is nothing."""
     return 100.0 * (part / whole) if whole else 0.0
+
+
+def reason(error: BaseException) -> str:
+    """Return an exception's kind and message on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from pipeline.clock import Clock
-from pipeline.collectors.collector import Collector, NoData, Omission, Options
+from pipeline.collectors.collector import Collector, NoData, Omission, Options, reason
 from pipeline.collectors.selection import selection
 from pipeline.point import Point, PointError, encode
 
@@ -77,7 +77,7 @@ class Guard:
             self._usual_points = len(lines) + lost
         except (Exception, SystemExit) as exception:  # noqa: BLE001 - none may cost the others
             lines, lost = [], max(1, self._usual_points)
-            error = _reason(exception)
+            error = reason(exception)
             self._report("fails", error, exception)
         else:
             self._report_over("fails")
@@ -96,7 +96,7 @@ class Guard:
             try:
                 line = encode(series[key], timestamp_ns, tags)
             except PointError as error:
-                refusals.append(_reason(error))
+                refusals.append(reason(error))
             else:
                 lines.extend([line] if line else [])
         surplus = len(series) - len(kept)
@@ -140,21 +140,21 @@ class Guard:
     def _judge(self, refusals: list[str], doubles: int, surplus: int) -> None:
         if surplus:
             self._report("has too many series", f"{surplus} left out by max_series")
-        for trouble, reason in (
+        for trouble, why in (
             ("has points that cannot be written", refusals[0] if refusals else ""),
             ("reads a series twice", f"{doubles} left out" if doubles else ""),
         ):
-            if reason:
-                self._report(trouble, reason)
+            if why:
+                self._report(trouble, why)
             else:
                 self._report_over(trouble)
 
-    def _report(self, trouble: str, reason: str, cause: BaseException | None = None) -> None:
+    def _report(self, trouble: str, why: str, cause: BaseException | None = None) -> None:
         if trouble in self._troubles:
             return
         self._troubles.add(trouble)
         traceback = cause if _log.isEnabledFor(logging.DEBUG) else None
-        _log.warning("Collector %s %s: %s", self.name, trouble, reason, exc_info=traceback)
+        _log.warning("Collector %s %s: %s", self.name, trouble, why, exc_info=traceback)
 
     def _report_over(self, trouble: str) -> None:
         if trouble in self._troubles:
@@ -168,8 +168,3 @@ def _by_series(points: Iterable[Point]) -> dict[tuple[str, frozenset[tuple[str, 
     for point in points:
         series.setdefault((point.measurement, frozenset(point.tags.items())), point)
     return series
-
-
-def _reason(error: BaseException) -> str:
-    """Return an exception's kind and message on one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.collectors.collector import Collector
+from pipeline.collectors.collector import Collector, reason
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -48,9 +48,8 @@ def load(built_in: Collection[str], unwanted: Collection[str]) -> Iterator[type[
 
 def warn(name: str, error: BaseException) -> None:
     """Log that a collector cannot be used."""
-    reason = " ".join(f"{type(error).__name__}: {error}".split())
     detail = error if _log.isEnabledFor(logging.DEBUG) else None
-    _log.warning("Collector %s cannot be used: %s", name, reason, exc_info=detail)
+    _log.warning("Collector %s cannot be used: %s", name, reason(error), exc_info=detail)
 
 
 def _entry_points() -> "list[EntryPoint]":

@@ -1,16 +1,47 @@
 """The summary record: a host in one line."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 
-from pipeline.collectors import disk
 from pipeline.collectors.collector import Collector, Host, Options, percent
 from pipeline.collectors.cpu_usage import TOTAL, CpuUsage, cpu_times
+from pipeline.collectors.disk import usage as disk_usage
 from pipeline.collectors.mem import memory
 from pipeline.collectors.temperature import processor_temperature, sensors
 from pipeline.point import FieldValue, Point
 
 
-class SystemMetrics(Collector):
+@dataclass(frozen=True, slots=True)
+class CpuMetrics:
+    """The processor.
+
+    Attributes:
+        usage: The share of all cores' time in which they worked, in percent, as of
+            psutil.cpu_percent; None when it is not known.
+        temperature: In °C; None where the host has no sensor of it.
+    """
+
+    usage: float | None = None
+    temperature: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceMetrics:
+    """The space in memory or on a disk; each figure is None when it is not known.
+
+    Attributes:
+        total: How much there is, in bytes.
+        used: How much of it is in use, in bytes.
+        percent: The share that is in use, in percent.
+    """
+
+    total: int | None = None
+    used: int | None = None
+    percent: float | None = None
+
+
+class Summary(Collector):
     """Writes `system_metrics`: processor, memory and the disk of the system."""
 
     name = "system_metrics"
@@ -24,45 +55,44 @@ class SystemMetrics(Collector):
 
     def collect(self) -> Iterator[Point]:
         """Yield one point, in percent, bytes and °C."""
-        yield Point("system_metrics", {**self._cpu(), **self._memory(), **self._disk()})
+        parts: dict[str, CpuMetrics | SpaceMetrics] = {
+            "cpu": self.cpu(),
+            "memory": self.memory(),
+            "disk": self.disk(),
+        }
+        fields = {
+            f"{part}_{figure}": value
+            for part, figures in parts.items()
+            for figure, value in asdict(figures).items()
+            if value is not None
+        }
+        yield Point(self.name, fields)
 
-    def _cpu(self) -> dict[str, FieldValue]:
-        """Return the share of time that was neither idle nor waiting, as psutil.cpu_percent."""
-        fields: dict[str, FieldValue] = {}
+    def cpu(self) -> CpuMetrics:
+        """Read the processor; waiting for a disk is no work."""
+        usage = temperature = None
         for spent in self._usage.since_last().values():
             resting = spent["idle"] + spent["iowait"]
             whole = sum(spent.values())
-            fields["cpu_usage"] = percent(max(0.0, whole - resting), whole)
-        temperature = processor_temperature(self.host.recent(sensors))
-        if temperature is not None:
-            fields["cpu_temperature"] = temperature
-        return fields
+            usage = percent(max(0.0, whole - resting), whole)
+        with suppress(OSError, ValueError):  # what fails to tell now may not do so next time
+            temperature = processor_temperature(self.host.recent(sensors))
+        return CpuMetrics(usage, temperature)
 
-    def _memory(self) -> dict[str, FieldValue]:
-        """Return the figures of `mem`: used is total - available."""
-        fields = self.host.recent(memory)
-        return {
-            "memory_total": fields["total"],
-            "memory_used": fields["used"],
-            "memory_percent": fields["used_percent"],
-        }
+    def memory(self) -> SpaceMetrics:
+        """Read the memory, by the figures of `mem`: used is total - available."""
+        return _space(self.host.recent(memory))
 
-    def _disk(self) -> dict[str, FieldValue]:
-        """Return the figures of `disk` for the disk that the system is on; none if it is silent."""
-        fields = self._usage_of_root()
-        if fields is None:
-            return {}
-        return {
-            "disk_total": fields["total"],
-            "disk_used": fields["used"],
-            "disk_percent": fields["used_percent"],
-        }
-
-    def _usage_of_root(self) -> Mapping[str, FieldValue] | None:
+    def disk(self) -> SpaceMetrics:
+        """Read the disk that the system is on, by the figures of `disk`; none if it is silent."""
         if self.host.is_own:  # without it, nothing here would run
-            return disk.usage(self.host, self._root)
-        question = {self._root: lambda: disk.usage(self.host, self._root)}
+            return _space(disk_usage(self.host, self._root))
+        question = {self._root: lambda: disk_usage(self.host, self._root)}
         answer = self._asker.answers(question, self._timeout_s).get(self._root)
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return SpaceMetrics() if answer is None else _space(answer)
+
+
+def _space(fields: Mapping[str, FieldValue]) -> SpaceMetrics:
+    return SpaceMetrics(int(fields["total"]), int(fields["used"]), float(fields["used_percent"]))

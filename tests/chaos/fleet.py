@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import Event
 
 from pipeline.delivery import Delivery
+from pipeline.health import Health
 from pipeline.influx.answer import Answer
 from pipeline.influx.client import Connection
 from pipeline.pacing import Pace
@@ -197,16 +198,6 @@ class Remote:
         return answer
 
 
-class Silent:
-    def broke(self, message: str) -> None: ...
-
-    def healed(self) -> None: ...
-
-    def failed(self) -> None: ...
-
-    def wrote(self, seconds: float) -> None: ...
-
-
 def host(
     name: str, folder: Path, simulation: Simulation, influx: Influx, url: str, pace: Pace
 ) -> Callable[[], None]:
@@ -222,7 +213,8 @@ def host(
             connection = Connection(settings, clock)
             chance = random.Random(name)  # noqa: S311  # chance that comes back is wanted
             remote = Remote(simulation, influx, connection)
-            Delivery(spool, remote, clock, pace, chance.uniform, Silent(), lambda _: False).run(
+            health = Health(clock, 60, lambda _: None)
+            Delivery(spool, remote, clock, pace, chance.uniform, health, lambda _: False).run(
                 stop, Event()
             )
             connection.close()

@@ -17,7 +17,7 @@ from pipeline.collectors.process import Process
 from pipeline.collectors.processes import Processes
 from pipeline.collectors.swap import Swap
 from pipeline.collectors.system import System
-from pipeline.collectors.system_metrics import SystemMetrics
+from pipeline.collectors.system_metrics import Summary
 from pipeline.collectors.temp import Temp
 from pipeline.point import Point
 from tests.clocks import ManualClock
@@ -25,7 +25,7 @@ from tests.clocks import ManualClock
 from .fakes import DEFAULTS, FakeHost, statvfs
 
 READERS: list[type[Collector]] = [
-    SystemMetrics,
+    Summary,
     Cpu,
     System,
     Mem,
@@ -60,7 +60,7 @@ def test_system_disk_is_the_hosts(fake: FakeHost) -> None:
         return statvfs()
 
     fake.root = "/host"
-    list(SystemMetrics(fake.host(look), DEFAULTS).collect())
+    list(Summary(fake.host(look), DEFAULTS).collect())
     assert looked_at == ["/host/"]
 
 

@@ -1,19 +1,19 @@
 import pytest
 
-from pipeline.collectors.system_metrics import SystemMetrics
+from pipeline.collectors.system_metrics import Summary
 from pipeline.point import Point
 
 from .fakes import DEFAULTS, FakeHost, types
 
 
-def read(fake: FakeHost, collector: SystemMetrics) -> Point:
+def read(fake: FakeHost, collector: Summary) -> Point:
     fake.clock.advance(1.0)
     (point,) = collector.collect()
     return point
 
 
 def test_point(fake: FakeHost) -> None:
-    collector = SystemMetrics(fake.host(), DEFAULTS)
+    collector = Summary(fake.host(), DEFAULTS)
     fake.cpu(cpu0={"user": 30.25, "steal": 0.25, "iowait": 0.5, "idle": 301.0})
     assert read(fake, collector) == Point(
         "system_metrics",
@@ -31,7 +31,7 @@ def test_point(fake: FakeHost) -> None:
 
 
 def test_types(fake: FakeHost) -> None:
-    collector = SystemMetrics(fake.host(), DEFAULTS)
+    collector = Summary(fake.host(), DEFAULTS)
     fake.cpu(cpu0={"user": 30.0, "idle": 301.0})
     point = read(fake, collector)
     integers = {"memory_total", "memory_used", "disk_total", "disk_used"}
@@ -41,7 +41,7 @@ def test_types(fake: FakeHost) -> None:
 
 
 def test_first_reading_is_right(fake: FakeHost) -> None:
-    collector = SystemMetrics(fake.host(), DEFAULTS)
+    collector = Summary(fake.host(), DEFAULTS)
     fake.cpu(cpu0={"user": 30.05, "idle": 300.05})
     (point,) = collector.collect()
     assert fake.clock.waits == [pytest.approx(0.1)]
@@ -49,7 +49,7 @@ def test_first_reading_is_right(fake: FakeHost) -> None:
 
 
 def test_usage_is_absent_when_no_time_passed(fake: FakeHost) -> None:
-    point = read(fake, SystemMetrics(fake.host(), DEFAULTS))
+    point = read(fake, Summary(fake.host(), DEFAULTS))
     assert "cpu_usage" not in point.fields
     assert point.fields["memory_percent"] == 25.0
 
@@ -58,6 +58,6 @@ def test_broken_sensors_cost_the_temperature_only(fake: FakeHost) -> None:
     for path in fake.files:
         if path.startswith("/sys/class/hwmon"):
             fake.errors[path] = OSError(5, "Input/output error")
-    point = read(fake, SystemMetrics(fake.host(), DEFAULTS))
+    point = read(fake, Summary(fake.host(), DEFAULTS))
     assert "cpu_temperature" not in point.fields
     assert "memory_total" in point.fields

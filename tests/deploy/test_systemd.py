@@ -145,7 +145,7 @@ def test_a_stop_is_clean(running: Machine) -> None:
     running.run(f"systemctl stop {UNIT}")
     assert (running.show("Result"), running.show("ExecMainStatus")) == ("success", "0")
     assert running.journal().endswith(
-        "Stopped metrics collection\n"
+        "Metrics collection stopped\n"
         f"{UNIT}: Deactivated successfully.\n"
         "Stopped metrics-pipeline.service - Metrics of this machine to InfluxDB.\n"
     )

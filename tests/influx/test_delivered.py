@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pipeline.delivery import Delivery
+from pipeline.health import Health
 from pipeline.influx.client import Connection
 from pipeline.influx.points import HostPoints
 from pipeline.influx.target import Target
@@ -27,16 +28,6 @@ from tests.influxd.server import ORG, InfluxServer, onboard
 HOUR_NS = 3600 * 10**9
 
 
-class Silent:
-    def broke(self, message: str) -> None: ...
-
-    def healed(self) -> None: ...
-
-    def failed(self) -> None: ...
-
-    def wrote(self, seconds: float) -> None: ...
-
-
 @pytest.fixture
 def spool(tmp_path: Path) -> Iterator[Spool]:
     with Spool(tmp_path, 2**24) as opened:
@@ -50,10 +41,9 @@ def drained(
     settings = settings_for(bucket, bucket_retention="off", **changes)
     target = Target(settings, lambda: found or settings, clock, lambda rule, drift: None)
     pace = Pace(10, 0, 5_000)
+    health = Health(clock, 60, lambda _: None)
     with closing(target):
-        Delivery(spool, target, clock, pace, random.uniform, Silent(), lambda _: False).drain(
-            Event()
-        )
+        Delivery(spool, target, clock, pace, random.uniform, health, lambda _: False).drain(Event())
     return spool.contents()
 
 
