@@ -184,6 +184,18 @@ def test_a_file_that_comes_back_as_it_was_heals_without_a_change(
     assert caplog.messages[-1] == "The settings can be used again"
 
 
+@pytest.mark.parametrize("name", ["settings.local.toml", ".secrets.toml", "influxdb_token"])
+def test_every_file_that_is_looked_for_is_watched(tmp_path: Path, name: str) -> None:
+    bench = Bench(tmp_path, CREDENTIALS_DIRECTORY=str(tmp_path))
+    reload = bench.follow()
+    path = tmp_path / name
+    text = "{}" if name == "influxdb_token" else 'influxdb_token = "{}"'
+    edits = [lambda token=token: path.write_text(text.format(token)) for token in ("old", "new")]
+    bench.looks(reload, *edits, path.unlink)
+    assert [settings.influxdb_token for settings in bench.taken] == ["old", "new"]
+    assert bench.troubles[-1] == f"{path}: is gone; to do without it, restart the agent"
+
+
 def test_what_is_wrong_outside_the_files_heals_without_an_edit(
     bench: Bench, tmp_path: Path
 ) -> None:

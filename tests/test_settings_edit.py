@@ -1,6 +1,7 @@
 """Editing a settings file: the value changes, and nothing else of the text."""
 
 import os
+import re
 import tomllib
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.settings import SettingsError
 from pipeline.settings.edit import edit, edited, ensure_writable
+from pipeline.settings.files import SettingsFiles
 
 URL = "http://localhost:8086"
 SHIPPED = (Path(__file__).parent.parent / "settings.toml").read_text(encoding="utf-8")
@@ -116,6 +119,30 @@ def test_an_owner_stays_and_a_new_file_gets_that_of_the_data(tmp_path: Path) -> 
     about = path.stat()
     assert (about.st_uid, about.st_gid) == (wanted.st_uid, wanted.st_gid)
     assert about.st_mode & 0o777 == 0o600
+
+
+def test_a_mark_at_the_start_stays(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text("\ufeff# a = ''\n", encoding="utf-8")
+    assert edit(path, {"a": "b"})
+    assert not edit(path, {"a": "b"})
+    assert path.read_text(encoding="utf-8") == '\ufeffa = "b"\n'
+
+
+def test_a_source_that_wins_over_what_is_written_is_told(tmp_path: Path) -> None:
+    local, credential = tmp_path / "settings.local.toml", tmp_path / "influxdb_token"
+    local.write_text('influxdb_org = "mine"\n')
+    credential.write_text("s3cret")
+    env = {"CREDENTIALS_DIRECTORY": str(tmp_path), "METRICS_INFLUXDB_BUCKET": "b"}
+    files = SettingsFiles(tmp_path, env, ())
+    files.check({"influxdb_org": "mine", "influxdb_bucket": "b", "influxdb_token": "s3cret"})
+    for name, told in (
+        ("influxdb_org", f"{local} gives influxdb_org another value than setup would: take it"),
+        ("influxdb_token", f"{credential} gives influxdb_token another value than setup would"),
+        ("influxdb_bucket", "environment variable METRICS_INFLUXDB_BUCKET gives influxdb_bucket"),
+    ):
+        with pytest.raises(SettingsError, match=re.escape(told)):
+            files.check({name: "another"})
 
 
 def test_a_file_of_roots_stays_readable_to_its_group(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def _command(text: str) -> Callable[[Callable[..., None]], click.Command]:
     "--config-dir",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Folder of settings.toml and .secrets.toml; else METRICS_CONFIG_DIR, else the working "
+    help="Folder of the settings files; else METRICS_CONFIG_DIR, else the working "
     "folder if it has a settings.toml, else /etc/metrics-pipeline.",
 )
 @click.version_option(__version__, prog_name="metrics-pipeline")

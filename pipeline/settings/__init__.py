@@ -1,4 +1,4 @@
-"""Settings: settings.toml, .secrets.toml and the environment made one frozen, validated value."""
+"""Settings: the files and the environment made one frozen, validated value."""
 
 from pipeline.settings.checker import refusal
 from pipeline.settings.declared import NAMES, CollectorOptions, Downsample, Settings

@@ -1,5 +1,6 @@
 """Changes values in a TOML file and nothing else of it: comments, order and layout stay."""
 
+import codecs
 import json
 import os
 import re
@@ -124,20 +125,23 @@ def edit(
         OSError: It could not be written; the old file is as it was.
     """
     target = path.resolve()
-    old = target.read_bytes().decode() if target.exists() else None
-    new = edited(old or "", values)
+    there = target.exists()
+    raw = target.read_bytes() if there else b""
+    mark = codecs.BOM_UTF8 if raw.startswith(codecs.BOM_UTF8) else b""
+    old = raw.removeprefix(mark).decode()
+    new = edited(old, values)
     if old == new:
-        return secret and _narrow(target)
-    about = (target if old is not None else owner or target.parent).stat()
+        return there and secret and _narrow(target)
+    about = (target if there else owner or target.parent).stat()
     fresh = _OWNER_ONLY if secret else 0o644
-    mode = fresh if old is None else stat.S_IMODE(about.st_mode)
+    mode = stat.S_IMODE(about.st_mode) if there else fresh
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             if os.geteuid() == 0:
                 os.fchown(handle, about.st_uid, about.st_gid)
             os.fchmod(handle, _narrowed(mode, about) if secret else mode)
-            file.write(new.encode())
+            file.write(mark + new.encode())
             file.flush()
             os.fsync(handle)
         Path(name).replace(target)

@@ -15,17 +15,23 @@ from pipeline.settings.sources import (
     CONFIG_DIR,
     CREDENTIALS,
     CREDENTIALS_DIRECTORY,
-    FILES,
+    PLAIN,
     PREFIX,
+    SECRETS,
     SYSTEM_CONFIG_DIR,
-    read,
-    salvage,
+    Given,
+    on_its_own_line,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings, and for each by name the file's path, the variable, or "default"."""
+    """Settings that were read.
+
+    Attributes:
+        settings: The settings.
+        sources: For each by name the file's path, the variable, or "default".
+    """
 
     settings: Settings
     sources: Mapping[str, str]
@@ -74,7 +80,7 @@ def find_config_dir(option: Path | None, environ: Mapping[str, str], cwd: Path) 
             source = "--config-dir" if option else f"environment variable {CONFIG_DIR}"
             raise SettingsError([f"{source}: {str(folder)!r} must be an existing folder"])
         return folder
-    return cwd if (cwd / FILES[0]).exists() else SYSTEM_CONFIG_DIR
+    return cwd if (cwd / PLAIN).exists() else SYSTEM_CONFIG_DIR
 
 
 def load(
@@ -93,7 +99,8 @@ def load(
             host_root are made of.
         collectors: The names that [collectors.<name>] tables may have.
         hostname: The default of `host`.
-        complete: Whether what some settings need of others must be there.
+        complete: Whether what some settings need of others must be there; else influxdb_url, of
+            which they need the most, is left out.
 
     Returns:
         The settings and their sources.
@@ -101,7 +108,9 @@ def load(
     Raises:
         SettingsError: With everything that is wrong.
     """
-    given, problems = read(config_dir, environ)
+    given, problems = read_all(config_dir, environ)
+    if not complete:
+        given.pop("influxdb_url", None)
     checker = Checker(Settings, collectors, environ.get("HOME", ""))
     values = checker.values(given)
     # What a broken file would have said is not missing.
@@ -124,6 +133,23 @@ def load(
     return Loaded(Settings(**values), MappingProxyType(sources))
 
 
+def read_all(
+    config_dir: Path, environ: Mapping[str, str]
+) -> tuple[dict[str, Given], Collection[str]]:
+    """Read all sources, as `read` does.
+
+    Raises:
+        SettingsError: Dynaconf cannot be used in this environment.
+    """
+    try:
+        # Late: it takes a tenth of a second, which --help and the Tab key would take longer.
+        from pipeline.settings.read import read  # noqa: PLC0415
+    except ValueError as error:  # of one such as REDIS_PORT_FOR_DYNACONF=none
+        hint = "unset the environment variable of its own that has it, *_FOR_DYNACONF"
+        raise SettingsError([f"dynaconf cannot start ({error}): {hint}"]) from error
+    return read(config_dir, environ)
+
+
 def find_data_dir(config_dir: Path, environ: Mapping[str, str]) -> Path:
     """Return where the data is, also by settings that cannot be used as a whole.
 
@@ -133,7 +159,8 @@ def find_data_dir(config_dir: Path, environ: Mapping[str, str]) -> Path:
         config_dir: The folder of the files.
         environ: The environment.
     """
-    given = salvage(config_dir, environ, "data_dir")
+    read, _ = read_all(config_dir, environ)
+    given = read.get("data_dir") or on_its_own_line(config_dir, "data_dir")
     checker = Checker(Settings, (), environ.get("HOME", ""))
     found = checker.values({"data_dir": given} if given else {}).get("data_dir")
     return found or _default_data_dir(environ)
@@ -157,7 +184,7 @@ def _missing(
 ) -> Iterator[str]:
     for name in ("influxdb_org", "influxdb_bucket", "influxdb_token"):
         if values.get("influxdb_url") and not values.get(name) and name not in refused:
-            path = config_dir / FILES[name == "influxdb_token"]
+            path = config_dir / (SECRETS if name == "influxdb_token" else PLAIN)
             variable = f"{PREFIX}{name.upper()}"
             ways = f"in {path} or by {variable}"
             if name in CREDENTIALS and environ.get(CREDENTIALS_DIRECTORY):
