@@ -1,6 +1,7 @@
 """Editing a settings file: the value changes, and nothing else of the text."""
 
 import os
+import pwd
 import re
 import tomllib
 from pathlib import Path
@@ -108,17 +109,34 @@ def test_a_link_and_a_mode_stay(tmp_path: Path) -> None:
     assert real.stat().st_mode & 0o777 == 0o660
 
 
-def test_an_owner_stays_and_a_new_file_gets_that_of_the_data(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_secret_that_root_writes_is_for_the_group_of_the_data(tmp_path: Path) -> None:
     data, path = tmp_path / "data", tmp_path / ".secrets.toml"
     data.mkdir()
-    if os.geteuid() == 0:
-        os.chown(data, 12345, 23456)
-    edit(path, {"a": "b"}, secret=True, owner=data)
-    edit(path, {"a": "c"}, secret=True)
-    wanted = data.stat()
+    daemon = pwd.getpwnam("daemon")
+    for user, group, wanted in (
+        (daemon.pw_uid, daemon.pw_gid, (0, daemon.pw_gid, 0o640)),
+        (daemon.pw_uid, 23456, (0, 0, 0o600)),  # others may be in that group
+        (12345, 23456, (0, 0, 0o600)),
+        (0, 0, (0, 0, 0o600)),
+    ):
+        os.chown(data, user, group)
+        edit(path, {"a": "b"}, secret=True, owner=data)
+        edit(path, {"a": "c"}, secret=True)
+        about = path.stat()
+        assert (about.st_uid, about.st_gid, about.st_mode & 0o777) == wanted
+        path.unlink()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_an_owner_stays(tmp_path: Path) -> None:
+    path = tmp_path / ".secrets.toml"
+    path.write_text("")
+    path.chmod(0o600)
+    os.chown(path, 12345, 23456)
+    edit(path, {"a": "b"}, secret=True)
     about = path.stat()
-    assert (about.st_uid, about.st_gid) == (wanted.st_uid, wanted.st_gid)
-    assert about.st_mode & 0o777 == 0o600
+    assert (about.st_uid, about.st_gid, about.st_mode & 0o777) == (12345, 23456, 0o600)
 
 
 def test_a_mark_at_the_start_stays(tmp_path: Path) -> None:

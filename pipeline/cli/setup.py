@@ -7,7 +7,7 @@ from collections.abc import Callable
 import click
 
 from pipeline import collectors
-from pipeline.cli.root import Source, example, pass_source
+from pipeline.cli.root import Source, example, pass_source, warn
 from pipeline.clock import SystemClock
 from pipeline.settings import Settings, refusal
 
@@ -75,6 +75,7 @@ def setup(
     else:
         wish = Wish(url, org, bucket, user, token=token, ask=ask)
     files = SettingsFiles(source.directory, os.environ, collectors.names())
+    warn(files.changeable)
     Setup(files, wish, SystemClock(), click.echo).run()
 
 

@@ -11,12 +11,14 @@ from pipeline.settings.load import (
     find_data_dir,
     load,
 )
+from pipeline.settings.trust import Exposure
 from pipeline.settings.watch import Files
 
 __all__ = [
     "NAMES",
     "CollectorOptions",
     "Downsample",
+    "Exposure",
     "Files",
     "Loaded",
     "Row",

@@ -19,6 +19,7 @@ class SettingsFiles:
     Attributes:
         settings: As they are now, without influxdb_url, which may be one that is to be replaced.
         url: influxdb_url as it is now; "" when there is none.
+        changeable: What of the files another user could have changed.
 
     Raises:
         SettingsError: They cannot be used.
@@ -29,7 +30,7 @@ class SettingsFiles:
     ) -> None:
         self._dir, self._environ, self._collectors = config_dir, environ, collectors
         found = load(config_dir, environ, collectors=collectors, complete=False)
-        self.settings = found.settings
+        self.settings, self.changeable = found.settings, found.changeable
         self._given = read_all(config_dir, environ)[0]
         url = self._given.get("influxdb_url")
         self.url = str(url.value) if url else ""

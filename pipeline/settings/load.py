@@ -15,6 +15,7 @@ from pipeline.settings.sources import (
     CONFIG_DIR,
     CREDENTIALS,
     CREDENTIALS_DIRECTORY,
+    FILES,
     PLAIN,
     PREFIX,
     SECRETS,
@@ -22,6 +23,7 @@ from pipeline.settings.sources import (
     Given,
     on_its_own_line,
 )
+from pipeline.settings.trust import Exposure, changeable, readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +33,14 @@ class Loaded:
     Attributes:
         settings: The settings.
         sources: For each by name the file's path, the variable, or "default".
+        changeable: What of their files another user could have changed.
+        readable: Which of their files with secrets others can read.
     """
 
     settings: Settings
     sources: Mapping[str, str]
+    changeable: tuple[Exposure, ...] = ()
+    readable: tuple[Exposure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +114,7 @@ def load(
     Raises:
         SettingsError: With everything that is wrong.
     """
+    exposed = _exposed(config_dir)
     given, problems = read_all(config_dir, environ)
     if not complete:
         given.pop("influxdb_url", None)
@@ -130,7 +137,10 @@ def load(
     if not values.get("host"):
         values["host"] = _name_of_host(values["host_root"]) or hostname()
         sources["host"] = "default"
-    return Loaded(Settings(**values), MappingProxyType(sources))
+    token = sources["influxdb_token"] if values.get("influxdb_token") else ""
+    paths = (config_dir / name for name in FILES)
+    secret = [path for path in paths if path.name == SECRETS or str(path) == token]
+    return Loaded(Settings(**values), MappingProxyType(sources), exposed, readable(secret))
 
 
 def read_all(
@@ -158,7 +168,11 @@ def find_data_dir(config_dir: Path, environ: Mapping[str, str]) -> Path:
     Args:
         config_dir: The folder of the files.
         environ: The environment.
+
+    Raises:
+        SettingsError: Others can change them, and this is root.
     """
+    _exposed(config_dir)
     read, _ = read_all(config_dir, environ)
     given = read.get("data_dir") or on_its_own_line(config_dir, "data_dir")
     checker = Checker(Settings, (), environ.get("HOME", ""))
@@ -174,6 +188,15 @@ def describe(loaded: Loaded) -> list[Row]:
         value = MASK if text and declared.secret else text
         rows.append(Row(name, value, loaded.sources[name], declared.meaning))
     return rows
+
+
+def _exposed(config_dir: Path) -> tuple[Exposure, ...]:
+    """Return what of the files others can change; root takes none of that."""
+    exposed = changeable(config_dir, FILES)
+    if exposed and os.geteuid() == 0:
+        why = "and root takes no settings that others can change"
+        raise SettingsError([f"{one.message}, {why}: {one.fix}" for one in exposed])
+    return exposed
 
 
 def _missing(
