@@ -24,7 +24,7 @@ from pipeline.settings import (
     load,
     sources,
 )
-from pipeline.settings.rules import as_text, specs
+from pipeline.settings.constraints import as_text, specs
 
 ROOT = Path(__file__).parent.parent
 NOWHERE = Path("/nonexistent/metrics-pipeline")

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.settings import SettingsError
+from pipeline.settings.config_files import SettingsFiles
 from pipeline.settings.edit import edit, edited, ensure_writable
-from pipeline.settings.files import SettingsFiles
 
 URL = "http://localhost:8086"
 SHIPPED = (Path(__file__).parent.parent / "settings.toml").read_text(encoding="utf-8")

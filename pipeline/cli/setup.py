@@ -56,7 +56,7 @@ def setup(
     token_stdin: bool,
 ) -> None:
     """Make an InfluxDB 2 ready, and the settings for it. Safe to run again."""
-    from pipeline.settings.files import SettingsFiles  # noqa: PLC0415
+    from pipeline.settings.config_files import SettingsFiles  # noqa: PLC0415
     from pipeline.setup import Setup, Wish  # noqa: PLC0415
 
     if password_stdin and token_stdin:

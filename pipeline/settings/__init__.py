@@ -1,6 +1,5 @@
 """Settings: the files and the environment made one frozen, validated value."""
 
-from pipeline.settings.checker import refusal
 from pipeline.settings.declared import NAMES, CollectorOptions, Downsample, Settings
 from pipeline.settings.load import (
     Loaded,
@@ -12,6 +11,7 @@ from pipeline.settings.load import (
     load,
 )
 from pipeline.settings.trust import Exposure
+from pipeline.settings.validate import refusal
 from pipeline.settings.watch import Files
 
 __all__ = [

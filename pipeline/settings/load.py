@@ -8,9 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pipeline.settings.checker import Checker
+from pipeline.settings.constraints import MASK, as_text, specs
 from pipeline.settings.declared import NAMES, SYSTEM_DATA_DIR, Downsample, Settings
-from pipeline.settings.rules import MASK, as_text, specs
 from pipeline.settings.sources import (
     CONFIG_DIR,
     CREDENTIALS,
@@ -24,6 +23,7 @@ from pipeline.settings.sources import (
     on_its_own_line,
 )
 from pipeline.settings.trust import Exposure, changeable, readable
+from pipeline.settings.validate import Checker
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.settings.constraints import is_table
 from pipeline.settings.declared import Settings
-from pipeline.settings.rules import is_table
 
 PLAIN = "settings.toml"
 SECRETS = ".secrets.toml"

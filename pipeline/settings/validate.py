@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin
 from unicodedata import category
 
-from pipeline.settings.rules import Spec, spec, specs
+from pipeline.settings.constraints import Spec, spec, specs
 from pipeline.settings.sources import Given, toml_value
 
 _WORDS = MappingProxyType(
