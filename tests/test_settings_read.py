@@ -180,7 +180,7 @@ def test_a_variable_by_which_dynaconf_does_not_start_is_told() -> None:
     assert done.returncode == os.EX_CONFIG
     assert done.stderr == (
         "metrics-pipeline: dynaconf cannot start (invalid literal for int() with base 10: 'none'):"
-        " unset the environment variable of its own that has it, *_FOR_DYNACONF\n"
+        " correct or unset the environment variable *_FOR_DYNACONF with that value\n"
     )
 
 

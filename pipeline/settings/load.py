@@ -129,14 +129,8 @@ def load(
     if problems := [*problems, *checker.problems, *missing]:
         raise SettingsError(problems)
     sources = {name: given[name].source if name in given else "default" for name in NAMES}
-    if not values.get("data_dir"):
-        values["data_dir"], sources["data_dir"] = _default_data_dir(environ), "default"
-    if not values.get("host_root"):
-        values["host_root"] = Path(environ.get("HOST_MOUNT_PREFIX") or "/")
-        sources["host_root"] = "default"
-    if not values.get("host"):
-        values["host"] = _name_of_host(values["host_root"]) or hostname()
-        sources["host"] = "default"
+    for name, default in _defaults(values, environ, hostname):
+        values[name], sources[name] = default, "default"
     token = sources["influxdb_token"] if values.get("influxdb_token") else ""
     paths = (config_dir / name for name in FILES)
     secret = [path for path in paths if path.name == SECRETS or str(path) == token]
@@ -155,7 +149,7 @@ def read_all(
         # Late: it takes a tenth of a second, which --help and the Tab key would take longer.
         from pipeline.settings.read import read  # noqa: PLC0415
     except ValueError as error:  # of one such as REDIS_PORT_FOR_DYNACONF=none
-        hint = "unset the environment variable of its own that has it, *_FOR_DYNACONF"
+        hint = "correct or unset the environment variable *_FOR_DYNACONF with that value"
         raise SettingsError([f"dynaconf cannot start ({error}): {hint}"]) from error
     return read(config_dir, environ)
 
@@ -213,6 +207,19 @@ def _missing(
             if name in CREDENTIALS and environ.get(CREDENTIALS_DIRECTORY):
                 ways = f"in {path}, by {variable} or as the credential {name} of the service"
             yield f"influxdb_url needs {name}, which is not set: set it {ways}"
+
+
+def _defaults(
+    values: Mapping[str, Any], environ: Mapping[str, str], hostname: Callable[[], str]
+) -> Iterator[tuple[str, object]]:
+    """Yield what this machine says of the settings that are empty."""
+    root = values.get("host_root") or Path(environ.get("HOST_MOUNT_PREFIX") or "/")
+    if not values.get("host_root"):
+        yield "host_root", root
+    if not values.get("data_dir"):
+        yield "data_dir", _default_data_dir(environ)
+    if not values.get("host"):
+        yield "host", _name_of_host(root) or hostname()
 
 
 def _name_of_host(root: Path) -> str:
