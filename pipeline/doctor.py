@@ -6,8 +6,7 @@ import json
 import os
 import shutil
 import socket
-import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 from pipeline.clock import Clock
@@ -16,12 +15,11 @@ from pipeline.finding import Finding
 from pipeline.influx import checks
 from pipeline.influx.client import Connection
 from pipeline.lock import holder
-from pipeline.settings import Loaded, Settings, SettingsError
+from pipeline.settings import Exposure, Loaded, Settings, SettingsError
 from pipeline.spool import SpoolError, SpoolReader
 
 _LOOPBACK = "127.0.0.1"
 _HOUR_NS = 3600 * 10**9
-_OTHERS = 0o077
 _ASK_S = 5.0
 _AS_AGENT = "run this as the user of the agent; for the agent itself, set another data_dir"
 
@@ -45,8 +43,9 @@ def examine(
         return
     settings = loaded.settings
     yield Finding("settings", True, f"those in {config_dir} can be used")
+    yield exposed("permissions", loaded.changeable, "nobody else can change the settings")
+    yield exposed("secrets", loaded.readable, "open to nobody else")
     local: dict[str, Callable[[], Finding]] = {
-        "secrets": lambda: secrets(loaded, config_dir),
         "data_dir": lambda: data_dir(settings.data_dir),
         "store": lambda: store(settings.data_dir),
         "room": lambda: room(settings),
@@ -70,21 +69,12 @@ def examine(
         )
 
 
-def secrets(loaded: Loaded, config_dir: Path) -> Finding:
-    """Check that the files with secrets are for their owner alone."""
-    files = {config_dir / ".secrets.toml"}
-    source = loaded.sources["influxdb_token"]
-    if loaded.settings.influxdb_token and source == str(config_dir / "settings.toml"):
-        files.add(config_dir / "settings.toml")
-    for path in sorted(files):
-        try:
-            mode = stat.S_IMODE(path.stat().st_mode)
-        except FileNotFoundError:
-            continue
-        if mode & _OTHERS:
-            message = f"{path} holds secrets and is open to others (mode {mode:03o})"
-            return Finding("secrets", False, message, f"chmod 600 {path}")
-    return Finding("secrets", True, "open to nobody else")
+def exposed(name: str, found: Collection[Exposure], otherwise: str) -> Finding:
+    """Tell what others can do to the files of the settings, or that they cannot."""
+    if not found:
+        return Finding(name, True, otherwise)
+    message = ", ".join(exposure.message for exposure in found)
+    return Finding(name, False, message, " && ".join(exposure.fix for exposure in found))
 
 
 def data_dir(directory: Path) -> Finding:

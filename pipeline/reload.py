@@ -1,4 +1,4 @@
-"""Settings that change while the agent runs: watched, read aside, told, and swapped whole."""
+"""Settings that change while the agent runs: watched, read, told, and swapped whole."""
 
 import dataclasses
 import logging
@@ -49,6 +49,7 @@ class Reload:
     def run(self, stop: Event) -> None:
         """Look at the files until `stop`, and read them when they have changed."""
         looks = 0
+        self._warn(self._used)
         while not self._clock.wait(stop, self._rest_s()):
             looks += 1
             if self._files.changed() or (self._error and looks % _AGAIN_LOOKS == 0):
@@ -75,6 +76,7 @@ class Reload:
             if self._trouble(None) or self._error:
                 _log.info("The settings can be used again")
             self._error = ""
+            self._warn(new)
             return self._take(self._keep_fixed(new))
 
     def _refuse(self, error: str) -> None:
@@ -84,6 +86,13 @@ class Reload:
         self._error = error
         for problem in error.splitlines():
             _log.error("The settings stay as they are: %s", problem)
+
+    def _warn(self, loaded: Loaded) -> None:
+        """Say once what others can do to the files."""
+        for exposure in (*loaded.changeable, *loaded.readable):
+            if exposure not in self._told:
+                self._told.add(exposure)
+                _log.warning("%s", exposure)
 
     def _keep_fixed(self, new: Loaded) -> Loaded:
         """Return the new settings with what needs a restart as it is, and say so once."""
@@ -100,7 +109,8 @@ class Reload:
                         name, value, new.sources[name], ", ".join(NEED_RESTART), used,
                     )  # fmt: skip
         sources = {**new.sources, **{name: self._used.sources[name] for name in kept}}
-        return Loaded(dataclasses.replace(new.settings, **kept), sources)
+        settings = dataclasses.replace(new.settings, **kept)
+        return dataclasses.replace(new, settings=settings, sources=sources)
 
     def _take(self, new: Loaded) -> bool:
         old, self._used = self._used, new

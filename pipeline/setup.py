@@ -12,7 +12,7 @@ from pipeline.influx.buckets import Rule, Wanted, describe, reconcile
 from pipeline.influx.client import Connection
 from pipeline.influx.writeonly import WriteOnlyError
 from pipeline.settings import Settings
-from pipeline.settings.files import SettingsFiles
+from pipeline.settings.config_files import SettingsFiles
 
 _DEFAULT = "metrics"
 _STACK = "metrics-pipeline"

@@ -129,7 +129,7 @@ def test_settings_that_cannot_be_used_are_all_there_is_to_tell(cli: Cli) -> None
     assert all(line.strip().startswith("-> correct it") for line in lines[1::2])
 
 
-@pytest.mark.parametrize("name", [".secrets.toml", "settings.toml"])
+@pytest.mark.parametrize("name", [".secrets.toml", "settings.toml", "settings.local.toml"])
 def test_secrets_that_others_may_read_are_told(cli: Cli, name: str) -> None:
     path = cli.config_dir / name
     path.write_text('influxdb_token = "s3cret"\n')
@@ -140,6 +140,21 @@ def test_secrets_that_others_may_read_are_told(cli: Cli, name: str) -> None:
     assert found["secrets"].fix == f"chmod 600 {path}"
     path.chmod(0o600)
     assert failed(examined(cli)) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_settings_that_others_can_change_are_told(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = cli.config_dir / "settings.toml"
+    path.touch()
+    os.chown(path, 12345, 0)
+    assert failed(examined(cli)) == ["settings"]  # root refuses them
+    monkeypatch.setattr(os, "geteuid", lambda: 1)
+    found = examined(cli)
+    assert failed(found) == ["permissions"]
+    assert found["permissions"].message == f"{path} belongs to 12345"
+    assert found["permissions"].fix == f"chown daemon {path}"
 
 
 def test_settings_without_secrets_may_be_read_by_all(cli: Cli) -> None:

@@ -1,7 +1,8 @@
 """Files of settings that change, looked at by hand."""
 
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
 
@@ -56,8 +57,11 @@ def bench(tmp_path: Path) -> Bench:
 
 
 @pytest.fixture(autouse=True)
-def _log(caplog: pytest.LogCaptureFixture) -> None:
+def _log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     caplog.set_level(logging.INFO)
+    before = os.umask(0o077)  # secrets that others can read would be told
+    yield
+    os.umask(before)
 
 
 def test_a_change_is_taken_as_a_whole_and_told_with_its_sources(
@@ -182,6 +186,31 @@ def test_a_file_that_comes_back_as_it_was_heals_without_a_change(
     assert bench.taken == []
     assert bench.troubles[-1] is None
     assert caplog.messages[-1] == "The settings can be used again"
+
+
+@pytest.mark.parametrize("name", ["settings.local.toml", ".secrets.toml", "influxdb_token"])
+def test_every_file_that_is_looked_for_is_watched(tmp_path: Path, name: str) -> None:
+    bench = Bench(tmp_path, CREDENTIALS_DIRECTORY=str(tmp_path))
+    reload = bench.follow()
+    path = tmp_path / name
+    text = "{}" if name == "influxdb_token" else 'influxdb_token = "{}"'
+    edits = [lambda token=token: path.write_text(text.format(token)) for token in ("old", "new")]
+    bench.looks(reload, *edits, path.unlink)
+    assert [settings.influxdb_token for settings in bench.taken] == ["old", "new"]
+    assert bench.troubles[-1] == f"{path}: is gone; to do without it, restart the agent"
+
+
+def test_what_others_can_do_to_the_files_is_told_once(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.secrets.write_text("")
+    bench.secrets.chmod(0o644)
+    reload = bench.follow()
+    bench.looks(reload, lambda: bench.toml.write_text("http_port = 1"))
+    (told,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert told.getMessage() == (
+        f"{bench.secrets} holds secrets and is open to others (mode 644): chmod 600 {bench.secrets}"
+    )
 
 
 def test_what_is_wrong_outside_the_files_heals_without_an_edit(

@@ -1,6 +1,8 @@
 """Editing a settings file: the value changes, and nothing else of the text."""
 
 import os
+import pwd
+import re
 import tomllib
 from pathlib import Path
 
@@ -8,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.settings import SettingsError
+from pipeline.settings.config_files import SettingsFiles
 from pipeline.settings.edit import edit, edited, ensure_writable
 
 URL = "http://localhost:8086"
@@ -105,17 +109,58 @@ def test_a_link_and_a_mode_stay(tmp_path: Path) -> None:
     assert real.stat().st_mode & 0o777 == 0o660
 
 
-def test_an_owner_stays_and_a_new_file_gets_that_of_the_data(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_secret_that_root_writes_is_for_the_group_of_the_data(tmp_path: Path) -> None:
     data, path = tmp_path / "data", tmp_path / ".secrets.toml"
     data.mkdir()
-    if os.geteuid() == 0:
-        os.chown(data, 12345, 23456)
-    edit(path, {"a": "b"}, secret=True, owner=data)
-    edit(path, {"a": "c"}, secret=True)
-    wanted = data.stat()
+    daemon = pwd.getpwnam("daemon")
+    for user, group, wanted in (
+        (daemon.pw_uid, daemon.pw_gid, (0, daemon.pw_gid, 0o640)),
+        (daemon.pw_uid, 23456, (0, 0, 0o600)),  # others may be in that group
+        (12345, 23456, (0, 0, 0o600)),
+        (0, 0, (0, 0, 0o600)),
+    ):
+        os.chown(data, user, group)
+        edit(path, {"a": "b"}, secret=True, owner=data)
+        edit(path, {"a": "c"}, secret=True)
+        about = path.stat()
+        assert (about.st_uid, about.st_gid, about.st_mode & 0o777) == wanted
+        path.unlink()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_an_owner_stays(tmp_path: Path) -> None:
+    path = tmp_path / ".secrets.toml"
+    path.write_text("")
+    path.chmod(0o600)
+    os.chown(path, 12345, 23456)
+    edit(path, {"a": "b"}, secret=True)
     about = path.stat()
-    assert (about.st_uid, about.st_gid) == (wanted.st_uid, wanted.st_gid)
-    assert about.st_mode & 0o777 == 0o600
+    assert (about.st_uid, about.st_gid, about.st_mode & 0o777) == (12345, 23456, 0o600)
+
+
+def test_a_mark_at_the_start_stays(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text("\ufeff# a = ''\n", encoding="utf-8")
+    assert edit(path, {"a": "b"})
+    assert not edit(path, {"a": "b"})
+    assert path.read_text(encoding="utf-8") == '\ufeffa = "b"\n'
+
+
+def test_a_source_that_wins_over_what_is_written_is_told(tmp_path: Path) -> None:
+    local, credential = tmp_path / "settings.local.toml", tmp_path / "influxdb_token"
+    local.write_text('influxdb_org = "mine"\n')
+    credential.write_text("s3cret")
+    env = {"CREDENTIALS_DIRECTORY": str(tmp_path), "METRICS_INFLUXDB_BUCKET": "b"}
+    files = SettingsFiles(tmp_path, env, ())
+    files.check({"influxdb_org": "mine", "influxdb_bucket": "b", "influxdb_token": "s3cret"})
+    for name, told in (
+        ("influxdb_org", f"{local} gives influxdb_org another value than setup would: take it"),
+        ("influxdb_token", f"{credential} gives influxdb_token another value than setup would"),
+        ("influxdb_bucket", "environment variable METRICS_INFLUXDB_BUCKET gives influxdb_bucket"),
+    ):
+        with pytest.raises(SettingsError, match=re.escape(told)):
+            files.check({name: "another"})
 
 
 def test_a_file_of_roots_stays_readable_to_its_group(tmp_path: Path) -> None:

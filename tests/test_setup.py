@@ -24,7 +24,7 @@ from pipeline.influx.buckets import Rule, Wanted, reconcile
 from pipeline.influx.client import Connection
 from pipeline.influx.points import HostPoints
 from pipeline.settings import Downsample, load
-from pipeline.settings.files import SettingsFiles
+from pipeline.settings.config_files import SettingsFiles
 from pipeline.setup import Setup, SetupError, Wish
 from tests.agents import environment, running
 from tests.influxd import api

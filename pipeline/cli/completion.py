@@ -58,7 +58,7 @@ def _held(ctx: click.Context) -> list[tuple[str, str]]:
     from pipeline.spool import SpoolReader  # noqa: PLC0415
 
     try:
-        directory = Source(ctx.find_root().params.get("config_dir")).settings().data_dir
+        directory = Source(ctx.find_root().params.get("config_dir")).load().settings.data_dir
         with SpoolReader(directory) as reader:
             last_ns = reader.contents().last_ns or 0
             since_ns = max(0, last_ns - _HOURS * 3_600_000_000_000)

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,6 +13,7 @@ import click
 from pipeline import __version__, collectors, logs
 from pipeline.clock import SystemClock
 from pipeline.settings import (
+    Exposure,
     Loaded,
     Settings,
     SettingsError,
@@ -81,6 +82,12 @@ def complain(message: str) -> None:
         click.echo(f"{mark}metrics-pipeline: {line}", err=True)
 
 
+def warn(exposed: Iterable[Exposure]) -> None:
+    """Print what others can do to the settings, and what ends that."""
+    for exposure in exposed:
+        complain(str(exposure))
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Source:
     """Where the settings come from."""
@@ -97,8 +104,10 @@ class Source:
         return load(self.directory, os.environ, collectors=collectors.names())
 
     def settings(self) -> Settings:
-        """Read and validate all settings, without their sources."""
-        return self.load().settings
+        """Read and validate all settings, and warn of those that others can change."""
+        loaded = self.load()
+        warn(loaded.changeable)
+        return loaded.settings
 
 
 pass_source = click.make_pass_decorator(Source)
@@ -119,7 +128,7 @@ def _command(text: str) -> Callable[[Callable[..., None]], click.Command]:
     "--config-dir",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Folder of settings.toml and .secrets.toml; else METRICS_CONFIG_DIR, else the working "
+    help="Folder of the settings files; else METRICS_CONFIG_DIR, else the working "
     "folder if it has a settings.toml, else /etc/metrics-pipeline.",
 )
 @click.version_option(__version__, prog_name="metrics-pipeline")
@@ -168,7 +177,7 @@ def settings() -> None:
 @pass_source
 def check(source: Source) -> None:
     """Say all that is wrong with the settings, or that they can be used."""
-    source.load()
+    source.settings()
     click.echo(f"The settings in {source.directory} can be used.")
 
 
@@ -177,7 +186,9 @@ def check(source: Source) -> None:
 @pass_source
 def show_settings(source: Source, *, as_json: bool) -> None:
     """Print every setting and where it came from. Secrets are masked."""
-    rows = describe(source.load())
+    loaded = source.load()
+    warn(loaded.changeable)
+    rows = describe(loaded)
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
     else:

@@ -18,7 +18,6 @@ def run(source: Source) -> None:
     """Run the agent until Ctrl-C or SIGTERM. SIGHUP lets it read its settings again."""
     from pipeline.agent import Agent  # noqa: PLC0415
     from pipeline.notify import Notifier  # noqa: PLC0415
-    from pipeline.settings.aside import aside  # noqa: PLC0415
 
     # Blocked in every thread and waited for, so that no handler runs in the midst of anything.
     # One that is ignored stays so, as nohup has it.
@@ -26,8 +25,7 @@ def run(source: Source) -> None:
     signals = [one for one in known if signal.getsignal(one) is not signal.SIG_IGN]
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     files = Files(source.directory, os.environ, collectors.names())
-    # What dynaconf takes goes with the process that it is read in: 5 MiB.
-    settings = files.load(aside).settings
+    settings = files.load().settings
     _configure_logs(settings)
     agent = Agent(settings, files, on_change=_configure_logs)
     agent.start()

@@ -13,7 +13,7 @@ from pipeline import catalogue
 from pipeline.influx.client import Api, Connection, known
 from pipeline.influx.points import flux_string
 from pipeline.settings import Settings
-from pipeline.settings.rules import duration_s
+from pipeline.settings.constraints import duration_s
 
 # What comes late, up to this, is still in.
 _LATE_S = 3600

@@ -1,6 +1,5 @@
-"""Settings: settings.toml, .secrets.toml and the environment made one frozen, validated value."""
+"""Settings: the files and the environment made one frozen, validated value."""
 
-from pipeline.settings.checker import refusal
 from pipeline.settings.declared import NAMES, CollectorOptions, Downsample, Settings
 from pipeline.settings.load import (
     Loaded,
@@ -11,12 +10,15 @@ from pipeline.settings.load import (
     find_data_dir,
     load,
 )
+from pipeline.settings.trust import Exposure
+from pipeline.settings.validate import refusal
 from pipeline.settings.watch import Files
 
 __all__ = [
     "NAMES",
     "CollectorOptions",
     "Downsample",
+    "Exposure",
     "Files",
     "Loaded",
     "Row",

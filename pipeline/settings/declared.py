@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-from pipeline.settings.rules import (
+from pipeline.settings.constraints import (
     DURATION,
     FILE,
     NOT_EMPTY,

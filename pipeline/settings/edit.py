@@ -1,5 +1,6 @@
 """Changes values in a TOML file and nothing else of it: comments, order and layout stay."""
 
+import codecs
 import json
 import os
 import re
@@ -10,9 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-_OWNER_ONLY = 0o600
-# An agent that is in the group of a file of root's reads it by that.
-_OWNER_AND_GROUP = 0o640
+from pipeline.settings.trust import is_private, narrowed
 
 
 def edited(text: str, values: Mapping[str, str]) -> str:
@@ -115,7 +114,8 @@ def edit(
         path: The file; it need not exist.
         values: As for `edited`.
         secret: Whether nobody else may read the file: its mode becomes 0600.
-        owner: A file or folder whose owner also gets a file that is made.
+        owner: A file or folder of the user who is to read a secret file that root makes: the file
+            is root's, mode 0640, with the group of that user.
 
     Returns:
         Whether anything was changed.
@@ -124,20 +124,21 @@ def edit(
         OSError: It could not be written; the old file is as it was.
     """
     target = path.resolve()
-    old = target.read_bytes().decode() if target.exists() else None
-    new = edited(old or "", values)
+    there = target.exists()
+    raw = target.read_bytes() if there else b""
+    mark = codecs.BOM_UTF8 if raw.startswith(codecs.BOM_UTF8) else b""
+    old = raw.removeprefix(mark).decode()
+    new = edited(old, values)
     if old == new:
-        return secret and _narrow(target)
-    about = (target if old is not None else owner or target.parent).stat()
-    fresh = _OWNER_ONLY if secret else 0o644
-    mode = fresh if old is None else stat.S_IMODE(about.st_mode)
+        return there and secret and _narrow(target)
+    user, group, mode = _rights(target, secret=secret, owner=owner)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             if os.geteuid() == 0:
-                os.fchown(handle, about.st_uid, about.st_gid)
-            os.fchmod(handle, _narrowed(mode, about) if secret else mode)
-            file.write(new.encode())
+                os.fchown(handle, user, group)
+            os.fchmod(handle, mode)
+            file.write(mark + new.encode())
             file.flush()
             os.fsync(handle)
         Path(name).replace(target)
@@ -147,15 +148,23 @@ def edit(
     return True
 
 
-def _narrowed(mode: int, about: os.stat_result) -> int:
-    by_group = about.st_uid == 0 != about.st_gid
-    return mode & (_OWNER_AND_GROUP if by_group else _OWNER_ONLY)
+def _rights(target: Path, *, secret: bool, owner: Path | None) -> tuple[int, int, int]:
+    """Return the user, the group and the mode that a file is to have."""
+    if target.exists():
+        about = target.stat()
+        mode = narrowed(about) if secret else stat.S_IMODE(about.st_mode)
+        return about.st_uid, about.st_gid, mode
+    about = (owner or target.parent).stat()
+    if not secret:
+        return about.st_uid, about.st_gid, 0o644
+    # Not the user's own, for root takes no settings that others can change.
+    group = about.st_gid if is_private(about.st_gid, about.st_uid) else 0
+    return 0, group, 0o640 if group and os.geteuid() == 0 else 0o600
 
 
 def _narrow(path: Path) -> bool:
     about = path.stat()
-    mode = stat.S_IMODE(about.st_mode)
-    narrowed = _narrowed(mode, about)
-    if narrowed != mode:
-        path.chmod(narrowed)
-    return narrowed != mode
+    changed = narrowed(about) != stat.S_IMODE(about.st_mode)
+    if changed:
+        path.chmod(narrowed(about))
+    return changed

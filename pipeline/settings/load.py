@@ -8,27 +8,39 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pipeline.settings.checker import Checker
+from pipeline.settings.constraints import MASK, as_text, specs
 from pipeline.settings.declared import NAMES, SYSTEM_DATA_DIR, Downsample, Settings
-from pipeline.settings.rules import MASK, as_text, specs
 from pipeline.settings.sources import (
     CONFIG_DIR,
     CREDENTIALS,
     CREDENTIALS_DIRECTORY,
     FILES,
+    PLAIN,
     PREFIX,
+    SECRETS,
     SYSTEM_CONFIG_DIR,
-    read,
-    salvage,
+    Given,
+    on_its_own_line,
 )
+from pipeline.settings.trust import Exposure, changeable, readable
+from pipeline.settings.validate import Checker
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings, and for each by name the file's path, the variable, or "default"."""
+    """Settings that were read.
+
+    Attributes:
+        settings: The settings.
+        sources: For each by name the file's path, the variable, or "default".
+        changeable: What of their files another user could have changed.
+        readable: Which of their files with secrets others can read.
+    """
 
     settings: Settings
     sources: Mapping[str, str]
+    changeable: tuple[Exposure, ...] = ()
+    readable: tuple[Exposure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +86,7 @@ def find_config_dir(option: Path | None, environ: Mapping[str, str], cwd: Path) 
             source = "--config-dir" if option else f"environment variable {CONFIG_DIR}"
             raise SettingsError([f"{source}: {str(folder)!r} must be an existing folder"])
         return folder
-    return cwd if (cwd / FILES[0]).exists() else SYSTEM_CONFIG_DIR
+    return cwd if (cwd / PLAIN).exists() else SYSTEM_CONFIG_DIR
 
 
 def load(
@@ -93,7 +105,8 @@ def load(
             host_root are made of.
         collectors: The names that [collectors.<name>] tables may have.
         hostname: The default of `host`.
-        complete: Whether what some settings need of others must be there.
+        complete: Whether what some settings need of others must be there; else influxdb_url, of
+            which they need the most, is left out.
 
     Returns:
         The settings and their sources.
@@ -101,7 +114,10 @@ def load(
     Raises:
         SettingsError: With everything that is wrong.
     """
-    given, problems = read(config_dir, environ)
+    exposed = _exposed(config_dir)
+    given, problems = read_all(config_dir, environ)
+    if not complete:
+        given.pop("influxdb_url", None)
     checker = Checker(Settings, collectors, environ.get("HOME", ""))
     values = checker.values(given)
     # What a broken file would have said is not missing.
@@ -113,15 +129,29 @@ def load(
     if problems := [*problems, *checker.problems, *missing]:
         raise SettingsError(problems)
     sources = {name: given[name].source if name in given else "default" for name in NAMES}
-    if not values.get("data_dir"):
-        values["data_dir"], sources["data_dir"] = _default_data_dir(environ), "default"
-    if not values.get("host_root"):
-        values["host_root"] = Path(environ.get("HOST_MOUNT_PREFIX") or "/")
-        sources["host_root"] = "default"
-    if not values.get("host"):
-        values["host"] = _name_of_host(values["host_root"]) or hostname()
-        sources["host"] = "default"
-    return Loaded(Settings(**values), MappingProxyType(sources))
+    for name, default in _defaults(values, environ, hostname):
+        values[name], sources[name] = default, "default"
+    token = sources["influxdb_token"] if values.get("influxdb_token") else ""
+    paths = (config_dir / name for name in FILES)
+    secret = [path for path in paths if path.name == SECRETS or str(path) == token]
+    return Loaded(Settings(**values), MappingProxyType(sources), exposed, readable(secret))
+
+
+def read_all(
+    config_dir: Path, environ: Mapping[str, str]
+) -> tuple[dict[str, Given], Collection[str]]:
+    """Read all sources, as `read` does.
+
+    Raises:
+        SettingsError: Dynaconf cannot be used in this environment.
+    """
+    try:
+        # Late: it takes a tenth of a second, which --help and the Tab key would take longer.
+        from pipeline.settings.read import read  # noqa: PLC0415
+    except ValueError as error:  # of one such as REDIS_PORT_FOR_DYNACONF=none
+        hint = "correct or unset the environment variable *_FOR_DYNACONF with that value"
+        raise SettingsError([f"dynaconf cannot start ({error}): {hint}"]) from error
+    return read(config_dir, environ)
 
 
 def find_data_dir(config_dir: Path, environ: Mapping[str, str]) -> Path:
@@ -132,8 +162,13 @@ def find_data_dir(config_dir: Path, environ: Mapping[str, str]) -> Path:
     Args:
         config_dir: The folder of the files.
         environ: The environment.
+
+    Raises:
+        SettingsError: Others can change them, and this is root.
     """
-    given = salvage(config_dir, environ, "data_dir")
+    _exposed(config_dir)
+    read, _ = read_all(config_dir, environ)
+    given = read.get("data_dir") or on_its_own_line(config_dir, "data_dir")
     checker = Checker(Settings, (), environ.get("HOME", ""))
     found = checker.values({"data_dir": given} if given else {}).get("data_dir")
     return found or _default_data_dir(environ)
@@ -149,6 +184,15 @@ def describe(loaded: Loaded) -> list[Row]:
     return rows
 
 
+def _exposed(config_dir: Path) -> tuple[Exposure, ...]:
+    """Return what of the files others can change; root takes none of that."""
+    exposed = changeable(config_dir, FILES)
+    if exposed and os.geteuid() == 0:
+        why = "and root takes no settings that others can change"
+        raise SettingsError([f"{one.message}, {why}: {one.fix}" for one in exposed])
+    return exposed
+
+
 def _missing(
     values: Mapping[str, Any],
     refused: Collection[str],
@@ -157,12 +201,25 @@ def _missing(
 ) -> Iterator[str]:
     for name in ("influxdb_org", "influxdb_bucket", "influxdb_token"):
         if values.get("influxdb_url") and not values.get(name) and name not in refused:
-            path = config_dir / FILES[name == "influxdb_token"]
+            path = config_dir / (SECRETS if name == "influxdb_token" else PLAIN)
             variable = f"{PREFIX}{name.upper()}"
             ways = f"in {path} or by {variable}"
             if name in CREDENTIALS and environ.get(CREDENTIALS_DIRECTORY):
                 ways = f"in {path}, by {variable} or as the credential {name} of the service"
             yield f"influxdb_url needs {name}, which is not set: set it {ways}"
+
+
+def _defaults(
+    values: Mapping[str, Any], environ: Mapping[str, str], hostname: Callable[[], str]
+) -> Iterator[tuple[str, object]]:
+    """Yield what this machine says of the settings that are empty."""
+    root = values.get("host_root") or Path(environ.get("HOST_MOUNT_PREFIX") or "/")
+    if not values.get("host_root"):
+        yield "host_root", root
+    if not values.get("data_dir"):
+        yield "data_dir", _default_data_dir(environ)
+    if not values.get("host"):
+        yield "host", _name_of_host(root) or hostname()
 
 
 def _name_of_host(root: Path) -> str:

@@ -1,18 +1,25 @@
-"""Where settings come from: two TOML files, credentials and the environment, each with its source.
+"""Where settings come from, each source as plain data: files, credentials and the environment.
 
-The files are read by dynaconf's loader, one layer below its `Dynaconf(settings_files=...)`, which
-cannot be kept from more than a user asks for: it reads settings.local.toml too, runs
-dynaconf_hooks.py, follows dynaconf_include, evaluates values that begin with @, drops a key given
-twice in different case, and obeys a dozen variables of os.environ. The environment is taken as it
-is, since only the type of a setting can tell whether 12345678 is a number or a token.
+Nothing in a source is evaluated. What cannot be read is a problem, with its file and line.
 """
 
+import bisect
+import codecs
+import functools
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-FILES = ("settings.toml", ".secrets.toml")
+from pipeline.settings.constraints import is_table
+from pipeline.settings.declared import Settings
+
+PLAIN = "settings.toml"
+SECRETS = ".secrets.toml"
+FILES = (PLAIN, "settings.local.toml", SECRETS)
+"""The settings files of a folder; the later one wins."""
 SYSTEM_CONFIG_DIR = Path("/etc/metrics-pipeline")
 CREDENTIALS = ("influxdb_token",)
 CREDENTIALS_DIRECTORY = "CREDENTIALS_DIRECTORY"
@@ -23,9 +30,9 @@ CONFIG_DIR = "METRICS_CONFIG_DIR"
 _STORE = Path("/etc/credstore")  # where systemd finds what it hands over
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Given:
-    """A value as somebody gave it.
+    """A value as somebody gave it; it equals only itself, and shows no secret.
 
     Attributes:
         value: As TOML has it, a table being a dict of Given; or the text of a variable.
@@ -34,61 +41,66 @@ class Given:
         text: Whether the value is text of a variable, whose type is not known yet.
     """
 
-    value: object = field(repr=False)  # it may be a secret
+    value: object
     source: str
     base: Path | None = None
     text: bool = False
 
 
-def read(config_dir: Path, environ: Mapping[str, str]) -> tuple[dict[str, Given], list[str]]:
-    """Read all sources, the later winning: settings.toml, .secrets.toml, credentials, environment.
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """All that one source gives.
 
-    A table replaces the whole table of an earlier source, but METRICS_TAGS__SITE only that key.
+    Attributes:
+        source: The path of the file or the variable.
+        values: The values by the name of the setting in lower case, as TOML has them.
+        base: As in Given.
+        text: As in Given.
+    """
+
+    source: str
+    values: Mapping[str, object] = field(repr=False)  # some may be secrets
+    base: Path | None = None
+    text: bool = False
+
+
+def layers(config_dir: Path, environ: Mapping[str, str]) -> tuple[list[Layer], list[str]]:
+    """Read all sources: the files, credentials, the environment.
 
     Args:
         config_dir: The folder of the files; neither it nor they need exist.
         environ: The environment.
 
     Returns:
-        The top-level values, by name in lower case, and what could not be read.
+        What each source gives, the later one winning, and what could not be read.
     """
     problems: list[str] = []
-    given: dict[str, Given] = {}
-    for path in (config_dir / name for name in FILES):
-        try:
-            table = _read_file(path)
-        except _UnreadableError as error:
-            problems.append(f"{path}: {error}")
-            continue
-        items = [(name, _wrap(value, str(path), config_dir)) for name, value in table.items()]
-        given |= _fold(items, problems)
-    given |= _credentials(config_dir, environ, problems)
-    variables = [
-        (name.removeprefix(PREFIX), Given(text, variable_source(name), text=True))
-        for name, text in sorted(environ.items())
-        if name.startswith(PREFIX) and name != CONFIG_DIR
+    found = [
+        *_files(config_dir, problems),
+        *_credentials(config_dir, environ, problems),
+        *_variables(environ, problems),
     ]
-    for name, variable in _fold(variables, problems).items():
-        _put(given, name.split("__"), variable)
-    return given, problems
+    return found, problems
 
 
-def salvage(config_dir: Path, environ: Mapping[str, str], name: str) -> Given | None:
-    """Return a setting out of sources that may be broken, where it stands on a line of its own."""
-    given, _ = read(config_dir, environ)
+def watched(config_dir: Path, environ: Mapping[str, str]) -> list[Path]:
+    """Return every file that is read or looked for."""
+    credentials = _credential_files(config_dir, environ).values()
+    return [*(config_dir / name for name in FILES), *credentials]
+
+
+def on_its_own_line(config_dir: Path, name: str) -> Given | None:
+    """Return a setting out of files that may be broken, where it stands on a line of its own."""
+    found = None
     for path in (config_dir / file for file in FILES):
         try:
-            lines = path.read_text(errors="replace").splitlines()
+            lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
         except OSError:
             continue
         for line in lines:
-            try:
-                table = tomllib.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if name in table:
-                given.setdefault(name, _wrap(table[name], str(path), config_dir))
-    return given.get(name)
+            value = _parsed(line).get(name)
+            found = found if value is None else Given(value, str(path), config_dir)
+    return found
 
 
 def variable_source(name: str) -> str:
@@ -96,114 +108,126 @@ def variable_source(name: str) -> str:
     return f"environment variable {name if name.isprintable() else repr(name)}"
 
 
-def parsed(given: Given) -> Given:
-    """Read a variable's text as a TOML value, for a table or a list; other values stay as is."""
-    if not given.text:
-        return given
+def toml_value(text: str) -> object:
+    """Read a variable's text as a TOML value, for a table or a list; other text stays as it is."""
+    table = _parsed(f"value = {text}")
+    return table["value"] if table.keys() == {"value"} else text  # a line break can begin another
+
+
+def _parsed(text: str) -> dict[str, Any]:
     try:
-        table = tomllib.loads(f"value = {given.value}")
+        return tomllib.loads(text)
     except (ValueError, RecursionError):
-        return given
-    if table.keys() != {"value"}:  # a line break in the text began another key
-        return given
-    return _wrap(table["value"], given.source, None)
+        return {}
+
+
+def _files(config_dir: Path, problems: list[str]) -> Iterator[Layer]:
+    for path in (config_dir / name for name in FILES):
+        try:
+            table = _read_file(path)
+        except _UnreadableError as error:
+            problems.append(f"{path}: {error}")
+            continue
+        folded: dict[str, object] = {}
+        for name, value in table.items():
+            _fold(folded, name, value, str(path), problems)
+        yield Layer(str(path), folded, config_dir)
 
 
 def _credentials(
     config_dir: Path, environ: Mapping[str, str], problems: list[str]
-) -> dict[str, Given]:
-    """Read the secrets that a service manager hands over, each in a file of its name."""
-    found: dict[str, Given] = {}
-    for name in CREDENTIALS:
-        if folder := environ.get(CREDENTIALS_DIRECTORY):
-            path = Path(folder) / name
-        elif config_dir == SYSTEM_CONFIG_DIR:  # for the commands, beside the service
-            path = _STORE / f"metrics-pipeline.{name}"
-        else:
-            continue
+) -> Iterator[Layer]:
+    for name, path in _credential_files(config_dir, environ).items():
         try:
-            if value := path.read_text(encoding="utf-8").strip():
-                found[name] = Given(value, str(path))
+            if value := path.read_text(encoding="utf-8-sig").strip():
+                yield Layer(str(path), {name: value})
         except FileNotFoundError:
             continue
         except OSError as error:
-            if path.parent == _STORE:  # which is root's
-                continue
-            problems.append(f"{path}: cannot be read: {error.strerror}")
+            if path.parent != _STORE:  # which is root's
+                problems.append(f"{path}: cannot be read: {error.strerror}")
         except UnicodeDecodeError:
             problems.append(f"{path}: not UTF-8 text")
-    return found
+
+
+def _credential_files(config_dir: Path, environ: Mapping[str, str]) -> dict[str, Path]:
+    """Return where a service manager hands over secrets, each in a file of its own."""
+    if folder := environ.get(CREDENTIALS_DIRECTORY):
+        return {name: Path(folder) / name for name in CREDENTIALS}
+    if config_dir == SYSTEM_CONFIG_DIR:  # for the commands, beside the service
+        return {name: _STORE / f"metrics-pipeline.{name}" for name in CREDENTIALS}
+    return {}
+
+
+def _variables(environ: Mapping[str, str], problems: list[str]) -> Iterator[Layer]:
+    seen: dict[str, object] = {}
+    for name, text in sorted(environ.items()):
+        # An empty variable is as good as none.
+        if not name.startswith(PREFIX) or name == CONFIG_DIR or not text:
+            continue
+        source = variable_source(name)
+        _fold(seen, name.removeprefix(PREFIX), text, source, problems)
+        path = name.removeprefix(PREFIX).lower().split("__")
+        table = text.lstrip().startswith("{") and is_table(Settings, path)
+        value = toml_value(text) if table else text
+        values: Any = functools.reduce(lambda inner, key: {key: inner}, reversed(path), value)
+        yield Layer(source, values, text=isinstance(value, str))
+
+
+def _fold(
+    folded: dict[str, object], name: str, value: object, source: str, problems: list[str]
+) -> None:
+    if name.lower() in folded:
+        hint = "the case of its letters makes no difference"
+        problems.append(f"{source}: {name} gives {name.lower()} a second time; {hint}")
+    folded[name.lower()] = value
 
 
 class _UnreadableError(Exception):
     """The sentence says what is wrong with a file."""
 
 
-def _read_file(path: Path) -> Mapping[str, object]:
+def _read_file(path: Path) -> dict[str, Any]:
     try:
+        if path.is_fifo():
+            raise _UnreadableError("cannot be read: it is a pipe")
         data = path.read_bytes()
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise _UnreadableError(f"cannot be read: {error.strerror}") from None
     try:
-        return _load_toml(data.decode())
+        text = data.removeprefix(codecs.BOM_UTF8).decode()  # editors on Windows begin with it
     except UnicodeDecodeError as error:
-        reason = f"not UTF-8 text{_place(data[: error.start].decode())}"
+        place = _place(error.object[: error.start].decode())
+        raise _UnreadableError(f"not valid TOML: not UTF-8 text{place}") from None
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        reason = str(error).replace(" (at end of document)", _place(text))
     except RecursionError:
-        reason = "nested too deeply"
+        reason = f"nested too deeply{_beyond(text)}"
     except ValueError as error:
-        reason = str(error).replace(" (at end of document)", _place(data.decode()))
+        reason = f"{error}{_beyond(text)}"
     raise _UnreadableError(f"not valid TOML: {reason}")
 
 
-def _load_toml(text: str) -> Mapping[str, object]:
-    # Late, because it takes 45 ms and 7.6 MiB, which a host without a file need not pay.
-    from dynaconf.base import Settings as Owner  # noqa: PLC0415
-    from dynaconf.loaders.base import BaseLoader  # noqa: PLC0415
+def _beyond(text: str) -> str:
+    """Return the place of what is more than a parser can take, which does not tell it."""
+    lines = text.splitlines(keepends=True)
 
-    owner = Owner(dynaconf_skip_loaders=True)
-    loader = BaseLoader(
-        owner, "_envless", "toml", (".toml",), tomllib.load, tomllib.loads, {"mode": "rb"}
-    )
-    # Given text, since dynaconf makes of a file that cannot be opened a warning and no settings.
-    # The line break keeps it text: what ends in .toml would be taken for a path.
-    for table in loader.get_source_data([text + "\n"]).values():
-        return dict(table)
-    return {}
+    def is_in(count: int) -> bool:
+        try:
+            with suppress(tomllib.TOMLDecodeError):
+                tomllib.loads("".join(lines[:count]))
+        except (ValueError, RecursionError):
+            return True
+        return False
+
+    return f" (at line {bisect.bisect_left(range(len(lines)), True, key=is_in)})"
 
 
 def _place(before: str) -> str:
     # In the words of tomllib.
     line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
     return f" (at line {line}, column {column})"
-
-
-def _wrap(value: object, source: str, base: Path | None) -> Given:
-    if isinstance(value, dict):
-        value = {key: _wrap(item, source, base) for key, item in value.items()}
-    return Given(value, source, base)
-
-
-def _fold(items: Iterable[tuple[str, Given]], problems: list[str]) -> dict[str, Given]:
-    folded: dict[str, Given] = {}
-    for name, given in items:
-        if name.lower() in folded:
-            hint = "the case of its letters makes no difference"
-            problems.append(f"{given.source}: {name} gives {name.lower()} a second time; {hint}")
-        folded[name.lower()] = given
-    return folded
-
-
-def _put(table: dict[str, Given], path: list[str], given: Given) -> None:
-    head, *rest = path
-    if not rest:
-        table[head] = given
-        return
-    outer = parsed(table[head]) if head in table else None
-    if outer is None or not isinstance(outer.value, dict):
-        outer = Given({}, given.source)
-    inner = dict(outer.value) if isinstance(outer.value, dict) else {}
-    _put(inner, rest, given)
-    sources = dict.fromkeys((*outer.source.split(", "), given.source))
-    table[head] = Given(inner, ", ".join(sources), outer.base)

@@ -1,13 +1,12 @@
 """The files of the settings while they may change: read again, but never by halves."""
 
 import os
-from collections.abc import Callable, Collection, Mapping
-from functools import partial
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from pipeline.settings.declared import Settings
 from pipeline.settings.load import Loaded, SettingsError, load
-from pipeline.settings.sources import FILES
+from pipeline.settings.sources import watched
 
 # What tells one state of a file from another; None while it is not there.
 _State = tuple[int, ...] | None
@@ -25,7 +24,7 @@ class Files:
     def __init__(
         self, config_dir: Path, environ: Mapping[str, str], collectors: Collection[str]
     ) -> None:
-        self._paths = [config_dir / name for name in FILES]
+        self._paths = watched(config_dir, environ)
         self._config_dir = config_dir
         self._environ = dict(environ)
         self._collectors = collectors
@@ -33,17 +32,14 @@ class Files:
         self._filled: set[Path] = set()
         self.loaded: Loaded | None = None
 
-    def load(self, call: Callable[[Callable[[], Loaded]], Loaded] = lambda read: read()) -> Loaded:
+    def load(self) -> Loaded:
         """Read and validate the settings, whatever there is, and take them for the good ones.
-
-        Args:
-            call: Calls what reads them, such as `aside` does.
 
         Raises:
             SettingsError: With everything that is wrong; the good ones are those of before.
         """
         self._read = self._states()
-        loaded = call(partial(load, self._config_dir, self._environ, collectors=self._collectors))
+        loaded = load(self._config_dir, self._environ, collectors=self._collectors)
         self._filled = {path for path in self._paths if _is_filled(path)}
         self.loaded = loaded
         return loaded
@@ -81,7 +77,8 @@ class Files:
     def changed(self) -> bool:
         """Tell whether the files are others than when they were last read, and at rest since.
 
-        Costs two calls of stat; a file that is written in several goes is seen when it is done.
+        Costs a call of stat for each; a file that is written in several goes is seen when it is
+        done.
         """
         before, self._seen = self._seen, self._states()
         return self._seen == before != self._read

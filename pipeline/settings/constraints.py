@@ -6,7 +6,7 @@ leaves out is a secret.
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from types import MappingProxyType, NoneType, UnionType
@@ -156,6 +156,20 @@ def spec(hint: Any, *, secret: bool = False) -> Spec:
         (kind,) = (arm for arm in get_args(kind) if arm is not NoneType)
     meaning = " ".join(extra for extra in extras if isinstance(extra, str))
     return Spec(kind, meaning, tuple(e for e in extras if isinstance(e, Check)), secret)
+
+
+def is_table(owner: type, path: Sequence[str]) -> bool:
+    """Tell whether what a path of names leads to below a dataclass is declared as a table."""
+    kind: Any = owner
+    for name in path:
+        if is_dataclass(kind):
+            declared = specs(kind).get(name)  # type: ignore[arg-type]  # it is a class
+            kind = declared.kind if declared else None
+        elif get_origin(kind) is Mapping:
+            kind = spec(get_args(kind)[1]).kind
+        else:
+            return False
+    return is_dataclass(kind) or get_origin(kind) is Mapping
 
 
 def as_text(value: object) -> str:

@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin
 from unicodedata import category
 
-from pipeline.settings.rules import Spec, spec, specs
-from pipeline.settings.sources import Given, parsed
+from pipeline.settings.constraints import Spec, spec, specs
+from pipeline.settings.sources import Given, toml_value
 
 _WORDS = MappingProxyType(
     dict.fromkeys(("true", "1", "yes", "on"), True)
@@ -80,9 +80,9 @@ class Checker:
     def _convert(self, declared: Spec, given: Given, name: str) -> Any:
         kind = get_origin(declared.kind) or declared.kind
         if kind is Mapping:
-            return self._mapping(declared, parsed(given), name)
+            return self._mapping(declared, given, name)
         if is_dataclass(kind):
-            return self._options(kind, parsed(given), name)
+            return self._options(kind, given, name)
         if kind is Path:
             return self._path(given)
         if kind is Literal:
@@ -100,7 +100,7 @@ class Checker:
         for key, item in given.value.items():
             full = f"{name}.{key}"
             if is_dataclass(items.kind):
-                self._collector(accepted, key, items, parsed(item), full)
+                self._collector(accepted, key, items, item, full)
             elif _unprintable(key) or not all(check.accepts(key) for check in keys.checks):
                 allowed = " and ".join(check.allowed for check in keys.checks)
                 self._report(item, f"{_plain(full)} must have a name {allowed}")
@@ -214,7 +214,7 @@ def _text(given: Given) -> str:
 
 
 def _texts(given: Given) -> tuple[str, ...]:
-    value = parsed(given).value
+    value = toml_value(str(given.value)) if given.text else given.value
     if not isinstance(value, list):
         raise _RefusedError
     return tuple(_text(Given(item, given.source)) for item in value)

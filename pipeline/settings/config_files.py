@@ -4,12 +4,12 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from pipeline.settings.edit import edit, ensure_writable
-from pipeline.settings.load import SettingsError, load
-from pipeline.settings.sources import FILES, PREFIX, read, variable_source
+from pipeline.settings.load import SettingsError, load, read_all
+from pipeline.settings.sources import PLAIN, PREFIX, SECRETS, variable_source
 
 
 class SettingsFiles:
-    """settings.toml and .secrets.toml of a folder, and the environment over them.
+    """settings.toml and .secrets.toml of a folder, and what wins over them.
 
     Args:
         config_dir: Their folder; neither it nor they need exist.
@@ -19,6 +19,7 @@ class SettingsFiles:
     Attributes:
         settings: As they are now, without influxdb_url, which may be one that is to be replaced.
         url: influxdb_url as it is now; "" when there is none.
+        changeable: What of the files another user could have changed.
 
     Raises:
         SettingsError: They cannot be used.
@@ -28,10 +29,9 @@ class SettingsFiles:
         self, config_dir: Path, environ: Mapping[str, str], collectors: Collection[str]
     ) -> None:
         self._dir, self._environ, self._collectors = config_dir, environ, collectors
-        without = {**environ, f"{PREFIX}INFLUXDB_URL": ""}
-        found = load(config_dir, without, collectors=collectors, complete=False)
-        self.settings = found.settings
-        self._given = read(config_dir, environ)[0]
+        found = load(config_dir, environ, collectors=collectors, complete=False)
+        self.settings, self.changeable = found.settings, found.changeable
+        self._given = read_all(config_dir, environ)[0]
         url = self._given.get("influxdb_url")
         self.url = str(url.value) if url else ""
 
@@ -42,20 +42,21 @@ class SettingsFiles:
             values: Of settings, by name; a token is left out while it is not known.
 
         Raises:
-            SettingsError: A variable says otherwise.
-            OSError: A file cannot be written.
+            SettingsError: A source that wins says otherwise, or a file cannot be written.
         """
+        written = [str(self._dir / name) for name in (PLAIN, SECRETS)]
         for name, value in values.items():
             given = self._given.get(name)
-            variable = f"{PREFIX}{name.upper()}"
-            if given and given.source == variable_source(variable) and given.value != value:
+            if given and given.source not in written and given.value != value:
+                variable = given.source == variable_source(f"{PREFIX}{name.upper()}")
+                fix = "unset it" if variable else "take it out there"
                 raise SettingsError(
-                    [f"{given.source} gives {name} another value than setup would: unset it"]
+                    [f"{given.source} gives {name} another value than setup would: {fix}"]
                 )
         second = self.settings.downsample.bucket
         if second and second == values.get("influxdb_bucket"):
             raise SettingsError(["downsample.bucket must be another bucket than influxdb_bucket"])
-        for path in (self._dir / name for name in FILES):
+        for path in map(Path, written):
             try:
                 ensure_writable(path)
             except OSError as error:
@@ -77,7 +78,7 @@ class SettingsFiles:
             OSError: A file cannot be written.
             SettingsError: What was written does not count, or cannot be used.
         """
-        plain, secret = (self._dir / name for name in FILES)
+        plain, secret = self._dir / PLAIN, self._dir / SECRETS
         hidden = {name for name in values if self._is_in(name, secret) or name.endswith("_token")}
         changed = []
         # The token first: a URL without one is an error for whoever reads the files meanwhile.

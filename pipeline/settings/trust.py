@@ -1,0 +1,124 @@
+"""Who else can change the settings, or read their secrets."""
+
+import grp
+import os
+import pwd
+import shlex
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_OWNER_ONLY = 0o600
+# An agent that is in the group of a file of root's reads it by that.
+_OWNER_AND_GROUP = 0o640
+_OTHERS = 0o077
+_WRITING = 0o022
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """What others can do to a file or folder of the settings.
+
+    Attributes:
+        message: The path, and how others can.
+        fix: The command that ends it.
+    """
+
+    message: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.message}: {self.fix}"
+
+
+def changeable(config_dir: Path, names: Iterable[str]) -> tuple[Exposure, ...]:
+    """Return the files, their links and their folders that another user could have changed.
+
+    Root and the user of this process are trusted, and so is a group that is the owner's alone. In a
+    sticky folder nobody can exchange the files of others.
+
+    Args:
+        config_dir: The folder of the settings.
+        names: The files in it.
+    """
+    found = (_changeable(place) for place in dict.fromkeys(_places(config_dir, names)))
+    return tuple(exposure for exposure in found if exposure)
+
+
+def readable(files: Iterable[Path]) -> tuple[Exposure, ...]:
+    """Return the files with secrets that others can read."""
+    found = []
+    for path in files:
+        try:
+            about = path.stat()
+        except OSError:
+            continue
+        mode, narrow = stat.S_IMODE(about.st_mode), narrowed(about)
+        if mode & ~narrow & _OTHERS:
+            message = f"{path} holds secrets and is open to others (mode {mode:03o})"
+            found.append(Exposure(message, f"chmod {narrow:o} {shlex.quote(str(path))}"))
+    return tuple(found)
+
+
+def narrowed(about: os.stat_result) -> int:
+    """Return the mode of a file without what others could do to a secret in it."""
+    by_group = about.st_uid == 0 != about.st_gid
+    return stat.S_IMODE(about.st_mode) & (_OWNER_AND_GROUP if by_group else _OWNER_ONLY)
+
+
+def is_private(group: int, user: int) -> bool:
+    """Tell whether a group is a user's own, of the same name and with nobody else in it."""
+    try:
+        found, name = grp.getgrgid(group), pwd.getpwuid(user).pw_name
+    except KeyError:
+        return False
+    return found.gr_name == name and set(found.gr_mem) <= {name}
+
+
+def _places(config_dir: Path, names: Iterable[str]) -> Iterator[Path]:
+    for path in (config_dir, *(config_dir / name for name in names)):
+        try:
+            real = path.resolve(strict=True)
+        except (OSError, RuntimeError):  # the latter for a link that leads to itself
+            continue
+        if path.is_symlink():
+            yield path
+        if path != config_dir:
+            yield real.parent
+        yield real
+
+
+def _changeable(path: Path) -> Exposure | None:
+    try:
+        about = path.lstat()
+    except OSError:
+        return None
+    me, where = os.geteuid(), shlex.quote(str(path))
+    chown = "chown -h" if stat.S_ISLNK(about.st_mode) else "chown"
+    how, fixes = [], []
+    if about.st_uid not in (0, me):
+        how.append(f"belongs to {_name(about.st_uid)}")
+        fixes.append(f"{chown} {_name(me)} {where}")
+    if mode := _written_by_others(about):
+        how.append(f"can be written by others (mode {mode:03o})")
+        fixes.append(f"chmod go-w {where}")
+    return Exposure(f"{path} {' and '.join(how)}", " && ".join(fixes)) if how else None
+
+
+def _written_by_others(about: os.stat_result) -> int:
+    """Return the mode if it lets others write, else 0."""
+    mode = stat.S_IMODE(about.st_mode)
+    if stat.S_ISLNK(about.st_mode) or (stat.S_ISDIR(about.st_mode) and mode & stat.S_ISVTX):
+        return 0
+    writing = mode & _WRITING
+    if writing == stat.S_IWGRP and is_private(about.st_gid, about.st_uid):
+        return 0
+    return mode if writing else 0
+
+
+def _name(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
