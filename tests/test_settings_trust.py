@@ -1,6 +1,7 @@
 """Settings that others can change: root refuses them, everybody else is warned."""
 
 import os
+import pwd
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -98,6 +99,16 @@ def test_what_others_can_change_is_refused_by_root_until_the_command_was_run(
     assert message == f"{path} {how}, and root takes no settings that others can change"
     subprocess.run(["sh", "-c", command], check=True)
     config.load()
+
+
+@only_root
+def test_the_agents_user_reads_on_what_is_roots_again(config: Config) -> None:
+    secrets, agent = config.write(".secrets.toml", mode=0o600), pwd.getpwnam("daemon")
+    os.chown(secrets, agent.pw_uid, agent.pw_gid)
+    with pytest.raises(SettingsError) as caught:
+        config.load()
+    subprocess.run(["sh", "-c", str(caught.value).rsplit(": ", 1)[1]], check=True)
+    assert (config.load().readable, secrets.stat().st_mode & 0o777) == ((), 0o640)
 
 
 def kubernetes(config: Config) -> None:

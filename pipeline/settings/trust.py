@@ -100,6 +100,8 @@ def _changeable(path: Path) -> Exposure | None:
     if about.st_uid not in (0, me):
         how.append(f"belongs to {_name(about.st_uid)}")
         fixes.append(f"{chown} {_name(me)} {where}")
+        if stat.S_ISREG(about.st_mode) and is_private(about.st_gid, about.st_uid):
+            fixes.append(f"chmod g+r {where}")  # the owner may be the agent, which reads it
     if mode := _written_by_others(about):
         how.append(f"can be written by others (mode {mode:03o})")
         fixes.append(f"chmod go-w {where}")
