@@ -29,7 +29,7 @@ def test_who_is_missing_is_named_and_its_rows_stay_empty(tmp_path: Path) -> None
         assert [row.cells[2:5] for row in table.rows] == [("", "", "")] * len(table.rows)
 
 
-@pytest.mark.parametrize(("theirs", "verdict"), [(10.0, "yes"), (9.0, "no")])
+@pytest.mark.parametrize(("theirs", "verdict"), [(9.0, "yes"), (8.0, "no")])
 def test_the_agent_is_held_to_a_share_of_telegrafs_time(
     tmp_path: Path, theirs: float, verdict: str
 ) -> None:
