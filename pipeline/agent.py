@@ -86,6 +86,14 @@ class Agent:
             self._serve()
             self._follow(jobs.health)
 
+    def try_start(self) -> str:
+        """Start as `start` does, but return why that cannot be, "" when it can."""
+        try:
+            self.start()
+        except AgentError as error:
+            return str(error)
+        return ""
+
     def use(self, settings: Settings, files: Files) -> None:
         """Take other settings for the next start."""
         self.settings, self._files = settings, files

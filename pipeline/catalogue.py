@@ -49,6 +49,11 @@ def load() -> tuple[Entry, ...]:
     )
 
 
+def cumulative() -> frozenset[tuple[str, str]]:
+    """Return the fields, each with its measurement, of whose values only the last one counts."""
+    return frozenset((each.measurement, each.field) for each in load() if each.kind != "gauge")
+
+
 def markdown(entries: Iterable[Entry]) -> str:
     """Write entries as docs/metrics.md, with a table for each measurement."""
     lines = [

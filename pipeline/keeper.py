@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from threading import Event
 
-from pipeline import health
+from pipeline import catalogue, health
 from pipeline.ages import Age, ages, shortest
 from pipeline.clock import Clock
 from pipeline.health import Health
@@ -164,7 +164,8 @@ class Keeper:
                 rule = Wanted(self._settings.influxdb_org, wanted.bucket, wanted.keep_hours, mode)
                 found = reconcile(connection, rule, self._clock.now_ns())
                 changes += [found.change or found.refused] if found else []
-            done = downsampling.reconcile(connection, self._settings, before)
+            cumulative = catalogue.cumulative()
+            done = downsampling.reconcile(connection, self._settings, before, cumulative)
         except InfluxError as error:
             # A token that may not look at tasks made none.
             if wanted.every or before or error.answer.status is None:

@@ -10,8 +10,7 @@ from pipeline.ages import Age, ages
 from pipeline.clock import Clock, rfc3339
 from pipeline.influx.answer import Answer, InfluxError
 from pipeline.influx.buckets import Rule, look
-from pipeline.influx.checks import time_of_day
-from pipeline.influx.client import Connection
+from pipeline.influx.client import CLOCK_FIX, Connection
 from pipeline.influx.points import HostPoints
 from pipeline.influx.target import PATIENCE_S
 from pipeline.influx.writeonly import WriteOnlyError
@@ -152,9 +151,9 @@ def _check_clock(settings: Settings, clock: Clock) -> None:
     """
     if settings.delivers:
         with contextlib.closing(Connection(settings, clock)) as connection:
-            found = time_of_day(connection, clock)
-        if not found.ok:
-            why = f"nothing was removed: {found.message}; {found.fix}"
+            difference = connection.clock_difference()
+        if difference:
+            why = f"nothing was removed: {difference}; {CLOCK_FIX}"
             raise InfluxError(Answer(None, message=why))
 
 

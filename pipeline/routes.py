@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 from pipeline.clock import Clock, SystemClock
 from pipeline.health import Health, read_status
 from pipeline.http import Query, Reply, Routes
-from pipeline.jobs import AgentError
 from pipeline.prometheus import text
 from pipeline.settings import Settings
 
@@ -27,8 +26,8 @@ class Controls(Protocol):
         """How the running collection fares; None while it is stopped."""
         ...
 
-    def start(self) -> None:
-        """Start collection, if it is not running."""
+    def try_start(self) -> str:
+        """Start collection, if it is not running; return why it cannot start, or ""."""
         ...
 
 
@@ -78,9 +77,7 @@ def _metrics(agent: Controls) -> Reply:
 
 
 def _init(agent: Controls) -> Reply:
-    try:
-        agent.start()
-    except AgentError as error:
-        body = {"success": False, "metricsCollectionRunning": False, "error": str(error)}
+    if error := agent.try_start():
+        body = {"success": False, "metricsCollectionRunning": False, "error": error}
         return Reply.json(body, HTTPStatus.INTERNAL_SERVER_ERROR)
     return Reply.json({"success": True, "metricsCollectionRunning": True})

@@ -5,6 +5,7 @@ import csv
 import io
 import re
 import shlex
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import fields
@@ -15,10 +16,13 @@ import pytest
 from click.testing import CliRunner
 
 import pipeline
+from pipeline import collectors
+from pipeline.agent import Agent
 from pipeline.cli import main
 from pipeline.influx.alerts import CHECKS
 from pipeline.influx.dashboards import DASHBOARDS
-from pipeline.settings import NAMES
+from pipeline.routes import routes
+from pipeline.settings import NAMES, Files, Settings
 from pipeline.settings.declared import CollectorOptions
 from pipeline.spool import Spool
 from tests.agents import environment, running
@@ -28,7 +32,6 @@ from tests.spool.stores import sql
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PACKAGE = ROOT / "pipeline"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
 # In the documents the bucket and the host have these names.
 BUCKET, HOST = "metrics", "web-1"
@@ -94,56 +97,6 @@ def test_every_setting_that_is_named_exists() -> None:
 # ---- architecture.md -----------------------------------------------------------------------------
 
 
-def modules() -> set[str]:
-    return {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py")}
-
-
-def test_the_architecture_names_every_module_and_no_other() -> None:
-    table = section(text("docs/architecture.md"), "Where to change what")
-    assert set(re.findall(r"`([\w/]+\.py)`", table)) == modules()
-
-
-def layers() -> dict[str, int]:
-    (block,) = blocks(section(text("docs/architecture.md"), "Which way imports point"), "text")
-    return {name: depth for depth, line in enumerate(block.splitlines()) for name in line.split()}
-
-
-def imported(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [alias.name for alias in node.names]
-            yield from ([f"pipeline.{name}" for name in names] if node.module == "pipeline" else [])
-            yield node.module
-
-
-def test_imports_point_the_way_that_the_architecture_says() -> None:
-    depth = layers()
-    for path in PACKAGE.rglob("*.py"):
-        own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        if own in {"__init__", "__main__"}:
-            continue
-        for name in imported(path):
-            other = name.split(".")[1] if name.startswith("pipeline.") else own
-            if other not in {own, "__version__"}:
-                assert depth[other] > depth[own], f"{own} imports {other}"
-    assert {name.partition("/")[0].removesuffix(".py") for name in modules()} == {
-        *depth,
-        "__init__",
-        "__main__",
-    }
-
-
-def test_only_the_folder_influx_knows_urllib3() -> None:
-    knowing = {
-        path.parent.name
-        for path in PACKAGE.rglob("*.py")
-        if any(name.split(".")[0] == "urllib3" for name in imported(path))
-    }
-    assert knowing == {"influx"}
-
-
 def test_the_architecture_lists_the_tables_of_the_spool(tmp_path: Path) -> None:
     listed = re.findall(r"^\| `(\w+)`", section(text("docs/architecture.md"), "The spool"), re.M)
     Spool(tmp_path, 2**20).close()
@@ -151,12 +104,22 @@ def test_the_architecture_lists_the_tables_of_the_spool(tmp_path: Path) -> None:
     assert [(name,) for name in listed] == sql(tmp_path, query)
 
 
-def test_the_architecture_lists_the_threads() -> None:
+def test_the_architecture_lists_the_threads(tmp_path: Path) -> None:
     listed = re.findall(r"^\| `(\w+)`", section(text("docs/architecture.md"), "Threads"), re.M)
-    names = ("agent", "jobs", "http", "notify")
-    code = "".join(text(f"pipeline/{name}.py") for name in names)
-    assert set(listed) == {"tick", "delivery", "sweep", "settings", "http", "notify"}
-    assert all(f'"{name}"' in code for name in listed)
+    server = {"url": "http://127.0.0.1:1", "org": "o", "bucket": "b", "token": "t"}
+    environ = {
+        "METRICS_DATA_DIR": str(tmp_path / "data"),
+        "METRICS_HTTP_PORT": "0",
+        **{f"METRICS_INFLUXDB_{name.upper()}": value for name, value in server.items()},
+    }
+    files = Files(tmp_path, environ, collectors.names())
+    before = set(threading.enumerate())
+    agent = Agent(files.load().settings, files)
+    agent.start()
+    started = {thread.name for thread in set(threading.enumerate()) - before}
+    agent.close()
+    # Those of the endpoint and of the command; their own tests have them.
+    assert started == {*listed} - {"http", "notify"}
 
 
 # ---- faults.md -----------------------------------------------------------------------------------
@@ -249,8 +212,8 @@ def test_embedding_md_lists_every_figure_of_the_metrics() -> None:
 
 def test_embedding_md_lists_the_paths_of_the_endpoint() -> None:
     listed = set(re.findall(r"^\| `GET (/\S*)`", text("docs/embedding.md"), re.MULTILINE))
-    served = set(re.findall(r'^        "(/\S*)":', text("pipeline/routes.py"), re.MULTILINE))
-    assert listed == served
+    agent = Agent(Settings())
+    assert listed == set(routes(agent))
 
 
 @pytest.mark.parametrize("block", blocks(text("docs/embedding.md"), "python"))

@@ -9,7 +9,6 @@ import pytest
 
 from pipeline.health import Health
 from pipeline.http import Reply, Routes
-from pipeline.jobs import AgentError
 from pipeline.routes import routes
 from pipeline.settings import Settings
 from pipeline.spool import Spool
@@ -25,14 +24,14 @@ class Agent:
         )
         self.clock = ManualClock()
         self.health: Health | None = None
-        self.refusal: AgentError | None = None
+        self.refusal = ""
         self.starts = 0
 
-    def start(self) -> None:
-        if self.refusal is not None:
-            raise self.refusal
-        self.starts += 1
-        self.health = Health(self.clock, 60, lambda _: None)
+    def try_start(self) -> str:
+        if not self.refusal:
+            self.starts += 1
+            self.health = Health(self.clock, 60, lambda _: None)
+        return self.refusal
 
 
 @pytest.fixture
@@ -51,7 +50,7 @@ def body(reply: Reply) -> Any:
 
 
 def test_init_says_why_collection_did_not_start(agent: Agent, served: Routes) -> None:
-    agent.refusal = AgentError("the data directory is in use")
+    agent.refusal = "the data directory is in use"
     reply = served["/api/internal/init"]({})
     assert reply.status == HTTPStatus.INTERNAL_SERVER_ERROR
     assert body(reply) == {
@@ -62,13 +61,13 @@ def test_init_says_why_collection_did_not_start(agent: Agent, served: Routes) ->
 
 
 def test_health_passes_while_readings_are_taken(agent: Agent, served: Routes) -> None:
-    agent.start()
+    agent.try_start()
     reply = served["/health"]({})
     assert (reply.status, body(reply)) == (HTTPStatus.OK, {"status": "pass", "troubles": {}})
 
 
 def test_a_server_that_is_down_is_told_and_no_failure(agent: Agent, served: Routes) -> None:
-    agent.start()
+    agent.try_start()
     assert agent.health is not None
     agent.health.trouble("delivery", "no answer")
     reply = served["/health"]({})
@@ -82,7 +81,7 @@ def test_health_fails_when_readings_stop_and_when_there_is_no_collection(
     reply = served["/health"]({})
     assert reply.status == HTTPStatus.SERVICE_UNAVAILABLE
     assert body(reply) == {"status": "fail", "reason": "collection is stopped"}
-    agent.start()
+    agent.try_start()
     agent.clock.advance(1000)
     reply = served["/health"]({})
     assert reply.status == HTTPStatus.SERVICE_UNAVAILABLE
@@ -103,7 +102,7 @@ def test_status_and_metrics_tell_the_account_of_the_store_and_no_secret(
         with Spool(agent.settings.data_dir, 2**24) as spool:
             spool.append(["m f=1i"], START_NS)
     assert "metrics_agent_trouble" not in metrics.body
-    agent.start()
+    agent.try_start()
     assert "metrics_agent_trouble" in served["/metrics"]({}).body
 
 
@@ -111,7 +110,7 @@ def test_live_is_an_agent_whose_readings_go_on_whatever_the_disk_does(
     agent: Agent, served: Routes
 ) -> None:
     assert served["/live"]({}).status == HTTPStatus.SERVICE_UNAVAILABLE
-    agent.start()
+    agent.try_start()
     assert agent.health is not None
     agent.health.trouble("spool", "the disk is full")
     agent.clock.advance(3 * 60.0 + 1)

@@ -301,9 +301,10 @@ def test_with_downsampling_the_token_suffices_for_that_too(
 
     settings = load(place.folder, place.env).settings
     with closing(Connection(settings, SystemClock())) as connection:
-        done = downsampling.reconcile(connection, settings, "")
+        done = downsampling.reconcile(connection, settings, "", ())
         assert "created" in done.change
-        downsampling.reconcile(connection, replace(settings, downsample=Downsample()), done.task)
+        nothing = replace(settings, downsample=Downsample())
+        downsampling.reconcile(connection, nothing, done.task, ())
 
     (place.folder / "settings.toml").write_text(place.text().removeprefix(means))
     told = place.ok(url, **as_operator)

@@ -6,15 +6,14 @@ from pipeline.clock import Clock
 from pipeline.finding import Finding
 from pipeline.influx.answer import InfluxError, one_line
 from pipeline.influx.buckets import Wanted, look
-from pipeline.influx.client import Api, Connection
+from pipeline.influx.client import CLOCK_FIX, LARGEST_SKEW_S, NOTHING, Api, Connection
 from pipeline.influx.points import HostPoints
-from pipeline.influx.writeonly import NOTHING, WriteOnlyError
+from pipeline.influx.writeonly import WriteOnlyError
 
 NAMES = ("server", "clock", "token", "bucket", "write", "query", "delete", "host")
 
 # A host that nobody has, and a moment of which nobody has data.
 _NOBODY, _MOMENT = "metrics-pipeline doctor", (0, 1)
-_LARGEST_SKEW_S = 10.0
 _UNREACHED = "start it, open the way to it, or mend influxdb_url"
 _RIGHTS = "give it a token that may read and write this bucket"
 _LONGEST_WORD = 60
@@ -38,7 +37,7 @@ def examine(connection: Connection, clock: Clock, host: str, spooled: Spooled) -
     """
     checks: dict[str, Callable[[], Finding]] = {
         "server": lambda: server(connection),
-        "clock": lambda: time_of_day(connection, clock),
+        "clock": lambda: time_of_day(connection),
         "token": lambda: token(connection),
         "bucket": lambda: bucket(connection),
         "write": lambda: may_write(connection),
@@ -104,19 +103,14 @@ def _word(said: object) -> str:
     return one_line(str(said or ""), _LONGEST_WORD)
 
 
-def time_of_day(connection: Connection, clock: Clock) -> Finding:
+def time_of_day(connection: Connection) -> Finding:
     """Check this machine's clock against the server's."""
-    answer = connection.write(NOTHING)
-    if answer.status is None:
-        raise InfluxError(answer)
-    if answer.date_s is None:
+    difference = connection.clock_difference()
+    if difference is None:
         return Finding("clock", True, "the server tells no time to compare with")
-    skew_s = clock.now_ns() / 1e9 - answer.date_s
-    if abs(skew_s) > _LARGEST_SKEW_S:
-        way = "ahead of" if skew_s > 0 else "behind"
-        message = f"this machine's clock is {abs(skew_s):.0f} s {way} the server's"
-        return Finding("clock", False, message, "let NTP set both, such as systemd-timesyncd")
-    return Finding("clock", True, f"within {_LARGEST_SKEW_S:.0f} s of the server's")
+    if difference:
+        return Finding("clock", False, difference, CLOCK_FIX)
+    return Finding("clock", True, f"within {LARGEST_SKEW_S:.0f} s of the server's")
 
 
 def token(connection: Connection) -> Finding:

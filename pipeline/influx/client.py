@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import csv
+import gzip
 import io
 import json
 import traceback
@@ -17,6 +18,12 @@ from pipeline.settings import Settings
 T = TypeVar("T")
 Header = Callable[[str], str | None]
 
+NOTHING = gzip.compress(b"", mtime=0)
+"""A write without a line: its answer tells of the server and of the token alone."""
+LARGEST_SKEW_S = 10.0
+"""The largest difference between this machine's clock and the server's that is no fault."""
+CLOCK_FIX = "let NTP set both, such as systemd-timesyncd"
+"""What mends a larger one."""
 LONGEST_MESSAGE = 10_000
 """The length of InfluxDB's own words that is kept, in characters."""
 _LONGEST_PAGE = 200  # the same of whatever answered in its place
@@ -184,6 +191,26 @@ class Connection:
             return self.ask(post)
         except InfluxError as error:
             return error.answer
+
+    def clock_difference(self) -> str | None:
+        """Say how this machine's clock differs from the server's.
+
+        Returns:
+            A sentence; "" when it does not differ; None when the server tells no time.
+
+        Raises:
+            InfluxError: There was no answer.
+        """
+        answer = self.write(NOTHING)
+        if answer.status is None:
+            raise InfluxError(answer)
+        if answer.date_s is None:
+            return None
+        skew_s = self._clock.now_ns() / 1e9 - answer.date_s
+        if abs(skew_s) <= LARGEST_SKEW_S:
+            return ""
+        way = "ahead of" if skew_s > 0 else "behind"
+        return f"this machine's clock is {abs(skew_s):.0f} s {way} the server's"
 
     def query(self, flux: str, read: Callable[[list[dict[str, str]]], T]) -> T:
         """Make a query in Flux.

@@ -6,10 +6,10 @@ that wants no more takes away its own task and nobody else's.
 
 import shlex
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import groupby
 
-from pipeline import catalogue
 from pipeline.influx.client import Api, Connection, known
 from pipeline.influx.points import flux_string
 from pipeline.settings import Settings
@@ -58,6 +58,10 @@ data
 """
 
 
+Fields = Collection[tuple[str, str]]
+"""Measurements, each with a field."""
+
+
 @dataclass(frozen=True, slots=True)
 class Downsampled:
     """What was done.
@@ -78,8 +82,8 @@ def task_name(settings: Settings) -> str:
     return f"metrics-pipeline {bucket} {host}"
 
 
-def flux(settings: Settings) -> str:
-    """Return the task as Flux."""
+def flux(settings: Settings, last: Fields) -> str:
+    """Return the task as Flux; see `reconcile`."""
     wanted = settings.downsample
     every_s = duration_s(wanted.every)
     # So that not all hosts' tasks run at one moment, and none before its readings have come.
@@ -92,17 +96,18 @@ def flux(settings: Settings) -> str:
         late=max(_LATE_S, 2 * every_s),
         source=flux_string(settings.influxdb_bucket),
         target=flux_string(wanted.bucket),
-        last=_last(),
+        last=_condition(last),
     )
 
 
-def reconcile(connection: Connection, settings: Settings, before: str) -> Downsampled:
+def reconcile(connection: Connection, settings: Settings, before: str, last: Fields) -> Downsampled:
     """Make the host's task what the settings ask for: create, update or remove it.
 
     Args:
         connection: With a token that may read and write tasks.
         settings: What is wanted.
         before: The name of the task that this host had; "" when it had none.
+        last: The fields of which the last value counts, and not the mean.
 
     Returns:
         What was done.
@@ -119,13 +124,13 @@ def reconcile(connection: Connection, settings: Settings, before: str) -> Downsa
         elif old == before:
             changes.append(f"Task {old!r}: gone, or not for this token to see: look after it")
     if wanted:
-        changes.append(_put(connection, settings))
+        changes.append(_put(connection, settings, flux(settings, last)))
     return Downsampled(wanted, "; ".join(filter(None, changes)))
 
 
-def _put(connection: Connection, settings: Settings) -> str:
+def _put(connection: Connection, settings: Settings, text: str) -> str:
     name = task_name(settings)
-    wanted = {"flux": flux(settings), "description": _MARK, "status": "active"}
+    wanted = {"flux": text, "description": _MARK, "status": "active"}
     task = _find(connection, settings, name)
     if task is None:
         org = {"org": settings.influxdb_org}
@@ -156,11 +161,10 @@ def _find(connection: Connection, settings: Settings, name: str) -> dict[str, st
     return connection.ask(read)
 
 
-def _last() -> str:
-    """Return the Flux condition for the fields whose last value counts."""
-    entries = sorted({(e.measurement, e.field) for e in catalogue.load() if e.kind != "gauge"})
+def _condition(wanted: Fields) -> str:
+    """Return the Flux condition for fields."""
     terms = []
-    for measurement, group in groupby(entries, lambda entry: entry[0]):
+    for measurement, group in groupby(sorted(wanted), lambda entry: entry[0]):
         fields = " or ".join(f"r._field == {flux_string(field)}" for _, field in group)
         terms.append(f"(r._measurement == {flux_string(measurement)} and ({fields}))")
     return " or ".join(terms)

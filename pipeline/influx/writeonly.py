@@ -1,13 +1,10 @@
 """Servers that take readings as InfluxDB does and have nothing else of it: VictoriaMetrics."""
 
 import dataclasses
-import gzip
 
 from pipeline.influx.answer import InfluxError
-from pipeline.influx.client import Connection
+from pipeline.influx.client import NOTHING, Connection
 
-NOTHING = gzip.compress(b"", mtime=0)
-"""A write without a line: its answer tells of the server and of the token alone."""
 # What a server answers to a path that it does not know, or has for other methods alone, beside a
 # page or the way to one. What has only a 204 for it has that for all, and may take nothing.
 _UNKNOWN = (400, 404, 405, 501)

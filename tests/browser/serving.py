@@ -21,8 +21,9 @@ class Agent:
     settings: Settings
     health: Health | None = None
 
-    def start(self) -> None:
+    def try_start(self) -> str:
         """Do nothing: the history is all that there is."""
+        return ""
 
 
 @contextmanager

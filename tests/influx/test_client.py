@@ -356,7 +356,7 @@ CALLS: dict[str, Call] = {
     "remove": lambda c: HostPoints(c, "h").remove(0, 1),
     "delete": lambda c: HostPoints(c, "h").delete(0, 1),
     "hosts": lambda c: count_by_host(c, "b", 1),
-    "task": lambda c: downsampling.reconcile(c, c.settings, "before"),
+    "task": lambda c: downsampling.reconcile(c, c.settings, "before", ()),
     "new": provisioning.is_new,
     "onboard": lambda c: provisioning.onboard(c, "ann", "password"),
     "orgs": provisioning.organisations,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pipeline import catalogue
 from pipeline.influx.answer import InfluxError
 from pipeline.influx.client import Connection
 from pipeline.influx.downsampling import flux, reconcile, task_name
@@ -46,7 +47,7 @@ def wanted(bucket: Bucket, every: str = "5m", **changes: Any) -> Settings:
 
 def done(settings: Settings, before: str = "") -> tuple[str, str]:
     with closing(Connection(settings, ManualClock(), 60)) as connection:
-        result = reconcile(connection, settings, before)
+        result = reconcile(connection, settings, before, catalogue.cumulative())
     return result.task, result.change
 
 
@@ -143,7 +144,11 @@ def test_the_task_is_created_updated_and_removed_with_the_settings(
     ten = wanted(bucket, "10m")
     assert done(ten, name) == (name, f"Task {name!r}: updated, every 10m")
     (updated,) = tasks(bucket)
-    assert (updated["id"], updated["every"], updated["flux"]) == (task["id"], "10m", flux(ten))
+    assert (updated["id"], updated["every"], updated["flux"]) == (
+        task["id"],
+        "10m",
+        flux(ten, catalogue.cumulative()),
+    )
     bucket.server.call("PATCH", f"/api/v2/tasks/{task['id']}", {"status": "inactive"}).expect(200)
     done(ten, name)
     assert tasks(bucket)[0]["status"] == "active"
