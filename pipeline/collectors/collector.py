@@ -65,7 +65,7 @@ class Host:
     sys: str = "/sys"
     list_folder: Callable[[str], list[str]] = os.listdir
     _askers: dict[str, Asker] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _readings: dict[Any, tuple[float, object, Any]] = field(
+    _readings: dict[Any, tuple[float, Any]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -108,9 +108,7 @@ class Host:
         """Return where this process sees what the host has at an absolute path."""
         return path if self.root == "/" else self.root + path
 
-    def recent(
-        self, read: Callable[[Self], T], within_s: float = _ONE_TICK_S, sign: object = None
-    ) -> T:
+    def recent(self, read: Callable[[Self], T], within_s: float = _ONE_TICK_S) -> T:
         """Return what `read` reads of this host, or read not long ago.
 
         So the collectors of one tick share what several of them need: /proc/stat, for instance,
@@ -119,12 +117,11 @@ class Host:
         Args:
             read: Reads something; what it raises is not kept.
             within_s: Longest age of the reading, in seconds.
-            sign: Another one than with the last reading tells that it has changed.
         """
-        taken, before, reading = self._readings.get(read, (-inf, None, None))
-        if self.clock.monotonic() - taken >= within_s or sign != before:
+        taken, reading = self._readings.get(read, (-inf, None))
+        if self.clock.monotonic() - taken >= within_s:
             reading = read(self)
-            self._readings[read] = (self.clock.monotonic(), sign, reading)
+            self._readings[read] = (self.clock.monotonic(), reading)
         fresh: T = reading
         return fresh
 
