@@ -10,7 +10,6 @@ from typing import Any, Protocol, Self, TypeVar
 
 from pipeline.clock import Clock, SystemClock
 from pipeline.collectors.asker import Asker
-from pipeline.collectors.files import KernelFiles
 from pipeline.point import Point
 
 T = TypeVar("T")
@@ -22,6 +21,19 @@ class NoData(Exception):  # noqa: N818 - an outcome, not an error
 
 # The collectors of one tick follow each other within less; half the shortest interval.
 _ONE_TICK_S = 0.005
+_CHUNK = 16_384
+
+
+def _read_file(path: str) -> bytes:
+    # By descriptor: there is a file for each process, and `open` takes half as long again.
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        content = b""
+        while more := os.read(descriptor, _CHUNK):
+            content += more
+        return content
+    finally:
+        os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +55,13 @@ class Host:
     ps: Any
     clock: Clock
     statvfs: Callable[[str], os.statvfs_result] = os.statvfs
-    read_file: Callable[[str], bytes] = field(default_factory=lambda: KernelFiles().read)
+    read_file: Callable[[str], bytes] = _read_file
     root: str = "/"
     proc: str = "/proc"
     sys: str = "/sys"
     list_folder: Callable[[str], list[str]] = os.listdir
     _askers: dict[str, Asker] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _readings: dict[Any, tuple[float, object, Any]] = field(
+    _readings: dict[Any, tuple[float, Any]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -73,8 +85,7 @@ class Host:
         # here alone, and each time: another root may have been read before.
         psutil.PROCFS_PATH = proc
         sys = environ.get("HOST_SYS") or str(root / "sys")
-        files = KernelFiles((proc, sys))
-        return cls(psutil, clock, read_file=files.read, root=str(root), proc=proc, sys=sys)
+        return cls(psutil, clock, root=str(root), proc=proc, sys=sys)
 
     @property
     def is_own(self) -> bool:
@@ -93,9 +104,7 @@ class Host:
         """Return where this process sees what the host has at an absolute path."""
         return path if self.root == "/" else self.root + path
 
-    def recent(
-        self, read: Callable[[Self], T], within_s: float = _ONE_TICK_S, sign: object = None
-    ) -> T:
+    def recent(self, read: Callable[[Self], T], within_s: float = _ONE_TICK_S) -> T:
         """Return what `read` reads of this host, or read not long ago.
 
         So the collectors of one tick share what several of them need: /proc/stat, for instance,
@@ -104,12 +113,11 @@ class Host:
         Args:
             read: Reads something; what it raises is not kept.
             within_s: Longest age of the reading, in seconds.
-            sign: Another one than with the last reading tells that it has changed.
         """
-        taken, before, reading = self._readings.get(read, (-inf, None, None))
-        if self.clock.monotonic() - taken >= within_s or sign != before:
+        taken, reading = self._readings.get(read, (-inf, None))
+        if self.clock.monotonic() - taken >= within_s:
             reading = read(self)
-            self._readings[read] = (self.clock.monotonic(), sign, reading)
+            self._readings[read] = (self.clock.monotonic(), reading)
         fresh: T = reading
         return fresh
 

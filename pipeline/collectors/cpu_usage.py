@@ -45,7 +45,7 @@ def cpu_times(host: Host) -> dict[str, Times]:
     """
     ticks = os.sysconf("SC_CLK_TCK")
     times: dict[str, Times] = {}
-    for line in host.recent(kernel_stat).split(b"\n"):
+    for line in host.read_file(f"{host.proc}/stat").split(b"\n"):
         if not line.startswith(b"cpu"):
             break
         name, *counted = line.split()
@@ -53,15 +53,6 @@ def cpu_times(host: Host) -> dict[str, Times]:
         spent = [int(count) / ticks for count in counted]
         times[core] = {**dict.fromkeys(KINDS, 0.0), **dict(zip(KINDS, spent, strict=False))}
     return times
-
-
-def kernel_stat(host: Host) -> bytes:
-    """Read /proc/stat, which takes the kernel long on a machine of many interrupts.
-
-    Raises:
-        OSError: It cannot be read.
-    """
-    return host.read_file(f"{host.proc}/stat")
 
 
 class CpuUsage:

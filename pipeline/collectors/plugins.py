@@ -1,15 +1,10 @@
 """Collectors of other packages, which name them in an entry point group."""
 
 import logging
-import sys
 from collections.abc import Collection, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
+from importlib.metadata import EntryPoint, entry_points
 
 from pipeline.collectors.collector import Collector, reason
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
 
 _log = logging.getLogger(__name__)
 
@@ -52,26 +47,9 @@ def warn(name: str, error: BaseException) -> None:
     _log.warning("Collector %s cannot be used: %s", name, reason(error), exc_info=detail)
 
 
-def _entry_points() -> "list[EntryPoint]":
-    if not any(map(_names_group, sys.path)):
+def _entry_points() -> list[EntryPoint]:
+    try:
+        return list(entry_points(group=GROUP))
+    except ValueError as error:  # what some package has there is no text
+        _log.warning("Collectors of other packages cannot be found: %s", reason(error))
         return []
-    # Late, because it takes 16 ms and 2 MiB, which a host without such a package need not pay.
-    from importlib.metadata import entry_points  # noqa: PLC0415
-
-    return list(entry_points(group=GROUP))
-
-
-def _names_group(folder: str) -> bool:
-    """Tell whether a package that is installed in a folder may have entry points of the group."""
-    try:
-        files = list(Path(folder).glob("*-info/entry_points.txt"))
-    except OSError:  # this user may not look into it
-        return False
-    return any(GROUP.encode() in _read(file) for file in files)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:  # it is being installed or removed
-        return b""

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from heapq import nlargest
-from typing import NamedTuple
 
 from pipeline.collectors.collector import Collector, Host, Options, percent
 from pipeline.collectors.cpu_usage import SHORTEST_S
@@ -35,7 +34,8 @@ _Id = tuple[str, bytes]
 _KERNEL_THREAD = 0x00200000  # PF_KTHREAD among the flags
 
 
-class _Process(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Process:
     """One process: `ticks` of the clock on the processor since it began, pages of memory in use."""
 
     name: bytes

@@ -97,11 +97,6 @@ class FakeHost:
         """Set what each core spent, in seconds by kind."""
         self.files["/proc/stat"] = proc_stat(**cores)
 
-    def fork(self) -> None:
-        """Count one more process that began, as the kernel does."""
-        before, _, forks = self.files["/proc/stat"].rpartition(b"processes ")
-        self.files["/proc/stat"] = b"%bprocesses %d\n" % (before, int(forks) + 1)
-
     def _read_file(self, path: str) -> bytes:
         if path in self.errors or path not in self.files:
             raise self.errors.get(path, FileNotFoundError(path))

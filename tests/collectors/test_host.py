@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.collectors import Host
+from pipeline.clock import SystemClock
+from pipeline.collectors import Host, build
 from pipeline.collectors.collector import printable
 from tests.clocks import ManualClock
+from tests.descriptors import opened
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -96,3 +99,46 @@ def test_in_a_mount_namespace_of_its_own_the_hosts_mounts_are_told(tmp_path: Pat
     root = os.statvfs("/")
     assert disks["/"]["total"] == root.f_blocks * root.f_frsize
     assert {p["measurement"] for p in points} >= {"system_metrics", "mem", "net", "cpu"}
+
+
+@pytest.fixture
+def own() -> Host:
+    """This machine."""
+    return Host.system(SystemClock())
+
+
+def test_a_file_of_the_kernel_is_read_as_it_is_each_time(own: Host) -> None:
+    first = float(own.read_file("/proc/uptime").split()[0])
+    while float(own.read_file("/proc/uptime").split()[0]) <= first:
+        pass
+    assert own.read_file("/proc/version") == Path("/proc/version").read_bytes()
+
+
+def test_a_long_file_is_read_whole(own: Host, tmp_path: Path) -> None:
+    content = os.urandom(100_000)
+    (tmp_path / "f").write_bytes(content)
+    assert own.read_file(str(tmp_path / "f")) == content
+
+
+def test_what_cannot_be_read_leaves_nothing_open(own: Host, tmp_path: Path) -> None:
+    before = opened()
+    for path in (tmp_path / "missing", tmp_path):
+        with pytest.raises(OSError, match=r"No such file|Is a directory"):
+            own.read_file(str(path))
+    assert opened() == before
+
+
+def test_many_processes_need_few_files(own: Host) -> None:
+    """As under `ulimit -n`: the store and the connection need theirs, too."""
+    guards = build(own, {})
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    sleepers = [subprocess.Popen(["sleep", "60"]) for _ in range(20)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened() + 8, hard))
+    try:
+        outcomes = [guard.run(number, {}) for number in (1, 2) for guard in guards]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for sleeper in sleepers:
+            sleeper.kill()
+            sleeper.wait()
+    assert [outcome.error for outcome in outcomes if outcome.error] == []

@@ -15,7 +15,6 @@ KERNEL = 0x208040
 
 def start(fake: FakeHost, pid: int, name: str, uid: int = 0, **stat: int) -> None:
     fake.files[f"/proc/{pid}/stat"] = pid_stat(pid, name, "S", **stat)
-    fake.fork()
     fake.files[f"/proc/{pid}/status"] = f"Name:\t{name}\nUid:\t{uid}\t7\t7\t7\n".encode()
 
 
