@@ -11,7 +11,6 @@ from threading import Event
 
 from pipeline import health
 from pipeline.agent_metrics import AgentMetrics
-from pipeline.ages import shortest
 from pipeline.clock import Clock, Schedule, SystemClock, Tick
 from pipeline.collectors import Guard, Host, build, guarded
 from pipeline.delivery import Delivery
@@ -25,6 +24,7 @@ from pipeline.pacing import Pace
 from pipeline.recorder import Recorder
 from pipeline.retention import Swept
 from pipeline.settings import NAMES, Settings
+from pipeline.settings.ages import shortest
 from pipeline.spool import Spool, SpoolError
 from pipeline.timekeeping import Timekeeper
 

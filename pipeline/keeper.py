@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from threading import Event
 
 from pipeline import catalogue, health
-from pipeline.ages import Age, ages, shortest
 from pipeline.clock import Clock
 from pipeline.health import Health
 from pipeline.influx import downsampling
@@ -19,6 +18,7 @@ from pipeline.influx.target import CONFIRMED_AFTER_S, PATIENCE_S, Target
 from pipeline.influx.writeonly import WriteOnlyError
 from pipeline.retention import Place, Retention, Swept
 from pipeline.settings import Settings
+from pipeline.settings.ages import Age, ages, shortest
 from pipeline.spool import Spool, SpoolError
 from pipeline.timekeeping import Timekeeper
 

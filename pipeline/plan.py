@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipeline.ages import Age, ages
 from pipeline.clock import Clock, rfc3339
 from pipeline.influx.answer import Answer, InfluxError
 from pipeline.influx.buckets import Rule, look
@@ -18,6 +17,7 @@ from pipeline.keeper import places
 from pipeline.point import measurement_of, split_lines
 from pipeline.retention import LocalPoints, Place, windows
 from pipeline.settings import Settings
+from pipeline.settings.ages import Age, ages
 from pipeline.spool import Aging, SpoolReader
 
 LOCAL = "local copy"

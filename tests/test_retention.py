@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.ages import Age, ages
 from pipeline.influx.answer import Answer, InfluxError
 from pipeline.retention import Place, Retention, Swept
+from pipeline.settings.ages import Age, ages
 from pipeline.spool import Spool
 from tests.clocks import ManualClock
 

@@ -7,10 +7,10 @@ from threading import Event
 
 import pytest
 
-from pipeline.ages import ages
 from pipeline.clock import PLAUSIBLE_NS, Schedule, Tick
 from pipeline.health import Health
 from pipeline.retention import Retention
+from pipeline.settings.ages import ages
 from pipeline.spool import Spool
 from pipeline.timekeeping import Timekeeper
 from tests.clocks import START_NS, ManualClock

@@ -5,13 +5,13 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.ages import HOUR_NS, longest
 from pipeline.clock import rfc3339
 from pipeline.influx.answer import InfluxError
 from pipeline.influx.client import Api, Connection, known
 from pipeline.influx.points import count_by_host
 from pipeline.influx.writeonly import explain
 from pipeline.settings import Settings
+from pipeline.settings.ages import HOUR_NS, longest
 
 _log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ A point is a line as it was written: one measurement, one tag set, one time, wha
 from collections.abc import Callable
 from typing import TypeVar
 
-from pipeline.ages import Age
 from pipeline.clock import rfc3339
 from pipeline.influx.client import Connection
+from pipeline.settings.ages import Age
 
 T = TypeVar("T")
 Rows = list[dict[str, str]]

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.ages import HOUR_NS, Age, ages, longest, shortest
+from pipeline.settings.ages import HOUR_NS, Age, ages, longest, shortest
 
 HOURS = st.integers(0, 876_000)
 NAMES = st.sampled_from(["cpu", "mem", "di sk", "näme"])

@@ -15,7 +15,7 @@ from pipeline.settings.config_files import SettingsFiles
 from pipeline.settings.edit import edit, edited, ensure_writable
 
 URL = "http://localhost:8086"
-SHIPPED = (Path(__file__).parent.parent / "settings.toml").read_text(encoding="utf-8")
+SHIPPED = (Path(__file__).parents[2] / "settings.toml").read_text(encoding="utf-8")
 
 
 def changed(old: str, new: str) -> list[tuple[str, str]]:

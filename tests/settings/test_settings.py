@@ -26,7 +26,7 @@ from pipeline.settings import (
 )
 from pipeline.settings.constraints import as_text, specs
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 NOWHERE = Path("/nonexistent/metrics-pipeline")
 COLLECTORS = ("cpu", "disk", "net")
 INFLUXDB = {
