@@ -19,9 +19,8 @@ import click
 from benchmarks.bench import Bench, Subject
 from benchmarks.peers import telegraf
 from benchmarks.tables import Listing, terminal
-from pipeline import catalogue
 from pipeline.clock import SystemClock
-from pipeline.collectors import Guard, Host, build
+from pipeline.collectors import Guard, Host, build, catalogue
 from pipeline.point import FieldValue, Line, decode
 from pipeline.settings import CollectorOptions
 

@@ -19,7 +19,7 @@ from pipeline import collectors
 from pipeline.agent import Agent
 from pipeline.clock import SystemClock
 from pipeline.collectors import Host
-from pipeline.collectors.collector import reason
+from pipeline.collectors.base import reason
 from pipeline.collectors.system_metrics import CpuMetrics as CpuMetrics
 from pipeline.collectors.system_metrics import SpaceMetrics as SpaceMetrics
 from pipeline.collectors.system_metrics import Summary

@@ -6,8 +6,9 @@ import threading
 from collections.abc import Callable, Iterator
 from threading import Event
 
-from pipeline import catalogue, health
+from pipeline import health
 from pipeline.clock import Clock
+from pipeline.collectors import catalogue
 from pipeline.health import Health
 from pipeline.influx import downsampling
 from pipeline.influx.answer import InfluxError

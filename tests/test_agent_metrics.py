@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import catalogue
 from pipeline.agent_metrics import AgentMetrics
-from pipeline.collectors import NoData
+from pipeline.collectors import NoData, catalogue
 from pipeline.health import CAUSES, Health, Tick
 from pipeline.point import Point
 from pipeline.spool import Refusal, Spool

@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 import pipeline
-from pipeline import catalogue
 from pipeline.cli import main
 from pipeline.clock import SystemClock
+from pipeline.collectors import catalogue
 from pipeline.point import Point, decode, encode
 from pipeline.settings import NAMES
 from pipeline.spool import Spool, SpoolReader

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.catalogue import load
+from pipeline.collectors.catalogue import load
 from pipeline.spool import Spool
 from tests.agents import environment
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import catalogue, views
+from pipeline import views
+from pipeline.collectors import catalogue
 from pipeline.glance import Glance, glance
 from pipeline.health import Status, read_status
 from pipeline.history import Held

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from pipeline import catalogue
 from pipeline.cli.root import Source, example
+from pipeline.collectors import catalogue
 
 _PROGRAM = "metrics-pipeline"
 _VARIABLE = "_METRICS_PIPELINE_COMPLETE"  # the name that click looks for

@@ -202,7 +202,8 @@ def show_settings(source: Source, *, as_json: bool) -> None:
 @json_option
 def metrics(*, as_json: bool, as_markdown: bool) -> None:
     """Print every measurement and field. Each with its type, unit and meaning."""
-    from pipeline import catalogue, views  # noqa: PLC0415
+    from pipeline import views  # noqa: PLC0415
+    from pipeline.collectors import catalogue  # noqa: PLC0415
 
     entries = catalogue.load()
     if as_json:

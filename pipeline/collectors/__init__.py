@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pipeline.clock import Clock
 from pipeline.collectors import plugins
-from pipeline.collectors.collector import Collector, Host, NoData, Omission, Options
+from pipeline.collectors.base import Collector, Host, NoData, Omission, Options
 from pipeline.collectors.cpu import Cpu
 from pipeline.collectors.disk import Disk
 from pipeline.collectors.diskio import DiskIo

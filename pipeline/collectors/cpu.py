@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from pipeline.collectors.collector import Collector, Host, NoData, Options, percent
-from pipeline.collectors.cpu_usage import CpuUsage, Spent, Times, cpu_times
+from pipeline.collectors._host.cpu_times import CpuUsage, Spent, Times, cpu_times
+from pipeline.collectors.base import Collector, Host, NoData, Options, percent
 from pipeline.point import FieldValue, Point
 
 

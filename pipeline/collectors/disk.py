@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
-from pipeline.collectors.collector import (
+from pipeline.collectors._host.mounts import Mount, parse_table, read_table
+from pipeline.collectors.base import (
     Collector,
     Host,
     NoData,
@@ -14,7 +15,6 @@ from pipeline.collectors.collector import (
     percent,
     printable,
 )
-from pipeline.collectors.mounts import Mount, parse_table, read_table
 from pipeline.collectors.selection import selection
 from pipeline.point import FieldValue, Point
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from math import inf
 
-from pipeline.collectors.collector import Collector, Host, NoData, Options
-from pipeline.collectors.cpu_usage import SHORTEST_S
+from pipeline.collectors._host.cpu_times import SHORTEST_S
+from pipeline.collectors.base import Collector, Host, NoData, Options
 from pipeline.point import Point
 
 # Telegraf's names in the order of /proc/diskstats, from its fourth column on:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from pipeline.collectors.collector import Collector, Host, NoData, Omission, Options
-from pipeline.collectors.lines import parse
+from pipeline.collectors.base import Collector, Host, NoData, Omission, Options
+from pipeline.collectors.file_lines import parse
 from pipeline.collectors.selection import selection
 from pipeline.point import Point
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from pipeline.clock import Clock
-from pipeline.collectors.collector import Collector, NoData, Omission, Options, reason
+from pipeline.collectors.base import Collector, NoData, Omission, Options, reason
 from pipeline.collectors.selection import selection
 from pipeline.point import Point, PointError, encode
 

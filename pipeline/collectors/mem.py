@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from pipeline.collectors.collector import Collector, Host, percent
+from pipeline.collectors.base import Collector, Host, percent
 from pipeline.point import Point
 
 # Telegraf's name to psutil's.

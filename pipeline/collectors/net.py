@@ -4,7 +4,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 
-from pipeline.collectors.collector import Collector, Host, NoData, Options, printable
+from pipeline.collectors.base import Collector, Host, NoData, Options, printable
 from pipeline.point import Point
 
 # Telegraf's name to the column in /proc/net/dev.

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection, Iterator
 from importlib.metadata import EntryPoint, entry_points
 
-from pipeline.collectors.collector import Collector, reason
+from pipeline.collectors.base import Collector, reason
 
 _log = logging.getLogger(__name__)
 

@@ -7,9 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from heapq import nlargest
 
-from pipeline.collectors.collector import Collector, Host, Options, percent
-from pipeline.collectors.cpu_usage import SHORTEST_S
-from pipeline.collectors.process_table import (
+from pipeline.collectors._host.cpu_times import SHORTEST_S
+from pipeline.collectors._host.process_table import (
     FLAGS,
     RESIDENT,
     START,
@@ -19,6 +18,7 @@ from pipeline.collectors.process_table import (
     columns,
     process_table,
 )
+from pipeline.collectors.base import Collector, Host, Options, percent
 from pipeline.collectors.selection import selection
 from pipeline.point import FieldValue, Point
 

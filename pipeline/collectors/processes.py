@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from pipeline.collectors.collector import Collector
-from pipeline.collectors.process_table import STATE, THREADS, columns, process_table
+from pipeline.collectors._host.process_table import STATE, THREADS, columns, process_table
+from pipeline.collectors.base import Collector
 from pipeline.point import Point
 
 # The kernel's letter to Telegraf's name. D is mostly waiting for a disk, I a kernel thread's sleep.

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from fnmatch import translate
 
-from pipeline.collectors.collector import Collector, Options
+from pipeline.collectors.base import Collector, Options
 
 
 def selection(collector: Collector, options: Options) -> Callable[[str], bool]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 
-from pipeline.collectors.collector import Collector, Host, percent
+from pipeline.collectors.base import Collector, Host, percent
 from pipeline.collectors.mem import meminfo, number_of
 from pipeline.point import Point
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Iterator
 
-from pipeline.collectors.collector import Collector, Host, Options
-from pipeline.collectors.cpu_usage import TOTAL, cpu_times
+from pipeline.collectors._host.cpu_times import TOTAL, cpu_times
+from pipeline.collectors.base import Collector, Host, Options
 from pipeline.point import FieldValue, Point
 
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
-from pipeline.collectors.collector import Collector, Host, Options, percent
-from pipeline.collectors.cpu_usage import TOTAL, CpuUsage, cpu_times
+from pipeline.collectors._host.cpu_times import TOTAL, CpuUsage, cpu_times
+from pipeline.collectors._host.sensors import processor_temperature, sensors
+from pipeline.collectors.base import Collector, Host, Options, percent
 from pipeline.collectors.disk import usage as disk_usage
 from pipeline.collectors.mem import memory
-from pipeline.collectors.temperature import processor_temperature, sensors
 from pipeline.point import FieldValue, Point
 
 

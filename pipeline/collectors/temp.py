@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from pipeline.collectors.collector import Collector, NoData
-from pipeline.collectors.temperature import sensors
+from pipeline.collectors._host.sensors import sensors
+from pipeline.collectors.base import Collector, NoData
 from pipeline.point import Point
 
 

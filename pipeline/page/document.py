@@ -8,8 +8,8 @@ from html import escape
 from importlib.resources import files
 
 from pipeline import __version__, human
-from pipeline.catalogue import load
 from pipeline.clock import rfc3339
+from pipeline.collectors.catalogue import load
 from pipeline.glance import Glance, Row
 from pipeline.page import svg
 from pipeline.page.charts import CHARTS, Chart, greatest

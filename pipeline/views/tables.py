@@ -12,8 +12,8 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from pipeline import human
-from pipeline.catalogue import Entry
 from pipeline.clock import rfc3339
+from pipeline.collectors.catalogue import Entry
 from pipeline.finding import Finding
 from pipeline.history import Held
 from pipeline.settings import Row

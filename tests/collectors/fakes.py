@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
-from pipeline.collectors.collector import Host
+from pipeline.collectors.base import Host
 from pipeline.point import Point
 from pipeline.settings import CollectorOptions
 from tests.clocks import ManualClock

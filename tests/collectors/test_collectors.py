@@ -3,8 +3,7 @@
 import subprocess
 import sys
 
-from pipeline import catalogue
-from pipeline.collectors import ALL, build, names
+from pipeline.collectors import ALL, build, catalogue, names
 from pipeline.point import decode
 from pipeline.settings import CollectorOptions
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.collectors.collector import NoData
+from pipeline.collectors.base import NoData
 from pipeline.collectors.cpu import Cpu
 from pipeline.point import Point
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.collectors import Guard, Omission
-from pipeline.collectors.collector import NoData
+from pipeline.collectors.base import NoData
 from pipeline.collectors.disk import Disk
 from pipeline.point import Point
 from tests.agents import eventually

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.collectors import Guard
-from pipeline.collectors.collector import NoData
+from pipeline.collectors.base import NoData
 from pipeline.collectors.diskio import DiskIo
 from pipeline.point import Point, decode
 

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.clock import SystemClock
 from pipeline.collectors import Host, build
-from pipeline.collectors.collector import printable
+from pipeline.collectors.base import printable
 from tests.clocks import ManualClock
 from tests.descriptors import opened
 

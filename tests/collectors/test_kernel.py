@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.collectors import Host
-from pipeline.collectors.collector import Collector
+from pipeline.collectors.base import Collector
 from pipeline.collectors.cpu import Cpu
 from pipeline.collectors.diskio import DiskIo
 from pipeline.collectors.mem import Mem

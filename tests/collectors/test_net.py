@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.collectors.collector import NoData
+from pipeline.collectors.base import NoData
 from pipeline.collectors.net import Net
 from pipeline.point import Point
 

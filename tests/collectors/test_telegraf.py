@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import catalogue
-from pipeline.collectors import ALL, Host, NoData
-from pipeline.collectors.collector import Collector
+from pipeline.collectors import ALL, Host, NoData, catalogue
+from pipeline.collectors.base import Collector
 from pipeline.point import Point
 from tests.clocks import ManualClock
 

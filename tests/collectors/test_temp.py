@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.collectors.collector import NoData
+from pipeline.collectors.base import NoData
 from pipeline.collectors.temp import Temp
 from pipeline.point import Point
 

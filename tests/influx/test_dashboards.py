@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import catalogue
+from pipeline.collectors import catalogue
 from pipeline.health import CAUSES
 from pipeline.influx import template
 from pipeline.influx.alerts import CHECKS, Check

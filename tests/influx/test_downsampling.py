@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import catalogue
+from pipeline.collectors import catalogue
 from pipeline.influx.answer import InfluxError
 from pipeline.influx.client import Connection
 from pipeline.influx.downsampling import flux, reconcile, task_name

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.clock import SystemClock
-from pipeline.collectors import asker as module
-from pipeline.collectors.asker import Asker
+from pipeline.collectors._host import timeouts as module
+from pipeline.collectors._host.timeouts import Asker
 from tests.agents import eventually
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from pipeline.collectors.collector import Host
+from pipeline.collectors.base import Host
 
 
 def _words(text: str) -> frozenset[str]:

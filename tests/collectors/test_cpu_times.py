@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.collectors.collector import percent
-from pipeline.collectors.cpu_usage import KINDS, TOTAL, CpuUsage, Times, cpu_times, difference
+from pipeline.collectors._host.cpu_times import KINDS, TOTAL, CpuUsage, Times, cpu_times, difference
+from pipeline.collectors.base import percent
 
 from .fakes import FakeHost
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
 from pipeline.clock import Clock, SystemClock
-from pipeline.collectors.asker import Asker
+from pipeline.collectors._host.timeouts import Asker
 from pipeline.point import Point
 
 T = TypeVar("T")

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.collectors.temperature import Reading, processor_temperature, sensors
+from pipeline.collectors._host.sensors import Reading, processor_temperature, sensors
 
 from .fakes import FakeHost
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeline.collectors.lines import parse
+from pipeline.collectors.file_lines import parse
 from pipeline.point import FieldValue, Point, encode
 from tests.test_point import points
 

@@ -34,7 +34,7 @@ def load() -> tuple[Entry, ...]:
     """Read the catalogue that ships with the package."""
     from importlib.resources import files  # noqa: PLC0415  # 1.4 MiB, which an agent need not pay
 
-    text = (files("pipeline") / "catalogue.csv").read_text(encoding="utf-8")
+    text = (files("pipeline.collectors") / "catalogue.csv").read_text(encoding="utf-8")
     return tuple(
         Entry(
             measurement=row["measurement"],
@@ -59,8 +59,8 @@ def markdown(entries: Iterable[Entry]) -> str:
     lines = [
         "# Metrics",
         "",
-        "Made of [catalogue.csv](../pipeline/catalogue.csv) by `make docs`. Besides its own tags,"
-        " every series has `host`.",
+        "Made of [catalogue.csv](../pipeline/collectors/catalogue.csv) by `make docs`."
+        " Besides its own tags, every series has `host`.",
     ]
     for (measurement, its), group in groupby(entries, lambda each: (each.measurement, each.tags)):
         fields = list(group)
