@@ -14,9 +14,9 @@ from pipeline.collectors import Guard, Host, build
 from pipeline.finding import Finding
 from pipeline.influx import checks
 from pipeline.influx.client import Connection
-from pipeline.lock import holder
 from pipeline.settings import Exposure, Loaded, Settings, SettingsError
 from pipeline.spool import SpoolError, SpoolReader
+from pipeline.spool.lock import holder
 
 _LOOPBACK = "127.0.0.1"
 _HOUR_NS = 3600 * 10**9

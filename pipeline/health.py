@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.clock import Clock, rfc3339
-from pipeline.lock import holder
 from pipeline.settings import Settings
 from pipeline.spool import SALVAGE, Contents, SpoolReader, free
+from pipeline.spool.lock import holder
 
 LAST_ERROR = "last_error"
 TROUBLES = "troubles"

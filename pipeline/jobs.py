@@ -19,13 +19,13 @@ from pipeline.influx.buckets import Rule
 from pipeline.influx.target import Target
 from pipeline.job import Job
 from pipeline.keeper import Keeper
-from pipeline.lock import DirectoryInUseError, DirectoryLock
 from pipeline.pacing import Pace
 from pipeline.recorder import Recorder
 from pipeline.retention import Swept
 from pipeline.settings import NAMES, Settings
 from pipeline.settings.ages import shortest
 from pipeline.spool import Spool, SpoolError
+from pipeline.spool.lock import DirectoryInUseError, DirectoryLock
 from pipeline.timekeeping import Timekeeper
 
 _log = logging.getLogger(__name__)

@@ -19,11 +19,11 @@ from pipeline.agent import Agent
 from pipeline.clock import Clock, SystemClock, Tick
 from pipeline.health import read_status
 from pipeline.jobs import AgentError
-from pipeline.lock import holder
 from pipeline.recorder import Recorder
 from pipeline.retention import Retention, Swept
 from pipeline.settings import CollectorOptions, Settings
 from pipeline.spool import Spool, SpoolError, SpoolReader
+from pipeline.spool.lock import holder
 from tests.agents import eventually, ticks
 from tests.disks import fill_up, tiny_disk
 from tests.influxd.http import call

@@ -11,9 +11,9 @@ import pytest
 
 from pipeline import health
 from pipeline.health import Health, Tick, read_status
-from pipeline.lock import DirectoryLock
 from pipeline.settings import Settings
 from pipeline.spool import Refusal, Spool, SpoolError, SpoolReader
+from pipeline.spool.lock import DirectoryLock
 from tests.clocks import START_NS, ManualClock
 from tests.descriptors import opened
 

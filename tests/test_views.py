@@ -13,10 +13,10 @@ from pipeline import views
 from pipeline.collectors import catalogue
 from pipeline.glance import Glance, glance
 from pipeline.health import Status, read_status
-from pipeline.history import Held
 from pipeline.point import FieldValue
-from pipeline.series import Growing, Series
 from pipeline.settings import Row, Settings
+from pipeline.spool.history import Held
+from pipeline.spool.series import Growing, Series
 from tests.clocks import START_NS, ManualClock
 
 SECOND = 10**9

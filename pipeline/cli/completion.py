@@ -54,8 +54,7 @@ def _names(ctx: click.Context) -> list[tuple[str, str]]:
 
 
 def _held(ctx: click.Context) -> list[tuple[str, str]]:
-    from pipeline import history  # noqa: PLC0415
-    from pipeline.spool import SpoolReader  # noqa: PLC0415
+    from pipeline.spool import SpoolReader, history  # noqa: PLC0415
 
     try:
         directory = Source(ctx.find_root().params.get("config_dir")).load().settings.data_dir

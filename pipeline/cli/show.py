@@ -44,7 +44,8 @@ def show(
     as_json: bool,
 ) -> None:
     """Print the local history as a chart and a table. Alone, it lists what there is."""
-    from pipeline import history, views  # noqa: PLC0415
+    from pipeline import views  # noqa: PLC0415
+    from pipeline.spool import history  # noqa: PLC0415
 
     if rate and measurement is None:
         raise click.UsageError("--rate needs a MEASUREMENT")
@@ -90,7 +91,7 @@ def _some(found: list[T], since: str) -> list[T]:
 
 
 def _since(text: str, now_ns: int) -> int:
-    from pipeline.history import seconds  # noqa: PLC0415
+    from pipeline.spool.history import seconds  # noqa: PLC0415
 
     try:
         return max(0, now_ns - seconds(text) * 10**9)

@@ -7,13 +7,13 @@ from http import HTTPStatus
 from pipeline.clock import Clock
 from pipeline.glance import glance
 from pipeline.health import read_status
-from pipeline.history import read
 from pipeline.http import Reply
 from pipeline.page.charts import CHARTS
 from pipeline.page.document import HEADERS, HOURS, Content, html
-from pipeline.series import Series
 from pipeline.settings import Settings
 from pipeline.spool import SpoolError, SpoolReader
+from pipeline.spool.history import read
+from pipeline.spool.series import Series
 
 _TYPE = "text/html; charset=utf-8"
 # A day at the interval of a minute; of more readings, so many evenly. They take a third of a second

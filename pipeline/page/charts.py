@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.history import Wanted
-from pipeline.series import Series
+from pipeline.spool.history import Wanted
+from pipeline.spool.series import Series
 
 # What tells the lines of a chart apart, where its own names do not.
 _TAGS = ("path", "interface", "sensor")

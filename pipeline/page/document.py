@@ -13,7 +13,7 @@ from pipeline.collectors.catalogue import load
 from pipeline.glance import Glance, Row
 from pipeline.page import svg
 from pipeline.page.charts import CHARTS, Chart, greatest
-from pipeline.series import Series
+from pipeline.spool.series import Series
 
 HOURS = (1, 6, 24)
 

@@ -4,7 +4,7 @@ from pipeline.spool.aging import Aging
 from pipeline.spool.batch import Batch, Refusal
 from pipeline.spool.block import joined, pack, unpack
 from pipeline.spool.contents import Contents, Rejected
-from pipeline.spool.gaps import Gap
+from pipeline.spool.gap import Gap
 from pipeline.spool.reader import SpoolReader
 from pipeline.spool.rejected import RejectedLines, UnknownLineError
 from pipeline.spool.schema import SALVAGE, SpoolError, free

@@ -10,7 +10,7 @@ from typing import Self
 
 from pipeline.spool.block import DAMAGES, unpack
 from pipeline.spool.contents import Contents, Rejected
-from pipeline.spool.gaps import Gap
+from pipeline.spool.gap import Gap
 from pipeline.spool.schema import (
     ERRORS,
     LOST,

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Self
 
-from pipeline.spool.gaps import Gap, mark
+from pipeline.spool.gap import Gap, mark
 from pipeline.spool.schema import free
 
 # At the bound, make room for many ticks at once, so that a full spool costs no search per tick.

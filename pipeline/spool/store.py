@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from pipeline.spool.contents import Contents
-from pipeline.spool.files import beside, forget_aside
-from pipeline.spool.gaps import Gap
-from pipeline.spool.opening import mend, next_id, open_store
+from pipeline.spool.gap import Gap
 from pipeline.spool.reader import SpoolReader
 from pipeline.spool.room import Limits, Reserve, drop_oldest, keep_bound, size_of, used
+from pipeline.spool.salvage.opening import mend, next_id, open_store
+from pipeline.spool.salvage.swap import beside, forget_aside
 from pipeline.spool.schema import LOST, NAME, DamagedError, FullError, SpoolError
 from pipeline.spool.writing import Writing
 

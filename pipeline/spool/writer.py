@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pipeline.spool.aging import Aging, Kept, Place
 from pipeline.spool.batch import Batch, Refusal
 from pipeline.spool.block import DAMAGES, joined, pack, unpack
-from pipeline.spool.gaps import Gap, forget, mark
+from pipeline.spool.gap import Gap, forget, mark
 from pipeline.spool.room import drop, unqueue
 from pipeline.spool.schema import LOST
 from pipeline.spool.store import Store, lasting, tally

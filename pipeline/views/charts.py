@@ -9,7 +9,7 @@ from rich.console import Console
 
 from pipeline import human
 from pipeline.clock import rfc3339
-from pipeline.series import Series
+from pipeline.spool.series import Series
 from pipeline.views.tables import plain, table
 
 _LINES = 14

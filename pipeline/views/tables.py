@@ -15,9 +15,9 @@ from pipeline import human
 from pipeline.clock import rfc3339
 from pipeline.collectors.catalogue import Entry
 from pipeline.finding import Finding
-from pipeline.history import Held
 from pipeline.settings import Row
 from pipeline.spool import Rejected
+from pipeline.spool.history import Held
 
 if TYPE_CHECKING:  # which brings all of InfluxDB along
     from pipeline.plan import Plan

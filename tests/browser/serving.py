@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pipeline.health import Health
 from pipeline.http import Endpoint
-from pipeline.lock import DirectoryLock
 from pipeline.routes import routes
 from pipeline.settings import Settings
+from pipeline.spool.lock import DirectoryLock
 from tests.clocks import START_NS, ManualClock
 from tests.histories import SECOND, fill
 

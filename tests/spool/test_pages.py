@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.spool.pages import Pages
-from pipeline.spool.wal import read_log
+from pipeline.spool.salvage.pages import Pages
+from pipeline.spool.salvage.wal import read_log
 
 pytestmark = pytest.mark.slow  # much to write, and to break
 

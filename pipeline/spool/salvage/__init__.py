@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.spool import files
 from pipeline.spool.block import DAMAGES, unpack
-from pipeline.spool.gaps import Gap, mark
-from pipeline.spool.pages import MAGIC, Pages, Row
+from pipeline.spool.gap import Gap, mark
+from pipeline.spool.salvage import swap as files
+from pipeline.spool.salvage.pages import MAGIC, Pages, Row
+from pipeline.spool.salvage.wal import read_log
 from pipeline.spool.schema import AGED, COMMITTED, LOST, SALVAGE, WAITING, refuse_other_version
-from pipeline.spool.wal import read_log
 
 _log = logging.getLogger(__name__)
 

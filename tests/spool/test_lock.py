@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from pipeline.clock import SystemClock
-from pipeline.lock import DirectoryInUseError, DirectoryLock, holder
+from pipeline.spool.lock import DirectoryInUseError, DirectoryLock, holder
 from tests.clocks import ManualClock
 
 HOLD = """
 import sys
 from pathlib import Path
 from pipeline.clock import SystemClock
-from pipeline.lock import DirectoryLock
+from pipeline.spool.lock import DirectoryLock
 lock = DirectoryLock(Path(sys.argv[1]), SystemClock())
 print("held", flush=True)
 sys.stdin.read()

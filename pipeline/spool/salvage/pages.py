@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Self
 
-from pipeline.spool.wal import read_log
+from pipeline.spool.salvage.wal import read_log
 
 MAGIC = b"SQLite format 3\0"
 Value = int | float | str | bytes | None

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.point import FieldValue, read_fields, read_series, scan
-from pipeline.series import Growing, Series
+from pipeline.spool.series import Growing, Series
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 

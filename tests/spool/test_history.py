@@ -5,11 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import history
-from pipeline.history import Held, Wanted, held, seconds
 from pipeline.point import FieldValue, Point, encode
-from pipeline.series import Growing, Series
-from pipeline.spool import Spool
+from pipeline.spool import Spool, history
+from pipeline.spool.history import Held, Wanted, held, seconds
+from pipeline.spool.series import Growing, Series
 
 SECOND = 10**9
 CPU0, CPU1 = {"cpu": "cpu0", "host": "h"}, {"cpu": "cpu1", "host": "h"}

@@ -4,9 +4,9 @@ import errno
 import sqlite3
 from pathlib import Path
 
-from pipeline.spool import files
 from pipeline.spool.room import Limits
 from pipeline.spool.salvage import damage, salvage
+from pipeline.spool.salvage import swap as files
 from pipeline.spool.schema import (
     ERRORS,
     DamagedError,
