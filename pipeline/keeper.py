@@ -10,7 +10,7 @@ from pipeline import health
 from pipeline.clock import Clock
 from pipeline.collectors import catalogue
 from pipeline.health import Health
-from pipeline.influx import downsampling
+from pipeline.influx import tasks as downsampling
 from pipeline.influx.answer import InfluxError
 from pipeline.influx.buckets import Rule, Wanted, reconcile, shard_group_s
 from pipeline.influx.client import Connection

@@ -6,10 +6,11 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from pipeline.clock import Clock
-from pipeline.influx import provisioning, stacks, template
+from pipeline.influx import setup_api as provisioning
 from pipeline.influx.answer import InfluxError
 from pipeline.influx.buckets import Rule, Wanted, describe, reconcile
 from pipeline.influx.client import Connection
+from pipeline.influx.dashboards import stacks, template
 from pipeline.influx.writeonly import WriteOnlyError
 from pipeline.settings import Settings
 from pipeline.settings.config_files import SettingsFiles

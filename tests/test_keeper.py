@@ -13,9 +13,9 @@ import pytest
 from pipeline.clock import SystemClock
 from pipeline.health import Health, read_status
 from pipeline.influx.buckets import Rule
-from pipeline.influx.downsampling import task_name
 from pipeline.influx.points import HostPoints
 from pipeline.influx.target import Target
+from pipeline.influx.tasks import task_name
 from pipeline.keeper import Keeper
 from pipeline.settings import Downsample, Settings
 from pipeline.spool import Spool

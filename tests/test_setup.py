@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 
 from pipeline.cli import main
 from pipeline.clock import SystemClock
-from pipeline.influx import downsampling
+from pipeline.influx import tasks as downsampling
 from pipeline.influx.buckets import Rule, Wanted, reconcile
 from pipeline.influx.client import Connection
 from pipeline.influx.points import HostPoints

@@ -21,10 +21,13 @@ from hypothesis import strategies as st
 
 from pipeline import __version__
 from pipeline.clock import rfc3339
-from pipeline.influx import checks, downsampling, provisioning, stacks
+from pipeline.influx import checks
+from pipeline.influx import setup_api as provisioning
+from pipeline.influx import tasks as downsampling
 from pipeline.influx.answer import Answer, InfluxError
 from pipeline.influx.buckets import Rule, Wanted, describe, look, reconcile
 from pipeline.influx.client import Connection
+from pipeline.influx.dashboards import stacks
 from pipeline.influx.points import HostPoints, count_by_host
 from pipeline.influx.target import Target
 from pipeline.rehearsal.proxy import Proxy

@@ -12,10 +12,10 @@ import pytest
 
 from pipeline.collectors import catalogue
 from pipeline.health import CAUSES
-from pipeline.influx import template
-from pipeline.influx.alerts import CHECKS, Check
-from pipeline.influx.cells import Cell
-from pipeline.influx.dashboards import DASHBOARDS, VARIABLES
+from pipeline.influx.dashboards import template
+from pipeline.influx.dashboards.boards import DASHBOARDS, VARIABLES
+from pipeline.influx.dashboards.cells import Cell
+from pipeline.influx.dashboards.checks import CHECKS, Check
 from tests.agents import environment, running
 from tests.influxd import api
 from tests.influxd.server import InfluxServer

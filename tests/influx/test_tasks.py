@@ -11,7 +11,7 @@ import pytest
 from pipeline.collectors import catalogue
 from pipeline.influx.answer import InfluxError
 from pipeline.influx.client import Connection
-from pipeline.influx.downsampling import flux, reconcile, task_name
+from pipeline.influx.tasks import flux, reconcile, task_name
 from pipeline.point import FieldValue, Point, encode
 from pipeline.settings import Downsample, Settings
 from tests.agents import eventually

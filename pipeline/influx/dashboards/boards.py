@@ -1,6 +1,6 @@
 """The dashboards: what is in their cells. `template.py` makes an InfluxDB template of it."""
 
-from pipeline.influx.cells import (
+from pipeline.influx.dashboards.cells import (
     BY_HOST,
     GROWTH,
     MAX,

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.influx.alerts import CHECKS, Check
-from pipeline.influx.cells import Cell, Dashboard
-from pipeline.influx.dashboards import DASHBOARDS, VARIABLES
+from pipeline.influx.dashboards.boards import DASHBOARDS, VARIABLES
+from pipeline.influx.dashboards.cells import Cell, Dashboard
+from pipeline.influx.dashboards.checks import CHECKS, Check
 from pipeline.influx.points import flux_string
 
 _COLUMNS = 12

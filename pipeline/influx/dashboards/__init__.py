@@ -1,0 +1,1 @@
+"""Dashboards, variables and checks, and how they are applied."""
