@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from pipeline.clock import Clock, SystemClock
-from pipeline.health import Health
+from pipeline.health.health import Health
 from pipeline.http import Endpoint
 from pipeline.job import Job
 from pipeline.jobs import AgentError, Jobs

@@ -13,7 +13,7 @@ from typing import Protocol
 import tenacity
 
 from pipeline.clock import Clock, Random
-from pipeline.health import Health
+from pipeline.health.health import Health
 from pipeline.influx.answer import Answer, InfluxError, Verdict, is_expired, verdict
 from pipeline.outage import Outage
 from pipeline.pacing import Pace, Size, rest_s, retry_s

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
-from pipeline import health
-from pipeline.agent_metrics import AgentMetrics
 from pipeline.clock import Clock, Schedule, SystemClock, Tick
 from pipeline.collectors import Guard, Host, build, guarded
 from pipeline.delivery import Delivery
-from pipeline.health import Health
+from pipeline.health import health
+from pipeline.health.agent_metrics import AgentMetrics
+from pipeline.health.health import Health
 from pipeline.influx.buckets import Rule
 from pipeline.influx.target import Target
 from pipeline.job import Job

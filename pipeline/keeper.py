@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable, Iterator
 from threading import Event
 
-from pipeline import health
 from pipeline.clock import Clock
 from pipeline.collectors import catalogue
-from pipeline.health import Health
+from pipeline.health import health
+from pipeline.health.health import Health
 from pipeline.influx import tasks as downsampling
 from pipeline.influx.answer import InfluxError
 from pipeline.influx.buckets import Rule, Wanted, reconcile, shard_group_s

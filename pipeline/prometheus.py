@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-from pipeline.health import Health, Status
-from pipeline.usage import usage
+from pipeline.health.health import Health, Status
+from pipeline.health.usage import usage
 
 
 def text(status: Status, health: Health | None) -> str:

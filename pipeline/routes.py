@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 from pipeline.clock import Clock, SystemClock
-from pipeline.health import Health, read_status
+from pipeline.health.health import Health, read_status
 from pipeline.http import Query, Reply, Routes
 from pipeline.prometheus import text
 from pipeline.settings import Settings

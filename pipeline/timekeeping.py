@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from pipeline.clock import PLAUSIBLE_NS, Clock, Tick, rfc3339
-from pipeline.health import Health
+from pipeline.health.health import Health
 from pipeline.point import split_lines
 from pipeline.spool import Spool, SpoolError
 

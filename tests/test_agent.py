@@ -17,7 +17,7 @@ import pytest
 
 from pipeline.agent import Agent
 from pipeline.clock import Clock, SystemClock, Tick
-from pipeline.health import read_status
+from pipeline.health.health import read_status
 from pipeline.jobs import AgentError
 from pipeline.recorder import Recorder
 from pipeline.retention import Retention, Swept

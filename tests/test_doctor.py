@@ -17,10 +17,10 @@ from pipeline.settings import load
 from pipeline.spool import Spool
 from tests.agents import running
 from tests.clocks import ManualClock
+from tests.health.test_health import another_user
 from tests.influxd import api
 from tests.influxd.api import Bucket
 from tests.test_cli import Cli, Done
-from tests.test_health import another_user
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import pytest
 import pipeline
 from pipeline import CpuMetrics, SpaceMetrics
 from pipeline.clock import SystemClock
-from pipeline.health import Status, read_status
+from pipeline.health.health import Status, read_status
 from pipeline.settings import Settings
 from pipeline.spool import Spool, SpoolReader
 from pipeline.spool.lock import DirectoryLock

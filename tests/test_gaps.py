@@ -9,7 +9,7 @@ import pytest
 from pipeline.clock import Tick
 from pipeline.collectors import Collector, Guard
 from pipeline.gaps import down
-from pipeline.health import Health
+from pipeline.health.health import Health
 from pipeline.point import Line, Point, decode
 from pipeline.recorder import Recorder
 from pipeline.settings import CollectorOptions

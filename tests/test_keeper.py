@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.clock import SystemClock
-from pipeline.health import Health, read_status
+from pipeline.health.health import Health, read_status
 from pipeline.influx.buckets import Rule
 from pipeline.influx.points import HostPoints
 from pipeline.influx.target import Target

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.health import Health, Tick
+from pipeline.health.health import Health, Tick
 from pipeline.notify import Notifier
 from tests.agents import environment, eventually
 from tests.clocks import ManualClock

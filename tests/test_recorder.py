@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.clock import Tick
 from pipeline.collectors import Collector, Guard
-from pipeline.health import Health
+from pipeline.health.health import Health
 from pipeline.point import Point
 from pipeline.recorder import Recorder
 from pipeline.settings import CollectorOptions

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.health import Health
+from pipeline.health.health import Health
 from pipeline.http import Reply, Routes
 from pipeline.routes import routes
 from pipeline.settings import Settings

@@ -8,7 +8,7 @@ from threading import Event
 import pytest
 
 from pipeline.clock import PLAUSIBLE_NS, Schedule, Tick
-from pipeline.health import Health
+from pipeline.health.health import Health
 from pipeline.retention import Retention
 from pipeline.settings.ages import ages
 from pipeline.spool import Spool

@@ -11,8 +11,8 @@ import pytest
 
 from pipeline import views
 from pipeline.collectors import catalogue
-from pipeline.glance import Glance, glance
-from pipeline.health import Status, read_status
+from pipeline.health.health import Status, read_status
+from pipeline.health.summary import Glance, glance
 from pipeline.point import FieldValue
 from pipeline.settings import Row, Settings
 from pipeline.spool.history import Held

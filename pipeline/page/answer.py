@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 from pipeline.clock import Clock
-from pipeline.glance import glance
-from pipeline.health import read_status
+from pipeline.health.health import read_status
+from pipeline.health.summary import glance
 from pipeline.http import Reply
 from pipeline.page.charts import CHARTS
 from pipeline.page.document import HEADERS, HOURS, Content, html

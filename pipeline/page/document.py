@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 
-from pipeline import __version__, human
+from pipeline import __version__
 from pipeline.clock import rfc3339
 from pipeline.collectors.catalogue import load
-from pipeline.glance import Glance, Row
+from pipeline.health import human
+from pipeline.health.summary import Glance, Row
 from pipeline.page import svg
 from pipeline.page.charts import CHARTS, Chart, greatest
 from pipeline.spool.series import Series

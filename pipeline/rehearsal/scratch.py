@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline import collectors
-from pipeline.health import LAST_ERROR
+from pipeline.health.health import LAST_ERROR
 from pipeline.point import decode
 from pipeline.rehearsal.lifeline import tied
 from pipeline.settings import Settings

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from pipeline import human
 from pipeline.clock import rfc3339
+from pipeline.health import human
 from pipeline.spool.series import Series
 from pipeline.views.tables import plain, table
 

@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.text import Text
 
 from pipeline.clock import Clock, rfc3339
-from pipeline.glance import Glance, Row
+from pipeline.health.summary import Glance, Row
 from pipeline.views.tables import console, filled, write
 
 _EVERY_S = 2.0

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from pipeline import human
 from pipeline.clock import rfc3339
 from pipeline.collectors.catalogue import Entry
 from pipeline.finding import Finding
+from pipeline.health import human
 from pipeline.settings import Row
 from pipeline.spool import Rejected
 from pipeline.spool.history import Held

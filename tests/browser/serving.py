@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from pipeline.health import Health
+from pipeline.health.health import Health
 from pipeline.http import Endpoint
 from pipeline.routes import routes
 from pipeline.settings import Settings

@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Event
 
 from pipeline.delivery import Delivery
-from pipeline.health import Health
+from pipeline.health.health import Health
 from pipeline.influx.answer import Answer
 from pipeline.influx.client import Connection
 from pipeline.pacing import Pace

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pipeline.delivery import Delivery
-from pipeline.health import Health
+from pipeline.health.health import Health
 from pipeline.influx.client import Connection
 from pipeline.influx.points import HostPoints
 from pipeline.influx.target import Target

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pipeline.clock import SystemClock
-from pipeline.health import Health, read_status
+from pipeline.health.health import Health, read_status
 from pipeline.influx.target import Target
 from pipeline.keeper import Keeper
 from pipeline.point import decode

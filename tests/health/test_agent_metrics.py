@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.agent_metrics import AgentMetrics
 from pipeline.collectors import NoData, catalogue
-from pipeline.health import CAUSES, Health, Tick
+from pipeline.health.agent_metrics import AgentMetrics
+from pipeline.health.health import CAUSES, Health, Tick
 from pipeline.point import Point
 from pipeline.spool import Refusal, Spool
 from tests.clocks import START_NS, ManualClock

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from pipeline import human
-from pipeline.health import Status, overdue_s
+from pipeline.health import human
+from pipeline.health.health import Status, overdue_s
 
 _WELL = "All is well."
 

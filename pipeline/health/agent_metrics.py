@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 from pipeline.clock import Clock
 from pipeline.collectors import AGENT, Collector, NoData
-from pipeline.health import CAUSES, Health
+from pipeline.health.health import CAUSES, Health
+from pipeline.health.usage import usage
 from pipeline.point import FieldValue, Point
 from pipeline.spool import SpoolError, SpoolReader
-from pipeline.usage import usage
 
 # Less than a minute, so that none of the ticks of a minute's interval is passed over.
 _EVERY_S = 59.0

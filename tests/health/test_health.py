@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline import health
-from pipeline.health import Health, Tick, read_status
+from pipeline.health import health
+from pipeline.health.health import Health, Tick, read_status
 from pipeline.settings import Settings
 from pipeline.spool import Refusal, Spool, SpoolError, SpoolReader
 from pipeline.spool.lock import DirectoryLock

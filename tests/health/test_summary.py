@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import human
-from pipeline.glance import glance
-from pipeline.health import Status, read_status
+from pipeline.health import human
+from pipeline.health.health import Status, read_status
+from pipeline.health.summary import glance
 from pipeline.settings import Settings
 from tests.clocks import START_NS
 
