@@ -11,7 +11,8 @@ from threading import Event
 
 from pipeline.clock import Clock, Schedule, SystemClock, Tick
 from pipeline.collectors import Guard, Host, build, guarded
-from pipeline.delivery import Delivery
+from pipeline.delivery.delivery import Delivery
+from pipeline.delivery.pacing import Pace
 from pipeline.health import health
 from pipeline.health.agent_metrics import AgentMetrics
 from pipeline.health.health import Health
@@ -19,7 +20,6 @@ from pipeline.influx.buckets import Rule
 from pipeline.influx.target import Target
 from pipeline.job import Job
 from pipeline.keeper import Keeper
-from pipeline.pacing import Pace
 from pipeline.recorder import Recorder
 from pipeline.retention import Swept
 from pipeline.settings import NAMES, Settings

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from pipeline.pacing import LONGEST_WAIT_S, SPACING_S, Pace
+from pipeline.delivery.pacing import LONGEST_WAIT_S, SPACING_S, Pace
 from pipeline.spool import Spool
 from tests.chaos.fleet import Influx, Request, Simulation, host
 
@@ -100,8 +100,8 @@ def test_without_a_rest_all_hosts_would_lie_with_the_server_at_once(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the others assert is no truism."""
-    monkeypatch.setattr("pipeline.delivery.rest_s", lambda random, took_s: 0.0)
-    monkeypatch.setattr("pipeline.pacing._FIRST_SHARE", 1)
+    monkeypatch.setattr("pipeline.delivery.delivery.rest_s", lambda random, took_s: 0.0)
+    monkeypatch.setattr("pipeline.delivery.pacing._FIRST_SHARE", 1)
     hosts = 100
     influx, _ = simulate(folder, hosts=hosts)
     assert most_under_way(influx.requests) > 0.7 * hosts * PACE.batch_max_points

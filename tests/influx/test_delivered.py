@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.delivery import Delivery
+from pipeline.delivery.delivery import Delivery
+from pipeline.delivery.pacing import Pace
 from pipeline.health.health import Health
 from pipeline.influx.client import Connection
 from pipeline.influx.points import HostPoints
 from pipeline.influx.target import Target
-from pipeline.pacing import Pace
 from pipeline.settings import Settings
 from pipeline.spool import Contents, Spool
 from tests.clocks import ManualClock
