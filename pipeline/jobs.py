@@ -19,14 +19,14 @@ from pipeline.health.health import Health
 from pipeline.influx.buckets import Rule
 from pipeline.influx.target import Target
 from pipeline.job import Job
-from pipeline.keeper import Keeper
 from pipeline.recorder import Recorder
-from pipeline.retention import Swept
+from pipeline.retention.keeper import Keeper
+from pipeline.retention.sweep import Swept
+from pipeline.retention.trusted_clock import Timekeeper
 from pipeline.settings import NAMES, Settings
 from pipeline.settings.ages import shortest
 from pipeline.spool import Spool, SpoolError
 from pipeline.spool.lock import DirectoryInUseError, DirectoryLock
-from pipeline.timekeeping import Timekeeper
 
 _log = logging.getLogger(__name__)
 

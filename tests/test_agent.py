@@ -20,7 +20,7 @@ from pipeline.clock import Clock, SystemClock, Tick
 from pipeline.health.health import read_status
 from pipeline.jobs import AgentError
 from pipeline.recorder import Recorder
-from pipeline.retention import Retention, Swept
+from pipeline.retention.sweep import Retention, Swept
 from pipeline.settings import CollectorOptions, Settings
 from pipeline.spool import Spool, SpoolError, SpoolReader
 from pipeline.spool.lock import holder

@@ -15,9 +15,9 @@ import pytest
 from pipeline import collectors
 from pipeline.agent import Agent
 from pipeline.point import decode
+from pipeline.retention.trusted_clock import Timekeeper
 from pipeline.settings import CollectorOptions, Settings
 from pipeline.spool import SpoolReader
-from pipeline.timekeeping import Timekeeper
 from tests.agents import eventually
 from tests.clocks import SharedClock
 from tests.configured import settings_for

@@ -15,7 +15,7 @@ from pipeline.cli.root import Source, example, json_option, pass_source
 from pipeline.clock import SystemClock
 
 if TYPE_CHECKING:
-    from pipeline.plan import Plan
+    from pipeline.retention.plan import Plan
 
 
 @click.group()
@@ -28,7 +28,7 @@ def retention() -> None:
 @pass_source
 def show_plan(source: Source, *, as_json: bool) -> None:
     """Print what is older than its age. And what removes it, and when."""
-    from pipeline import plan  # noqa: PLC0415
+    from pipeline.retention import plan  # noqa: PLC0415
 
     with _told():
         made = plan.make(source.settings(), SystemClock())
@@ -42,7 +42,7 @@ def show_plan(source: Source, *, as_json: bool) -> None:
 @pass_source
 def apply_plan(source: Source) -> None:
     """Remove it now. Of this host alone; the counts before and after are printed."""
-    from pipeline import plan  # noqa: PLC0415
+    from pipeline.retention import plan  # noqa: PLC0415
 
     def progress(where: str, measurement: str, until: str, points: int) -> None:
         what = measurement or "all else"

@@ -20,7 +20,7 @@ from pipeline.spool import Rejected
 from pipeline.spool.history import Held
 
 if TYPE_CHECKING:  # which brings all of InfluxDB along
-    from pipeline.plan import Plan
+    from pipeline.retention.plan import Plan
 
 _NO_BOUND = 1_000_000  # columns
 

@@ -15,14 +15,14 @@ import pytest
 from pipeline.clock import SystemClock
 from pipeline.health.health import Health, read_status
 from pipeline.influx.target import Target
-from pipeline.keeper import Keeper
 from pipeline.point import decode
+from pipeline.retention.keeper import Keeper
+from pipeline.retention.trusted_clock import Timekeeper
 from pipeline.settings import Downsample, Settings
 from pipeline.spool import Spool, SpoolReader, joined, pack
-from pipeline.timekeeping import Timekeeper
 from tests.agents import eventually, running
+from tests.retention.test_keeper import HOUR_NS, HurriedClock
 from tests.test_cli import Cli
-from tests.test_keeper import HOUR_NS, HurriedClock
 from tests.victoria.server import Key, Victoria
 
 READINGS = 20

@@ -9,10 +9,10 @@ import pytest
 
 from pipeline.clock import PLAUSIBLE_NS, Schedule, Tick
 from pipeline.health.health import Health
-from pipeline.retention import Retention
+from pipeline.retention.sweep import Retention
+from pipeline.retention.trusted_clock import Timekeeper
 from pipeline.settings.ages import ages
 from pipeline.spool import Spool
-from pipeline.timekeeping import Timekeeper
 from tests.clocks import START_NS, ManualClock
 
 HOUR_S = 3600

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from pipeline import plan
 from pipeline.clock import SystemClock, rfc3339
 from pipeline.influx.answer import InfluxError
 from pipeline.jobs import Jobs
-from pipeline.plan import LOCAL, Row
+from pipeline.retention import plan
+from pipeline.retention.plan import LOCAL, Row
 from pipeline.settings import Downsample, Settings
 from pipeline.spool import Spool, SpoolReader
 from tests.agents import environment

@@ -16,10 +16,10 @@ from pipeline.influx.buckets import Rule
 from pipeline.influx.points import HostPoints
 from pipeline.influx.target import Target
 from pipeline.influx.tasks import task_name
-from pipeline.keeper import Keeper
+from pipeline.retention.keeper import Keeper
+from pipeline.retention.trusted_clock import Timekeeper
 from pipeline.settings import Downsample, Settings
 from pipeline.spool import Spool
-from pipeline.timekeeping import Timekeeper
 from tests.chaos.proxy import PASS, Proxy
 from tests.configured import settings_for
 from tests.influxd import api
@@ -132,7 +132,7 @@ def test_a_delete_that_takes_minutes_is_given_up_tried_again_and_shows(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.put(200)
-    monkeypatch.setattr("pipeline.keeper.PATIENCE_S", 1.0)
+    monkeypatch.setattr("pipeline.retention.keeper.PATIENCE_S", 1.0)
     delete = HostPoints.delete
     with closing(Proxy(bench.bucket.server.url)) as proxy:
 

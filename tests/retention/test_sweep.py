@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.influx.answer import Answer, InfluxError
-from pipeline.retention import Place, Retention, Swept
+from pipeline.retention.sweep import Place, Retention, Swept
 from pipeline.settings.ages import Age, ages
 from pipeline.spool import Spool
 from tests.clocks import ManualClock
@@ -353,7 +353,7 @@ def test_the_local_copy_is_not_unpacked_again_and_again(
         looked.append(block)
         return block.splitlines()
 
-    monkeypatch.setattr("pipeline.retention.split_lines", split)
+    monkeypatch.setattr("pipeline.retention.sweep.split_lines", split)
     for hour in range(900, 980):
         bench.fill_with("cpu", "mem", hour=hour)
     retention = bench.retention(168, cpu=24)

@@ -17,11 +17,11 @@ from pipeline.influx.client import Connection
 from pipeline.influx.points import HostPoints
 from pipeline.influx.target import CONFIRMED_AFTER_S, PATIENCE_S, Target
 from pipeline.influx.writeonly import WriteOnlyError
-from pipeline.retention import Place, Retention, Swept
+from pipeline.retention.sweep import Place, Retention, Swept
+from pipeline.retention.trusted_clock import Timekeeper
 from pipeline.settings import Settings
 from pipeline.settings.ages import Age, ages, shortest
 from pipeline.spool import Spool, SpoolError
-from pipeline.timekeeping import Timekeeper
 
 _log = logging.getLogger(__name__)
 

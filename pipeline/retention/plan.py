@@ -13,9 +13,9 @@ from pipeline.influx.client import CLOCK_FIX, Connection
 from pipeline.influx.points import HostPoints
 from pipeline.influx.target import PATIENCE_S
 from pipeline.influx.writeonly import WriteOnlyError
-from pipeline.keeper import places
 from pipeline.point import measurement_of, split_lines
-from pipeline.retention import LocalPoints, Place, windows
+from pipeline.retention.keeper import places
+from pipeline.retention.sweep import LocalPoints, Place, windows
 from pipeline.settings import Settings
 from pipeline.settings.ages import Age, ages
 from pipeline.spool import Aging, SpoolReader

@@ -1,0 +1,1 @@
+"""How old data gets, here and in InfluxDB: sweep, keeper, plan, trusted clock."""
