@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from pipeline.clock import Clock, SystemClock
+from pipeline.endpoint.routes import routes
+from pipeline.endpoint.server import Endpoint
 from pipeline.health.health import Health
-from pipeline.http import Endpoint
 from pipeline.job import Job
 from pipeline.jobs import AgentError, Jobs
 from pipeline.reload import Reload
-from pipeline.routes import routes
 from pipeline.settings import Files, Settings
 
 _log = logging.getLogger(__name__)

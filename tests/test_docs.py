@@ -19,9 +19,9 @@ import pipeline
 from pipeline import collectors
 from pipeline.agent import Agent
 from pipeline.cli import main
+from pipeline.endpoint.routes import routes
 from pipeline.influx.dashboards.boards import DASHBOARDS
 from pipeline.influx.dashboards.checks import CHECKS
-from pipeline.routes import routes
 from pipeline.settings import NAMES, Files, Settings
 from pipeline.settings.declared import CollectorOptions
 from pipeline.spool import Spool

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from pipeline.endpoint.routes import routes
+from pipeline.endpoint.server import Endpoint
 from pipeline.health.health import Health
-from pipeline.http import Endpoint
-from pipeline.routes import routes
 from pipeline.settings import Settings
 from pipeline.spool.lock import DirectoryLock
 from tests.clocks import START_NS, ManualClock

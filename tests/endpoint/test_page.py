@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.http import Reply
-from pipeline.page import Page
-from pipeline.page.svg import HEIGHT, above
+from pipeline.endpoint.page import Page
+from pipeline.endpoint.page.svg import HEIGHT, above
+from pipeline.endpoint.server import Reply
 from pipeline.settings import Settings
 from pipeline.spool import Spool
 from tests.clocks import START_NS, ManualClock
@@ -273,7 +273,7 @@ def test_one_page_is_made_at_a_time(
     settings: Settings, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = Page(clock)
-    monkeypatch.setattr("pipeline.page.answer._WAIT_S", 0.01)
+    monkeypatch.setattr("pipeline.endpoint.page.answer._WAIT_S", 0.01)
     inside, done = threading.Event(), threading.Event()
     now_ns = clock.now_ns
 

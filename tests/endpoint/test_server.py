@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 import pytest
 
-from pipeline.http import Endpoint, Query, Reply
+from pipeline.endpoint.server import Endpoint, Query, Reply
 from tests.agents import eventually
 
 TIMEOUT_S = 30
@@ -240,7 +240,7 @@ def test_a_close_frees_the_port_even_when_a_client_is_connected() -> None:
 
 UNASKED = """
 import sys
-from pipeline.http import Endpoint
+from pipeline.endpoint.server import Endpoint
 endpoint = Endpoint(0, {})
 assert "http.server" not in sys.modules
 endpoint.close()

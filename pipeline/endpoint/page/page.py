@@ -10,15 +10,15 @@ from importlib.resources import files
 from pipeline import __version__
 from pipeline.clock import rfc3339
 from pipeline.collectors.catalogue import load
+from pipeline.endpoint.page import svg
+from pipeline.endpoint.page.charts import CHARTS, Chart, greatest
 from pipeline.health import human
 from pipeline.health.summary import Glance, Row
-from pipeline.page import svg
-from pipeline.page.charts import CHARTS, Chart, greatest
 from pipeline.spool.series import Series
 
 HOURS = (1, 6, 24)
 
-_STYLE = (files("pipeline.page") / "style.css").read_text(encoding="utf-8")
+_STYLE = (files("pipeline.endpoint.page") / "style.css").read_text(encoding="utf-8")
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 HEADERS = {
     "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; "

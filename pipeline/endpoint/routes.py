@@ -7,13 +7,13 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 from pipeline.clock import Clock, SystemClock
+from pipeline.endpoint.prometheus import text
+from pipeline.endpoint.server import Query, Reply, Routes
 from pipeline.health.health import Health, read_status
-from pipeline.http import Query, Reply, Routes
-from pipeline.prometheus import text
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
-    from pipeline.page import Page
+    from pipeline.endpoint.page import Page
 
 
 class Controls(Protocol):
@@ -48,7 +48,7 @@ def _page(agent: Controls, clock: Clock) -> Callable[[Query], Reply]:
     @functools.cache
     def page() -> "Page":
         # An agent whose page nobody looks at does without its memory.
-        from pipeline.page import Page  # noqa: PLC0415
+        from pipeline.endpoint.page import Page  # noqa: PLC0415
 
         return Page(clock)
 

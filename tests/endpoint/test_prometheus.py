@@ -2,8 +2,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.endpoint.prometheus import text
 from pipeline.health.health import Health, Status, Tick, read_status
-from pipeline.prometheus import text
 from pipeline.settings import Settings
 from tests.clocks import ManualClock
 

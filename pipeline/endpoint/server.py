@@ -76,7 +76,7 @@ class Endpoint:
         if self._closing:
             return
         # An agent that nobody asks does without the 6 MiB of http.server.
-        from pipeline.serving import Server  # noqa: PLC0415
+        from pipeline.endpoint.serving import Server  # noqa: PLC0415
 
         server = Server(self._listener, self._answer)
         # serve_forever would wake twice a second, for as long as the host runs, and take half a

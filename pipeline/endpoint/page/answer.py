@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 from pipeline.clock import Clock
+from pipeline.endpoint.page.charts import CHARTS
+from pipeline.endpoint.page.page import HEADERS, HOURS, Content, html
+from pipeline.endpoint.server import Reply
 from pipeline.health.health import read_status
 from pipeline.health.summary import glance
-from pipeline.http import Reply
-from pipeline.page.charts import CHARTS
-from pipeline.page.document import HEADERS, HOURS, Content, html
 from pipeline.settings import Settings
 from pipeline.spool import SpoolError, SpoolReader
 from pipeline.spool.history import read

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.endpoint.routes import routes
+from pipeline.endpoint.server import Reply, Routes
 from pipeline.health.health import Health
-from pipeline.http import Reply, Routes
-from pipeline.routes import routes
 from pipeline.settings import Settings
 from pipeline.spool import Spool
 from tests.clocks import START_NS, ManualClock
@@ -133,15 +133,15 @@ def test_the_page_is_of_the_agents_store_and_shows_no_secret(agent: Agent, serve
 def test_a_page_that_nobody_looks_at_costs_no_memory() -> None:
     script = """
 import sys
-from pipeline.routes import routes
+from pipeline.endpoint.routes import routes
 from pipeline.settings import Settings
 class Agent:
     settings, health = Settings(), None
 served = routes(Agent())
 served["/health"]({})
-before = "pipeline.page" in sys.modules
+before = "pipeline.endpoint.page" in sys.modules
 served["/"]({})
-print(before, "pipeline.page" in sys.modules, "rich" in sys.modules)
+print(before, "pipeline.endpoint.page" in sys.modules, "rich" in sys.modules)
 """
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
