@@ -7,7 +7,7 @@ first asked for, so that the commands do not pay for them.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.embedding import (
+    from pipeline.agent.embedding import (
         CpuMetrics,
         SpaceMetrics,
         SystemMetrics,
@@ -39,6 +39,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from pipeline import embedding  # noqa: PLC0415  # see above
+    from pipeline.agent import embedding  # noqa: PLC0415  # see above
 
     return getattr(embedding, name)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import pipeline
-from pipeline import jobs
+from pipeline.agent import session as jobs
 from pipeline.settings.declared import SYSTEM_DATA_DIR
 from pipeline.settings.sources import SYSTEM_CONFIG_DIR
 from tests.agents import environment, eventually, running

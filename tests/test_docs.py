@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 import pipeline
 from pipeline import collectors
-from pipeline.agent import Agent
+from pipeline.agent.agent import Agent
 from pipeline.cli import main
 from pipeline.endpoint.routes import routes
 from pipeline.influx.dashboards.boards import DASHBOARDS

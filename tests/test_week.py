@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import collectors
-from pipeline.agent import Agent
+from pipeline.agent.agent import Agent
 from pipeline.point import decode
 from pipeline.retention.trusted_clock import Timekeeper
 from pipeline.settings import CollectorOptions, Settings

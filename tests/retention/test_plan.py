@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.agent.session import Jobs
 from pipeline.clock import SystemClock, rfc3339
 from pipeline.influx.answer import InfluxError
-from pipeline.jobs import Jobs
 from pipeline.retention import plan
 from pipeline.retention.plan import LOCAL, Row
 from pipeline.settings import Downsample, Settings

@@ -127,7 +127,7 @@ def test_settings_that_are_wrong_are_the_error_and_leave_no_figure(tmp_path: Pat
 
 
 def test_the_example_of_the_documentation_runs(tmp_path: Path) -> None:
-    document = Path(__file__).parent.parent / "docs/embedding.md"
+    document = Path(__file__).parents[2] / "docs/embedding.md"
     text = document.read_text(encoding="utf-8")
     example = re.search(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     assert example is not None

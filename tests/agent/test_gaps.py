@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.agent.gaps import down
+from pipeline.agent.recorder import Recorder
 from pipeline.clock import Tick
 from pipeline.collectors import Collector, Guard
-from pipeline.gaps import down
 from pipeline.health.health import Health
 from pipeline.point import Line, Point, decode
-from pipeline.recorder import Recorder
 from pipeline.settings import CollectorOptions
 from pipeline.spool import Gap, Spool
 from tests.clocks import START_NS, ManualClock

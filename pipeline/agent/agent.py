@@ -6,13 +6,13 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from pipeline.agent.reload import Reload
+from pipeline.agent.session import AgentError, Jobs
+from pipeline.agent.worker import Job
 from pipeline.clock import Clock, SystemClock
 from pipeline.endpoint.routes import routes
 from pipeline.endpoint.server import Endpoint
 from pipeline.health.health import Health
-from pipeline.job import Job
-from pipeline.jobs import AgentError, Jobs
-from pipeline.reload import Reload
 from pipeline.settings import Files, Settings
 
 _log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from threading import Event
 
 import pytest
 
-from pipeline.reload import NEED_RESTART, Reload
+from pipeline.agent.reload import NEED_RESTART, Reload
 from pipeline.settings import Files, Settings, SettingsError
 from tests.clocks import ManualClock
 
@@ -262,7 +262,7 @@ def test_what_needs_a_restart_is_told_once_with_the_list_and_the_rest_is_taken(
 
 
 def test_the_document_lists_what_needs_a_restart() -> None:
-    document = (Path(__file__).parent.parent / "docs/settings.md").read_text()
+    document = (Path(__file__).parents[2] / "docs/settings.md").read_text()
     assert f"Only {', '.join(f'`{name}`' for name in NEED_RESTART)} needs a restart." in document
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.agent.systemd import Notifier
 from pipeline.health.health import Health, Tick
-from pipeline.notify import Notifier
 from tests.agents import environment, eventually
 from tests.clocks import ManualClock
 

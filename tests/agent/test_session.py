@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
+from pipeline.agent.session import Jobs
 from pipeline.clock import SystemClock
-from pipeline.jobs import Jobs
 from pipeline.settings import CollectorOptions, Settings
 from pipeline.spool import SpoolReader
 from tests.agents import eventually, ticks

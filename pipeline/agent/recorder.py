@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline import gaps
+from pipeline.agent import gaps
 from pipeline.clock import Clock, Tick
 from pipeline.collectors import Guard
 from pipeline.health import health

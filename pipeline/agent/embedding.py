@@ -16,14 +16,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline import collectors
-from pipeline.agent import Agent
+from pipeline.agent.agent import Agent
+from pipeline.agent.session import AgentError
 from pipeline.clock import SystemClock
 from pipeline.collectors import Host
 from pipeline.collectors.base import reason
 from pipeline.collectors.system_metrics import CpuMetrics as CpuMetrics
 from pipeline.collectors.system_metrics import SpaceMetrics as SpaceMetrics
 from pipeline.collectors.system_metrics import Summary
-from pipeline.jobs import AgentError
 from pipeline.settings import CollectorOptions, Files, find_config_dir
 
 _log = logging.getLogger(__name__)

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.agent import Agent
+from pipeline.agent.agent import Agent
+from pipeline.agent.recorder import Recorder
+from pipeline.agent.session import AgentError
 from pipeline.clock import Clock, SystemClock, Tick
 from pipeline.health.health import read_status
-from pipeline.jobs import AgentError
-from pipeline.recorder import Recorder
 from pipeline.retention.sweep import Retention, Swept
 from pipeline.settings import CollectorOptions, Settings
 from pipeline.spool import Spool, SpoolError, SpoolReader

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.agent.recorder import Recorder
 from pipeline.clock import Tick
 from pipeline.collectors import Collector, Guard
 from pipeline.health.health import Health
 from pipeline.point import Point
-from pipeline.recorder import Recorder
 from pipeline.settings import CollectorOptions
 from pipeline.spool import Spool, SpoolError
 from tests.clocks import START_NS, ManualClock

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
+from pipeline.agent.recorder import Recorder
+from pipeline.agent.worker import Job
 from pipeline.clock import Clock, Schedule, SystemClock, Tick
 from pipeline.collectors import Guard, Host, build, guarded
 from pipeline.delivery.delivery import Delivery
@@ -18,8 +20,6 @@ from pipeline.health.agent_metrics import AgentMetrics
 from pipeline.health.health import Health
 from pipeline.influx.buckets import Rule
 from pipeline.influx.target import Target
-from pipeline.job import Job
-from pipeline.recorder import Recorder
 from pipeline.retention.keeper import Keeper
 from pipeline.retention.sweep import Swept
 from pipeline.retention.trusted_clock import Timekeeper

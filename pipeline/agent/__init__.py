@@ -1,0 +1,1 @@
+"""The process: its threads, start and stop, live settings, systemd, embedding."""
