@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.rehearsal.lifeline import tied
+from pipeline.cli.rehearse.lifeline import tied
 from pipeline.spool import SpoolError, SpoolReader
 from tests.influxd.server import InfluxServer
 

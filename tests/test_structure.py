@@ -26,8 +26,8 @@ OWNERS = {
     "tenacity": {"delivery"},
     "sqlite3": {"spool"},
     "click": {"cli"},
-    "rich": {"views"},
-    "plotext": {"views"},
+    "rich": {"cli"},
+    "plotext": {"cli"},
     "psutil": {"collectors"},
     "dynaconf": {"settings"},
 }

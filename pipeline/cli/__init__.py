@@ -1,17 +1,7 @@
 """The commands."""
 
-from pipeline.cli import (
-    completion,
-    doctor,
-    rehearse,
-    rejected,
-    retention,
-    root,
-    run,
-    setup,
-    show,
-    status,
-)
+from pipeline.cli import completion, doctor, rehearse, rejected, retention, run, setup, show, status
+from pipeline.cli import main as root
 
 main = root.main
 for command in (

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from pipeline.cli.root import Source, example
+from pipeline.cli.main import Source, example
 from pipeline.collectors import catalogue
 
 _PROGRAM = "metrics-pipeline"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.root import Source, example, json_option, pass_source
+from pipeline.cli.main import Source, example, json_option, pass_source
 from pipeline.clock import rfc3339
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def list_rejected(source: Source, *, limit: int, as_json: bool) -> None:
     elif not lines:
         click.echo("No refused lines are kept.")
     else:
-        from pipeline import views  # noqa: PLC0415
+        from pipeline.cli import _print as views  # noqa: PLC0415
 
         views.rejected(lines)
         if kept > len(lines):

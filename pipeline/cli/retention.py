@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline import logs
-from pipeline.cli.root import Source, example, json_option, pass_source
+from pipeline.cli import logs
+from pipeline.cli.main import Source, example, json_option, pass_source
 from pipeline.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def apply_plan(source: Source) -> None:
 
 
 def _print(made: "Plan") -> None:
-    from pipeline import views  # noqa: PLC0415
+    from pipeline.cli import _print as views  # noqa: PLC0415
 
     views.plan(made)
     if made.left_out:

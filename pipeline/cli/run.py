@@ -6,8 +6,9 @@ import sys
 
 import click
 
-from pipeline import collectors, logs
-from pipeline.cli.root import Source, example, pass_source
+from pipeline import collectors
+from pipeline.cli import logs
+from pipeline.cli.main import Source, example, pass_source
 from pipeline.clock import SystemClock
 from pipeline.settings import Files, Settings
 

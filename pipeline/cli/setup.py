@@ -7,7 +7,7 @@ from collections.abc import Callable
 import click
 
 from pipeline import collectors
-from pipeline.cli.root import Source, example, pass_source, warn
+from pipeline.cli.main import Source, example, pass_source, warn
 from pipeline.clock import SystemClock
 from pipeline.settings import Settings, refusal
 
@@ -56,8 +56,8 @@ def setup(
     token_stdin: bool,
 ) -> None:
     """Make an InfluxDB 2 ready, and the settings for it. Safe to run again."""
+    from pipeline.cli._setup import Setup, Wish  # noqa: PLC0415
     from pipeline.settings.config_files import SettingsFiles  # noqa: PLC0415
-    from pipeline.setup import Setup, Wish  # noqa: PLC0415
 
     if password_stdin and token_stdin:
         raise click.UsageError("give --password-stdin or --token-stdin, not both")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from pipeline.cli.completion import fields, measurements
-from pipeline.cli.root import Source, example, json_option, pass_source
+from pipeline.cli.main import Source, example, json_option, pass_source
 from pipeline.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def show(
     as_json: bool,
 ) -> None:
     """Print the local history as a chart and a table. Alone, it lists what there is."""
-    from pipeline import views  # noqa: PLC0415
+    from pipeline.cli import _print as views  # noqa: PLC0415
     from pipeline.spool import history  # noqa: PLC0415
 
     if rate and measurement is None:

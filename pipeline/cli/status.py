@@ -6,7 +6,7 @@ import os
 
 import click
 
-from pipeline.cli.root import Source, complain, example, json_option, pass_source
+from pipeline.cli.main import Source, complain, example, json_option, pass_source
 from pipeline.clock import SystemClock
 from pipeline.settings import Settings, SettingsError, find_data_dir
 
@@ -26,7 +26,7 @@ def status(source: Source, *, watch: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(read_status(settings)), indent=2))
         return
-    from pipeline import views  # noqa: PLC0415
+    from pipeline.cli import _print as views  # noqa: PLC0415
 
     def look() -> Glance:
         return glance(read_status(settings), clock.now_ns())

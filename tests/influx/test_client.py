@@ -20,8 +20,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline import __version__
+from pipeline.cli.doctor import server as checks
+from pipeline.cli.rehearse.proxy import Proxy
 from pipeline.clock import rfc3339
-from pipeline.influx import checks
 from pipeline.influx import setup_api as provisioning
 from pipeline.influx import tasks as downsampling
 from pipeline.influx.answer import Answer, InfluxError
@@ -30,7 +31,6 @@ from pipeline.influx.client import Connection
 from pipeline.influx.dashboards import stacks
 from pipeline.influx.points import HostPoints, count_by_host
 from pipeline.influx.target import Target
-from pipeline.rehearsal.proxy import Proxy
 from pipeline.settings import Downsample, Settings
 from tests.chaos import servers
 from tests.clocks import ManualClock

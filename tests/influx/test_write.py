@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from pipeline.cli.rehearse.proxy import Proxy
 from pipeline.influx.answer import Answer, Verdict, is_expired, verdict
 from pipeline.influx.client import Connection
 from pipeline.point import FieldValue, Point, encode
-from pipeline.rehearsal.proxy import Proxy
 from pipeline.settings import Settings
 from tests.clocks import ManualClock
 from tests.configured import settings_for

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.rehearsal.lifeline import tied
+from pipeline.cli.rehearse.lifeline import tied
 from tests.influxd.server import ORG, InfluxServer, onboard, wait_until_healthy
 
 _LOOPBACK = "127.0.0.1"

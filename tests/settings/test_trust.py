@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from pipeline.cli import main
 from pipeline.settings import Loaded, SettingsError, load
-from tests.test_cli import Cli
+from tests.cli.test_cli import Cli
 
 OTHER = 12345
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
-from pipeline.rehearsal.lifeline import tied
+from pipeline.cli.rehearse.lifeline import tied
 from tests.influxd.http import call
 from tests.influxd.process import free_port
 from tests.influxd.server import wait_until_healthy

@@ -21,8 +21,8 @@ from pipeline.retention.trusted_clock import Timekeeper
 from pipeline.settings import Downsample, Settings
 from pipeline.spool import Spool, SpoolReader, joined, pack
 from tests.agents import eventually, running
+from tests.cli.test_cli import Cli
 from tests.retention.test_keeper import HOUR_NS, HurriedClock
-from tests.test_cli import Cli
 from tests.victoria.server import Key, Victoria
 
 READINGS = 20

@@ -7,9 +7,9 @@ from threading import Event
 from rich.console import Group
 from rich.text import Text
 
+from pipeline.cli._print.tables import console, filled, write
 from pipeline.clock import Clock, rfc3339
 from pipeline.health.summary import Glance, Row
-from pipeline.views.tables import console, filled, write
 
 _EVERY_S = 2.0
 _BAD, _GOOD = "bold red", "bold green"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import views
+from pipeline.cli import _print as views
 from pipeline.collectors import catalogue
 from pipeline.health.health import Status, read_status
 from pipeline.health.summary import Glance, glance

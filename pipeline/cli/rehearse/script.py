@@ -10,13 +10,13 @@ from pathlib import Path
 from threading import Event
 from urllib.parse import urlsplit
 
+from pipeline.cli.doctor import server as checks
+from pipeline.cli.rehearse.agent import MEASUREMENT, Scratch
+from pipeline.cli.rehearse.proxy import Proxy, State
 from pipeline.clock import Clock
-from pipeline.influx import checks
 from pipeline.influx.answer import InfluxError
 from pipeline.influx.client import Connection
 from pipeline.influx.points import HostPoints
-from pipeline.rehearsal.proxy import Proxy, State
-from pipeline.rehearsal.scratch import MEASUREMENT, Scratch
 from pipeline.settings import Settings
 from pipeline.spool import Contents
 

@@ -10,17 +10,17 @@ from typing import Any
 import psutil
 import pytest
 
-from pipeline import doctor
+from pipeline.cli.doctor import local as doctor
+from pipeline.cli.doctor.finding import Finding
 from pipeline.clock import SystemClock
-from pipeline.finding import Finding
 from pipeline.settings import load
 from pipeline.spool import Spool
 from tests.agents import running
+from tests.cli.test_cli import Cli, Done
 from tests.clocks import ManualClock
 from tests.health.test_health import another_user
 from tests.influxd import api
 from tests.influxd.api import Bucket
-from tests.test_cli import Cli, Done
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def env(tmp_path: Path) -> dict[str, str]:
     command.write_text(f"#!{sys.executable}\nfrom pipeline.cli import main\nmain()\n")
     command.chmod(0o755)
     base = environment(tmp_path / "data")
-    own = {"PYTHONPATH": str(Path(__file__).parent.parent), "HOME": str(tmp_path), "TERM": "dumb"}
+    own = {"PYTHONPATH": str(Path(__file__).parents[2]), "HOME": str(tmp_path), "TERM": "dumb"}
     return {**base, **own, "PATH": f"{folder}:{base['PATH']}"}
 
 

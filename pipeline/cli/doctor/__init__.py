@@ -7,8 +7,8 @@ import sys
 
 import click
 
-from pipeline import logs
-from pipeline.cli.root import Source, example, json_option, pass_source
+from pipeline.cli import logs
+from pipeline.cli.main import Source, example, json_option, pass_source
 from pipeline.clock import SystemClock
 
 
@@ -17,7 +17,7 @@ from pipeline.clock import SystemClock
 @pass_source
 def doctor(source: Source, *, as_json: bool) -> None:
     """Check all that the agent needs. Each failure comes with its fix."""
-    from pipeline.doctor import examine  # noqa: PLC0415
+    from pipeline.cli.doctor.local import examine  # noqa: PLC0415
 
     # A finding says what a log line would.
     logs.configure("critical", "text", sys.stderr, os.environ)
@@ -25,7 +25,7 @@ def doctor(source: Source, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(one) for one in findings], indent=2))
     else:
-        from pipeline import views  # noqa: PLC0415
+        from pipeline.cli import _print as views  # noqa: PLC0415
 
         views.findings(findings)
     if not all(finding.ok for finding in findings):

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console, RenderableType
 from rich.table import Table
 
+from pipeline.cli.doctor.finding import Finding
 from pipeline.clock import rfc3339
 from pipeline.collectors.catalogue import Entry
-from pipeline.finding import Finding
 from pipeline.health import human
 from pipeline.settings import Row
 from pipeline.spool import Rejected

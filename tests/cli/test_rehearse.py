@@ -19,15 +19,15 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from pipeline.rehearsal.play import Outage, RehearsalError
-from pipeline.rehearsal.proxy import Proxy
-from pipeline.rehearsal.scratch import Scratch
+from pipeline.cli.rehearse.agent import Scratch
+from pipeline.cli.rehearse.proxy import Proxy
+from pipeline.cli.rehearse.script import Outage, RehearsalError
 from tests.agents import eventually
+from tests.cli.test_cli import Cli, finish
 from tests.clocks import ManualClock
 from tests.configured import settings_for
 from tests.influxd import api
 from tests.influxd.api import Bucket
-from tests.test_cli import Cli, finish
 
 
 @pytest.fixture

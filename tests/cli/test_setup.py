@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeline.cli import main
+from pipeline.cli._setup import Setup, SetupError, Wish
 from pipeline.clock import SystemClock
 from pipeline.influx import tasks as downsampling
 from pipeline.influx.buckets import Rule, Wanted, reconcile
@@ -25,13 +26,12 @@ from pipeline.influx.client import Connection
 from pipeline.influx.points import HostPoints
 from pipeline.settings import Downsample, load
 from pipeline.settings.config_files import SettingsFiles
-from pipeline.setup import Setup, SetupError, Wish
 from tests.agents import environment, running
 from tests.influxd import api
 from tests.influxd.server import InfluxServer, is_new
 from tests.scripted import http, scripted
 
-SHIPPED = (Path(__file__).parent.parent / "settings.toml").read_text(encoding="utf-8")
+SHIPPED = (Path(__file__).parents[2] / "settings.toml").read_text(encoding="utf-8")
 PASSWORD = "a-password-of-mine"
 LINES = [
     "Bucket 'metrics': keeps 168 h",

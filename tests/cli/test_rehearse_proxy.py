@@ -7,7 +7,7 @@ from contextlib import closing, suppress
 
 import pytest
 
-from pipeline.rehearsal.proxy import Proxy, State
+from pipeline.cli.rehearse.proxy import Proxy, State
 from tests.agents import eventually
 
 # Longer than anything here takes: a hang fails.

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator
 
+from pipeline.cli.doctor.finding import Finding
 from pipeline.clock import Clock
-from pipeline.finding import Finding
 from pipeline.influx.answer import InfluxError, one_line
 from pipeline.influx.buckets import Wanted, look
 from pipeline.influx.client import CLOCK_FIX, LARGEST_SKEW_S, NOTHING, Api, Connection

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import logs
+from pipeline.cli import logs
 
 NAMES = ("pipeline", "py.warnings")
 log = logging.getLogger("pipeline.some.module")

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import click
 
-from pipeline.cli.root import Source, example, pass_source
+from pipeline.cli.main import Source, example, pass_source
 from pipeline.clock import SystemClock
 
 _ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -22,8 +22,8 @@ def rehearse(source: Source) -> None:
     server, through a proxy that breaks the connection in every way; it is killed and started
     again. Then each reading is looked for in InfluxDB. What it wrote is removed.
     """
-    from pipeline.rehearsal import RehearsalError  # noqa: PLC0415
-    from pipeline.rehearsal import rehearse as play  # noqa: PLC0415
+    from pipeline.cli.rehearse.script import RehearsalError  # noqa: PLC0415
+    from pipeline.cli.rehearse.script import rehearse as play  # noqa: PLC0415
 
     for end in _ENDS:
         signal.signal(end, _break_off)

@@ -9,10 +9,10 @@ import socket
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
+from pipeline.cli.doctor import server as checks
+from pipeline.cli.doctor.finding import Finding
 from pipeline.clock import Clock
 from pipeline.collectors import Guard, Host, build
-from pipeline.finding import Finding
-from pipeline.influx import checks
 from pipeline.influx.client import Connection
 from pipeline.settings import Exposure, Loaded, Settings, SettingsError
 from pipeline.spool import SpoolError, SpoolReader

@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 
 import click
 
-from pipeline import __version__, collectors, logs
+from pipeline import __version__, collectors
+from pipeline.cli import logs
 from pipeline.clock import SystemClock
 from pipeline.settings import (
     Exposure,
@@ -60,7 +61,7 @@ class _Commands(click.Group):
 def _failures() -> tuple[type[Exception], ...]:
     # Looked up only when something was raised: `settings` needs no agent.
     from pipeline.agent.session import AgentError  # noqa: PLC0415
-    from pipeline.setup import SetupError  # noqa: PLC0415
+    from pipeline.cli._setup import SetupError  # noqa: PLC0415
     from pipeline.spool import SpoolError, UnknownLineError  # noqa: PLC0415
 
     return (AgentError, SetupError, SpoolError, UnknownLineError)
@@ -192,7 +193,7 @@ def show_settings(source: Source, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
     else:
-        from pipeline import views  # noqa: PLC0415
+        from pipeline.cli import _print as views  # noqa: PLC0415
 
         views.settings(rows)
 
@@ -202,7 +203,7 @@ def show_settings(source: Source, *, as_json: bool) -> None:
 @json_option
 def metrics(*, as_json: bool, as_markdown: bool) -> None:
     """Print every measurement and field. Each with its type, unit and meaning."""
-    from pipeline import views  # noqa: PLC0415
+    from pipeline.cli import _print as views  # noqa: PLC0415
     from pipeline.collectors import catalogue  # noqa: PLC0415
 
     entries = catalogue.load()

@@ -8,9 +8,9 @@ import pytest
 from pipeline.clock import SystemClock
 from pipeline.spool import Refusal, Spool
 from tests.agents import running
+from tests.cli.test_cli import Cli
 from tests.influxd import api
 from tests.influxd.api import Bucket
-from tests.test_cli import Cli
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline import collectors
+from pipeline.cli.rehearse.lifeline import tied
 from pipeline.health.health import LAST_ERROR
 from pipeline.point import decode
-from pipeline.rehearsal.lifeline import tied
 from pipeline.settings import Settings
 from pipeline.spool import Contents, SpoolReader
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from pipeline.cli._print.tables import plain, table
 from pipeline.clock import rfc3339
 from pipeline.health import human
 from pipeline.spool.series import Series
-from pipeline.views.tables import plain, table
 
 _LINES = 14
 _SERIES = 6
