@@ -12,7 +12,7 @@ import psutil
 
 from benchmarks.fastclock import FastClock
 from pipeline import collectors
-from pipeline.agent.agent import Agent
+from pipeline.agent import Agent
 from pipeline.settings import load
 
 _LOOK_S = 0.02

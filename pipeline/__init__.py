@@ -7,7 +7,7 @@ first asked for, so that the commands do not pay for them.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.agent.embedding import (
+    from pipeline.agent import (
         CpuMetrics,
         SpaceMetrics,
         SystemMetrics,

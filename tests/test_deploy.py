@@ -13,8 +13,7 @@ import pytest
 
 import pipeline
 from pipeline.agent import session as jobs
-from pipeline.settings.declared import SYSTEM_DATA_DIR
-from pipeline.settings.sources import SYSTEM_CONFIG_DIR
+from pipeline.settings import SYSTEM_CONFIG_DIR, SYSTEM_DATA_DIR
 from tests.agents import environment, eventually, running
 
 ROOT = Path(__file__).parent.parent

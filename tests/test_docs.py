@@ -17,13 +17,11 @@ from click.testing import CliRunner
 
 import pipeline
 from pipeline import collectors
-from pipeline.agent.agent import Agent
+from pipeline.agent import Agent
 from pipeline.cli import main
-from pipeline.endpoint.routes import routes
-from pipeline.influx.dashboards.boards import DASHBOARDS
-from pipeline.influx.dashboards.checks import CHECKS
-from pipeline.settings import NAMES, Files, Settings
-from pipeline.settings.declared import CollectorOptions
+from pipeline.endpoint import routes
+from pipeline.influx import CHECKS, DASHBOARDS
+from pipeline.settings import NAMES, CollectorOptions, Files, Settings
 from pipeline.spool import Spool
 from tests.agents import environment, running
 from tests.influxd import api

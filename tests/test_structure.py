@@ -79,9 +79,21 @@ def test_imports_go_down_only() -> None:
     assert wrong == []
 
 
+def test_a_room_is_entered_by_its_door() -> None:
+    wrong = [
+        f"{dotted(path)} imports {name}"
+        for path in modules()
+        for name in imports(path)
+        if name.startswith("pipeline.")
+        and name.count(".") > 1
+        and room(name) not in (room(dotted(path)), "__version__")
+    ]
+    assert wrong == []
+
+
 def test_the_package_itself_loads_only_the_functions_for_programs() -> None:
     names = set(imports(ROOT / "__init__.py"))
-    assert names == {"typing", "pipeline.agent", "pipeline.agent.embedding"}
+    assert names == {"typing", "pipeline.agent"}
 
 
 def test_each_library_is_imported_by_its_owner_alone() -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from pipeline import collectors
-from pipeline.agent.agent import Agent
+from pipeline.agent import Agent
 from pipeline.point import decode
-from pipeline.retention.trusted_clock import Timekeeper
+from pipeline.retention import Timekeeper
 from pipeline.settings import CollectorOptions, Settings
 from pipeline.spool import SpoolReader
 from tests.agents import eventually

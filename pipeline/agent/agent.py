@@ -10,9 +10,8 @@ from pipeline.agent.reload import Reload
 from pipeline.agent.session import AgentError, Jobs
 from pipeline.agent.worker import Job
 from pipeline.clock import Clock, SystemClock
-from pipeline.endpoint.routes import routes
-from pipeline.endpoint.server import Endpoint
-from pipeline.health.health import Health
+from pipeline.endpoint import Endpoint, routes
+from pipeline.health import Health
 from pipeline.settings import Files, Settings
 
 _log = logging.getLogger(__name__)

@@ -19,11 +19,9 @@ from pipeline import collectors
 from pipeline.agent.agent import Agent
 from pipeline.agent.session import AgentError
 from pipeline.clock import SystemClock
-from pipeline.collectors import Host
-from pipeline.collectors.base import reason
-from pipeline.collectors.system_metrics import CpuMetrics as CpuMetrics
-from pipeline.collectors.system_metrics import SpaceMetrics as SpaceMetrics
-from pipeline.collectors.system_metrics import Summary
+from pipeline.collectors import CpuMetrics as CpuMetrics
+from pipeline.collectors import Host, Summary, reason
+from pipeline.collectors import SpaceMetrics as SpaceMetrics
 from pipeline.settings import CollectorOptions, Files, find_config_dir
 
 _log = logging.getLogger(__name__)

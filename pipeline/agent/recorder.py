@@ -7,11 +7,11 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline import health
 from pipeline.agent import gaps
 from pipeline.clock import Clock, Tick
 from pipeline.collectors import Guard
-from pipeline.health import health
-from pipeline.health.health import Health
+from pipeline.health import Health
 from pipeline.spool import Gap, Spool, SpoolError
 
 _log = logging.getLogger(__name__)

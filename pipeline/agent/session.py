@@ -13,20 +13,12 @@ from pipeline.agent.recorder import Recorder
 from pipeline.agent.worker import Job
 from pipeline.clock import Clock, Schedule, SystemClock, Tick
 from pipeline.collectors import Guard, Host, build, guarded
-from pipeline.delivery.delivery import Delivery
-from pipeline.delivery.pacing import Pace
-from pipeline.health import health
-from pipeline.health.agent_metrics import AgentMetrics
-from pipeline.health.health import Health
-from pipeline.influx.buckets import Rule
-from pipeline.influx.target import Target
-from pipeline.retention.keeper import Keeper
-from pipeline.retention.sweep import Swept
-from pipeline.retention.trusted_clock import Timekeeper
-from pipeline.settings import NAMES, Settings
-from pipeline.settings.ages import shortest
-from pipeline.spool import Spool, SpoolError
-from pipeline.spool.lock import DirectoryInUseError, DirectoryLock
+from pipeline.delivery import Delivery, Pace
+from pipeline.health import AgentMetrics, Health
+from pipeline.influx import Rule, Target
+from pipeline.retention import Keeper, Swept, Timekeeper
+from pipeline.settings import NAMES, Settings, shortest
+from pipeline.spool import DirectoryInUseError, DirectoryLock, Fact, Spool, SpoolError
 
 _log = logging.getLogger(__name__)
 
@@ -109,7 +101,7 @@ class Jobs:
 
     def start(self) -> None:
         """Start every job; the first reading is taken at once."""
-        self._note({health.LAST_ERROR: None, health.TROUBLES: None})
+        self._note({Fact.LAST_ERROR: None, Fact.TROUBLES: None})
         with contextlib.suppress(SpoolError):
             self._recorder.resume(self.settings.collection_interval_ms / 1000)
         self._start_tick()
@@ -223,16 +215,16 @@ class Jobs:
 
     def _note(self, facts: dict[str, str | None]) -> None:
         settings = self.settings
-        facts[health.INTERVAL_MS] = str(settings.collection_interval_ms)
-        facts[health.RETENTION_HOURS] = str(settings.retention_hours)
-        facts[health.URL] = settings.influxdb_url
+        facts[Fact.INTERVAL_MS] = str(settings.collection_interval_ms)
+        facts[Fact.RETENTION_HOURS] = str(settings.retention_hours)
+        facts[Fact.URL] = settings.influxdb_url
         with contextlib.suppress(SpoolError):  # told by the recorder, with the next reading
             self._spool.note(facts)
 
     def _remember_error(self, message: str | None) -> None:
         troubles = json.dumps(self.health.troubles()) if message else None
         with contextlib.suppress(SpoolError):
-            self._spool.note({health.LAST_ERROR: message, health.TROUBLES: troubles})
+            self._spool.note({Fact.LAST_ERROR: message, Fact.TROUBLES: troubles})
 
 
 def _tags(settings: Settings) -> dict[str, str]:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from pipeline.clock import Clock
-from pipeline.health.health import Health
+from pipeline.health import Health
 
 _UNTIL_READY_S = 0.05
 _USUALLY_S = 10.0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from threading import Event
 
 from pipeline.clock import Clock
-from pipeline.health.health import Health
+from pipeline.health import Health
 
 _log = logging.getLogger(__name__)
 

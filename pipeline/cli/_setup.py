@@ -6,17 +6,20 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from pipeline.clock import Clock
-from pipeline.influx import setup_api as provisioning
-from pipeline.influx.answer import InfluxError
-from pipeline.influx.buckets import Rule, Wanted, describe, reconcile
-from pipeline.influx.client import Connection
-from pipeline.influx.dashboards import stacks, template
-from pipeline.influx.writeonly import WriteOnlyError
-from pipeline.settings import Settings
-from pipeline.settings.config_files import SettingsFiles
+from pipeline.influx import (
+    Connection,
+    InfluxError,
+    Rule,
+    Wanted,
+    WriteOnlyError,
+    dashboards,
+    describe,
+    reconcile,
+    setup_api,
+)
+from pipeline.settings import Settings, SettingsFiles
 
 _DEFAULT = "metrics"
-_STACK = "metrics-pipeline"
 _CREDENTIALS = (
     "an operator's token by --token-stdin or INFLUX_TOKEN, "
     "or the password of its user by --password-stdin"
@@ -108,8 +111,8 @@ class Setup:
     def _is_new(self) -> bool:
         with self._bare() as connection:
             try:
-                return provisioning.is_new(connection)
-            except provisioning.NotInfluxDB2Error as error:
+                return setup_api.is_new(connection)
+            except setup_api.NotInfluxDB2Error as error:
                 raise SetupError(
                     f"{error}: give the address of an InfluxDB 2, such as http://localhost:8086 "
                     "(as an image, influxdb:2.7)"
@@ -127,7 +130,7 @@ class Setup:
             given = wish.ask(f"A password for the user {wish.user!r} (none: one is made up)")
         password = given or secrets.token_urlsafe(18)
         with self._bare() as connection:
-            token = provisioning.onboard(connection, wish.user, password)
+            token = setup_api.onboard(connection, wish.user, password)
         told = "" if given else f", password {password} (it is not shown again)"
         self._tell(f"Server: set up, user {wish.user!r}{told}")
         return token
@@ -138,7 +141,7 @@ class Setup:
         where = f"{settings.influxdb_url} is set up already"
         if not settings.influxdb_token or not settings.influxdb_org:
             return f"{where}, and the settings have no token for it"
-        found = provisioning.access(settings, self._clock)
+        found = setup_api.access(settings, self._clock)
         if found.rule is None or found.refusal:
             why = found.refusal or f"bucket {settings.influxdb_bucket!r} cannot be seen with it"
             return f"{where}, and the token of the settings does not do ({why})"
@@ -159,11 +162,11 @@ class Setup:
             self._tell(describe(self._bucket(connection, Wanted.of(settings)), settings))
             settings = replace(settings, influxdb_token=self._token(connection, settings, org_id))
             self._write(settings)
-            self._picture(connection, org_id)
+            self._install_dashboards(connection, org_id)
 
     def _organisation(self, connection: Connection) -> tuple[str, str]:
         """Return the organisation's name and id; make it when it is missing."""
-        there = provisioning.organisations(connection)
+        there = setup_api.organisations(connection)
         name = self._settings.influxdb_org or (next(iter(there)) if len(there) == 1 else "")
         if not name and there:
             raise SetupError(
@@ -175,7 +178,7 @@ class Setup:
             self._tell(f"Organisation {name!r}: is there")
             return name, there[name]
         try:
-            made = provisioning.make_organisation(connection, name)
+            made = setup_api.make_organisation(connection, name)
         except InfluxError as error:
             if error.answer.status not in (401, 403):
                 raise
@@ -202,9 +205,9 @@ class Setup:
             age = means.keep_hours
             self._bucket(connection, replace(Wanted.of(settings), bucket=means.bucket, hours=age))
             buckets.append(means.bucket)
-        tokens = provisioning.Tokens(connection, org_id, buckets, tasks=bool(means.bucket))
+        tokens = setup_api.Tokens(connection, org_id, buckets, tasks=bool(means.bucket))
         keep = (present := settings.influxdb_token) and not tokens.differ(present)
-        if keep and provisioning.access(settings, self._clock).suffices:
+        if keep and setup_api.access(settings, self._clock).suffices:
             self._tell("Token: the one that is there may read and write the bucket")
             return present
         token, made = tokens.named(f"metrics-pipeline of {settings.host}")
@@ -214,17 +217,12 @@ class Setup:
         self._tell(f"Token 'metrics-pipeline of {settings.host}': {told}")
         return token
 
-    def _picture(self, connection: Connection, org_id: str) -> None:
-        bucket = connection.settings.influxdb_bucket
-        version = template.dashboards("")
-        boards = stacks.keep(connection, org_id, _STACK, template.dashboards(bucket), version)
-        self._tell(f"Dashboards: {'made' if boards else 'are there'}")
-        rules = template.checks(bucket)
-        checks = stacks.keep(connection, org_id, f"{_STACK} checks of {bucket}", rules, rules)
-        self._tell(f"Checks: {'made' if checks else 'are there'}")
-        first = stacks.ids(connection, org_id, _STACK).get("metrics-all-hosts", "")
+    def _install_dashboards(self, connection: Connection, org_id: str) -> None:
+        done = dashboards.install(connection, org_id, connection.settings.influxdb_bucket)
+        self._tell(f"Dashboards: {'made' if done.dashboards else 'are there'}")
+        self._tell(f"Checks: {'made' if done.checks else 'are there'}")
         url = connection.settings.influxdb_url.rstrip("/")
-        self._tell(f"Open {url}/orgs/{org_id}/dashboards/{first}")
+        self._tell(f"Open {url}/orgs/{org_id}/dashboards/{done.first}")
 
     @staticmethod
     def _values(settings: Settings) -> dict[str, str]:

@@ -60,7 +60,7 @@ class _Commands(click.Group):
 
 def _failures() -> tuple[type[Exception], ...]:
     # Looked up only when something was raised: `settings` needs no agent.
-    from pipeline.agent.session import AgentError  # noqa: PLC0415
+    from pipeline.agent import AgentError  # noqa: PLC0415
     from pipeline.cli._setup import SetupError  # noqa: PLC0415
     from pipeline.spool import SpoolError, UnknownLineError  # noqa: PLC0415
 

@@ -15,7 +15,7 @@ from pipeline.cli.main import Source, example, json_option, pass_source
 from pipeline.clock import SystemClock
 
 if TYPE_CHECKING:
-    from pipeline.retention.plan import Plan
+    from pipeline.retention import Plan
 
 
 @click.group()
@@ -69,7 +69,7 @@ def _print(made: "Plan") -> None:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    from pipeline.influx.answer import InfluxError  # noqa: PLC0415
+    from pipeline.influx import InfluxError  # noqa: PLC0415
 
     logs.configure("warning", "text", sys.stderr, os.environ)
     try:

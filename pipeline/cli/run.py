@@ -17,8 +17,7 @@ from pipeline.settings import Files, Settings
 @pass_source
 def run(source: Source) -> None:
     """Run the agent until Ctrl-C or SIGTERM. SIGHUP lets it read its settings again."""
-    from pipeline.agent.agent import Agent  # noqa: PLC0415
-    from pipeline.agent.systemd import Notifier  # noqa: PLC0415
+    from pipeline.agent import Agent, Notifier  # noqa: PLC0415
 
     # Blocked in every thread and waited for, so that no handler runs in the midst of anything.
     # One that is ignored stays so, as nohup has it.

@@ -57,7 +57,7 @@ def setup(
 ) -> None:
     """Make an InfluxDB 2 ready, and the settings for it. Safe to run again."""
     from pipeline.cli._setup import Setup, Wish  # noqa: PLC0415
-    from pipeline.settings.config_files import SettingsFiles  # noqa: PLC0415
+    from pipeline.settings import SettingsFiles  # noqa: PLC0415
 
     if password_stdin and token_stdin:
         raise click.UsageError("give --password-stdin or --token-stdin, not both")

@@ -91,7 +91,7 @@ def _some(found: list[T], since: str) -> list[T]:
 
 
 def _since(text: str, now_ns: int) -> int:
-    from pipeline.spool.history import seconds  # noqa: PLC0415
+    from pipeline.spool import seconds  # noqa: PLC0415
 
     try:
         return max(0, now_ns - seconds(text) * 10**9)

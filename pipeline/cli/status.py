@@ -17,8 +17,11 @@ from pipeline.settings import Settings, SettingsError, find_data_dir
 @pass_source
 def status(source: Source, *, watch: bool, as_json: bool) -> None:
     """Print whether the agent runs, what waits, and what was lost."""
-    from pipeline.health.health import read_status  # noqa: PLC0415
-    from pipeline.health.summary import Glance, glance  # noqa: PLC0415
+    from pipeline.health import (  # noqa: PLC0415
+        Glance,
+        glance,
+        read_status,
+    )
 
     if as_json and watch:
         raise click.UsageError("--watch and --json do not go together")

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from pipeline.clock import Clock
-from pipeline.collectors import plugins
-from pipeline.collectors.base import Collector, Host, NoData, Omission, Options
+from pipeline.collectors import catalogue, plugins
+from pipeline.collectors.base import Collector, Host, NoData, Omission, Options, reason
 from pipeline.collectors.cpu import Cpu
 from pipeline.collectors.disk import Disk
 from pipeline.collectors.diskio import DiskIo
@@ -16,7 +16,7 @@ from pipeline.collectors.process import Process
 from pipeline.collectors.processes import Processes
 from pipeline.collectors.swap import Swap
 from pipeline.collectors.system import System
-from pipeline.collectors.system_metrics import Summary
+from pipeline.collectors.system_metrics import CpuMetrics, SpaceMetrics, Summary
 from pipeline.collectors.temp import Temp
 from pipeline.settings import CollectorOptions
 
@@ -24,15 +24,20 @@ __all__ = [
     "AGENT",
     "ALL",
     "Collector",
+    "CpuMetrics",
     "Guard",
     "Host",
     "NoData",
     "Omission",
     "Options",
     "Outcome",
+    "SpaceMetrics",
+    "Summary",
     "build",
+    "catalogue",
     "guarded",
     "names",
+    "reason",
 ]
 
 ALL: tuple[type[Collector], ...] = (

@@ -15,8 +15,8 @@ import tenacity
 from pipeline.clock import Clock, Random
 from pipeline.delivery.outage import Outage
 from pipeline.delivery.pacing import Pace, Size, rest_s, retry_s
-from pipeline.health.health import Health
-from pipeline.influx.answer import Answer, InfluxError, Verdict, is_expired, verdict
+from pipeline.health import Health
+from pipeline.influx import Answer, InfluxError, Verdict, is_expired, verdict
 from pipeline.point import split_lines
 from pipeline.spool import Batch, Refusal, Spool, joined, pack, unpack
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 
 from pipeline.clock import Clock
-from pipeline.influx.answer import Answer
+from pipeline.influx import Answer
 
 _log = logging.getLogger(__name__)
 

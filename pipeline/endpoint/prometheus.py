@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from pipeline.health.health import Health, Status
-from pipeline.health.usage import usage
+from pipeline.health import Health, Status, usage
 
 
 def text(status: Status, health: Health | None) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from pipeline.clock import Clock, SystemClock
 from pipeline.endpoint.prometheus import text
 from pipeline.endpoint.server import Query, Reply, Routes
-from pipeline.health.health import Health, read_status
+from pipeline.health import Health, read_status
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:

@@ -8,17 +8,8 @@ from pathlib import Path
 
 from pipeline.clock import Clock, rfc3339
 from pipeline.settings import Settings
-from pipeline.spool import SALVAGE, Contents, SpoolReader, free
-from pipeline.spool.lock import holder
+from pipeline.spool import Contents, Fact, SpoolReader, free, holder
 
-LAST_ERROR = "last_error"
-TROUBLES = "troubles"
-BUCKET_AGE_S = "bucket_age_s"
-BUCKET_DRIFT = "bucket_drift"
-TASK = "downsampling_task"
-INTERVAL_MS = "collection_interval_ms"
-RETENTION_HOURS = "retention_hours"
-URL = "influxdb_url"
 CAUSES = (
     "spool_full",
     "expired",
@@ -106,13 +97,13 @@ def read_status(settings: Settings) -> Status:
     pid = holder(directory)
     # A running agent's own settings count, which those of this moment need not be.
     running = facts if pid is not None else {}
-    age_s = facts.get(BUCKET_AGE_S)
+    age_s = facts.get(Fact.BUCKET_AGE_S)
     return Status(
         running=pid is not None,
         pid=pid,
         data_dir=str(directory),
-        collection_interval_ms=int(running.get(INTERVAL_MS, settings.collection_interval_ms)),
-        retention_hours=int(running.get(RETENTION_HOURS, settings.retention_hours)),
+        collection_interval_ms=int(running.get(Fact.INTERVAL_MS, settings.collection_interval_ms)),
+        retention_hours=int(running.get(Fact.RETENTION_HOURS, settings.retention_hours)),
         ticks=contents.ticks,
         points=contents.points,
         backlog_points=contents.backlog_points,
@@ -121,13 +112,13 @@ def read_status(settings: Settings) -> Status:
         delivered_points=contents.delivered_points,
         lost=contents.lost,
         rejected_points=contents.rejected_points,
-        last_error=facts.get(LAST_ERROR) or (_full(directory) if pid is not None else None),
-        troubles=json.loads(facts.get(TROUBLES, "{}")),
-        last_salvage=facts.get(SALVAGE),
+        last_error=facts.get(Fact.LAST_ERROR) or (_full(directory) if pid is not None else None),
+        troubles=json.loads(facts.get(Fact.TROUBLES, "{}")),
+        last_salvage=facts.get(Fact.SALVAGE),
         last_reading=_time(contents.last_ns),
-        influxdb_url=running.get(URL, settings.influxdb_url),
+        influxdb_url=running.get(Fact.URL, settings.influxdb_url),
         bucket_retention_hours=int(age_s) / 3600 if age_s is not None else None,
-        bucket_drift=facts.get(BUCKET_DRIFT),
+        bucket_drift=facts.get(Fact.BUCKET_DRIFT),
     )
 
 

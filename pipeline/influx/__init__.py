@@ -1,1 +1,39 @@
-"""All that knows InfluxDB; only here is urllib3 imported, and only where a URL is set."""
+"""InfluxDB 2 by influxdb-client: one connection, and all that is kept there."""
+
+from pipeline.influx.answer import Answer, InfluxError, Verdict, is_expired, one_line, verdict
+from pipeline.influx.buckets import Rule, Wanted, describe, look, reconcile, shard_group_s
+from pipeline.influx.client import CLOCK_FIX, LARGEST_SKEW_S, NOTHING, Api, Connection
+from pipeline.influx.dashboards.boards import DASHBOARDS
+from pipeline.influx.dashboards.checks import CHECKS
+from pipeline.influx.points import HostPoints
+from pipeline.influx.target import CONFIRMED_AFTER_S, PATIENCE_S, Target
+from pipeline.influx.tasks import task_name
+from pipeline.influx.writeonly import WriteOnlyError
+
+__all__ = [
+    "CHECKS",
+    "CLOCK_FIX",
+    "CONFIRMED_AFTER_S",
+    "DASHBOARDS",
+    "LARGEST_SKEW_S",
+    "NOTHING",
+    "PATIENCE_S",
+    "Answer",
+    "Api",
+    "Connection",
+    "HostPoints",
+    "InfluxError",
+    "Rule",
+    "Target",
+    "Verdict",
+    "Wanted",
+    "WriteOnlyError",
+    "describe",
+    "is_expired",
+    "look",
+    "one_line",
+    "reconcile",
+    "shard_group_s",
+    "task_name",
+    "verdict",
+]

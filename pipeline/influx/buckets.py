@@ -10,8 +10,7 @@ from pipeline.influx.answer import InfluxError
 from pipeline.influx.client import Api, Connection, known
 from pipeline.influx.points import count_by_host
 from pipeline.influx.writeonly import explain
-from pipeline.settings import Settings
-from pipeline.settings.ages import HOUR_NS, longest
+from pipeline.settings import HOUR_NS, Settings, longest
 
 _log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pipeline.clock import rfc3339
 from pipeline.influx.client import Connection
-from pipeline.settings.ages import Age
+from pipeline.settings import Age
 
 T = TypeVar("T")
 Rows = list[dict[str, str]]

@@ -12,8 +12,7 @@ from itertools import groupby
 
 from pipeline.influx.client import Api, Connection, known
 from pipeline.influx.points import flux_string
-from pipeline.settings import Settings
-from pipeline.settings.constraints import duration_s
+from pipeline.settings import Settings, duration_s
 
 # What comes late, up to this, is still in.
 _LATE_S = 3600

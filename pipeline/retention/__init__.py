@@ -1,1 +1,14 @@
 """How old data gets, here and in InfluxDB: sweep, keeper, plan, trusted clock."""
+
+from pipeline.retention.keeper import Keeper
+from pipeline.retention.plan import Plan
+from pipeline.retention.sweep import Retention, Swept
+from pipeline.retention.trusted_clock import Timekeeper
+
+__all__ = [
+    "Keeper",
+    "Plan",
+    "Retention",
+    "Swept",
+    "Timekeeper",
+]

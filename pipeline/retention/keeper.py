@@ -8,20 +8,25 @@ from threading import Event
 
 from pipeline.clock import Clock
 from pipeline.collectors import catalogue
-from pipeline.health import health
-from pipeline.health.health import Health
+from pipeline.health import Health
+from pipeline.influx import (
+    CONFIRMED_AFTER_S,
+    PATIENCE_S,
+    Connection,
+    HostPoints,
+    InfluxError,
+    Rule,
+    Target,
+    Wanted,
+    WriteOnlyError,
+    reconcile,
+    shard_group_s,
+)
 from pipeline.influx import tasks as downsampling
-from pipeline.influx.answer import InfluxError
-from pipeline.influx.buckets import Rule, Wanted, reconcile, shard_group_s
-from pipeline.influx.client import Connection
-from pipeline.influx.points import HostPoints
-from pipeline.influx.target import CONFIRMED_AFTER_S, PATIENCE_S, Target
-from pipeline.influx.writeonly import WriteOnlyError
 from pipeline.retention.sweep import Place, Retention, Swept
 from pipeline.retention.trusted_clock import Timekeeper
-from pipeline.settings import Settings
-from pipeline.settings.ages import Age, ages, shortest
-from pipeline.spool import Spool, SpoolError
+from pipeline.settings import Age, Settings, ages, shortest
+from pipeline.spool import Fact, Spool, SpoolError
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +73,7 @@ class Keeper:
         self._rule = rule
         age = str(rule.age_s) if rule else None
         with contextlib.suppress(SpoolError):
-            self._spool.note({health.BUCKET_AGE_S: age, health.BUCKET_DRIFT: drift or None})
+            self._spool.note({Fact.BUCKET_AGE_S: age, Fact.BUCKET_DRIFT: drift or None})
         if rule and rule.change and not self._sweeping.locked():
             # Delivery lengthened it, and the next sweep may be an hour away: a rule that was is to
             # be looked at once more in a minute.
@@ -157,7 +162,10 @@ class Keeper:
                     _log.warning("%s", message)
 
     def _downsample(self, connection: Connection) -> None:
-        wanted, before = self._settings.downsample, self._spool.facts().get(health.TASK, "")
+        wanted, before = (
+            self._settings.downsample,
+            self._spool.facts().get(Fact.DOWNSAMPLING_TASK, ""),
+        )
         changes = []
         try:
             if wanted.every:
@@ -174,7 +182,7 @@ class Keeper:
             done = downsampling.Downsampled("")
         for change in filter(None, (*changes, done.change)):
             _log.info("%s", change)
-        self._spool.note({health.TASK: done.task or None})
+        self._spool.note({Fact.DOWNSAMPLING_TASK: done.task or None})
         self._downsampled = True
         self._health.trouble("downsampling", None)
 

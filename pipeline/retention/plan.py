@@ -7,17 +7,21 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.clock import Clock, rfc3339
-from pipeline.influx.answer import Answer, InfluxError
-from pipeline.influx.buckets import Rule, look
-from pipeline.influx.client import CLOCK_FIX, Connection
-from pipeline.influx.points import HostPoints
-from pipeline.influx.target import PATIENCE_S
-from pipeline.influx.writeonly import WriteOnlyError
+from pipeline.influx import (
+    CLOCK_FIX,
+    PATIENCE_S,
+    Answer,
+    Connection,
+    HostPoints,
+    InfluxError,
+    Rule,
+    WriteOnlyError,
+    look,
+)
 from pipeline.point import measurement_of, split_lines
 from pipeline.retention.keeper import places
 from pipeline.retention.sweep import LocalPoints, Place, windows
-from pipeline.settings import Settings
-from pipeline.settings.ages import Age, ages
+from pipeline.settings import Age, Settings, ages
 from pipeline.spool import Aging, SpoolReader
 
 LOCAL = "local copy"

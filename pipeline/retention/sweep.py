@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipeline.influx.answer import InfluxError
+from pipeline.influx import InfluxError
 from pipeline.point import measurement_of, split_lines
-from pipeline.settings.ages import HOUR_NS, Age
+from pipeline.settings import HOUR_NS, Age
 from pipeline.spool import Aging, Spool
 
 _log = logging.getLogger(__name__)

@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from pipeline.clock import PLAUSIBLE_NS, Clock, Tick, rfc3339
-from pipeline.health.health import Health
+from pipeline.health import Health
 from pipeline.point import split_lines
-from pipeline.spool import Spool, SpoolError
+from pipeline.spool import Fact, Spool, SpoolError
 
 _log = logging.getLogger(__name__)
 
-_BELIEVED_NS = "believed_ns"
 _SECOND_NS = 10**9
 _HOUR_S = 3600.0
 # A server's date has whole seconds, and its answer takes a while.
@@ -48,7 +47,7 @@ class Timekeeper:
         self._owed_ns = 0
         self._believe(0)
         with contextlib.suppress(SpoolError):  # told by whoever is the next to need it
-            self._believe(int(spool.facts().get(_BELIEVED_NS, 0)))
+            self._believe(int(spool.facts().get(Fact.BELIEVED_NS, 0)))
 
     def mind(self, age_s: float) -> None:
         """Data is deleted at another age from now on, the shortest being so many seconds."""
@@ -83,7 +82,7 @@ class Timekeeper:
             SpoolError: It cannot be kept.
         """
         if (believed_ns := self.now_ns()) > 0:
-            self._spool.note({_BELIEVED_NS: str(believed_ns)})
+            self._spool.note({Fact.BELIEVED_NS: str(believed_ns)})
 
     def unset(self) -> str:
         """Return why no reading may be sent at present, or nothing.

@@ -1,6 +1,15 @@
-"""Settings: the files and the environment made one frozen, validated value."""
+"""Settings: settings.toml, .secrets.toml and the environment made one frozen, validated value."""
 
-from pipeline.settings.declared import NAMES, CollectorOptions, Downsample, Settings
+from pipeline.settings.ages import HOUR_NS, Age, ages, longest, shortest
+from pipeline.settings.config_files import SettingsFiles
+from pipeline.settings.constraints import duration_s
+from pipeline.settings.declared import (
+    NAMES,
+    SYSTEM_DATA_DIR,
+    CollectorOptions,
+    Downsample,
+    Settings,
+)
 from pipeline.settings.load import (
     Loaded,
     Row,
@@ -10,12 +19,17 @@ from pipeline.settings.load import (
     find_data_dir,
     load,
 )
+from pipeline.settings.sources import SYSTEM_CONFIG_DIR
 from pipeline.settings.trust import Exposure
 from pipeline.settings.validate import refusal
 from pipeline.settings.watch import Files
 
 __all__ = [
+    "HOUR_NS",
     "NAMES",
+    "SYSTEM_CONFIG_DIR",
+    "SYSTEM_DATA_DIR",
+    "Age",
     "CollectorOptions",
     "Downsample",
     "Exposure",
@@ -24,9 +38,14 @@ __all__ = [
     "Row",
     "Settings",
     "SettingsError",
+    "SettingsFiles",
+    "ages",
     "describe",
+    "duration_s",
     "find_config_dir",
     "find_data_dir",
     "load",
+    "longest",
     "refusal",
+    "shortest",
 ]

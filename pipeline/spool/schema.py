@@ -74,8 +74,6 @@ WAITING = "waiting"
 """The counter of what is in `pending`."""
 AGED = "aged"
 """The counter of points that waited for nobody, as there was no InfluxDB, until their age."""
-SALVAGE = "salvage"
-"""The fact that tells of the last salvage."""
 
 # What SQLite tells of a schema full of noise need not be text.
 ERRORS = (sqlite3.Error, UnicodeDecodeError)

@@ -19,11 +19,10 @@ from pipeline.agent.agent import Agent
 from pipeline.agent.recorder import Recorder
 from pipeline.agent.session import AgentError
 from pipeline.clock import Clock, SystemClock, Tick
-from pipeline.health.health import read_status
-from pipeline.retention.sweep import Retention, Swept
+from pipeline.health import read_status
+from pipeline.retention import Retention, Swept
 from pipeline.settings import CollectorOptions, Settings
-from pipeline.spool import Spool, SpoolError, SpoolReader
-from pipeline.spool.lock import holder
+from pipeline.spool import Spool, SpoolError, SpoolReader, holder
 from tests.agents import eventually, ticks
 from tests.disks import fill_up, tiny_disk
 from tests.influxd.http import call

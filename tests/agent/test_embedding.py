@@ -19,10 +19,9 @@ import pytest
 import pipeline
 from pipeline import CpuMetrics, SpaceMetrics
 from pipeline.clock import SystemClock
-from pipeline.health.health import Status, read_status
+from pipeline.health import Status, read_status
 from pipeline.settings import Settings
-from pipeline.spool import Spool, SpoolReader
-from pipeline.spool.lock import DirectoryLock
+from pipeline.spool import DirectoryLock, Spool, SpoolReader
 from tests.agents import eventually
 
 HOUR_NS = 3600 * 10**9
@@ -404,7 +403,7 @@ def test_the_endpoint_outlives_a_stop_whatever_is_asked_meanwhile(
 FORK = """
 import os, sys, pipeline
 from pathlib import Path
-from pipeline.spool.lock import holder
+from pipeline.spool import holder
 pipeline.start_metrics_collection()
 read, write = os.pipe()
 child = os.fork()

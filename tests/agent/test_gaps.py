@@ -10,7 +10,7 @@ from pipeline.agent.gaps import down
 from pipeline.agent.recorder import Recorder
 from pipeline.clock import Tick
 from pipeline.collectors import Collector, Guard
-from pipeline.health.health import Health
+from pipeline.health import Health
 from pipeline.point import Line, Point, decode
 from pipeline.settings import CollectorOptions
 from pipeline.spool import Gap, Spool

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipeline.agent.recorder import Recorder
 from pipeline.clock import Tick
 from pipeline.collectors import Collector, Guard
-from pipeline.health.health import Health
+from pipeline.health import Health
 from pipeline.point import Point
 from pipeline.settings import CollectorOptions
 from pipeline.spool import Spool, SpoolError

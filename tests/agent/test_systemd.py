@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.agent.systemd import Notifier
-from pipeline.health.health import Health, Tick
+from pipeline.health import Health, Tick
 from tests.agents import environment, eventually
 from tests.clocks import ManualClock
 

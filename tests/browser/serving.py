@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from pipeline.endpoint.routes import routes
-from pipeline.endpoint.server import Endpoint
-from pipeline.health.health import Health
+from pipeline.endpoint import Endpoint, routes
+from pipeline.health import Health
 from pipeline.settings import Settings
-from pipeline.spool.lock import DirectoryLock
+from pipeline.spool import DirectoryLock
 from tests.clocks import START_NS, ManualClock
 from tests.histories import SECOND, fill
 

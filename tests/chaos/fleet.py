@@ -15,11 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-from pipeline.delivery.delivery import Delivery
-from pipeline.delivery.pacing import Pace
-from pipeline.health.health import Health
-from pipeline.influx.answer import Answer
-from pipeline.influx.client import Connection
+from pipeline.delivery import Delivery, Pace
+from pipeline.health import Health
+from pipeline.influx import Answer, Connection
 from pipeline.settings import Settings
 from pipeline.spool import Spool
 from tests.clocks import START_NS

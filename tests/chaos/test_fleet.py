@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from pipeline.delivery.pacing import LONGEST_WAIT_S, SPACING_S, Pace
+from pipeline.delivery import LONGEST_WAIT_S, SPACING_S, Pace
 from pipeline.spool import Spool
 from tests.chaos.fleet import Influx, Request, Simulation, host
 

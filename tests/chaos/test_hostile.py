@@ -16,9 +16,8 @@ import psutil
 import pytest
 
 from pipeline.clock import SystemClock
-from pipeline.influx.answer import Answer, InfluxError, Verdict, verdict
+from pipeline.influx import Answer, Connection, InfluxError, Verdict, verdict
 from pipeline.influx.bounds import MOST_BYTES
-from pipeline.influx.client import Connection
 from pipeline.settings import Settings
 from tests.agents import environment, running
 from tests.chaos import servers

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.collectors.catalogue import load
+from pipeline.collectors import catalogue
 from pipeline.spool import Spool
 from tests.agents import environment
 
@@ -21,7 +21,7 @@ from tests.agents import environment
 SHELLS = [shell for shell in ("bash", "zsh", "fish") if shell == "bash" or shutil.which(shell)]
 WITHIN_S = 60
 pytestmark = pytest.mark.slow  # a shell each
-MEASUREMENTS = {entry.measurement for entry in load()}
+MEASUREMENTS = {entry.measurement for entry in catalogue.load()}
 
 
 @pytest.fixture

@@ -11,12 +11,10 @@ import pytest
 
 from pipeline.cli import _print as views
 from pipeline.collectors import catalogue
-from pipeline.health.health import Status, read_status
-from pipeline.health.summary import Glance, glance
+from pipeline.health import Glance, Status, glance, read_status
 from pipeline.point import FieldValue
 from pipeline.settings import Row, Settings
-from pipeline.spool.history import Held
-from pipeline.spool.series import Growing, Series
+from pipeline.spool import Growing, Held, Series
 from tests.clocks import START_NS, ManualClock
 
 SECOND = 10**9

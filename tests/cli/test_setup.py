@@ -20,12 +20,10 @@ from click.testing import CliRunner, Result
 from pipeline.cli import main
 from pipeline.cli._setup import Setup, SetupError, Wish
 from pipeline.clock import SystemClock
+from pipeline.collectors import catalogue
+from pipeline.influx import Connection, HostPoints, Rule, Wanted, reconcile
 from pipeline.influx import tasks as downsampling
-from pipeline.influx.buckets import Rule, Wanted, reconcile
-from pipeline.influx.client import Connection
-from pipeline.influx.points import HostPoints
-from pipeline.settings import Downsample, load
-from pipeline.settings.config_files import SettingsFiles
+from pipeline.settings import Downsample, SettingsFiles, load
 from tests.agents import environment, running
 from tests.influxd import api
 from tests.influxd.server import InfluxServer, is_new
@@ -301,10 +299,10 @@ def test_with_downsampling_the_token_suffices_for_that_too(
 
     settings = load(place.folder, place.env).settings
     with closing(Connection(settings, SystemClock())) as connection:
-        done = downsampling.reconcile(connection, settings, "", ())
+        done = downsampling.reconcile(connection, settings, "", catalogue.cumulative())
         assert "created" in done.change
         nothing = replace(settings, downsample=Downsample())
-        downsampling.reconcile(connection, nothing, done.task, ())
+        downsampling.reconcile(connection, nothing, done.task, catalogue.cumulative())
 
     (place.folder / "settings.toml").write_text(place.text().removeprefix(means))
     told = place.ok(url, **as_operator)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from pipeline.delivery.delivery import LAST_FLUSH_S, Delivery, StoppedError
 from pipeline.delivery.pacing import LONGEST_WAIT_S, SPACING_S, Pace, rest_s
-from pipeline.health.health import Health
-from pipeline.influx.answer import Answer, InfluxError
+from pipeline.health import Health
+from pipeline.influx import Answer, InfluxError
 from pipeline.spool import Spool
 from tests.clocks import ManualClock
 

@@ -9,7 +9,7 @@ import yaml
 from kubernetes_validate.utils import validate
 
 import pipeline
-from pipeline.settings.load import load
+from pipeline.settings import load
 from tests.deploy.conftest import ROOT
 
 MANIFEST = ROOT / "deploy/kubernetes/metrics-pipeline.yaml"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import pipeline
-from pipeline.spool.schema import VERSION
+from pipeline.spool import VERSION
 from tests.agents import eventually
 from tests.deploy import machine
 from tests.deploy.conftest import NEXT, put

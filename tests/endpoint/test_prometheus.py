@@ -3,7 +3,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.endpoint.prometheus import text
-from pipeline.health.health import Health, Status, Tick, read_status
+from pipeline.health import Health, Status, Tick, read_status
 from pipeline.settings import Settings
 from tests.clocks import ManualClock
 

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.endpoint.routes import routes
 from pipeline.endpoint.server import Reply, Routes
-from pipeline.health.health import Health
+from pipeline.health import Health
 from pipeline.settings import Settings
 from pipeline.spool import Spool
 from tests.clocks import START_NS, ManualClock

@@ -9,11 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.health import health
 from pipeline.health.health import Health, Tick, read_status
 from pipeline.settings import Settings
-from pipeline.spool import Refusal, Spool, SpoolError, SpoolReader
-from pipeline.spool.lock import DirectoryLock
+from pipeline.spool import DirectoryLock, Fact, Refusal, Spool, SpoolError, SpoolReader
 from tests.clocks import START_NS, ManualClock
 from tests.descriptors import opened
 
@@ -123,7 +121,7 @@ def test_the_status_is_the_account_of_the_store(tmp_path: Path) -> None:
         assert batch is not None
         spool.settle(batch, START_NS, [Refusal("m f=1i", "no")])
         spool.append(["m f=3i"] * 3, START_NS)
-        spool.note({health.LAST_ERROR: "no answer", health.BUCKET_AGE_S: "5400"})
+        spool.note({Fact.LAST_ERROR: "no answer", Fact.BUCKET_AGE_S: "5400"})
     status = read_status(Settings(data_dir=tmp_path))
     assert (status.ticks, status.points, status.backlog_points) == (2, 5, 3)
     assert (status.delivered_points, status.rejected_points) == (1, 1)
@@ -136,7 +134,7 @@ def test_the_status_is_the_account_of_the_store(tmp_path: Path) -> None:
 
 def test_a_bucket_that_keeps_all_is_not_one_of_unknown_age(tmp_path: Path) -> None:
     with Spool(tmp_path, 2**24) as spool:
-        spool.note({health.BUCKET_AGE_S: "0"})
+        spool.note({Fact.BUCKET_AGE_S: "0"})
     assert read_status(Settings(data_dir=tmp_path)).bucket_retention_hours == 0
 
 
@@ -146,7 +144,7 @@ def test_a_running_agents_own_settings_count_and_those_of_one_that_is_down_do_no
     settings = Settings(data_dir=tmp_path, collection_interval_ms=1000, retention_hours=1)
     lock = DirectoryLock(tmp_path, clock)
     with Spool(tmp_path, 2**24) as spool:
-        spool.note({health.INTERVAL_MS: "5000", health.RETENTION_HOURS: "48"})
+        spool.note({Fact.INTERVAL_MS: "5000", Fact.RETENTION_HOURS: "48"})
         up = read_status(settings)
     lock.release()
     down = read_status(settings)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.collectors import catalogue
-from pipeline.health.health import CAUSES
+from pipeline.health import CAUSES
 from pipeline.influx.dashboards import template
 from pipeline.influx.dashboards.boards import DASHBOARDS, VARIABLES
 from pipeline.influx.dashboards.cells import Cell

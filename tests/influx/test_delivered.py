@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.delivery.delivery import Delivery
-from pipeline.delivery.pacing import Pace
-from pipeline.health.health import Health
+from pipeline.delivery import Delivery, Pace
+from pipeline.health import Health
 from pipeline.influx.client import Connection
 from pipeline.influx.points import HostPoints
 from pipeline.influx.target import Target

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pipeline.influx.client import Connection
 from pipeline.influx.points import HostPoints, count_by_host
 from pipeline.point import Point, encode
-from pipeline.settings.ages import Age
+from pipeline.settings import Age
 from tests.clocks import ManualClock
 from tests.configured import settings_for
 from tests.influxd import api

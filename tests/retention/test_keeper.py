@@ -11,11 +11,8 @@ from typing import Any
 import pytest
 
 from pipeline.clock import SystemClock
-from pipeline.health.health import Health, read_status
-from pipeline.influx.buckets import Rule
-from pipeline.influx.points import HostPoints
-from pipeline.influx.target import Target
-from pipeline.influx.tasks import task_name
+from pipeline.health import Health, read_status
+from pipeline.influx import HostPoints, Rule, Target, task_name
 from pipeline.retention.keeper import Keeper
 from pipeline.retention.trusted_clock import Timekeeper
 from pipeline.settings import Downsample, Settings

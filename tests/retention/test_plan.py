@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.agent.session import Jobs
+from pipeline.agent import Jobs
 from pipeline.clock import SystemClock, rfc3339
-from pipeline.influx.answer import InfluxError
+from pipeline.influx import InfluxError
 from pipeline.retention import plan
 from pipeline.retention.plan import LOCAL, Row
 from pipeline.settings import Downsample, Settings

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.influx.answer import Answer, InfluxError
+from pipeline.influx import Answer, InfluxError
 from pipeline.retention.sweep import Place, Retention, Swept
-from pipeline.settings.ages import Age, ages
+from pipeline.settings import Age, ages
 from pipeline.spool import Spool
 from tests.clocks import ManualClock
 

@@ -8,10 +8,10 @@ from threading import Event
 import pytest
 
 from pipeline.clock import PLAUSIBLE_NS, Schedule, Tick
-from pipeline.health.health import Health
+from pipeline.health import Health
 from pipeline.retention.sweep import Retention
 from pipeline.retention.trusted_clock import Timekeeper
-from pipeline.settings.ages import ages
+from pipeline.settings import ages
 from pipeline.spool import Spool
 from tests.clocks import START_NS, ManualClock
 

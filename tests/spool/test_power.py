@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.spool import SALVAGE, Spool
+from pipeline.spool import Fact, Spool
 from tests.spool.disk import Disk, Event, recorded
 from tests.spool.stores import MB, account, filled, scribble
 from tests.spool.test_salvage import abandoned
@@ -93,7 +93,7 @@ def check(folder: Path, events: list[Event], before: int) -> None:
             assert contents.delivered_points >= delivered
             assert "corrupt_store" not in contents.lost
             damaged = before == 8  # the broken one
-            assert damaged == (SALVAGE in spool.facts())
+            assert damaged == (Fact.SALVAGE in spool.facts())
             spool.check()
 
 

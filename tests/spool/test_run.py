@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.spool import SALVAGE, Spool, SpoolReader
+from pipeline.spool import Fact, Spool, SpoolReader
 from tests.agents import AgentProcess, environment, eventually, running
 from tests.disks import tiny_disk
 from tests.influxd.api import Bucket
@@ -78,7 +78,7 @@ def test_what_is_salvaged_is_delivered(bucket: Bucket, tmp_path: Path) -> None:
     assert "corrupt_store" not in after["lost"]
     assert after["last_salvage"] in agent.log
     with SpoolReader(data_dir) as reader:
-        assert reader.facts()[SALVAGE] == after["last_salvage"]
+        assert reader.facts()[Fact.SALVAGE] == after["last_salvage"]
     assert aside(data_dir)
     assert_same(bucket, data_dir)
 

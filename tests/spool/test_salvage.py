@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.spool import SALVAGE, Refusal, Spool, SpoolError, SpoolReader
+from pipeline.spool import Fact, Refusal, Spool, SpoolError, SpoolReader
 from tests.spool.stores import (
     MB,
     NOW,
@@ -61,7 +61,7 @@ def test_noise_in_the_middle_costs_what_it_hit_and_is_told_and_counted(
     scribble(tmp_path / "spool.db", (leaf_of(tmp_path, "tick") - 1) * PAGE, 8 * PAGE)
     with opened(tmp_path) as spool:
         after = spool.contents()
-        told = spool.facts()[SALVAGE]
+        told = spool.facts()[Fact.SALVAGE]
     account(after)
     kept = history(tmp_path)
     assert 30 < len(kept) < 60
@@ -123,7 +123,7 @@ def test_an_empty_file_and_one_that_is_no_database_go_aside(tmp_path: Path) -> N
         path.write_bytes(content)
         with opened(tmp_path) as spool:
             spool.append(["m f=1i 1"], 1)
-            assert "lost at least 0 points" in spool.facts()[SALVAGE]
+            assert "lost at least 0 points" in spool.facts()[Fact.SALVAGE]
         assert len(aside(tmp_path)) == number
         assert (tmp_path / aside(tmp_path)[-1]).read_bytes() == content
     # The second moment is the same as the first: nothing is overwritten.
@@ -210,7 +210,7 @@ def test_noise_in_the_log_loses_no_commit_after_it(tmp_path: Path) -> None:
     scribble(log, log.stat().st_size // 2, 200)
     with opened(tmp_path) as spool:
         after = spool.contents()
-        assert "its write-ahead log is damaged" in spool.facts()[SALVAGE]
+        assert "its write-ahead log is damaged" in spool.facts()[Fact.SALVAGE]
         assert lines(leased(spool, newest=True)) == reading(67)
     account(after)
     assert after.points == 204
@@ -246,7 +246,7 @@ def test_a_log_whose_end_is_missing_is_no_damage_for_it_was_not_committed(
         file.truncate(log.stat().st_size - cut)
     with opened(tmp_path) as spool:
         account(spool.contents())
-        assert SALVAGE not in spool.facts()
+        assert Fact.SALVAGE not in spool.facts()
 
 
 def test_refused_lines_facts_and_losses_are_salvaged_too(tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_without_its_counters_the_account_begins_anew_and_says_so(tmp_path: Path
     scribble(tmp_path / "spool.db", (leaf_of(tmp_path, "counter") - 1) * PAGE, PAGE)
     with opened(tmp_path) as spool:
         after = spool.contents()
-        assert "lost at least 0 points: how many waited" in spool.facts()[SALVAGE]
+        assert "lost at least 0 points: how many waited" in spool.facts()[Fact.SALVAGE]
     account(after)
     assert (after.ticks, after.points, after.backlog_points) == (60, 180, 180)
 

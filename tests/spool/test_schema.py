@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.health.health import read_status
+from pipeline.health import read_status
 from pipeline.settings import Settings
 from pipeline.spool import Spool, SpoolError, SpoolReader
 from pipeline.spool.schema import VERSION

@@ -13,11 +13,10 @@ from typing import Any
 import pytest
 
 from pipeline.clock import SystemClock
-from pipeline.health.health import Health, read_status
-from pipeline.influx.target import Target
+from pipeline.health import Health, read_status
+from pipeline.influx import Target
 from pipeline.point import decode
-from pipeline.retention.keeper import Keeper
-from pipeline.retention.trusted_clock import Timekeeper
+from pipeline.retention import Keeper, Timekeeper
 from pipeline.settings import Downsample, Settings
 from pipeline.spool import Spool, SpoolReader, joined, pack
 from tests.agents import eventually, running

@@ -10,7 +10,7 @@ from rich.console import Console
 from pipeline.cli._print.tables import plain, table
 from pipeline.clock import rfc3339
 from pipeline.health import human
-from pipeline.spool.series import Series
+from pipeline.spool import Series
 
 _LINES = 14
 _SERIES = 6

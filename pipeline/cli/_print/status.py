@@ -9,7 +9,7 @@ from rich.text import Text
 
 from pipeline.cli._print.tables import console, filled, write
 from pipeline.clock import Clock, rfc3339
-from pipeline.health.summary import Glance, Row
+from pipeline.health import Glance, Row
 
 _EVERY_S = 2.0
 _BAD, _GOOD = "bold red", "bold green"

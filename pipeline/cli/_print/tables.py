@@ -13,14 +13,13 @@ from rich.table import Table
 
 from pipeline.cli.doctor.finding import Finding
 from pipeline.clock import rfc3339
-from pipeline.collectors.catalogue import Entry
+from pipeline.collectors import catalogue
 from pipeline.health import human
 from pipeline.settings import Row
-from pipeline.spool import Rejected
-from pipeline.spool.history import Held
+from pipeline.spool import Held, Rejected
 
 if TYPE_CHECKING:  # which brings all of InfluxDB along
-    from pipeline.retention.plan import Plan
+    from pipeline.retention import Plan
 
 _NO_BOUND = 1_000_000  # columns
 
@@ -30,7 +29,7 @@ def settings(rows: Iterable[Row]) -> None:
     table(("setting", "value", "from"), ((r.name, r.value or "-", r.source) for r in rows))
 
 
-def metrics(entries: Iterable[Entry]) -> None:
+def metrics(entries: Iterable[catalogue.Entry]) -> None:
     """Print the catalogue."""
     rows = ((e.measurement, e.field, e.type, e.unit, e.meaning) for e in entries)
     table(("measurement", "field", "type", "unit", "meaning"), rows)

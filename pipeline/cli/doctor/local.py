@@ -13,10 +13,9 @@ from pipeline.cli.doctor import server as checks
 from pipeline.cli.doctor.finding import Finding
 from pipeline.clock import Clock
 from pipeline.collectors import Guard, Host, build
-from pipeline.influx.client import Connection
+from pipeline.influx import Connection
 from pipeline.settings import Exposure, Loaded, Settings, SettingsError
-from pipeline.spool import SpoolError, SpoolReader
-from pipeline.spool.lock import holder
+from pipeline.spool import SpoolError, SpoolReader, holder
 
 _LOOPBACK = "127.0.0.1"
 _HOUR_NS = 3600 * 10**9

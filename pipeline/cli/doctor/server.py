@@ -4,11 +4,19 @@ from collections.abc import Callable, Iterator
 
 from pipeline.cli.doctor.finding import Finding
 from pipeline.clock import Clock
-from pipeline.influx.answer import InfluxError, one_line
-from pipeline.influx.buckets import Wanted, look
-from pipeline.influx.client import CLOCK_FIX, LARGEST_SKEW_S, NOTHING, Api, Connection
-from pipeline.influx.points import HostPoints
-from pipeline.influx.writeonly import WriteOnlyError
+from pipeline.influx import (
+    CLOCK_FIX,
+    LARGEST_SKEW_S,
+    NOTHING,
+    Api,
+    Connection,
+    HostPoints,
+    InfluxError,
+    Wanted,
+    WriteOnlyError,
+    look,
+    one_line,
+)
 
 NAMES = ("server", "clock", "token", "bucket", "write", "query", "delete", "host")
 

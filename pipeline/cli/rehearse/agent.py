@@ -9,10 +9,9 @@ from pathlib import Path
 
 from pipeline import collectors
 from pipeline.cli.rehearse.lifeline import tied
-from pipeline.health.health import LAST_ERROR
 from pipeline.point import decode
 from pipeline.settings import Settings
-from pipeline.spool import Contents, SpoolReader
+from pipeline.spool import Contents, Fact, SpoolReader
 
 MEASUREMENT = "metrics_rehearsal"
 _SERIES = 10
@@ -92,7 +91,7 @@ class Scratch:
         """Return what it says does not work."""
         try:
             with SpoolReader(self._data_dir) as reader:
-                return reader.facts().get(LAST_ERROR, "nothing")
+                return reader.facts().get(Fact.LAST_ERROR, "nothing")
         except FileNotFoundError:
             return "nothing"
 

@@ -14,9 +14,7 @@ from pipeline.cli.doctor import server as checks
 from pipeline.cli.rehearse.agent import MEASUREMENT, Scratch
 from pipeline.cli.rehearse.proxy import Proxy, State
 from pipeline.clock import Clock
-from pipeline.influx.answer import InfluxError
-from pipeline.influx.client import Connection
-from pipeline.influx.points import HostPoints
+from pipeline.influx import Connection, HostPoints, InfluxError
 from pipeline.settings import Settings
 from pipeline.spool import Contents
 

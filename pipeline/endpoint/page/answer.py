@@ -8,12 +8,9 @@ from pipeline.clock import Clock
 from pipeline.endpoint.page.charts import CHARTS
 from pipeline.endpoint.page.page import HEADERS, HOURS, Content, html
 from pipeline.endpoint.server import Reply
-from pipeline.health.health import read_status
-from pipeline.health.summary import glance
+from pipeline.health import glance, read_status
 from pipeline.settings import Settings
-from pipeline.spool import SpoolError, SpoolReader
-from pipeline.spool.history import read
-from pipeline.spool.series import Series
+from pipeline.spool import Series, SpoolError, SpoolReader, read
 
 _TYPE = "text/html; charset=utf-8"
 # A day at the interval of a minute; of more readings, so many evenly. They take a third of a second

@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.spool.history import Wanted
-from pipeline.spool.series import Series
+from pipeline.spool import Series, Wanted
 
 # What tells the lines of a chart apart, where its own names do not.
 _TAGS = ("path", "interface", "sensor")

@@ -9,12 +9,11 @@ from importlib.resources import files
 
 from pipeline import __version__
 from pipeline.clock import rfc3339
-from pipeline.collectors.catalogue import load
+from pipeline.collectors import catalogue
 from pipeline.endpoint.page import svg
 from pipeline.endpoint.page.charts import CHARTS, Chart, greatest
-from pipeline.health import human
-from pipeline.health.summary import Glance, Row
-from pipeline.spool.series import Series
+from pipeline.health import Glance, Row, human
+from pipeline.spool import Series
 
 HOURS = (1, 6, 24)
 
@@ -157,7 +156,7 @@ def _losses(lost: Sequence[tuple[str, int]]) -> str:
     head = '<section aria-labelledby="lost"><h2 id="lost">Lost points</h2>'
     if not lost:
         return f"{head}<p>Nothing was lost since the store was made.</p></section>\n"
-    meanings = {one.field: one.meaning for one in load()}
+    meanings = {one.field: one.meaning for one in catalogue.load()}
     rows = "".join(
         f'<tr><th scope="row">{escape(cause)}</th><td>{points}</td>'
         f"<td>{escape(meanings.get(f'lost_{cause}', ''))}</td></tr>"

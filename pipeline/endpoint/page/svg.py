@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pipeline.spool.series import Series
+from pipeline.spool import Series
 
 WIDTH, HEIGHT = 1000, 200
 # Colour alone does not tell lines apart for everybody: these are lengths of dash and gap.

@@ -1,1 +1,44 @@
-"""Dashboards, variables and checks, and how they are applied."""
+"""Dashboards, variables and checks, and how they are installed in InfluxDB."""
+
+from dataclasses import dataclass
+
+from pipeline.influx.client import Connection
+from pipeline.influx.dashboards import stacks, template
+
+_STACK = "metrics-pipeline"
+_FIRST = "metrics-all-hosts"
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What was done.
+
+    Attributes:
+        dashboards: Whether the dashboards were made or changed.
+        checks: Whether the checks of the bucket were.
+        first: The id of the dashboard to begin with.
+    """
+
+    dashboards: bool
+    checks: bool
+    first: str
+
+
+def install(connection: Connection, org_id: str, bucket: str) -> Installed:
+    """Make the dashboards and a bucket's checks be there, as this version has them.
+
+    Args:
+        connection: May write dashboards, variables, checks and stacks.
+        org_id: The organisation.
+        bucket: The bucket, which the dashboards choose at first.
+
+    Raises:
+        InfluxError: The server did not answer, or did not allow it.
+    """
+    # Two set-ups may choose another bucket at first: that is no other version.
+    version = template.dashboards("")
+    boards = stacks.keep(connection, org_id, _STACK, template.dashboards(bucket), version)
+    rules = template.checks(bucket)
+    checks = stacks.keep(connection, org_id, f"{_STACK} checks of {bucket}", rules, rules)
+    first = stacks.ids(connection, org_id, _STACK).get(_FIRST, "")
+    return Installed(boards, checks, first)

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.spool.block import DAMAGES, unpack
+from pipeline.spool.facts import Fact
 from pipeline.spool.gap import Gap, mark
 from pipeline.spool.salvage import swap as files
 from pipeline.spool.salvage.pages import MAGIC, Pages, Row
 from pipeline.spool.salvage.wal import read_log
-from pipeline.spool.schema import AGED, COMMITTED, LOST, SALVAGE, WAITING, refuse_other_version
+from pipeline.spool.schema import AGED, COMMITTED, LOST, WAITING, refuse_other_version
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ def salvage(path: Path, why: str, now_ns: int) -> None:
                 f"{path} was damaged ({why}), {moment:%Y-%m-%dT%H:%M:%SZ}: "
                 f"{_settle_account(db, found)}; the damaged file is {files.aside(path, stamp).name}"
             )
-            db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (SALVAGE, told))
+            db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (Fact.SALVAGE, told))
     files.replace(path, stamp)
     _log.warning("%s", told)
 
