@@ -320,7 +320,7 @@ def test_a_job_that_fails_is_told_once_and_goes_on(
     eventually(lambda: ticks(data_dir) >= 1, "the first reading")
     eventually(lambda: read_status(agent.settings).last_error is None, "the end of the trouble")
     errors = [record.message for record in caplog.records if record.levelname == "ERROR"]
-    assert errors == ["tick goes on in 10 s, it failed: out of order"]
+    assert errors == ["tick failed, retrying in 10 s: out of order"]
     assert agent.health is not None
     assert agent.health.troubles() == {}
 
