@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 from pipeline.cli.doctor import server as checks
-from pipeline.cli.doctor.finding import Finding
+from pipeline.cli.doctor.server import Finding
 from pipeline.clock import Clock
 from pipeline.collectors import Guard, Host, build
 from pipeline.influx import Connection
