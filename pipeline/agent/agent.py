@@ -220,6 +220,6 @@ class Agent:
             self._endpoint = Endpoint(port, routes(self, self._clock))
         except OSError as error:
             _log.warning(
-                "The endpoint is off, port %d cannot be had (%s); set another http_port, or 0",
+                "The endpoint is off, port %d cannot be used (%s); set another http_port, or 0",
                 port, error.strerror,
             )  # fmt: skip

@@ -120,7 +120,7 @@ def test_two_agents_on_one_data_directory_are_refused(
 
 
 @pytest.mark.parametrize("below", ["file", "file/below"])
-def test_a_data_directory_that_cannot_be_had_is_an_error_with_the_fix(
+def test_a_data_directory_that_cannot_be_used_is_an_error_with_the_fix(
     make: Callable[..., Agent], tmp_path: Path, below: str
 ) -> None:
     (tmp_path / "file").touch()
@@ -181,7 +181,7 @@ def test_a_port_that_is_taken_is_a_warning_and_the_agent_goes_on(
         agent.start()
         eventually(lambda: ticks(data_dir) == 1, "the first reading")
         assert warnings(caplog) == [
-            f"The endpoint is off, port {port} cannot be had (Address already in use); "
+            f"The endpoint is off, port {port} cannot be used (Address already in use); "
             "set another http_port, or 0"
         ]
         agent.stop()

@@ -272,8 +272,7 @@ def test_the_work_of_a_request_is_bounded(settings: Settings, look: Look) -> Non
 def test_one_page_is_made_at_a_time(
     settings: Settings, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = Page(clock)
-    monkeypatch.setattr("pipeline.endpoint.page.answer._WAIT_S", 0.01)
+    page = Page(clock, wait_s=0.01)
     inside, done = threading.Event(), threading.Event()
     now_ns = clock.now_ns
 
