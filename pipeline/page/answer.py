@@ -1,5 +1,6 @@
 """What a request for the page costs, and what it is answered."""
 
+import os
 import threading
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -10,7 +11,7 @@ from pipeline.health import read_status
 from pipeline.history import read
 from pipeline.http import Reply
 from pipeline.page.charts import CHARTS
-from pipeline.page.document import HEADERS, HOURS, Content, html
+from pipeline.page.document import HOURS, Content, headers, html
 from pipeline.series import Series
 from pipeline.settings import Settings
 from pipeline.spool import SpoolError, SpoolReader
@@ -20,7 +21,7 @@ _TYPE = "text/html; charset=utf-8"
 # of processor time at most, whatever the store holds.
 _READINGS = 1440
 _POINTS = 200
-_WAIT_S = 5.0
+WAIT_S = 5.0
 
 
 class Page:
@@ -41,7 +42,7 @@ class Page:
             settings: Where the store is.
             query: `hours`: how far back; anything else than what is offered stands for the least.
         """
-        if not self._making.acquire(timeout=_WAIT_S):
+        if not self._making.acquire(timeout=WAIT_S):
             return _unavailable("The page is being made for others; try again.")
         try:
             return self._made(settings, query)
@@ -65,11 +66,12 @@ class Page:
             series=series,
             step=step,
         )
-        return Reply(HTTPStatus.OK, _TYPE, html(content), HEADERS)
+        nonce = os.urandom(16).hex()
+        return Reply(HTTPStatus.OK, _TYPE, html(content, nonce), headers(nonce))
 
 
 def _unavailable(why: str) -> Reply:
-    return Reply(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", f"{why}\n", HEADERS)
+    return Reply(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", f"{why}\n")
 
 
 def _read(settings: Settings, since_ns: int) -> tuple[int, list[Series]]:
