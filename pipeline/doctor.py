@@ -8,6 +8,7 @@ import shutil
 import socket
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from pipeline.clock import Clock
@@ -171,8 +172,6 @@ def _existing(directory: Path) -> Path:
 
 def _serves(number: int, directory: Path) -> bool:
     """Tell whether the agent with this data directory answers at a port."""
-    from http.client import HTTPConnection, HTTPException  # noqa: PLC0415  # rarely needed
-
     connection = HTTPConnection(_LOOPBACK, number, timeout=_ASK_S)
     try:
         connection.request("GET", "/status")
