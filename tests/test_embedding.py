@@ -18,6 +18,7 @@ import pytest
 
 import pipeline
 from pipeline import CpuMetrics, SpaceMetrics
+from pipeline.agent import Agent
 from pipeline.clock import SystemClock
 from pipeline.health import Status, read_status
 from pipeline.lock import DirectoryLock
@@ -348,6 +349,21 @@ def test_a_program_does_not_fail_because_its_metrics_do(
     needs_settings = wrong in ("settings", "config_dir", "cwd")
     assert found.collected is not needs_settings
     assert (found.error is None, found.memory == NOTHING) == (found.collected, needs_settings)
+
+
+def test_a_stop_that_fails_is_an_error_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: Agent) -> None:
+        raise RuntimeError("cannot join thread before it is started")
+
+    pipeline.start_metrics_collection()
+    with monkeypatch.context() as patch:
+        patch.setattr(Agent, "stop", broken)
+        pipeline.stop_metrics_collection()
+    assert errors(caplog) == [
+        "Metrics collection was not stopped: cannot join thread before it is started"
+    ]
 
 
 def test_all_that_is_exported_is_there_and_nothing_else() -> None:
