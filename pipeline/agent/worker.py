@@ -49,11 +49,6 @@ class Job:
         self._stop.set()
         self._wake.set()
 
-    @property
-    def ended(self) -> bool:
-        """Whether it was asked to end."""
-        return self._stop.is_set()
-
     def join(self, within_s: float) -> None:
         """Wait for its end, so many seconds at most."""
         self._thread.join(max(0.0, within_s))
