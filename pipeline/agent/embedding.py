@@ -128,7 +128,10 @@ def start_metrics_collection() -> None:
 
 def stop_metrics_collection() -> None:
     """End what `start_metrics_collection` began; the last reading is kept."""
-    _process.stop()
+    try:
+        _process.stop()
+    except Exception as error:  # noqa: BLE001  # see the module
+        _log.error("Metrics collection was not stopped: %s", _sentence(error))
 
 
 def is_metrics_collection_running() -> bool:

@@ -62,7 +62,6 @@ class Recorder:
         self._gaps = True  # for all that is known
         self._dropped: list[Gap] = []
         self._before_ns: int | None = None
-        self._newest_ns: int | None = None  # None: not known
         self._interval_s: float | None = None
 
     def resume(self, interval_s: float) -> None:
@@ -76,7 +75,6 @@ class Recorder:
         """
         with self._lock:
             self._before_ns = self._spool.contents().last_ns
-            self._newest_ns = self._before_ns or 0
             self._interval_s = interval_s
 
     def change(self, guards: Sequence[Guard] | None, tags: Mapping[str, str]) -> None:
@@ -141,14 +139,10 @@ class Recorder:
         time InfluxDB keeps the later. A time later than all before would be worse: an hour's
         readings, all of them in the future.
         """
-        newest_ns = self._newest_ns
-        if newest_ns is None or time_ns <= newest_ns:
-            held = {reading.time_ns for reading in self._held}
-            with contextlib.suppress(SpoolError):  # told when the reading is to be committed
-                while time_ns in held or self._spool.has(time_ns):
-                    time_ns += 1
-        if newest_ns is not None:
-            self._newest_ns = max(time_ns, newest_ns)
+        held = {reading.time_ns for reading in self._held}
+        with contextlib.suppress(SpoolError):  # told when the reading is to be committed
+            while time_ns in held or self._spool.has(time_ns):
+                time_ns += 1
         return time_ns
 
     def commit(self) -> None:

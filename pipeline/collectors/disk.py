@@ -100,7 +100,8 @@ def usage(host: Host, path: str) -> _Fields:
     """Return the fields of `disk` for the file system at a path, as this process sees it.
 
     Space is in bytes. `free` is what users may still take, without the blocks reserved for root;
-    `used_percent` is used / (used + free), as of gopsutil and df.
+    `used_percent` is used / (used + free), as of gopsutil and df. psutil's `disk_usage` lacks the
+    inodes, and to look a second time might hang a second time.
 
     Raises:
         OSError: The path is gone, or may not be looked at.

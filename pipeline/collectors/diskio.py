@@ -1,34 +1,30 @@
 """Block devices: what was read and written, and how long it took."""
 
-import re
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from math import inf
 
 from pipeline.collectors._host.cpu_times import SHORTEST_S
-from pipeline.collectors.base import Collector, Host, NoData, Options
+from pipeline.collectors.base import Collector, Host, NoData, Options, printable
 from pipeline.point import Point
 
-# Telegraf's names in the order of /proc/diskstats, from its fourth column on:
+# Telegraf's name to psutil's.
+_NAMES = {
+    "reads": "read_count",
+    "merged_reads": "read_merged_count",
+    "read_bytes": "read_bytes",
+    "read_time": "read_time",
+    "writes": "write_count",
+    "merged_writes": "write_merged_count",
+    "write_bytes": "write_bytes",
+    "write_time": "write_time",
+    "io_time": "busy_time",
+}
+
+# Telegraf's name to the column in /proc/diskstats, for what psutil lacks:
 # https://docs.kernel.org/admin-guide/iostats.html
-_COLUMNS = (
-    "reads",
-    "merged_reads",
-    "read_bytes",
-    "read_time",
-    "writes",
-    "merged_writes",
-    "write_bytes",
-    "write_time",
-    "iops_in_progress",
-    "io_time",
-    "weighted_io_time",
-)
-
-# The name may be of several words.
-_ROW = re.compile(rb"\s*\d+\s+\d+\s+(\S.*?)((?:\s+\d+){%d,})\s*" % len(_COLUMNS))
-
-_SECTOR = 512  # whatever the device's own
+_COLUMNS = {"iops_in_progress": 11, "weighted_io_time": 13}
 
 Counters = Mapping[str, Mapping[str, int]]
 
@@ -66,23 +62,32 @@ class DiskIo(Collector):
         if not counters:
             raise NoData
         for name, counted in counters.items():
-            busy_ms = counted.get("io_time", 0) - before.get(name, {}).get("io_time", inf)
+            busy_ms = counted["io_time"] - before.get(name, {}).get("io_time", inf)
             shares = {"io_util": 100 * busy_ms / passed_ms} if busy_ms >= 0 else {}
             yield Point("diskio", {**counted, **shares}, {"name": name})
 
 
 def _read(host: Host) -> dict[str, dict[str, int]]:
-    """Read /proc/diskstats, as psutil does, which leaves out what is in progress."""
-    counters = {}
-    for line in host.read_file(f"{host.proc}/diskstats").splitlines():
-        match = _ROW.fullmatch(line)
-        if match is None:  # a partition before Linux 2.6.25, or nothing that we know
-            continue
-        name, counted = match[1], match[2].split()
-        if not any(map(int, counted)):
-            continue  # a device that was never used
-        fields = dict(zip(_COLUMNS, map(int, counted), strict=False))
-        fields["read_bytes"] *= _SECTOR
-        fields["write_bytes"] *= _SECTOR
-        counters[name.decode(errors="backslashreplace")] = fields
-    return counters
+    """Read the counters of each device, without `nowrap`, which hides that they began anew.
+
+    Raises:
+        OSError: They cannot be read.
+        ValueError: The name of one has a space in it, which psutil takes for the name's end.
+    """
+    lacking = _read_lacking(host)
+    return {
+        printable(name): {field: getattr(disk, its) for field, its in _NAMES.items()}
+        | lacking[name]
+        for name, disk in host.ps.disk_io_counters(perdisk=True, nowrap=False).items()
+        if name in lacking
+    }
+
+
+def _read_lacking(host: Host) -> dict[str, dict[str, int]]:
+    """Read what psutil lacks of each device that was ever used."""
+    rows = [line.split() for line in host.read_file(f"{host.proc}/diskstats").splitlines()]
+    return {
+        os.fsdecode(row[2]): {field: int(row[column]) for field, column in _COLUMNS.items()}
+        for row in rows
+        if any(map(int, row[3:]))
+    }

@@ -75,21 +75,13 @@ def memory(host: Host) -> Mapping[str, int | float]:
 
 
 def _read_kernel(host: Host) -> Mapping[str, int]:
-    counted = host.recent(meminfo)
-    sizes = {field: 1024 * number_of(counted.get(key)) for field, key in _SIZES.items()}
-    return sizes | {field: number_of(counted.get(key)) for field, key in _COUNTS.items()}
-
-
-def meminfo(host: Host) -> Mapping[bytes, bytes]:
-    """Read the kernel's own figures of memory, by its names, for `number_of`.
-
-    Raises:
-        OSError: They cannot be read.
-    """
+    """Read what psutil lacks."""
     lines = host.read_file(f"{host.proc}/meminfo").splitlines()
-    return dict(line.partition(b":")[::2] for line in lines)
+    counted = dict(line.partition(b":")[::2] for line in lines)
+    sizes = {field: 1024 * _number_of(counted.get(key)) for field, key in _SIZES.items()}
+    return sizes | {field: _number_of(counted.get(key)) for field, key in _COUNTS.items()}
 
 
-def number_of(text: bytes | None) -> int:
+def _number_of(text: bytes | None) -> int:
     """Return what `   42 kB` says, in its own unit; 0 of what the kernel does not tell."""
     return int(text.removesuffix(b" kB")) if text else 0

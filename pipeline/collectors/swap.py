@@ -1,14 +1,9 @@
 """Swap space."""
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from pipeline.collectors.base import Collector, Host, percent
-from pipeline.collectors.mem import meminfo, number_of
+from pipeline.collectors.base import Collector, percent
 from pipeline.point import Point
-
-_MOVED_RE = re.compile(rb"^pswp(in|out) (\d+)$", re.MULTILINE)
-_PAGE = 4096  # whatever the host's own, in psutil as in Telegraf
 
 
 class Swap(Collector):
@@ -21,19 +16,15 @@ class Swap(Collector):
 
         `in` and `out` count since boot: pages of 4 KiB, whatever the host's page, in bytes.
         """
-        swap = _read(self.host)
-        used = swap["total"] - swap["free"]
-        shares = {"used": used, "used_percent": percent(used, swap["total"])}
-        yield Point("swap", {**swap, **shares})
-
-
-def _read(host: Host) -> Mapping[str, int]:
-    """Read what psutil does, which takes a file that it cannot read for a host at rest."""
-    sizes = host.recent(meminfo)
-    moved = dict(_MOVED_RE.findall(host.read_file(f"{host.proc}/vmstat")))
-    return {
-        "total": 1024 * number_of(sizes.get(b"SwapTotal")),
-        "free": 1024 * number_of(sizes.get(b"SwapFree")),
-        "in": _PAGE * int(moved.get(b"in", 0)),
-        "out": _PAGE * int(moved.get(b"out", 0)),
-    }
+        # psutil takes a file that it cannot read for a host that never swapped: two counters at 0.
+        self.host.read_file(f"{self.host.proc}/vmstat")
+        swap = self.host.ps.swap_memory()
+        fields = {
+            "total": swap.total,
+            "free": swap.free,
+            "used": swap.used,
+            "used_percent": percent(swap.used, swap.total),  # psutil rounds it
+            "in": swap.sin,
+            "out": swap.sout,
+        }
+        yield Point("swap", fields)

@@ -24,7 +24,8 @@ class System(Collector):
         cores = self.host.recent(cpu_times).keys() - {TOTAL}
         fields["n_cpus"] = len(cores)
         if cores != self._cores:  # counting the physical ones opens a file for each
-            self._cores, self._physical = cores, _count_physical(self.host, cores)
+            self._physical = self.host.ps.cpu_count(logical=False)
+            self._cores = cores
         if self._physical:
             fields["n_physical_cpus"] = self._physical
         uptime = _uptime(self.host)
@@ -40,20 +41,6 @@ def _load(host: Host) -> tuple[float, float, float]:
     else:
         load1, load5, load15 = map(float, host.read_file(f"{host.proc}/loadavg").split()[:3])
     return load1, load5, load15
-
-
-def _count_physical(host: Host, cores: Collection[str]) -> int | None:
-    """Return the number of cores without hyper-threads, as psutil, but of the host's own /sys."""
-    siblings = set()
-    for core in cores:
-        try:
-            path = f"{host.sys}/devices/system/cpu/{core}/topology/thread_siblings_list"
-            siblings.add(host.read_file(path))
-        except OSError:  # not every architecture has it; psutil knows of another way
-            siblings.clear()
-            break
-    physical: int | None = len(siblings) or host.ps.cpu_count(logical=False)
-    return physical
 
 
 def _uptime(host: Host) -> int:

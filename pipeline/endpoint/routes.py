@@ -1,19 +1,15 @@
 """What the loopback endpoint answers."""
 
 import dataclasses
-import functools
-from collections.abc import Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from pipeline.clock import Clock, SystemClock
+from pipeline.endpoint.page import Page
 from pipeline.endpoint.prometheus import text
-from pipeline.endpoint.server import Query, Reply, Routes
+from pipeline.endpoint.server import Reply, Routes
 from pipeline.health import Health, read_status
 from pipeline.settings import Settings
-
-if TYPE_CHECKING:
-    from pipeline.endpoint.page import Page
 
 
 class Controls(Protocol):
@@ -33,26 +29,15 @@ class Controls(Protocol):
 
 def routes(agent: Controls, clock: Clock | None = None) -> Routes:
     """Return path to answer."""
-    page = _page(agent, clock or SystemClock())
+    page = Page(clock or SystemClock())
     return {
-        "/": page,
+        "/": lambda query: page.reply(agent.settings, query),
         "/health": lambda _: _health(agent.health),
         "/live": lambda _: _live(agent.health),
         "/status": lambda _: Reply.json(dataclasses.asdict(read_status(agent.settings))),
         "/metrics": lambda _: _metrics(agent),
         "/api/internal/init": lambda _: _init(agent),
     }
-
-
-def _page(agent: Controls, clock: Clock) -> Callable[[Query], Reply]:
-    @functools.cache
-    def page() -> "Page":
-        # An agent whose page nobody looks at does without its memory.
-        from pipeline.endpoint.page import Page  # noqa: PLC0415
-
-        return Page(clock)
-
-    return lambda query: page().reply(agent.settings, query)
 
 
 def _health(health: Health | None) -> Reply:

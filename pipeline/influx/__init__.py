@@ -2,7 +2,8 @@
 
 from pipeline.influx.answer import Answer, InfluxError, Verdict, is_expired, one_line, verdict
 from pipeline.influx.buckets import Rule, Wanted, describe, look, reconcile, shard_group_s
-from pipeline.influx.client import CLOCK_FIX, LARGEST_SKEW_S, NOTHING, Api, Connection
+from pipeline.influx.client import Api
+from pipeline.influx.connection import CLOCK_FIX, LARGEST_SKEW_S, NOTHING, Connection
 from pipeline.influx.dashboards.boards import DASHBOARDS
 from pipeline.influx.dashboards.checks import CHECKS
 from pipeline.influx.points import HostPoints

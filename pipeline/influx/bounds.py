@@ -1,8 +1,4 @@
-"""Bounds on a request that influxdb-client does not set, plugged into its urllib3 pool manager.
-
-A socket's timeout holds for each read alone, an answer may be as large as its sender likes, and an
-address that swallows packets takes the time of the other addresses of its name.
-"""
+"""Bounds on a request's time, size and addresses, plugged into influxdb-client's pool manager."""
 
 import http.client
 import io
@@ -13,27 +9,23 @@ from typing import Any
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 MOST_BYTES = 2**23  # of an answer
+_NUMERIC = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
 
 
 class Bounds:
-    """What is left of the time and the bytes of a request, and its `response` once that is whole.
-
-    Args:
-        monotonic: The clock, in seconds.
-        seconds: The time of a request, from its beginning to the last byte of the answer.
-    """
+    """What is left of a request's time and bytes; its whole `response`; is the connection new?"""
 
     def __init__(self, monotonic: Callable[[], float], seconds: float) -> None:
         self._monotonic, self._seconds = monotonic, seconds
         self.begin()
 
     def begin(self) -> None:
-        """Begin with a request."""
+        """Begin a request."""
         self.response: urllib3.BaseHTTPResponse | None = None
-        self._deadline, self.bytes_left = self._monotonic() + self._seconds, MOST_BYTES
+        self.bytes_left, self.is_new = MOST_BYTES, False
+        self._deadline = self._monotonic() + self._seconds
 
     def remaining_s(self) -> float:
         """Return the seconds that are left, or raise a TimeoutError: none are."""
@@ -53,13 +45,17 @@ class _Response(http.client.HTTPResponse):
         # One for each answer: what follows it unasked is never the start of the next.
         self.fp = io.BufferedReader(_Reader(sock, self.fp.detach(), bounds))
 
+    def begin(self) -> None:
+        super().begin()
+        while 101 < self.status < 200:  # http.client passes over 100 alone
+            self.headers = None  # type: ignore[assignment]  # as before it began
+            super().begin()
+
 
 class _Reader(io.RawIOBase):
     def __init__(self, sock: socket.socket, raw: io.RawIOBase, bounds: Bounds) -> None:
         self._sock, self._raw, self._bounds = sock, raw, bounds
-
-    def readable(self) -> bool:
-        return True
+        self.readable, self.close = raw.readable, raw.close  # type: ignore[method-assign]  # its own
 
     def readinto(self, buffer: Any) -> int | None:
         self._sock.settimeout(self._bounds.remaining_s())
@@ -69,10 +65,6 @@ class _Reader(io.RawIOBase):
             raise OSError(f"an answer of more than {MOST_BYTES} bytes")
         return number
 
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
 
 class _Connection(HTTPConnection):
     def __init__(self, *args: Any, bounds: Bounds, **options: Any) -> None:
@@ -80,22 +72,32 @@ class _Connection(HTTPConnection):
         self._bounds = bounds
         self.response_class = partial(_Response, bounds=bounds)  # type: ignore[assignment]  # called
 
-    def connect(self) -> None:
-        found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
-        addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
-        self.timeout = self._bounds.remaining_s() / len(addresses)
-        try:
-            super().connect()
-        except (NewConnectionError, ConnectTimeoutError) as error:
-            if addresses == [self.host]:
-                raise
-            raise OSError(f"no connection to {' or '.join(addresses)}: {error.__cause__}") from None
-        self.sock.settimeout(self._bounds.remaining_s())
+    @property
+    def is_connected(self) -> bool:
+        return super().is_connected and not getattr(self.sock, "pending", int)()  # within TLS
 
-    def send(self, data: Any) -> None:
-        if self.sock is not None:  # a kept one still has the time of the request before
-            self.sock.settimeout(self._bounds.remaining_s())
-        super().send(data)
+    def connect(self) -> None:
+        name, self._bounds.is_new = self.host, True
+        own: Any = self
+        if isinstance(own, HTTPSConnection) and self.proxy is None:
+            own.server_hostname = name  # whatever the address, it has to prove that name
+        found = socket.getaddrinfo(name, self.port, type=socket.SOCK_STREAM)
+        addresses = list(dict.fromkeys(socket.getnameinfo(one, _NUMERIC)[0] for *_, one in found))
+        for left in range(len(addresses), 0, -1):
+            self.host, self.timeout = addresses[-left], self._bounds.remaining_s() / left
+            try:
+                super().connect()
+                return
+            except (OSError, urllib3.exceptions.HTTPError) as error:
+                if self.sock:
+                    self.sock.close()
+                if addresses == [name]:
+                    raise
+                why = f"no connection to {' or '.join(addresses)}: {error.__cause__ or error}"
+                if left == 1:
+                    raise OSError(why) from None
+            finally:
+                self.host = name
 
 
 class _TlsConnection(_Connection, HTTPSConnection): ...
@@ -107,10 +109,11 @@ class _Pool(urllib3.HTTPConnectionPool):
     def urlopen(self, *args: Any, **options: Any) -> Any:
         bounds: Bounds = self.conn_kw["bounds"]
         bounds.begin()
-        # Nobody asks for a packed answer, and a small one can become very large.
-        options |= {"decode_content": False, "preload_content": True}
-        bounds.response = super().urlopen(*args, **options)
-        return bounds.response
+        options |= {"preload_content": True, "decode_content": False}  # it may be a bomb
+        bounds.response = response = super().urlopen(*args, **options)
+        if not 200 <= response.status < 300:  # influxdb-client would log it by the root logger
+            raise urllib3.exceptions.HTTPError(response.status)
+        return response
 
 
 class _TlsPool(_Pool, urllib3.HTTPSConnectionPool):

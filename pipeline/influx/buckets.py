@@ -7,7 +7,8 @@ from typing import Any
 
 from pipeline.clock import rfc3339
 from pipeline.influx.answer import InfluxError
-from pipeline.influx.client import Api, Connection, known
+from pipeline.influx.client import Api, known
+from pipeline.influx.connection import Connection
 from pipeline.influx.points import count_by_host
 from pipeline.influx.writeonly import explain
 from pipeline.settings import HOUR_NS, Settings, longest

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from pipeline.clock import rfc3339
-from pipeline.influx.client import Connection
+from pipeline.influx.connection import Connection
 from pipeline.settings import Age
 
 T = TypeVar("T")
@@ -151,7 +151,7 @@ class HostPoints:
             predicate += f" AND _measurement={predicate_string(measurement)}"
         span = (rfc3339(start_ns), rfc3339(stop_ns - 1))  # InfluxDB deletes the stop as well
         where = (self.bucket, self._connection.settings.influxdb_org)
-        self._connection.ask(lambda api: api.deletes.delete(*span, predicate, *where))
+        self._connection.ask(lambda api: api.delete_points(*span, predicate, *where))
 
     def _query(self, start_ns: int, stop_ns: int, age: Age, rest: str, read: Read[T]) -> T:
         terms = [f"r.host == {flux_string(self._host)}"]

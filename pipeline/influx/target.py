@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pipeline.clock import Clock
 from pipeline.influx.answer import Answer, InfluxError
 from pipeline.influx.buckets import Rule, Wanted, command, drift, look, reconcile
-from pipeline.influx.client import Connection
+from pipeline.influx.connection import Connection
 from pipeline.influx.writeonly import WriteOnlyError
 from pipeline.settings import Settings, SettingsError
 

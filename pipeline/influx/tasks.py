@@ -10,7 +10,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import groupby
 
-from pipeline.influx.client import Api, Connection, known
+from pipeline.influx.client import Api, known
+from pipeline.influx.connection import Connection
 from pipeline.influx.points import flux_string
 from pipeline.settings import Settings, duration_s
 
@@ -144,7 +145,7 @@ def _put(connection: Connection, settings: Settings, text: str) -> str:
 def _remove(connection: Connection, settings: Settings, name: str) -> bool:
     task = _find(connection, settings, name)
     if task is not None:
-        connection.ask(lambda api: api.tasks.delete_tasks_id(task["id"]))
+        connection.ask(lambda api: api.delete_task(task["id"]))
     return task is not None
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 
 from pipeline.influx.answer import InfluxError
-from pipeline.influx.client import NOTHING, Connection
+from pipeline.influx.connection import NOTHING, Connection
 
 # What a server answers to a path that it does not know, or has for other methods alone, beside a
 # page or the way to one. What has only a 204 for it has that for all, and may take nothing.

@@ -18,6 +18,7 @@ import pytest
 
 import pipeline
 from pipeline import CpuMetrics, SpaceMetrics
+from pipeline.agent import Agent
 from pipeline.clock import SystemClock
 from pipeline.health import Status, read_status
 from pipeline.settings import Settings
@@ -349,6 +350,21 @@ def test_a_program_does_not_fail_because_its_metrics_do(
     assert (found.error is None, found.memory == NOTHING) == (found.collected, needs_settings)
 
 
+def test_a_stop_that_fails_is_an_error_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: Agent) -> None:
+        raise RuntimeError("cannot join thread before it is started")
+
+    pipeline.start_metrics_collection()
+    with monkeypatch.context() as patch:
+        patch.setattr(Agent, "stop", broken)
+        pipeline.stop_metrics_collection()
+    assert errors(caplog) == [
+        "Metrics collection was not stopped: cannot join thread before it is started"
+    ]
+
+
 def test_all_that_is_exported_is_there_and_nothing_else() -> None:
     for name in pipeline.__all__:
         assert callable(getattr(pipeline, name))
@@ -362,7 +378,7 @@ import pipeline
 heavy = {"psutil", "influxdb_client", "dynaconf", "sqlite3", "http.server", "rich", "click"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 pipeline.start_metrics_collection()
-assert not {"influxdb_client", "urllib3"} & set(sys.modules)
+assert not {"influxdb_client", "urllib3", "http.server"} & set(sys.modules)
 assert all(thread.daemon for thread in threading.enumerate()[1:])
 print(pipeline.is_metrics_collection_running())
 """

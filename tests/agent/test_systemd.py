@@ -135,7 +135,9 @@ def test_the_agent_tells_when_it_is_ready_and_when_it_stops(
         [sys.executable, "-m", "pipeline", "run"], env=env, stderr=subprocess.DEVNULL
     ) as agent:
         try:
-            eventually(lambda: manager.listen().count("WATCHDOG=1") > 3, "signs of life")
+            eventually(lambda: "READY=1" in manager.listen(), "that it is ready")
+            alive = manager.heard.count("WATCHDOG=1")
+            eventually(lambda: manager.listen().count("WATCHDOG=1") > alive + 3, "signs of life")
             assert manager.heard.count("READY=1") == 1
             agent.send_signal(signal.SIGTERM)
             assert agent.wait(30) == 0

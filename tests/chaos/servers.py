@@ -2,6 +2,7 @@
 
 import itertools
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -12,14 +13,16 @@ Behaviour = Callable[[socket.socket, threading.Event], object]
 
 
 @contextmanager
-def serving(behave: Behaviour) -> Iterator[str]:
+def serving(behave: Behaviour, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """Do the same to every connection, each in its thread; gives the URL."""
     over = threading.Event()
     threads: list[threading.Thread] = []
 
     def one(client: socket.socket) -> None:
-        with client, suppress(OSError):
-            behave(client, over)
+        with suppress(OSError):
+            stream = tls.wrap_socket(client, server_side=True) if tls else client
+            with stream:
+                behave(stream, over)
 
     def accept() -> None:
         while True:
@@ -36,7 +39,7 @@ def serving(behave: Behaviour) -> Iterator[str]:
         acceptor = threading.Thread(target=accept)
         acceptor.start()
         try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            yield f"http{'s' if tls else ''}://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             over.set()
             listener.shutdown(socket.SHUT_RDWR)

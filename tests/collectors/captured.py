@@ -128,8 +128,6 @@ LINUX: Mapping[str, bytes] = {
     "/sys/class/net/lo/flags": b"0x9\n",
     "/sys/class/net/eth0/flags": b"0x1003\n",
     "/sys/class/net/eth0/speed": b"1000\n",
-    "/sys/devices/system/cpu/cpu0/topology/thread_siblings_list": b"0-1\n",
-    "/sys/devices/system/cpu/cpu1/topology/thread_siblings_list": b"0-1\n",
     "/sys/class/hwmon/hwmon0/name": b"acpitz\n",
     "/sys/class/hwmon/hwmon0/temp1_input": b"27800\n",
     "/sys/class/hwmon/hwmon1/name": b"coretemp\n",

@@ -2,8 +2,13 @@
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any, cast
+
+import psutil
 
 from pipeline.collectors.base import Host
 from pipeline.point import Point
@@ -27,29 +32,46 @@ def statvfs(**changes: int) -> os.statvfs_result:
     return cast(os.statvfs_result, SimpleNamespace(**{**stat, **inodes, **changes}))
 
 
-class FakePs:
-    """psutil's functions on a host with two cores."""
+class TreePs:
+    """psutil itself, which finds what the fake host has below its /proc in a real folder.
 
-    def __init__(self) -> None:
+    What cannot be read is a folder in place of the file there: an OSError, also for root.
+    """
+
+    OF_PROC = ("cpu_times", "virtual_memory", "swap_memory", "net_io_counters", "disk_io_counters")
+
+    def __init__(self, fake: "FakeHost") -> None:
+        self._fake = fake
         self.mounts = [mount("/", "/dev/vda1")]
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name not in self.OF_PROC:
+            raise AttributeError(name)
+        return partial(self._ask, getattr(psutil, name))
+
+    def _ask(self, function: Callable[..., Any], **options: bool) -> Any:
+        before = psutil.PROCFS_PATH
+        with TemporaryDirectory() as folder:
+            psutil.PROCFS_PATH = folder
+            try:
+                self._write(Path(folder))
+                return function(**options)
+            finally:
+                psutil.PROCFS_PATH = before
+
+    def _write(self, folder: Path) -> None:
+        proc = f"{self._fake.proc}/"
+        for path, content in self._fake.files.items():
+            if path.startswith(proc):
+                file = folder / path.removeprefix(proc)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                if path in self._fake.errors:
+                    file.mkdir()
+                else:
+                    file.write_bytes(content)
 
     def cpu_count(self, logical: bool = True) -> int | None:
         return 2 if logical else 1
-
-    def virtual_memory(self) -> Any:
-        return SimpleNamespace(
-            total=16_000_000 * KIB,
-            available=12_000_000 * KIB,
-            percent=25.0,
-            used=3_900_000 * KIB,  # not total - available
-            free=9_000_000 * KIB,
-            active=2_000_000 * KIB,
-            inactive=4_000_000 * KIB,
-            buffers=100_000 * KIB,
-            cached=3_000_000 * KIB,
-            shared=10_000 * KIB,
-            slab=300_000 * KIB,
-        )
 
     def disk_partitions(self, all: bool = False) -> Any:  # noqa: A002 - psutil's name
         assert all
@@ -60,20 +82,24 @@ class FakePs:
 
 
 class ContainerPs:
-    """psutil's functions that can be told to look at a container's host."""
+    """psutil's functions that tell the same of a container's host as of the container."""
 
-    def __init__(self, ps: FakePs) -> None:
+    def __init__(self, ps: TreePs) -> None:
+        self.cpu_count = ps.cpu_count
+        self.cpu_times = ps.cpu_times
         self.virtual_memory = ps.virtual_memory
+        self.swap_memory = ps.swap_memory
+        self.disk_io_counters = ps.disk_io_counters
 
 
 class FakeHost:
     """A Host with what it is made of at hand.
 
-    What `read_file` and `list_folder` find is in `files`, and why they fail in `errors`.
+    What `read_file`, `list_folder` and psutil find is in `files`, and why they fail in `errors`.
     """
 
     def __init__(self) -> None:
-        self.ps: Any = FakePs()
+        self.ps: Any = TreePs(self)
         self.clock = ManualClock()
         self.files: dict[str, bytes] = {**LINUX}
         self.errors: dict[str, OSError] = {}

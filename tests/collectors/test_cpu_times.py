@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +29,16 @@ def test_counters_of_the_kernel(fake: FakeHost) -> None:
 def test_kernel_that_counts_more_kinds_than_are_known(fake: FakeHost) -> None:
     fake.files["/proc/stat"] = b"cpu  1 2 3 4 5 6 7 8 9 10 11 12\ncpu0 1 2 3 4 5 6 7 8 9 10 11 12\n"
     assert cpu_times(fake.host())["cpu0"]["guest_nice"] == 0.1
+
+
+def test_core_switched_off_during_the_reading_gives_no_other_its_name(fake: FakeHost) -> None:
+    host = fake.host()
+    before = cpu_times(host).keys()
+    names = host.read_file(f"{host.proc}/stat")
+    fake.cpu(cpu1={"user": 1.0})
+    with pytest.raises(OSError, match="switched"):
+        cpu_times(replace(host, read_file=lambda _: names))
+    assert before - cpu_times(host).keys() == {"cpu0"}
 
 
 @given(readings, readings)

@@ -159,14 +159,9 @@ def test_without_sight_of_the_links_traffic_is_told_all_the_same(fake: FakeHost)
 
 
 def test_unreadable_file_is_a_failure(source: Own) -> None:
-    source.fake.errors[source.dev] = PermissionError()
-    with pytest.raises(PermissionError):
+    source.fake.errors[source.dev] = IsADirectoryError()
+    with pytest.raises(IsADirectoryError):
         interfaces(open_net(source))
-
-
-def test_line_that_is_no_interfaces_costs_itself_only(source: Own) -> None:
-    source.fake.files[source.dev] += b"\nnonsense\n eth9: 1 2\n eth8:" + 16 * b" x" + b"\n"
-    assert interfaces(open_net(source)) == ["eth0"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="making interfaces takes root")

@@ -24,8 +24,8 @@ def test_point(fake: FakeHost) -> None:
 
 @pytest.mark.parametrize("path", ["/proc/vmstat", "/proc/meminfo"])
 def test_unreadable_file_is_a_failure_and_no_rest(fake: FakeHost, path: str) -> None:
-    fake.errors[path] = PermissionError()
-    with pytest.raises(PermissionError):
+    fake.errors[path] = IsADirectoryError()
+    with pytest.raises(IsADirectoryError):
         list(Swap(fake.host(), DEFAULTS).collect())
 
 

@@ -1,13 +1,9 @@
-import errno
-
 import pytest
 
 from pipeline.collectors.system import System, format_uptime
 from pipeline.point import Point
 
 from .fakes import DEFAULTS, FakeHost, types
-
-SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 
 
 def test_point(fake: FakeHost) -> None:
@@ -39,22 +35,13 @@ def test_physical_cores_are_counted_when_the_logical_ones_change(fake: FakeHost)
 
     system = System(fake.host(), DEFAULTS)
     assert count() == (2, 1)
-    fake.files[SIBLINGS.format(0)] = b"0\n"
+    fake.ps.cpu_count = lambda logical: None if logical else 3
     assert count() == (2, 1)
-    fake.files[SIBLINGS.format(2)] = b"2\n"
     fake.cpu(cpu0={}, cpu1={}, cpu2={})
     assert count() == (3, 3)
 
 
-def test_psutil_counts_physical_cores_where_the_kernel_does_not_tell(fake: FakeHost) -> None:
-    fake.errors[SIBLINGS.format(1)] = OSError(errno.ENOENT, "")
-    fake.ps.cpu_count = lambda logical: None if logical else 7
-    (point,) = System(fake.host(), DEFAULTS).collect()
-    assert point.fields["n_physical_cpus"] == 7
-
-
 def test_what_nobody_tells_is_left_out(fake: FakeHost) -> None:
-    del fake.files[SIBLINGS.format(0)]
     fake.ps.cpu_count = lambda logical: None
     (point,) = System(fake.host(), DEFAULTS).collect()
     assert "n_physical_cpus" not in point.fields

@@ -1,5 +1,4 @@
 import re
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -209,7 +208,9 @@ def test_all_that_comes_from_elsewhere_is_escaped(
 def test_the_headers_allow_nothing_but_the_style(settings: Settings, clock: ManualClock) -> None:
     reply = Page(clock).reply(settings, {})
     policy = reply.headers["Content-Security-Policy"]
-    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    (nonce,) = re.findall(r"^default-src 'none'; style-src 'nonce-([0-9a-f]{32})'; ", policy)
+    assert f'<style nonce="{nonce}">' in reply.body
+    assert nonce not in Page(clock).reply(settings, {}).body
     assert "unsafe" not in policy
     assert "script" not in policy
     assert reply.headers["X-Content-Type-Options"] == "nosniff"
@@ -267,29 +268,3 @@ def test_the_work_of_a_request_is_bounded(settings: Settings, look: Look) -> Non
     page = look()
     assert "One of 2 readings is drawn." in page.text
     assert all(len(re.findall("[ML]", path)) <= 2 * 200 + 1 for path in paths(page))
-
-
-def test_one_page_is_made_at_a_time(
-    settings: Settings, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page = Page(clock, wait_s=0.01)
-    inside, done = threading.Event(), threading.Event()
-    now_ns = clock.now_ns
-
-    def slow() -> int:
-        inside.set()
-        assert done.wait(30)
-        return now_ns()
-
-    monkeypatch.setattr(clock, "now_ns", slow)
-    replies: list[Reply] = []
-    first = threading.Thread(target=lambda: replies.append(page.reply(settings, {})))
-    first.start()
-    assert inside.wait(30)
-    second = page.reply(settings, {})
-    done.set()
-    first.join(30)
-    assert second.status == HTTPStatus.SERVICE_UNAVAILABLE
-    assert "try again" in second.body
-    assert [reply.status for reply in replies] == [HTTPStatus.OK]
-    assert page.reply(settings, {}).status == HTTPStatus.OK

@@ -1,6 +1,6 @@
 import json
-import subprocess
-import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -130,20 +130,26 @@ def test_the_page_is_of_the_agents_store_and_shows_no_secret(agent: Agent, serve
     assert "secret" not in reply.body
 
 
-def test_a_page_that_nobody_looks_at_costs_no_memory() -> None:
-    script = """
-import sys
-from pipeline.endpoint.routes import routes
-from pipeline.settings import Settings
-class Agent:
-    settings, health = Settings(), None
-served = routes(Agent())
-served["/health"]({})
-before = "pipeline.endpoint.page" in sys.modules
-served["/"]({})
-print(before, "pipeline.endpoint.page" in sys.modules, "rich" in sys.modules)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "False True False\n"
+def test_one_page_is_made_at_a_time_from_the_first_on(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = routes(agent, agent.clock)["/"]
+    monkeypatch.setattr("pipeline.endpoint.page.page.WAIT_S", 0.01)
+    inside, done = threading.Event(), threading.Event()
+    now_ns = agent.clock.now_ns
+
+    def slow() -> int:
+        inside.set()
+        assert done.wait(30)
+        return now_ns()
+
+    monkeypatch.setattr(agent.clock, "now_ns", slow)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(page, {})
+        assert inside.wait(30)
+        second = page({})
+        done.set()
+        assert first.result(30).status == HTTPStatus.OK
+    assert second.status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert "try again" in second.body
+    assert page({}).status == HTTPStatus.OK

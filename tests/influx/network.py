@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline.clock import SystemClock
 from pipeline.influx.answer import Answer
-from pipeline.influx.client import Connection
+from pipeline.influx.connection import Connection
 from pipeline.settings import Settings
 
 NETWORKS = ("10.98.0.9/24", "2001:db8::9/64")

@@ -3,6 +3,7 @@
 import gzip
 import os
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -13,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.influx.answer import Answer
-from pipeline.influx.client import Connection
+from pipeline.influx.connection import Connection
 from pipeline.settings import Settings
+from tests.chaos.servers import answer_on, serving
 from tests.clocks import ManualClock
 from tests.configured import settings_for
 from tests.influx.network import requested
@@ -122,7 +124,32 @@ def test_what_a_server_says_unasked_is_no_answer() -> None:
         assert [answer.status for answer in writes(server, 2, rest_s=0.2)] == [204, 204]
 
 
-def test_what_was_sent_to_a_connection_that_had_been_closed_is_sent_once_more() -> None:
+@pytest.mark.parametrize("hint", [b"100 Continue", b"102 Processing", b"103 Early Hints"])
+def test_what_precedes_an_answer_is_passed_over(hint: bytes) -> None:
+    preceded = b"HTTP/1.1 " + hint + b"\r\nLink: <x>\r\n\r\n" + DELIVERED
+    with answering([[preceded, BUSY]]) as server:
+        assert [answer.status for answer in writes(server, 2)] == [204, 503]
+
+
+def test_what_tls_holds_of_a_next_answer_is_no_answer(certificate: Path) -> None:
+    # The reader takes 8192 bytes; what follows them in the same record stays within TLS.
+    head = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nX-Padding: "
+    answer = head + b"x" * (8192 - len(head) - 4) + b"\r\n\r\n" + DELIVERED
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with serving(answer_on(answer), context) as url:
+        settings = Settings(influxdb_url=url, influxdb_bucket="b", influxdb_ca_cert=certificate)
+        with closing(Connection(settings, ManualClock())) as connection:
+            assert [connection.write(BODY).status for _ in range(2)] == [503, 503]
+
+
+def test_a_write_that_crosses_the_end_of_a_kept_connection_is_made_once_more() -> None:
+    with answering([[DELIVERED, b""], [DELIVERED]]) as server:
+        assert [answer.status for answer in writes(server, 2)] == [204, 204]
+    assert [len(bodies) for bodies in server.bodies] == [2, 1]
+
+
+def test_a_connection_that_was_closed_meanwhile_is_opened_anew() -> None:
     with answering([[DELIVERED], [DELIVERED, DELIVERED]]) as server:
         assert [answer.status for answer in writes(server, 3)] == [204] * 3
     assert [len(bodies) for bodies in server.bodies] == [1, 2]
@@ -139,12 +166,6 @@ def test_a_server_that_says_that_it_closes_is_believed(farewell: bytes) -> None:
     with answering([[farewell], [DELIVERED]]) as server:
         assert writes(server, 2)[1].status == 204
     assert [len(bodies) for bodies in server.bodies] == [1, 1]
-
-
-def test_an_answer_that_follows_a_100_is_the_answer() -> None:
-    preceded = b"HTTP/1.1 100 Continue\r\n\r\n" + DELIVERED
-    with answering([[preceded], [DELIVERED]]) as server:
-        assert [answer.status for answer in writes(server, 2)] == [204, 204]
 
 
 def test_a_refusal_before_the_whole_body_was_read_is_heard() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.influx.answer import InfluxError
 from pipeline.influx.buckets import Rule, Wanted, command, drift, look, reconcile, shard_group_s
-from pipeline.influx.client import Connection
+from pipeline.influx.connection import Connection
 from tests.clocks import ManualClock
 from tests.configured import settings_for
 from tests.influxd import api

@@ -25,9 +25,9 @@ from pipeline.cli.rehearse.proxy import Proxy
 from pipeline.clock import rfc3339
 from pipeline.influx import setup_api as provisioning
 from pipeline.influx import tasks as downsampling
-from pipeline.influx.answer import Answer, InfluxError
+from pipeline.influx.answer import Answer, InfluxError, Verdict, verdict
 from pipeline.influx.buckets import Rule, Wanted, describe, look, reconcile
-from pipeline.influx.client import Connection
+from pipeline.influx.connection import Connection
 from pipeline.influx.dashboards import stacks
 from pipeline.influx.points import HostPoints, count_by_host
 from pipeline.influx.target import Target
@@ -561,23 +561,68 @@ def test_a_failure_is_told_in_print(body: bytes) -> None:
     assert len(called.version) <= 60
 
 
-@pytest.mark.parametrize(
-    "echo",
-    [
-        http("502 Bad Gateway", b"GET /health\r\nAuthorization: Token s3cret\r\n"),
-        http("400 Bad Request", b'{"code": "invalid", "message": "Token s3cret is wrong"}'),
-        http("200 OK", b'error,reference\r\n"no s3cret",897\r\n'),
-        b"s3cret",
-    ],
-    ids=["page", "message", "query", "no-http"],
-)
-def test_a_server_that_echoes_the_request_does_not_show_the_token(echo: bytes) -> None:
-    with scripted(echo) as url, closing(connected(url)) as connection:
+TOKEN = "s3cret/token=="
+ECHOES = {
+    "page": http("502 Bad Gateway", f"GET /health\r\nAuthorization: Token {TOKEN}\r\n".encode()),
+    "message": http("400 No", json.dumps({"code": "invalid", "message": f"no {TOKEN}"}).encode()),
+    "escaped": http("400 No", b'{"code": "invalid", "message": "no s3cret\\/token\\u003d="}'),
+    "address": http("404 No", b"/x?token=s3cret%2Ftoken%3D%3D"),
+    "query": http("200 OK", f'error,reference\r\n"no {TOKEN}",897\r\n'.encode()),
+    "no-http": TOKEN.encode(),
+    "cut": f"{'x' * 190}{TOKEN}".encode(),
+    "version": http("400 No", b"***", f"X-Influxdb-Version: {TOKEN}"),
+}
+
+
+@pytest.mark.parametrize("name", ECHOES)
+def test_a_server_that_echoes_the_request_does_not_show_the_token(name: str) -> None:
+    with scripted(ECHOES[name]) as url, closing(connected(url, influxdb_token=TOKEN)) as connection:
         with pytest.raises(InfluxError) as caught:
             HostPoints(connection, "h").count(0, 1)
-        told = f"{connection.write(b'').message} {caught.value}"
+        told = f"{connection.write(b'')} {caught.value.answer}"
     assert "s3cret" not in told
     assert "***" in told
+
+
+def test_a_server_that_echoes_a_login_does_not_show_the_password() -> None:
+    with scripted(http("401 No", b"YW5uOmEtcGFzc3dvcmQ= is ann:a-password")) as url:
+        login = ("ann", "a-password")
+        with closing(connected(url, influxdb_token="", login=login)) as connection:
+            assert unanswered(connection).message.endswith("answered 401: *** is ann:***")
+        with closing(connected(url, influxdb_token="")) as connection:
+            with pytest.raises(InfluxError) as caught:
+                provisioning.onboard(connection, *login)
+            assert "a-password" not in str(caught.value)
+
+
+def test_a_token_that_is_a_word_changes_no_verdict() -> None:
+    body = b'{"code": "unprocessable entity", "message": "dropped"}'
+    with (
+        scripted(http("422 No", body)) as url,
+        closing(connected(url, influxdb_token="unprocessable")) as connection,
+    ):
+        assert verdict(connection.write(b"")) is Verdict.HALVE
+
+
+CHANGES: dict[str, Call] = {
+    "delete": lambda c: HostPoints(c, "h").delete(0, 1),
+    "delete-task": lambda c: c.ask(lambda api: api.delete_task("1")),
+    "task": lambda c: c.ask(lambda api: api.tasks.post_tasks({"flux": "x"})),
+    "bucket": lambda c: c.ask(lambda api: api.buckets.post_buckets({"name": "b"})),
+    "rule": lambda c: c.ask(lambda api: api.buckets.patch_buckets_id("1", {})),
+    "stack": lambda c: stacks.keep(c, "1", "s", [{}], []),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_page_is_no_success_of_a_change(name: str) -> None:
+    page = http("200 OK", b"<html>Sign in</html>")
+    with (
+        scripted(page) as url,
+        closing(connected(url)) as connection,
+        pytest.raises(InfluxError, match=r"something else than InfluxDB 2 does$"),
+    ):
+        CHANGES[name](connection)
 
 
 def test_the_error_of_a_query_is_told_in_print_up_to_a_length() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.delivery import Delivery, Pace
 from pipeline.health import Health
-from pipeline.influx.client import Connection
+from pipeline.influx.connection import Connection
 from pipeline.influx.points import HostPoints
 from pipeline.influx.target import Target
 from pipeline.settings import Settings

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from pipeline.influx.client import Connection
+from pipeline.influx.connection import Connection
 from pipeline.influx.points import HostPoints, count_by_host
 from pipeline.point import Point, encode
 from pipeline.settings import Age

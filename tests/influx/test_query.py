@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.influx.answer import InfluxError
-from pipeline.influx.client import Connection
+from pipeline.influx.connection import Connection
 from pipeline.influx.points import HostPoints, flux_string
 from pipeline.settings import Settings
 from tests.clocks import ManualClock

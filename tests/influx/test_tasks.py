@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.collectors import catalogue
 from pipeline.influx.answer import InfluxError
-from pipeline.influx.client import Connection
+from pipeline.influx.connection import Connection
 from pipeline.influx.tasks import flux, reconcile, task_name
 from pipeline.point import FieldValue, Point, encode
 from pipeline.settings import Downsample, Settings

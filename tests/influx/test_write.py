@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.cli.rehearse.proxy import Proxy
 from pipeline.influx.answer import Answer, Verdict, is_expired, verdict
-from pipeline.influx.client import Connection
+from pipeline.influx.connection import Connection
 from pipeline.point import FieldValue, Point, encode
 from pipeline.settings import Settings
 from tests.clocks import ManualClock

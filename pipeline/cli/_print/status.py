@@ -5,6 +5,7 @@ from collections.abc import Callable
 from threading import Event
 
 from rich.console import Group
+from rich.live import Live
 from rich.text import Text
 
 from pipeline.cli._print.tables import console, filled, write
@@ -30,8 +31,6 @@ def watch(read: Callable[[], Glance], clock: Clock) -> None:
                 sys.stdout.write("\n")
                 sys.stdout.flush()
                 clock.wait(never, _EVERY_S)
-        from rich.live import Live  # noqa: PLC0415  # nothing else needs it
-
         with Live(console=console(), auto_refresh=False) as live:
             while True:
                 at = Text(f"at {rfc3339(clock.now_ns())[11:19]} UTC; Ctrl-C ends", "dim")

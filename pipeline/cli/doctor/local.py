@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Collection, Iterator, Mapping
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from pipeline.cli.doctor import server as checks
@@ -160,8 +161,6 @@ def _existing(directory: Path) -> Path:
 
 def _serves(number: int, directory: Path) -> bool:
     """Tell whether the agent with this data directory answers at a port."""
-    from http.client import HTTPConnection, HTTPException  # noqa: PLC0415  # rarely needed
-
     connection = HTTPConnection(_LOOPBACK, number, timeout=_ASK_S)
     try:
         connection.request("GET", "/status")

@@ -8,7 +8,6 @@ from pipeline.influx import (
     CLOCK_FIX,
     LARGEST_SKEW_S,
     NOTHING,
-    Api,
     Connection,
     HostPoints,
     InfluxError,
@@ -109,9 +108,10 @@ def server(connection: Connection) -> Finding:
     """Check that the server answers and is healthy."""
     url = connection.settings.influxdb_url
     try:
-        status, version = connection.ask(_health)
+        health = connection.ask(lambda api: dict(api.request("GET", "/health")[0]))
     except InfluxError as error:
         return Finding("server", False, str(error), _UNREACHED)
+    status, version = (_word(connection, health.get(name)) for name in ("status", "version"))
     if status != "pass":
         reason = f"{url} says of its health: {status or 'nothing'}"
         return Finding("server", False, reason, "see its log; is it InfluxDB 2?")
@@ -119,13 +119,8 @@ def server(connection: Connection) -> Finding:
     return Finding("server", True, f"{url} is healthy, InfluxDB {known}")
 
 
-def _health(api: Api) -> tuple[str, str]:
-    health = api.health.get_health()
-    return _word(health.status), _word(health.version)
-
-
-def _word(said: object) -> str:
-    return one_line(str(said or ""), _LONGEST_WORD)
+def _word(connection: Connection, said: object) -> str:
+    return one_line(connection.masked(str(said or "")), _LONGEST_WORD)
 
 
 def time_of_day(connection: Connection) -> Finding:
@@ -142,7 +137,7 @@ def token(connection: Connection) -> Finding:
     """Check that the server knows the token."""
     try:
         # Any token may ask; what it may not see is left out of the answer.
-        connection.ask(lambda api: api.buckets.get_buckets(limit=1))
+        connection.ask(lambda api: api.request("GET", "/api/v2/buckets", query={"limit": "1"}))
     except InfluxError as error:
         return Finding("token", False, str(error), "put a valid token in .secrets.toml")
     return Finding("token", True, "the server knows it")

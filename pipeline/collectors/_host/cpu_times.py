@@ -1,6 +1,6 @@
 """What the processor spent its time on: since boot, and between two readings."""
 
-import os
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from threading import Event
@@ -22,7 +22,9 @@ KINDS = (
     "guest",
     "guest_nice",
 )
-"""The kinds of work in the kernel's order, by psutil's names, which are Telegraf's too."""
+"""The kinds of work by psutil's names, which are Telegraf's too."""
+
+_CORE_RE = re.compile(rb"^(cpu\d+) ", re.MULTILINE)
 
 Times = Mapping[str, float]
 """Kind of work to seconds since boot; guests' time is also part of `user` and `nice`."""
@@ -37,22 +39,17 @@ SHORTEST_S = 0.1
 def cpu_times(host: Host) -> dict[str, Times]:
     """Read the counters of all cores together, then of each that is in use.
 
-    psutil tells the same, but reads /proc/stat once for the total and once for the cores, and
-    leaves out which cores they are.
+    psutil lacks the cores' names: where cpu1 is switched off, its second core is cpu2.
 
     Raises:
-        OSError: They cannot be read.
+        OSError: They cannot be read, or a core was switched on or off meanwhile.
     """
-    ticks = os.sysconf("SC_CLK_TCK")
-    times: dict[str, Times] = {}
-    for line in host.read_file(f"{host.proc}/stat").split(b"\n"):
-        if not line.startswith(b"cpu"):
-            break
-        name, *counted = line.split()
-        core = TOTAL if name == b"cpu" else name.decode()
-        spent = [int(count) / ticks for count in counted]
-        times[core] = {**dict.fromkeys(KINDS, 0.0), **dict(zip(KINDS, spent, strict=False))}
-    return times
+    names = [name.decode() for name in _CORE_RE.findall(host.read_file(f"{host.proc}/stat"))]
+    cores = host.ps.cpu_times(percpu=True)
+    if len(cores) != len(names):
+        raise OSError("a core was switched on or off during the reading")
+    named = zip((TOTAL, *names), (host.ps.cpu_times(), *cores), strict=True)
+    return {name: {kind: getattr(times, kind, 0.0) for kind in KINDS} for name, times in named}
 
 
 class CpuUsage:

@@ -1,4 +1,8 @@
-"""The table of mounted file systems, read without a look at any of them."""
+"""The table of mounted file systems, read without a look at any of them.
+
+psutil's `disk_partitions` lacks the numbers of mounts and devices, which tell the host's mounts
+from a service's own view of them, and a new mount from the one that it took the place of.
+"""
 
 import os
 import re

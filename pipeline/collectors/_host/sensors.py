@@ -21,9 +21,6 @@ _CHIPS = (
 # Tdie is the truth where an AMD's Tctl has an offset for the fan.
 _WHOLE_PROCESSOR = ("Package", "Tdie")
 
-# Sensors come and go with hardware and drivers; to look for them costs as much as a whole tick.
-_LOOK_AGAIN_S = 600.0
-
 # What a sensor says that is broken, or not there: -273, -128, 255 or more.
 _LOWEST, _HIGHEST = -100.0, 250.0
 
@@ -50,8 +47,8 @@ _Sensor = tuple[str, str, str]
 def sensors(host: Host) -> list[Reading]:
     """Read all sensors, in a stable order; those that fail or talk nonsense are left out.
 
-    They are looked for every 10 minutes, where psutil does so each time, and in the container's
-    /sys.
+    psutil lacks the sensors of a container's host, a way to ask one by itself, and the zones of a
+    machine whose chips tell nothing; of each sensor it also reads the limits.
     """
     # As Telegraf: thermal zones where no chip tells anything.
     return _read(host, _find_chips) or _read(host, _find_zones)
@@ -73,7 +70,7 @@ def processor_temperature(readings: Sequence[Reading]) -> float | None:
 
 def _read(host: Host, find: Callable[[Host], list[_Sensor]]) -> list[Reading]:
     readings = []
-    for chip, label, path in host.recent(find, _LOOK_AGAIN_S):
+    for chip, label, path in find(host):
         with suppress(OSError, ValueError):
             readings.append(Reading(chip, label, float(host.read_file(path)) / 1000))
     return [reading for reading in readings if _LOWEST < reading.celsius < _HIGHEST]

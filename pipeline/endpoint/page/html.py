@@ -1,7 +1,5 @@
 """The page as HTML. All that comes from the store or the settings is escaped here."""
 
-import base64
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -16,15 +14,6 @@ from pipeline.health import Glance, Row, human
 from pipeline.spool import Series
 
 HOURS = (1, 6, 24)
-
-_STYLE = (files("pipeline.endpoint.page") / "style.css").read_text(encoding="utf-8")
-_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-HEADERS = {
-    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; "
-    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +41,26 @@ class Content:
     step: int
 
 
-def html(content: Content) -> str:
+def headers(nonce: str) -> dict[str, str]:
+    """Return the headers that forbid a page everything but the style that has the nonce."""
+    return {
+        "Content-Security-Policy": f"default-src 'none'; style-src 'nonce-{nonce}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+    }
+
+
+def html(content: Content, nonce: str) -> str:
     """Write the page."""
     host = escape(content.host)
+    style = (files("pipeline.endpoint.page") / "style.css").read_text(encoding="utf-8")
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
-        f"<title>{host}: metrics-pipeline</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{host}: metrics-pipeline</title>\n"
+        f'<style nonce="{nonce}">{style}</style>\n</head>\n<body>\n'
         f'<a class="skip" href="#main">To the content</a>\n<header><h1>{host}</h1>\n'
         f'{_ranges(content.hours)}</header>\n<main id="main">\n'
         f"{_state(content)}{_losses(content.lost)}{''.join(_charts(content))}</main>\n"

@@ -1,12 +1,13 @@
 """What a request for the page costs, and what it is answered."""
 
+import os
 import threading
 from collections.abc import Mapping
 from http import HTTPStatus
 
 from pipeline.clock import Clock
 from pipeline.endpoint.page.charts import CHARTS
-from pipeline.endpoint.page.html import HEADERS, HOURS, Content, html
+from pipeline.endpoint.page.html import HOURS, Content, headers, html
 from pipeline.endpoint.server import Reply
 from pipeline.health import glance, read_status
 from pipeline.settings import Settings
@@ -17,6 +18,7 @@ _TYPE = "text/html; charset=utf-8"
 # of processor time at most, whatever the store holds.
 _READINGS = 1440
 _POINTS = 200
+WAIT_S = 5.0
 
 
 class Page:
@@ -24,12 +26,10 @@ class Page:
 
     Args:
         clock: Time.
-        wait_s: The longest wait for the pages of others, in seconds.
     """
 
-    def __init__(self, clock: Clock, wait_s: float = 5.0) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._wait_s = wait_s
         self._making = threading.Lock()
 
     def reply(self, settings: Settings, query: Mapping[str, str]) -> Reply:
@@ -39,7 +39,7 @@ class Page:
             settings: Where the store is.
             query: `hours`: how far back; anything else than what is offered stands for the least.
         """
-        if not self._making.acquire(timeout=self._wait_s):
+        if not self._making.acquire(timeout=WAIT_S):
             return _unavailable("The page is being made for others; try again.")
         try:
             return self._made(settings, query)
@@ -63,11 +63,12 @@ class Page:
             series=series,
             step=step,
         )
-        return Reply(HTTPStatus.OK, _TYPE, html(content), HEADERS)
+        nonce = os.urandom(16).hex()
+        return Reply(HTTPStatus.OK, _TYPE, html(content, nonce), headers(nonce))
 
 
 def _unavailable(why: str) -> Reply:
-    return Reply(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", f"{why}\n", HEADERS)
+    return Reply(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", f"{why}\n")
 
 
 def _read(settings: Settings, since_ns: int) -> tuple[int, list[Series]]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pipeline.influx.client import Connection
+from pipeline.influx.connection import Connection
 from pipeline.influx.dashboards import stacks, template
 
 _STACK = "metrics-pipeline"

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.influx.answer import InfluxError
-from pipeline.influx.client import Api, Connection, known
+from pipeline.influx.client import Api, known
+from pipeline.influx.connection import Connection
 
 _API = "/api/v2/"
 
@@ -51,7 +52,9 @@ def keep(
     # The client's models reject the checks that the answer tells of.
     connection.ask(lambda api: api.request("POST", "/api/v2/templates/apply", template))
     described = {"name": name, "description": about}
-    connection.ask(lambda api: api.templates.update_stack(stack_id, patch_stack_request=described))
+    connection.ask(
+        lambda api: known(api.templates.update_stack(stack_id, patch_stack_request=described).id)
+    )
     return True
 
 
