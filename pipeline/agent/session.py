@@ -17,7 +17,7 @@ from pipeline.delivery import Delivery, Pace
 from pipeline.health import AgentMetrics, Health
 from pipeline.influx import Rule, Target
 from pipeline.retention import Keeper, Swept, Timekeeper
-from pipeline.settings import NAMES, Settings, shortest
+from pipeline.settings import NAMES, Settings
 from pipeline.spool import DirectoryInUseError, DirectoryLock, Fact, Spool, SpoolError
 
 _log = logging.getLogger(__name__)
@@ -246,7 +246,7 @@ def _tags(settings: Settings) -> dict[str, str]:
 
 
 def _age_s(settings: Settings) -> int:
-    return shortest(settings.retention_hours, settings.retention_overrides) * 3600
+    return settings.ages.shortest * 3600
 
 
 def _bound(settings: Settings) -> int:
