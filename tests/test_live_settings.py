@@ -116,7 +116,7 @@ def test_a_signal_reads_the_settings_at_once_and_ends_nothing(live: Live, start:
     live.write(collection_interval_ms=HOUR_MS)
     agent = start()
     agent.process.send_signal(signal.SIGHUP)
-    eventually(lambda: "The settings are as they were" in agent.log, "the answer")
+    eventually(lambda: "The settings have not changed" in agent.log, "the answer")
     live.write(collection_interval_ms=20)
     agent.process.send_signal(signal.SIGHUP)
     agent.until(lambda s: s["ticks"] >= 3, "readings at the new interval")

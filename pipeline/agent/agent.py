@@ -22,10 +22,10 @@ class Agent:
     """Collects, delivers and sweeps between `start` and `stop`; may be started again.
 
     Args:
-        settings: What is wanted.
-        files: Where that came from, to follow what is changed there; None: it does not change.
-        clock: Time.
-        on_change: Is told new settings as well.
+        settings: The settings.
+        files: Their files, which are followed; None when the settings do not change.
+        clock: The source of time.
+        on_change: Is called with new settings.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Agent:
         self._on_change = on_change
         self._clock = clock or SystemClock()
         self._lock = threading.RLock()
-        # It holds the data directory for whoever needs it: the collection, and each one-time work.
+        # It holds the data directory while collection runs or a one-time task uses it.
         self._session: Session | None = None
         self._uses = 0
         self._collecting = False
@@ -60,12 +60,12 @@ class Agent:
 
     @property
     def health(self) -> Health | None:
-        """How the running collection fares; None while it is stopped."""
+        """The state of the collection; None while it is stopped."""
         session = self._session
         return session.health if session and self._collecting else None
 
     def start(self) -> None:
-        """Take a reading at once and go on; does nothing when that goes on already.
+        """Take a reading at once and go on; does nothing when collection is running.
 
         Raises:
             AgentError: The data directory cannot be used, or no thread started.
@@ -88,7 +88,7 @@ class Agent:
             self._follow(session)
 
     def try_start(self) -> str:
-        """Start as `start` does, but return why that cannot be, "" when it can."""
+        """Start as `start` does; return why it could not, or ""."""
         try:
             self.start()
         except AgentError as error:
@@ -96,17 +96,17 @@ class Agent:
         return ""
 
     def use(self, settings: Settings, files: Files) -> None:
-        """Take other settings for the next start."""
+        """Set the settings for the next start."""
         self.settings, self._files = settings, files
 
     def reload(self) -> None:
         """Read the settings again now."""
         reload = self._reload
         if reload is not None and not reload.read():
-            _log.info("The settings are as they were")
+            _log.info("The settings have not changed")
 
     def stop(self) -> None:
-        """End the collection, the last reading kept; the endpoint goes on answering."""
+        """End collection and keep the last reading; the endpoint goes on answering."""
         with self._lock:
             if self._session is None or not self._collecting:
                 return
@@ -126,9 +126,9 @@ class Agent:
                 self._endpoint = None
 
     def abandon(self) -> None:
-        """Leave all to the process that this one was forked from.
+        """Let go of what belongs to the process that this one was forked from.
 
-        Its threads did not come along, its sockets and its hold on the data directory did.
+        A fork copies the sockets and the lock of the data directory, but no threads.
         """
         if self._session is not None:
             self._session.abandon()
@@ -152,7 +152,7 @@ class Agent:
 
         Raises:
             AgentError: The data directory cannot be used.
-            InfluxError: InfluxDB did not do its part.
+            InfluxError: InfluxDB failed.
             SpoolError: The local copy could not be swept.
         """
         return self._with_session(Session.sweep).points
@@ -194,7 +194,7 @@ class Agent:
             self._clock,
             self._change,
             lambda why: session.health.trouble("settings", why),
-            # What the agent goes by: of what needs a restart the files may say otherwise.
+            # The settings in use: the files may differ in those that need a restart.
             loaded and dataclasses.replace(loaded, settings=self.settings),
         )
         session.follow(lambda stop, _: reload.run(stop, session.look))

@@ -55,7 +55,7 @@ def collect_system_metrics() -> SystemMetrics:
     """Read processor, temperature, memory and disk now; this takes 0.1 s.
 
     Returns:
-        The figures. Whatever fails is told by `collected` and `error`, and costs its own figures.
+        The figures. What fails lacks its own figures only; see `collected` and `error`.
     """
     clock = SystemClock()
     timestamp = datetime.fromtimestamp(clock.now_ns() / 1e9, UTC)
@@ -145,7 +145,7 @@ def register() -> None:
 
 
 class _Process:
-    """This process's agent; while it does nothing, it takes the settings of the moment."""
+    """The agent of this process; while idle, it takes the current settings."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -157,8 +157,8 @@ class _Process:
     def agent(self) -> Agent:
         """Return the agent, running or not, made if there is none."""
         with self._lock:
-            # SQLite forbids to open, in a forked process, what its parent had open; and to let go
-            # of the inherited agent would close that.
+            # SQLite forbids a forked process to use a database that its parent has open, and to
+            # drop the inherited agent would close that database.
             if self._inherited is not None:
                 raise AgentError(
                     "this process was forked from the one that collects into "
@@ -195,7 +195,7 @@ class _Process:
             self._inherited, self._agent = self._agent, None
 
 
-# Made at import, so that two threads that are the first to ask get the same one.
+# Made at import, so that two threads that ask first at the same time get the same one.
 _process = _Process()
 
 

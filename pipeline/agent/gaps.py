@@ -1,4 +1,4 @@
-"""Gaps: which readings are missing, and the points `metrics_gap` that tell of them."""
+"""Gaps: the spans in which readings are missing, and their points `metrics_gap`."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -12,7 +12,7 @@ def lines(gaps: Iterable[Gap], tags: Mapping[str, str]) -> Iterator[str]:
     """Write each gap as a point at its start.
 
     Args:
-        gaps: What is missing.
+        gaps: The gaps.
         tags: Tags of every point, such as `host`.
     """
     for gap in gaps:
@@ -21,18 +21,18 @@ def lines(gaps: Iterable[Gap], tags: Mapping[str, str]) -> Iterator[str]:
 
 
 def missed(before_ns: int, now_ns: int, readings: int) -> Iterator[Gap]:
-    """Yield the gap of firings that came too late, between two readings."""
+    """Yield the gap between two readings if ticks were missed."""
     if readings > 0:
         yield Gap("tick_missed", min(before_ns, now_ns), now_ns, readings)
 
 
 def down(before_ns: int | None, now_ns: int, interval_s: float) -> Iterator[Gap]:
-    """Yield the gap while no agent ran.
+    """Yield the gap in which no agent ran.
 
     Args:
-        before_ns: The time of the last reading before; None when there was none.
-        now_ns: That of the first one now.
-        interval_s: How far apart they should be, in seconds.
+        before_ns: The time of the last reading before it; None when there was none.
+        now_ns: The time of the first reading after it.
+        interval_s: The collection interval, in seconds.
     """
     if before_ns is not None:
         readings = round((now_ns - before_ns) / 1e9 / interval_s) - 1
@@ -41,7 +41,7 @@ def down(before_ns: int | None, now_ns: int, interval_s: float) -> Iterator[Gap]
 
 
 def joined(parts: Iterable[Gap]) -> Gap:
-    """Return one gap for several of one cause."""
+    """Return one gap that covers several of one cause."""
     every = list(parts)
     return Gap(
         every[0].cause,

@@ -35,7 +35,7 @@ class Recorder:
     Args:
         guards: The collectors, each in its guard.
         spool: Where readings are committed.
-        clock: Times them.
+        clock: The source of time.
         tags: Tags of every point, such as `host`.
         health: Is told how it goes.
     """
@@ -65,26 +65,26 @@ class Recorder:
         self._interval_s: float | None = None
 
     def resume(self, interval_s: float) -> None:
-        """Take readings by a schedule from now on: what is missing since the last one is a gap.
+        """Take readings by a schedule from now on; the time since the last one is a gap.
 
         Args:
             interval_s: The time from one to the next, in seconds.
 
         Raises:
-            SpoolError: It cannot be told when the last one was.
+            SpoolError: The time of the last one cannot be read.
         """
         with self._lock:
             self._before_ns = self._spool.contents().last_ns
             self._interval_s = interval_s
 
     def change(self, guards: Sequence[Guard] | None, tags: Mapping[str, str]) -> None:
-        """Take other collectors, or None to keep them, and other tags, between two readings."""
+        """Change the tags and, unless None, the collectors, between two readings."""
         with self._lock:
             self._guards = self._guards if guards is None else guards
             self._tags = tags
 
     def record(self, tick: Tick) -> dict[str, str]:
-        """Take one reading and commit it, with those that could not be committed before.
+        """Take one reading, and commit it with those that could not be committed before.
 
         Args:
             tick: Its time, and how many readings were missed before it.
@@ -93,7 +93,7 @@ class Recorder:
             The collectors that failed, each with the reason.
 
         Raises:
-            SpoolError: It could not be committed; it is held in memory for the next time.
+            SpoolError: It could not be committed, and is held in memory for the next time.
         """
         with self._lock:
             if self._closed:
@@ -125,28 +125,28 @@ class Recorder:
         return tuple(gaps.missed(before_ns or time_ns, time_ns, tick.missed))
 
     def _untold(self) -> tuple[Gap, ...]:
-        """Return the gaps to tell of: once they have an end, when nothing is lost any more."""
+        """Return the gaps to report: those that have ended, once nothing is being lost."""
         if not self._gaps or self._held or self._health.troubles().keys() & {"delivery", "room"}:
             return ()
-        with contextlib.suppress(SpoolError):  # told when the reading is to be committed
+        with contextlib.suppress(SpoolError):  # logged when the reading is committed
             return tuple(self._spool.gaps())
         return ()
 
     def _free(self, time_ns: int) -> int:
-        """Return the time, or the first one after it that no other reading has.
+        """Return the time, or the first later one that no other reading has.
 
-        A clock that was set back can come by the same nanosecond again, and of two points with one
-        time InfluxDB keeps the later. A time later than all before would be worse: an hour's
-        readings, all of them in the future.
+        A clock that was set back can reach the same nanosecond again, and of two points with one
+        time InfluxDB keeps only the later. To move past all former times would be worse: it could
+        put an hour's readings into the future.
         """
         held = {reading.time_ns for reading in self._held}
-        with contextlib.suppress(SpoolError):  # told when the reading is to be committed
+        with contextlib.suppress(SpoolError):  # logged when the reading is committed
             while time_ns in held or self._spool.has(time_ns):
                 time_ns += 1
         return time_ns
 
     def commit(self) -> None:
-        """Commit what is held.
+        """Commit the held readings.
 
         Raises:
             SpoolError: The spool cannot be written; what it did not take is still held.
@@ -155,11 +155,11 @@ class Recorder:
             self._commit()
 
     def close(self, within_s: float) -> None:
-        """Commit what is held, for the last time; no reading is taken any more.
+        """Commit the held readings for the last time; no further reading is taken.
 
         Args:
-            within_s: Longest wait for a reading that is under way, in seconds. One that hangs is
-                lost, with what is held.
+            within_s: Longest wait for a reading in progress, in seconds. One that hangs is lost,
+                together with the held ones.
         """
         self._closed = True
         if self._lock.acquire(timeout=within_s):

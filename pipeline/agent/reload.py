@@ -1,4 +1,4 @@
-"""Settings that change while the agent runs: watched, read, told, and swapped whole."""
+"""Settings that change while the agent runs: watched, read, logged, and replaced as a whole."""
 
 import dataclasses
 import logging
@@ -10,9 +10,9 @@ from pipeline.settings import Files, Loaded, Settings, SettingsError, describe
 
 _log = logging.getLogger(__name__)
 
-# To wake a thread costs more than the look: who reads seldom looks seldom.
+# Waking the thread costs more than the look, so an agent with a long interval looks less often.
 _LOOK_S, _SELDOM_S, _SOON_S = 2.0, 5.0, 0.25
-# What is wrong may be elsewhere, such as a certificate that is not there yet.
+# The fault may be elsewhere, such as a certificate that is not there yet.
 _AGAIN_LOOKS = 3
 NEED_RESTART = ("data_dir",)
 """The settings that a running agent cannot change."""
@@ -23,8 +23,8 @@ class Reload:
 
     Args:
         files: The files, which have been read once.
-        clock: Times the looks.
-        apply: Takes new settings.
+        clock: The source of time.
+        apply: Is called with new settings.
         trouble: Is told why the files cannot be used, or None when they can; returns whether that
             is news.
     """
@@ -51,7 +51,7 @@ class Reload:
 
         Args:
             stop: Ends it at once.
-            look: Is called with each look, for what else is to be looked at.
+            look: Is called each time, for other things to look at.
         """
         looks = 0
         self._warn(self._used)
@@ -68,10 +68,10 @@ class Reload:
         return min(max(_LOOK_S, interval_s / 2), _SELDOM_S)
 
     def read(self) -> bool:
-        """Read the files; a bad edit changes nothing and is told once.
+        """Read the files; a bad edit changes nothing and is logged once.
 
         Returns:
-            Whether the settings are others now.
+            Whether the settings changed.
         """
         with self._reading:
             try:
@@ -94,14 +94,14 @@ class Reload:
             _log.error("The settings stay as they are: %s", problem)
 
     def _warn(self, loaded: Loaded) -> None:
-        """Say once what others can do to the files."""
+        """Warn once of what others can do to the files."""
         for exposure in (*loaded.changeable, *loaded.readable):
             if exposure not in self._told:
                 self._told.add(exposure)
                 _log.warning("%s", exposure)
 
     def _keep_fixed(self, new: Loaded) -> Loaded:
-        """Return the new settings with what needs a restart as it is, and say so once."""
+        """Return the new settings, without changes that need a restart; log those once."""
         kept = {}
         for name in NEED_RESTART:
             value, used = getattr(new.settings, name), getattr(self._used.settings, name)

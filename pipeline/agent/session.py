@@ -23,8 +23,10 @@ from pipeline.spool import DirectoryInUseError, DirectoryLock, Fact, Spool, Spoo
 _log = logging.getLogger(__name__)
 
 _STOP_TICKS_S, _STOP_REST_S, _STOP_RECORDER_S = 2.0, 2.0, 0.5
-# What a change of each setting makes anew. What is not here is read when it is needed, or is the
-# affair of others: of the agent (http_port), the command (log_*), or a restart (data_dir).
+STOP_S = _STOP_TICKS_S + _STOP_REST_S + _STOP_RECORDER_S
+"""The longest time that a stop takes, in seconds."""
+# The settings whose change replaces something. The others are read when they are needed, or belong
+# to the agent (http_port), the command (log_*), or a restart (data_dir).
 _COLLECTORS = frozenset({"collectors", "host_root"})
 _TAGS = frozenset({"host", "tags"})
 _REMOTE = frozenset(
@@ -42,9 +44,9 @@ class Session:
     """All that lives from one start to its stop, and owns the data directory meanwhile.
 
     Args:
-        settings: What is wanted.
+        settings: The settings.
         reload: Reads the settings again, for a token that was rotated.
-        clock: Time.
+        clock: The source of time.
 
     Raises:
         AgentError: The data directory cannot be used.
@@ -57,24 +59,24 @@ class Session:
         self._reload = reload
         self._clock = clock = clock or SystemClock()
         self.host: Host | None = None
-        # What can fail comes before the directory is held.
+        # What can fail comes before the lock on the directory.
         guards = self._build(settings)
         self._lock, self._spool = _open(settings, clock)
         interval_s = settings.collection_interval_ms / 1000
         self.health = Health(clock, interval_s, self._remember_error)
         self._workers = Workers(clock, self.health)
-        # Collection: one schedule for all its changes, so that what is missed meanwhile is counted.
+        # Collection. The schedule outlives failures, so that readings missed in them are counted.
         self._schedule = Schedule(clock, settings.collection_interval_ms)
         self._agent_metrics = AgentMetrics(self.health, self._spool, clock)
         guards = self._with_agent_metrics(guards, settings)
         self._recorder = Recorder(guards, self._spool, clock, _tags(settings), self.health)
-        # Retention and delivery: made anew when the settings of one change.
+        # Retention and delivery, replaced when their settings change.
         self._timekeeper = Timekeeper(clock, self._spool, self.health, _age_s(settings))
         self._target, self._keeper = self._remote(settings)
         self._delivery: Delivery | None = None
 
     def _build(self, settings: Settings) -> tuple[Guard, ...]:
-        # The same one as long as it can be: it knows who is being asked and does not answer.
+        # Kept as long as it can be: it knows which calls hang.
         if self.host is None or self.host.root != str(settings.host_root):
             self.host = Host.system(self._clock, settings.host_root, os.environ)
         return build(self.host, settings.collectors)
@@ -118,23 +120,22 @@ class Session:
             self._recorder.resume(self.settings.collection_interval_ms / 1000)
         self._workers.start("tick", self._tick)
         if not self._workers.alive("tick"):
-            # Of those that run, each starts the others again; of none, nobody would.
+            # A thread that runs starts the others again. Without one, nothing would.
             raise AgentError(self.health.troubles()["threads"])
         self._start_remote()
 
     def follow(self, work: Work) -> None:
-        """Let a thread of its own follow the settings' files."""
+        """Start the thread that follows the settings' files."""
         self._workers.start("settings", work)
 
     def look(self) -> None:
-        """Start again what should run and does not."""
+        """Start the threads that should run and do not."""
         self._workers.look()
 
     def change(self, new: Settings) -> None:
-        """Take new settings, with the same data directory; what they do not concern goes on.
+        """Take new settings with the same data directory; only what they concern is replaced.
 
-        No reading is lost by it: what waits for delivery is in the spool, and a tick that was due
-        is taken.
+        No reading is lost: those that wait are in the spool, and a reading that was due is taken.
         """
         old, self.settings = self.settings, new
         changed = {name for name in NAMES if getattr(old, name) != getattr(new, name)}
@@ -142,7 +143,7 @@ class Session:
             guards = self._build(new) if changed & _COLLECTORS else None
             self._recorder.change(guards and self._with_agent_metrics(guards, new), _tags(new))
         if "spool_max_mb" in changed:
-            with contextlib.suppress(SpoolError):  # told by the recorder, with the next reading
+            with contextlib.suppress(SpoolError):  # the recorder logs it with the next reading
                 self._spool.set_bound(_bound(new))
         if "collection_interval_ms" in changed:
             self.health.expect(new.collection_interval_ms / 1000)
@@ -168,14 +169,14 @@ class Session:
         """Remove what is older than the age, in InfluxDB and here.
 
         Raises:
-            InfluxError: InfluxDB did not do its part.
+            InfluxError: InfluxDB failed.
             SpoolError: The local copy could not be swept.
         """
         return self._keeper.sweep()
 
     def stop(self) -> None:
-        """End all threads, the last reading kept and sent if the server answers in time."""
-        self._workers.end(0.0, "settings")  # which may be the one that waits for this
+        """End all threads; keep the last reading, and send it if the server answers in time."""
+        self._workers.end(0.0, "settings")  # it may be the thread that waits for this
         self._workers.end(_STOP_TICKS_S, "tick")
         self._workers.end(_STOP_REST_S, "delivery", "sweep")
         self._recorder.close(_STOP_RECORDER_S)
@@ -183,7 +184,7 @@ class Session:
         self._lock.release()
 
     def abandon(self) -> None:
-        """Leave all to the process that this one was forked from: no thread came along."""
+        """Release the lock that a fork copied; it copies no threads."""
         self._lock.release()
 
     def _tick(self, stop: Event, wake: Event) -> None:
@@ -195,7 +196,7 @@ class Session:
             self._schedule.change(self.settings.collection_interval_ms)
 
     def _take(self, tick: Tick) -> None:
-        with contextlib.suppress(SpoolError):  # told by the recorder, which holds the reading
+        with contextlib.suppress(SpoolError):  # the recorder logs it, and holds the reading
             self._timekeeper.look(tick)
         with contextlib.suppress(SpoolError):
             self._recorder.record(tick)
@@ -206,7 +207,7 @@ class Session:
         self._workers.look()
 
     def _start_remote(self) -> None:
-        """Start what sweeps and, where there is an InfluxDB, what delivers."""
+        """Start the sweep and, if there is an InfluxDB, delivery."""
         health, target, before = self.health, self._target, self._delivery
 
         def begin_delivery() -> None:
@@ -232,7 +233,7 @@ class Session:
         facts[Fact.INTERVAL_MS] = str(settings.collection_interval_ms)
         facts[Fact.RETENTION_HOURS] = str(settings.retention_hours)
         facts[Fact.URL] = settings.influxdb_url
-        with contextlib.suppress(SpoolError):  # told by the recorder, with the next reading
+        with contextlib.suppress(SpoolError):  # the recorder logs it with the next reading
             self._spool.note(facts)
 
     def _remember_error(self, message: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Tells the service manager how the agent does, by sd_notify(3): ready, alive, stopping."""
+"""Notifies the service manager by sd_notify(3): ready, alive, stopping."""
 
 import contextlib
 import os
@@ -17,17 +17,17 @@ _SEND_WITHIN_S = 1.0
 
 
 class Notifier:
-    """Sends what the manager waits for while it is entered; does nothing without a manager.
+    """Sends the notifications while it is entered; does nothing without a manager.
 
-    Ready is an agent that has made its first reading durable. Alive is one whose readings go on,
-    so that a manager's watchdog also ends an agent that only looks as if it ran; a full disk or a
-    server that is down is no reason to end one.
+    An agent is ready when its first reading is durable. It is alive while readings are taken, so
+    that the manager's watchdog also ends an agent that only looks as if it ran. A full disk or a
+    server that is down is not a reason to end it.
 
     Args:
         environ: NOTIFY_SOCKET names the manager's socket; WATCHDOG_USEC and WATCHDOG_PID say how
             long it waits for a sign of life, and of whom.
-        health: Returns how the collection fares; None while it is stopped.
-        clock: Times the signs of life.
+        health: Returns the state of the collection; None while it is stopped.
+        clock: The source of time.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Notifier:
         self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
 
     def __enter__(self) -> Self:
-        """Begin to tell."""
+        """Start notifying."""
         if self._address:
             self._thread.start()
         return self
@@ -54,14 +54,14 @@ class Notifier:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Tell that the agent stops, and no more."""
+        """Notify that the agent is stopping, and end."""
         self._stop.set()
         if self._address:
             self._thread.join(_SEND_WITHIN_S)
             self._send("STOPPING=1")
 
     def look(self) -> None:
-        """Tell what there is to tell at this moment."""
+        """Send what has to be sent now."""
         health = self._health()
         if health is None:
             return
@@ -83,14 +83,14 @@ class Notifier:
             pause_s = self._pause_s if self._ready else _UNTIL_READY_S
 
     def _send(self, *words: str) -> None:
-        # A manager that is just replaced by a newer one is back for the next sign of life.
+        # A manager that is being restarted is back for the next notification.
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
             out.settimeout(_SEND_WITHIN_S)
             out.sendto("\n".join(words).encode(), self._address)
 
 
 def _address(name: str) -> str:
-    # @ stands for the zero byte of a name that is in no file system.
+    # @ stands for the zero byte at the start of an abstract socket's name.
     return f"\0{name[1:]}" if name.startswith("@") else name
 
 

@@ -28,10 +28,10 @@ class Worker:
     Args:
         name: Its name, also in the log and as a source of trouble.
         work: What it does.
-        clock: Times the wait after a failure.
-        health: Is told of a failure.
-        before: The worker that this one replaces. It goes on until the thread of this one runs.
-        begin: Is called when that one has ended, or has had its time to.
+        clock: The source of time.
+        health: Is told of failures.
+        before: The worker that this one replaces; it goes on until the thread of this one runs.
+        begin: Is called before the work, when the one before has ended or had its time to.
     """
 
     def __init__(
@@ -119,8 +119,8 @@ class Workers:
     """The workers of a session, one of a name.
 
     Args:
-        clock: Passed to each.
-        health: Is told what does not run.
+        clock: The source of time.
+        health: Is told which threads do not run.
     """
 
     def __init__(self, clock: Clock, health: Health) -> None:
@@ -130,7 +130,7 @@ class Workers:
         self._workers: dict[str, Worker] = {}
 
     def start(self, name: str, work: Work, begin: Callable[[], None] = _nothing) -> None:
-        """Start a worker, in place of the one of the same name; see `Worker`."""
+        """Start a worker; it replaces the one of the same name, as `Worker` says."""
         with self._lock:
             before = self._workers.get(name)
             self._workers[name] = Worker(name, work, self._clock, self._health, before, begin)

@@ -1,4 +1,4 @@
-"""`completion`: what the Tab key of a shell offers."""
+"""`completion`: the shell's completion by the Tab key."""
 
 from collections.abc import Iterable
 
@@ -63,5 +63,5 @@ def _held(ctx: click.Context) -> list[tuple[str, str]]:
             since_ns = max(0, last_ns - _HOURS * 3_600_000_000_000)
             found = history.held(reader.history(since_ns, _READINGS))
             return [(one.measurement, one.field) for one in found]
-    except Exception:  # noqa: BLE001  # whatever it is, a key press is no place to tell
+    except Exception:  # noqa: BLE001  # a key press must not print an error
         return []

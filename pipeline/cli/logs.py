@@ -1,4 +1,4 @@
-"""Logs: one line an event, text or JSON, to standard error."""
+"""Logs: one line for each event, as text or JSON, on standard error."""
 
 import json
 import logging
@@ -55,7 +55,7 @@ def configure(level: str, log_format: str, stream: TextIO, environ: Mapping[str,
     handler.setFormatter(
         _Json() if log_format == "json" else _Text(journal=_is_journal(stream, environ))
     )
-    # What libraries warn of, such as a certificate that is not checked, is an event like others.
+    # Warnings of libraries, such as of a certificate that is not checked, are logged too.
     logging.captureWarnings(capture=True)
     for name in ("pipeline", "py.warnings"):
         logger = logging.getLogger(name)
@@ -65,7 +65,7 @@ def configure(level: str, log_format: str, stream: TextIO, environ: Mapping[str,
 
 
 def error_mark(stream: TextIO, environ: Mapping[str, str]) -> str:
-    """Return what the journal wants in front of an error that is no event of the log."""
+    """Return the priority that the journal expects in front of an error outside the log."""
     return f"<{_PRIORITY['ERROR']}>" if _is_journal(stream, environ) else ""
 
 

@@ -43,10 +43,10 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             result = super().invoke(ctx)
-            sys.stdout.flush()  # here, where a reader that has gone is no error to tell
+            sys.stdout.flush()  # here, where a closed pipe is not an error
             return result
         except SettingsError as error:
-            _fail(str(error), os.EX_CONFIG)  # no other try will do better: see the systemd unit
+            _fail(str(error), os.EX_CONFIG)  # a restart would not help: see the systemd unit
         except _failures() as error:
             _fail(str(error), 1)
         except BrokenPipeError:
@@ -56,7 +56,7 @@ class _Commands(click.Group):
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    # Looked up only when something was raised: `settings` needs no agent.
+    # Imported only after a failure: `settings` needs no agent.
     from pipeline.agent import AgentError  # noqa: PLC0415
     from pipeline.cli.setup.steps import SetupError  # noqa: PLC0415
     from pipeline.spool import SpoolError, UnknownLineError  # noqa: PLC0415
@@ -74,14 +74,14 @@ def _fail(message: str, status: int) -> NoReturn:
 
 
 def complain(message: str) -> None:
-    """Print what is wrong."""
+    """Print an error on standard error."""
     mark = logs.error_mark(sys.stderr, os.environ)
     for line in message.splitlines():
         click.echo(f"{mark}metrics-pipeline: {line}", err=True)
 
 
 def warn(exposed: Iterable[Exposure]) -> None:
-    """Print what others can do to the settings, and what ends that."""
+    """Print what others can do to the settings, and how to prevent it."""
     for exposure in exposed:
         complain(str(exposure))
 
@@ -113,7 +113,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 
 def example(text: str) -> str:
-    """Return the end of a command's help."""
+    """Return an example, for the end of a command's help."""
     return f"\b\nExample:\n  {text}"
 
 

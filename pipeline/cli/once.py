@@ -1,4 +1,4 @@
-"""`once`: one reading."""
+"""`once`: prints one reading."""
 
 import dataclasses
 import json

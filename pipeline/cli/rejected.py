@@ -1,4 +1,4 @@
-"""`rejected`: the lines that the server refused."""
+"""`rejected`: the lines that InfluxDB refused."""
 
 import json
 from collections.abc import Callable, Collection

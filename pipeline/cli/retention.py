@@ -1,4 +1,4 @@
-"""`retention`: what is older than its age, and its removal."""
+"""`retention`: shows and removes what is older than its age."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""`settings`: whether they can be used, and what they are."""
+"""`settings`: checks and shows the settings."""
 
 import dataclasses
 import json

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# What a chart of 80 columns can tell apart, and some.
+# A few more than a chart of 80 columns can tell apart.
 _POINTS = 300
-# A chart and a table take two seconds at most; what is exported is never thinned.
-_READINGS = 20_000
+# So that a chart and a table take two seconds at most. An export has every reading.
+READINGS = 20_000
 
 
 @click.command(
@@ -58,7 +58,7 @@ def show(
         (_print.history_json if as_json else _print.history_csv)(_some(series, since))
         return
     with _opened(source) as reader:
-        readings, step = reader.history(since_ns, _READINGS), reader.step(since_ns, _READINGS)
+        readings, step = reader.history(since_ns, READINGS), reader.step(since_ns, READINGS)
         if measurement is None:
             _print.listing(_some(history.held(readings, pairs), since))
         else:

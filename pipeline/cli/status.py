@@ -1,4 +1,4 @@
-"""`status`: whether all is well, at a glance."""
+"""`status`: the state of the agent."""
 
 import dataclasses
 import json
@@ -44,7 +44,7 @@ def _settings(source: Source) -> Settings:
     try:
         return source.settings()
     except SettingsError as error:
-        # An agent goes on with what they were before: what it tells must not go with them.
+        # A running agent goes on with the former settings, and its state must still be shown.
         settings = Settings(data_dir=find_data_dir(source.directory, os.environ))
         if not settings.data_dir.exists():
             raise

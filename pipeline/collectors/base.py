@@ -1,4 +1,4 @@
-"""What a collector is: what it is given, and what it gives."""
+"""The base of all collectors: their interface, their options, and what they yield."""
 
 import re
 from abc import ABC, abstractmethod
@@ -13,15 +13,15 @@ from pipeline.point import Point
 
 
 class NoData(Exception):  # noqa: N818 - an outcome, not an error
-    """This host has nothing for the collector to read; a quiet outcome, which nobody logs."""
+    """The host has nothing for the collector to read; this is not logged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Omission:
-    """Something that a reading should have and has not; it counts as lost, and the log says so.
+    """Something that a reading should have and lacks; it is logged, and counts as lost.
 
     Attributes:
-        what: Its name, the same each time: a path, for example.
+        what: Its name, such as a path; the same each time.
         why: What is wrong with it.
     """
 
@@ -30,15 +30,15 @@ class Omission:
 
 
 class Options(Protocol):
-    """What a user may choose about a collector: the table [collectors.<name>] of the settings.
+    """The options of a collector: the table [collectors.<name>] of the settings.
 
-    `enabled`, `include`, `exclude` and `max_series` are obeyed for all collectors, by `build` and
-    the guard; the others by the collectors that they are made for.
+    `build` and the guard apply `enabled`, `include`, `exclude` and `max_series` to all collectors;
+    the others are for the collectors that they name.
     """
 
     @property
     def enabled(self) -> bool | None:
-        """Whether it collects; None: as it finds best."""
+        """Whether it collects; None: its own default."""
 
     @property
     def include(self) -> tuple[str, ...]:
@@ -46,7 +46,7 @@ class Options(Protocol):
 
     @property
     def exclude(self) -> tuple[str, ...] | None:
-        """Globs of what it leaves out of that; None: as it finds best."""
+        """Globs of what it leaves out of that; None: its own default."""
 
     @property
     def max_series(self) -> int:
@@ -77,11 +77,11 @@ class Collector(ABC):
     """Reads one subject of a host.
 
     Args:
-        host: What is read. A constructor does no more than take a baseline.
-        options: What the user chose.
+        host: The host. A constructor does no more than take a baseline.
+        options: The user's options.
 
     Attributes:
-        host: What is read.
+        host: The host.
         name: The name in the settings, which is also the measurement.
         series_tag: The tag that tells its series apart, such as `interface`; None if it has one.
         default_exclude: Globs on that tag's value that stay out unless the user says otherwise.
@@ -98,12 +98,12 @@ class Collector(ABC):
 
     @abstractmethod
     def collect(self) -> Iterable[Point | Omission]:
-        """Read the host once, without waiting for what may never answer: see `TimeoutRunner`.
+        """Read the host once; what may never answer is read by a `TimeoutRunner`.
 
         Returns:
-            One point per series, what matters most first, in an order that stays the same from
-            tick to tick: `max_series` cuts off the end. An omission in place of what fails alone
-            and should not; what may come and go is just left out.
+            One point for each series, the most important first and always in the same order:
+            `max_series` cuts off the end. An omission in place of a point that should be there;
+            what may come and go is just left out.
 
         Raises:
             NoData: The host has nothing of the kind.
@@ -112,9 +112,9 @@ class Collector(ABC):
 
 
 def selection(collector: Collector, options: Options) -> Callable[[str], bool]:
-    """Return what tells whether a series is wanted, by the value of its collector's series tag.
+    """Return a function that tells by the value of the series tag whether a series is wanted.
 
-    Whoever names what to include has chosen: the default exclusions are for those who have not.
+    The default exclusions hold only if the user does not say what to include.
     """
     default = collector.default_exclude if options.include == ("*",) else ()
     included = _globs(options.include)
@@ -127,7 +127,7 @@ def _globs(globs: Iterable[str]) -> Callable[[str], re.Match[str] | None]:
 
 
 def printable(name: str) -> str:
-    r"""Return a name that the kernel gave, with what is not UTF-8 in it written as `\xff`.
+    r"""Return a name from the kernel, with bytes that are not UTF-8 written as `\xff`.
 
     Such bytes come as lone surrogates, as Python reads the names of files.
     """

@@ -1,4 +1,4 @@
-"""The wrapper that runs one collector and answers for it."""
+"""The guard: runs one collector, and keeps its failures from the others."""
 
 import logging
 from collections.abc import Collection, Iterable, Mapping
@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one run of a collector.
+    """The outcome of one run of a collector.
 
     Attributes:
         collector: Its name.
@@ -84,7 +84,7 @@ class Guard:
         return Outcome(self.name, tuple(lines), lost, seconds, error)
 
     def _read(self, timestamp_ns: int, tags: Mapping[str, str]) -> tuple[list[str], int]:
-        """Return the lines of the points that are wanted, and how many of these were lost."""
+        """Return the lines of the wanted points, and how many wanted points were lost."""
         points, omissions = self._collect()
         self._log_omissions(omissions)
         series = _by_series(points)
@@ -124,7 +124,7 @@ class Guard:
         return value is None or self._is_selected(value)
 
     def _log_omissions(self, omissions: Collection[Omission]) -> None:
-        """Log what is omitted that was not, and the other way round."""
+        """Log which omissions are new, and which have ended."""
         if not omissions and not self._omitted:
             return
         reasons = {omission.what: omission.why for omission in omissions}

@@ -10,7 +10,7 @@ def text(status: Status, health: Health | None) -> str:
 
     Args:
         status: The account from the store.
-        health: The running agent's own view; None while collection is stopped.
+        health: The state of the collection; None while it is stopped.
     """
     return "".join([*_account(status), *_process(), *(_view(health) if health else ())])
 

@@ -1,4 +1,4 @@
-"""What the loopback endpoint answers."""
+"""The routes of the loopback endpoint."""
 
 import dataclasses
 from http import HTTPStatus
@@ -19,16 +19,16 @@ class Controls(Protocol):
 
     @property
     def health(self) -> Health | None:
-        """How the running collection fares; None while it is stopped."""
+        """The state of the collection; None while it is stopped."""
         ...
 
     def try_start(self) -> str:
-        """Start collection, if it is not running; return why it cannot start, or ""."""
+        """Start collection if it is not running; return why it cannot start, or ""."""
         ...
 
 
 def routes(agent: Controls, clock: Clock | None = None) -> Routes:
-    """Return path to answer."""
+    """Return what answers each path."""
     page = Page(clock or SystemClock())
     return {
         "/": lambda query: page.reply(agent.settings, query),
@@ -49,7 +49,7 @@ def _health(health: Health | None) -> Reply:
 
 
 def _live(health: Health | None) -> Reply:
-    """Answer whether a restart could do any good: a full disk is none of its business."""
+    """Answer whether readings go on. A restart helps against nothing else, such as a full disk."""
     if health is None or health.stalled():
         body = {"status": "fail", "reason": "readings do not go on"}
         return Reply.json(body, HTTPStatus.SERVICE_UNAVAILABLE)

@@ -27,7 +27,7 @@ _CLIENT_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a route answers."""
+    """The answer of a route."""
 
     status: HTTPStatus
     content_type: str
@@ -42,7 +42,7 @@ class Reply:
 
 Query = Mapping[str, str]
 Routes = Mapping[str, Callable[[Query], Reply]]
-"""Path to what answers a GET with a query: of a name that comes twice, the last value."""
+"""Path to what answers a GET. In its query, the last value of a name counts."""
 _Answer = Callable[[str, str, str], tuple[HTTPStatus, Mapping[str, str], bytes]]
 """Method, target and host of a request to the status, the headers and the body of its answer."""
 
@@ -78,7 +78,7 @@ class Endpoint:
         self._listener.close()
 
     def abandon(self) -> None:
-        """Leave the port to the process that this one was forked from."""
+        """Close this process's copy of the socket, which a fork made."""
         self._listener.close()
 
     def _serve(self) -> None:

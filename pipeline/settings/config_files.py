@@ -1,4 +1,4 @@
-"""The settings files as `setup` finds and leaves them: they may yet be incomplete."""
+"""The settings files as `setup` finds and leaves them, which may be incomplete."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -17,9 +17,9 @@ class SettingsFiles:
         collectors: The names that [collectors.<name>] tables may have.
 
     Attributes:
-        settings: As they are now, without influxdb_url, which may be one that is to be replaced.
-        url: influxdb_url as it is now; "" when there is none.
-        changeable: What of the files another user could have changed.
+        settings: The present settings without influxdb_url, which setup may replace.
+        url: The present influxdb_url; "" when there is none.
+        changeable: The files and folders that another user can change.
 
     Raises:
         SettingsError: They cannot be used.
@@ -36,13 +36,13 @@ class SettingsFiles:
         self.url = str(url.value) if url else ""
 
     def check(self, values: Mapping[str, str]) -> None:
-        """Make sure that values can be written, and will then be what counts.
+        """Make sure that values can be written, and that no other source overrides them.
 
         Args:
             values: Of settings, by name; a token is left out while it is not known.
 
         Raises:
-            SettingsError: A source that wins says otherwise, or a file cannot be written.
+            SettingsError: Another source overrides one, or a file cannot be written.
         """
         written = [str(self._dir / name) for name in (PLAIN, SECRETS)]
         for name, value in values.items():
@@ -69,14 +69,14 @@ class SettingsFiles:
                 ) from error
 
     def write(self, values: Mapping[str, str]) -> list[Path]:
-        """Write values where they are given now, else where they belong.
+        """Write values, each to the file that has it now, else to the one where it belongs.
 
         Returns:
             The files that were changed.
 
         Raises:
             OSError: A file cannot be written.
-            SettingsError: What was written does not count, or cannot be used.
+            SettingsError: The settings cannot be used.
         """
         plain, secret = self._dir / PLAIN, self._dir / SECRETS
         hidden = {name for name in values if self._is_in(name, secret) or name.endswith("_token")}
@@ -96,6 +96,6 @@ class SettingsFiles:
         return given is not None and given.source == str(path)
 
     def _owner(self) -> Path | None:
-        """Return the folder of the data, which belongs to whom the agent runs as."""
+        """Return the data folder, which belongs to the agent's user; None if there is none."""
         data_dir = self.settings.data_dir
         return data_dir if data_dir.exists() else None

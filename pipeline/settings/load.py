@@ -1,4 +1,4 @@
-"""Finds the sources, and makes one validated value of them."""
+"""Loads the settings: finds the sources, validates them, and fills in the defaults."""
 
 import os
 import socket
@@ -33,8 +33,8 @@ class Loaded:
     Attributes:
         settings: The settings.
         sources: For each by name the file's path, the variable, or "default".
-        changeable: What of their files another user could have changed.
-        readable: Which of their files with secrets others can read.
+        changeable: The files and folders of theirs that another user can change.
+        readable: The files with secrets that others can read.
     """
 
     settings: Settings
@@ -45,7 +45,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class SettingRow:
-    """A setting for people; its value is "" when unset, and masked when secret."""
+    """A setting as it is shown; its value is "" when unset, and masked when secret."""
 
     name: str
     value: str
@@ -54,7 +54,7 @@ class SettingRow:
 
 
 class SettingsError(Exception):
-    """Settings that cannot be used; its text is one problem a line.
+    """Settings that cannot be used; the text has one line for each problem.
 
     Attributes:
         problems: All of them, a sentence each: source, key, value, and what is allowed.
@@ -120,7 +120,7 @@ def load(
         given.pop("influxdb_url", None)
     validator = Validator(Settings, collectors, environ.get("HOME", ""))
     values = validator.values(given)
-    # What a broken file would have said is not missing.
+    # A broken file may contain what seems to be missing.
     missing: list[str] = []
     if complete and not problems:
         missing += _missing(values, given.keys() - values.keys(), config_dir, environ)
@@ -155,9 +155,9 @@ def read_all(
 
 
 def find_data_dir(config_dir: Path, environ: Mapping[str, str]) -> Path:
-    """Return where the data is, also by settings that cannot be used as a whole.
+    """Return where the data is, also if the settings as a whole cannot be used.
 
-    An agent may be running on what they were before.
+    An agent may be running on the former ones.
 
     Args:
         config_dir: The folder of the files.
@@ -185,7 +185,7 @@ def describe(loaded: Loaded) -> list[SettingRow]:
 
 
 def _exposed(config_dir: Path) -> tuple[Exposure, ...]:
-    """Return what of the files others can change; root takes none of that."""
+    """Return what others can change of the files; root refuses those."""
     exposed = changeable(config_dir, FILES)
     if exposed and os.geteuid() == 0:
         why = "and root takes no settings that others can change"
@@ -212,7 +212,7 @@ def _missing(
 def _defaults(
     values: Mapping[str, Any], environ: Mapping[str, str], hostname: Callable[[], str]
 ) -> Iterator[tuple[str, object]]:
-    """Yield what this machine says of the settings that are empty."""
+    """Yield the defaults of settings that depend on this machine."""
     root = values.get("host_root") or Path(environ.get("HOST_MOUNT_PREFIX") or "/")
     if not values.get("host_root"):
         yield "host_root", root
@@ -223,7 +223,7 @@ def _defaults(
 
 
 def _name_of_host(root: Path) -> str:
-    """Return what the host of a container is called, whose own name is another one; or ""."""
+    """Return the name of a container's host, or "" outside a container."""
     if root == Path("/"):
         return ""
     try:

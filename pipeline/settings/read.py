@@ -1,4 +1,4 @@
-"""The sources laid over each other by Dynaconf, which also knows what each value came from.
+"""Reads the sources by Dynaconf, which merges them and knows where each value came from.
 
 The loader is ours: those of dynaconf run dynaconf_hooks.py, import includes, pass over a file that
 they cannot open, name no file in an error, and take a token such as 1e9 for a number.
@@ -17,15 +17,15 @@ from pipeline.settings.declared import NAMES
 from pipeline.settings.sources import Given, Layer, layers
 
 _LOADER = "metrics-pipeline"
-# Stands before each name in a table, so that none is one by which dynaconf is told how to merge.
+# Put before each name in a table, so that none is an instruction to Dynaconf.
 _MARK = "="
 
 
 class _Isolated(DynaconfSettings):  # type: ignore[misc]  # dynaconf has no types
-    """Runs the loaders that are named, and nothing else.
+    """Runs the given loaders only.
 
-    Dynaconf itself would obey dozens of *_FOR_DYNACONF variables before, over the arguments that it
-    is given. They may be meant for the program around, and os.environ is not ours to change.
+    Dynaconf itself would first obey dozens of *_FOR_DYNACONF variables, even against its arguments.
+    They may be meant for the embedding program, and os.environ is not ours to change.
     """
 
     def execute_loaders(self, *_: object, **__: object) -> None:
@@ -46,7 +46,7 @@ def read(config_dir: Path, environ: Mapping[str, str]) -> tuple[dict[str, Given]
         The top-level values, by name in lower case, and what could not be read.
     """
     found, problems = layers(config_dir, environ)
-    # A new one each time: to reload one is not atomic.
+    # A new object each time: reload() is not atomic.
     merged = dynaconf.Dynaconf(
         _wrapper_class=_Isolated,
         loaders=[__name__],
@@ -80,7 +80,7 @@ def load(settings: Any, *_: object, **__: object) -> None:
 
 
 def _hidden(value: object, layer: Layer) -> object:
-    """Return a value as Dynaconf hands it on unseen: no template, and no list to add to."""
+    """Wrap a value so that Dynaconf neither evaluates it nor appends to a list."""
     if isinstance(value, dict):
         return {_MARK + key: _hidden(item, layer) for key, item in value.items()}
     return Given(value, "", layer.base, layer.text)

@@ -27,7 +27,7 @@ CREDENTIALS_DIRECTORY = "CREDENTIALS_DIRECTORY"
 PREFIX = "METRICS_"
 CONFIG_DIR = "METRICS_CONFIG_DIR"
 
-_STORE = Path("/etc/credstore")  # where systemd finds what it hands over
+CREDENTIAL_STORE = Path("/etc/credstore")  # where systemd finds what it hands over
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -144,7 +144,7 @@ def _credentials(
         except FileNotFoundError:
             continue
         except OSError as error:
-            if path.parent != _STORE:  # which is root's
+            if path.parent != CREDENTIAL_STORE:  # which is root's
                 problems.append(f"{path}: cannot be read: {error.strerror}")
         except UnicodeDecodeError:
             problems.append(f"{path}: not UTF-8 text")
@@ -155,7 +155,7 @@ def _credential_files(config_dir: Path, environ: Mapping[str, str]) -> dict[str,
     if folder := environ.get(CREDENTIALS_DIRECTORY):
         return {name: Path(folder) / name for name in CREDENTIALS}
     if config_dir == SYSTEM_CONFIG_DIR:  # for the commands, beside the service
-        return {name: _STORE / f"metrics-pipeline.{name}" for name in CREDENTIALS}
+        return {name: CREDENTIAL_STORE / f"metrics-pipeline.{name}" for name in CREDENTIALS}
     return {}
 
 

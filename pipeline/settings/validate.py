@@ -1,4 +1,4 @@
-"""Values as given, turned into values as declared, with all that is wrong with them."""
+"""Turns values as given into values as declared, and says all that is wrong with them."""
 
 import difflib
 import re
@@ -21,7 +21,7 @@ _LISTED = 12
 
 
 class _RefusedError(Exception):
-    """A value that is not allowed; the text, if any, says more than what is."""
+    """A value that is not allowed; the text, if any, says why."""
 
 
 class Validator:
@@ -30,7 +30,7 @@ class Validator:
     Args:
         owner: The dataclass.
         collectors: The names that a table of dataclasses may have.
-        home: What `~` stands for; "" when not known.
+        home: The folder that `~` stands for; "" when not known.
 
     Attributes:
         problems: One sentence for each value that was refused.

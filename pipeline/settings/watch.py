@@ -1,4 +1,4 @@
-"""The files of the settings while they may change: read again, but never by halves."""
+"""The settings' files while they may change: read again, but never half written."""
 
 import os
 from collections.abc import Collection, Mapping
@@ -8,7 +8,7 @@ from pipeline.settings.declared import Settings
 from pipeline.settings.load import Loaded, SettingsError, load
 from pipeline.settings.sources import watched
 
-# What tells one state of a file from another; None while it is not there.
+# It differs when a file has changed; None while there is no file.
 _State = tuple[int, ...] | None
 
 
@@ -33,10 +33,10 @@ class Files:
         self.loaded: Loaded | None = None
 
     def load(self) -> Loaded:
-        """Read and validate the settings, whatever there is, and take them for the good ones.
+        """Read and validate the settings, and remember them.
 
         Raises:
-            SettingsError: With everything that is wrong; the good ones are those of before.
+            SettingsError: With everything that is wrong; the former ones stay remembered.
         """
         self._read = self._states()
         loaded = load(self._config_dir, self._environ, collectors=self._collectors)
@@ -45,7 +45,7 @@ class Files:
         return loaded
 
     def peek(self) -> Settings:
-        """Read and validate the settings of this moment, and take no note of it.
+        """Read and validate the settings without remembering them.
 
         Raises:
             SettingsError: With everything that is wrong.
@@ -53,10 +53,10 @@ class Files:
         return load(self._config_dir, self._environ, collectors=self._collectors).settings
 
     def reload(self) -> Loaded:
-        """Do the same, but take a file that is gone or emptied for one that is being written.
+        """Do as `load` does, but take a file that is gone or empty for one that is being written.
 
         Raises:
-            SettingsError: Also when there is no such file any more, or nothing in it.
+            SettingsError: Also when a file is gone or empty.
         """
         self._read = self._states()
         if lost := [path for path in self._paths if path in self._filled and not _is_filled(path)]:
@@ -75,10 +75,10 @@ class Files:
         return self._seen != self._read
 
     def changed(self) -> bool:
-        """Tell whether the files are others than when they were last read, and at rest since.
+        """Tell whether the files have changed since they were read, and not since the last look.
 
-        Costs a call of stat for each; a file that is written in several goes is seen when it is
-        done.
+        So a file that is written in several steps counts when it is complete. A look costs one
+        call of stat for each file.
         """
         before, self._seen = self._seen, self._states()
         return self._seen == before != self._read

@@ -429,7 +429,7 @@ def test_show_tells_the_growth_per_second_of_what_counts_up(filled: Cli, inside:
 def test_show_looks_at_some_of_many_readings_and_exports_all(
     cli: Cli, inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.cli.show._READINGS", 10)
+    monkeypatch.setattr("pipeline.cli.show.READINGS", 10)
     cli.data_dir.mkdir()
     now = SystemClock().now_ns()
     with Spool(cli.data_dir, 2**24) as spool:

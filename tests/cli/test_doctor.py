@@ -170,7 +170,9 @@ def test_a_data_directory_that_cannot_be_written_is_told() -> None:
         (folder / "data").mkdir(mode=0o555)
         with another_user():
             found = [doctor.data_dir(folder / below) for below in ("data", "data/below/it")]
-    assert {one.message for one in found} == {f"{folder}/data is no folder this user may write to"}
+    assert {one.message for one in found} == {
+        f"{folder}/data is not a folder that this user may write to"
+    }
     assert all(one.fix for one in found)
 
 
@@ -229,7 +231,7 @@ def test_a_port_that_another_program_has_is_told(cli: Cli) -> None:
         found = examined(cli, http_port=number)
         assert agent.stop() == 0
     assert failed(found) == ["port"]
-    assert found["port"].message == f"port {number} cannot be had: Address already in use"
+    assert found["port"].message == f"port {number} cannot be used: Address already in use"
 
 
 def test_a_collector_that_fails_and_one_that_leaves_out_are_told(cli: Cli) -> None:
@@ -259,7 +261,7 @@ def test_a_server_that_does_not_answer_is_told_and_what_hangs_on_it(
     assert server == "server"
     assert "Connection refused" in found["server"].message
     assert others == ["clock", "token", "bucket", "write", "query", "delete", "host"]
-    assert {found[name].fix for name in others} == {"mend server first"}
+    assert {found[name].fix for name in others} == {"fix server first"}
 
 
 @pytest.mark.parametrize("ahead_s", [60, -60])
@@ -291,7 +293,7 @@ def test_a_missing_bucket_is_told(bucket: Bucket, cli: Cli) -> None:
     found = examined(cli, bucket=bucket, influxdb_bucket="nowhere")
     assert failed(found)[0] == "bucket"
     assert 'bucket "nowhere" not found' in found["bucket"].message
-    assert found["write"].fix == "mend bucket first"
+    assert found["write"].fix == "fix bucket first"
 
 
 @pytest.mark.parametrize(

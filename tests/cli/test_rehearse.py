@@ -215,7 +215,7 @@ def test_without_a_server_it_says_so_in_a_sentence(cli: Cli, ground: Ground) -> 
     done = finish(cli.start("rehearse", env=ground.environment(cli, influxdb_url=nobody)))
     assert done.status == 1
     assert done.error.startswith(f"no answer from {nobody}: ")
-    assert done.error.endswith("; start it, open the way to it, or mend influxdb_url")
+    assert done.error.endswith("; start it, open the way to it, or correct influxdb_url")
     ground.assert_clean()
 
 

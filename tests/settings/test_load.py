@@ -89,7 +89,7 @@ def test_a_command_finds_the_credential_where_the_service_has_it_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "SYSTEM_CONFIG_DIR", tmp_path)
-    monkeypatch.setattr(sources, "_STORE", tmp_path / "credstore")
+    monkeypatch.setattr(sources, "CREDENTIAL_STORE", tmp_path / "credstore")
     assert loads(tmp_path).settings.influxdb_token == ""
     (tmp_path / "credstore").mkdir()
     token = tmp_path / "credstore/metrics-pipeline.influxdb_token"

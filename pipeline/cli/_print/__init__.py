@@ -1,4 +1,4 @@
-"""What the commands print for people: tables and charts, in 80 columns and without colour too."""
+"""The output for people: tables and charts, readable in 80 columns and without colour."""
 
 from pipeline.cli._print.charts import history, history_csv, history_json
 from pipeline.cli._print.status import status, watch

@@ -18,7 +18,7 @@ _WIDEST = 120
 
 
 def history(series: Sequence[Series], since_ns: int, now_ns: int, *, rate: bool = False) -> None:
-    """Print a chart, where all is one field, and a table."""
+    """Print a table, and a chart if all series are of one field."""
     numeric = [one for one in series if one.summary]
     if numeric and len({one.field for one in series}) == 1:
         sys.stdout.write(plain(_chart(numeric[:_SERIES], since_ns, now_ns, rate=rate)))
@@ -27,7 +27,7 @@ def history(series: Sequence[Series], since_ns: int, now_ns: int, *, rate: bool 
 
 
 def history_csv(series: Sequence[Series]) -> None:
-    """Write one row a sample; every tag has a column."""
+    """Write one row for each sample, with a column for each tag."""
     tags = sorted({tag for one in series for tag in one.tags})
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["time", "measurement", *tags, "field", "value"])
@@ -76,7 +76,7 @@ def _chart(series: Sequence[Series], since_ns: int, now_ns: int, *, rate: bool) 
     high = max(one.summary[2] for one in series if one.summary)
     levels = sorted({low + (high - low) * part / 4 for part in range(5)})
     plotext.yticks(levels, [human.number(level) for level in levels])
-    # The newest reading may be of this moment, or of a clock that has been set back.
+    # The newest reading may be from this moment, or later if the clock was set back.
     last = max(now_ns, first + 10**9, *(one.times[-1] for one in series))
     width = (last - first) / 1e9
     plotext.xlim(0, width)

@@ -1,4 +1,4 @@
-"""The state of the agent, once or again and again."""
+"""The state of the agent, once or repeatedly."""
 
 import sys
 from collections.abc import Callable

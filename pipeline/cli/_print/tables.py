@@ -1,7 +1,7 @@
-"""Tables, in 80 columns and without colour too.
+"""Tables, readable in 80 columns and without colour.
 
-On a terminal a table fits, and what is too long for its column goes on below; elsewhere a row is a
-line, for grep. In neither is a value cut off.
+On a terminal a table fits the width, and a long value continues on the next line. Elsewhere each
+row is one line, for grep. No value is ever cut off.
 """
 
 import sys
@@ -36,7 +36,7 @@ def metrics(entries: Iterable[catalogue.Entry]) -> None:
 
 
 def listing(held: Iterable[Held]) -> None:
-    """Print what there is to show."""
+    """Print the fields that `show` can show."""
     rows = ((one.measurement, one.field, str(one.series), human.number(one.last)) for one in held)
     table(("measurement", "field", "series", "newest"), rows)
 
@@ -85,7 +85,7 @@ def table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> None:
 
 
 def filled(head: Sequence[str], rows: Iterable[Iterable[RenderableType]]) -> Table:
-    """Make a table; what is too long for its column goes on below."""
+    """Make a table in which a long value continues on the next line."""
     found = Table(*head, box=None, show_header=bool(head), pad_edge=False)
     for row in rows:
         found.add_row(*row)
@@ -95,7 +95,7 @@ def filled(head: Sequence[str], rows: Iterable[Iterable[RenderableType]]) -> Tab
 
 
 def write(what: RenderableType) -> None:
-    """Print it, on a terminal as wide as that, elsewhere without a bound."""
+    """Print it, on a terminal within its width, elsewhere without a limit."""
     printer = console()
     with printer.capture() as capture:
         printer.print(what)
@@ -103,7 +103,7 @@ def write(what: RenderableType) -> None:
 
 
 def console() -> Console:
-    """Return what prints on standard output."""
+    """Return a console on standard output."""
     terminal = sys.stdout.isatty()
     return Console(
         width=None if terminal else _NO_BOUND,
@@ -115,5 +115,5 @@ def console() -> Console:
 
 
 def plain(text: str) -> str:
-    """Return lines without the spaces that fill them up."""
+    """Return the text without spaces at the ends of its lines."""
     return "".join(f"{line.rstrip()}\n" for line in text.splitlines())

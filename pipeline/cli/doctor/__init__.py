@@ -1,4 +1,4 @@
-"""`doctor`: is everything there that the agent needs."""
+"""`doctor`: checks all that the agent needs."""
 
 import dataclasses
 import json

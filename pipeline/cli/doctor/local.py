@@ -27,13 +27,13 @@ _AS_AGENT = "run this as the user of the agent; for the agent itself, set anothe
 def examine(
     load: Callable[[], Loaded], config_dir: Path, clock: Clock, environ: Mapping[str, str]
 ) -> Iterator[Finding]:
-    """Check everything, what is near first.
+    """Check everything, beginning with what is local.
 
     Args:
         load: Reads the settings.
         config_dir: Their folder.
         clock: Time.
-        environ: The environment: where a container sees its host.
+        environ: The environment, which says where a container sees its host.
     """
     try:
         loaded = load()
@@ -70,7 +70,7 @@ def examine(
 
 
 def exposed(name: str, found: Collection[Exposure], otherwise: str) -> Finding:
-    """Tell what others can do to the files of the settings, or that they cannot."""
+    """Say what others can do to the files of the settings, if anything."""
     if not found:
         return Finding(name, True, otherwise)
     message = ", ".join(exposure.message for exposure in found)
@@ -78,10 +78,12 @@ def exposed(name: str, found: Collection[Exposure], otherwise: str) -> Finding:
 
 
 def data_dir(directory: Path) -> Finding:
-    """Check that the agent can keep data: the folder and its files are its user's."""
+    """Check that the data folder and all in it belong to the agent's user."""
     there = _existing(directory)
     if not there.is_dir() or not _may_write(there):
-        return Finding("data_dir", False, f"{there} is no folder this user may write to", _AS_AGENT)
+        return Finding(
+            "data_dir", False, f"{there} is not a folder that this user may write to", _AS_AGENT
+        )
     owner = there.stat().st_uid
     for path in sorted(directory.iterdir()) if there == directory else ():
         if path.stat().st_uid != owner:  # such as after a run by root
@@ -120,7 +122,7 @@ def room(settings: Settings) -> Finding:
 
 
 def port(settings: Settings) -> Finding:
-    """Check that the port of the endpoint is free, or this agent's."""
+    """Check that the endpoint's port is free, or in use by this agent."""
     number = settings.http_port
     if number == 0:
         return Finding("port", True, "the endpoint is off")
@@ -131,17 +133,17 @@ def port(settings: Settings) -> Finding:
         except OSError as error:
             if error.errno == errno.EADDRINUSE and _serves(number, settings.data_dir):
                 return Finding("port", True, f"{number} is this agent's")
-            message = f"port {number} cannot be had: {error.strerror}"
+            message = f"port {number} cannot be used: {error.strerror}"
             return Finding("port", False, message, "set another http_port, or 0")
     return Finding("port", True, f"{number} is free")
 
 
 def collector(guard: Guard, clock: Clock, settings: Settings) -> Finding:
-    """Check that a collector gives data."""
+    """Check that a collector reads something."""
     name = f"collector {guard.name}"
     outcome = guard.run(clock.now_ns(), {"host": settings.host, **settings.tags})
     if outcome.error:
-        fix = f"mend that, or set enabled = false in [collectors.{guard.name}]"
+        fix = f"fix that, or set enabled = false in [collectors.{guard.name}]"
         return Finding(name, False, outcome.error, fix)
     if outcome.lost_points:
         message = f"leaves out {outcome.lost_points} points"

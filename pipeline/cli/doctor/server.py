@@ -1,4 +1,4 @@
-"""What `doctor` asks of InfluxDB: each check one question that leaves no trace."""
+"""The checks of InfluxDB: each is one question, and none leaves a trace."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ NAMES = ("server", "clock", "token", "bucket", "write", "query", "delete", "host
 
 # A host that nobody has, and a moment of which nobody has data.
 _NOBODY, _MOMENT = "metrics-pipeline doctor", (0, 1)
-_UNREACHED = "start it, open the way to it, or mend influxdb_url"
+_UNREACHED = "start it, open the way to it, or correct influxdb_url"
 _RIGHTS = "give it a token that may read and write this bucket"
 _LONGEST_WORD = 60
 _SAME_NAME_S = 3600
@@ -51,13 +51,13 @@ class Finding:
 
 
 def examine(connection: Connection, clock: Clock, host: str, spooled: Spooled) -> Iterator[Finding]:
-    """Check all that delivery and retention need; what cannot be asked any more is told too.
+    """Check all that delivery and retention need, and say which checks could not be made.
 
     Args:
         connection: To the configured server.
-        clock: Is compared with the server's.
+        clock: The clock to compare with the server's.
         host: The value of the tag `host`.
-        spooled: What the own store holds.
+        spooled: Returns what this host's own store holds.
     """
     checks: dict[str, Callable[[], Finding]] = {
         "server": lambda: server(connection),
@@ -76,7 +76,7 @@ def examine(connection: Connection, clock: Clock, host: str, spooled: Spooled) -
     broken = ""
     for name, check in checks.items():
         if broken:
-            yield Finding(name, False, "could not be checked", f"mend {broken} first")
+            yield Finding(name, False, "could not be checked", f"fix {broken} first")
             continue
         try:
             found = check()
@@ -88,11 +88,11 @@ def examine(connection: Connection, clock: Clock, host: str, spooled: Spooled) -
 
 
 def first_look(connection: Connection) -> Finding | None:
-    """Look what the server is.
+    """Find out what kind of server this is.
 
     Returns:
-        What there is to say of one that takes readings alone, or that does not answer: to ask it
-        again would take as long again. None of any other, which the checks are for.
+        The finding for a server that only takes readings, or that does not answer: asking it
+        again would take as long again. None for any other, which the checks are for.
     """
     try:
         look(connection)
@@ -152,7 +152,7 @@ def bucket(connection: Connection) -> Finding:
         answer = connection.write(NOTHING)
         if answer.status in (204, 403):  # a token need not see a bucket to write to it
             return Finding("bucket", True, f"{name} is there, its age cannot be seen by this token")
-        fix = "make it, or run the agent with a token that may, or mend influxdb_bucket or _org"
+        fix = "make it, or run the agent with a token that may, or correct influxdb_bucket or _org"
         return Finding("bucket", False, answer.message, fix)
     age_s, wanted_s = rule.age_s, Wanted.of(settings).hours * 3600
     kept = f"{name} keeps {age_s / 3600:g} h" if age_s else f"{name} keeps all"
@@ -160,10 +160,10 @@ def bucket(connection: Connection) -> Finding:
     enforced = settings.bucket_retention == "enforce" and age_s != wanted_s
     if not shorter and not enforced:
         return Finding("bucket", True, kept)
-    mends = settings.bucket_retention in ("extend", "enforce")
+    agent_fixes = settings.bucket_retention in ("extend", "enforce")
     fix = (
         "start the agent again with a token that may change the bucket"
-        if mends
+        if agent_fixes
         else 'set bucket_retention = "extend", or retention_hours to the age of the bucket'
     )
     return Finding("bucket", False, f"{kept}, not retention_hours = {wanted_s // 3600}", fix)

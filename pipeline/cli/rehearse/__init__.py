@@ -1,4 +1,4 @@
-"""`rehearse`: an outage made on purpose."""
+"""`rehearse`: stages an outage on purpose."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ def rehearse(source: Source) -> None:
 
 
 def _break_off(*_: object) -> NoReturn:
-    # Once: to take the traces away is not to be broken off too.
+    # Only once, so that the removal of the traces is not interrupted.
     for end in _ENDS:
         signal.signal(end, signal.SIG_IGN)
     raise KeyboardInterrupt

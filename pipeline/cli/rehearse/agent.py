@@ -1,4 +1,4 @@
-"""The rehearsal's own agent: a real one, in a scratch folder, that touches nothing of others."""
+"""The rehearsal's own agent: a real one in a scratch folder, apart from everything else."""
 
 import contextlib
 import subprocess
@@ -16,7 +16,7 @@ from pipeline.spool import Contents, Fact, SpoolReader
 MEASUREMENT = "metrics_rehearsal"
 _SERIES = 10
 _BATCH = 50
-"""Points: so few that a backlog takes many requests, and can be stopped amid them."""
+"""Points of a batch: so few that a backlog takes many requests, and can be stopped between them."""
 _INTERVAL_MS = 100
 _NEVER_MS = 86_400_000
 _LONGEST_TIMEOUT_S = 3.0
@@ -24,14 +24,14 @@ _ENDS_WITHIN_S = 10.0
 
 
 class Scratch:
-    """An agent of one's own: started, killed, started again.
+    """An agent that the rehearsal starts, kills and starts again.
 
     Args:
         folder: An existing, empty folder for it.
-        settings: Those of the user: where it delivers to.
-        host: The tag of its points.
+        settings: The user's settings, which say where it delivers to.
+        host: The tag `host` of its points.
         proxy: The address of the proxy that it goes through.
-        environ: The environment that it gets, without the user's settings.
+        environ: Its environment, from which the user's settings are removed.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Scratch:
         return lines[-1] if lines else f"status {self._process.returncode}"
 
     def trouble(self) -> str:
-        """Return what it says does not work."""
+        """Return its last error."""
         try:
             with SpoolReader(self._data_dir) as reader:
                 return reader.facts().get(Fact.LAST_ERROR, "nothing")
@@ -96,7 +96,7 @@ class Scratch:
             return "nothing"
 
     def contents(self) -> Contents | None:
-        """Return what its spool holds and has seen; None before there is one."""
+        """Return the account of its spool; None before there is one."""
         try:
             with SpoolReader(self._data_dir) as reader:
                 return reader.contents()
@@ -104,7 +104,7 @@ class Scratch:
             return None
 
     def taken(self) -> Counter[int]:
-        """Return each reading that it made durable: its time to its points."""
+        """Return the number of points of each durable reading, by its time."""
         with SpoolReader(self._data_dir) as reader:
             return Counter(
                 line.timestamp_ns

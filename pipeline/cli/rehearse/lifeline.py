@@ -1,8 +1,8 @@
-"""Becomes a command that the kernel kills when the process that started it is gone.
+"""A program that becomes another one, which the kernel kills when its parent is gone.
 
-`tied` makes such a command. Without it an agent would outlive a rehearsal that is killed, and take
-readings for ever. It is a program and not a `preexec_fn`, which may deadlock where there
-are threads.
+`tied` returns the command for it. Without it an agent would outlive a killed rehearsal and take
+readings for ever. It is a program and not a `preexec_fn`, which may deadlock where there are
+threads.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ def tied(command: Sequence[str | Path]) -> list[str]:
     """Return a command that ends with this process, however that ends.
 
     Args:
-        command: What is to be tied; the path of the program comes first.
+        command: The command to tie, beginning with the path of its program.
     """
     return [sys.executable, "-I", __file__, str(os.getpid()), *map(str, command)]
 
@@ -27,7 +27,7 @@ def tied(command: Sequence[str | Path]) -> list[str]:
 def main(parent: int, command: list[str]) -> None:
     """Tie this process to its parent, then turn it into the command."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it went before it could be tied to
+    if os.getppid() != parent:  # the parent has ended already
         sys.exit(1)
     os.execv(command[0], command)  # noqa: S606  # that is the whole point
 

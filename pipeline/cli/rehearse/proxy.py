@@ -20,10 +20,10 @@ _RESET = struct.pack("ii", 1, 0)
 
 
 class State(Enum):
-    """What becomes of connections and requests."""
+    """What the proxy does to connections and requests."""
 
     OPEN = auto()
-    """All gets through."""
+    """Everything gets through."""
     REFUSED = auto()
     """Nobody listens."""
     SILENT = auto()
@@ -68,7 +68,7 @@ class Proxy:
         return f"http://{_LOOPBACK}:{self.port}"
 
     def turn(self, state: State) -> None:
-        """Change what becomes of connections and requests from now on."""
+        """Change the state, for open connections too."""
         with self._lock:
             before, self._state = self._state, state
             sockets = [] if state in (State.CUT, State.DEAF) else list(self._sockets)

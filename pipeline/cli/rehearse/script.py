@@ -1,4 +1,4 @@
-"""The rehearsal: an outage played through against the configured server, and its account."""
+"""The rehearsal: an outage staged against the configured server, and the account of its points."""
 
 import contextlib
 import secrets
@@ -31,7 +31,7 @@ Say = Callable[[str], None]
 
 
 class RehearsalError(Exception):
-    """The rehearsal could not be played through; the message says why."""
+    """The rehearsal could not be completed; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Account:
     Attributes:
         readings: How many readings were taken.
         points: How many points they had.
-        missing: How many of these InfluxDB has not.
+        missing: How many of these InfluxDB lacks.
         surplus: How many InfluxDB has beyond these.
         lost: What the agent itself counted as lost: cause to points.
     """
@@ -69,16 +69,16 @@ class Account:
 
 
 def rehearse(settings: Settings, clock: Clock, environ: Mapping[str, str], say: Say) -> Account:
-    """Play an outage through and take its traces away, also when it is broken off.
+    """Stage an outage and remove its traces, also when it is interrupted.
 
     Args:
         settings: Where readings go.
         clock: Time.
         environ: The environment for the rehearsal's agent.
-        say: Is told what happens.
+        say: Prints what happens.
 
     Raises:
-        RehearsalError: It could not be played through.
+        RehearsalError: It could not be completed.
     """
     target = _target(settings)
     host = f"rehearsal-{secrets.token_hex(4)}"
@@ -117,13 +117,13 @@ def _stage(
 
 
 class Script:
-    """An outage with everything in it: the connection broken in each way, the agent killed thrice.
+    """The script: the connection breaks in every way, and the agent is killed three times.
 
     Args:
         scratch: The agent.
         proxy: The connection from it to the server.
-        clock: Bounds the time.
-        say: Is told what happens.
+        clock: Limits the time.
+        say: Prints what happens.
     """
 
     def __init__(self, scratch: Scratch, proxy: Proxy, clock: Clock, say: Say) -> None:
@@ -134,7 +134,7 @@ class Script:
         self._deadline = clock.monotonic() + _WITHIN_S
 
     def play(self) -> None:
-        """Play it through, until all that was taken is delivered.
+        """Run it until all readings are delivered.
 
         Raises:
             RehearsalError: The agent ended by itself, or the time was not enough.

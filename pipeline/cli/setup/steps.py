@@ -32,16 +32,16 @@ class SetupError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SetupOptions:
-    """What is asked for; "" leaves it to the settings, the server or a default.
+    """The options of `setup`; "" leaves one to the settings, the server or a default.
 
     Attributes:
         url: The server.
         org: The organisation.
         bucket: The bucket.
         user: The first user of a new server, or the one that `password` belongs to.
-        password: Its password; for a new server one is made up without it.
+        password: The user's password; without one, a new server gets a random one.
         token: An operator's token, for a server that is set up already.
-        ask: Asks a person for a secret; None where nobody is there.
+        ask: Asks the user for a secret; None when nobody can answer.
     """
 
     url: str
@@ -58,9 +58,9 @@ class Setup:
 
     Args:
         files: The settings as they are.
-        options: What is asked for.
+        options: The options.
         clock: Passed to connections.
-        tell: Is given each line for people as soon as it is true.
+        tell: Prints a line when a step is done.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Setup:
     ) -> None:
         self._files, self._options, self._clock, self._tell = files, options, clock, tell
         now = files.settings
-        # A token that is there is shown to no other server than the one that it is for.
+        # The token of one server is never sent to another.
         known = files.url.rstrip("/") == options.url.rstrip("/")
         self._settings = replace(
             now,
@@ -86,10 +86,10 @@ class Setup:
         )
 
     def run(self) -> None:
-        """Do it. After a failure it can be run again, and goes on from there.
+        """Run all steps. After a failure it can be run again and goes on from there.
 
         Raises:
-            SetupError: The server does not do as it should.
+            SetupError: A step failed.
             SettingsError: The settings cannot be used or written.
             OSError: The settings cannot be written.
         """
@@ -142,7 +142,7 @@ class Setup:
         return token
 
     def _verify(self) -> str:
-        """Look whether the agent's own token suffices; return what is wrong."""
+        """Check whether the agent's own token suffices; return what is wrong, or ""."""
         settings = self._settings
         where = f"{settings.influxdb_url} is set up already"
         if not settings.influxdb_token or not settings.influxdb_org:
@@ -205,7 +205,7 @@ class Setup:
         return rule
 
     def _token(self, connection: Connection, settings: Settings, org_id: str) -> str:
-        """Return the token that is there when it does, else the one of this host's name."""
+        """Return the present token if it suffices, else the one named after this host."""
         buckets, means = [settings.influxdb_bucket], settings.downsample
         if means.bucket:
             age = means.keep_hours
@@ -242,7 +242,7 @@ class Setup:
 
 
 def _advice(error: InfluxError) -> str:
-    """Say what to do about what the server said."""
+    """Return the error with what to do about it."""
     status, text = error.answer.status, str(error)
     if isinstance(error, WriteOnlyError):
         return (

@@ -1,11 +1,11 @@
-"""Which charts the page has, and what each shows."""
+"""The charts of the page."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pipeline.spool import Series, Wanted
 
-# What tells the lines of a chart apart, where its own names do not.
+# The tags that tell the lines of a chart apart where they have no names.
 _TAGS = ("path", "interface", "sensor")
 
 
@@ -15,8 +15,8 @@ class Chart:
 
     Attributes:
         title: Its heading.
-        unit: What stands behind a number.
-        lines: What it shows, each with its name; one without a name has that of the series' tag.
+        unit: The unit, written after a number.
+        lines: Name and series of each line; a line without a name is named by its series' tag.
         high: Its upper edge, where that is fixed.
         optional: Whether it is left out where there is nothing to show.
     """
@@ -28,17 +28,17 @@ class Chart:
     optional: bool = False
 
     def all(self, series: Iterable[Series]) -> list[Series]:
-        """Return its series out of all that were read, in its own order."""
+        """Return its series out of all series, in its own order."""
         found = [one for one in series if one.summary and self._place(one) >= 0]
         return sorted(found, key=lambda one: (self._place(one), self.name(one)))
 
     def name(self, series: Series) -> str:
-        """Return what a line is called."""
+        """Return the name of a line."""
         own = "".join(series.tags.get(tag, "") for tag in _TAGS)
         return self.lines[self._place(series)][0] or own or series.field
 
     def question(self) -> str:
-        """Return what asks for all of it on the command line."""
+        """Return the command that shows all its lines."""
         _, one = self.lines[0]
         return f"metrics-pipeline show {one.measurement} {one.field}{' --rate' * one.rate}"
 
@@ -50,7 +50,7 @@ class Chart:
 
 
 def greatest(series: Sequence[Series], most: int) -> list[Series]:
-    """Return so many series, those with the greatest values, in the same order."""
+    """Return the series with the greatest values, at most so many, in the same order."""
     by_value = sorted(series, key=lambda one: one.summary[2] if one.summary else 0.0)
     chosen = {id(one) for one in by_value[-most:]}
     return [one for one in series if id(one) in chosen]

@@ -18,17 +18,17 @@ HOURS = (1, 6, 24)
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What the page tells.
+    """The content of the page.
 
     Attributes:
         host: The host's name.
         hours: How far back it goes.
-        now_ns: When it was made, in nanoseconds since 1970-01-01 UTC.
+        now_ns: The time at which it is made, in nanoseconds since 1970-01-01 UTC.
         state: The state of the agent.
-        lost: Cause to points.
-        interval_ms: The distance between two readings.
-        series: What was read.
-        step: One of how many readings was looked at.
+        lost: Cause and number of lost points.
+        interval_ms: The time from one reading to the next.
+        series: The series that were read.
+        step: One of this many readings was read.
     """
 
     host: str

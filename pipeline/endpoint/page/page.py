@@ -1,4 +1,4 @@
-"""What a request for the page costs, and what it is answered."""
+"""The page at `/`: how a request is answered, and what it may cost."""
 
 import os
 import threading
@@ -14,15 +14,15 @@ from pipeline.settings import Settings
 from pipeline.spool import Series, SpoolError, SpoolReader, read
 
 _TYPE = "text/html; charset=utf-8"
-# A day at the interval of a minute; of more readings, so many evenly. They take a third of a second
-# of processor time at most, whatever the store holds.
+# A day at an interval of a minute; of more readings, this many are read, evenly spaced. So a page
+# takes a third of a second of processor time at most, whatever the store holds.
 _READINGS = 1440
 _POINTS = 200
 WAIT_S = 5.0
 
 
 class Page:
-    """Makes the page, one at a time, so that no number of readers slows the agent.
+    """Makes the page, one at a time, so that many readers do not slow the agent.
 
     Args:
         clock: Time.
@@ -37,7 +37,7 @@ class Page:
 
         Args:
             settings: Where the store is.
-            query: `hours`: how far back; anything else than what is offered stands for the least.
+            query: `hours` says how far back; any value that is not offered means the least.
         """
         if not self._making.acquire(timeout=WAIT_S):
             return _unavailable("The page is being made for others; try again.")

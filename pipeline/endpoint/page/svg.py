@@ -15,12 +15,12 @@ _STEPS = (1, 1.5, 2, 3, 4, 5, 6, 8, 10)
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What a chart covers.
+    """The area that a chart covers.
 
     Attributes:
         since_ns: Its left edge.
         until_ns: Its right edge.
-        gap_ns: Two readings further apart than this have something missing in between.
+        gap_ns: The line is broken between two readings that are further apart.
         high: Its upper edge; the lower one is 0.
     """
 
