@@ -1,7 +1,6 @@
 """The jobs of one run, from start to stop: tick, deliver, sweep; and their change on the way."""
 
 import contextlib
-import json
 import logging
 import os
 import random
@@ -60,9 +59,7 @@ class Jobs:
         # What can fail comes before the directory is held.
         guards = self._build(settings)
         self._lock, self._spool = _open(settings, self._clock)
-        self.health = Health(
-            self._clock, settings.collection_interval_ms / 1000, self._remember_error
-        )
+        self.health = Health(self._clock, settings.collection_interval_ms / 1000, self._spool.note)
         self._timekeeper = Timekeeper(self._clock, self._spool, self.health, _age_s(settings))
         self._itself = AgentMetrics(self.health, self._spool, self._clock)
         self._recorder = Recorder(
@@ -75,7 +72,6 @@ class Jobs:
         # One for all, so that what is missed while a failed job waits is counted.
         self._schedule = Schedule(self._clock, settings.collection_interval_ms)
         self._target, self._keeper = self._remote(settings)
-        self._delivery: Delivery | None = None
         self._jobs: dict[str, Job] = {}
 
     def _build(self, settings: Settings) -> tuple[Guard, ...]:
@@ -128,9 +124,7 @@ class Jobs:
             self._start_tick()
         if changed & _REMOTE:
             self._end(_STOP_REST_S, "delivery", "sweep")
-            if self._delivery is not None:
-                self._delivery.retire()
-            self.health.forget("delivery", "sweep", "downsampling")
+            self.health.clear("delivery", "sweep", "downsampling")
             self._timekeeper.mind(_age_s(new))
             self._target, self._keeper = self._remote(new)
             self._start_remote()
@@ -190,8 +184,8 @@ class Jobs:
                 self._timekeeper.look(tick)
             with contextlib.suppress(SpoolError):
                 self._recorder.record(tick)
-            self.health.trouble("tick", None)
-            self.health.passed()
+            self.health.trouble("tick").ends()
+            self.health.tick_attempted()
             settings, delivery = self.settings, self._jobs.get("delivery")
             if delivery and settings.collection_interval_ms > settings.flush_interval_ms:
                 delivery.wake()
@@ -208,10 +202,10 @@ class Jobs:
             settings.flush_jitter_ms / 1000,
             settings.batch_max_points,
         )
-        self._delivery = Delivery(
+        delivery = Delivery(
             self._spool, target, self._clock, pace, random.uniform, self.health, self._keeper.trim
         )
-        self._start("delivery", self._delivery.run)
+        self._start("delivery", delivery.run)
 
     def _note(self, facts: dict[str, str | None]) -> None:
         settings = self.settings
@@ -220,11 +214,6 @@ class Jobs:
         facts[Fact.URL] = settings.influxdb_url
         with contextlib.suppress(SpoolError):  # told by the recorder, with the next reading
             self._spool.note(facts)
-
-    def _remember_error(self, message: str | None) -> None:
-        troubles = json.dumps(self.health.troubles()) if message else None
-        with contextlib.suppress(SpoolError):
-            self._spool.note({Fact.LAST_ERROR: message, Fact.TROUBLES: troubles})
 
 
 def _tags(settings: Settings) -> dict[str, str]:

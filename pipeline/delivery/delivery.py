@@ -63,9 +63,9 @@ class Delivery:
         clock: Paces the flushes and waits between tries.
         pace: How often and how much.
         random: The source of jitter.
-        health: Is told how it goes.
-        trim: Deletes from the spool, and counts, what is too old to be sent, if a reading of a
-            given time is; tells whether it was.
+        health: Shows how it goes.
+        trim: Given the time of a reading: if that is too old to be sent, deletes from the spool,
+            and counts, all that is; returns whether it was.
     """
 
     def __init__(
@@ -86,8 +86,8 @@ class Delivery:
         self._health = health
         self._trim = trim
         self._size = Size(pace.batch_max_points)
-        self._outage = Outage(clock)
-        self._retired = False
+        self._trouble = health.trouble("delivery")
+        self._outage = Outage(clock, self._trouble, self._backlog)
         self._prepared = False
         self._rested_at = 0.0
 
@@ -109,10 +109,6 @@ class Delivery:
             self._last_flush()
         finally:
             self._server.close()
-
-    def retire(self) -> None:
-        """Leave the health to another delivery, however long a request is still under way here."""
-        self._retired = True
 
     def drain(self, stop: Event) -> None:
         """Deliver until nothing waits, for as long as that takes.
@@ -149,7 +145,7 @@ class Delivery:
         except StoppedError:
             pass
         except InfluxError as error:
-            self._tell(str(error))
+            self._trouble.begins(str(error))
 
     def _deliver_next(self, pause: Callable[[float], None]) -> bool:
         """Deliver one batch; return whether there may be another.
@@ -248,19 +244,13 @@ class Delivery:
     def _failed(self, error: InfluxError) -> None:
         if not self._probing:
             self._size.failed(probed=self._outage.probed)
-        self._outage.failed(error.answer, self._backlog)
-        self._health.failed()
-        self._tell(self._outage.reason)
+        self._outage.failed(error.answer)
+        self._health.write_failed()
 
     def _passed(self, *, probe: bool) -> None:
         if not probe:
             self._size.passed()
-        self._outage.passed(self._backlog, probe=probe)
-        self._tell(self._outage.reason)
-
-    def _tell(self, trouble: str | None) -> None:
-        if not self._retired:
-            self._health.trouble("delivery", trouble)
+        self._outage.passed(probe=probe)
 
     @property
     def _probing(self) -> bool:

@@ -1,18 +1,18 @@
 """How the agent fares: its troubles, its status, the summary, its own metrics."""
 
-from pipeline.health.agent_metrics import AgentMetrics
-from pipeline.health.health import CAUSES, Health, Status, Tick, read_status
+from pipeline.health.agent_metrics import AgentMetrics, usage
+from pipeline.health.health import CAUSES, Health, ReadingStats
+from pipeline.health.status import Status, read_status
 from pipeline.health.summary import Glance, Row, glance
-from pipeline.health.usage import usage
 
 __all__ = [
     "CAUSES",
     "AgentMetrics",
     "Glance",
     "Health",
+    "ReadingStats",
     "Row",
     "Status",
-    "Tick",
     "glance",
     "read_status",
     "usage",

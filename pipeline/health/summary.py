@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pipeline.health import human
-from pipeline.health.health import Status, overdue_s
+from pipeline.health.health import overdue_s
+from pipeline.health.status import Status
 
 _WELL = "All is well."
 

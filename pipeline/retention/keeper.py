@@ -43,7 +43,7 @@ class Keeper:
         target: The bucket; None without an InfluxDB.
         clock: Time.
         timekeeper: Tells the time that points are deleted by.
-        state: Is told what does not work.
+        health: Shows what does not work.
     """
 
     def __init__(
@@ -53,14 +53,16 @@ class Keeper:
         target: Target | None,
         clock: Clock,
         timekeeper: Timekeeper,
-        state: Health,
+        health: Health,
     ) -> None:
         self._settings = settings
         self._spool = spool
         self._target = target
         self._clock = clock
         self._timekeeper = timekeeper
-        self._health = state
+        self._health = health
+        self._undone = health.trouble("sweep")
+        self._not_downsampled = health.trouble("downsampling")
         kept = ages(settings.retention_hours, settings.retention_overrides)
         self._retention = Retention(spool, timekeeper, kept, delivers=target is not None)
         self._sweeping = threading.Lock()
@@ -102,7 +104,7 @@ class Keeper:
             try:
                 self._spool.check()
                 self.sweep(stop.is_set)
-                self._health.trouble("sweep", None)
+                self._undone.ends()
                 if self._target is not None and self._target.unconfirmed:
                     wait_s = min(CONFIRMED_AFTER_S, interval_s)
             except InfluxError as error:
@@ -113,8 +115,10 @@ class Keeper:
                 if told or status in excused:
                     excused.discard(status)
                     wait_s = min(_AGAIN_S, interval_s)
-                elif self._health.trouble("sweep", str(error)):
-                    _log.warning("Old points could not be removed from InfluxDB: %s", error)
+                else:
+                    self._undone.begins(
+                        str(error), f"Old points could not be removed from InfluxDB: {error}"
+                    )
             self._clock.wait(wake, wait_s)
             wake.clear()
 
@@ -158,8 +162,7 @@ class Keeper:
                     message += (
                         "; the token must be allowed to read and write tasks and both buckets"
                     )
-                if self._health.trouble("downsampling", message):
-                    _log.warning("%s", message)
+                self._not_downsampled.begins(message, message)
 
     def _downsample(self, connection: Connection) -> None:
         wanted, before = (
@@ -184,7 +187,7 @@ class Keeper:
             _log.info("%s", change)
         self._spool.note({Fact.DOWNSAMPLING_TASK: done.task or None})
         self._downsampled = True
-        self._health.trouble("downsampling", None)
+        self._not_downsampled.ends()
 
 
 def places(

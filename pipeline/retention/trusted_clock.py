@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from pipeline.clock import PLAUSIBLE_NS, Clock, Tick, rfc3339
 from pipeline.health import Health
+from pipeline.influx import LARGEST_SKEW_S
 from pipeline.point import split_lines
 from pipeline.spool import Fact, Spool, SpoolError
 
@@ -15,8 +16,6 @@ _log = logging.getLogger(__name__)
 
 _SECOND_NS = 10**9
 _HOUR_S = 3600.0
-# A server's date has whole seconds, and its answer takes a while.
-_TOLERANCE_S = 60.0
 
 
 class Timekeeper:
@@ -29,7 +28,7 @@ class Timekeeper:
     Args:
         clock: The clocks.
         spool: Keeps the believed time over a restart; its readings may have to be stamped anew.
-        health: Is told of a clock that is wrong.
+        health: Shows a clock that is wrong.
         age_s: The shortest age at which data is deleted, in seconds, 0 being for ever: a tenth of
             it, and an hour at most, need no confirmation.
     """
@@ -37,7 +36,7 @@ class Timekeeper:
     def __init__(self, clock: Clock, spool: Spool, health: Health, age_s: float) -> None:
         self._clock = clock
         self._spool = spool
-        self._health = health
+        self._wrong = health.trouble("clock")
         self.mind(age_s)
         self._lock = threading.Lock()
         self._held = False
@@ -109,8 +108,10 @@ class Timekeeper:
             self._owed_ns += tick.jumped_ns
             self._restamp()
         was_unset, self._unset = self._unset, tick.timestamp_ns < PLAUSIBLE_NS
-        if was_unset or self._unset:
-            self._health.trouble("clock", self.unset() or None)
+        if self._unset:
+            self._wrong.begins(self.unset())
+        elif was_unset:
+            self._wrong.ends()
 
     def _restamp(self) -> None:
         if not self._owed_ns:
@@ -125,22 +126,18 @@ class Timekeeper:
             return
         now_ns = self._clock.now_ns()
         ahead_s = now_ns / _SECOND_NS - date_s
+        # What is wrong stays so until it is clearly right: at the bound it would come and go.
+        bound_s = LARGEST_SKEW_S / 2 if self._wrong.under_way else LARGEST_SKEW_S
+        wrong = abs(ahead_s) > bound_s
         with self._lock:
-            if abs(ahead_s) <= _TOLERANCE_S:
-                self._believe(now_ns)
-            else:
-                self._believe(min(now_ns, round(date_s * _SECOND_NS)))
-        message = None
-        if abs(ahead_s) > _TOLERANCE_S:
+            self._believe(min(now_ns, round(date_s * _SECOND_NS)) if wrong else now_ns)
+        if not wrong:
+            self._wrong.ends()
+        elif not self._wrong.under_way:  # how wrong it is changes a little each time
             which = "ahead of" if ahead_s > 0 else "behind"
             span = _span(round(abs(ahead_s)) * _SECOND_NS)
-            message = f"this machine's clock is {span} {which} InfluxDB's; set it, by NTP for one"
-        told = "clock" in self._health.troubles()
-        if message is not None and told:
-            return  # the span changes a little each time
-        self._health.trouble("clock", message)
-        if message is not None:
-            _log.warning("%s", message[0].upper() + message[1:])
+            why = f"this machine's clock is {span} {which} InfluxDB's; set it, by NTP for one"
+            self._wrong.begins(why, why[0].upper() + why[1:])
 
     def _believe(self, now_ns: int) -> None:
         self._base_ns, self._since = now_ns, self._clock.monotonic()

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.health import human
-from pipeline.health.health import Status, read_status
+from pipeline.health.status import Status, read_status
 from pipeline.health.summary import glance
 from pipeline.settings import Settings
 from tests.clocks import START_NS
