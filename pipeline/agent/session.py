@@ -15,7 +15,7 @@ from pipeline.collectors import Guard, Host, build, guarded
 from pipeline.delivery import Delivery, Pace
 from pipeline.health import AgentMetrics, Health
 from pipeline.influx import Rule, Target
-from pipeline.retention import Keeper, Swept, Timekeeper
+from pipeline.retention import Keeper, Swept, TrustedClock
 from pipeline.settings import NAMES, Settings, shortest
 from pipeline.spool import DirectoryInUseError, DirectoryLock, Fact, Spool, SpoolError
 
@@ -60,7 +60,7 @@ class Jobs:
         guards = self._build(settings)
         self._lock, self._spool = _open(settings, self._clock)
         self.health = Health(self._clock, settings.collection_interval_ms / 1000, self._spool.note)
-        self._timekeeper = Timekeeper(self._clock, self._spool, self.health, _age_s(settings))
+        self._trusted_clock = TrustedClock(self._clock, self._spool, self.health, _age_s(settings))
         self._itself = AgentMetrics(self.health, self._spool, self._clock)
         self._recorder = Recorder(
             self._with_itself(guards, settings),
@@ -87,12 +87,12 @@ class Jobs:
         def learn(rule: Rule | None, drift: str) -> None:
             keeper.learn(rule, drift)
 
-        clock, timekeeper = self._clock, self._timekeeper
+        clock, trusted_clock = self._clock, self._trusted_clock
         target = None
         if settings.delivers:
-            date, unset = timekeeper.server_says, timekeeper.unset
+            date, unset = trusted_clock.server_says, trusted_clock.unset
             target = Target(settings, self._reload, clock, learn, date, unset)
-        keeper = Keeper(settings, self._spool, target, clock, timekeeper, self.health)
+        keeper = Keeper(settings, self._spool, target, clock, trusted_clock, self.health)
         return target, keeper
 
     def start(self) -> None:
@@ -125,7 +125,7 @@ class Jobs:
         if changed & _REMOTE:
             self._end(_STOP_REST_S, "delivery", "sweep")
             self.health.clear("delivery", "sweep", "downsampling")
-            self._timekeeper.mind(_age_s(new))
+            self._trusted_clock.set_shortest_age(_age_s(new))
             self._target, self._keeper = self._remote(new)
             self._start_remote()
         self._note({})
@@ -181,7 +181,7 @@ class Jobs:
     def _tick(self, stop: Event, wake: Event) -> None:  # its schedule knows when
         while (tick := self._schedule.wait(stop)) is not None:
             with contextlib.suppress(SpoolError):  # told by the recorder, which holds the reading
-                self._timekeeper.look(tick)
+                self._trusted_clock.look(tick)
             with contextlib.suppress(SpoolError):
                 self._recorder.record(tick)
             self.health.trouble("tick").ends()

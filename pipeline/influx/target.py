@@ -63,7 +63,7 @@ class Target:
         return self._prepared
 
     @property
-    def unconfirmed(self) -> bool:
+    def needs_recheck(self) -> bool:
         """Whether the rule was lengthened, and `look` is to see in a minute that it has stayed so.
 
         InfluxDB has no way to change a rule only if it is as before. Of two hosts that lengthen it

@@ -3,12 +3,12 @@
 from pipeline.retention.keeper import Keeper
 from pipeline.retention.plan import Plan
 from pipeline.retention.sweep import Retention, Swept
-from pipeline.retention.trusted_clock import Timekeeper
+from pipeline.retention.trusted_clock import TrustedClock
 
 __all__ = [
     "Keeper",
     "Plan",
     "Retention",
     "Swept",
-    "Timekeeper",
+    "TrustedClock",
 ]

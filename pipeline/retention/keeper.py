@@ -24,7 +24,7 @@ from pipeline.influx import (
 )
 from pipeline.influx import tasks as downsampling
 from pipeline.retention.sweep import Place, Retention, Swept
-from pipeline.retention.trusted_clock import Timekeeper
+from pipeline.retention.trusted_clock import TrustedClock
 from pipeline.settings import Age, Settings, ages, shortest
 from pipeline.spool import Fact, Spool, SpoolError
 
@@ -42,7 +42,7 @@ class Keeper:
         spool: The local copy, and what is remembered.
         target: The bucket; None without an InfluxDB.
         clock: Time.
-        timekeeper: Tells the time that points are deleted by.
+        trusted_clock: Tells the time that points are deleted by.
         health: Shows what does not work.
     """
 
@@ -52,19 +52,19 @@ class Keeper:
         spool: Spool,
         target: Target | None,
         clock: Clock,
-        timekeeper: Timekeeper,
+        trusted_clock: TrustedClock,
         health: Health,
     ) -> None:
         self._settings = settings
         self._spool = spool
         self._target = target
         self._clock = clock
-        self._timekeeper = timekeeper
+        self._trusted_clock = trusted_clock
         self._health = health
         self._undone = health.trouble("sweep")
         self._not_downsampled = health.trouble("downsampling")
         kept = ages(settings.retention_hours, settings.retention_overrides)
-        self._retention = Retention(spool, timekeeper, kept, delivers=target is not None)
+        self._retention = Retention(spool, trusted_clock, kept, delivers=target is not None)
         self._sweeping = threading.Lock()
         self._wake = Event()  # that of `run`, once it does
         self._rule: Rule | None = None
@@ -105,7 +105,7 @@ class Keeper:
                 self._spool.check()
                 self.sweep(stop.is_set)
                 self._undone.ends()
-                if self._target is not None and self._target.unconfirmed:
+                if self._target is not None and self._target.needs_recheck:
                     wait_s = min(CONFIRMED_AFTER_S, interval_s)
             except InfluxError as error:
                 # That no server answers, delivery tells; and at the start it may not have told
@@ -131,7 +131,7 @@ class Keeper:
         """
         with self._sweeping:
             with contextlib.suppress(SpoolError):  # an hour later, then
-                self._timekeeper.remember()
+                self._trusted_clock.remember()
             if self._target is None:
                 return self._retention.sweep((), stopped)
             with self._target.connection(PATIENCE_S) as connection:

@@ -20,7 +20,7 @@ from pipeline.influx import (
 )
 from pipeline.point import measurement_of, split_lines
 from pipeline.retention.keeper import places
-from pipeline.retention.sweep import LocalPoints, Place, windows
+from pipeline.retention.sweep import LocalPoints, Place, remove_in_windows
 from pipeline.settings import Age, Settings, ages
 from pipeline.spool import Aging, SpoolReader
 
@@ -164,7 +164,7 @@ def _check_clock(settings: Settings, clock: Clock) -> None:
 def _remove(place: Place, where: str, now_ns: int, progress: Progress) -> None:
     for age in place.ages:
         cutoff = age.cutoff_ns(now_ns)
-        for until, points in windows(place.points, age, 0, cutoff, place.window_s):
+        for until, points in remove_in_windows(place.points, age, 0, cutoff, place.window_s):
             progress(where, age.measurement or "", rfc3339(until), points)
 
 

@@ -117,7 +117,7 @@ class Swept:
         return max(self.remote, self.local)
 
 
-def windows(
+def remove_in_windows(
     points: Points, age: Age, start_ns: int, stop_ns: int, window_s: int
 ) -> Iterator[tuple[int, int]]:
     """Remove the points of a span that an age is for, one window after the other.
@@ -225,7 +225,7 @@ class Retention:
         if name not in self._marks:
             self._marks[name] = self._spool.facts().get(name, "")
         start = noted = place.start_ns(self._marks[name], age, cutoff)
-        for until, points in windows(place.points, age, start, cutoff, place.window_s):
+        for until, points in remove_in_windows(place.points, age, start, cutoff, place.window_s):
             self._marks[name] = f"{until} {scope}"
             # Each note is an fsync: it is worth that where points went, or for an hour of looking.
             if points or until - noted > HOUR_NS:

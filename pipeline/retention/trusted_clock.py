@@ -18,7 +18,7 @@ _SECOND_NS = 10**9
 _HOUR_S = 3600.0
 
 
-class Timekeeper:
+class TrustedClock:
     """Watches the wall clock, and tells which time may be believed where points are deleted by age.
 
     A clock that is far ahead makes everything look old. So a time is believed only if it lies where
@@ -37,7 +37,7 @@ class Timekeeper:
         self._clock = clock
         self._spool = spool
         self._wrong = health.trouble("clock")
-        self.mind(age_s)
+        self.set_shortest_age(age_s)
         self._lock = threading.Lock()
         self._held = False
         # While the clock is not set, readings are stamped with what it says; they get their time
@@ -48,7 +48,7 @@ class Timekeeper:
         with contextlib.suppress(SpoolError):  # told by whoever is the next to need it
             self._believe(int(spool.facts().get(Fact.BELIEVED_NS, 0)))
 
-    def mind(self, age_s: float) -> None:
+    def set_shortest_age(self, age_s: float) -> None:
         """Data is deleted at another age from now on, the shortest being so many seconds."""
         self._slack_ns = round(min(age_s / 10 or _HOUR_S, _HOUR_S) * _SECOND_NS)
 

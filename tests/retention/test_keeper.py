@@ -14,7 +14,7 @@ from pipeline.clock import SystemClock
 from pipeline.health import Health, read_status
 from pipeline.influx import HostPoints, Rule, Target, task_name
 from pipeline.retention.keeper import Keeper
-from pipeline.retention.trusted_clock import Timekeeper
+from pipeline.retention.trusted_clock import TrustedClock
 from pipeline.settings import Downsample, Settings
 from pipeline.spool import Spool
 from tests.chaos.proxy import PASS, Proxy
@@ -65,8 +65,8 @@ class Bench:
         target = Target(
             self.settings, lambda: self.settings, self.clock, lambda *args: keeper.learn(*args)
         )
-        timekeeper = Timekeeper(self.clock, self.spool, self.health, 3600)
-        keeper = Keeper(self.settings, self.spool, target, self.clock, timekeeper, self.health)
+        trusted_clock = TrustedClock(self.clock, self.spool, self.health, 3600)
+        keeper = Keeper(self.settings, self.spool, target, self.clock, trusted_clock, self.health)
         return keeper
 
     def put(self, *ages_h: float, host: str = "h1", bucket: str = "") -> None:

@@ -11,7 +11,7 @@ from pipeline.clock import PLAUSIBLE_NS, Schedule, Tick
 from pipeline.health import Health
 from pipeline.influx import LARGEST_SKEW_S
 from pipeline.retention.sweep import Retention
-from pipeline.retention.trusted_clock import Timekeeper
+from pipeline.retention.trusted_clock import TrustedClock
 from pipeline.settings import ages
 from pipeline.spool import Spool
 from tests.clocks import START_NS, ManualClock
@@ -35,7 +35,7 @@ class Bench:
         self.spool.close()
         self.spool = Spool(self.directory, 2**24)
         self.health = Health(self.clock, 60, lambda _: None)
-        self.keeper = Timekeeper(self.clock, self.spool, self.health, AGE_H * HOUR_S)
+        self.keeper = TrustedClock(self.clock, self.spool, self.health, AGE_H * HOUR_S)
         self.retention = Retention(self.spool, self.keeper, ages(AGE_H, {}), delivers=True)
 
     def jump(self, seconds: float) -> None:
