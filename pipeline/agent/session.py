@@ -14,8 +14,8 @@ from pipeline.clock import Clock, Schedule, SystemClock, Tick
 from pipeline.collectors import Guard, Host, build, guarded
 from pipeline.delivery import Delivery, Pace
 from pipeline.health import AgentMetrics, Health
-from pipeline.influx import Rule, Target
-from pipeline.retention import Keeper, Swept, TrustedClock
+from pipeline.influx import Target
+from pipeline.retention import Keeper, KnownRule, Swept, TrustedClock
 from pipeline.settings import NAMES, Settings, shortest
 from pipeline.spool import DirectoryInUseError, DirectoryLock, Fact, Spool, SpoolError
 
@@ -84,15 +84,12 @@ class Jobs:
         return (*guards, *guarded(self._itself, settings.collectors, self._clock))
 
     def _remote(self, settings: Settings) -> tuple[Target | None, Keeper]:
-        def learn(rule: Rule | None, drift: str) -> None:
-            keeper.learn(rule, drift)
-
         clock, trusted_clock = self._clock, self._trusted_clock
-        target = None
+        known, target = KnownRule(self._spool), None
         if settings.delivers:
             date, unset = trusted_clock.server_says, trusted_clock.unset
-            target = Target(settings, self._reload, clock, learn, date, unset)
-        keeper = Keeper(settings, self._spool, target, clock, trusted_clock, self.health)
+            target = Target(settings, self._reload, clock, known.learn, date, unset)
+        keeper = Keeper(settings, self._spool, target, known, clock, trusted_clock, self.health)
         return target, keeper
 
     def start(self) -> None:

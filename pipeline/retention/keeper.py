@@ -34,13 +34,48 @@ _AGAIN_S = 60.0
 _BEHIND_S = 86_400
 
 
+class KnownRule:
+    """The bucket's retention rule as it was seen last; noted for `status`.
+
+    Args:
+        spool: Where it is noted.
+
+    Attributes:
+        rule: The rule; None while it is not known, or of a server without buckets.
+    """
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._changed = Event()
+        self.rule: Rule | None = None
+
+    @property
+    def age_s(self) -> int:
+        """The age at which InfluxDB deletes, in seconds; 0 is for ever, or not known."""
+        return self.rule.age_s if self.rule else 0
+
+    def learn(self, rule: Rule | None, drift: str) -> None:
+        """Take note of the rule, and of how it differs from what the settings want."""
+        self.rule = rule
+        age = str(rule.age_s) if rule else None
+        with contextlib.suppress(SpoolError):
+            self._spool.note({Fact.BUCKET_AGE_S: age, Fact.BUCKET_DRIFT: drift or None})
+        if rule and rule.change:
+            self._changed.set()
+
+    def on_change(self, event: Event) -> None:
+        """Set this event, from now on, when the agent itself has changed the rule."""
+        self._changed = event
+
+
 class Keeper:
-    """The age of one host's data, between two changes of the settings.
+    """Keeps one host's data no longer than its ages, between two changes of the settings.
 
     Args:
         settings: What is wanted.
         spool: The local copy, and what is remembered.
         target: The bucket; None without an InfluxDB.
+        known: The bucket's rule, which the target tells.
         clock: Time.
         trusted_clock: Tells the time that points are deleted by.
         health: Shows what does not work.
@@ -51,6 +86,7 @@ class Keeper:
         settings: Settings,
         spool: Spool,
         target: Target | None,
+        known: KnownRule,
         clock: Clock,
         trusted_clock: TrustedClock,
         health: Health,
@@ -58,6 +94,7 @@ class Keeper:
         self._settings = settings
         self._spool = spool
         self._target = target
+        self._known = known
         self._clock = clock
         self._trusted_clock = trusted_clock
         self._health = health
@@ -66,27 +103,13 @@ class Keeper:
         kept = ages(settings.retention_hours, settings.retention_overrides)
         self._retention = Retention(spool, trusted_clock, kept, delivers=target is not None)
         self._sweeping = threading.Lock()
-        self._wake = Event()  # that of `run`, once it does
-        self._rule: Rule | None = None
         self._downsampled = False
-
-    def learn(self, rule: Rule | None, drift: str) -> None:
-        """Take note of the bucket's rule, and of how it differs from what the settings want."""
-        self._rule = rule
-        age = str(rule.age_s) if rule else None
-        with contextlib.suppress(SpoolError):
-            self._spool.note({Fact.BUCKET_AGE_S: age, Fact.BUCKET_DRIFT: drift or None})
-        if rule and rule.change and not self._sweeping.locked():
-            # Delivery lengthened it, and the next sweep may be an hour away: a rule that was is to
-            # be looked at once more in a minute.
-            self._wake.set()
 
     def trim(self, time_ns: int) -> bool:
         """Remove what is too old to be sent, if a reading of that time is; tell whether it was."""
-        bucket_age_s = self._rule.age_s if self._rule else 0
-        if not self._retention.is_old(time_ns, bucket_age_s):
+        if not self._retention.is_old(time_ns, self._known.age_s):
             return False
-        self._retention.trim(bucket_age_s)
+        self._retention.trim(self._known.age_s)
         return True
 
     def run(self, stop: Event, wake: Event) -> None:
@@ -98,15 +121,13 @@ class Keeper:
         """
         interval_s = self._settings.cleanup_interval_minutes * 60.0
         excused: set[int | None] = {None, 404}
-        self._wake = wake
+        self._known.on_change(wake)
         while not stop.is_set():
             wait_s = interval_s
             try:
                 self._spool.check()
                 self.sweep(stop.is_set)
                 self._undone.ends()
-                if self._target is not None and self._target.needs_recheck:
-                    wait_s = min(CONFIRMED_AFTER_S, interval_s)
             except InfluxError as error:
                 # That no server answers, delivery tells; and at the start it may not have told
                 # yet, nor made the bucket.
@@ -119,8 +140,11 @@ class Keeper:
                     self._undone.begins(
                         str(error), f"Old points could not be removed from InfluxDB: {error}"
                     )
-            self._clock.wait(wake, wait_s)
-            wake.clear()
+            wake.clear()  # a rule that was changed up to here is seen here
+            if self._target is not None and self._target.needs_recheck:
+                wait_s = min(CONFIRMED_AFTER_S, interval_s)
+            if not stop.is_set():  # which sets `wake` as well, and may have before it was cleared
+                self._clock.wait(wake, wait_s)
 
     def sweep(self, stopped: Callable[[], bool] = lambda: False) -> Swept:
         """Remove what is older than its age, in InfluxDB and here.
@@ -142,7 +166,7 @@ class Keeper:
                     raise
                 if self._target.write_only:
                     return self._retention.sweep((), stopped)
-                everywhere = places(connection, self._settings, self._rule)
+                everywhere = places(connection, self._settings, self._known.rule)
                 return self._retention.sweep([place for place, _ in everywhere], stopped)
 
     def _prepare(self, target: Target, connection: Connection) -> None:

@@ -167,6 +167,9 @@ class Retention:
     def trim(self, bucket_age_s: int = 0) -> int:
         """Remove what is too old from the local copy, and send nothing that InfluxDB would refuse.
 
+        What was delivered stays as long as the rest: the page shows it, and doctor takes a reading
+        in InfluxDB that is not here for one of another agent with this host's name.
+
         Args:
             bucket_age_s: The age of the bucket's own rule, in seconds; 0 is for ever.
 
