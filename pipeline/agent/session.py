@@ -72,6 +72,7 @@ class Jobs:
         # One for all, so that what is missed while a failed job waits is counted.
         self._schedule = Schedule(self._clock, settings.collection_interval_ms)
         self._target, self._keeper = self._remote(settings)
+        self._delivery: Delivery | None = None
         self._jobs: dict[str, Job] = {}
 
     def _build(self, settings: Settings) -> tuple[Guard, ...]:
@@ -121,6 +122,8 @@ class Jobs:
             self._start_tick()
         if changed & _REMOTE:
             self._end(_STOP_REST_S, "delivery", "sweep")
+            if self._delivery is not None:
+                self._delivery.retire()
             self.health.clear("delivery", "sweep", "downsampling")
             self._trusted_clock.set_shortest_age(_age_s(new))
             self._target, self._keeper = self._remote(new)
@@ -199,10 +202,10 @@ class Jobs:
             settings.flush_jitter_ms / 1000,
             settings.batch_max_points,
         )
-        delivery = Delivery(
+        self._delivery = Delivery(
             self._spool, target, self._clock, pace, random.uniform, self.health, self._keeper.trim
         )
-        self._start("delivery", delivery.run)
+        self._start("delivery", self._delivery.run)
 
     def _note(self, facts: dict[str, str | None]) -> None:
         settings = self.settings

@@ -86,8 +86,8 @@ class Delivery:
         self._health = health
         self._trim = trim
         self._size = Size(pace.batch_max_points)
-        self._trouble = health.trouble("delivery")
-        self._outage = Outage(clock, self._trouble, self._backlog)
+        self._outage = Outage(clock, health.trouble("delivery"), self._backlog)
+        self._retired = False
         self._prepared = False
         self._rested_at = 0.0
 
@@ -109,6 +109,10 @@ class Delivery:
             self._last_flush()
         finally:
             self._server.close()
+
+    def retire(self) -> None:
+        """Leave the outage to another delivery, however long a request is still under way here."""
+        self._retired = True
 
     def drain(self, stop: Event) -> None:
         """Deliver until nothing waits, for as long as that takes.
@@ -145,7 +149,7 @@ class Delivery:
         except StoppedError:
             pass
         except InfluxError as error:
-            self._trouble.begins(str(error))
+            self._failed(error)
 
     def _deliver_next(self, pause: Callable[[float], None]) -> bool:
         """Deliver one batch; return whether there may be another.
@@ -244,13 +248,15 @@ class Delivery:
     def _failed(self, error: InfluxError) -> None:
         if not self._probing:
             self._size.failed(probed=self._outage.probed)
-        self._outage.failed(error.answer)
         self._health.write_failed()
+        if not self._retired:
+            self._outage.failed(error.answer)
 
     def _passed(self, *, probe: bool) -> None:
         if not probe:
             self._size.passed()
-        self._outage.passed(probe=probe)
+        if not self._retired:
+            self._outage.passed(probe=probe)
 
     @property
     def _probing(self) -> bool:

@@ -102,19 +102,13 @@ class Health:
         """Return the trouble of a subject, such as `delivery`: the same one to all who ask."""
         with self._lock:
             if subject not in self._troubles:
-                self._troubles[subject] = Trouble(lambda it: self._changed(subject, it))
+                self._troubles[subject] = Trouble(lambda _: self._changed(subject))
             return self._troubles[subject]
 
     def clear(self, *subjects: str) -> None:
-        """Clear the troubles of these subjects.
-
-        A trouble that somebody still holds is not shown any more: a request to a former server may
-        outlive its delivery, and must not speak for the next one.
-        """
-        with self._lock:
-            cleared = [self._troubles.pop(subject, None) for subject in subjects]
-        if any(trouble and trouble.under_way for trouble in cleared):
-            self._remember()
+        """End the troubles of these subjects without a word: they begin anew."""
+        for subject in subjects:
+            self.trouble(subject).ends()
 
     def troubles(self) -> dict[str, str]:
         """Return each subject that does not work and the reason, the newest last."""
@@ -133,10 +127,8 @@ class Health:
         silent = self._clock.monotonic() - self._committed
         return f"no reading for {silent:.0f} s" if silent > self._overdue_s else None
 
-    def _changed(self, subject: str, trouble: Trouble) -> None:
+    def _changed(self, subject: str) -> None:
         with self._lock:
-            if self._troubles.get(subject) is not trouble:
-                return
             self._troubles[subject] = self._troubles.pop(subject)  # the newest is the last
         self._remember()
 

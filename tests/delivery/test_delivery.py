@@ -369,7 +369,7 @@ def test_a_request_that_outlives_its_delivery_changes_no_trouble(
 ) -> None:
     class Late(Server):
         def write(self, body: bytes) -> Answer:
-            bench.health.clear("delivery")
+            bench.delivery.retire()
             bench.health.trouble("delivery").begins("what the next one says")
             return super().write(body)
 

@@ -56,20 +56,15 @@ def test_the_newest_trouble_is_remembered_and_when_it_is_over_the_one_before(
     assert (noted[-1][Fact.TROUBLES], one.troubles()) == (None, {})
 
 
-def test_a_trouble_that_was_cleared_is_not_shown_for_who_still_reports_it(
-    clock: ManualClock,
+def test_troubles_that_are_cleared_begin_anew(
+    clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    noted: list[Mapping[str, str | None]] = []
-    one = Health(clock, 60, noted.append)
-    former = one.trouble("delivery")
-    former.begins("no answer")
-    one.clear("delivery", "sweep")
-    assert noted[-1][Fact.LAST_ERROR] is None
-    former.begins("401")
-    assert one.troubles() == {}
-    one.trouble("delivery").begins("no route")
-    former.ends()
-    assert one.troubles() == {"delivery": "no route"}
+    one = Health(clock, 60, lambda _: None)
+    for _ in range(2):
+        one.trouble("sweep").begins("no right", "Old points stay")
+        one.clear("delivery", "sweep")
+        assert one.troubles() == {}
+    assert caplog.messages == ["Old points stay"] * 2
 
 
 def test_a_store_that_cannot_be_written_hides_no_trouble(clock: ManualClock) -> None:
