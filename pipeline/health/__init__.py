@@ -3,17 +3,17 @@
 from pipeline.health.agent_metrics import AgentMetrics, usage
 from pipeline.health.health import CAUSES, Health, ReadingStats
 from pipeline.health.status import Status, read_status
-from pipeline.health.summary import Glance, Row, glance
+from pipeline.health.summary import Summary, SummaryRow, summarize
 
 __all__ = [
     "CAUSES",
     "AgentMetrics",
-    "Glance",
     "Health",
     "ReadingStats",
-    "Row",
     "Status",
-    "glance",
+    "Summary",
+    "SummaryRow",
     "read_status",
+    "summarize",
     "usage",
 ]

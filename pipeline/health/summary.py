@@ -12,7 +12,7 @@ _WELL = "All is well."
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SummaryRow:
     """A line of the state.
 
     Attributes:
@@ -27,7 +27,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class Summary:
     """The state at a glance.
 
     Attributes:
@@ -39,11 +39,11 @@ class Glance:
 
     well: bool
     headline: str
-    first: tuple[Row, ...]
-    more: tuple[Row, ...]
+    first: tuple[SummaryRow, ...]
+    more: tuple[SummaryRow, ...]
 
 
-def glance(state: Status, now_ns: int) -> Glance:
+def summarize(state: Status, now_ns: int) -> Summary:
     """Put the state of an agent in order.
 
     Args:
@@ -63,43 +63,43 @@ def glance(state: Status, now_ns: int) -> Glance:
     else:
         headline = _WELL
     well = headline == _WELL
-    return Glance(well, headline, tuple(_first(state, now_ns)), tuple(_more(state)))
+    return Summary(well, headline, tuple(_first(state, now_ns)), tuple(_more(state)))
 
 
-def _first(state: Status, now_ns: int) -> Iterator[Row]:
+def _first(state: Status, now_ns: int) -> Iterator[SummaryRow]:
     running = f"yes (process {state.pid})" if state.running else "no"
-    yield Row("running", running, not state.running)
+    yield SummaryRow("running", running, not state.running)
     reading = _ago(state.last_reading, now_ns) if state.last_reading else "none yet"
-    yield Row("last reading", reading, _late(state, now_ns))
+    yield SummaryRow("last reading", reading, _late(state, now_ns))
     if state.influxdb_url:
         waiting = f"{state.backlog_points} points, {human.scaled(state.backlog_bytes, 4)}B"
         if state.backlog_oldest:
             waiting += f", the oldest {_ago(state.backlog_oldest, now_ns)}"
-        yield Row("waiting", waiting)
+        yield SummaryRow("waiting", waiting)
     lost = ", ".join(f"{cause} {points}" for cause, points in state.lost.items())
-    yield Row("lost", lost or "nothing", bool(state.lost))
-    yield Row("last error", state.last_error or "none", bool(state.last_error))
+    yield SummaryRow("lost", lost or "nothing", bool(state.lost))
+    yield SummaryRow("last error", state.last_error or "none", bool(state.last_error))
     for source, why in state.troubles.items():
         if why != state.last_error:
-            yield Row(f"trouble: {source}", why, bad=True)
+            yield SummaryRow(f"trouble: {source}", why, bad=True)
 
 
-def _more(state: Status) -> Iterator[Row]:
-    yield Row("interval", f"{state.collection_interval_ms} ms")
-    yield Row("kept", f"{state.retention_hours} h" if state.retention_hours else "for ever")
-    yield Row("readings", f"{state.ticks} ({state.points} points)")
+def _more(state: Status) -> Iterator[SummaryRow]:
+    yield SummaryRow("interval", f"{state.collection_interval_ms} ms")
+    yield SummaryRow("kept", f"{state.retention_hours} h" if state.retention_hours else "for ever")
+    yield SummaryRow("readings", f"{state.ticks} ({state.points} points)")
     if state.influxdb_url:
         bucket = state.bucket_retention_hours
         rule = "not known" if bucket is None else f"{bucket:g} h" if bucket else "for ever"
-        yield Row("InfluxDB", state.influxdb_url)
+        yield SummaryRow("InfluxDB", state.influxdb_url)
         if state.bucket_drift:
             rule += f"; {state.bucket_drift}"
-        yield Row("bucket keeps", rule, bool(state.bucket_drift))
-        yield Row("delivered", f"{state.delivered_points} points")
-        yield Row("rejected", f"{state.rejected_points} points")
+        yield SummaryRow("bucket keeps", rule, bool(state.bucket_drift))
+        yield SummaryRow("delivered", f"{state.delivered_points} points")
+        yield SummaryRow("rejected", f"{state.rejected_points} points")
     if state.last_salvage:
-        yield Row("last salvage", state.last_salvage)
-    yield Row("store", state.data_dir)
+        yield SummaryRow("last salvage", state.last_salvage)
+    yield SummaryRow("store", state.data_dir)
 
 
 def _late(state: Status, now_ns: int) -> bool:

@@ -30,7 +30,7 @@ _RULE_LAG_NS = 1800 * 10**9
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PlanRow:
     """One measurement in one place. A point is a line; times are RFC 3339 in UTC.
 
     Attributes:
@@ -74,7 +74,7 @@ class Plan:
     bucket: str
     bucket_retention_hours: float | None
     shard_group_hours: float | None
-    rows: tuple[Row, ...]
+    rows: tuple[PlanRow, ...]
     left_out: str
 
     @property
@@ -98,7 +98,7 @@ def make(settings: Settings, clock: Clock) -> Plan:
         SpoolError: The local copy cannot be read.
     """
     now_ns = clock.now_ns()
-    rows: list[Row] = []
+    rows: list[PlanRow] = []
     rule: Rule | None = None
     left_out = ""
     facts: Mapping[str, str] = {}
@@ -168,7 +168,7 @@ def _remove(place: Place, where: str, now_ns: int, progress: Progress) -> None:
             progress(where, age.measurement or "", rfc3339(until), points)
 
 
-def _local(spool: SpoolReader, settings: Settings, now_ns: int) -> list[Row]:
+def _local(spool: SpoolReader, settings: Settings, now_ns: int) -> list[PlanRow]:
     """Return a row for each measurement that the newest reading has, or an old one."""
     kept = ages(settings.retention_hours, settings.retention_overrides)
     newest_cutoff = max(age.cutoff_ns(now_ns) for age in kept)
@@ -187,14 +187,16 @@ def _local(spool: SpoolReader, settings: Settings, now_ns: int) -> list[Row]:
     for block in spool.history(newest_ns) if newest_ns is not None else ():
         older.update(dict.fromkeys(map(measurement_of, split_lines(block)), 0))
     return [
-        Row(LOCAL, name, _age_of(name, kept).hours, points, _text(oldest.get(name)), points, None)
+        PlanRow(
+            LOCAL, name, _age_of(name, kept).hours, points, _text(oldest.get(name)), points, None
+        )
         for name, points in sorted(older.items())
     ]
 
 
 def _remote(
     place: Place, points: HostPoints, facts: Mapping[str, str], now_ns: int, rule: Rule | None
-) -> list[Row]:
+) -> list[PlanRow]:
     rows = []
     for age in place.ages:
         cutoff = age.cutoff_ns(now_ns)
@@ -204,7 +206,7 @@ def _remote(
         swept = points.counts(start, cutoff, age) if oldest and start else older
         gone = rule.removes_ns(cutoff - 1) if rule and cutoff else None
         rows += [
-            Row(
+            PlanRow(
                 points.bucket,
                 name,
                 age.hours,
