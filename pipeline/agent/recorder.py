@@ -50,7 +50,7 @@ class Recorder:
         self._clock = clock
         self._tags = tags
         self._health = health
-        self._unwritable, self._full = health.trouble("spool"), health.trouble("room")
+        self._spool_trouble, self._room_trouble = health.trouble("spool"), health.trouble("room")
         # The schedule is not the only one to ask for readings: a program that embeds the agent may.
         self._lock = threading.Lock()
         self._closed = False
@@ -189,17 +189,19 @@ class Recorder:
                 self._held.popleft()
         except SpoolError as error:
             self._bound()
-            self._unwritable.begins(
+            self._spool_trouble.begins(
                 str(error),
                 f"Readings are held in memory until the spool takes them: {error}",
                 level=logging.ERROR,
             )
             raise
-        self._unwritable.ends("The spool takes readings again")
+        self._spool_trouble.ends("The spool takes readings again")
         if pressure := self._spool.pressure:
-            self._full.begins(pressure, f"The oldest readings make room for new ones: {pressure}")
+            self._room_trouble.begins(
+                pressure, f"The oldest readings make room for new ones: {pressure}"
+            )
         else:
-            self._full.ends("The spool has room again")
+            self._room_trouble.ends("The spool has room again")
 
     def _bound(self) -> None:
         while len(self._held) > _HELD_TICKS:

@@ -1,4 +1,4 @@
-"""Delivery: lease from the spool, write, read the verdict, settle; try again.
+"""Delivery: leases readings from the spool, writes them, and settles them by the verdict.
 
 A reading's time was fixed when it was taken, so to send it twice changes nothing in InfluxDB:
 at least once here is exactly once there.
@@ -64,8 +64,8 @@ class Delivery:
         pace: How often and how much.
         random: The source of jitter.
         health: Shows how it goes.
-        trim: Given the time of a reading: if that is too old to be sent, deletes from the spool,
-            and counts, all that is; returns whether it was.
+        trim: Takes the time of a reading. If that is too old to be sent, deletes from the spool,
+            and counts, all that is too old; returns whether it did.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class Delivery:
         Raises:
             StoppedError: `stop` was set before all was delivered.
         """
-        # What was too much for a weak server need not be so for ever.
+        # A server that was too weak for large bodies may have become stronger.
         self._size = Size(self._pace.batch_max_points)
 
         def pause(seconds: float) -> None:
@@ -184,7 +184,7 @@ class Delivery:
         if batch is not None and not self._prepared:
             self._server.prepare()
             self._prepared = True
-        # Each time anew: an outage lasts, and `prepare` tells what the server takes for too old.
+        # For each batch: readings grow old during an outage, and `prepare` brings the bucket's age.
         if batch is not None and self._trim(batch.oldest_ns):
             batch = self._spool.lease(self._size.points, newest=newest)
         return batch
@@ -267,7 +267,7 @@ class Delivery:
 
 
 def _failure(state: tenacity.RetryCallState) -> InfluxError:
-    """Return why a try failed that is to be repeated, which only this can be."""
+    """Return why a try failed; no other error is tried again."""
     error = state.outcome.exception() if state.outcome else None
-    assert isinstance(error, InfluxError)  # noqa: S101  # tells the type
+    assert isinstance(error, InfluxError)  # noqa: S101  # for the type checker
     return error

@@ -1,4 +1,4 @@
-"""The agent on itself: `metrics_agent`, which goes the way of every other reading."""
+"""The agent's own metrics: `metrics_agent`, which is delivered like every other reading."""
 
 import math
 import resource
@@ -17,14 +17,14 @@ _EVERY_S = 59.0
 
 
 class AgentMetrics(Collector):
-    """Writes `metrics_agent`, each minute at most: what it costs to know is for a slow graph.
+    """Collects `metrics_agent`, once a minute at most: it is for slow graphs, and costs time.
 
     It is a collector like the others, but reads the agent in place of the host.
 
     Args:
         health: The agent's own view.
         spool: The account.
-        clock: Tells when it is time.
+        clock: Tells when a minute has passed.
     """
 
     name = AGENT
@@ -35,25 +35,25 @@ class AgentMetrics(Collector):
         self._spool = spool
         self._clock = clock
         self._began = clock.monotonic()
-        self._told = -math.inf
+        self._yielded = -math.inf
 
     def collect(self) -> Iterator[Point]:
         """Yield one point for the agent, and one for each collector.
 
         Raises:
-            NoData: It has been told within a minute, or the account cannot be read, which whoever
-                commits the reading will tell.
+            NoData: A minute has not passed, or the account cannot be read; the commit of the
+                reading will report that.
         """
         now = self._clock.monotonic()
-        if now - self._told < _EVERY_S:
+        if now - self._yielded < _EVERY_S:
             raise NoData
         try:
             account = self._account()
         except SpoolError:
             raise NoData from None
-        itself = Point(AGENT, {**account, **self._work(now)})
-        self._told = now
-        yield itself
+        point = Point(AGENT, {**account, **self._work(now)})
+        self._yielded = now
+        yield point
         tick = self._health.last_reading
         for name, seconds in (tick.collectors if tick else {}).items():
             yield Point(AGENT, {"collect_ms": 1000.0 * seconds}, {"collector": name})
@@ -106,9 +106,9 @@ class Usage:
 
 
 def usage() -> Usage:
-    """Ask what this process has used.
+    """Return what this process has used.
 
-    psutil is not asked: told of a container's host, it looks for this process there.
+    psutil cannot tell: where it reads a container's host, it looks for this process there.
     """
     used = resource.getrusage(resource.RUSAGE_SELF)
     peak = used.ru_maxrss * 1024  # it is in kilobytes: getrusage(2)

@@ -51,7 +51,7 @@ class Health:
     """The running agent's own view, for the endpoint; every worker reports to it.
 
     Args:
-        clock: Tells how long ago the last reading was.
+        clock: Measures how long ago the last reading was.
         interval_s: The time from one reading to the next, in seconds.
         note: Keeps facts in the store, for `status`; it may fail.
     """

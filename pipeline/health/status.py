@@ -1,4 +1,4 @@
-"""The state of an agent as its store tells it, also while the agent is down."""
+"""The status of an agent: its state by its store, also while it is down."""
 
 import json
 from collections.abc import Mapping
@@ -14,31 +14,31 @@ _NOTHING = Contents(0, 0, 0, 0, 0, None, 0, {}, None, None)
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The state of an agent as its store tells it, also while the agent is down.
+    """The state of an agent by its store, also while it is down.
 
-    A point is a line. Times are RFC 3339 in UTC, or None where there is nothing to tell.
+    A point is a line. Times are RFC 3339 in UTC, or None when there is none.
 
     Attributes:
-        running: Whether a process has the data directory.
+        running: Whether a process uses the data directory.
         pid: That process.
         data_dir: The data directory.
-        collection_interval_ms: The distance between two readings, in milliseconds.
-        retention_hours: The age, in hours; 0 is for ever.
+        collection_interval_ms: The time from one reading to the next, in milliseconds.
+        retention_hours: How long data is kept, in hours; 0 is for ever.
         ticks: Readings committed since the store was made.
         points: Points committed since the store was made.
         backlog_points: Points waiting for delivery.
         backlog_bytes: Their size on disk.
         backlog_oldest: The time of the oldest one.
         delivered_points: Points that InfluxDB took.
-        lost: Cause to points never delivered; only causes that happened.
+        lost: Points that are never delivered, by cause; only causes that happened.
         rejected_points: Refused lines that are kept.
         last_error: What does not work at present, or None.
-        troubles: All that does not, by what it is, such as `settings` or `sweep`.
-        last_salvage: What was saved and lost when the store was damaged last, or None.
+        troubles: The reason for each subject that does not work, such as `settings` or `sweep`.
+        last_salvage: What the last salvage of a damaged store saved and lost, or None.
         last_reading: The time of the newest reading.
         influxdb_url: Where readings go; "" when nowhere.
         bucket_retention_hours: The age of the bucket's own rule, in hours; None when not known.
-        bucket_drift: How that differs from what the settings want, and the fix; None: it does not.
+        bucket_drift: How that differs from the settings, and the fix; None when it does not.
     """
 
     running: bool

@@ -1,4 +1,4 @@
-"""The state of an agent as a person woken at night needs it: what is wrong first."""
+"""The summary of an agent's state for people: what is wrong comes first."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ _WELL = "All is well."
 
 @dataclass(frozen=True, slots=True)
 class SummaryRow:
-    """A line of the state.
+    """One line of a summary.
 
     Attributes:
-        name: What it is about.
-        text: How it is.
-        bad: Whether that asks for somebody.
+        name: Its subject.
+        text: The state of that.
+        bad: Whether somebody has to act on it.
     """
 
     name: str
@@ -28,10 +28,10 @@ class SummaryRow:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The state at a glance.
+    """The state of an agent at a glance.
 
     Attributes:
-        well: Whether nobody is needed now.
+        well: Whether nobody has to act now.
         headline: One sentence.
         first: What to look at first.
         more: The rest.
@@ -44,7 +44,7 @@ class Summary:
 
 
 def summarize(state: Status, now_ns: int) -> Summary:
-    """Put the state of an agent in order.
+    """Summarize the state of an agent.
 
     Args:
         state: The state.
@@ -56,7 +56,7 @@ def summarize(state: Status, now_ns: int) -> Summary:
     elif state.last_reading is None:
         headline = "The agent runs, and has no reading yet."
     elif late:
-        age = human.span(_age_s(state.last_reading, now_ns))
+        age = human.duration(_age_s(state.last_reading, now_ns))
         headline = f"The agent runs, but its last reading is {age} old."
     elif state.last_error:
         headline = "Readings are taken, but something does not work: see the last error."
@@ -109,7 +109,7 @@ def _late(state: Status, now_ns: int) -> bool:
 
 
 def _ago(time: str, now_ns: int) -> str:
-    return f"{human.span(_age_s(time, now_ns))} ago, at {time[:19]}Z"
+    return f"{human.duration(_age_s(time, now_ns))} ago, at {time[:19]}Z"
 
 
 def _age_s(time: str, now_ns: int) -> float:

@@ -1,4 +1,4 @@
-"""Keeps what InfluxDB and the local copy hold as old as the settings say: rule, sweep, means."""
+"""The keeper: the bucket's rule, the sweep and the downsampling, as the settings say."""
 
 import contextlib
 import logging
@@ -30,7 +30,7 @@ from pipeline.spool import Fact, Spool, SpoolError
 
 _log = logging.getLogger(__name__)
 
-_AGAIN_S = 60.0
+# A reading may reach InfluxDB so long after the sweep has passed its time.
 _BEHIND_S = 86_400
 
 
@@ -75,7 +75,7 @@ class Keeper:
         settings: What is wanted.
         spool: The local copy, and what is remembered.
         target: The bucket; None without an InfluxDB.
-        known: The bucket's rule, which the target tells.
+        known: The bucket's rule, as the target saw it.
         clock: Time.
         trusted_clock: Tells the time that points are deleted by.
         health: Shows what does not work.
@@ -98,15 +98,15 @@ class Keeper:
         self._clock = clock
         self._trusted_clock = trusted_clock
         self._health = health
-        self._undone = health.trouble("sweep")
-        self._not_downsampled = health.trouble("downsampling")
+        self._trouble = health.trouble("sweep")
+        self._downsampling_trouble = health.trouble("downsampling")
         kept = ages(settings.retention_hours, settings.retention_overrides)
         self._retention = Retention(spool, trusted_clock, kept, delivers=target is not None)
         self._sweeping = threading.Lock()
         self._downsampled = False
 
     def trim(self, time_ns: int) -> bool:
-        """Remove what is too old to be sent, if a reading of that time is; tell whether it was."""
+        """Remove what is too old to be sent, if a reading of that time is; return whether it is."""
         if not self._retention.is_old(time_ns, self._known.age_s):
             return False
         self._retention.trim(self._known.age_s)
@@ -123,28 +123,39 @@ class Keeper:
         excused: set[int | None] = {None, 404}
         self._known.on_change(wake)
         while not stop.is_set():
-            wait_s = interval_s
-            try:
-                self._spool.check()
-                self.sweep(stop.is_set)
-                self._undone.ends()
-            except InfluxError as error:
-                # That no server answers, delivery tells; and at the start it may not have told
-                # yet, nor made the bucket.
-                status = error.answer.status
-                told = status is None and "delivery" in self._health.troubles()
-                if told or status in excused:
-                    excused.discard(status)
-                    wait_s = min(_AGAIN_S, interval_s)
-                else:
-                    self._undone.begins(
-                        str(error), f"Old points could not be removed from InfluxDB: {error}"
-                    )
-            wake.clear()  # a rule that was changed up to here is seen here
-            if self._target is not None and self._target.needs_recheck:
-                wait_s = min(CONFIRMED_AFTER_S, interval_s)
-            if not stop.is_set():  # which sets `wake` as well, and may have before it was cleared
+            soon = self._try_to_sweep(stop, excused)
+            wake.clear()  # the next line sees a rule that was changed before
+            if soon or (self._target is not None and self._target.needs_recheck):
+                wait_s = CONFIRMED_AFTER_S
+            else:
+                wait_s = interval_s
+            if not stop.is_set():  # a stop may have set `wake` before it was cleared
                 self._clock.wait(wake, wait_s)
+
+    def _try_to_sweep(self, stop: Event, excused: set[int | None]) -> bool:
+        """Sweep; return whether to try again soon.
+
+        Args:
+            stop: Ends it after the window that is being swept.
+            excused: The answers that are no trouble yet, each once.
+        """
+        try:
+            self._spool.check()
+            self.sweep(stop.is_set)
+        except InfluxError as error:
+            # Delivery reports a server that does not answer. At the start it may not have done so
+            # yet, nor made the bucket.
+            status = error.answer.status
+            reported = status is None and "delivery" in self._health.troubles()
+            if reported or status in excused:
+                excused.discard(status)
+                return True
+            self._trouble.begins(
+                str(error), f"Old points could not be removed from InfluxDB: {error}"
+            )
+        else:
+            self._trouble.ends()
+        return False
 
     def sweep(self, stopped: Callable[[], bool] = lambda: False) -> Swept:
         """Remove what is older than its age, in InfluxDB and here.
@@ -154,7 +165,7 @@ class Keeper:
             SpoolError: The local copy could not be swept.
         """
         with self._sweeping:
-            with contextlib.suppress(SpoolError):  # an hour later, then
+            with contextlib.suppress(SpoolError):  # the next sweep tries again
                 self._trusted_clock.remember()
             if self._target is None:
                 return self._retention.sweep((), stopped)
@@ -186,13 +197,11 @@ class Keeper:
                     message += (
                         "; the token must be allowed to read and write tasks and both buckets"
                     )
-                self._not_downsampled.begins(message, message)
+                self._downsampling_trouble.begins(message, message)
 
     def _downsample(self, connection: Connection) -> None:
-        wanted, before = (
-            self._settings.downsample,
-            self._spool.facts().get(Fact.DOWNSAMPLING_TASK, ""),
-        )
+        wanted = self._settings.downsample
+        before = self._spool.facts().get(Fact.DOWNSAMPLING_TASK, "")
         changes = []
         try:
             if wanted.every:
@@ -203,7 +212,7 @@ class Keeper:
             cumulative = catalogue.cumulative()
             done = downsampling.reconcile(connection, self._settings, before, cumulative)
         except InfluxError as error:
-            # A token that may not look at tasks made none.
+            # A token that may not see tasks has made none, so there is none to remove.
             if wanted.every or before or error.answer.status is None:
                 raise
             done = downsampling.Downsampled("")
@@ -211,13 +220,15 @@ class Keeper:
             _log.info("%s", change)
         self._spool.note({Fact.DOWNSAMPLING_TASK: done.task or None})
         self._downsampled = True
-        self._not_downsampled.ends()
+        self._downsampling_trouble.ends()
 
 
 def places(
     connection: Connection, settings: Settings, rule: Rule | None
 ) -> Iterator[tuple[Place, HostPoints]]:
-    """Yield where InfluxDB has this host's points, and the points: its bucket, that of the means.
+    """Yield each place in InfluxDB that holds this host's points, and these points.
+
+    The first is the bucket; the second, with downsampling, is the bucket of the means.
 
     Args:
         connection: With a timeout in minutes.

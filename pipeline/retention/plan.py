@@ -1,4 +1,4 @@
-"""What is older than its age, here and in InfluxDB; what removes it and when; and its removal."""
+"""The plan: what is older than its age, what removes it and when; and the removal now."""
 
 import contextlib
 from collections import Counter
@@ -39,10 +39,10 @@ class PlanRow:
         retention_hours: Its age, in hours; 0 is for ever.
         older_points: How many points are older than that.
         oldest: The time of the oldest of them; None when there is none.
-        next_sweep_points: How many of them the next sweep removes; it does not look again at what
-            came there more than a day after the last sweep had passed. None: it is not swept.
-        rule_removes: When the bucket's own rule, with the lag of its shard groups, will have
-            removed what is older now; None when never, or not known.
+        next_sweep_points: How many of them the next sweep removes: not those that came there more
+            than a day after a sweep had passed their time.
+        rule_removes: When the bucket's own rule will have removed them, whole shard groups at a
+            time; None when never, or not known.
     """
 
     where: str
@@ -59,14 +59,14 @@ class Plan:
     """What is older than its age.
 
     Attributes:
-        now: The moment.
-        host: The host that it is about, and no other.
+        now: The time that it was made at.
+        host: The host that it is about.
         bucket: Its bucket; "" without an InfluxDB.
         bucket_retention_hours: The age of the bucket's own rule, in hours; 0 is for ever, None not
             known.
         shard_group_hours: The span of its shard groups, in hours.
         rows: Each measurement in each place.
-        left_out: Why the server has no rows, in a sentence; "" when it is asked.
+        left_out: Why there are no rows of the server, in a sentence; "" when there may be.
     """
 
     now: str
@@ -84,14 +84,14 @@ class Plan:
 
 
 class Progress(Protocol):
-    """Who is told how far the removal came."""
+    """Shows how far the removal came."""
 
     def __call__(self, where: str, measurement: str, until: str, points: int) -> None:
-        """So many points of a measurement, "" being all others, are gone up to a time."""
+        """Show that so many points of a measurement up to a time are gone; "" is all others."""
 
 
 def make(settings: Settings, clock: Clock) -> Plan:
-    """Look at what is older than its age; change nothing.
+    """Make the plan; change nothing.
 
     Raises:
         InfluxError: InfluxDB did not answer, or did not allow it.
@@ -125,7 +125,7 @@ def make(settings: Settings, clock: Clock) -> Plan:
 
 
 def apply(settings: Settings, clock: Clock, progress: Progress) -> None:
-    """Remove what is older than its age now, from the beginning, of this host alone.
+    """Remove what is older than its age now, all of it, of this host alone.
 
     Raises:
         InfluxError: InfluxDB did not answer, did not allow it, or has another time than this

@@ -83,8 +83,8 @@ def test_a_reading_of_the_future_is_no_age() -> None:
         (86_400 * 400, "400 d"),
     ],
 )
-def test_a_span_of_time_is_short(seconds: float, text: str) -> None:
-    assert human.span(seconds) == text
+def test_a_duration_is_short(seconds: float, text: str) -> None:
+    assert human.duration(seconds) == text
 
 
 @pytest.mark.parametrize(
