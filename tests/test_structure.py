@@ -17,7 +17,7 @@ LAYERS = (
     {"health"},
     {"collectors", "influx", "spool"},
     {"settings"},
-    {"clock", "point"},
+    {"clock", "point", "trouble"},
 )
 # What costs memory or time is for those who need it alone.
 OWNERS = {

@@ -189,7 +189,7 @@ class Agent:
             self._files,
             self._clock,
             self._change,
-            lambda why: health.trouble("settings", why),
+            health.trouble("settings"),
             # What the agent goes by: of what needs a restart the files may say otherwise.
             loaded and dataclasses.replace(loaded, settings=self.settings),
         )

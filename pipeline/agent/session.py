@@ -1,7 +1,6 @@
 """The jobs of one run, from start to stop: tick, deliver, sweep; and their change on the way."""
 
 import contextlib
-import json
 import logging
 import os
 import random
@@ -15,8 +14,8 @@ from pipeline.clock import Clock, Schedule, SystemClock, Tick
 from pipeline.collectors import Guard, Host, build, guarded
 from pipeline.delivery import Delivery, Pace
 from pipeline.health import AgentMetrics, Health
-from pipeline.influx import Rule, Target
-from pipeline.retention import Keeper, Swept, Timekeeper
+from pipeline.influx import Target
+from pipeline.retention import Keeper, KnownRule, Swept, TrustedClock
 from pipeline.settings import NAMES, Settings, shortest
 from pipeline.spool import DirectoryInUseError, DirectoryLock, Fact, Spool, SpoolError
 
@@ -60,10 +59,8 @@ class Jobs:
         # What can fail comes before the directory is held.
         guards = self._build(settings)
         self._lock, self._spool = _open(settings, self._clock)
-        self.health = Health(
-            self._clock, settings.collection_interval_ms / 1000, self._remember_error
-        )
-        self._timekeeper = Timekeeper(self._clock, self._spool, self.health, _age_s(settings))
+        self.health = Health(self._clock, settings.collection_interval_ms / 1000, self._spool.note)
+        self._trusted_clock = TrustedClock(self._clock, self._spool, self.health, _age_s(settings))
         self._itself = AgentMetrics(self.health, self._spool, self._clock)
         self._recorder = Recorder(
             self._with_itself(guards, settings),
@@ -88,15 +85,12 @@ class Jobs:
         return (*guards, *guarded(self._itself, settings.collectors, self._clock))
 
     def _remote(self, settings: Settings) -> tuple[Target | None, Keeper]:
-        def learn(rule: Rule | None, drift: str) -> None:
-            keeper.learn(rule, drift)
-
-        clock, timekeeper = self._clock, self._timekeeper
-        target = None
+        clock, trusted_clock = self._clock, self._trusted_clock
+        known, target = KnownRule(self._spool), None
         if settings.delivers:
-            date, unset = timekeeper.server_says, timekeeper.unset
-            target = Target(settings, self._reload, clock, learn, date, unset)
-        keeper = Keeper(settings, self._spool, target, clock, timekeeper, self.health)
+            date, unset = trusted_clock.server_says, trusted_clock.unset
+            target = Target(settings, self._reload, clock, known.learn, date, unset)
+        keeper = Keeper(settings, self._spool, target, known, clock, trusted_clock, self.health)
         return target, keeper
 
     def start(self) -> None:
@@ -130,8 +124,8 @@ class Jobs:
             self._end(_STOP_REST_S, "delivery", "sweep")
             if self._delivery is not None:
                 self._delivery.retire()
-            self.health.forget("delivery", "sweep", "downsampling")
-            self._timekeeper.mind(_age_s(new))
+            self.health.clear("delivery", "sweep", "downsampling")
+            self._trusted_clock.set_shortest_age(_age_s(new))
             self._target, self._keeper = self._remote(new)
             self._start_remote()
         self._note({})
@@ -187,11 +181,11 @@ class Jobs:
     def _tick(self, stop: Event, wake: Event) -> None:  # its schedule knows when
         while (tick := self._schedule.wait(stop)) is not None:
             with contextlib.suppress(SpoolError):  # told by the recorder, which holds the reading
-                self._timekeeper.look(tick)
+                self._trusted_clock.look(tick)
             with contextlib.suppress(SpoolError):
                 self._recorder.record(tick)
-            self.health.trouble("tick", None)
-            self.health.passed()
+            self.health.trouble("tick").ends()
+            self.health.tick_attempted()
             settings, delivery = self.settings, self._jobs.get("delivery")
             if delivery and settings.collection_interval_ms > settings.flush_interval_ms:
                 delivery.wake()
@@ -220,11 +214,6 @@ class Jobs:
         facts[Fact.URL] = settings.influxdb_url
         with contextlib.suppress(SpoolError):  # told by the recorder, with the next reading
             self._spool.note(facts)
-
-    def _remember_error(self, message: str | None) -> None:
-        troubles = json.dumps(self.health.troubles()) if message else None
-        with contextlib.suppress(SpoolError):
-            self._spool.note({Fact.LAST_ERROR: message, Fact.TROUBLES: troubles})
 
 
 def _tags(settings: Settings) -> dict[str, str]:

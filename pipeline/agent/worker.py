@@ -8,8 +8,6 @@ from threading import Event
 from pipeline.clock import Clock
 from pipeline.health import Health
 
-_log = logging.getLogger(__name__)
-
 _RESTART_S = 10.0
 
 
@@ -21,7 +19,7 @@ class Job:
         work: Does it, until the first event is set; the second cuts its waits short, and is set
             with the first.
         clock: Waits before a job that failed goes on.
-        health: Is told of a failure.
+        health: Shows a failure.
     """
 
     def __init__(
@@ -30,7 +28,7 @@ class Job:
         self._name = name
         self._work = work
         self._clock = clock
-        self._health = health
+        self._trouble = health.trouble(name)
         self._stop = Event()
         self._wake = Event()
         # A server that hangs must not keep the process from ending.
@@ -61,9 +59,10 @@ class Job:
             except Exception as error:  # noqa: BLE001  # a job never ends by accident
                 if self._stop.is_set():
                     return
-                if self._health.trouble(self._name, str(error)):
-                    detail = error if _log.isEnabledFor(logging.DEBUG) else None
-                    _log.error(
-                        "%s goes on in 10 s, it failed: %s", self._name, error, exc_info=detail
-                    )
+                self._trouble.begins(
+                    str(error),
+                    f"{self._name} goes on in 10 s, it failed: {error}",
+                    level=logging.ERROR,
+                    error=error,
+                )
                 self._clock.wait(self._stop, _RESTART_S)

@@ -113,12 +113,12 @@ def test_how_many_are_missing(before: float | None, now: float, readings: int) -
 
 def test_during_an_outage_nothing_is_told_and_afterwards_all_at_once(agent: Agent) -> None:
     agent.beat(1)
-    agent.health.trouble("delivery", "no answer")
+    agent.health.trouble("delivery").begins("no answer")
     agent.beat(3, missed=1)
     agent.beat(9, missed=5)
     agent.beat(10)
     assert agent.told() == []
-    agent.health.trouble("delivery", None)
+    agent.health.trouble("delivery").ends()
     agent.beat(11)
     agent.beat(12)
     assert agent.told() == [gap("tick_missed", 1, 6, 8 * 60.0)]

@@ -45,8 +45,7 @@ class Bench:
     ) -> None:
         self.clock = ManualClock()
         self.spool = Spool(directory, max_bytes)
-        self.remembered: list[str | None] = []
-        self.health = Health(self.clock, 60, self.remembered.append)
+        self.health = Health(self.clock, 60, self.spool.note)
         options = CollectorOptions(max_series=max_series)
         self.recorder = Recorder(
             [Guard(stub, options, self.clock) for stub in stubs],
@@ -104,8 +103,11 @@ def test_a_reading_is_committed_with_one_time_and_the_common_tags(
     series = ("a,host=h1,id=x", "a,host=h1,id=y", "b,host=h1,id=z")
     assert block == "".join(f"{each} f=1i {SECOND}\n" for each in series)
     assert (one.spool.contents().ticks, one.lost) == (1, {})
-    assert one.health.last_tick is not None
-    assert (one.health.last_tick.points, set(one.health.last_tick.collectors)) == (3, {"a", "b"})
+    assert one.health.last_reading is not None
+    assert (one.health.last_reading.points, set(one.health.last_reading.collectors)) == (
+        3,
+        {"a", "b"},
+    )
 
 
 def test_a_collector_that_fails_costs_its_own_points_and_no_others(
@@ -161,7 +163,7 @@ def test_while_nothing_can_be_written_readings_are_held_told_once_and_kept_in_or
     assert set(one.health.troubles()) == {"spool"}
     one.record()
     assert one.seconds == [1, 2, 3, 4, 5]
-    assert (one.lost, one.health.troubles(), one.remembered[-1]) == ({}, {}, None)
+    assert (one.lost, one.health.troubles()) == ({}, {})
     assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
     assert "held in memory" in caplog.messages[0]
     assert caplog.messages[1] == "The spool takes readings again"

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.cli import _print as views
 from pipeline.collectors import catalogue
-from pipeline.health import Glance, Status, glance, read_status
+from pipeline.health import Status, Summary, read_status, summarize
 from pipeline.point import FieldValue
 from pipeline.settings import Row, Settings
 from pipeline.spool import Growing, Held, Series
@@ -70,9 +70,9 @@ def status(**changes: object) -> Status:
     )
 
 
-def look(**changes: object) -> Glance:
+def look(**changes: object) -> Summary:
     """The same at a glance, 12 s later."""
-    return glance(status(**changes), START_NS + 12 * SECOND)
+    return summarize(status(**changes), START_NS + 12 * SECOND)
 
 
 def table(text: str) -> list[list[str]]:
@@ -305,7 +305,7 @@ def test_what_is_watched_is_printed_again_and_again_until_ctrl_c(shown: Callable
     clock = ManualClock()
     asked: list[int] = []
 
-    def read() -> Glance:
+    def read() -> Summary:
         asked.append(len(asked))
         return look(ticks=len(asked))
 

@@ -9,7 +9,7 @@ from pipeline.clock import Clock
 from pipeline.endpoint.page.charts import CHARTS
 from pipeline.endpoint.page.page import HOURS, Content, headers, html
 from pipeline.endpoint.server import Reply
-from pipeline.health import glance, read_status
+from pipeline.health import read_status, summarize
 from pipeline.settings import Settings
 from pipeline.spool import Series, SpoolError, SpoolReader, read
 
@@ -57,7 +57,7 @@ class Page:
             host=settings.host,
             hours=hours,
             now_ns=now_ns,
-            state=glance(state, now_ns),
+            state=summarize(state, now_ns),
             lost=tuple(state.lost.items()),
             interval_ms=state.collection_interval_ms,
             series=series,
