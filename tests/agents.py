@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,14 +50,17 @@ def ticks(data_dir: Path) -> int:
 
 
 class AgentProcess:
-    """`metrics-pipeline run`."""
+    """`metrics-pipeline run`, by another program where there is one before it."""
 
-    def __init__(self, env: Mapping[str, str], cwd: Path, *options: str) -> None:
+    def __init__(
+        self, env: Mapping[str, str], cwd: Path, *options: str, before: Sequence[str] = ()
+    ) -> None:
         self._env, self._cwd, self._options = env, cwd, options
         self._log = cwd / f"agent-{time.monotonic_ns()}.log"
         with self._log.open("wb") as log:
+            command = [*before, *self._command("run")]
             self.process = subprocess.Popen(
-                self._command("run"), env=env, cwd=cwd, stderr=log, stdin=subprocess.DEVNULL
+                command, env=env, cwd=cwd, stderr=log, stdin=subprocess.DEVNULL
             )
 
     def _command(self, *words: str) -> list[str]:

@@ -13,15 +13,15 @@ from pipeline.agent.embedding import (
     start_metrics_collection,
     stop_metrics_collection,
 )
-from pipeline.agent.session import AgentError, Jobs
+from pipeline.agent.session import AgentError, Session
 from pipeline.agent.systemd import Notifier
 
 __all__ = [
     "Agent",
     "AgentError",
     "CpuMetrics",
-    "Jobs",
     "Notifier",
+    "Session",
     "SpaceMetrics",
     "SystemMetrics",
     "cleanup_old_metrics",

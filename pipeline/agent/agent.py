@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from pipeline.agent.reload import Reload
-from pipeline.agent.session import AgentError, Jobs
-from pipeline.agent.worker import Job
+from pipeline.agent.session import AgentError, Session
 from pipeline.clock import Clock, SystemClock
 from pipeline.endpoint import Endpoint, routes
 from pipeline.health import Health
@@ -39,13 +38,12 @@ class Agent:
         self.settings = settings
         self._files = files
         self._reload: Reload | None = None
-        self._watch: Job | None = None
         self._on_change = on_change
         self._clock = clock or SystemClock()
         self._lock = threading.RLock()
-        # They hold the data directory for whoever needs it: the collection, and each one-time work.
-        self._jobs: Jobs | None = None
-        self._workers = 0
+        # It holds the data directory for whoever needs it: the collection, and each one-time work.
+        self._session: Session | None = None
+        self._uses = 0
         self._collecting = False
         self._closed = False
         self._endpoint: Endpoint | None = None
@@ -58,32 +56,36 @@ class Agent:
     @property
     def busy(self) -> bool:
         """Whether a `save` or `cleanup` is under way."""
-        return self._workers > 0
+        return self._uses > 0
 
     @property
     def health(self) -> Health | None:
         """How the running collection fares; None while it is stopped."""
-        jobs = self._jobs
-        return jobs.health if jobs and self._collecting else None
+        session = self._session
+        return session.health if session and self._collecting else None
 
     def start(self) -> None:
         """Take a reading at once and go on; does nothing when that goes on already.
 
         Raises:
-            AgentError: The data directory cannot be had.
+            AgentError: The data directory cannot be used, or no thread started.
         """
         with self._lock:
             if self._collecting:
                 _log.info("Metrics collection already running")
                 return
-            jobs = self._opened()
+            session = self._opened()
             interval_ms = self.settings.collection_interval_ms
             _log.info("Starting metrics collection (interval: %dms)", interval_ms)
-            jobs.start()
+            try:
+                session.start()
+            except AgentError:
+                self._release()
+                raise
             self._collecting = True
             _log.info("Readings are kept in %s", self.settings.data_dir)
             self._serve()
-            self._follow(jobs.health)
+            self._follow(session)
 
     def try_start(self) -> str:
         """Start as `start` does, but return why that cannot be, "" when it can."""
@@ -106,14 +108,12 @@ class Agent:
     def stop(self) -> None:
         """End the collection, the last reading kept; the endpoint goes on answering."""
         with self._lock:
-            if self._jobs is None or not self._collecting:
+            if self._session is None or not self._collecting:
                 return
             self._collecting = False
-            if self._watch is not None:
-                self._watch.end()
-            self._watch = self._reload = None
-            self._jobs.stop()
-            self._jobs = None
+            self._reload = None
+            self._session.stop()
+            self._session = None
             _log.info("Metrics collection stopped")
 
     def close(self) -> None:
@@ -130,8 +130,8 @@ class Agent:
 
         Its threads did not come along, its sockets and its hold on the data directory did.
         """
-        if self._jobs is not None:
-            self._jobs.abandon()
+        if self._session is not None:
+            self._session.abandon()
         if self._endpoint is not None:
             self._endpoint.abandon()
 
@@ -142,46 +142,50 @@ class Agent:
             The collectors that failed, each with the reason.
 
         Raises:
-            AgentError: The data directory cannot be had.
+            AgentError: The data directory cannot be used.
             SpoolError: The reading could not be made durable.
         """
-        return self._with_jobs(Jobs.record)
+        return self._with_session(Session.record)
 
     def cleanup(self) -> int:
         """Remove what is older than the age, in InfluxDB and here; return how many points.
 
         Raises:
-            AgentError: The data directory cannot be had.
+            AgentError: The data directory cannot be used.
             InfluxError: InfluxDB did not do its part.
             SpoolError: The local copy could not be swept.
         """
-        return self._with_jobs(Jobs.sweep).points
+        return self._with_session(Session.sweep).points
 
-    def _with_jobs(self, work: Callable[[Jobs], T]) -> T:
+    def _with_session(self, work: Callable[[Session], T]) -> T:
         with self._lock:
-            jobs = self._opened()
-            self._workers += 1
+            session = self._opened()
+            self._uses += 1
         try:
             # Without the lock: a server may take minutes, and a stop must not wait for it.
-            return work(jobs)
+            return work(session)
         finally:
             with self._lock:
-                self._workers -= 1
-                if self._workers == 0 and not self._collecting and self._jobs is not None:
-                    self._jobs.stop()
-                    self._jobs = None
+                self._uses -= 1
+                self._release()
 
-    def _opened(self) -> Jobs:
+    def _release(self) -> None:
+        """End a session that nobody needs any more."""
+        if self._session is not None and self._uses == 0 and not self._collecting:
+            self._session.stop()
+            self._session = None
+
+    def _opened(self) -> Session:
         if self._closed:  # a request to the endpoint can be late
             raise AgentError("this agent was closed; make another one")
-        if self._jobs is None:
-            self._jobs = Jobs(self.settings, self._settings_now, self._clock)
-        return self._jobs
+        if self._session is None:
+            self._session = Session(self.settings, self._settings_now, self._clock)
+        return self._session
 
     def _settings_now(self) -> Settings:
         return self._files.peek() if self._files else self.settings
 
-    def _follow(self, health: Health) -> None:
+    def _follow(self, session: Session) -> None:
         if self._files is None:
             return
         loaded = self._files.loaded
@@ -189,21 +193,20 @@ class Agent:
             self._files,
             self._clock,
             self._change,
-            health.trouble("settings"),
+            session.health.trouble("settings"),
             # What the agent goes by: of what needs a restart the files may say otherwise.
             loaded and dataclasses.replace(loaded, settings=self.settings),
         )
-        self._watch = Job("settings", lambda stop, _: reload.run(stop), self._clock, health)
-        self._watch.start()
+        session.follow(lambda stop, _: reload.run(stop, session.look))
 
     def _change(self, settings: Settings) -> None:
         with self._lock:
-            jobs = self._jobs
-            if jobs is None or not self._collecting:
+            session = self._session
+            if session is None or not self._collecting:
                 return
             self.settings = settings
             self._on_change(settings)
-            jobs.change(settings)
+            session.change(settings)
             self._serve()
 
     def _serve(self) -> None:
@@ -217,6 +220,6 @@ class Agent:
             self._endpoint = Endpoint(port, routes(self, self._clock))
         except OSError as error:
             _log.warning(
-                "The endpoint is off, port %d cannot be had (%s); set another http_port, or 0",
+                "The endpoint is off, port %d cannot be used (%s); set another http_port, or 0",
                 port, error.strerror,
             )  # fmt: skip

@@ -46,12 +46,18 @@ class Reload:
         self._used = used or files.loaded or files.load()
         self._told: set[object] = set()
 
-    def run(self, stop: Event) -> None:
-        """Look at the files until `stop`, and read them when they have changed."""
+    def run(self, stop: Event, look: Callable[[], None] = lambda: None) -> None:
+        """Look at the files until `stop`, and read them when they have changed.
+
+        Args:
+            stop: Ends it at once.
+            look: Is called with each look, for what else is to be looked at.
+        """
         looks = 0
         self._warn(self._used)
         while not self._clock.wait(stop, self._rest_s()):
             looks += 1
+            look()
             if self._files.changed() or (self._trouble.under_way and looks % _AGAIN_LOOKS == 0):
                 self.read()
 

@@ -1,4 +1,4 @@
-"""The jobs of one run, from start to stop: tick, deliver, sweep; and their change on the way."""
+"""The session: all that lives from a start to its stop, made and connected here."""
 
 import contextlib
 import logging
@@ -9,14 +9,14 @@ from pathlib import Path
 from threading import Event
 
 from pipeline.agent.recorder import Recorder
-from pipeline.agent.worker import Job
+from pipeline.agent.worker import Work, Workers
 from pipeline.clock import Clock, Schedule, SystemClock, Tick
 from pipeline.collectors import Guard, Host, build, guarded
 from pipeline.delivery import Delivery, Pace
 from pipeline.health import AgentMetrics, Health
 from pipeline.influx import Target
 from pipeline.retention import Keeper, KnownRule, Swept, TrustedClock
-from pipeline.settings import NAMES, Settings, shortest
+from pipeline.settings import NAMES, Settings
 from pipeline.spool import DirectoryInUseError, DirectoryLock, Fact, Spool, SpoolError
 
 _log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class AgentError(Exception):
     """The agent cannot start; the message says what, where and the fix."""
 
 
-class Jobs:
+class Session:
     """All that lives from one start to its stop, and owns the data directory meanwhile.
 
     Args:
@@ -46,7 +46,7 @@ class Jobs:
         clock: Time.
 
     Raises:
-        AgentError: The data directory cannot be had.
+        AgentError: The data directory cannot be used.
     """
 
     def __init__(
@@ -54,26 +54,23 @@ class Jobs:
     ) -> None:
         self.settings = settings
         self._reload = reload
-        self._clock = clock or SystemClock()
+        self._clock = clock = clock or SystemClock()
         self.host: Host | None = None
         # What can fail comes before the directory is held.
         guards = self._build(settings)
-        self._lock, self._spool = _open(settings, self._clock)
-        self.health = Health(self._clock, settings.collection_interval_ms / 1000, self._spool.note)
-        self._trusted_clock = TrustedClock(self._clock, self._spool, self.health, _age_s(settings))
-        self._itself = AgentMetrics(self.health, self._spool, self._clock)
-        self._recorder = Recorder(
-            self._with_itself(guards, settings),
-            self._spool,
-            self._clock,
-            _tags(settings),
-            self.health,
-        )
-        # One for all, so that what is missed while a failed job waits is counted.
-        self._schedule = Schedule(self._clock, settings.collection_interval_ms)
+        self._lock, self._spool = _open(settings, clock)
+        interval_s = settings.collection_interval_ms / 1000
+        self.health = Health(clock, interval_s, self._spool.note)
+        self._workers = Workers(clock, self.health)
+        # Collection: one schedule for all its changes, so that what is missed meanwhile is counted.
+        self._schedule = Schedule(clock, settings.collection_interval_ms)
+        self._agent_metrics = AgentMetrics(self.health, self._spool, clock)
+        guards = self._with_agent_metrics(guards, settings)
+        self._recorder = Recorder(guards, self._spool, clock, _tags(settings), self.health)
+        # Retention and delivery: made anew when the settings of one change.
+        self._trusted_clock = TrustedClock(clock, self._spool, self.health, _age_s(settings))
         self._target, self._keeper = self._remote(settings)
         self._delivery: Delivery | None = None
-        self._jobs: dict[str, Job] = {}
 
     def _build(self, settings: Settings) -> tuple[Guard, ...]:
         # The same one as long as it can be: it knows who is being asked and does not answer.
@@ -81,8 +78,10 @@ class Jobs:
             self.host = Host.system(self._clock, settings.host_root, os.environ)
         return build(self.host, settings.collectors)
 
-    def _with_itself(self, guards: tuple[Guard, ...], settings: Settings) -> tuple[Guard, ...]:
-        return (*guards, *guarded(self._itself, settings.collectors, self._clock))
+    def _with_agent_metrics(
+        self, guards: tuple[Guard, ...], settings: Settings
+    ) -> tuple[Guard, ...]:
+        return (*guards, *guarded(self._agent_metrics, settings.collectors, self._clock))
 
     def _remote(self, settings: Settings) -> tuple[Target | None, Keeper]:
         clock, trusted_clock = self._clock, self._trusted_clock
@@ -93,38 +92,58 @@ class Jobs:
         keeper = Keeper(settings, self._spool, target, known, clock, trusted_clock, self.health)
         return target, keeper
 
+    def _deliver_to(self, target: Target) -> Delivery:
+        settings, keeper = self.settings, self._keeper
+        pace = Pace(
+            settings.flush_interval_ms / 1000,
+            settings.flush_jitter_ms / 1000,
+            settings.batch_max_points,
+        )
+        return Delivery(
+            self._spool, target, self._clock, pace, random.uniform, self.health, keeper.trim
+        )
+
     def start(self) -> None:
-        """Start every job; the first reading is taken at once."""
+        """Take the first reading at once, and go on.
+
+        Raises:
+            AgentError: The system starts no thread.
+        """
         self._note({Fact.LAST_ERROR: None, Fact.TROUBLES: None})
         with contextlib.suppress(SpoolError):
             self._recorder.resume(self.settings.collection_interval_ms / 1000)
-        self._start_tick()
+        self._workers.start("tick", self._tick)
+        if why := self.health.troubles().get("threads"):
+            # Of those that run, each starts the others again; of none, nobody would.
+            raise AgentError(why)
         self._start_remote()
+
+    def follow(self, work: Work) -> None:
+        """Let a thread of its own follow the settings' files."""
+        self._workers.start("settings", work)
+
+    def look(self) -> None:
+        """Start again what should run and does not."""
+        self._workers.look()
 
     def change(self, new: Settings) -> None:
         """Take new settings, with the same data directory; what they do not concern goes on.
 
-        No reading is lost by it: what waits for delivery is in the spool, a tick that was due is
-        taken, and one that is under way is ended first.
+        No reading is lost by it: what waits for delivery is in the spool, and a tick that was due
+        is taken.
         """
         old, self.settings = self.settings, new
         changed = {name for name in NAMES if getattr(old, name) != getattr(new, name)}
         if changed & (_COLLECTORS | _TAGS):
             guards = self._build(new) if changed & _COLLECTORS else None
-            self._recorder.change(guards and self._with_itself(guards, new), _tags(new))
+            self._recorder.change(guards and self._with_agent_metrics(guards, new), _tags(new))
         if "spool_max_mb" in changed:
             with contextlib.suppress(SpoolError):  # told by the recorder, with the next reading
                 self._spool.set_bound(_bound(new))
         if "collection_interval_ms" in changed:
-            self._end(_STOP_TICKS_S, "tick")
-            self._schedule.change(new.collection_interval_ms)
             self.health.expect(new.collection_interval_ms / 1000)
-            self._start_tick()
+            self._workers.wake("tick")
         if changed & _REMOTE:
-            self._end(_STOP_REST_S, "delivery", "sweep")
-            if self._delivery is not None:
-                self._delivery.retire()
-            self.health.clear("delivery", "sweep", "downsampling")
             self._trusted_clock.set_shortest_age(_age_s(new))
             self._target, self._keeper = self._remote(new)
             self._start_remote()
@@ -151,9 +170,10 @@ class Jobs:
         return self._keeper.sweep()
 
     def stop(self) -> None:
-        """End every job, the last reading kept and sent if the server answers in time."""
-        self._end(_STOP_TICKS_S, "tick")
-        self._end(_STOP_REST_S, "delivery", "sweep")
+        """End all threads, the last reading kept and sent if the server answers in time."""
+        self._workers.end(0.0, "settings")  # which may be the one that waits for this
+        self._workers.end(_STOP_TICKS_S, "tick")
+        self._workers.end(_STOP_REST_S, "delivery", "sweep")
         self._recorder.close(_STOP_RECORDER_S)
         self._spool.close()
         self._lock.release()
@@ -162,50 +182,46 @@ class Jobs:
         """Leave all to the process that this one was forked from: no thread came along."""
         self._lock.release()
 
-    def _start(self, name: str, work: Callable[[Event, Event], None]) -> Job:
-        job = self._jobs[name] = Job(name, work, self._clock, self.health)
-        job.start()
-        return job
+    def _tick(self, stop: Event, wake: Event) -> None:
+        while not stop.is_set():
+            if (tick := self._schedule.wait(wake)) is not None:
+                self._take(tick)
+                continue
+            wake.clear()
+            self._schedule.change(self.settings.collection_interval_ms)
 
-    def _end(self, within_s: float, *names: str) -> None:
-        jobs = [job for name in names if (job := self._jobs.pop(name, None)) is not None]
-        for job in jobs:
-            job.end()
-        deadline = self._clock.monotonic() + within_s
-        for job in jobs:
-            job.join(deadline - self._clock.monotonic())
-
-    def _start_tick(self) -> None:
-        self._start("tick", self._tick)
-
-    def _tick(self, stop: Event, wake: Event) -> None:  # its schedule knows when
-        while (tick := self._schedule.wait(stop)) is not None:
-            with contextlib.suppress(SpoolError):  # told by the recorder, which holds the reading
-                self._trusted_clock.look(tick)
-            with contextlib.suppress(SpoolError):
-                self._recorder.record(tick)
-            self.health.trouble("tick").ends()
-            self.health.tick_attempted()
-            settings, delivery = self.settings, self._jobs.get("delivery")
-            if delivery and settings.collection_interval_ms > settings.flush_interval_ms:
-                delivery.wake()
+    def _take(self, tick: Tick) -> None:
+        with contextlib.suppress(SpoolError):  # told by the recorder, which holds the reading
+            self._trusted_clock.look(tick)
+        with contextlib.suppress(SpoolError):
+            self._recorder.record(tick)
+        self.health.trouble("tick").ends()
+        self.health.tick_attempted()
+        if self.settings.collection_interval_ms > self.settings.flush_interval_ms:
+            self._workers.wake("delivery")
+        self._workers.look()
 
     def _start_remote(self) -> None:
-        self._start("sweep", self._keeper.run)
-        settings, target = self.settings, self._target
+        """Start what sweeps and, where there is an InfluxDB, what delivers."""
+        health, target, before = self.health, self._target, self._delivery
+
+        def begin_delivery() -> None:
+            if before is not None:
+                before.retire()
+            health.clear("delivery")
+
+        self._workers.start(
+            "sweep", self._keeper.run, lambda: health.clear("sweep", "downsampling")
+        )
         if target is None:
+            self._delivery = None
+            self._workers.end(_STOP_REST_S, "delivery")
+            begin_delivery()
             return
-        url, bucket = settings.influxdb_url, settings.influxdb_bucket
-        _log.info("Delivering to %s, bucket %r", url, bucket)
-        pace = Pace(
-            settings.flush_interval_ms / 1000,
-            settings.flush_jitter_ms / 1000,
-            settings.batch_max_points,
-        )
-        self._delivery = Delivery(
-            self._spool, target, self._clock, pace, random.uniform, self.health, self._keeper.trim
-        )
-        self._start("delivery", self._delivery.run)
+        settings = self.settings
+        _log.info("Delivering to %s, bucket %r", settings.influxdb_url, settings.influxdb_bucket)
+        self._delivery = self._deliver_to(target)
+        self._workers.start("delivery", self._delivery.run, begin_delivery)
 
     def _note(self, facts: dict[str, str | None]) -> None:
         settings = self.settings
@@ -221,7 +237,7 @@ def _tags(settings: Settings) -> dict[str, str]:
 
 
 def _age_s(settings: Settings) -> int:
-    return shortest(settings.retention_hours, settings.retention_overrides) * 3600
+    return settings.ages.shortest * 3600
 
 
 def _bound(settings: Settings) -> int:

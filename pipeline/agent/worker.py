@@ -1,4 +1,4 @@
-"""A job: a thread that goes on until it is ended, whatever fails in it."""
+"""The threads of a session: each goes on until it is ended, whatever fails in it."""
 
 import logging
 import threading
@@ -8,61 +8,161 @@ from threading import Event
 from pipeline.clock import Clock
 from pipeline.health import Health
 
+_log = logging.getLogger(__name__)
+
 _RESTART_S = 10.0
+_TAKE_OVER_S = 2.0
+
+Work = Callable[[Event, Event], None]
+"""Works until the first event is set; the second cuts its waits short, and is set with the first.
+"""
 
 
-class Job:
-    """Runs in a thread of its own between `start` and `end`.
+def _nothing() -> None:
+    pass
+
+
+class Worker:
+    """Does its work in a thread of its own until `end`, again after a failure.
 
     Args:
         name: Its name, also in the log and as a source of trouble.
-        work: Does it, until the first event is set; the second cuts its waits short, and is set
-            with the first.
-        clock: Waits before a job that failed goes on.
+        work: What it does.
+        clock: Times the wait after a failure.
         health: Shows a failure.
+        before: The worker that this one replaces. It goes on until the thread of this one runs.
+        begin: Is called when that one has ended, or has had its time to.
     """
 
     def __init__(
-        self, name: str, work: Callable[[Event, Event], None], clock: Clock, health: Health
+        self,
+        name: str,
+        work: Work,
+        clock: Clock,
+        health: Health,
+        before: "Worker | None" = None,
+        begin: Callable[[], None] = _nothing,
     ) -> None:
-        self._name = name
+        self.name = name
         self._work = work
         self._clock = clock
         self._trouble = health.trouble(name)
+        self._before = before
+        self._begin = begin
         self._stop = Event()
         self._wake = Event()
-        # A server that hangs must not keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread: threading.Thread | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread is not None and self._thread.is_alive()
 
     def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+        """Start a thread, unless one runs or it was asked to end.
+
+        Raises:
+            RuntimeError: The system starts no thread at present.
+        """
+        if self.alive or self._stop.is_set():
+            return
+        if self._thread is not None:
+            _log.error("The thread %s ended by accident and is started again", self.name)
+        # A server that hangs must not keep the process from ending.
+        thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+        thread.start()
+        self._thread = thread
 
     def wake(self) -> None:
         """Cut its wait short."""
         self._wake.set()
+        if (before := self._before) is not None:
+            before.wake()
 
     def end(self) -> None:
         """Ask it to end; `join` waits for that."""
         self._stop.set()
-        self._wake.set()
+        self.wake()
+        if (before := self._before) is not None:
+            before.end()
 
-    def join(self, within_s: float) -> None:
-        """Wait for its end, so many seconds at most."""
-        self._thread.join(max(0.0, within_s))
+    def join(self, deadline: float) -> None:
+        """Wait for its end until that moment of the monotonic clock."""
+        if (before := self._before) is not None:
+            before.join(deadline)
+        if self._thread is not None:
+            self._thread.join(max(0.0, deadline - self._clock.monotonic()))
 
     def _run(self) -> None:
+        if self._before is not None:
+            self._before.end()
+            self._before.join(self._clock.monotonic() + _TAKE_OVER_S)
+            self._before = None
+        self._begin()
         while True:
             try:
                 self._work(self._stop, self._wake)
                 return
-            except Exception as error:  # noqa: BLE001  # a job never ends by accident
+            except Exception as error:  # noqa: BLE001  # whatever it is, it must not end the thread
                 if self._stop.is_set():
                     return
                 self._trouble.begins(
                     str(error),
-                    f"{self._name} goes on in 10 s, it failed: {error}",
+                    f"{self.name} failed, retrying in 10 s: {error}",
                     level=logging.ERROR,
                     error=error,
                 )
                 self._clock.wait(self._stop, _RESTART_S)
+
+
+class Workers:
+    """The workers of a session, one of a name.
+
+    Args:
+        clock: Passed to each.
+        health: Is told what does not run.
+    """
+
+    def __init__(self, clock: Clock, health: Health) -> None:
+        self._clock = clock
+        self._health = health
+        self._lock = threading.Lock()
+        self._workers: dict[str, Worker] = {}
+
+    def start(self, name: str, work: Work, begin: Callable[[], None] = _nothing) -> None:
+        """Start a worker, in place of the one of the same name; see `Worker`."""
+        with self._lock:
+            before = self._workers.get(name)
+            self._workers[name] = Worker(name, work, self._clock, self._health, before, begin)
+        self.look()
+
+    def look(self) -> None:
+        """Start each worker whose thread could not be started, or has died."""
+        why = None
+        with self._lock:
+            try:
+                for worker in self._workers.values():
+                    worker.start()
+            except RuntimeError as error:
+                why = f"{worker.name} does not run: {error}; raise TasksMax= or ulimit -u"
+        trouble = self._health.trouble("threads")
+        if why:
+            line = f"A thread could not be started, retrying: {why}"
+            trouble.begins(why, line, level=logging.ERROR)
+        else:
+            trouble.ends("All threads run again")
+
+    def wake(self, name: str) -> None:
+        """Cut the wait of a worker short, if there is one of that name."""
+        if (worker := self._workers.get(name)) is not None:
+            worker.wake()
+
+    def end(self, within_s: float, *names: str) -> None:
+        """End workers for good, and wait for that so many seconds at most."""
+        with self._lock:
+            found = [self._workers.pop(name) for name in names if name in self._workers]
+            for worker in found:
+                worker.end()
+        deadline = self._clock.monotonic() + within_s
+        for worker in found:
+            worker.join(deadline)

@@ -1,10 +1,9 @@
-"""The command itself, and the commands that need no server: parse, call, print."""
+"""The command itself: its options, and how it ends on a failure."""
 
 import dataclasses
-import json
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,13 +11,11 @@ import click
 
 from pipeline import __version__, collectors
 from pipeline.cli import logs
-from pipeline.clock import SystemClock
 from pipeline.settings import (
     Exposure,
     Loaded,
     Settings,
     SettingsError,
-    describe,
     find_config_dir,
     load,
 )
@@ -61,7 +58,7 @@ class _Commands(click.Group):
 def _failures() -> tuple[type[Exception], ...]:
     # Looked up only when something was raised: `settings` needs no agent.
     from pipeline.agent import AgentError  # noqa: PLC0415
-    from pipeline.cli._setup import SetupError  # noqa: PLC0415
+    from pipeline.cli.setup.steps import SetupError  # noqa: PLC0415
     from pipeline.spool import SpoolError, UnknownLineError  # noqa: PLC0415
 
     return (AgentError, SetupError, SpoolError, UnknownLineError)
@@ -120,10 +117,6 @@ def example(text: str) -> str:
     return f"\b\nExample:\n  {text}"
 
 
-def _command(text: str) -> Callable[[Callable[..., None]], click.Command]:
-    return main.command(epilog=example(text))
-
-
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--config-dir",
@@ -137,79 +130,3 @@ def _command(text: str) -> Callable[[Callable[..., None]], click.Command]:
 def main(ctx: click.Context, config_dir: Path | None) -> None:
     """Get this machine's metrics into InfluxDB 2 without losing one."""
     ctx.obj = Source(config_dir)
-
-
-@_command("metrics-pipeline once | grep ^disk")
-@json_option
-@pass_source
-def once(source: Source, *, as_json: bool) -> None:
-    """Print one reading as line protocol; write nothing anywhere."""
-    from pipeline.collectors import Host, build  # noqa: PLC0415
-    from pipeline.point import decode  # noqa: PLC0415
-
-    settings = source.settings()
-    logs.configure("warning", "text", sys.stderr, os.environ)
-    clock = SystemClock()
-    tags = {"host": settings.host, **settings.tags}
-    guards = build(Host.system(clock, settings.host_root, os.environ), settings.collectors)
-    now_ns = clock.now_ns()
-    outcomes = [guard.run(now_ns, tags) for guard in guards]
-    lines = [line for outcome in outcomes for line in outcome.lines]
-    if not lines and (errors := [f"{o.collector}: {o.error}" for o in outcomes if o.error]):
-        raise click.ClickException(f"no collector could read anything; {errors[0]}")
-    if as_json:
-        points = [
-            {**dataclasses.asdict(line.point), "timestamp_ns": line.timestamp_ns}
-            for line in decode("\n".join(lines))
-        ]
-        click.echo(json.dumps(points, indent=2, ensure_ascii=False))
-    else:
-        click.echo("\n".join(lines))
-
-
-@main.group()
-def settings() -> None:
-    """Check or show the settings."""
-
-
-@settings.command(
-    epilog=example("metrics-pipeline --config-dir /etc/metrics-pipeline settings check")
-)
-@pass_source
-def check(source: Source) -> None:
-    """Say all that is wrong with the settings, or that they can be used."""
-    source.settings()
-    click.echo(f"The settings in {source.directory} can be used.")
-
-
-@settings.command("show", epilog=example("metrics-pipeline settings show | grep influxdb"))
-@json_option
-@pass_source
-def show_settings(source: Source, *, as_json: bool) -> None:
-    """Print every setting and where it came from. Secrets are masked."""
-    loaded = source.load()
-    warn(loaded.changeable)
-    rows = describe(loaded)
-    if as_json:
-        click.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
-    else:
-        from pipeline.cli import _print as views  # noqa: PLC0415
-
-        views.settings(rows)
-
-
-@_command("metrics-pipeline metrics | grep percent")
-@click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown: docs/metrics.md.")
-@json_option
-def metrics(*, as_json: bool, as_markdown: bool) -> None:
-    """Print every measurement and field. Each with its type, unit and meaning."""
-    from pipeline.cli import _print as views  # noqa: PLC0415
-    from pipeline.collectors import catalogue  # noqa: PLC0415
-
-    entries = catalogue.load()
-    if as_json:
-        click.echo(json.dumps([dataclasses.asdict(entry) for entry in entries], indent=2))
-    elif as_markdown:
-        click.echo(catalogue.markdown(entries), nl=False)
-    else:
-        views.metrics(entries)

@@ -45,9 +45,9 @@ def list_rejected(source: Source, *, limit: int, as_json: bool) -> None:
     elif not lines:
         click.echo("No refused lines are kept.")
     else:
-        from pipeline.cli import _print as views  # noqa: PLC0415
+        from pipeline.cli import _print  # noqa: PLC0415
 
-        views.rejected(lines)
+        _print.rejected(lines)
         if kept > len(lines):
             click.echo(f"{kept - len(lines)} older ones; to see them: --limit {kept}")
 

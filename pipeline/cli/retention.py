@@ -35,7 +35,7 @@ def show_plan(source: Source, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(made), indent=2, ensure_ascii=False))
     else:
-        _print(made)
+        _show(made)
 
 
 @retention.command("apply", epilog=example("metrics-pipeline retention apply"))
@@ -53,16 +53,16 @@ def apply_plan(source: Source) -> None:
         before = plan.make(settings, clock)
         plan.apply(settings, clock, progress)
         after = plan.make(settings, clock)
-    _print(after)
+    _show(after)
     click.echo(
         f"Older than their age: {before.older_points} points before, {after.older_points} now."
     )
 
 
-def _print(made: "Plan") -> None:
-    from pipeline.cli import _print as views  # noqa: PLC0415
+def _show(made: "Plan") -> None:
+    from pipeline.cli import _print  # noqa: PLC0415
 
-    views.plan(made)
+    _print.plan(made)
     if made.left_out:
         click.echo(made.left_out)
 

@@ -44,7 +44,7 @@ def show(
     as_json: bool,
 ) -> None:
     """Print the local history as a chart and a table. Alone, it lists what there is."""
-    from pipeline.cli import _print as views  # noqa: PLC0415
+    from pipeline.cli import _print  # noqa: PLC0415
     from pipeline.spool import history  # noqa: PLC0415
 
     if rate and measurement is None:
@@ -55,15 +55,15 @@ def show(
     if as_csv or as_json:
         with _opened(source) as reader:
             series = history.read(reader.history(since_ns), [wanted])
-        (views.history_json if as_json else views.history_csv)(_some(series, since))
+        (_print.history_json if as_json else _print.history_csv)(_some(series, since))
         return
     with _opened(source) as reader:
         readings, step = reader.history(since_ns, _READINGS), reader.step(since_ns, _READINGS)
         if measurement is None:
-            views.listing(_some(history.held(readings, pairs), since))
+            _print.listing(_some(history.held(readings, pairs), since))
         else:
             series = _some(history.read(readings, [wanted], _POINTS), since)
-            views.history(series, since_ns, now_ns, rate=rate)
+            _print.history(series, since_ns, now_ns, rate=rate)
     if step > 1:
         click.echo(f"1 of {step} readings was looked at; --csv and --json have all", err=True)
 

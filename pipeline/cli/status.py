@@ -29,15 +29,15 @@ def status(source: Source, *, watch: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(read_status(settings)), indent=2))
         return
-    from pipeline.cli import _print as views  # noqa: PLC0415
+    from pipeline.cli import _print  # noqa: PLC0415
 
     def look() -> Summary:
         return summarize(read_status(settings), clock.now_ns())
 
     if watch:
-        views.watch(look, clock)
+        _print.watch(look, clock)
     else:
-        views.status(look())
+        _print.status(look())
 
 
 def _settings(source: Source) -> Settings:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from pipeline.clock import Clock
 from pipeline.collectors import catalogue, plugins
-from pipeline.collectors.base import Collector, Host, NoData, Omission, Options, reason
+from pipeline.collectors._host.host import Host
+from pipeline.collectors.base import Collector, NoData, Omission, Options, reason
 from pipeline.collectors.cpu import Cpu
 from pipeline.collectors.disk import Disk
 from pipeline.collectors.diskio import DiskIo

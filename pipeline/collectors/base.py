@@ -1,125 +1,19 @@
-"""What a collector is, and the host that it reads."""
+"""What a collector is: what it is given, and what it gives."""
 
-import os
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from math import inf
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from fnmatch import translate
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar
+from typing import Protocol
 
-from pipeline.clock import Clock, SystemClock
-from pipeline.collectors._host.timeouts import Asker
+from pipeline.collectors._host.host import Host
 from pipeline.point import Point
-
-T = TypeVar("T")
 
 
 class NoData(Exception):  # noqa: N818 - an outcome, not an error
     """This host has nothing for the collector to read; a quiet outcome, which nobody logs."""
-
-
-# The collectors of one tick follow each other within less; half the shortest interval.
-_ONE_TICK_S = 0.005
-_CHUNK = 16_384
-
-
-def _read_file(path: str) -> bytes:
-    # By descriptor: there is a file for each process, and `open` takes half as long again.
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        content = b""
-        while more := os.read(descriptor, _CHUNK):
-            content += more
-        return content
-    finally:
-        os.close(descriptor)
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """The source of a host's figures, passed in so that a test can pass another.
-
-    Attributes:
-        ps: The module psutil, or an object with the functions of it that are used.
-        clock: Time.
-        statvfs: `os.statvfs`.
-        read_file: Returns what a file of the kernel's holds, or raises OSError: what psutil
-            leaves out.
-        root: Where the host's root folder is seen; other than "/" when the agent is in a container.
-        proc: Where the host's /proc is seen.
-        sys: Where the host's /sys is seen.
-        list_folder: Returns the names in a folder of the kernel's, in any order.
-    """
-
-    ps: Any
-    clock: Clock
-    statvfs: Callable[[str], os.statvfs_result] = os.statvfs
-    read_file: Callable[[str], bytes] = _read_file
-    root: str = "/"
-    proc: str = "/proc"
-    sys: str = "/sys"
-    list_folder: Callable[[str], list[str]] = os.listdir
-    _askers: dict[str, Asker] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _readings: dict[Any, tuple[float, Any]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
-
-    @classmethod
-    def system(
-        cls, clock: Clock, root: Path = Path("/"), environ: Mapping[str, str] | None = None
-    ) -> Self:
-        """Return this machine, as psutil reads it.
-
-        Args:
-            clock: Time.
-            root: Where its root folder is seen.
-            environ: The environment: HOST_PROC and HOST_SYS, which Telegraf obeys too, name its
-                /proc and /sys where these are not in that folder.
-        """
-        import psutil  # noqa: PLC0415 - costs memory that `status` and `settings` do without
-
-        environ = environ or {}
-        proc = environ.get("HOST_PROC") or str(root / "proc")
-        # psutil has no other way to be told, so that a process can read one host only. It is set
-        # here alone, and each time: another root may have been read before.
-        psutil.PROCFS_PATH = proc
-        sys = environ.get("HOST_SYS") or str(root / "sys")
-        return cls(psutil, clock, root=str(root), proc=proc, sys=sys)
-
-    @property
-    def is_own(self) -> bool:
-        """Whether it is where this process lives itself, and not a container's host."""
-        return (self.root, self.proc, self.sys) == ("/", "/proc", "/sys")
-
-    def asker(self, subject: str) -> Asker:
-        """Return who asks what may never answer about a subject, one for as long as the host.
-
-        So a collector that is made anew does not ask again whom the former one still asks. The
-        clock is a real one: an answer comes from another thread, whatever the time is here.
-        """
-        return self._askers.setdefault(subject, Asker(SystemClock()))
-
-    def seen(self, path: str) -> str:
-        """Return where this process sees what the host has at an absolute path."""
-        return path if self.root == "/" else self.root + path
-
-    def recent(self, read: Callable[[Self], T], within_s: float = _ONE_TICK_S) -> T:
-        """Return what `read` reads of this host, or read not long ago.
-
-        So the collectors of one tick share what several of them need: /proc/stat, for instance,
-        costs the kernel more than the rest of a tick on a machine of many cores and interrupts.
-
-        Args:
-            read: Reads something; what it raises is not kept.
-            within_s: Longest age of the reading, in seconds.
-        """
-        taken, reading = self._readings.get(read, (-inf, None))
-        if self.clock.monotonic() - taken >= within_s:
-            reading = read(self)
-            self._readings[read] = (self.clock.monotonic(), reading)
-        fresh: T = reading
-        return fresh
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +98,7 @@ class Collector(ABC):
 
     @abstractmethod
     def collect(self) -> Iterable[Point | Omission]:
-        """Read the host once, without waiting for what may never answer: see `Asker`.
+        """Read the host once, without waiting for what may never answer: see `TimeoutRunner`.
 
         Returns:
             One point per series, what matters most first, in an order that stays the same from
@@ -215,6 +109,21 @@ class Collector(ABC):
             NoData: The host has nothing of the kind.
             Exception: The reading failed as a whole.
         """
+
+
+def selection(collector: Collector, options: Options) -> Callable[[str], bool]:
+    """Return what tells whether a series is wanted, by the value of its collector's series tag.
+
+    Whoever names what to include has chosen: the default exclusions are for those who have not.
+    """
+    default = collector.default_exclude if options.include == ("*",) else ()
+    included = _globs(options.include)
+    excluded = _globs(default if options.exclude is None else options.exclude)
+    return lambda value: included(value) is not None and excluded(value) is None
+
+
+def _globs(globs: Iterable[str]) -> Callable[[str], re.Match[str] | None]:
+    return re.compile("|".join(map(translate, globs)) or "(?!)").match
 
 
 def printable(name: str) -> str:

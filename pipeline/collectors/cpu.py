@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from pipeline.collectors._host.cpu_times import CpuUsage, Spent, Times, cpu_times
-from pipeline.collectors.base import Collector, Host, NoData, Options, percent
+from pipeline.collectors._host.host import Host
+from pipeline.collectors.base import Collector, NoData, Options, percent
 from pipeline.point import FieldValue, Point
 
 
@@ -19,7 +20,7 @@ class Cpu(Collector):
     def __init__(self, host: Host, options: Options) -> None:
         super().__init__(host, options)
         self._times = options.times
-        self._usage = CpuUsage(host, lambda: host.recent(cpu_times))
+        self._usage = CpuUsage(host, lambda: host.cached(cpu_times))
 
     def collect(self) -> Iterator[Point]:
         """Yield the percentages of all cores together, then of each, and their seconds since boot.
@@ -27,7 +28,7 @@ class Cpu(Collector):
         `cpu-total` is the kernel's own sum, which also counts cores that are switched off by now.
         """
         spent = self._usage.since_last()
-        times = self.host.recent(cpu_times) if self._times else {}
+        times = self.host.cached(cpu_times) if self._times else {}
         cores = times or spent
         if not cores:
             raise NoData

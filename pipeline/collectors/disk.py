@@ -5,17 +5,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
+from pipeline.collectors._host.host import Host
 from pipeline.collectors._host.mounts import Mount, parse_table, read_table
 from pipeline.collectors.base import (
     Collector,
-    Host,
     NoData,
     Omission,
     Options,
     percent,
     printable,
+    selection,
 )
-from pipeline.collectors.selection import selection
 from pipeline.point import FieldValue, Point
 
 _Fields = dict[str, FieldValue]
@@ -24,9 +24,9 @@ _Fields = dict[str, FieldValue]
 class Disk(Collector):
     """Writes `disk`, as Telegraf's input of that name.
 
-    What may hang is asked by an `Asker`; a file system that the user has not chosen is not looked
-    at. By default those of other machines stay out (option `network`), and so does what container
-    engines and systemd mount anew for each run of something.
+    What may hang is read by a `TimeoutRunner`; a file system that the user has not chosen is not
+    read at all. By default those of other machines stay out (option `network`), and so does what
+    container engines and systemd mount for each run of something.
     """
 
     name = "disk"
@@ -44,7 +44,7 @@ class Disk(Collector):
         self._is_selected = selection(self, options)
         self._silence = f"no answer within {options.timeout_ms} ms"
         self._timeout_s = options.timeout_ms / 1000
-        self._asker = host.asker(self.name)
+        self._runner = host.timeout_runner(self.name)
         self._table = b""
         self._mounts: Sequence[Mount] = ()
         self._tags: Mapping[str, Mapping[str, str]] = {}
@@ -57,7 +57,7 @@ class Disk(Collector):
         self._find_mounts()
         # A mount that took the place of a dead one is another one.
         questions = {m: partial(self._look, m.path) for m in self._mounts if m.may_hang}
-        answers = self._asker.answers(questions, self._timeout_s)
+        answers = self._runner.run(questions, self._timeout_s)
         found = False
         for mount in self._mounts:
             if mount.may_hang and mount not in answers:
@@ -93,7 +93,7 @@ class Disk(Collector):
             return error
 
     def _look(self, path: str) -> _Fields:
-        return usage(self.host, self.host.seen(path))
+        return usage(self.host, self.host.host_path(path))
 
 
 def usage(host: Host, path: str) -> _Fields:
@@ -141,5 +141,5 @@ def _device(host: Host, mount: Mount) -> str:
             known = host.read_file(f"{host.sys}/dev/block/{mount.identity[1]}/uevent")
             name = os.fsdecode(known.split(b"DEVNAME=")[1].split(b"\n")[0])
     if name.startswith("/dev/mapper/"):
-        name = os.path.realpath(host.seen(name)).removeprefix(host.seen(""))
+        name = os.path.realpath(host.host_path(name)).removeprefix(host.host_path(""))
     return name.replace("/dev/", "") or "none"

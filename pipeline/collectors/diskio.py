@@ -6,7 +6,8 @@ from contextlib import suppress
 from math import inf
 
 from pipeline.collectors._host.cpu_times import SHORTEST_S
-from pipeline.collectors.base import Collector, Host, NoData, Options, printable
+from pipeline.collectors._host.host import Host
+from pipeline.collectors.base import Collector, NoData, Options, printable
 from pipeline.point import Point
 
 # Telegraf's name to psutil's.

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from pipeline.collectors.base import Collector, Host, NoData, Omission, Options
+from pipeline.collectors._host.host import Host
+from pipeline.collectors.base import Collector, NoData, Omission, Options, selection
 from pipeline.collectors.file_lines import parse
-from pipeline.collectors.selection import selection
 from pipeline.point import Point
 
 _SUFFIX = ".lp"
@@ -23,7 +23,8 @@ class File(Collector):
 
     Each tick reads them all, and each line becomes a point of that tick. Hidden files are passed
     over, so that one can be written under such a name and renamed when it is whole. Without the
-    option `directory` there is nothing to read. It may be another machine's, hence the `Asker`.
+    option `directory` there is nothing to read. It may be on another machine, hence the
+    `TimeoutRunner`.
     """
 
     name = "file"
@@ -33,7 +34,7 @@ class File(Collector):
         self._folder = options.directory
         self._silence = f"no answer within {options.timeout_ms} ms from {self._folder}"
         self._timeout_s = options.timeout_ms / 1000
-        self._asker = host.asker(self.name)
+        self._runner = host.timeout_runner(self.name)
         self._is_selected = selection(self, options)
 
     def collect(self) -> Iterator[Point | Omission]:
@@ -45,7 +46,7 @@ class File(Collector):
         if self._folder is None:
             raise NoData
         question = {self._folder: partial(_read_folder, self._folder, self._is_selected)}
-        answers = self._asker.answers(question, self._timeout_s)
+        answers = self._runner.run(question, self._timeout_s)
         answer = answers.get(self._folder, TimeoutError(self._silence))
         if isinstance(answer, Exception):
             raise answer

@@ -6,8 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from pipeline.clock import Clock
-from pipeline.collectors.base import Collector, NoData, Omission, Options, reason
-from pipeline.collectors.selection import selection
+from pipeline.collectors.base import Collector, NoData, Omission, Options, reason, selection
 from pipeline.point import Point, PointError, encode
 from pipeline.trouble import Trouble
 
@@ -38,9 +37,9 @@ class Outcome:
 class Guard:
     """Runs one collector: times it, isolates its failure, and keeps its series within bounds.
 
-    It runs in the thread of who asks: one of its own each time would cost as much as many a
-    reading. What bounds its time is what it reads: the kernel's memory, which answers at once. The
-    few that ask what may never answer, such as file systems of other machines, do so by an `Asker`.
+    It runs in the caller's thread: a thread for each run would cost as much as many a reading. Most
+    collectors read the kernel's memory, which answers at once. The few that read what may never
+    answer, such as file systems of other machines, do so by a `TimeoutRunner`.
 
     Two points of one series in one run would overwrite each other in InfluxDB without a word: the
     first one stays, the others count as lost. Trouble is logged once when it begins and once when
@@ -89,7 +88,7 @@ class Guard:
     def _read(self, timestamp_ns: int, tags: Mapping[str, str]) -> tuple[list[str], int]:
         """Return the lines of the points that are wanted, and how many of these were lost."""
         points, omissions = self._collect()
-        self._name(omissions)
+        self._log_omissions(omissions)
         series = _by_series(points)
         kept = list(series)[: self._max_series]
         lines: list[str] = []
@@ -103,7 +102,7 @@ class Guard:
                 lines.extend([line] if line else [])
         surplus = len(series) - len(kept)
         doubles = len(points) - len(series)
-        self._judge(refusals, doubles, surplus)
+        self._log_troubles(refusals, doubles, surplus)
         return lines, len(omissions) + len(refusals) + doubles + surplus
 
     def _collect(self) -> tuple[list[Point], list[Omission]]:
@@ -125,7 +124,7 @@ class Guard:
         value = None if tag is None else point.tags.get(tag)
         return value is None or self._is_selected(value)
 
-    def _name(self, omissions: Collection[Omission]) -> None:
+    def _log_omissions(self, omissions: Collection[Omission]) -> None:
         """Log what is omitted that was not, and the other way round."""
         if not omissions and not self._omitted:
             return
@@ -138,7 +137,7 @@ class Guard:
                 _log.info("Collector %s no longer leaves out %s", self.name, what)
         self._omitted = reasons.keys()
 
-    def _judge(self, refusals: list[str], doubles: int, surplus: int) -> None:
+    def _log_troubles(self, refusals: list[str], doubles: int, surplus: int) -> None:
         if surplus:
             self._report("has too many series", f"{surplus} left out by max_series")
         for trouble, why in (

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-from pipeline.collectors.base import Collector, Host, percent
+from pipeline.collectors._host.host import Host
+from pipeline.collectors.base import Collector, percent
 from pipeline.point import Point
 
 # Telegraf's name to psutil's.
@@ -52,7 +53,7 @@ class Mem(Collector):
 
     def collect(self) -> Iterator[Point]:
         """Yield one point, in bytes, percent, and numbers of huge pages."""
-        yield Point("mem", {**self.host.recent(memory), **_read_kernel(self.host)})
+        yield Point("mem", {**self.host.cached(memory), **_read_kernel(self.host)})
 
 
 def memory(host: Host) -> Mapping[str, int | float]:

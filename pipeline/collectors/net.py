@@ -4,7 +4,8 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 
-from pipeline.collectors.base import Collector, Host, NoData, Options, printable
+from pipeline.collectors._host.host import Host
+from pipeline.collectors.base import Collector, NoData, Options, printable
 from pipeline.point import Point
 
 # Telegraf's name to psutil's, and to the column in /proc/net/dev.

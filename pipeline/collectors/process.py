@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from heapq import nlargest
 
 from pipeline.collectors._host.cpu_times import SHORTEST_S
+from pipeline.collectors._host.host import Host
 from pipeline.collectors._host.process_table import (
     FLAGS,
     RESIDENT,
@@ -18,8 +19,7 @@ from pipeline.collectors._host.process_table import (
     columns,
     process_table,
 )
-from pipeline.collectors.base import Collector, Host, Options, percent
-from pipeline.collectors.selection import selection
+from pipeline.collectors.base import Collector, Options, percent, selection
 from pipeline.point import FieldValue, Point
 
 _ACCOUNT = re.compile(rb"^([^:\n]+):[^:\n]*:(\d+):", re.MULTILINE)
@@ -104,7 +104,7 @@ class Process(Collector):
 
     def _read(self) -> dict[_Id, _Process]:
         processes = {}
-        for pid, stat in self.host.recent(process_table).items():
+        for pid, stat in self.host.cached(process_table).items():
             with suppress(ValueError):
                 its = columns(stat or b"", RESIDENT)
                 processes[pid, its[START]] = _parse(stat or b"", its)
@@ -124,7 +124,7 @@ class Process(Collector):
     def _sum(
         self, processes: Mapping[_Id, _Process], spent: Mapping[_Id, int], before: Mapping[_Id, int]
     ) -> Iterable[_Sum]:
-        accounts = self.host.recent(_accounts, _ACCOUNTS_LAST_S)
+        accounts = self.host.cached(_accounts, _ACCOUNTS_LAST_S)
         known, self._users = self._users, {}
         sums: dict[tuple[bytes, bytes], _Sum] = {}
         for identity, process in processes.items():
@@ -170,7 +170,7 @@ def _text(name: bytes) -> str:
 def _accounts(host: Host) -> dict[bytes, bytes]:
     """Return the host's own users, number to name: to ask a directory server may take seconds."""
     with suppress(OSError):
-        content = host.read_file(host.seen("/etc/passwd"))
+        content = host.read_file(host.host_path("/etc/passwd"))
         found = reversed(_ACCOUNT.findall(content))  # of two names of one number the first counts
         return {number: name for name, number in found}
     return {}

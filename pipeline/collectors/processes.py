@@ -31,7 +31,7 @@ class Processes(Collector):
 
         `unknown` are those in another state, and those that this user may not look at.
         """
-        table = self.host.recent(process_table)
+        table = self.host.cached(process_table)
         fields = {"total": len(table), "total_threads": 0, "unknown": 0}
         fields |= dict.fromkeys(_STATES.values(), 0)
         for stat in table.values():

@@ -3,7 +3,8 @@
 from collections.abc import Collection, Iterator
 
 from pipeline.collectors._host.cpu_times import TOTAL, cpu_times
-from pipeline.collectors.base import Collector, Host, Options
+from pipeline.collectors._host.host import Host
+from pipeline.collectors.base import Collector, Options
 from pipeline.point import FieldValue, Point
 
 
@@ -21,7 +22,7 @@ class System(Collector):
         """Yield one point: load averages, numbers of cores, and seconds since boot."""
         fields: dict[str, FieldValue] = {}
         fields["load1"], fields["load5"], fields["load15"] = _load(self.host)
-        cores = self.host.recent(cpu_times).keys() - {TOTAL}
+        cores = self.host.cached(cpu_times).keys() - {TOTAL}
         fields["n_cpus"] = len(cores)
         if cores != self._cores:  # counting the physical ones opens a file for each
             self._physical = self.host.ps.cpu_count(logical=False)

@@ -5,8 +5,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from pipeline.collectors._host.cpu_times import TOTAL, CpuUsage, cpu_times
+from pipeline.collectors._host.host import Host
 from pipeline.collectors._host.sensors import processor_temperature, sensors
-from pipeline.collectors.base import Collector, Host, Options, percent
+from pipeline.collectors.base import Collector, Options, percent
 from pipeline.collectors.disk import usage as disk_usage
 from pipeline.collectors.mem import memory
 from pipeline.point import FieldValue, Point
@@ -48,10 +49,10 @@ class Summary(Collector):
 
     def __init__(self, host: Host, options: Options) -> None:
         super().__init__(host, options)
-        self._usage = CpuUsage(host, lambda: {TOTAL: host.recent(cpu_times)[TOTAL]})
-        self._root = host.seen("/")
+        self._usage = CpuUsage(host, lambda: {TOTAL: host.cached(cpu_times)[TOTAL]})
+        self._root = host.host_path("/")
         self._timeout_s = options.timeout_ms / 1000
-        self._asker = host.asker(self.name)
+        self._runner = host.timeout_runner(self.name)
 
     def collect(self) -> Iterator[Point]:
         """Yield one point, in percent, bytes and °C."""
@@ -76,19 +77,19 @@ class Summary(Collector):
             whole = sum(spent.values())
             usage = percent(max(0.0, whole - resting), whole)
         with suppress(OSError, ValueError):  # what fails to tell now may not do so next time
-            temperature = processor_temperature(self.host.recent(sensors))
+            temperature = processor_temperature(self.host.cached(sensors))
         return CpuMetrics(usage, temperature)
 
     def memory(self) -> SpaceMetrics:
         """Read the memory, by the figures of `mem`: used is total - available."""
-        return _space(self.host.recent(memory))
+        return _space(self.host.cached(memory))
 
     def disk(self) -> SpaceMetrics:
         """Read the disk that the system is on, by the figures of `disk`; none if it is silent."""
         if self.host.is_own:  # without it, nothing here would run
             return _space(disk_usage(self.host, self._root))
         question = {self._root: lambda: disk_usage(self.host, self._root)}
-        answer = self._asker.answers(question, self._timeout_s).get(self._root)
+        answer = self._runner.run(question, self._timeout_s).get(self._root)
         if isinstance(answer, Exception):
             raise answer
         return SpaceMetrics() if answer is None else _space(answer)

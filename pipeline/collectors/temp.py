@@ -20,7 +20,7 @@ class Temp(Collector):
         scheme; the hottest speaks for them.
         """
         hottest: dict[str, float] = {}
-        for reading in self.host.recent(sensors):
+        for reading in self.host.cached(sensors):
             parts = (reading.chip, reading.label.lower().replace(" ", "_"))
             name = "_".join(part for part in parts if part)
             hottest[name] = max(reading.celsius, hottest.get(name, reading.celsius))

@@ -1,6 +1,7 @@
 """The loopback endpoint: serves routes to this host."""
 
 import contextlib
+import errno
 import json
 import logging
 import selectors
@@ -9,7 +10,11 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
+
+if TYPE_CHECKING:
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 _log = logging.getLogger(__name__)
 
@@ -17,6 +22,7 @@ _LOOPBACK = "127.0.0.1"
 # What a client on this host calls it. A page from elsewhere whose name was made to point here
 # (DNS rebinding) comes with a name of its own.
 _OWN_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
+_CLIENT_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,8 @@ class Reply:
 Query = Mapping[str, str]
 Routes = Mapping[str, Callable[[Query], Reply]]
 """Path to what answers a GET with a query: of a name that comes twice, the last value."""
+_Answer = Callable[[str, str, str], tuple[HTTPStatus, Mapping[str, str], bytes]]
+"""Method, target and host of a request to the status, the headers and the body of its answer."""
 
 
 class Endpoint:
@@ -47,7 +55,7 @@ class Endpoint:
         routes: Path to what answers a GET.
 
     Raises:
-        OSError: The port cannot be had.
+        OSError: The port is taken, or the system starts no thread.
     """
 
     def __init__(self, port: int, routes: Routes) -> None:
@@ -56,7 +64,11 @@ class Endpoint:
         self.port: int = self._listener.getsockname()[1]
         self._closing = False
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._listener.close()
+            raise OSError(errno.EAGAIN, str(error)) from error
 
     def close(self) -> None:
         """Stop serving and free the port."""
@@ -75,10 +87,7 @@ class Endpoint:
             selector.select()
         if self._closing:
             return
-        # An agent that nobody asks does without the 6 MiB of http.server.
-        from pipeline.endpoint.serving import Server  # noqa: PLC0415
-
-        server = Server(self._listener, self._answer)
+        server = _http_server(self._listener, self._answer)
         # serve_forever would wake twice a second, for as long as the host runs, and take half a
         # second to stop; this sleeps until there is a client, the last of them being `close`.
         while not self._closing:
@@ -111,6 +120,55 @@ def _listener(port: int) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def _http_server(listener: socket.socket, answer: _Answer) -> "ThreadingHTTPServer":
+    """Return a server of clients that connect to a listener, each in a thread of its own."""
+    # An agent that nobody asks does without the 6 MiB of http.server.
+    from http.server import ThreadingHTTPServer  # noqa: PLC0415
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            # A client that is gone, or the like: socketserver would print a traceback.
+            _log.debug("The endpoint lost a client", exc_info=True)
+
+    server = Server(listener.getsockname(), _handler(answer), bind_and_activate=False)
+    server.socket.close()
+    server.socket = listener
+    return server
+
+
+def _handler(answer: _Answer) -> "type[BaseHTTPRequestHandler]":
+    from http.server import BaseHTTPRequestHandler  # noqa: PLC0415
+
+    class Handler(BaseHTTPRequestHandler):
+        server_version = "metrics-pipeline"
+        sys_version = ""
+        protocol_version = "HTTP/1.1"
+        timeout = _CLIENT_TIMEOUT_S
+
+        def __getattr__(self, name: str) -> Callable[[], None]:
+            # http.server looks for do_<METHOD>, and answers 501 where there is none.
+            if not name.startswith("do_"):
+                raise AttributeError(name)
+            return self._answer
+
+        def _answer(self) -> None:
+            host = self.headers.get("Host", "")
+            status, headers, body = answer(self.command, self.path, host)
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its name there
+            _log.debug(format, *args)
+
+    return Handler
 
 
 def _reply(routes: Routes, target: str, host: str) -> Reply:

@@ -11,7 +11,7 @@ from pipeline.influx.client import Api, known
 from pipeline.influx.connection import Connection
 from pipeline.influx.points import count_by_host
 from pipeline.influx.writeonly import raise_if_write_only
-from pipeline.settings import HOUR_NS, Settings, longest
+from pipeline.settings import HOUR_NS, Settings
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Wanted:
     @classmethod
     def of(cls, settings: Settings) -> "Wanted":
         """Return what the settings want of their bucket: that it keeps the longest of the ages."""
-        hours = longest(settings.retention_hours, settings.retention_overrides)
+        hours = settings.ages.longest
         return cls(
             settings.influxdb_org, settings.influxdb_bucket, hours, settings.bucket_retention
         )
@@ -148,7 +148,7 @@ def look(connection: Connection, bucket: str = "") -> Rule | None:
 
 def describe(rule: Rule, settings: Settings) -> str:
     """Say what a bucket's rule is, and what to do where it is not the settings' age."""
-    own_s = longest(settings.retention_hours, settings.retention_overrides) * _HOUR_S
+    own_s = settings.ages.longest * _HOUR_S
     if rule.refused:
         return rule.refused
     text = rule.change or f"Bucket {settings.influxdb_bucket!r}: keeps {hours_text(rule.age_s)}"

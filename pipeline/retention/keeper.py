@@ -25,7 +25,7 @@ from pipeline.influx import (
 from pipeline.influx import tasks as downsampling
 from pipeline.retention.sweep import Place, Retention, Swept
 from pipeline.retention.trusted_clock import TrustedClock
-from pipeline.settings import Age, Settings, ages, shortest
+from pipeline.settings import Age, Settings
 from pipeline.spool import Fact, Spool, SpoolError
 
 _log = logging.getLogger(__name__)
@@ -100,8 +100,8 @@ class Keeper:
         self._health = health
         self._trouble = health.trouble("sweep")
         self._downsampling_trouble = health.trouble("downsampling")
-        kept = ages(settings.retention_hours, settings.retention_overrides)
-        self._retention = Retention(spool, trusted_clock, kept, delivers=target is not None)
+        ages, delivers = settings.ages.each, target is not None
+        self._retention = Retention(spool, trusted_clock, ages, delivers=delivers)
         self._sweeping = threading.Lock()
         self._downsampled = False
 
@@ -236,13 +236,12 @@ def places(
         rule: The bucket's rule, as far as it is known.
     """
     wanted = settings.downsample
-    every = ages(settings.retention_hours, settings.retention_overrides)
-    least = shortest(settings.retention_hours, settings.retention_overrides)
-    window_s = rule.shard_group_s if rule else shard_group_s(least * 3600)
+    ages = settings.ages
+    window_s = rule.shard_group_s if rule else shard_group_s(ages.shortest * 3600)
     where = (settings.influxdb_url, settings.influxdb_org)
     scope = (*where, settings.influxdb_bucket, settings.host)
     points = HostPoints(connection, settings.host)
-    yield Place("influxdb", points, every, scope, window_s, _BEHIND_S), points
+    yield Place("influxdb", points, ages.each, scope, window_s, _BEHIND_S), points
     if wanted.every:
         means = HostPoints(connection, settings.host, wanted.bucket)
         window_s = shard_group_s(wanted.keep_hours * 3600)

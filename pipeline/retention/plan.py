@@ -21,7 +21,7 @@ from pipeline.influx import (
 from pipeline.point import measurement_of, split_lines
 from pipeline.retention.keeper import places
 from pipeline.retention.sweep import LocalPoints, Place, remove_in_windows
-from pipeline.settings import Age, Settings, ages
+from pipeline.settings import Settings
 from pipeline.spool import Aging, SpoolReader
 
 LOCAL = "local copy"
@@ -135,8 +135,7 @@ def apply(settings: Settings, clock: Clock, progress: Progress) -> None:
     now_ns = clock.now_ns()
     _check_clock(settings, clock)
     with contextlib.suppress(FileNotFoundError), Aging(settings.data_dir) as spool:
-        kept = ages(settings.retention_hours, settings.retention_overrides)
-        place = Place(LOCAL, LocalPoints(spool, delivers=settings.delivers), kept)
+        place = Place(LOCAL, LocalPoints(spool, delivers=settings.delivers), settings.ages.each)
         _remove(place, LOCAL, now_ns, progress)
     if settings.delivers:
         with (
@@ -170,8 +169,8 @@ def _remove(place: Place, where: str, now_ns: int, progress: Progress) -> None:
 
 def _local(spool: SpoolReader, settings: Settings, now_ns: int) -> list[PlanRow]:
     """Return a row for each measurement that the newest reading has, or an old one."""
-    kept = ages(settings.retention_hours, settings.retention_overrides)
-    newest_cutoff = max(age.cutoff_ns(now_ns) for age in kept)
+    ages = settings.ages
+    newest_cutoff = max(age.cutoff_ns(now_ns) for age in ages.each)
     older: Counter[str] = Counter()
     oldest: dict[str, int] = {}
     for block in spool.history(0):
@@ -180,16 +179,14 @@ def _local(spool: SpoolReader, settings: Settings, now_ns: int) -> list[PlanRow]
             break
         for line in lines:
             name, time_ns = measurement_of(line), _time_ns(line)
-            if time_ns < _age_of(name, kept).cutoff_ns(now_ns):
+            if time_ns < ages.of(name).cutoff_ns(now_ns):
                 older[name] += 1
                 oldest.setdefault(name, time_ns)
     newest_ns = spool.contents().last_ns
     for block in spool.history(newest_ns) if newest_ns is not None else ():
         older.update(dict.fromkeys(map(measurement_of, split_lines(block)), 0))
     return [
-        PlanRow(
-            LOCAL, name, _age_of(name, kept).hours, points, _text(oldest.get(name)), points, None
-        )
+        PlanRow(LOCAL, name, ages.of(name).hours, points, _text(oldest.get(name)), points, None)
         for name, points in sorted(older.items())
     ]
 
@@ -218,10 +215,6 @@ def _remote(
             for name in points.measurements(0, now_ns + 1, age)
         ]
     return sorted(rows, key=lambda row: row.measurement)
-
-
-def _age_of(measurement: str, kept: tuple[Age, ...]) -> Age:
-    return next(age for age in kept if age.covers(measurement))
 
 
 def _time_ns(line: str) -> int:

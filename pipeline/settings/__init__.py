@@ -1,6 +1,6 @@
 """Settings: settings.toml, .secrets.toml and the environment made one frozen, validated value."""
 
-from pipeline.settings.ages import HOUR_NS, Age, ages, longest, shortest
+from pipeline.settings.ages import HOUR_NS, Age, Ages
 from pipeline.settings.config_files import SettingsFiles
 from pipeline.settings.constraints import duration_s
 from pipeline.settings.declared import (
@@ -30,6 +30,7 @@ __all__ = [
     "SYSTEM_CONFIG_DIR",
     "SYSTEM_DATA_DIR",
     "Age",
+    "Ages",
     "CollectorOptions",
     "Downsample",
     "Exposure",
@@ -39,13 +40,10 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SettingsFiles",
-    "ages",
     "describe",
     "duration_s",
     "find_config_dir",
     "find_data_dir",
     "load",
-    "longest",
     "refusal",
-    "shortest",
 ]

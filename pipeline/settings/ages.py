@@ -1,7 +1,8 @@
-"""The ages: how long which measurements are kept."""
+"""How long each measurement is kept."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 HOUR_NS = 3600 * 10**9
 
@@ -36,23 +37,38 @@ class Age:
         return max(0, now_ns - self.hours * HOUR_NS) if self.hours else 0
 
 
-def ages(hours: int, overrides: Mapping[str, int]) -> tuple[Age, ...]:
-    """Return each age with what it is for: first those of one measurement, then that of the rest.
+@dataclass(frozen=True, slots=True)
+class Ages:
+    """How long everything is kept.
 
-    Args:
-        hours: The age of what has none of its own.
-        overrides: Measurement to age, in hours; one that is the same as `hours` is none.
+    Attributes:
+        each: Every age with what it is for: first those of one measurement, then that of the rest.
     """
-    own = {name: age for name, age in sorted(overrides.items()) if age != hours}
-    return (*(Age(age, name) for name, age in own.items()), Age(hours, None, tuple(own)))
 
+    each: tuple[Age, ...]
 
-def longest(hours: int, overrides: Mapping[str, int]) -> int:
-    """Return the longest of all ages, in hours; 0 is for ever."""
-    every = (hours, *overrides.values())
-    return 0 if 0 in every else max(every)
+    @classmethod
+    def from_hours(cls, hours: int, overrides: Mapping[str, int]) -> Self:
+        """Return the ages that settings give.
 
+        Args:
+            hours: The age of what has none of its own.
+            overrides: Measurement to age, in hours; one that is the same as `hours` is none.
+        """
+        own = {name: age for name, age in sorted(overrides.items()) if age != hours}
+        return cls((*(Age(age, name) for name, age in own.items()), Age(hours, None, tuple(own))))
 
-def shortest(hours: int, overrides: Mapping[str, int]) -> int:
-    """Return the shortest of all ages, in hours; 0 is for ever."""
-    return min((age for age in (hours, *overrides.values()) if age), default=0)
+    @property
+    def longest(self) -> int:
+        """The longest of all ages, in hours; 0 is for ever."""
+        hours = [age.hours for age in self.each]
+        return 0 if 0 in hours else max(hours)
+
+    @property
+    def shortest(self) -> int:
+        """The shortest of all ages, in hours; 0 is for ever."""
+        return min((age.hours for age in self.each if age.hours), default=0)
+
+    def of(self, measurement: str) -> Age:
+        """Return the age of a measurement."""
+        return next(age for age in self.each if age.covers(measurement))

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal
 
+from pipeline.settings.ages import Ages
 from pipeline.settings.constraints import (
     DURATION,
     FILE,
@@ -146,6 +147,11 @@ class Settings:
     def delivers(self) -> bool:
         """Whether there is an InfluxDB to deliver to."""
         return bool(self.influxdb_url)
+
+    @property
+    def ages(self) -> Ages:
+        """How long everything is kept."""
+        return Ages.from_hours(self.retention_hours, self.retention_overrides)
 
 
 NAMES = tuple(declared.name for declared in fields(Settings))

@@ -120,7 +120,7 @@ def test_two_agents_on_one_data_directory_are_refused(
 
 
 @pytest.mark.parametrize("below", ["file", "file/below"])
-def test_a_data_directory_that_cannot_be_had_is_an_error_with_the_fix(
+def test_a_data_directory_that_cannot_be_used_is_an_error_with_the_fix(
     make: Callable[..., Agent], tmp_path: Path, below: str
 ) -> None:
     (tmp_path / "file").touch()
@@ -181,7 +181,7 @@ def test_a_port_that_is_taken_is_a_warning_and_the_agent_goes_on(
         agent.start()
         eventually(lambda: ticks(data_dir) == 1, "the first reading")
         assert warnings(caplog) == [
-            f"The endpoint is off, port {port} cannot be had (Address already in use); "
+            f"The endpoint is off, port {port} cannot be used (Address already in use); "
             "set another http_port, or 0"
         ]
         agent.stop()
@@ -320,7 +320,7 @@ def test_a_job_that_fails_is_told_once_and_goes_on(
     eventually(lambda: ticks(data_dir) >= 1, "the first reading")
     eventually(lambda: read_status(agent.settings).last_error is None, "the end of the trouble")
     errors = [record.message for record in caplog.records if record.levelname == "ERROR"]
-    assert errors == ["tick goes on in 10 s, it failed: out of order"]
+    assert errors == ["tick failed, retrying in 10 s: out of order"]
     assert agent.health is not None
     assert agent.health.troubles() == {}
 

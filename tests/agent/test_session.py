@@ -1,8 +1,11 @@
-"""What goes on, and what is made anew, when the settings change while the jobs run."""
+"""What a session keeps and what it exchanges when the settings change, and its threads."""
 
 import dataclasses
+import json
 import os
+import shutil
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +15,13 @@ from typing import Any
 import psutil
 import pytest
 
-from pipeline.agent.session import Jobs
-from pipeline.clock import SystemClock
+from pipeline.agent.recorder import Recorder
+from pipeline.agent.session import AgentError, Session
+from pipeline.clock import SystemClock, Tick
 from pipeline.settings import CollectorOptions, Settings
 from pipeline.spool import SpoolReader
-from tests.agents import eventually, ticks
-from tests.chaos.servers import response, serving
+from tests.agents import AgentProcess, eventually, ticks
+from tests.chaos.servers import Behaviour, response, serving
 
 HOUR_MS = 3_600_000
 MINUTE_NS = 60 * 10**9
@@ -33,18 +37,18 @@ class ShiftedClock(SystemClock):
 
 
 class Bench:
-    """Jobs, and their settings, which change."""
+    """A session, and its settings, which change."""
 
     def __init__(self, data_dir: Path) -> None:
         self.settings = Settings(
             data_dir=data_dir, host="h1", http_port=0, collection_interval_ms=HOUR_MS
         )
         self.clock = ShiftedClock()
-        self.jobs = Jobs(self.settings, lambda: self.settings, self.clock)
+        self.session = Session(self.settings, lambda: self.settings, self.clock)
 
     def change(self, **changes: Any) -> None:
         self.settings = dataclasses.replace(self.settings, **changes)
-        self.jobs.change(self.settings)
+        self.session.change(self.settings)
 
     def kept(self) -> str:
         with SpoolReader(self.settings.data_dir) as reader:
@@ -55,11 +59,11 @@ class Bench:
 def bench(tmp_path: Path) -> Iterator[Bench]:
     one = Bench(tmp_path)
     yield one
-    one.jobs.stop()
+    one.session.stop()
 
 
 def test_an_interval_that_changes_is_told_as_no_gap(bench: Bench, tmp_path: Path) -> None:
-    bench.jobs.start()
+    bench.session.start()
     for interval_ms in (10, HOUR_MS, 20, 10):
         before = ticks(tmp_path)
         bench.change(collection_interval_ms=interval_ms)
@@ -85,19 +89,19 @@ def test_whoever_does_not_answer_is_not_asked_again_by_collectors_that_are_made_
         answer.wait(60)
         return os.statvfs(path)
 
-    host = bench.jobs.host
+    host = bench.session.host
     assert host is not None
     object.__setattr__(host, "statvfs", hangs)
     object.__setattr__(host, "proc", "/proc/.")  # as of a container: the own root cannot hang
     try:
         for others in (("disk",), ("disk", "swap"), ("disk", "mem")):
             bench.change(collectors={name: CollectorOptions(enabled=False) for name in others})
-            bench.jobs.record()
+            bench.session.record()
         assert len(asked) == 1
-        assert bench.jobs.host is host
+        assert bench.session.host is host
         assert "system_metrics" in bench.kept()
         bench.change(host_root=tmp_path)
-        assert bench.jobs.host is not host
+        assert bench.session.host is not host
     finally:
         answer.set()
 
@@ -106,14 +110,14 @@ def test_an_age_that_becomes_shorter_is_guarded_against_a_clock_that_is_ahead(
     bench: Bench,
 ) -> None:
     bench.clock.shift_ns = -MINUTE_NS * 10
-    bench.jobs.record()
+    bench.session.record()
     bench.clock.shift_ns = 0
-    bench.jobs.sweep()
+    bench.session.sweep()
     bench.change(retention_overrides={"cpu": 1})
     # What the hour's slack of a longer age would let go by takes most of an hour from this one.
     for minutes in (55, 90):
         bench.clock.shift_ns = MINUTE_NS * minutes
-        assert bench.jobs.sweep().points == 0
+        assert bench.session.sweep().points == 0
     assert "\ncpu," in bench.kept()
 
 
@@ -134,12 +138,153 @@ def test_a_delivery_that_still_waits_for_the_former_server_changes_no_trouble(
             client.sendall(response("404 Not Found"))
 
     with serving(hang) as url:
-        bench.jobs.record()
-        bench.jobs.start()
+        bench.session.record()
+        bench.session.start()
         bench.change(influxdb_url=url, influxdb_token="t", flush_jitter_ms=0)
         assert asked.wait(30)
         bench.change(influxdb_url="http://127.0.0.1:1")
         assert deliveries() == 2
-        eventually(lambda: "delivery" in bench.jobs.health.troubles(), "the new one's trouble")
+        eventually(lambda: "delivery" in bench.session.health.troubles(), "the new one's trouble")
     eventually(lambda: deliveries() == 1, "the end of the former one")
-    assert "http://127.0.0.1:1" in bench.jobs.health.troubles()["delivery"]
+    assert "http://127.0.0.1:1" in bench.session.health.troubles()["delivery"]
+
+
+@pytest.fixture
+def shortage(monkeypatch: pytest.MonkeyPatch) -> Event:
+    """While it is set, the system starts no thread of an agent."""
+    start, short = threading.Thread.start, Event()
+
+    def refuse(thread: threading.Thread) -> None:
+        if short.is_set() and thread.name in ("tick", "sweep", "delivery"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    return short
+
+
+def test_an_interval_changes_though_no_thread_can_be_started(
+    bench: Bench, tmp_path: Path, shortage: Event
+) -> None:
+    bench.session.start()
+    shortage.set()
+    for interval_ms in (HOUR_MS // 2, 20):
+        bench.change(collection_interval_ms=interval_ms)
+    eventually(lambda: ticks(tmp_path) >= 3, "readings at the new interval")
+
+
+def counting(asked: list[str], name: str) -> Behaviour:
+    """Take each write, and note whose it was."""
+
+    def answer(client: socket.socket, _: Event) -> None:
+        if client.recv(65536).startswith(b"POST /api/v2/write"):
+            asked.append(name)
+            client.sendall(response("204 No Content", b"", "Connection: close"))
+        else:
+            client.sendall(response("404 Not Found", b"", "Connection: close"))
+
+    return answer
+
+
+def test_a_delivery_goes_on_until_the_one_that_replaces_it_can_be_started(
+    bench: Bench, shortage: Event
+) -> None:
+    asked: list[str] = []
+    health = bench.session.health
+    quick = {"influxdb_token": "t", "flush_jitter_ms": 0, "flush_interval_ms": 10}
+    with serving(counting(asked, "old")) as old, serving(counting(asked, "new")) as new:
+        bench.session.start()
+        bench.change(influxdb_url=old, **quick)
+        eventually(lambda: asked, "the delivery of the first reading")
+        shortage.set()
+        for timeout_s in (4, 5):
+            bench.change(influxdb_url=new, influxdb_timeout_s=timeout_s)
+        before = len(asked)
+
+        def goes_on() -> bool:
+            bench.session.record()
+            return len(asked) > before
+
+        eventually(goes_on, "that the old one goes on")
+        assert "new" not in asked
+        assert "can't start new thread" in health.troubles()["threads"]
+        shortage.clear()
+        bench.session.look()
+
+        def changed_hands() -> bool:
+            bench.session.record()  # the old one may still send what comes while it ends
+            return asked[-1] == "new"
+
+        eventually(changed_hands, "the delivery by the new one")
+        assert "threads" not in health.troubles()
+
+
+def test_a_session_that_can_start_no_thread_says_so(bench: Bench, shortage: Event) -> None:
+    shortage.set()
+    with pytest.raises(AgentError, match="can't start new thread; raise TasksMax= or ulimit -u"):
+        bench.session.start()
+
+
+# The limit binds no root. The right to read is for an interpreter in root's own folder.
+AS_A_USER = ("setpriv", "--reuid", "54321")
+WITH_ACCESS = ("--inh-caps", "+dac_override", "--ambient-caps", "+dac_override")
+
+
+def limit_threads(pid: int, most: int) -> None:
+    command = [*AS_A_USER, "prlimit", "--pid", str(pid), f"--nproc={most}:4096"]
+    subprocess.run(command, check=True)
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("setpriv") is None,
+    reason="only root can run an agent as a user who runs nothing else",
+)
+@pytest.mark.slow  # an agent, and its looks at the files
+def test_a_limit_of_threads_ends_nothing_while_the_settings_change(tmp_path: Path) -> None:
+    toml = tmp_path / "settings.toml"
+
+    def write(**settings: object) -> None:
+        aside = tmp_path / "new"
+        aside.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in settings.items()))
+        aside.rename(toml)
+
+    base: dict[str, object] = {"http_port": 0, "data_dir": str(tmp_path / "data")}
+    write(**base, collection_interval_ms=HOUR_MS)
+    env = {name: value for name, value in os.environ.items() if not name.startswith("METRICS_")}
+    agent = AgentProcess(env, tmp_path, before=(*AS_A_USER, *WITH_ACCESS))
+    try:
+        agent.until(lambda s: s["ticks"] == 1, "the first reading")
+        limit_threads(agent.process.pid, 1)
+        write(**base, collection_interval_ms=50, retention_hours=24)
+        agent.until(lambda s: s["ticks"] > 3, "readings at the new interval")
+        agent.until(lambda s: "can't start" in s["troubles"].get("threads", ""), "that it is told")
+        limit_threads(agent.process.pid, 4096)
+        agent.until(lambda s: s["troubles"] == {}, "that all threads run again")
+        assert agent.stop() == 0
+    finally:
+        agent.kill()
+    assert "All threads run again" in agent.log
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_has_died_is_replaced(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    record, died = Recorder.record, Event()
+
+    def die_once(self: Recorder, tick: Tick) -> dict[str, str]:
+        if died.is_set():
+            return record(self, tick)
+        died.set()
+        raise SystemExit  # as a collector of another package may
+
+    monkeypatch.setattr(Recorder, "record", die_once)
+    bench.session.start()
+    bench.change(collection_interval_ms=20)
+
+    def goes_on() -> bool:
+        bench.session.look()
+        return ticks(tmp_path) >= 2
+
+    eventually(goes_on, "readings")
+    assert caplog.messages.count("The thread tick ended by accident and is started again") == 1

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from pipeline.cli.doctor import local as doctor
-from pipeline.cli.doctor.finding import Finding
+from pipeline.cli.doctor.server import Finding
 from pipeline.clock import SystemClock
 from pipeline.settings import load
 from pipeline.spool import Spool

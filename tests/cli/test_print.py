@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import _print as views
+from pipeline.cli import _print
 from pipeline.collectors import catalogue
 from pipeline.health import Status, Summary, read_status, summarize
 from pipeline.point import FieldValue
@@ -83,12 +83,12 @@ def table(text: str) -> list[list[str]]:
 
 
 def history(*many: Series) -> None:
-    views.history(many, START_NS, START_NS + 60 * SECOND)
+    _print.history(many, START_NS, START_NS + 60 * SECOND)
 
 
 def test_a_setting_is_a_line_with_its_value_and_source_whole(shown: Callable[[], str]) -> None:
     long = "/".join(["a-long-path"] * 30)
-    views.settings(
+    _print.settings(
         [
             Row("data_dir", long, "environment variable METRICS_DATA_DIR", ""),
             Row("influxdb_url", "", "default", ""),
@@ -105,7 +105,7 @@ def test_a_setting_is_a_line_with_its_value_and_source_whole(shown: Callable[[],
 
 def test_the_catalogue_is_a_line_a_field_with_its_meaning_whole(shown: Callable[[], str]) -> None:
     entries = catalogue.load()
-    views.metrics(entries)
+    _print.metrics(entries)
     lines = shown().splitlines()
     assert len(lines) == len(entries) + 1
     for line, entry in zip(lines[1:], entries, strict=True):
@@ -116,7 +116,7 @@ def test_the_catalogue_is_a_line_a_field_with_its_meaning_whole(shown: Callable[
 def test_the_listing_has_the_number_of_series_and_the_newest_value(
     shown: Callable[[], str],
 ) -> None:
-    views.listing([Held("m", "f", 2, 25_276_514_304), Held("m", "g", 1, "a text")])
+    _print.listing([Held("m", "f", 2, 25_276_514_304), Held("m", "g", 1, "a text")])
     assert table(shown())[:3] == [
         ["measurement", "field", "series", "newest"],
         ["m", "f", "2", "25.28G"],
@@ -191,12 +191,12 @@ def test_a_chart_of_one_sample_or_a_level_line_is_drawn_too(shown: Callable[[], 
     for one in (series("f", 7), series("f", 0, 0), series("f", -1.5, -1.5)):
         history(one)
         assert "┤" in shown()
-    views.history([series("f", 7)], START_NS, START_NS)
+    _print.history([series("f", 7)], START_NS, START_NS)
     assert "┤" in shown()
 
 
 def test_the_chart_of_a_rate_says_so(shown: Callable[[], str]) -> None:
-    views.history([series("f", 1.0, 2.0)], START_NS, START_NS + SECOND, rate=True)
+    _print.history([series("f", 1.0, 2.0)], START_NS, START_NS + SECOND, rate=True)
     assert shown().splitlines()[0].strip() == "m f per second"
 
 
@@ -209,7 +209,7 @@ def test_several_fields_and_texts_have_no_chart(
 
 
 def test_csv_has_a_row_a_sample_and_a_column_a_tag(shown: Callable[[], str]) -> None:
-    views.history_csv([series("f", 1, 25_276_514_304, cpu='a,"b"'), series("g", 0.1, zone="z")])
+    _print.history_csv([series("f", 1, 25_276_514_304, cpu='a,"b"'), series("g", 0.1, zone="z")])
     rows = list(csv.DictReader(io.StringIO(shown())))
     assert rows[0] == {
         "time": "2023-11-14T22:13:20.000000000Z",
@@ -225,7 +225,7 @@ def test_csv_has_a_row_a_sample_and_a_column_a_tag(shown: Callable[[], str]) -> 
 
 
 def test_json_has_each_series_with_its_samples(shown: Callable[[], str]) -> None:
-    views.history_json([series("f", 1, 2, cpu="0"), series("g", "x")])
+    _print.history_json([series("f", 1, 2, cpu="0"), series("g", "x")])
     first, second = json.loads(shown())
     assert first == {
         "measurement": "m",
@@ -239,7 +239,7 @@ def test_json_has_each_series_with_its_samples(shown: Callable[[], str]) -> None
 def test_the_status_of_an_agent_without_a_server_says_nothing_of_one(
     shown: Callable[[], str],
 ) -> None:
-    views.status(look())
+    _print.status(look())
     assert table(shown())[:-1] == [
         ["The agent is not running."],
         ["running", "no"],
@@ -273,7 +273,7 @@ def test_the_status_of_an_agent_with_a_server_tells_all(shown: Callable[[], str]
         lost={"rejected": 1, "tick_missed": 5},
         last_error=error,
     )
-    views.status(state)
+    _print.status(state)
     assert table(shown())[:-1] == [
         ["Readings are taken, but something does not work: see the last error."],
         ["running", "yes (process 77)"],
@@ -297,7 +297,7 @@ def test_the_status_of_an_agent_with_a_server_tells_all(shown: Callable[[], str]
 def test_the_age_of_a_bucket_may_be_unknown_or_none(
     shown: Callable[[], str], age: float | None, text: str
 ) -> None:
-    views.status(look(influxdb_url="http://x", bucket_retention_hours=age))
+    _print.status(look(influxdb_url="http://x", bucket_retention_hours=age))
     assert ["bucket keeps", text] in table(shown())
 
 
@@ -314,7 +314,7 @@ def test_what_is_watched_is_printed_again_and_again_until_ctrl_c(shown: Callable
             raise KeyboardInterrupt
 
     clock.on_wait = interrupt
-    views.watch(read, clock)
+    _print.watch(read, clock)
     text = shown()
     assert text.count("The agent is not running.") == len(asked) == 3
     assert re.findall(r"^readings +(\d)", text, re.MULTILINE) == ["1", "2", "3"]
@@ -333,7 +333,7 @@ def test_on_a_terminal_what_is_watched_is_in_its_place(monkeypatch: pytest.Monke
 
     clock.on_wait = interrupt
     with contextlib.redirect_stdout(stream):
-        views.watch(lambda: look(lost={"expired": len(clock.waits)}), clock)
+        _print.watch(lambda: look(lost={"expired": len(clock.waits)}), clock)
     text = stream.getvalue()
     assert "at 22:13:20 UTC; Ctrl-C ends" in text
     assert "at 22:13:24 UTC" in text
@@ -362,7 +362,7 @@ def on_a_terminal(show: Callable[[], None]) -> dict[str, str]:
 def test_on_a_terminal_a_long_setting_goes_on_below() -> None:
     value, source = "/a-long-path" * 20, "environment variable METRICS_DATA_DIR"
     rows = [Row("data_dir", value, source, ""), Row("host", "h1", "default", "")]
-    assert on_a_terminal(lambda: views.settings(rows)) == {
+    assert on_a_terminal(lambda: _print.settings(rows)) == {
         "setting": "data_dirhost",
         "value": f"{value}h1",
         "from": "environmentvariableMETRICS_DATA_DIRdefault",
@@ -388,7 +388,7 @@ def test_on_a_terminal_too_markup_and_emoji_are_shown_as_they_are() -> None:
 @pytest.mark.usefixtures("_terminal")
 def test_on_a_terminal_the_catalogue_is_whole() -> None:
     entries = catalogue.load()
-    found = on_a_terminal(lambda: views.metrics(entries))
+    found = on_a_terminal(lambda: _print.metrics(entries))
     assert found["field"] == "".join(entry.field for entry in entries)
     assert found["meaning"] == "".join("".join(entry.meaning.split()) for entry in entries)
 
@@ -397,7 +397,7 @@ def test_on_a_terminal_the_catalogue_is_whole() -> None:
 def test_on_a_terminal_a_long_error_is_whole() -> None:
     stream = Terminal()
     with contextlib.redirect_stdout(stream):
-        views.status(look(last_error="why " * 50 + "not"))
+        _print.status(look(last_error="why " * 50 + "not"))
     lines = stream.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
     assert "why" * 50 + "not" in "".join("".join(lines).split())
@@ -406,7 +406,7 @@ def test_on_a_terminal_a_long_error_is_whole() -> None:
 def test_the_status_tells_all_that_does_not_work_and_how_the_bucket_differs(
     shown: Callable[[], str],
 ) -> None:
-    views.status(
+    _print.status(
         look(
             influxdb_url="http://h",
             last_error="no answer",

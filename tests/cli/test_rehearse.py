@@ -21,7 +21,7 @@ import pytest
 
 from pipeline.cli.rehearse.agent import Scratch
 from pipeline.cli.rehearse.proxy import Proxy
-from pipeline.cli.rehearse.script import Outage, RehearsalError
+from pipeline.cli.rehearse.script import RehearsalError, Script
 from tests.agents import eventually
 from tests.cli.test_cli import Cli, finish
 from tests.clocks import ManualClock
@@ -244,7 +244,7 @@ def test_a_server_that_takes_no_readings_ends_it_in_time(ground: Ground) -> None
         clock.on_wait = wait
         try:
             with pytest.raises(RehearsalError, match=r'readings are delivered; .*"nowhere" not'):
-                Outage(scratch, proxy, clock, lambda _: None).play()
+                Script(scratch, proxy, clock, lambda _: None).play()
         finally:
             scratch.kill()
 

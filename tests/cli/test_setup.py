@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeline.cli import main
-from pipeline.cli._setup import Setup, SetupError, Wish
+from pipeline.cli.setup.steps import Setup, SetupError, SetupOptions
 from pipeline.clock import SystemClock
 from pipeline.collectors import catalogue
 from pipeline.influx import Connection, HostPoints, Rule, Wanted, reconcile
@@ -610,7 +610,9 @@ def test_a_person_is_asked_for_what_is_missing(
     told: list[str] = []
     for _ in range(2):
         files = SettingsFiles(place.folder, env, ())
-        Setup(files, Wish(influx_server.url, org, ask=ask), SystemClock(), told.append).run()
+        Setup(
+            files, SetupOptions(influx_server.url, org, ask=ask), SystemClock(), told.append
+        ).run()
     (question,) = asked
     assert question.endswith("the settings have no token for it. An operator's token")
 
@@ -619,9 +621,9 @@ def test_a_person_who_gives_nothing_gets_the_sentence(
     influx_server: InfluxServer, place: Place
 ) -> None:
     files = SettingsFiles(place.folder, place.env, ())
-    wish = Wish(influx_server.url, ask=lambda _: "")
+    options = SetupOptions(influx_server.url, ask=lambda _: "")
     with pytest.raises(SetupError, match="give an operator's token"):
-        Setup(files, wish, SystemClock(), print).run()
+        Setup(files, options, SystemClock(), print).run()
 
 
 def test_at_a_terminal_a_password_is_asked_for_and_not_shown(new_server: str, place: Place) -> None:
@@ -653,6 +655,6 @@ def test_at_a_terminal_a_password_is_asked_for_and_not_shown(new_server: str, pl
 
 
 def test_secrets_are_not_in_the_representation_of_a_wish() -> None:
-    wish = Wish("http://h", password=PASSWORD, token="s3cret")
-    assert PASSWORD not in repr(wish)
-    assert "s3cret" not in repr(wish)
+    options = SetupOptions("http://h", password=PASSWORD, token="s3cret")
+    assert PASSWORD not in repr(options)
+    assert "s3cret" not in repr(options)

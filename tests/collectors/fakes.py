@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import psutil
 
-from pipeline.collectors.base import Host
+from pipeline.collectors._host.host import Host
 from pipeline.point import Point
 from pipeline.settings import CollectorOptions
 from tests.clocks import ManualClock

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.collectors.base import Collector, Host, NoData, Omission, Options
+from pipeline.collectors._host.host import Host
+from pipeline.collectors.base import Collector, NoData, Omission, Options
 from pipeline.collectors.guard import Guard, Outcome
 from pipeline.point import Point
 from pipeline.settings import CollectorOptions

@@ -53,7 +53,7 @@ def test_psutil_reads_its_own_host_again(clock: ManualClock) -> None:
     [("/", "/", "/"), ("/", "/a", "/a"), ("/host", "/", "/host/"), ("/host", "/a", "/host/a")],
 )
 def test_seen(clock: ManualClock, root: str, path: str, seen: str) -> None:
-    assert Host.system(clock, Path(root)).seen(path) == seen
+    assert Host.system(clock, Path(root)).host_path(path) == seen
 
 
 @pytest.mark.parametrize(

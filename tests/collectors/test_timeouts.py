@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.clock import SystemClock
-from pipeline.collectors._host import timeouts as module
-from pipeline.collectors._host.timeouts import Asker
+from pipeline.collectors._host.timeouts import TimeoutRunner
 from tests.agents import eventually
 
 
@@ -65,56 +64,65 @@ class Oracle:
 
 
 @pytest.fixture(autouse=True)
-def _short_lives(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let a thread without a question end at once, and see that all do."""
-    monkeypatch.setattr(module, "_IDLE_S", 0.01)
+def _no_thread_is_left() -> Iterator[None]:
     yield
-    eventually(lambda: askers() == [], "no thread is left")
+    eventually(lambda: threads() == [], "no thread is left")
 
 
-def askers() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "asker"]
+def threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "timeout"]
 
 
 @contextmanager
-def asking(*silent: str) -> Iterator[tuple[Asker, Oracle]]:
+def asking(*silent: str, idle_s: float = 0.01) -> Iterator[tuple[TimeoutRunner, Oracle]]:
     oracle = Oracle(*silent)
     try:
-        yield Asker(oracle), oracle
+        yield TimeoutRunner(oracle, idle_s), oracle
     finally:
         oracle.wake(*silent)
 
 
 def test_all_are_answered_in_order() -> None:
-    with asking() as (asker, oracle):
-        answers = asker.answers(oracle.questions("cab"), 1.0)
+    with asking() as (runner, oracle):
+        answers = runner.run(oracle.questions("cab"), 1.0)
         assert list(answers.items()) == [("c", "C"), ("a", "A"), ("b", "B")]
         assert sorted(oracle.asked) == ["a", "b", "c"]
 
 
 def test_no_question_costs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    with asking() as (asker, _):
+    with asking() as (runner, _):
         monkeypatch.setattr(threading.Thread, "start", lambda self: 1 / 0)
-        assert asker.answers({}, 1.0) == {}
+        assert runner.run({}, 1.0) == {}
 
 
-def test_one_who_answers_keeps_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_IDLE_S", 60.0)
-    with asking() as (asker, oracle):
-        asker.answers(oracle.questions("a"), 1.0)
-        (thread,) = askers()
-        asker.answers(oracle.questions("a"), 1.0)
-        assert askers() == [thread]
+def test_one_who_answers_keeps_a_thread() -> None:
+    with asking(idle_s=2.0) as (runner, oracle):
+        runner.run(oracle.questions("a"), 1.0)
+        (thread,) = threads()
+        runner.run(oracle.questions("a"), 1.0)
+        assert threads() == [thread]
         assert oracle.asked == ["a", "a"]
-        monkeypatch.setattr(module, "_IDLE_S", 0.01)
-        asker.answers(oracle.questions("a"), 1.0)
+
+
+def test_what_no_thread_could_be_started_for_is_asked_the_next_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with asking() as (runner, oracle):
+        with monkeypatch.context() as shortage:
+            shortage.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(RuntimeError, match="can't start"):
+                runner.run(oracle.questions("a"), 1.0)
+        assert runner.run(oracle.questions("a"), 1.0) == {"a": "A"}
 
 
 def test_one_whose_thread_ended_gets_another() -> None:
-    with asking() as (asker, oracle):
+    with asking() as (runner, oracle):
         for _ in range(3):
-            assert asker.answers(oracle.questions("a"), 1.0) == {"a": "A"}
-            eventually(lambda: askers() == [], "its thread ends")
+            assert runner.run(oracle.questions("a"), 1.0) == {"a": "A"}
+            eventually(lambda: threads() == [], "its thread ends")
 
 
 def test_what_is_raised_is_an_answer() -> None:
@@ -124,24 +132,24 @@ def test_what_is_raised_is_an_answer() -> None:
         raise error
 
     questions: dict[str, Callable[[], str]] = {"a": str, "b": refuse}
-    assert Asker(SystemClock()).answers(questions, 60.0) == {"a": "", "b": error}
+    assert TimeoutRunner(SystemClock(), 0.01).run(questions, 60.0) == {"a": "", "b": error}
 
 
 def test_the_silent_cost_the_others_nothing() -> None:
-    with asking("b", "d", "e") as (asker, oracle):
+    with asking("b", "d", "e") as (runner, oracle):
         for _ in range(3):
-            answers = asker.answers(oracle.questions("abcdef"), 1.0)
+            answers = runner.run(oracle.questions("abcdef"), 1.0)
             assert answers == {"a": "A", "c": "C", "f": "F"}
         assert sorted(oracle.asked) == sorted("abcdef" + 2 * "acf")
-        assert all(thread.daemon for thread in askers())
-        eventually(lambda: len(askers()) == 3, "the silent ones' threads are left")
+        assert all(thread.daemon for thread in threads())
+        eventually(lambda: len(threads()) == 3, "the silent ones' threads are left")
 
 
 def test_what_speaks_again_is_asked_again() -> None:
-    with asking("a", "b") as (asker, oracle):
+    with asking("a", "b") as (runner, oracle):
 
         def answers() -> dict[str, str | Exception]:
-            return asker.answers(oracle.questions("abc"), 1.0)
+            return runner.run(oracle.questions("abc"), 1.0)
 
         assert answers() == {"c": "C"}
         oracle.wake("a")
@@ -151,10 +159,10 @@ def test_what_speaks_again_is_asked_again() -> None:
 
 
 def test_one_that_was_not_asked_for_meanwhile_is_still_silent() -> None:
-    with asking("a") as (asker, oracle):
-        assert asker.answers(oracle.questions("a"), 1.0) == {}
-        assert asker.answers(oracle.questions("b"), 1.0) == {"b": "B"}
-        assert asker.answers(oracle.questions("ab"), 1.0) == {"b": "B"}
+    with asking("a") as (runner, oracle):
+        assert runner.run(oracle.questions("a"), 1.0) == {}
+        assert runner.run(oracle.questions("b"), 1.0) == {"b": "B"}
+        assert runner.run(oracle.questions("ab"), 1.0) == {"b": "B"}
         assert oracle.asked.count("a") == 1
 
 
@@ -164,13 +172,13 @@ def test_each_has_the_whole_time() -> None:
         return "late"
 
     names = range(8)  # one after the other, they would take 2.4 s
-    answers = Asker(SystemClock()).answers(dict.fromkeys(names, slow), 2.0)
+    answers = TimeoutRunner(SystemClock(), 0.01).run(dict.fromkeys(names, slow), 2.0)
     assert answers == dict.fromkeys(names, "late")
 
 
 def test_without_an_answer_the_time_is_limited() -> None:
     oracle = Oracle("a")
-    assert Asker(SystemClock()).answers(oracle.questions("a"), 0.01) == {}
+    assert TimeoutRunner(SystemClock(), 0.01).run(oracle.questions("a"), 0.01) == {}
     oracle.wake("a")
 
 
@@ -179,7 +187,7 @@ def test_without_an_answer_the_time_is_limited() -> None:
 def test_whatever_is_silent_all_others_are_answered_once(
     names: list[str], silent: set[str]
 ) -> None:
-    with asking(*silent) as (asker, oracle):
+    with asking(*silent) as (runner, oracle):
         expected = {name: name.upper() for name in names if name not in silent}
-        assert asker.answers(oracle.questions(names), 1.0) == expected
+        assert runner.run(oracle.questions(names), 1.0) == expected
         assert sorted(oracle.asked) == sorted(names)

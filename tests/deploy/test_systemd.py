@@ -250,7 +250,7 @@ def test_without_ipv4_it_runs_and_says_what_is_off(running: Machine) -> None:
     )
     running.until_ticks()
     assert (
-        "The endpoint is off, port 8687 cannot be had (Address family not supported by protocol); "
+        "The endpoint is off, port 8687 cannot be used (Address family not supported by protocol); "
         "set another http_port, or 0"
     ) in running.journal()
 

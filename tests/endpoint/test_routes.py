@@ -134,7 +134,7 @@ def test_one_page_is_made_at_a_time_from_the_first_on(
     agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = routes(agent, agent.clock)["/"]
-    monkeypatch.setattr("pipeline.endpoint.page.answer.WAIT_S", 0.01)
+    monkeypatch.setattr("pipeline.endpoint.page.page.WAIT_S", 0.01)
     inside, done = threading.Event(), threading.Event()
     now_ns = agent.clock.now_ns
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.agent import Jobs
+from pipeline.agent import Session
 from pipeline.clock import SystemClock, rfc3339
 from pipeline.influx import InfluxError
 from pipeline.retention import plan
@@ -105,9 +105,9 @@ def test_what_came_late_behind_the_mark_is_older_but_not_the_next_sweeps(
     filled: Bucket, tmp_path: Path, now: int
 ) -> None:
     settings = settings_for(filled, data_dir=tmp_path, retention_hours=2, bucket_retention="off")
-    jobs = Jobs(settings, lambda: settings)
-    assert jobs.sweep().remote == 10
-    jobs.stop()
+    session = Session(settings, lambda: settings)
+    assert session.sweep().remote == 10
+    session.stop()
     late = "\n".join(f"mem,host=h1 f=1i {now - age * HOUR_NS}" for age in (60, 20))
     assert api.write(filled.server, filled.name, late.encode())[0] == 204
     mem = rows(plan.make(settings, SystemClock()))[filled.name, "mem"]
@@ -151,12 +151,12 @@ def test_apply_removes_nothing_by_a_clock_that_influxdb_contradicts(
 
 def test_apply_may_run_beside_the_agent(filled: Bucket, tmp_path: Path) -> None:
     settings = settings_for(filled, data_dir=tmp_path, retention_hours=2)
-    jobs = Jobs(settings, lambda: settings)
+    session = Session(settings, lambda: settings)
     try:
         plan.apply(settings, SystemClock(), lambda *_: None)
-        jobs.record()
+        session.record()
     finally:
-        jobs.stop()
+        session.stop()
     with SpoolReader(tmp_path) as spool:
         contents = spool.contents()
     assert contents.ticks == 7

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.influx import Answer, InfluxError
 from pipeline.retention.sweep import Place, Retention, Swept
-from pipeline.settings import Age, ages
+from pipeline.settings import Age, Ages
 from pipeline.spool import Spool
 from tests.clocks import ManualClock
 
@@ -56,12 +56,13 @@ class Bench:
         self.clock = ManualClock(start_ns=NOW)
 
     def retention(self, hours: int, *, delivers: bool = True, **overrides: int) -> Retention:
-        return Retention(self.spool, self.clock, ages(hours, overrides), delivers=delivers)
+        ages = Ages.from_hours(hours, overrides).each
+        return Retention(self.spool, self.clock, ages, delivers=delivers)
 
     def sweep(self, hours: int, remote: Remote | None, scope: str = "s", **overrides: int) -> Swept:
         places = []
         if remote is not None:
-            kept = ages(hours, overrides)
+            kept = Ages.from_hours(hours, overrides).each
             places = [Place("influxdb", remote, kept, (scope,), DAY_S, behind_s=DAY_S)]
         retention = self.retention(hours, delivers=remote is not None, **overrides)
         return retention.sweep(places)
@@ -329,7 +330,7 @@ def test_a_sweep_that_is_to_stop_ends_after_its_window_and_goes_on_from_there(
     bench: Bench,
 ) -> None:
     remote = Remote(10, 100, 200)
-    places = [Place("influxdb", remote, ages(10, {}), ("s",), DAY_S, behind_s=DAY_S)]
+    places = [Place("influxdb", remote, (Age(10),), ("s",), DAY_S, behind_s=DAY_S)]
     answers = iter([False, True, True])
     assert bench.retention(10).sweep(places, lambda: next(answers)).remote == 1
     assert remote.left == [100, 200]
@@ -338,7 +339,7 @@ def test_a_sweep_that_is_to_stop_ends_after_its_window_and_goes_on_from_there(
 
 def test_a_sweep_that_is_to_stop_begins_with_no_further_age(bench: Bench) -> None:
     remote = Remote(10, 100, 200)
-    kept = ages(10, {"cpu": 1, "mem": 2})
+    kept = Ages.from_hours(10, {"cpu": 1, "mem": 2}).each
     places = [Place("influxdb", remote, kept, ("s",) * len(kept), DAY_S, behind_s=DAY_S)]
     assert bench.retention(10).sweep(places, lambda: True).remote == 0
     assert remote.left == [10, 100, 200]

@@ -12,7 +12,7 @@ from pipeline.health import Health
 from pipeline.influx import LARGEST_SKEW_S
 from pipeline.retention.sweep import Retention
 from pipeline.retention.trusted_clock import TrustedClock
-from pipeline.settings import ages
+from pipeline.settings import Age
 from pipeline.spool import Spool
 from tests.clocks import START_NS, ManualClock
 
@@ -36,7 +36,7 @@ class Bench:
         self.spool = Spool(self.directory, 2**24)
         self.health = Health(self.clock, 60, lambda _: None)
         self.keeper = TrustedClock(self.clock, self.spool, self.health, AGE_H * HOUR_S)
-        self.retention = Retention(self.spool, self.keeper, ages(AGE_H, {}), delivers=True)
+        self.retention = Retention(self.spool, self.keeper, (Age(AGE_H),), delivers=True)
 
     def jump(self, seconds: float) -> None:
         """Set the wall clock, and nothing else."""

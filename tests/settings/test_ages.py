@@ -1,19 +1,19 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.settings.ages import HOUR_NS, Age, ages, longest, shortest
+from pipeline.settings import HOUR_NS, Age, Ages
 
 HOURS = st.integers(0, 876_000)
 NAMES = st.sampled_from(["cpu", "mem", "di sk", "näme"])
 
 
 def test_a_measurement_without_an_age_of_its_own_has_that_of_the_rest() -> None:
-    kept = ages(168, {"process": 6, "cpu": 24})
+    kept = Ages.from_hours(168, {"process": 6, "cpu": 24}).each
     assert kept == (Age(24, "cpu"), Age(6, "process"), Age(168, None, ("cpu", "process")))
 
 
 def test_an_override_that_overrides_nothing_is_none() -> None:
-    assert ages(168, {"cpu": 168}) == (Age(168),)
+    assert Ages.from_hours(168, {"cpu": 168}).each == (Age(168),)
     assert Age(168).everything
     assert not Age(168, "cpu").everything
     assert not Age(168, None, ("cpu",)).everything
@@ -23,11 +23,13 @@ def test_an_override_that_overrides_nothing_is_none() -> None:
 def test_each_measurement_has_exactly_one_age_and_it_is_its_own(
     hours: int, overrides: dict[str, int], name: str, now_ns: int
 ) -> None:
-    (age,) = (age for age in ages(hours, overrides) if age.covers(name))
+    ages = Ages.from_hours(hours, overrides)
+    (age,) = (age for age in ages.each if age.covers(name))
+    assert ages.of(name) == age
     assert age.hours == overrides.get(name, hours)
     assert age.cutoff_ns(now_ns) == (max(0, now_ns - age.hours * HOUR_NS) if age.hours else 0)
-    most = longest(hours, overrides)
+    most = ages.longest
     assert most == 0 or 0 < age.hours <= most
-    least = shortest(hours, overrides)
+    least = ages.shortest
     assert age.hours == 0 or 0 < least <= age.hours
     assert least == 0 or least in (hours, *overrides.values())

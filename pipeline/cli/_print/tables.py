@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from pipeline.cli.doctor.finding import Finding
 from pipeline.clock import rfc3339
 from pipeline.collectors import catalogue
 from pipeline.health import human
 from pipeline.settings import Row
 from pipeline.spool import Held, Rejected
 
-if TYPE_CHECKING:  # which brings all of InfluxDB along
+if TYPE_CHECKING:  # which bring all of InfluxDB along
+    from pipeline.cli.doctor.server import Finding
     from pipeline.retention import Plan
 
 _NO_BOUND = 1_000_000  # columns
@@ -47,7 +47,7 @@ def rejected(lines: Iterable[Rejected]) -> None:
     table(("id", "refused", "reason", "line"), rows)
 
 
-def findings(found: Iterable[Finding]) -> None:
+def findings(found: "Iterable[Finding]") -> None:
     """Print what `doctor` found, each fix below its failure."""
     rows: list[tuple[str, str, str]] = []
     for one in found:

@@ -25,8 +25,8 @@ def doctor(source: Source, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(one) for one in findings], indent=2))
     else:
-        from pipeline.cli import _print as views  # noqa: PLC0415
+        from pipeline.cli import _print  # noqa: PLC0415
 
-        views.findings(findings)
+        _print.findings(findings)
     if not all(finding.ok for finding in findings):
         sys.exit(1)

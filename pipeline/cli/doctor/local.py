@@ -11,7 +11,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from pipeline.cli.doctor import server as checks
-from pipeline.cli.doctor.finding import Finding
+from pipeline.cli.doctor.server import Finding
 from pipeline.clock import Clock
 from pipeline.collectors import Guard, Host, build
 from pipeline.influx import Connection

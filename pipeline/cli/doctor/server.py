@@ -1,8 +1,8 @@
 """What `doctor` asks of InfluxDB: each check one question that leaves no trace."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
-from pipeline.cli.doctor.finding import Finding
 from pipeline.clock import Clock
 from pipeline.influx import (
     CLOCK_FIX,
@@ -31,6 +31,23 @@ _OWN_MEASUREMENT = "system_metrics"
 Spooled = Callable[[], tuple[int, frozenset[int]] | None]
 """Returns the time of the oldest reading in the own store and all of the last hour, in nanoseconds
 since 1970-01-01 UTC; None when there is no store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A precondition, and whether it holds.
+
+    Attributes:
+        check: Its name.
+        ok: Whether it holds.
+        message: What was found, in one line.
+        fix: What to do, in one line; "" when there is nothing to do.
+    """
+
+    check: str
+    ok: bool
+    message: str
+    fix: str = ""
 
 
 def examine(connection: Connection, clock: Clock, host: str, spooled: Spooled) -> Iterator[Finding]:

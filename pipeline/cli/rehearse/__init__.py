@@ -28,11 +28,11 @@ def rehearse(source: Source) -> None:
     for end in _ENDS:
         signal.signal(end, _break_off)
     try:
-        verdict = play(source.settings(), SystemClock(), os.environ, click.echo)
+        account = play(source.settings(), SystemClock(), os.environ, click.echo)
     except RehearsalError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(str(verdict))
-    if not verdict.passed:
+    click.echo(str(account))
+    if not account.passed:
         sys.exit(1)
 
 

@@ -35,8 +35,8 @@ class RehearsalError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What came of it.
+class Account:
+    """What became of the points of a rehearsal.
 
     Attributes:
         readings: How many readings were taken.
@@ -68,7 +68,7 @@ class Verdict:
         )
 
 
-def rehearse(settings: Settings, clock: Clock, environ: Mapping[str, str], say: Say) -> Verdict:
+def rehearse(settings: Settings, clock: Clock, environ: Mapping[str, str], say: Say) -> Account:
     """Play an outage through and take its traces away, also when it is broken off.
 
     Args:
@@ -92,7 +92,7 @@ def rehearse(settings: Settings, clock: Clock, environ: Mapping[str, str], say: 
         began = clock.now_ns()
         try:
             with _stage(settings, host, target, environ) as (scratch, proxy):
-                Outage(scratch, proxy, clock, say).play()
+                Script(scratch, proxy, clock, say).play()
                 return _account(scratch, points)
         except InfluxError as error:
             raise RehearsalError(str(error)) from error
@@ -116,7 +116,7 @@ def _stage(
             scratch.kill()
 
 
-class Outage:
+class Script:
     """An outage with everything in it: the connection broken in each way, the agent killed thrice.
 
     Args:
@@ -197,12 +197,12 @@ class Outage:
         return now
 
 
-def _account(scratch: Scratch, points: HostPoints) -> Verdict:
+def _account(scratch: Scratch, points: HostPoints) -> Account:
     taken = scratch.taken()
     start, stop = min(taken), max(taken) + 1
     arrived = Counter(points.times(MEASUREMENT, start, stop, _MOST_POINTS))
     now = scratch.contents()
-    return Verdict(
+    return Account(
         readings=len(taken),
         points=taken.total(),
         missing=(taken - arrived).total(),

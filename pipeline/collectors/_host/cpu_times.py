@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from threading import Event
 
-from pipeline.collectors.base import Host
+from pipeline.collectors._host.host import Host
 
 TOTAL = "cpu-total"
 """The name of all cores together."""

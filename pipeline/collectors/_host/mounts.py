@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from pipeline.collectors.base import Host
+from pipeline.collectors._host.host import Host
 
 
 def _words(text: str) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from pipeline.collectors.base import Host
+from pipeline.collectors._host.host import Host
 
 STATE, FLAGS, USER_TIME, SYSTEM_TIME, THREADS, START, RESIDENT = 0, 6, 11, 12, 17, 19, 21
 """Columns of proc_pid_stat(5), counted from the one after the name."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from pipeline.collectors.base import Host
+from pipeline.collectors._host.host import Host
 
 # The processor's own chips by the kernel's names, best first. ACPI's zone is often the board's.
 _CHIPS = (

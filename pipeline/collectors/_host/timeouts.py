@@ -1,4 +1,4 @@
-"""Questions that may never be answered, asked without waiting for ever."""
+"""Calls that may never return, made without waiting for ever."""
 
 from collections.abc import Callable, Hashable, Mapping
 from queue import Empty, SimpleQueue
@@ -10,90 +10,90 @@ from pipeline.clock import Clock
 K = TypeVar("K", bound=Hashable)
 A = TypeVar("A")
 
-# To start a thread costs as much as many an answer; to keep one that is hardly needed costs memory.
-_IDLE_S = 10.0
 
+class TimeoutRunner:
+    """Makes each call in a thread of its own, and gives up on what does not return in time.
 
-class Asker:
-    """Asks each question in a thread of its own, and gives up on what does not answer in time.
-
-    A system call on the file system of a dead server blocks inside the kernel, and no one can end
-    it. So its thread is left behind with it, and whom it asks is not asked again until it answers:
-    there are as many threads as silent ones, however long it takes. They are daemons, so the
-    process ends without them. One thing only can hold it, in the kernel: a FUSE server that took
-    the question and lives on without a word, until that one is killed.
+    A system call on the file system of a dead server blocks inside the kernel, and nothing can end
+    it. So its thread is left to it, and no other call with the same key is made until it returns:
+    there are as many threads as calls that hang, however long they do. The threads are daemons, so
+    the process ends without them. Only one thing can hold it, inside the kernel: a FUSE server that
+    took the request and neither answers nor ends.
 
     Args:
-        clock: Waits for the answers.
+        clock: Waits for the calls.
+        idle_s: How long a thread without a call is kept, in seconds. To start one costs more than
+            most calls; to keep one that is seldom needed costs memory.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, idle_s: float = 10.0) -> None:
         self._clock = clock
+        self._idle_s = idle_s
         self._workers: dict[Hashable, _Worker] = {}
 
-    def answers(
-        self, questions: Mapping[K, Callable[[], A]], timeout_s: float
-    ) -> dict[K, A | Exception]:
-        """Return what each question that is answered gives, or what it raises.
+    def run(self, calls: Mapping[K, Callable[[], A]], timeout_s: float) -> dict[K, A | Exception]:
+        """Return what each call that returns in time gives, or what it raises.
 
         Args:
-            questions: Whom to ask, each with the question; the same key is the same one asked.
-            timeout_s: Longest wait, in seconds: for all together, since all are asked at once.
+            calls: Key to call; two calls with one key may wait for the same thing.
+            timeout_s: Longest wait for all together, in seconds; they are made at the same time.
+
+        Raises:
+            RuntimeError: The system starts no thread at present.
         """
         self._workers = {
-            key: worker
-            for key, worker in self._workers.items()
-            if key in questions or not worker.is_free
+            key: worker for key, worker in self._workers.items() if key in calls or not worker.idle
         }
-        for key in questions:
-            self._workers.setdefault(key, _Worker())
-        asked = {key: self._workers[key] for key in questions if self._workers[key].is_free}
-        for key, worker in asked.items():
-            worker.ask(questions[key])
+        for key in calls:
+            self._workers.setdefault(key, _Worker(self._idle_s))
+        started = {key: self._workers[key] for key in calls if self._workers[key].idle}
+        for key, worker in started.items():
+            worker.start(calls[key])
         deadline = self._clock.monotonic() + timeout_s
-        answers: dict[K, A | Exception] = {}
-        for key, worker in asked.items():
-            if self._clock.wait(worker.answered, max(0.0, deadline - self._clock.monotonic())):
-                answers[key] = worker.answer
-        return answers
+        results: dict[K, A | Exception] = {}
+        for key, worker in started.items():
+            if self._clock.wait(worker.done, max(0.0, deadline - self._clock.monotonic())):
+                results[key] = worker.result
+        return results
 
 
 class _Worker:
-    """A thread that asks one question at a time, and ends when none has come for a while."""
+    """A thread that makes one call at a time, and ends when none has come for a while."""
 
-    def __init__(self) -> None:
-        self.answered = Event()
-        self.answered.set()
-        self.answer: Any = None
-        self._questions: SimpleQueue[Callable[[], Any]] = SimpleQueue()
+    def __init__(self, idle_s: float) -> None:
+        self.done = Event()
+        self.done.set()
+        self.result: Any = None
+        self._idle_s = idle_s
+        self._calls: SimpleQueue[Callable[[], Any]] = SimpleQueue()
         self._lock = Lock()
         self._lives = False
 
     @property
-    def is_free(self) -> bool:
-        return self.answered.is_set()
+    def idle(self) -> bool:
+        return self.done.is_set()
 
-    def ask(self, question: Callable[[], Any]) -> None:
-        self.answered.clear()
+    def start(self, call: Callable[[], Any]) -> None:
         with self._lock:
-            self._questions.put(question)
-            if not self._lives:
-                Thread(target=self._work, name="asker", daemon=True).start()
+            if not self._lives:  # first, for the system may start no thread
+                Thread(target=self._work, name="timeout", daemon=True).start()
                 self._lives = True
+            self.done.clear()
+            self._calls.put(call)
 
     def _work(self) -> None:
-        while (question := self._next()) is not None:
+        while (call := self._next()) is not None:
             try:
-                self.answer = question()
-            except Exception as error:  # noqa: BLE001 - it is for who asked
-                self.answer = error
-            del question  # it may hold much
-            self.answered.set()
+                self.result = call()
+            except Exception as error:  # noqa: BLE001 - it is for the caller
+                self.result = error
+            del call  # it may hold much
+            self.done.set()
 
     def _next(self) -> Callable[[], Any] | None:
         try:
-            return self._questions.get(timeout=_IDLE_S)
+            return self._calls.get(timeout=self._idle_s)
         except Empty:
             with self._lock:
-                self._lives = not self._questions.empty()
-                return self._questions.get() if self._lives else None
+                self._lives = not self._calls.empty()
+                return self._calls.get() if self._lives else None

@@ -1,5 +1,5 @@
 """The page at `/`: the last hours of this host from its own store, drawn on the server."""
 
-from pipeline.endpoint.page.answer import Page
+from pipeline.endpoint.page.page import Page
 
 __all__ = ["Page"]

@@ -56,7 +56,7 @@ def setup(
     token_stdin: bool,
 ) -> None:
     """Make an InfluxDB 2 ready, and the settings for it. Safe to run again."""
-    from pipeline.cli._setup import Setup, Wish  # noqa: PLC0415
+    from pipeline.cli.setup.steps import Setup, SetupOptions  # noqa: PLC0415
     from pipeline.settings import SettingsFiles  # noqa: PLC0415
 
     if password_stdin and token_stdin:
@@ -71,12 +71,12 @@ def setup(
         raise click.UsageError(f"the operator's token {why}")
     ask = _ask if sys.stdin.isatty() and not given else None
     if password_stdin:
-        wish = Wish(url, org, bucket, user, password=given)
+        options = SetupOptions(url, org, bucket, user, password=given)
     else:
-        wish = Wish(url, org, bucket, user, token=token, ask=ask)
+        options = SetupOptions(url, org, bucket, user, token=token, ask=ask)
     files = SettingsFiles(source.directory, os.environ, collectors.names())
     warn(files.changeable)
-    Setup(files, wish, SystemClock(), click.echo).run()
+    Setup(files, options, SystemClock(), click.echo).run()
 
 
 def _ask(text: str) -> str:

@@ -1,4 +1,4 @@
-"""`setup`: from a bare server to a working pipeline; what is right already is left alone."""
+"""The steps of `setup`; what is right already is left alone."""
 
 import secrets
 from collections.abc import Callable
@@ -31,7 +31,7 @@ class SetupError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class SetupOptions:
     """What is asked for; "" leaves it to the settings, the server or a default.
 
     Attributes:
@@ -58,26 +58,32 @@ class Setup:
 
     Args:
         files: The settings as they are.
-        wish: What is asked for.
+        options: What is asked for.
         clock: Passed to connections.
         tell: Is given each line for people as soon as it is true.
     """
 
     def __init__(
-        self, files: SettingsFiles, wish: Wish, clock: Clock, tell: Callable[[str], None]
+        self,
+        files: SettingsFiles,
+        options: SetupOptions,
+        clock: Clock,
+        tell: Callable[[str], None],
     ) -> None:
-        self._files, self._wish, self._clock, self._tell = files, wish, clock, tell
+        self._files, self._options, self._clock, self._tell = files, options, clock, tell
         now = files.settings
         # A token that is there is shown to no other server than the one that it is for.
-        known = files.url.rstrip("/") == wish.url.rstrip("/")
+        known = files.url.rstrip("/") == options.url.rstrip("/")
         self._settings = replace(
             now,
-            influxdb_url=files.url if known else wish.url,
-            influxdb_org=wish.org or now.influxdb_org,
-            influxdb_bucket=wish.bucket or now.influxdb_bucket or _DEFAULT,
+            influxdb_url=files.url if known else options.url,
+            influxdb_org=options.org or now.influxdb_org,
+            influxdb_bucket=options.bucket or now.influxdb_bucket or _DEFAULT,
             influxdb_token=now.influxdb_token if known else "",
         )
-        self._login = (wish.user, wish.password) if wish.password and not wish.token else ("", "")
+        self._login = (
+            (options.user, options.password) if options.password and not options.token else ("", "")
+        )
 
     def run(self) -> None:
         """Do it. After a failure it can be run again, and goes on from there.
@@ -87,16 +93,16 @@ class Setup:
             SettingsError: The settings cannot be used or written.
             OSError: The settings cannot be written.
         """
-        wish = self._wish
+        options = self._options
         try:
             if self._is_new():
                 self._provision(self._onboard())
-            elif wish.token or wish.password:
-                self._provision(wish.token)
+            elif options.token or options.password:
+                self._provision(options.token)
             elif refusal := self._verify():
-                if wish.ask is None:
+                if options.ask is None:
                     raise SetupError(f"{refusal}: give {_CREDENTIALS}")
-                self._provision(wish.ask(f"{refusal}. An operator's token"))
+                self._provision(options.ask(f"{refusal}. An operator's token"))
         except InfluxError as error:
             raise SetupError(_advice(error)) from error
 
@@ -120,19 +126,19 @@ class Setup:
 
     def _onboard(self) -> str:
         """Make the first user of a new server; return the operator's token."""
-        wish = self._wish
+        options = self._options
         self._settings = replace(
             self._settings, influxdb_org=self._settings.influxdb_org or _DEFAULT
         )
         self._files.check(self._values(self._settings))
-        given = wish.password
-        if not given and wish.ask:
-            given = wish.ask(f"A password for the user {wish.user!r} (none: one is made up)")
+        given = options.password
+        if not given and options.ask:
+            given = options.ask(f"A password for the user {options.user!r} (none: one is made up)")
         password = given or secrets.token_urlsafe(18)
         with self._bare() as connection:
-            token = setup_api.onboard(connection, wish.user, password)
+            token = setup_api.onboard(connection, options.user, password)
         told = "" if given else f", password {password} (it is not shown again)"
-        self._tell(f"Server: set up, user {wish.user!r}{told}")
+        self._tell(f"Server: set up, user {options.user!r}{told}")
         return token
 
     def _verify(self) -> str:
