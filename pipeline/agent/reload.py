@@ -62,7 +62,7 @@ class Reload:
                 self.read()
 
     def _rest_s(self) -> float:
-        if self._files.unread:
+        if self._files.has_unread_changes:
             return _SOON_S
         interval_s = self._used.settings.collection_interval_ms / 1000
         return min(max(_LOOK_S, interval_s / 2), _SELDOM_S)

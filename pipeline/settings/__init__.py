@@ -12,7 +12,7 @@ from pipeline.settings.declared import (
 )
 from pipeline.settings.load import (
     Loaded,
-    Row,
+    SettingRow,
     SettingsError,
     describe,
     find_config_dir,
@@ -36,7 +36,7 @@ __all__ = [
     "Exposure",
     "Files",
     "Loaded",
-    "Row",
+    "SettingRow",
     "Settings",
     "SettingsError",
     "SettingsFiles",

@@ -1,6 +1,6 @@
 """What a setting may be, read from the annotations of a dataclass.
 
-A field is declared once, `name: Annotated[type, "meaning", Check...] = default`; one that repr
+A field is declared once, `name: Annotated[type, "meaning", Constraint...] = default`; one that repr
 leaves out is a secret.
 """
 
@@ -30,7 +30,7 @@ _LONGEST = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class Constraint:
     """A constraint on values of the right type; an empty text is never checked.
 
     Attributes:
@@ -44,10 +44,10 @@ class Check:
     hides: str = "(?!)"
 
 
-def between(low: int, high: int, unit: str = "") -> Check:
+def between(low: int, high: int, unit: str = "") -> Constraint:
     """Return the check for a number, both bounds being allowed."""
     of = f"of {unit} " if unit else ""
-    return Check(f"{of}from {low} to {high}", lambda value: low <= value <= high)
+    return Constraint(f"{of}from {low} to {high}", lambda value: low <= value <= high)
 
 
 def _is_url(text: str) -> bool:
@@ -67,20 +67,20 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-URL = Check(
+URL = Constraint(
     "such as http://localhost:8086, its host in ASCII, with no user, password or query in it",
     _is_url,
     hides=r"(?<=//).*(?=@)|^[^/]*(?=@)|\?.*",
 )
-FILE = Check("of an existing file", _is_file)
-TOKEN = Check(
+FILE = Constraint("of an existing file", _is_file)
+TOKEN = Constraint(
     "of letters, digits, signs and spaces of ASCII",
     lambda text: all(" " <= character <= "~" for character in text),
 )
 """A header of HTTP carries others in more than one way. InfluxDB takes a space within."""
-UNESCAPED = Check("with no backslash at its end", lambda text: not text.endswith("\\"))
+UNESCAPED = Constraint("with no backslash at its end", lambda text: not text.endswith("\\"))
 """Line protocol cannot carry that backslash: it would escape what follows."""
-TAG_KEY = Check(
+TAG_KEY = Constraint(
     "other than host and time, not empty, with no _ at its start and no backslash at its end",
     lambda key: bool(key) and key not in ("host", "time") and key[0] != "_" and key[-1] != "\\",
 )
@@ -97,15 +97,15 @@ def duration_s(text: str) -> int:
     return int(match[1]) * _UNITS[match[2]] if match else 0
 
 
-DURATION = Check(
+DURATION = Constraint(
     "such as 30s, 5m, 1h or 1d, from 10s to 7d", lambda text: 10 <= duration_s(text) <= 604_800
 )
-NOT_EMPTY = Check("that is not empty", bool)
+NOT_EMPTY = Constraint("that is not empty", bool)
 
 
-def like(example: str) -> Check:
+def like(example: str) -> Constraint:
     """Return a check that allows everything, and shows what it is like."""
-    return Check(f"such as {example}", lambda _: True)
+    return Constraint(f"such as {example}", lambda _: True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class Spec:
 
     kind: Any
     meaning: str = ""
-    checks: tuple[Check, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
     secret: bool = False
 
     @property
@@ -124,7 +124,11 @@ class Spec:
             *first, last = get_args(self.kind)
             return f"{', '.join(first)} or {last}"
         phrase = _PHRASES.get(get_origin(self.kind) or self.kind, "a table")
-        return " ".join((phrase, *(check.allowed for check in self.checks)))
+        return " ".join((phrase, *(constraint.allowed for constraint in self.constraints)))
+
+    def accepts(self, value: object) -> bool:
+        """Tell whether a value of the right type is allowed."""
+        return all(constraint.accepts(value) for constraint in self.constraints)
 
     def show(self, value: object) -> str:
         """Write a value for a message: short, on one line, and without a secret."""
@@ -137,8 +141,8 @@ class Spec:
         if isinstance(value, int) and value.bit_length() > 64:
             return "a number of more than 64 bits"
         if isinstance(value, str):
-            for check in self.checks:
-                value = re.sub(check.hides, MASK, value)
+            for constraint in self.constraints:
+                value = re.sub(constraint.hides, MASK, value)
         text = repr(value) if isinstance(value, str) else str(value)
         return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
@@ -155,7 +159,7 @@ def spec(hint: Any, *, secret: bool = False) -> Spec:
     if isinstance(kind, UnionType):
         (kind,) = (arm for arm in get_args(kind) if arm is not NoneType)
     meaning = " ".join(extra for extra in extras if isinstance(extra, str))
-    return Spec(kind, meaning, tuple(e for e in extras if isinstance(e, Check)), secret)
+    return Spec(kind, meaning, tuple(e for e in extras if isinstance(e, Constraint)), secret)
 
 
 def is_table(owner: type, path: Sequence[str]) -> bool:

@@ -23,7 +23,7 @@ from pipeline.settings.sources import (
     on_its_own_line,
 )
 from pipeline.settings.trust import Exposure, changeable, readable
-from pipeline.settings.validate import Checker
+from pipeline.settings.validate import Validator
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SettingRow:
     """A setting for people; its value is "" when unset, and masked when secret."""
 
     name: str
@@ -118,15 +118,15 @@ def load(
     given, problems = read_all(config_dir, environ)
     if not complete:
         given.pop("influxdb_url", None)
-    checker = Checker(Settings, collectors, environ.get("HOME", ""))
-    values = checker.values(given)
+    validator = Validator(Settings, collectors, environ.get("HOME", ""))
+    values = validator.values(given)
     # What a broken file would have said is not missing.
     missing: list[str] = []
     if complete and not problems:
         missing += _missing(values, given.keys() - values.keys(), config_dir, environ)
-    if complete and not problems and not checker.problems:
+    if complete and not problems and not validator.problems:
         missing += [f"{given[name].source}: {why}" for name, why in _contradictions(values)]
-    if problems := [*problems, *checker.problems, *missing]:
+    if problems := [*problems, *validator.problems, *missing]:
         raise SettingsError(problems)
     sources = {name: given[name].source if name in given else "default" for name in NAMES}
     for name, default in _defaults(values, environ, hostname):
@@ -169,18 +169,18 @@ def find_data_dir(config_dir: Path, environ: Mapping[str, str]) -> Path:
     _exposed(config_dir)
     read, _ = read_all(config_dir, environ)
     given = read.get("data_dir") or on_its_own_line(config_dir, "data_dir")
-    checker = Checker(Settings, (), environ.get("HOME", ""))
-    found = checker.values({"data_dir": given} if given else {}).get("data_dir")
+    validator = Validator(Settings, (), environ.get("HOME", ""))
+    found = validator.values({"data_dir": given} if given else {}).get("data_dir")
     return found or _default_data_dir(environ)
 
 
-def describe(loaded: Loaded) -> list[Row]:
+def describe(loaded: Loaded) -> list[SettingRow]:
     """Return a row for each setting, for people to read, in the order of NAMES."""
     rows = []
     for name, declared in specs(Settings).items():
         text = as_text(getattr(loaded.settings, name))
         value = MASK if text and declared.secret else text
-        rows.append(Row(name, value, loaded.sources[name], declared.meaning))
+        rows.append(SettingRow(name, value, loaded.sources[name], declared.meaning))
     return rows
 
 

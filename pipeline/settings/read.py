@@ -59,7 +59,7 @@ def read(config_dir: Path, environ: Mapping[str, str]) -> tuple[dict[str, Given]
     given: dict[str, Given] = {}
     for layer in found:
         for name, value in layer.values.items():
-            if name not in NAMES:  # which is for the checker to tell
+            if name not in NAMES:  # which is for the validator to tell
                 given[name] = Given(value, layer.source)
             elif name not in given:
                 given[name] = _given(values[name.upper()], (name.upper(),), history)

@@ -24,7 +24,7 @@ class _RefusedError(Exception):
     """A value that is not allowed; the text, if any, says more than what is."""
 
 
-class Checker:
+class Validator:
     """Turns given values into those of a dataclass, and gathers all that is wrong with them.
 
     Args:
@@ -66,9 +66,7 @@ class Checker:
         try:
             value = self._convert(declared, given, name)
             # An empty text is as good as none.
-            if value not in ("", None) and not all(
-                check.accepts(value) for check in declared.checks
-            ):
+            if value not in ("", None) and not declared.accepts(value):
                 raise _RefusedError
             accepted[key] = value
         except _RefusedError as error:
@@ -101,8 +99,8 @@ class Checker:
             full = f"{name}.{key}"
             if is_dataclass(items.kind):
                 self._collector(accepted, key, items, item, full)
-            elif _unprintable(key) or not all(check.accepts(key) for check in keys.checks):
-                allowed = " and ".join(check.allowed for check in keys.checks)
+            elif _unprintable(key) or not keys.accepts(key):
+                allowed = " and ".join(constraint.allowed for constraint in keys.constraints)
                 self._report(item, f"{_plain(full)} must have a name {allowed}")
             else:
                 self._store(accepted, key, items, item, full)
@@ -156,7 +154,7 @@ def refusal(owner: type, name: str, value: str) -> str:
         text = _text(Given(value, ""))
     except _RefusedError as error:
         return str(error)
-    if text and not all(check.accepts(text) for check in declared.checks):
+    if text and not declared.accepts(text):
         return f"{declared.show(text)} must be {declared.allowed}"
     return ""
 

@@ -70,8 +70,8 @@ class Files:
         return self.load()
 
     @property
-    def unread(self) -> bool:
-        """Whether they were others at the last look than when they were last read."""
+    def has_unread_changes(self) -> bool:
+        """Whether the last look found changes that have not been read."""
         return self._seen != self._read
 
     def changed(self) -> bool:

@@ -24,8 +24,8 @@ from pipeline.retention import Retention, Swept
 from pipeline.settings import CollectorOptions, Settings
 from pipeline.spool import Spool, SpoolError, SpoolReader, holder
 from tests.agents import eventually, ticks
-from tests.disks import fill_up, tiny_disk
 from tests.influxd.http import call
+from tests.machine import fill_up, tiny_disk
 
 HOUR_MS = 3_600_000
 HOUR_NS = HOUR_MS * 10**6

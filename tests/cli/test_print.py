@@ -13,7 +13,7 @@ from pipeline.cli import _print
 from pipeline.collectors import catalogue
 from pipeline.health import Status, Summary, read_status, summarize
 from pipeline.point import FieldValue
-from pipeline.settings import Row, Settings
+from pipeline.settings import SettingRow, Settings
 from pipeline.spool import Growing, Held, Series
 from tests.clocks import START_NS, ManualClock
 
@@ -90,8 +90,8 @@ def test_a_setting_is_a_line_with_its_value_and_source_whole(shown: Callable[[],
     long = "/".join(["a-long-path"] * 30)
     _print.settings(
         [
-            Row("data_dir", long, "environment variable METRICS_DATA_DIR", ""),
-            Row("influxdb_url", "", "default", ""),
+            SettingRow("data_dir", long, "environment variable METRICS_DATA_DIR", ""),
+            SettingRow("influxdb_url", "", "default", ""),
         ]
     )
     text = shown()
@@ -361,7 +361,7 @@ def on_a_terminal(show: Callable[[], None]) -> dict[str, str]:
 @pytest.mark.usefixtures("_terminal")
 def test_on_a_terminal_a_long_setting_goes_on_below() -> None:
     value, source = "/a-long-path" * 20, "environment variable METRICS_DATA_DIR"
-    rows = [Row("data_dir", value, source, ""), Row("host", "h1", "default", "")]
+    rows = [SettingRow("data_dir", value, source, ""), SettingRow("host", "h1", "default", "")]
     assert on_a_terminal(lambda: _print.settings(rows)) == {
         "setting": "data_dirhost",
         "value": f"{value}h1",

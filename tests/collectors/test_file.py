@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeline.collectors import Guard, NoData, Omission
 from pipeline.collectors.file import File
 from pipeline.point import Point
-from tests.descriptors import opened
+from tests.machine import open_files
 
 from .fakes import DEFAULTS, FakeHost
 
@@ -89,7 +89,7 @@ def test_what_is_no_file_costs_itself_only(tmp_path: Path) -> None:
     (tmp_path / "f.lp").symlink_to("nowhere")
     (tmp_path / "g.lp").write_text("g v=1")
     irregular = "it is no regular file"
-    before = opened()
+    before = open_files()
     assert read(tmp_path) == [
         Omission("'a.lp'", irregular),
         Omission("'b.lp'", "No such device or address"),
@@ -98,7 +98,7 @@ def test_what_is_no_file_costs_itself_only(tmp_path: Path) -> None:
         Omission("'e.lp'", "Too many levels of symbolic links"),
         Point("g", {"v": 1.0}),
     ]
-    assert opened() == before
+    assert open_files() == before
 
 
 def test_only_the_files_that_are_wanted_are_read(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pipeline.clock import SystemClock
 from pipeline.collectors import Host, build
 from pipeline.collectors.base import printable
 from tests.clocks import ManualClock
-from tests.descriptors import opened
+from tests.machine import open_files
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -121,11 +121,11 @@ def test_a_long_file_is_read_whole(own: Host, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_leaves_nothing_open(own: Host, tmp_path: Path) -> None:
-    before = opened()
+    before = open_files()
     for path in (tmp_path / "missing", tmp_path):
         with pytest.raises(OSError, match=r"No such file|Is a directory"):
             own.read_file(str(path))
-    assert opened() == before
+    assert open_files() == before
 
 
 def test_many_processes_need_few_files(own: Host) -> None:
@@ -133,7 +133,7 @@ def test_many_processes_need_few_files(own: Host) -> None:
     guards = build(own, {})
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     sleepers = [subprocess.Popen(["sleep", "60"]) for _ in range(20)]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (opened() + 8, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_files() + 8, hard))
     try:
         outcomes = [guard.run(number, {}) for number in (1, 2) for guard in guards]
     finally:

@@ -14,7 +14,7 @@ from pipeline.health.status import read_status
 from pipeline.settings import Settings
 from pipeline.spool import DirectoryLock, Fact, Refusal, Spool, SpoolError, SpoolReader
 from tests.clocks import START_NS, ManualClock
-from tests.descriptors import opened
+from tests.machine import open_files
 
 START = "2023-11-14T22:13:20.000000000Z"
 
@@ -121,7 +121,7 @@ def test_before_there_is_a_store_the_status_is_that_of_the_settings(tmp_path: Pa
 
 def test_a_store_that_is_being_made_is_none_yet_and_is_not_kept_open(tmp_path: Path) -> None:
     (tmp_path / "spool.db").touch()
-    before = opened()
+    before = open_files()
     for _ in range(3):
         with pytest.raises(FileNotFoundError, match="is being made") as failure:
             SpoolReader(tmp_path)

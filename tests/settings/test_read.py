@@ -13,7 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipeline.settings import CollectorOptions, Settings
-from tests.settings.test_settings import ROOT, loads, problem
+from tests.settings.loading import ROOT, loads, problem
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.spool import Spool, SpoolError
-from tests.disks import fill_up, tiny_disk
+from tests.machine import fill_up, tiny_disk
 from tests.spool.stores import (
     MB,
     NOW,

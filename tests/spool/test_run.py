@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.spool import Fact, Spool, SpoolReader
 from tests.agents import AgentProcess, environment, eventually, running
-from tests.disks import tiny_disk
 from tests.influxd.api import Bucket
+from tests.machine import tiny_disk
 from tests.spool.stores import MB, aside, scribble
 from tests.test_end_to_end import assert_account, assert_same
 

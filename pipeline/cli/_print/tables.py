@@ -14,7 +14,7 @@ from rich.table import Table
 from pipeline.clock import rfc3339
 from pipeline.collectors import catalogue
 from pipeline.health import human
-from pipeline.settings import Row
+from pipeline.settings import SettingRow
 from pipeline.spool import Held, Rejected
 
 if TYPE_CHECKING:  # which bring all of InfluxDB along
@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # which bring all of InfluxDB along
 _NO_BOUND = 1_000_000  # columns
 
 
-def settings(rows: Iterable[Row]) -> None:
+def settings(rows: Iterable[SettingRow]) -> None:
     """Print the settings, each with where it came from."""
     table(("setting", "value", "from"), ((r.name, r.value or "-", r.source) for r in rows))
 

@@ -1,12 +1,14 @@
-"""Small disks, to be filled to the last byte."""
+"""This machine: its disks, small ones to be filled, and its open files."""
 
 import contextlib
+import gc
 import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 
@@ -31,3 +33,9 @@ def fill_up(folder: Path) -> Path:
             while True:
                 file.write(bytes(size))
     return path
+
+
+def open_files() -> int:
+    """Return how many files this process has open, once garbage is collected."""
+    gc.collect()
+    return psutil.Process().num_fds()

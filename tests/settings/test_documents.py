@@ -1,0 +1,58 @@
+"""The documents say what the code says."""
+
+import re
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from pipeline.settings import (
+    NAMES,
+    CollectorOptions,
+    Downsample,
+    Settings,
+)
+from pipeline.settings.constraints import as_text, specs
+from tests.settings.loading import ROOT, loads, problems
+
+
+def test_settings_toml_says_what_the_code_says(tmp_path: Path) -> None:
+    text = (ROOT / "settings.toml").read_text()
+    assert tomllib.loads(text) == {}
+    active = re.sub(r"(?m)^# (?=\[[a-z.]+\]$|[a-z_]+ = \S+$)", "", text)
+    table = tomllib.loads(active)
+    collectors = table.pop("collectors")
+    assert [*table, "collectors"] == list(NAMES)
+    assert list(collectors["disk"]) == [field.name for field in fields(CollectorOptions)]
+    loaded = loads(tmp_path, active.partition("[collectors.disk]")[0])
+    assert loaded.settings == loads().settings
+    assert loads(tmp_path, active).settings.collectors["disk"].max_series == 200
+
+
+def test_the_example_of_secrets_is_valid(tmp_path: Path) -> None:
+    example = (ROOT / ".secrets.toml.example").read_text()
+    assert loads(tmp_path, secrets=example).settings.influxdb_token.startswith("PUT-YOUR-")
+    assert "chmod 600" in example
+
+
+def table(owner: type) -> str:
+    default = owner()
+    lines = ["| name | default | allowed | meaning |", "| --- | --- | --- | --- |"]
+    for name, declared in specs(owner).items():
+        value = "" if name in ("data_dir", "host_root") else as_text(getattr(default, name))
+        cells = (f"`{name}`", f"`{value}`" if value else "", declared.allowed, declared.meaning)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("owner", [Settings, CollectorOptions, Downsample])
+def test_the_document_says_what_the_code_says(owner: type) -> None:
+    assert table(owner) in (ROOT / "docs/settings.md").read_text()
+
+
+def test_the_errors_of_the_document_are_real(tmp_path: Path) -> None:
+    document = (ROOT / "docs/settings.md").read_text().partition("## Errors")[2]
+    toml, printed = re.findall(r"```\w+\n(.*?)```", document, re.DOTALL)[:2]
+    told = printed.replace("/etc/metrics-pipeline", "DIR").splitlines()
+    assert [f"metrics-pipeline: {problem}" for problem in problems(tmp_path, toml)] == told

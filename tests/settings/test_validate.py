@@ -1,0 +1,325 @@
+"""What a value may be, and the sentences about what it may not be."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.settings import (
+    NAMES,
+    Downsample,
+    SettingsError,
+    describe,
+)
+from tests.settings.loading import INFLUXDB, TOKEN, loads, problem, problems, variable
+
+INTEGERS = {
+    "collection_interval_ms": (10, 86_400_000),
+    "retention_hours": (0, 876_000),
+    "cleanup_interval_minutes": (1, 1_440),
+    "spool_max_mb": (1, 1_000_000),
+    "batch_max_points": (1, 100_000),
+    "flush_interval_ms": (100, 3_600_000),
+    "flush_jitter_ms": (0, 600_000),
+    "http_port": (0, 65_535),
+}
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("settings")
+
+
+@pytest.mark.parametrize(
+    ("name", "texts", "value"),
+    [
+        ("http_port", ["60", "060", " 60 ", "+60", "60\n"], 60),
+        ("influxdb_timeout_s", ["2.5", " 2.5 ", "25e-1"], 2.5),
+        ("influxdb_timeout_s", ["10", "1e1"], 10),
+        ("influxdb_verify_tls", ["true", "True", "1", "on", "yes"], True),
+        ("influxdb_verify_tls", ["false", "FALSE", "0", "off", "no"], False),
+        ("log_level", ["debug", " debug "], "debug"),
+    ],
+)
+def test_text_of_a_variable_becomes_what_the_setting_is(
+    name: str, texts: list[str], value: object
+) -> None:
+    for text in texts:
+        assert getattr(loads(env={variable(name): text}).settings, name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "texts", "allowed"),
+    [
+        (
+            "http_port",
+            ["1e3", "60.0", "true", "0x10", "-1", "6 0", "٦٠", "9" * 5000, "[60]", "60\n61"],
+            "a whole number from 0 to 65535",
+        ),
+        (
+            "influxdb_timeout_s",
+            ["0.9", "601", "nan", "inf", "ten", "true"],
+            "a number of seconds from 1 to 600",
+        ),
+        (
+            "tags",
+            ["site=x", "[]", "5", '{a="b"}\nc=1', "{a=", "[" * 9999],
+            'a table such as {site = "lab"}',
+        ),
+    ],
+)
+def test_other_text_of_a_variable_is_refused(name: str, texts: list[str], allowed: str) -> None:
+    for text in texts:
+        message = problem(env={variable(name): text})
+        assert message.startswith(f"environment variable {variable(name)}: {name} = '")
+        assert message.endswith(f" must be {allowed}")
+        assert len(message) < 200
+
+
+@pytest.mark.parametrize(
+    "name", [*NAMES, "tags__a", "collectors__cpu__enabled", "collectors__nosuch", "nosuch"]
+)
+def test_an_empty_variable_is_as_good_as_none(tmp_path: Path, name: str) -> None:
+    toml = 'retention_hours = 24\ndata_dir = "d"\ntags = {a = "1"}'
+    assert loads(tmp_path, toml, env={variable(name): ""}) == loads(tmp_path, toml)
+
+
+def test_the_name_of_the_folder_is_no_setting() -> None:
+    env = {"METRICS_CONFIG_DIR": "/x", "METRICSX": "1", "metrics_x": "1"}
+    assert loads(env=env) == loads()
+
+
+@given(data=st.data(), name=st.sampled_from(sorted(INTEGERS)))
+def test_any_whole_number_in_range_is_taken(shared: Path, data: st.DataObject, name: str) -> None:
+    value = data.draw(st.integers(*INTEGERS[name]))
+    assert getattr(loads(shared, f"{name} = {value}").settings, name) == value
+    assert getattr(loads(env={variable(name): str(value)}).settings, name) == value
+
+
+@given(data=st.data(), name=st.sampled_from(sorted(INTEGERS)))
+def test_any_other_whole_number_is_refused(shared: Path, data: st.DataObject, name: str) -> None:
+    low, high = INTEGERS[name]
+    value = data.draw(st.integers(max_value=low - 1) | st.integers(min_value=high + 1))
+    for message in (
+        problem(shared, f"{name} = {value}"),
+        problem(env={variable(name): str(value)}),
+    ):
+        assert f": {name} = " in message
+        assert f"from {low} to {high}" in message
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"])))
+def test_any_text_is_a_name(text: str) -> None:
+    assert loads(env={"METRICS_INFLUXDB_ORG": text}).settings.influxdb_org == text
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126)))
+def test_what_any_header_can_carry_is_a_token(text: str) -> None:
+    assert loads(env={"METRICS_INFLUXDB_TOKEN": text}).settings.influxdb_token == text.strip()
+
+
+@given(st.dictionaries(st.text(min_size=1), st.text() | st.integers() | st.booleans()))
+def test_any_environment_gives_settings_or_problems(env: dict[str, Any]) -> None:
+    with suppress(SettingsError):
+        loads(env={f"METRICS_{name}": str(value) for name, value in env.items()})
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    found = problems(
+        tmp_path,
+        toml='retention_hours = true\nspool_max_mb = "1024"\ninfluxdb_url = "http://h"\nhots = 1',
+        secrets="influxdb_token = 12345678",
+        env={"METRICS_HTTP_PORT": "99999", "METRICS_LOG_LEVELS": "info", "METRICS_LOG_LEVEL": "x"},
+    )
+    assert found == [
+        "DIR/settings.toml: retention_hours = true must be a whole number of hours"
+        " from 0 to 876000",
+        "DIR/settings.toml: spool_max_mb = '1024' must be a whole number of megabytes"
+        " from 1 to 1000000, without quotes",
+        "DIR/settings.toml: hots is not a setting; did you mean host?",
+        "DIR/.secrets.toml: influxdb_token = ******** must be text in quotes",
+        "environment variable METRICS_HTTP_PORT: http_port = '99999' must be a whole number"
+        " from 0 to 65535",
+        "environment variable METRICS_LOG_LEVEL: log_level = 'x' must be debug, info, warning"
+        " or error",
+        "environment variable METRICS_LOG_LEVELS: log_levels is not a setting;"
+        " did you mean log_level?",
+        "influxdb_url needs influxdb_org, which is not set: set it in DIR/settings.toml"
+        " or by METRICS_INFLUXDB_ORG",
+        "influxdb_url needs influxdb_bucket, which is not set: set it in DIR/settings.toml"
+        " or by METRICS_INFLUXDB_BUCKET",
+    ]
+
+
+def test_a_url_needs_a_token() -> None:
+    env = {name: value for name, value in INFLUXDB.items() if name != "METRICS_INFLUXDB_TOKEN"}
+    assert problem(env=env) == (
+        "influxdb_url needs influxdb_token, which is not set: set it in DIR/.secrets.toml"
+        " or by METRICS_INFLUXDB_TOKEN"
+    )
+    assert problem(env={**env, "METRICS_INFLUXDB_TOKEN": " \n"}) == problem(env=env)
+    assert loads(env=INFLUXDB).settings.delivers
+    assert not loads(env={**INFLUXDB, "METRICS_INFLUXDB_URL": ""}).settings.delivers
+
+
+def test_ages_of_measurements(tmp_path: Path) -> None:
+    loaded = loads(
+        tmp_path,
+        'retention_overrides = {cpu = 24, "my table" = 0}',
+        env={"METRICS_RETENTION_OVERRIDES__PROCESS": "6"},
+    )
+    assert loaded.settings.retention_overrides == {"cpu": 24, "my table": 0, "process": 6}
+
+
+def test_downsampling(tmp_path: Path) -> None:
+    assert loads(tmp_path, "downsample = {}").settings.downsample == Downsample()
+    toml = 'downsample = {every = "5m", keep_hours = 0, bucket = "means"}'
+    wanted = Downsample("5m", 0, "means")
+    assert loads(tmp_path, toml, env=INFLUXDB).settings.downsample == wanted
+    env = {"METRICS_DOWNSAMPLE__EVERY": "1h", "METRICS_DOWNSAMPLE__BUCKET": "means"}
+    assert loads(env={**INFLUXDB, **env}).settings.downsample == Downsample("1h", 8760, "means")
+
+
+@pytest.mark.parametrize(
+    ("table", "env", "says"),
+    [
+        ('{every = "5m"}', INFLUXDB, "needs downsample.bucket, which is not set"),
+        ('{bucket = "means"}', INFLUXDB, "needs downsample.every, which is not set"),
+        ('{every = "5m", bucket = "means"}', {}, "downsample needs influxdb_url"),
+        ('{every = "5m", bucket = "b"}', INFLUXDB, "must be another bucket than influxdb_bucket"),
+    ],
+)
+def test_downsampling_that_cannot_be(
+    tmp_path: Path, table: str, env: Mapping[str, str], says: str
+) -> None:
+    message = problem(tmp_path, f"downsample = {table}", env)
+    assert message.startswith("DIR/settings.toml: downsample")
+    assert says in message
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("http_port = true", "must be a whole number"),
+        ("http_port = 80.0", "must be a whole number"),
+        ("http_port = 0x" + "f" * 5000, "a number of more than 64 bits must be"),
+        ("influxdb_timeout_s = true", "must be a number of seconds"),
+        ("influxdb_timeout_s = 1" + "0" * 400, "must be a number of seconds"),
+        ('influxdb_timeout_s = "10"', "from 1 to 600, without quotes"),
+        ("influxdb_verify_tls = 1", "must be true or false"),
+        ('influxdb_verify_tls = "true"', "must be true or false, without quotes"),
+        ("host = 5", "must be text in quotes"),
+        (r'host = "a\\"', r"host = 'a\\' must be text with no backslash at its end"),
+        (r'host = "a\nb"', r"host = 'a\nb' must hold no control characters"),
+        (r'influxdb_org = "a\u0000"', "must hold no control characters"),
+        ("influxdb_token = 'tökén'", "influxdb_token = ******** must be text of letters, digits"),
+        ("log_level = 'INFO'", "must be debug, info, warning or error"),
+        ("influxdb_ca_cert = 'none.pem'", "'none.pem' must be a path of an existing file"),
+        ("influxdb_ca_cert = '/'", "must be a path of an existing file"),
+        ("data_dir = '~/x'", "no HOME that ~ could stand for"),
+        ("data_dir = {}", "data_dir = {...} must be text in quotes"),
+        ("tags = ['a']", 'must be a table such as {site = "lab"}'),
+        ("tags = {rack = 12}", "tags.rack = 12 must be text in quotes"),
+        ("tags = {host = 'x'}", "tags.host must have a name other than host and time"),
+        ("tags = {time = 'x'}", "tags.time must have a name"),
+        ("tags = {_field = 'x'}", "tags._field must have a name"),
+        ("tags = {'' = 'x'}", "'tags.' must have a name"),
+        (r"tags = {'a\' = 'x'}", "tags.a\\ must have a name"),
+        (r'tags = {"a\nb" = "x"}', r"'tags.a\nb' must have a name"),
+        (r"tags = {a = 'x\'}", "tags.a = 'x\\\\' must be text with no backslash at its end"),
+        ("retention_overrides = {cpu = -1}", "retention_overrides.cpu = -1 must be a whole number"),
+        ("retention_overrides = {'' = 1}", "must have a name that is not empty"),
+        ("downsample = true", "must be a table such as {every ="),
+        ("downsample = {every = '5x', bucket = 'b'}", "text such as 30s, 5m, 1h or 1d, from 10s"),
+        ("downsample = {every = '9s', bucket = 'b'}", "from 10s to 7d"),
+        ("downsample = {every = '8d', bucket = 'b'}", "from 10s to 7d"),
+        ("downsample = {bukket = 'b'}", "did you mean downsample.bucket?"),
+        ("collectors = 1", "must be a table such as {disk = {enabled = false}}"),
+        ("collectors.dsk.enabled = true", "is not a collector; did you mean collectors.disk?"),
+        ("collectors.xyz = {}", "collectors.xyz is not a collector; there are cpu, disk, net"),
+        ("collectors.cpu = true", "collectors.cpu = true must be a table"),
+        ("collectors.cpu.enabled = 1", "collectors.cpu.enabled = 1 must be true or false"),
+        ("collectors.cpu.include = '*'", "must be a list of texts such as"),
+        ("collectors.cpu.exclude = [1]", "collectors.cpu.exclude = [1] must be text in quotes"),
+        ("collectors.cpu.includes = []", "is not an option; did you mean collectors.cpu.include?"),
+        ("collectors.cpu.http_port = 1", "the setting http_port belongs above the first [table]"),
+        ("http_port = 1\nHTTP_PORT = 2", "HTTP_PORT gives http_port a second time"),
+        ("qqqqqq = 1", "qqqqqq is not a setting; docs/settings.md lists them all"),
+    ],
+)
+def test_a_wrong_line_is_one_sentence(tmp_path: Path, line: str, says: str) -> None:
+    message = problem(tmp_path, line)
+    assert message.startswith("DIR/settings.toml: ")
+    assert says in message
+    assert "\n" not in message
+    assert len(message) < 200
+
+
+BAD_URLS = (
+    "h //h h:8086 ftp://h http:// http://:1 http://h:99999 http://h:0 http://[::1 http://h#a"
+    " http://h? http://a\\b http://a\u3000b http://bücher.example"
+)
+GOOD_URLS = (
+    "http://h https://h/proxy/ http://[::1]:8086 http://[fe80::1%25a] HTTP://h:80 http://h/bücher"
+)
+
+
+@pytest.mark.parametrize("url", BAD_URLS.split(" "))
+def test_a_wrong_url_is_refused(url: str) -> None:
+    message = problem(env=INFLUXDB | {"METRICS_INFLUXDB_URL": url})
+    assert "must be text such as http://localhost:8086" in message
+
+
+@pytest.mark.parametrize("url", GOOD_URLS.split(" "))
+def test_a_url_is_taken_as_it_is(url: str) -> None:
+    settings = loads(env=INFLUXDB | {"METRICS_INFLUXDB_URL": url}).settings
+    assert settings.influxdb_url == url
+
+
+@pytest.mark.parametrize(
+    "name", ["METRICS_HTTP_PROT", "METRICS_", "METRICS_A__B", "METRICS_A\n\udc80"]
+)
+def test_an_unknown_variable_is_a_printable_problem(name: str) -> None:
+    message = problem(env={name: TOKEN})
+    assert "is not a setting" in message
+    assert message.isprintable()
+    assert message.isascii()
+    assert TOKEN not in message
+
+
+@pytest.mark.parametrize("text", ["a\udc80", "a\tb", "a\n"])
+def test_bytes_that_are_not_text_are_refused(text: str) -> None:
+    message = problem(env={"METRICS_HOST": text})
+    assert message.endswith(" must hold no control characters and nothing but UTF-8")
+    assert message.isprintable()
+
+
+def test_a_secret_is_never_shown(tmp_path: Path) -> None:
+    loaded = loads(tmp_path, secrets=f'influxdb_token = " {TOKEN}\\n"')
+    assert loaded.settings.influxdb_token == TOKEN
+    rows = {row.name: row for row in describe(loaded)}
+    assert rows["influxdb_token"].value == "********"
+    for text in (repr(loaded), str(loaded.settings), repr(describe(loaded))):
+        assert TOKEN not in text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'influxdb_token = "{TOKEN}\\u0007x"',
+        f'influxdb_token = ["{TOKEN}"]',
+        f'influxdb_tokn = "{TOKEN}"',
+        f'influxdb_url = "http://me:{TOKEN}@h"',
+        f'influxdb_url = "http://me:a/{TOKEN}@x@h"',
+        f'influxdb_url = "me:{TOKEN}@h"',
+        f'influxdb_url = "http://h/?token={TOKEN}"',
+        f'influxdb_token = "{TOKEN}',
+        f"influxdb_token = {TOKEN}",
+    ],
+)
+def test_no_problem_tells_a_secret(tmp_path: Path, line: str) -> None:
+    assert TOKEN not in problem(tmp_path, line)
