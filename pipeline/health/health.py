@@ -10,18 +10,6 @@ from pipeline.clock import Clock, rfc3339
 from pipeline.settings import Settings
 from pipeline.spool import Contents, Fact, SpoolReader, free, holder
 
-CAUSES = (
-    "spool_full",
-    "expired",
-    "corrupt_store",
-    "rejected",
-    "tick_missed",
-    "collector_failed",
-    "left_out",
-    "disk_full",
-)
-"""Why a point may never be delivered: the causes in the account."""
-
 # Ticks may be late now and then on a busy host; this many intervals without one are no accident.
 _OVERDUE_INTERVALS = 3
 _OVERDUE_LEAST_S = 5.0

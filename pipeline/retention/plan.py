@@ -134,9 +134,9 @@ def apply(settings: Settings, clock: Clock, progress: Progress) -> None:
     """
     now_ns = clock.now_ns()
     _check_clock(settings, clock)
-    with contextlib.suppress(FileNotFoundError), Aging(settings.data_dir) as spool:
+    with contextlib.suppress(FileNotFoundError), Aging.beside(settings.data_dir) as aging:
         kept = ages(settings.retention_hours, settings.retention_overrides)
-        place = Place(LOCAL, LocalPoints(spool, delivers=settings.delivers), kept)
+        place = Place(LOCAL, LocalPoints(aging, delivers=settings.delivers), kept)
         _remove(place, LOCAL, now_ns, progress)
     if settings.delivers:
         with (

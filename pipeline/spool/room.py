@@ -1,18 +1,25 @@
-"""Room: the bound on what the store takes of the disk, and a disk that has nothing left."""
+"""Room: the bound on what a store takes of the disk, and what to do when the disk is full."""
 
 import contextlib
 import errno
+import logging
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Self
 
-from pipeline.spool.gap import Gap, mark
-from pipeline.spool.schema import free
+from pipeline.spool.contents import Cause
+from pipeline.spool.database import Database
+from pipeline.spool.files import beside, forget_aside
+from pipeline.spool.rows import drop, tally
+from pipeline.spool.schema import LOST, FullError, free
 
+_log = logging.getLogger(__name__)
+
+_LOST = f"{LOST}{Cause.SPOOL_FULL}"
 # At the bound, make room for many ticks at once, so that a full spool costs no search per tick.
 _ROOM_SHARE = 100
 # By time, so that the index serves and no lines are read. The newest reading stays.
@@ -22,6 +29,9 @@ _OLDEST_DELIVERED = _OLDEST.replace(" ORDER", " AND id NOT IN (SELECT id FROM pe
 _DROPPED_AT_ONCE, _VACUUMED_AT_ONCE = 2_000, 512
 _LEAST_LOG, _MOST_LOG = 2**16, 2**20
 _LEAST_RESERVE = 2**16
+# On a full disk: how much to free of what is used, and at least.
+_FREED_SHARE, _FREED_LEAST = 16, 2**16
+_NEAR_SHARE = 10  # of the bound: a store that is as near to it still loses readings
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +99,79 @@ class Reserve:
                 os.posix_fallocate(file.fileno(), 0, size)
         except OSError as error:
             self._path.unlink(missing_ok=True)
-            return error.errno != errno.ENOSPC  # where it cannot be had, all must do without
+            return error.errno != errno.ENOSPC  # on a disk that knows no reserve, none is missed
         return True
 
 
-def keep_bound(db: sqlite3.Connection, bound: int) -> int:
+class Room:
+    """The room that a store has: its bound, and a reserve for a full disk.
+
+    Args:
+        path: The store.
+        max_bytes: The bound on what its files take of the disk.
+    """
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        self._path = path
+        self._losing = False
+        self.set_bound(max_bytes)
+
+    def set_bound(self, max_bytes: int) -> None:
+        """Take another bound; the next `keep` comes below it."""
+        self.limits = Limits.within(max_bytes)
+        self._reserve = Reserve(beside(self._path, ".reserve"), self.limits.reserve)
+
+    @property
+    def pressure(self) -> str | None:
+        """Why readings that were not delivered make room for newer ones; None while none do."""
+        if not self._reserve.held:
+            return f"the disk of {self._path.parent} is full, make room on it"
+        if self._losing:
+            return f"{self._path} has reached its bound, spool_max_mb"
+        return None
+
+    def shrink(self, db: sqlite3.Connection) -> int:
+        """Come nearer to the bound, in a transaction; return by how many bytes."""
+        before = _size(db)
+        self.keep(db)
+        return before - _size(db)
+
+    def keep(self, db: sqlite3.Connection) -> None:
+        """Keep the bound, in the transaction of what is added."""
+        bound = self.limits.rows
+        self._reserve.take()
+        if not self._reserve.held:
+            # On a full disk the database cannot grow, whatever the log still takes.
+            bound = min(bound, self._path.stat().st_size)
+        lost = _keep_bound(db, bound)
+        tally(db, {_LOST: lost})
+        if lost:
+            self._losing = True
+        elif self._losing:
+            oldest = "SELECT 1 FROM pending WHERE id = (SELECT min(id) FROM tick)"
+            waits = db.execute(oldest).fetchone() is not None
+            self._losing = waits and _used(db) > bound - bound // _NEAR_SHARE
+
+    def relieve(self, database: Database) -> bool:
+        """Make room on a full disk without losing a reading; return whether a store is open."""
+        self._reserve.release()
+        if gone := forget_aside(self._path):
+            _log.warning("The disk is full: %d damaged files of before were deleted", gone)
+        if database.is_open:
+            with contextlib.suppress(FullError), database.connection() as db:
+                # All that is in the log must have its place before it can begin anew.
+                db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        return database.is_open
+
+    def make(self, database: Database) -> None:
+        """Make room on a full disk by deleting readings, the least valuable first."""
+        with database.transaction() as db:
+            # The space is for newer readings: given back, it would be anyone's.
+            goal = _used(db) - max(_used(db) // _FREED_SHARE, _FREED_LEAST)
+            tally(db, {_LOST: _drop_oldest(db, goal)})
+
+
+def _keep_bound(db: sqlite3.Connection, bound: int) -> int:
     """Delete the oldest readings beyond a bound, those that are delivered first.
 
     It deletes so much at once, and the rest the next time.
@@ -105,15 +183,15 @@ def keep_bound(db: sqlite3.Connection, bound: int) -> int:
     Returns:
         How many points were deleted that were not delivered.
     """
-    if size_of(db) <= bound:
+    if _size(db) <= bound:
         return 0
-    lost = drop_oldest(db, bound - bound // _ROOM_SHARE) if used(db) > bound else 0
+    lost = _drop_oldest(db, bound - bound // _ROOM_SHARE) if _used(db) > bound else 0
     pages, _, size = _figures(db)
     give_back(db, min(_VACUUMED_AT_ONCE, max(0, pages - bound // size)))
     return lost
 
 
-def drop_oldest(db: sqlite3.Connection, goal: int) -> int:
+def _drop_oldest(db: sqlite3.Connection, goal: int) -> int:
     """Delete readings until the used part of the database is so small, those delivered first.
 
     Returns:
@@ -121,9 +199,9 @@ def drop_oldest(db: sqlite3.Connection, goal: int) -> int:
     """
     lost = 0
     for tick in islice(_oldest(db), _DROPPED_AT_ONCE):
-        if used(db) <= goal:
+        if _used(db) <= goal:
             break
-        lost += drop(db, [tick], "spool_full")
+        lost += drop(db, [tick], Cause.SPOOL_FULL)
     return lost
 
 
@@ -147,38 +225,14 @@ def give_back(db: sqlite3.Connection, most: int = _VACUUMED_AT_ONCE) -> int:
     return _figures(db)[1]
 
 
-def drop(db: sqlite3.Connection, ids: Iterable[int], cause: str = "") -> int:
-    """Delete ticks; return how many of their points still waited.
-
-    Args:
-        db: The store, in a transaction.
-        ids: The ticks.
-        cause: Why those that waited will be missing; "" when nobody will miss them.
-    """
-    lost = 0
-    for tick in ids:
-        waited = unqueue(db, tick)
-        gone = db.execute("DELETE FROM tick WHERE id = ? RETURNING time_ns", (tick,)).fetchone()
-        if waited and gone and cause:
-            mark(db, Gap(cause, gone[0], gone[0], 1))
-        lost += waited
-    return lost
-
-
-def unqueue(db: sqlite3.Connection, tick: int) -> int:
-    """Take a tick off the queue; return how many points that are."""
-    row = db.execute("DELETE FROM pending WHERE id = ? RETURNING points", (tick,)).fetchone()
-    return int(row[0]) if row else 0
-
-
-def size_of(db: sqlite3.Connection) -> int:
-    """Return the size of the database, in bytes, when all that is in its log has its place."""
+def _size(db: sqlite3.Connection) -> int:
+    """Return the size of the database, in bytes, once all that is in its log is written to it."""
     pages, _, size = _figures(db)
     return pages * size
 
 
-def used(db: sqlite3.Connection) -> int:
-    """Return how much of it is in use."""
+def _used(db: sqlite3.Connection) -> int:
+    """Return how much of the database is in use, in bytes."""
     pages, unused, size = _figures(db)
     return (pages - unused) * size
 

@@ -9,6 +9,8 @@ import os
 import sqlite3
 from pathlib import Path
 
+from pipeline.spool.contents import Cause
+
 NAME = "spool.db"
 VERSION = 5
 """The number of the format; 0.1.0 has 1."""
@@ -68,7 +70,7 @@ INSERT INTO counter
 """
 LOST = "lost:"
 """Before a cause of loss, in `counter`."""
-COMMITTED = ("spool_full", "expired", "rejected", "corrupt_store")
+COMMITTED = (Cause.SPOOL_FULL, Cause.EXPIRED, Cause.REJECTED, Cause.CORRUPT_STORE)
 """The causes of which points are lost that were committed; others never came that far."""
 WAITING = "waiting"
 """The counter of what is in `pending`."""

@@ -43,7 +43,7 @@ class Series:
         return zip(self.times, self.values, strict=True)
 
 
-class Growing:
+class SeriesBuilder:
     """A series while it is read.
 
     Args:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pipeline.settings import Age
 from pipeline.spool import Fact, Refusal, Spool, SpoolError, SpoolReader
 from tests.spool.stores import (
     MB,
@@ -258,7 +259,8 @@ def test_refused_lines_facts_and_losses_are_salvaged_too(tmp_path: Path) -> None
     scribble(tmp_path / "spool.db", 0, 100)
     with opened(tmp_path) as spool:
         assert spool.contents() == before
-        (refused,) = spool.rejected(9)
+        with SpoolReader(tmp_path) as reader:
+            (refused,) = reader.rejected(9)
     assert (refused.time_ns, refused.reason, refused.line) == (NOW, "no", "m f=1i 1")
 
 
@@ -266,7 +268,7 @@ def test_no_id_comes_back_after_a_salvage(tmp_path: Path) -> None:
     with opened(tmp_path) as spool:
         spool.append(["m f=1i 1"], 1)
         batch = leased(spool)
-        spool.remove(0, 2, count=True)
+        spool.aging.remove(0, 2, count=True)
     scribble(tmp_path / "spool.db", 0, PAGE)
     with opened(tmp_path) as spool:
         spool.append(["m f=2i 2"], 2)
@@ -291,7 +293,9 @@ def test_damage_that_is_found_while_running_is_mended_without_a_restart(
     filled(tmp_path, ticks=200, delivered=0)
     with opened(tmp_path) as spool:
         batch = leased(spool, 300)
-        with spool._writing() as db:  # so that it reads the file again, and not its memory
+        with (
+            spool._database.connection() as db
+        ):  # so that it reads the file again, and not its memory
             db.execute("PRAGMA cache_size = 0")
             db.execute("PRAGMA shrink_memory")
         table = "counter" if operation == "contents" else "tick"
@@ -306,7 +310,7 @@ def test_damage_that_is_found_while_running_is_mended_without_a_restart(
         elif operation == "settle":
             spool.settle(batch, NOW)
         elif operation == "remove":
-            spool.remove(0, 150, lambda block: block.splitlines()[1:], count=True)
+            spool.aging.remove(0, 150, Age(1, "m"), count=True)
         elif operation == "contents":
             spool.contents()
         spool.check()
@@ -443,7 +447,7 @@ def test_a_salvage_that_is_killed_at_any_moment_loses_nothing(tmp_path: Path) ->
 def test_what_aged_without_an_influxdb_is_no_noise_in_the_account(tmp_path: Path) -> None:
     filled(tmp_path, ticks=9, delivered=0)
     with opened(tmp_path) as spool:
-        assert spool.remove(0, 4, count=False) == 12
+        assert spool.aging.remove(0, 4, count=False) == 12
         before = spool.contents()
     scribble(tmp_path / "spool.db", 0, 100)
     with opened(tmp_path) as spool:

@@ -16,7 +16,7 @@ from pipeline.clock import rfc3339
 from pipeline.collectors import catalogue
 from pipeline.health import human
 from pipeline.settings import Row
-from pipeline.spool import Held, Rejected
+from pipeline.spool import FieldSummary, Rejected
 
 if TYPE_CHECKING:  # which brings all of InfluxDB along
     from pipeline.retention import Plan
@@ -35,7 +35,7 @@ def metrics(entries: Iterable[catalogue.Entry]) -> None:
     table(("measurement", "field", "type", "unit", "meaning"), rows)
 
 
-def listing(held: Iterable[Held]) -> None:
+def listing(held: Iterable[FieldSummary]) -> None:
     """Print what there is to show."""
     rows = ((one.measurement, one.field, str(one.series), human.number(one.last)) for one in held)
     table(("measurement", "field", "series", "newest"), rows)

@@ -10,7 +10,7 @@ from pipeline.endpoint.page.page import HEADERS, HOURS, Content, html
 from pipeline.endpoint.server import Reply
 from pipeline.health import glance, read_status
 from pipeline.settings import Settings
-from pipeline.spool import Series, SpoolError, SpoolReader, read
+from pipeline.spool import Series, SpoolError, SpoolReader, history
 
 _TYPE = "text/html; charset=utf-8"
 # A day at the interval of a minute; of more readings, so many evenly. They take a third of a second
@@ -74,6 +74,6 @@ def _read(settings: Settings, since_ns: int) -> tuple[int, list[Series]]:
     try:
         with SpoolReader(settings.data_dir) as reader:
             step = reader.step(since_ns, _READINGS)
-            return step, read(reader.history(since_ns, _READINGS), wanted, _POINTS)
+            return step, history.read(reader.history(since_ns, _READINGS), wanted, _POINTS)
     except FileNotFoundError:
         return 1, []

@@ -7,17 +7,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.spool.block import DAMAGES, unpack
-from pipeline.spool.facts import Fact
-from pipeline.spool.gap import Gap, mark
-from pipeline.spool.salvage import swap as files
+from pipeline.spool import files
+from pipeline.spool.contents import Cause, Fact, Gap
+from pipeline.spool.rows import DAMAGES, mark, unpack
 from pipeline.spool.salvage.pages import MAGIC, Pages, Row
 from pipeline.spool.salvage.wal import read_log
 from pipeline.spool.schema import AGED, COMMITTED, LOST, WAITING, refuse_other_version
 
 _log = logging.getLogger(__name__)
 
-CORRUPT = f"{LOST}corrupt_store"
+__all__ = ["damage", "salvage"]
+
+_CORRUPT = f"{LOST}{Cause.CORRUPT_STORE}"
 _TOO_MANY = 2**53  # points and readings, for any machine and time
 _PARTS = ("delivered", WAITING, AGED, *(f"{LOST}{cause}" for cause in COMMITTED))
 # A batch on its way names ticks of the damaged store: what was lost of it must not come back.
@@ -34,19 +35,36 @@ class _Found:
 
 
 def damage(path: Path) -> str | None:
-    """Return what is wrong with a store that SQLite would not tell, or would make worse."""
-    log = files.beside(path, "-wal")
-    logged = log.exists() and log.stat().st_size > 0
+    """Look at the files of a store, without SQLite, which would make some damage worse.
+
+    Returns:
+        What is wrong; None when nothing is, or when there is no store.
+
+    Raises:
+        SpoolError: The store is damaged, and another version made it.
+    """
+    why = _look(path)
+    if why is not None:
+        with Pages(path) as pages:
+            refuse_other_version(pages.user_version, path)
+    return why
+
+
+def _look(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
             head = file.read(len(MAGIC))
     except FileNotFoundError:
-        return "it is missing, but not its write-ahead log" if logged else None
+        return "it is missing, but not its write-ahead log" if files.has_log(path) else None
     if not head:
         return "it is empty"
     if head != MAGIC:
-        return "it has no header of a database"
-    return "its write-ahead log is damaged" if read_log(log, 0).damaged else None
+        return "file is not a database"  # in the words of SQLite
+    return (
+        "its write-ahead log is damaged"
+        if read_log(files.beside(path, "-wal"), 0).damaged
+        else None
+    )
 
 
 def salvage(path: Path, why: str, now_ns: int) -> None:
@@ -169,7 +187,7 @@ def _mark_missing(db: sqlite3.Connection) -> None:
         (stop,) = db.execute("SELECT min(time_ns) FROM tick WHERE id > ?", (last,)).fetchone()
         known = [time_ns for time_ns in (start, stop) if time_ns is not None]
         if known:
-            mark(db, Gap("corrupt_store", min(known), max(known), readings))
+            mark(db, Gap(Cause.CORRUPT_STORE, min(known), max(known), readings))
 
 
 def _exact(known: Mapping[str, int], queued: int, lost: int) -> dict[str, int]:
@@ -179,7 +197,7 @@ def _exact(known: Mapping[str, int], queued: int, lost: int) -> dict[str, int]:
     return {
         **known,
         WAITING: queued,
-        CORRUPT: known.get(CORRUPT, 0) + lost,
+        _CORRUPT: known.get(_CORRUPT, 0) + lost,
         "delivered": max(0, delivered),
         "points": known.get("points", 0) + max(0, -delivered),
     }
@@ -189,7 +207,7 @@ def _guessed(known: Mapping[str, int], queued: int, lost: int, again: int) -> di
     account = {
         **known,
         WAITING: queued,
-        CORRUPT: known.get(CORRUPT, 0) + lost,
+        _CORRUPT: known.get(_CORRUPT, 0) + lost,
         "delivered": max(0, known["delivered"] - again),
     }
     return {**account, "points": sum(account.get(part, 0) for part in _PARTS)}

@@ -32,6 +32,12 @@ def beside(path: Path, suffix: str) -> Path:
     return path.with_name(f"{path.name}{suffix}")
 
 
+def has_log(path: Path) -> bool:
+    """Return whether a store has a write-ahead log with something in it."""
+    log = beside(path, "-wal")
+    return log.exists() and log.stat().st_size > 0
+
+
 @contextlib.contextmanager
 def built(path: Path) -> Iterator[sqlite3.Connection]:
     """Make an empty store in `spool.db.new`, to be filled; it is on the disk at the end.
@@ -81,9 +87,14 @@ def replace(path: Path, stamp: str) -> None:
 
 def resume(path: Path) -> None:
     """Finish what a process that ended began, or undo it."""
-    for ready in path.parent.glob(f"{path.name}{_SALVAGED}*"):
+    for ready in _ready(path):
         _swap(path, ready)
     beside(path, _NEW).unlink(missing_ok=True)
+
+
+def is_unfinished(path: Path) -> bool:
+    """Return whether a process ended before a new store was in its place."""
+    return bool(_ready(path))
 
 
 def stamp(path: Path, now_ns: int) -> str:
@@ -119,6 +130,10 @@ def forget_aside(path: Path, keep: int = 0, newest: str = "") -> int:
     for file in gone:
         file.unlink()
     return len(gone)
+
+
+def _ready(path: Path) -> list[Path]:
+    return list(path.parent.glob(f"{path.name}{_SALVAGED}*"))
 
 
 def _swap(path: Path, ready: Path) -> None:

@@ -1,0 +1,209 @@
+"""The one door of a store: its agent makes and mends it, others open it as it is."""
+
+import errno
+import sqlite3
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from pipeline.spool import files
+from pipeline.spool.database import Database
+from pipeline.spool.room import Limits, Room
+from pipeline.spool.salvage import damage, salvage
+from pipeline.spool.schema import (
+    ERRORS,
+    NAME,
+    DamagedError,
+    FullError,
+    SpoolError,
+    damaged,
+    described,
+    examine,
+    migrate,
+    version_of,
+)
+
+# A store of usual size is read through before it is used; a larger one when that delays nothing.
+_CHECKED_AT_ONCE = 64 * 2**20
+# The errors of a store that opens and has a header that was never written so.
+_NOISE_CODES = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}
+
+
+def open_beside(directory: Path, *, write: bool = False) -> Database:
+    """Open a store beside its agent, which may be running: nothing is made or mended.
+
+    Args:
+        directory: The data directory.
+        write: Whether it is to be changed.
+
+    Raises:
+        FileNotFoundError: There is no store in the directory.
+        SpoolError: The store cannot be opened.
+    """
+    path = directory / NAME
+    try:
+        path.stat()
+    except NotADirectoryError:
+        raise FileNotFoundError(path) from None
+    except PermissionError as error:
+        raise _unreachable(path, error.strerror) from error
+    database = Database(path, partial(_connect_to_write if write else _connect_to_read, path))
+    with database.connection("read"):
+        return database
+
+
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    try:
+        return _connected(path, "mode=ro")
+    except sqlite3.OperationalError as error:
+        # Without the right to write to the folder, SQLite cannot share a database in WAL mode;
+        # when no agent has it open, the file alone is whole.
+        try:
+            return _connected(path, "mode=ro&immutable=1")
+        except sqlite3.OperationalError:
+            raise _unreachable(path, error) from error
+
+
+def _connect_to_write(path: Path) -> sqlite3.Connection:
+    try:
+        db = _connected(path, "mode=rw")
+        db.execute("PRAGMA synchronous = FULL")
+        Limits.within(0).apply(db)  # whatever the share of the log is
+    except sqlite3.OperationalError as error:
+        raise _unreachable(path, error) from error
+    return db
+
+
+def _connected(path: Path, options: str) -> sqlite3.Connection:
+    db = sqlite3.connect(
+        f"{path.absolute().as_uri()}?{options}",
+        uri=True,
+        timeout=5,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        if version_of(db, path) == 0:
+            raise FileNotFoundError(f"{path} is being made")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _unreachable(path: Path, why: object) -> SpoolError:
+    return SpoolError(f"{path} cannot be opened: {why}; try as the user of the agent")
+
+
+def open_own(path: Path, limits: Limits, now_ns: int) -> sqlite3.Connection:
+    """Open the store of a data directory that this process holds.
+
+    A missing one is made, a damaged one mended, an old one upgraded.
+
+    Args:
+        path: The store.
+        limits: Its bounds.
+        now_ns: Now, in nanoseconds since 1970-01-01 UTC.
+
+    Raises:
+        FullError: The disk has no room for it.
+        SpoolError: It is another program's or another version's, or there is no right to write.
+    """
+    try:
+        files.resume(path)
+        if (why := damage(path)) is not None:
+            salvage(path, why, now_ns)
+        elif not path.exists():
+            files.create(path)
+    except (OSError, sqlite3.Error) as error:
+        raise _unopened(path, error) from error
+    try:
+        return _connect_own(path, limits)
+    except DamagedError as error:
+        _salvage(path, error, now_ns)
+        return _connect_own(path, limits)
+
+
+def _connect_own(path: Path, limits: Limits) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+    try:
+        # Nothing is written before it is known whose it is.
+        version = version_of(db, path)
+        if version == 0:  # freed pages go back to the file system in steps
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        # An fsync a tick is cheap at any sane interval, and a committed reading must survive a
+        # power cut.
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA secure_delete = OFF")
+        # In KiB: what SQLite takes by itself is 2 MiB of what was written in the last half hour.
+        db.execute("PRAGMA cache_size = -256")
+        limits.apply(db)
+        migrate(db, version)
+        if path.stat().st_size <= _CHECKED_AT_ONCE:
+            examine(db, path)
+    except ERRORS as error:
+        db.close()
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOISE_CODES:
+            raise damaged(path, str(error)) from error
+        raise _unopened(path, error) from error
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+class AgentRepair:
+    """How the agent repairs its own store: a damaged one by salvage, a full disk by making room.
+
+    Args:
+        room: The bound of the store.
+        now_ns: Tells the time, in nanoseconds since 1970-01-01 UTC.
+    """
+
+    def __init__(self, room: Room, now_ns: Callable[[], int]) -> None:
+        self._room = room
+        self._now_ns = now_ns
+        self.salvages = 0
+
+    def __call__(self, database: Database, error: SpoolError, /) -> Iterator[None]:
+        """Do one thing after the other; after each, the operation is tried again.
+
+        Raises:
+            SpoolError: It could not be done.
+        """
+        if isinstance(error, DamagedError):
+            self.salvage(database, error)
+            yield
+        elif isinstance(error, FullError):
+            # Often it is the log alone that can grow no more, which costs no reading.
+            if self._room.relieve(database):
+                yield
+                self._room.make(database)
+            yield
+
+    def salvage(self, database: Database, error: DamagedError) -> None:
+        """Put what can be read of a damaged store in its place.
+
+        Raises:
+            FullError: The disk has no room for it.
+            SpoolError: It cannot be done.
+        """
+        database.release()
+        _salvage(database.path, error, self._now_ns())
+        self.salvages += 1
+
+
+def _salvage(path: Path, error: DamagedError, now_ns: int) -> None:
+    try:
+        salvage(path, error.why, now_ns)
+    except (OSError, sqlite3.Error) as failure:
+        raise _unopened(path, failure) from failure
+
+
+def _unopened(path: Path, error: Exception) -> SpoolError:
+    why = error.strerror if isinstance(error, OSError) else error
+    message = f"{path} cannot be opened: {why}; is it writable, with room on the disk?"
+    if isinstance(error, OSError):
+        return FullError(message) if error.errno == errno.ENOSPC else SpoolError(message)
+    return described(error, message, path)
