@@ -1,4 +1,8 @@
-"""The one door of a store: its agent makes and mends it, others open it as it is."""
+"""The one door of a store: whoever opens one looks first whether it is whole; its agent mends it.
+
+SQLite does not: it deletes the log beside an empty file, even for a reader, and forgets what
+follows a damaged part of the log without a word.
+"""
 
 import errno
 import sqlite3
@@ -8,6 +12,7 @@ from pathlib import Path
 
 from pipeline.spool import files
 from pipeline.spool.database import Database
+from pipeline.spool.lock import holder
 from pipeline.spool.room import Limits, Room
 from pipeline.spool.salvage import damage, salvage
 from pipeline.spool.schema import (
@@ -38,10 +43,13 @@ def open_beside(directory: Path, *, write: bool = False) -> Database:
 
     Raises:
         FileNotFoundError: There is no store in the directory.
+        DamagedError: The store is not whole.
         SpoolError: The store cannot be opened.
     """
     path = directory / NAME
     try:
+        if (why := _found_damage(path)) is not None:
+            raise damaged(path, why)
         path.stat()
     except NotADirectoryError:
         raise FileNotFoundError(path) from None
@@ -50,6 +58,22 @@ def open_beside(directory: Path, *, write: bool = False) -> Database:
     database = Database(path, partial(_connect_to_write if write else _connect_to_read, path))
     with database.connection("read"):
         return database
+
+
+def _found_damage(path: Path) -> str | None:
+    """Return what the agent must mend first.
+
+    While an agent runs, its store is whole, and SQLite cannot take the log from it. When none does,
+    only another command can be writing: a first look may see half of what it writes, a second one
+    not the same half.
+    """
+    is_empty = path.exists() and path.stat().st_size == 0
+    has_log = files.has_log(path)
+    if is_empty or holder(path.parent) is not None:
+        return "it is empty, but not its write-ahead log" if is_empty and has_log else None
+    if files.is_unfinished(path):
+        return "its salvage was interrupted"
+    return damage(path) and damage(path)
 
 
 def _connect_to_read(path: Path) -> sqlite3.Connection:
