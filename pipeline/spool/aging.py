@@ -13,7 +13,7 @@ from pipeline.spool.room import give_back
 from pipeline.spool.rows import DAMAGES, drop, joined, pack, tally, unpack
 from pipeline.spool.schema import AGED, LOST
 
-# A tick must not wait long for a great clean-up.
+# A large clean-up is done in parts, so that no tick waits long for it.
 _AT_ONCE = 500
 
 _Place = tuple[int, int]  # the time and the id of a reading
@@ -35,7 +35,7 @@ class Aging:
 
         Raises:
             FileNotFoundError: There is no spool in the directory.
-            SpoolError: The store cannot be opened, or is not whole and waits for its agent.
+            SpoolError: The store cannot be opened, or the agent must salvage it first.
         """
         return cls(open_beside(directory, write=True))
 
@@ -48,7 +48,7 @@ class Aging:
         self._database.close()
 
     def oldest(self, start_ns: int, stop_ns: int) -> int | None:
-        """Return the time of the oldest reading in a span, or None; a span has no stop in it."""
+        """Return the time of the oldest reading from a start until before a stop, or None."""
         query = "SELECT min(time_ns) FROM tick WHERE time_ns >= ? AND time_ns < ?"
         (oldest,) = self._database.read(
             lambda db: db.execute(query, (start_ns, stop_ns)).fetchone()
@@ -58,20 +58,20 @@ class Aging:
     def remove(self, start_ns: int, stop_ns: int, age: Age | None = None, *, count: bool) -> int:
         """Remove lines of a span, and give their space back to the file system.
 
-        A reading that loses some of its lines is packed anew; one that loses all is deleted. One
-        that is damaged goes as a whole, when nothing of the span is kept.
+        A reading that loses some of its lines is packed anew; one that loses all is deleted. A
+        damaged one is deleted when all lines of the span go.
 
         Args:
             start_ns: The span's start, in nanoseconds since 1970-01-01 UTC.
             stop_ns: Its stop, which is not in it.
-            age: Whose lines go; None: all lines.
-            count: Whether undelivered ones are a loss: not where there is nobody to deliver to.
+            age: The lines that go are those it covers; None: all.
+            count: Whether undelivered ones are counted as lost; not where there is no server.
 
         Returns:
             How many lines were removed.
 
         Raises:
-            SpoolError: The spool cannot be read or written; what was removed stays removed.
+            SpoolError: The spool cannot be read or written; what is removed stays removed.
         """
         some = None if age is None or age.everything else age
         removed, after = 0, (start_ns, -1)
@@ -109,7 +109,7 @@ def _remove_some(
         lost += waited - len(left) if waited else 0
         if left:
             smaller.append(((tick, time_ns, len(left), pack(joined(left))), waited))
-    # They go in anew, all at the end: SQLite frees no page for a row that only shrinks.
+    # They are inserted anew at the end: SQLite frees no page when a row only shrinks.
     for row, waited in smaller:
         db.execute("INSERT INTO tick (id, time_ns, points, lines) VALUES (?, ?, ?, ?)", row)
         if waited:
@@ -125,6 +125,6 @@ def _left(db: sqlite3.Connection, tick: int, age: Age) -> list[str] | None:
     (block,) = db.execute(query, (tick,)).fetchone()
     try:
         lines = split_lines(unpack(block))
-    except DAMAGES:  # whoever reads it finds it, and says so
+    except DAMAGES:  # `lease` and `history` find it and say so
         return None
     return [line for line in lines if not age.covers(measurement_of(line))]

@@ -1,4 +1,4 @@
-"""A store that is open: its transactions, its failures, and another try after a repair."""
+"""An open store: its connection, its transactions, its errors, and another try after a repair."""
 
 import contextlib
 import sqlite3
@@ -13,13 +13,13 @@ T = TypeVar("T")
 
 
 class Repair(Protocol):
-    """What may help after a failure."""
+    """A repair of a store after an operation failed."""
 
     def __call__(self, database: "Database", error: SpoolError, /) -> Iterable[None]:
-        """Do one thing after the other; after each, the operation is tried again.
+        """Do one step after the other; after each, the operation is tried again.
 
         Raises:
-            SpoolError: It could not be done.
+            SpoolError: The repair failed.
         """
         ...
 
@@ -30,15 +30,14 @@ def no_repair(_: "Database", __: SpoolError) -> Iterable[None]:
 
 
 class Database:
-    """A store with one connection, which its parts share.
+    """An open store with one connection, which the parts of the spool share.
 
-    An operation that fails is tried again after a repair. It is one transaction, so that nothing of
-    its first try is left.
+    Each operation is one transaction. If it fails and a repair helps, it is tried again.
 
     Args:
         path: The store.
-        connect: Opens it; called when it is used first, and again after `release`.
-        repair: What may help after a failure.
+        connect: Opens it: at its first use, and after `release`.
+        repair: Repairs it after a failure.
     """
 
     def __init__(
@@ -57,7 +56,7 @@ class Database:
         return self._connection is not None
 
     def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a query, all of it at one moment of the store.
+        """Run a query in one transaction, so that all it reads is of one moment.
 
         Raises:
             SpoolError: It failed.
@@ -65,18 +64,18 @@ class Database:
         return self._retry_after_repair("BEGIN", query)
 
     def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
-        """Make a change, in a transaction that has the right to write from its start.
+        """Make a change in one transaction, which has the right to write from its start.
 
-        So SQLite lets whoever comes second wait, be it the agent or a command beside it.
+        So SQLite lets the second of two writers wait, be it the agent or a command.
 
         Raises:
-            SpoolError: It failed; nothing of it was done.
+            SpoolError: It failed, and nothing was changed.
         """
         return self._retry_after_repair("BEGIN IMMEDIATE", change)
 
     @contextlib.contextmanager
     def transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Connection]:
-        """Run one transaction without a repair: a long read, or a repair itself.
+        """Run one transaction without a repair, such as a long read, or a repair itself.
 
         Raises:
             SpoolError: It failed.
@@ -92,10 +91,10 @@ class Database:
 
     @contextlib.contextmanager
     def connection(self, verb: str = "written") -> Iterator[sqlite3.Connection]:
-        """Give the connection, outside a transaction and without a repair.
+        """Lend the connection, outside a transaction and without a repair.
 
         Args:
-            verb: What cannot be done to the store when it fails.
+            verb: How the error goes on after "cannot be".
 
         Raises:
             SpoolError: It failed.
@@ -109,7 +108,7 @@ class Database:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[bool]:
-        """Keep every other thread from the store; tell whether it may be used at all."""
+        """Keep other threads from the store; yield whether it may still be used."""
         with self._lock:
             yield not self._closed
 
@@ -121,7 +120,7 @@ class Database:
                 self._connection = None
 
     def close(self) -> None:
-        """Close it for good; whoever uses it afterwards gets a SpoolError."""
+        """Close it for good: using it raises a SpoolError from now on."""
         with self._lock:
             self._closed = True
             self.release()

@@ -1,4 +1,4 @@
-"""The local history, as `show` and the page need it."""
+"""Series out of the local history, for `show` and the page."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,13 +36,13 @@ class SeriesFilter:
 
 @dataclass(frozen=True, slots=True)
 class FieldSummary:
-    """A field that the history has.
+    """A field of the local history.
 
     Attributes:
         measurement: Its measurement.
         field: Its key.
         series: How many series have it.
-        last: The newest value; of several of one time, that of the series that comes last.
+        last: The newest value; of several series at one time, that of the last one.
     """
 
     measurement: str
@@ -78,7 +78,7 @@ def read(
     """
     names = {one.measurement for one in wanted if one.measurement is not None}
     measurements = names if all(one.measurement is not None for one in wanted) else None
-    # The first part of a line comes back reading after reading, and is read once.
+    # Each reading has the same series, so the first part of a line is read once.
     known: dict[str, list[tuple[SeriesFilter, dict[str, SeriesBuilder]]]] = {}
     for block in blocks:
         for line in scan(block, measurements):
@@ -111,17 +111,17 @@ def _key(series: Series) -> Key:
 
 
 def fields(blocks: Iterable[str], tags: Mapping[str, str] | None = None) -> list[FieldSummary]:
-    """List all fields that readings have, by measurement and field.
+    """List the fields of readings, by measurement and field.
 
     Args:
         blocks: The readings, the oldest first.
-        tags: Only of series with these tags.
+        tags: Only fields of series with these tags.
 
     Raises:
         SpoolError: The store cannot be read.
     """
-    # To read the fields of every line would take ten times as long. A line that is like the one
-    # before it but for its values only takes its place.
+    # To read the fields of every line would take ten times as long. So of lines that differ in
+    # their values only, the newest is kept and read.
     newest: dict[tuple[str, int], str] = {}
     for block in blocks:
         for line in scan(block):

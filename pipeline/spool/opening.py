@@ -1,7 +1,7 @@
-"""The one door of a store: whoever opens one looks first whether it is whole; its agent mends it.
+"""The one door of a store: its files are looked at before SQLite opens them.
 
-SQLite does not: it deletes the log beside an empty file, even for a reader, and forgets what
-follows a damaged part of the log without a word.
+SQLite deletes the log beside an empty file, even for a reader, and ignores all that follows a
+damaged part of the log. So only the agent, which salvages it, opens a store that is damaged.
 """
 
 import errno
@@ -28,14 +28,14 @@ from pipeline.spool.schema import (
     version_of,
 )
 
-# A store of usual size is read through before it is used; a larger one when that delays nothing.
+# A store of usual size is read as a whole before it is used; a larger one is checked later.
 _CHECKED_AT_ONCE = 64 * 2**20
-# The errors of a store that opens and has a header that was never written so.
+# Errors of a store that opens: only a header that was damaged causes them.
 _NOISE_CODES = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}
 
 
 def open_beside(directory: Path, *, write: bool = False) -> Database:
-    """Open a store beside its agent, which may be running: nothing is made or mended.
+    """Open a store beside an agent that may be running; nothing is made or mended.
 
     Args:
         directory: The data directory.
@@ -61,11 +61,10 @@ def open_beside(directory: Path, *, write: bool = False) -> Database:
 
 
 def _found_damage(path: Path) -> str | None:
-    """Return what the agent must mend first.
+    """Return what is wrong with a store that the agent must salvage first, or None.
 
-    While an agent runs, its store is whole, and SQLite cannot take the log from it. When none does,
-    only another command can be writing: a first look may see half of what it writes, a second one
-    not the same half.
+    A running agent has looked itself, and its log is in use and not deleted. Where none runs,
+    another command may be writing, and a look may see half a transaction: so it takes two looks.
     """
     is_empty = path.exists() and path.stat().st_size == 0
     has_log = files.has_log(path)
@@ -80,8 +79,8 @@ def _connect_to_read(path: Path) -> sqlite3.Connection:
     try:
         return _connected(path, "mode=ro")
     except sqlite3.OperationalError as error:
-        # Without the right to write to the folder, SQLite cannot share a database in WAL mode;
-        # when no agent has it open, the file alone is whole.
+        # Without the right to write to the folder, SQLite cannot share a database in WAL mode.
+        # When no agent has it open, the file is whole without its log.
         try:
             return _connected(path, "mode=ro&immutable=1")
         except sqlite3.OperationalError:
@@ -92,7 +91,7 @@ def _connect_to_write(path: Path) -> sqlite3.Connection:
     try:
         db = _connected(path, "mode=rw")
         db.execute("PRAGMA synchronous = FULL")
-        Limits.within(0).apply(db)  # whatever the share of the log is
+        Limits.within(0).apply(db)  # the least share, as the bound is the agent's
     except sqlite3.OperationalError as error:
         raise _unreachable(path, error) from error
     return db
@@ -151,16 +150,15 @@ def open_own(path: Path, limits: Limits, now_ns: int) -> sqlite3.Connection:
 def _connect_own(path: Path, limits: Limits) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
     try:
-        # Nothing is written before it is known whose it is.
+        # Nothing is written before it is known that the file is a store of this version.
         version = version_of(db, path)
         if version == 0:  # freed pages go back to the file system in steps
             db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        # An fsync a tick is cheap at any sane interval, and a committed reading must survive a
-        # power cut.
+        # A committed reading must survive a power cut, and one fsync a tick is cheap.
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA secure_delete = OFF")
-        # In KiB: what SQLite takes by itself is 2 MiB of what was written in the last half hour.
+        # In KiB: by default SQLite keeps 2 MiB of pages, which are not read again.
         db.execute("PRAGMA cache_size = -256")
         limits.apply(db)
         migrate(db, version)
@@ -178,7 +176,7 @@ def _connect_own(path: Path, limits: Limits) -> sqlite3.Connection:
 
 
 class AgentRepair:
-    """How the agent repairs its own store: a damaged one by salvage, a full disk by making room.
+    """The repair of the agent's own store: salvage of a damaged one, room on a full disk.
 
     Args:
         room: The bound of the store.
@@ -200,14 +198,14 @@ class AgentRepair:
             self.salvage(database, error)
             yield
         elif isinstance(error, FullError):
-            # Often it is the log alone that can grow no more, which costs no reading.
+            # Often only the log cannot grow, and that costs no reading.
             if self._room.relieve(database):
                 yield
                 self._room.make(database)
             yield
 
     def salvage(self, database: Database, error: DamagedError) -> None:
-        """Put what can be read of a damaged store in its place.
+        """Replace a damaged store by a new one with all rows that can be read.
 
         Raises:
             FullError: The disk has no room for it.

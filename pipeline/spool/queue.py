@@ -20,7 +20,7 @@ from pipeline.spool.schema import LOST, NAME, DamagedError, FullError
 _log = logging.getLogger(__name__)
 
 _REJECTED_KEPT = 10_000
-_OLDEST = (  # whatever noise has made of the numbers, and of the lines
+_OLDEST = (  # the casts are for a damaged store, where a value may have any type
     "SELECT id, coalesce(CAST(time_ns AS INTEGER), 0), coalesce(pending.points, 0), "
     "CAST(lines AS BLOB) FROM pending JOIN tick USING (id) ORDER BY id"
 )
@@ -34,8 +34,8 @@ _WAITING_SINCE = (
 class Spool:
     """The spool of the one process that holds its data directory.
 
-    The store is made when there is none, and repaired when it is damaged or its disk is full, also
-    while it is in use: every operation is tried again after that.
+    The store is made if there is none. If it is damaged or the disk is full, also while it is in
+    use, it is repaired, and the operation is tried again.
 
     Args:
         directory: The data directory, held by the caller's lock; it must exist.
@@ -58,7 +58,7 @@ class Spool:
         self._room = Room(self.path, max_bytes)
         self._repair = AgentRepair(self._room, now_ns)
         self._database = Database(self.path, self._open, self._repair)
-        self._first_id = 0  # of the ticks that this process commits; no id comes back
+        self._first_id = 0  # of the ticks that this process commits
         self.aging = Aging(self._database)
         with contextlib.suppress(FullError):
             self._shrink()
@@ -77,7 +77,7 @@ class Spool:
         return self._room.pressure
 
     def close(self) -> None:
-        """Close the file; whoever uses the spool afterwards gets a SpoolError."""
+        """Close the file: any use raises a SpoolError from now on."""
         self._database.close()
 
     def contents(self) -> Contents:
@@ -117,7 +117,7 @@ class Spool:
             Whether there are gaps now of which no point tells yet.
 
         Raises:
-            SpoolError: It could not be committed; nothing of it was.
+            SpoolError: Nothing was committed.
         """
         missing, ended = tuple(gaps), tuple(told)
 
@@ -126,7 +126,7 @@ class Spool:
                 rows.insert(db, lines, time_ns)
                 rows.tally(db, {"ticks": 1, "points": len(lines)})
             rows.tally(db, {f"{LOST}{cause}": points for cause, points in (lost or {}).items()})
-            for gap in ended:  # first, so that what is new makes a gap of its own
+            for gap in ended:  # before new gaps are marked, which would widen them
                 rows.forget(db, gap)
             for gap in missing:
                 rows.mark(db, gap)
@@ -138,12 +138,12 @@ class Spool:
     def lease(self, max_points: int, *, newest: bool = False) -> Batch | None:
         """Return what to send next; it stays queued until it is settled.
 
-        Readings whose lines cannot be read any more are deleted, and counted as lost: SQLite does
-        not notice a bit that flipped within a block; its checksum does.
+        Readings whose lines are damaged are deleted and counted as lost: the checksum of a block
+        shows a flipped bit that SQLite does not notice.
 
         Args:
             max_points: The size of a batch. A larger tick comes alone.
-            newest: Only the newest tick, instead of the oldest ones; then more may wait or not.
+            newest: Only the newest tick, in place of the oldest ones; `more` is always true then.
 
         Returns:
             The batch, or None when nothing waits.
@@ -160,7 +160,7 @@ class Spool:
         refused: Sequence[Refusal] = (),
         expired: int = 0,
     ) -> None:
-        """Take a delivered batch off the queue, in one transaction with what became of its lines.
+        """Take a delivered batch off the queue, and count what became of its lines.
 
         Args:
             batch: The batch, as leased.
@@ -170,7 +170,7 @@ class Spool:
         """
 
         def commit(db: sqlite3.Connection) -> None:
-            # What the bound or the age took while the batch was under way is counted already.
+            # Ticks that were deleted while the batch was under way are counted already.
             settled = sum(rows.unqueue(db, tick) for tick in batch.ids)
             _keep_refused(db, time_ns, refused)
             rejected = min(len(refused), settled)
@@ -181,12 +181,12 @@ class Spool:
         self._database.write(commit)
 
     def give_up(self, before_ns: int) -> int:
-        """Take off the queue, and count as expired, what is too old for the server.
+        """Take readings that are too old for the server off the queue, and count them as expired.
 
-        The local copy keeps it until its own age.
+        The local copy keeps them until its own age.
 
         Args:
-            before_ns: The youngest time that is too old, in nanoseconds since 1970-01-01 UTC.
+            before_ns: Readings before this time are too old, in nanoseconds since 1970-01-01 UTC.
 
         Returns:
             How many points that were.
@@ -205,11 +205,11 @@ class Spool:
         return self._database.write(commit)
 
     def restamp(self, before_ns: int, by_ns: int) -> int:
-        """Give the waiting readings that were taken since the spool was opened another time.
+        """Correct the time of waiting readings that were taken since the spool was opened.
 
         Args:
             before_ns: Only those with an earlier time, in nanoseconds since 1970-01-01 UTC.
-            by_ns: How much later they were taken than they say, in nanoseconds.
+            by_ns: How much later than that they were taken, in nanoseconds.
 
         Returns:
             How many readings that were.
@@ -217,7 +217,7 @@ class Spool:
 
         def commit(db: sqlite3.Connection) -> int:
             moved, first = 0, self._first_id
-            # Some at a time: they may be the readings of days.
+            # A few at a time: it may be the readings of days.
             while found := db.execute(_WAITING_SINCE, (first, before_ns)).fetchall():
                 for tick, time_ns, block in found:
                     with contextlib.suppress(*rows.DAMAGES):  # `lease` finds and counts these
@@ -230,7 +230,7 @@ class Spool:
         return self._database.write(commit)
 
     def note(self, facts: Mapping[str, str | None]) -> None:
-        """Keep facts for those who read the store; None forgets one."""
+        """Store facts for those who read the spool; None deletes one."""
 
         def commit(db: sqlite3.Connection) -> None:
             for name, value in facts.items():
@@ -242,10 +242,10 @@ class Spool:
         self._database.write(commit)
 
     def check(self) -> None:
-        """Read all of the store, without holding up readings, and repair what is damaged.
+        """Read the whole store, while readings go on, and salvage it if it is damaged.
 
         Raises:
-            SpoolError: It cannot be read, or not be repaired.
+            SpoolError: The store could not be read, or not be salvaged.
         """
         before = self._repair.salvages
         if not self._database.is_open:
@@ -262,10 +262,10 @@ class Spool:
                     self._repair.salvage(self._database, error)
 
     def set_bound(self, max_bytes: int) -> None:
-        """Take another bound on what the files take of the disk, and come below it.
+        """Set another bound on what the files take of the disk, and delete what is beyond it.
 
         Raises:
-            SpoolError: That failed at present; the bound holds from the next reading on.
+            SpoolError: That failed now; the bound holds from the next reading on.
         """
         with self._database.held():
             self._room.set_bound(max_bytes)
@@ -273,7 +273,7 @@ class Spool:
                 with self._database.connection() as db:
                     self._room.limits.apply(db)
         self._shrink()
-        with self._database.connection() as db:  # the file itself is as large as before until then
+        with self._database.connection() as db:  # only this makes the file smaller
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _shrink(self) -> None:

@@ -1,4 +1,4 @@
-"""What anyone may read of a spool, while the agent writes to it and while the agent is down."""
+"""Reads a spool, whether its agent is running or not."""
 
 import logging
 import sqlite3
@@ -22,7 +22,7 @@ def contents(db: sqlite3.Connection) -> Contents:
         "(SELECT time_ns FROM tick WHERE id = (SELECT min(id) FROM pending)) FROM pending"
     ).fetchone()
     (kept,) = db.execute("SELECT count(*) FROM rejected").fetchone()
-    # Noise makes a text of a number, which is greater than all of these.
+    # In a damaged store a time can be a text, which is greater than any number.
     (first,) = db.execute("SELECT min(time_ns) FROM tick").fetchone()
     (last,) = db.execute("SELECT max(time_ns) FROM tick WHERE time_ns < ''").fetchone()
     return Contents(
@@ -64,14 +64,14 @@ def rejected(db: sqlite3.Connection, limit: int) -> list[Rejected]:
 
 
 class SpoolReader:
-    """Reads a spool, also while the agent writes to it and while the agent is down.
+    """Reads a spool, whether its agent is running or not.
 
     Args:
         directory: The data directory.
 
     Raises:
         FileNotFoundError: There is no spool in the directory.
-        SpoolError: The store cannot be opened, or is not whole and waits for its agent.
+        SpoolError: The store cannot be opened, or the agent must salvage it first.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -86,7 +86,7 @@ class SpoolReader:
         self.close()
 
     def close(self) -> None:
-        """Close the file; whoever uses the reader afterwards gets a SpoolError."""
+        """Close the file: any use raises a SpoolError from now on."""
         self._database.close()
 
     def contents(self) -> Contents:
@@ -127,13 +127,13 @@ class SpoolReader:
 
         Args:
             since_ns: The oldest time wanted, in nanoseconds since 1970-01-01 UTC.
-            most: Only so many readings, evenly out of all and the newest among them, so that a long
+            most: At most so many readings, evenly chosen and the newest among them, so that a long
                 history takes no longer than a short one; None stands for all.
         """
         damaged = 0
         step = self.step(since_ns, most) if most else 1
         with self._database.transaction("BEGIN") as db:
-            # What is left out is not read: the index on the time has the ids, too.
+            # Readings that are left out are not read: the index on the time has their ids.
             rows = db.execute(
                 "SELECT CAST(lines AS BLOB) FROM tick WHERE time_ns >= ?1 AND (?2 = 1 OR id IN ("
                 "SELECT id FROM (SELECT id, row_number() OVER (ORDER BY time_ns DESC, id DESC) AS n"
@@ -157,9 +157,9 @@ class SpoolReader:
         return max(1, -(-count // most))
 
     def examine(self) -> None:
-        """Read all there is.
+        """Read the whole store.
 
         Raises:
-            DamagedError: The file is damaged.
+            DamagedError: It is damaged.
         """
         self._database.read(lambda db: examine(db, self._database.path))

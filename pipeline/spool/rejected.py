@@ -1,6 +1,6 @@
 """Changes to the lines that the server refused, beside an agent that may be running.
 
-The bound and the age are left to the agent, which applies both with its next reading.
+The agent applies the bound and the age with its next reading.
 """
 
 import re
@@ -21,7 +21,7 @@ _INT64_MAX = 2**63 - 1
 
 
 class UnknownLineError(Exception):
-    """A line that is named is not among the rejected ones; the message says which."""
+    """There is no rejected line with an id that was named; the message says which."""
 
 
 class RejectedLines:
@@ -32,7 +32,7 @@ class RejectedLines:
 
     Raises:
         FileNotFoundError: There is no spool in the directory.
-        SpoolError: The store cannot be opened, or is not whole and waits for its agent.
+        SpoolError: The store cannot be opened, or the agent must salvage it first.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -47,7 +47,7 @@ class RejectedLines:
         self._database.close()
 
     def retry(self, ids: Collection[int] | None = None) -> int:
-        """Put lines on the queue again, each with its own time, and count them as lost no more.
+        """Put lines on the queue again, each with its own time; they are no longer lost.
 
         Args:
             ids: Which lines; None: all.
@@ -56,8 +56,8 @@ class RejectedLines:
             How many lines that were.
 
         Raises:
-            UnknownLineError: One of them is not there; nothing was done.
-            SpoolError: The spool cannot be written; nothing was done.
+            UnknownLineError: There is no line with one of the ids; nothing was changed.
+            SpoolError: The spool cannot be written; nothing was changed.
         """
 
         def queue(db: sqlite3.Connection) -> int:
@@ -82,8 +82,8 @@ class RejectedLines:
             How many lines that were.
 
         Raises:
-            UnknownLineError: One of them is not there; nothing was done.
-            SpoolError: The spool cannot be written; nothing was done.
+            UnknownLineError: There is no line with one of the ids; nothing was changed.
+            SpoolError: The spool cannot be written; nothing was changed.
         """
         return self._database.write(lambda db: len(_taken(db, ids)))
 
@@ -103,8 +103,8 @@ def _uncount(db: sqlite3.Connection, points: int) -> None:
     lost = min(points, counted[0] if counted else 0)
     db.execute("UPDATE counter SET value = value - ? WHERE name = ?", (lost, _LOST))
     db.execute("DELETE FROM counter WHERE name = ? AND value = 0", (_LOST,))
-    # A line that the bound took while it was on its way to its refusal counts as lost to the bound:
-    # it becomes a point of its own, so that the account stays exact.
+    # A line that was refused after the bound had taken it is counted as lost to the bound. It
+    # becomes another point, so that the account stays exact.
     db.execute("UPDATE counter SET value = value + ? WHERE name = 'points'", (points - lost,))
 
 

@@ -13,19 +13,19 @@ from typing import Self
 
 from pipeline.spool.contents import Cause
 from pipeline.spool.database import Database
-from pipeline.spool.files import beside, forget_aside
+from pipeline.spool.files import delete_damaged, sibling
 from pipeline.spool.rows import drop, tally
 from pipeline.spool.schema import LOST, FullError, free
 
 _log = logging.getLogger(__name__)
 
 _LOST = f"{LOST}{Cause.SPOOL_FULL}"
-# At the bound, make room for many ticks at once, so that a full spool costs no search per tick.
+# At the bound, room is made for many ticks at once, so that not every tick costs a search.
 _ROOM_SHARE = 100
-# By time, so that the index serves and no lines are read. The newest reading stays.
+# Ordered by time, so that the index is read and no lines are. The newest reading stays.
 _OLDEST = "SELECT id FROM tick WHERE id < (SELECT max(id) FROM tick) ORDER BY time_ns LIMIT 64"
 _OLDEST_DELIVERED = _OLDEST.replace(" ORDER", " AND id NOT IN (SELECT id FROM pending) ORDER")
-# A tick must not wait long for a great clean-up.
+# A large clean-up is done in parts, so that no tick waits long for it.
 _DROPPED_AT_ONCE, _VACUUMED_AT_ONCE = 2_000, 512
 _LEAST_LOG, _MOST_LOG = 2**16, 2**20
 _LEAST_RESERVE = 2**16
@@ -36,12 +36,12 @@ _NEAR_SHARE = 10  # of the bound: a store that is as near to it still loses read
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the files of a store may take of the disk, in bytes, together the bound.
+    """The shares of a bound: what each file of a store may take of the disk, in bytes.
 
     Attributes:
         rows: The database itself.
         log: The write-ahead log, before one more transaction.
-        reserve: What is kept for a full disk.
+        reserve: The reserve for a full disk.
     """
 
     rows: int
@@ -50,7 +50,7 @@ class Limits:
 
     @classmethod
     def within(cls, max_bytes: int) -> Self:
-        """Share out a bound."""
+        """Divide a bound into shares."""
         log = min(max(max_bytes // 16, _LEAST_LOG), _MOST_LOG)
         return cls(rows=max_bytes - 3 * log, log=log, reserve=log)
 
@@ -62,29 +62,29 @@ class Limits:
 
 
 class Reserve:
-    """A file that keeps some of the disk: on a full one, to delete takes room, too.
+    """A file that reserves room on the disk: deleting rows takes room, too.
 
-    While it is let go, the disk is full.
+    It is deleted when the disk is full, and made again when there is room again.
 
     Args:
         path: The file.
-        size: Its size, in bytes, where the disk has so much.
+        size: Its size in bytes, if the disk has as much.
     """
 
     def __init__(self, path: Path, size: int) -> None:
         self._path = path
         self._size = size
-        self._again = 0  # how much must be free for it to be taken again
-        # One that a larger bound left is made anew.
+        self._again = 0  # how many bytes must be free before it is made again
+        # A larger one, of another bound, is made anew.
         self.held = (path.exists() and path.stat().st_size <= size) or self._taken()
 
     def take(self) -> None:
-        """Take it, if it was let go and there is room again."""
+        """Make the file again, if it was deleted and there is room again."""
         if not self.held and free(self._path.parent) >= self._again:
             self.held = self._taken()
 
     def release(self) -> None:
-        """Let it go."""
+        """Delete the file, as the disk is full."""
         with contextlib.suppress(FileNotFoundError):
             self._again = self._path.stat().st_size + _LEAST_RESERVE
             self._path.unlink()
@@ -99,7 +99,7 @@ class Reserve:
                 os.posix_fallocate(file.fileno(), 0, size)
         except OSError as error:
             self._path.unlink(missing_ok=True)
-            return error.errno != errno.ENOSPC  # on a disk that knows no reserve, none is missed
+            return error.errno != errno.ENOSPC  # a file system without fallocate has no reserve
         return True
 
 
@@ -117,13 +117,13 @@ class Room:
         self.set_bound(max_bytes)
 
     def set_bound(self, max_bytes: int) -> None:
-        """Take another bound; the next `keep` comes below it."""
+        """Set another bound, which the next `keep` applies."""
         self.limits = Limits.within(max_bytes)
-        self._reserve = Reserve(beside(self._path, ".reserve"), self.limits.reserve)
+        self._reserve = Reserve(sibling(self._path, ".reserve"), self.limits.reserve)
 
     @property
     def pressure(self) -> str | None:
-        """Why readings that were not delivered make room for newer ones; None while none do."""
+        """Why undelivered readings make room for newer ones; None while none do."""
         if not self._reserve.held:
             return f"the disk of {self._path.parent} is full, make room on it"
         if self._losing:
@@ -131,17 +131,17 @@ class Room:
         return None
 
     def shrink(self, db: sqlite3.Connection) -> int:
-        """Come nearer to the bound, in a transaction; return by how many bytes."""
+        """Shrink the store towards its bound; return by how many bytes."""
         before = _size(db)
         self.keep(db)
         return before - _size(db)
 
     def keep(self, db: sqlite3.Connection) -> None:
-        """Keep the bound, in the transaction of what is added."""
+        """Keep the bound, in the transaction that adds rows."""
         bound = self.limits.rows
         self._reserve.take()
         if not self._reserve.held:
-            # On a full disk the database cannot grow, whatever the log still takes.
+            # On a full disk the database cannot grow, even if the log still can.
             bound = min(bound, self._path.stat().st_size)
         lost = _keep_bound(db, bound)
         tally(db, {_LOST: lost})
@@ -155,26 +155,26 @@ class Room:
     def relieve(self, database: Database) -> bool:
         """Make room on a full disk without losing a reading; return whether a store is open."""
         self._reserve.release()
-        if gone := forget_aside(self._path):
-            _log.warning("The disk is full: %d damaged files of before were deleted", gone)
+        if gone := delete_damaged(self._path):
+            _log.warning("The disk is full: %d files of damaged stores were deleted", gone)
         if database.is_open:
             with contextlib.suppress(FullError), database.connection() as db:
-                # All that is in the log must have its place before it can begin anew.
+                # The log is used again once all that is in it is in the database.
                 db.execute("PRAGMA wal_checkpoint(PASSIVE)")
         return database.is_open
 
     def make(self, database: Database) -> None:
-        """Make room on a full disk by deleting readings, the least valuable first."""
+        """Make room on a full disk by deleting the oldest readings, delivered ones first."""
         with database.transaction() as db:
-            # The space is for newer readings: given back, it would be anyone's.
+            # The room stays in the file, for newer readings: other programs would take it.
             goal = _used(db) - max(_used(db) // _FREED_SHARE, _FREED_LEAST)
             tally(db, {_LOST: _drop_oldest(db, goal)})
 
 
 def _keep_bound(db: sqlite3.Connection, bound: int) -> int:
-    """Delete the oldest readings beyond a bound, those that are delivered first.
+    """Delete the oldest readings beyond a bound, delivered ones first.
 
-    It deletes so much at once, and the rest the next time.
+    It deletes a part at a time, and the rest the next time.
 
     Args:
         db: The store, in a transaction.
@@ -192,7 +192,7 @@ def _keep_bound(db: sqlite3.Connection, bound: int) -> int:
 
 
 def _drop_oldest(db: sqlite3.Connection, goal: int) -> int:
-    """Delete readings until the used part of the database is so small, those delivered first.
+    """Delete readings, delivered ones first, until the database uses no more bytes than `goal`.
 
     Returns:
         How many points were deleted that were not delivered.
@@ -206,7 +206,7 @@ def _drop_oldest(db: sqlite3.Connection, goal: int) -> int:
 
 
 def _oldest(db: sqlite3.Connection) -> Iterator[int]:
-    # Some at a time: the search for delivered ones is long when there are few.
+    # A few at a time: the search for delivered ones is long when there are few.
     for query in (_OLDEST_DELIVERED, _OLDEST):
         while ids := db.execute(query).fetchall():
             yield from (tick for (tick,) in ids)
@@ -220,7 +220,7 @@ def give_back(db: sqlite3.Connection, most: int = _VACUUMED_AT_ONCE) -> int:
         most: How many pages at most.
     """
     pages = min(most, _figures(db)[1])
-    for _ in range(pages):  # sqlite3 takes one step of what gives a row without columns
+    for _ in range(pages):  # with a larger number, the sqlite3 module frees one page, too
         db.execute("PRAGMA incremental_vacuum(1)")
     return _figures(db)[1]
 

@@ -1,6 +1,6 @@
-"""The rows of a store: readings, the queue, gaps and counters, each changed in one place.
+"""The rows of a store: readings, the queue, gaps and counters.
 
-Every function works in a transaction that its caller has begun.
+Each function is called within a transaction.
 """
 
 import sqlite3
@@ -20,7 +20,7 @@ def joined(lines: Iterable[str]) -> str:
 
 
 def pack(text: str) -> bytes:
-    """Compress lines to a block, a gzip member: so they lie on disk and go to the server."""
+    """Compress lines to a block, a gzip member, as it is stored and sent."""
     return zlib.compress(text.encode(), wbits=_GZIP)
 
 
