@@ -65,6 +65,7 @@ def _found_damage(path: Path) -> str | None:
 
     A running agent has looked itself, and its log is in use and not deleted. Where none runs,
     another command may be writing, and a look may see half a transaction: so it takes two looks.
+    They open and close the file, which in an agent's process would drop SQLite's locks on it.
     """
     is_empty = path.exists() and path.stat().st_size == 0
     has_log = files.has_log(path)
