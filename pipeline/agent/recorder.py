@@ -11,7 +11,7 @@ from pipeline.agent import gaps
 from pipeline.clock import Clock, Tick
 from pipeline.collectors import Guard
 from pipeline.health import Health, ReadingStats
-from pipeline.spool import Gap, Spool, SpoolError
+from pipeline.spool import Cause, Gap, Spool, SpoolError
 
 # While the disk takes nothing, readings are held in memory: a few hundred kilobytes at most.
 _HELD_TICKS = 360
@@ -103,9 +103,10 @@ class Recorder:
         time_ns = self._free(tick.timestamp_ns)
         outcomes = [guard.run(time_ns, self._tags) for guard in self._guards]
         lines = tuple(line for outcome in outcomes for line in outcome.lines)
-        lost = Counter(tick_missed=tick.missed * self._usual_points)
+        lost: Counter[str] = Counter({Cause.TICK_MISSED: tick.missed * self._usual_points})
         for outcome in outcomes:
-            lost["collector_failed" if outcome.error else "left_out"] += outcome.lost_points
+            cause = Cause.COLLECTOR_FAILED if outcome.error else Cause.LEFT_OUT
+            lost[cause] += outcome.lost_points
         self._usual_points = len(lines)
         told = self._untold()
         lines = (*gaps.lines(told, self._tags), *lines)
@@ -201,6 +202,6 @@ class Recorder:
         while len(self._held) > _HELD_TICKS:
             dropped = self._held.popleft()
             self._overflow.update(dropped.lost)
-            self._overflow["disk_full"] += len(dropped.lines)
-            gone = Gap("disk_full", dropped.time_ns, dropped.time_ns, 1)
+            self._overflow[Cause.DISK_FULL] += len(dropped.lines)
+            gone = Gap(Cause.DISK_FULL, dropped.time_ns, dropped.time_ns, 1)
             self._dropped = [gaps.joined([*self._dropped, gone])]

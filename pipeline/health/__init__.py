@@ -1,12 +1,11 @@
 """How the agent fares: its troubles, its status, the summary, its own metrics."""
 
 from pipeline.health.agent_metrics import AgentMetrics, usage
-from pipeline.health.health import CAUSES, Health, ReadingStats
+from pipeline.health.health import Health, ReadingStats
 from pipeline.health.status import Status, read_status
 from pipeline.health.summary import Summary, SummaryRow, summarize
 
 __all__ = [
-    "CAUSES",
     "AgentMetrics",
     "Health",
     "ReadingStats",

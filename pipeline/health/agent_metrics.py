@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pipeline.clock import Clock
 from pipeline.collectors import AGENT, Collector, NoData
-from pipeline.health.health import CAUSES, Health
+from pipeline.health.health import Health
 from pipeline.point import FieldValue, Point
-from pipeline.spool import SpoolError, SpoolReader
+from pipeline.spool import Cause, Spool, SpoolError
 
 # Less than a minute, so that none of the ticks of a minute's interval is passed over.
 _EVERY_S = 59.0
@@ -30,7 +30,7 @@ class AgentMetrics(Collector):
     name = AGENT
     series_tag = "collector"
 
-    def __init__(self, health: Health, spool: SpoolReader, clock: Clock) -> None:
+    def __init__(self, health: Health, spool: Spool, clock: Clock) -> None:
         self._health = health
         self._spool = spool
         self._clock = clock
@@ -71,7 +71,7 @@ class AgentMetrics(Collector):
             "backlog_bytes": contents.backlog_bytes,
             "backlog_age_s": age_ns / 1e9,
             "rejected_points": contents.rejected_points,
-            **{f"lost_{cause}": contents.lost.get(cause, 0) for cause in CAUSES},
+            **{f"lost_{cause}": contents.lost.get(cause, 0) for cause in Cause},
         }
 
     def _work(self, now: float) -> dict[str, FieldValue]:

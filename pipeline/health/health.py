@@ -10,18 +10,6 @@ from pipeline.clock import Clock
 from pipeline.spool import Fact, SpoolError
 from pipeline.trouble import Trouble
 
-CAUSES = (
-    "spool_full",
-    "expired",
-    "corrupt_store",
-    "rejected",
-    "tick_missed",
-    "collector_failed",
-    "left_out",
-    "disk_full",
-)
-"""Why a point may never be delivered: the causes in the account."""
-
 # Ticks may be late now and then on a busy host; this many intervals without one are no accident.
 _OVERDUE_INTERVALS = 3
 _OVERDUE_LEAST_S = 5.0

@@ -134,8 +134,8 @@ def apply(settings: Settings, clock: Clock, progress: Progress) -> None:
     """
     now_ns = clock.now_ns()
     _check_clock(settings, clock)
-    with contextlib.suppress(FileNotFoundError), Aging(settings.data_dir) as spool:
-        place = Place(LOCAL, LocalPoints(spool, delivers=settings.delivers), settings.ages.each)
+    with contextlib.suppress(FileNotFoundError), Aging.beside(settings.data_dir) as aging:
+        place = Place(LOCAL, LocalPoints(aging, delivers=settings.delivers), settings.ages.each)
         _remove(place, LOCAL, now_ns, progress)
     if settings.delivers:
         with (

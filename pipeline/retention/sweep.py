@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.influx import InfluxError
-from pipeline.point import measurement_of, split_lines
 from pipeline.settings import HOUR_NS, Age
 from pipeline.spool import Aging, Spool
 
@@ -46,26 +45,21 @@ class LocalPoints:
     """The local copy.
 
     Args:
-        spool: Opened for it.
+        aging: Removes what is too old from it.
         delivers: Whether undelivered readings that grow too old are a loss.
     """
 
-    def __init__(self, spool: Aging, *, delivers: bool) -> None:
-        self._spool = spool
+    def __init__(self, aging: Aging, *, delivers: bool) -> None:
+        self._aging = aging
         self._delivers = delivers
 
     def oldest(self, start_ns: int, stop_ns: int, _: Age) -> int | None:
         """Return the time of the oldest reading in a span, whatever it holds, or None."""
-        return self._spool.oldest(start_ns, stop_ns)
+        return self._aging.oldest(start_ns, stop_ns)
 
     def remove(self, start_ns: int, stop_ns: int, age: Age) -> int:
         """Remove the points of a span that an age is for; return how many that were."""
-
-        def kept(block: str) -> list[str]:
-            return [line for line in split_lines(block) if not age.covers(measurement_of(line))]
-
-        some = None if age.everything else kept
-        return self._spool.remove(start_ns, stop_ns, some, count=self._delivers)
+        return self._aging.remove(start_ns, stop_ns, age, count=self._delivers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +178,7 @@ class Retention:
             How many points were removed.
         """
         longest = self._longest
-        points = LocalPoints(self._spool, delivers=self._delivers)
+        points = LocalPoints(self._spool.aging, delivers=self._delivers)
         removed = points.remove(0, longest.cutoff_ns(self._clock.now_ns()), longest)
         local = Place("local", points, () if longest in self._ages else self._ages)
         removed += sum(n for age in local.ages for n in self._sweep(local, age))

@@ -3,13 +3,11 @@
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 
 from pipeline.clock import PLAUSIBLE_NS, Clock, Tick, rfc3339
 from pipeline.health import Health
 from pipeline.influx import LARGEST_SKEW_S
-from pipeline.point import split_lines
 from pipeline.spool import Fact, Spool, SpoolError
 from pipeline.trouble import Trouble
 
@@ -114,7 +112,7 @@ class TrustedClock:
     def _restamp(self) -> None:
         if not self._owed_ns:
             return
-        moved = self._spool.restamp(PLAUSIBLE_NS, self._owed_ns, _stamped)
+        moved = self._spool.restamp(PLAUSIBLE_NS, self._owed_ns)
         self._owed_ns = 0
         _log.info("%d readings that were taken before the clock was set got their time", moved)
 
@@ -140,11 +138,6 @@ class TrustedClock:
     def _believe(self, now_ns: int) -> None:
         self._base_ns, self._since = now_ns, self._clock.monotonic()
         self._unexpected.ends()
-
-
-def _stamped(block: str, time_ns: int) -> Iterator[str]:
-    for line in split_lines(block):
-        yield f"{line.rpartition(' ')[0]} {time_ns}"
 
 
 def _span(span_ns: int) -> str:

@@ -15,6 +15,7 @@ from pipeline.point import Line, Point, decode
 from pipeline.settings import CollectorOptions
 from pipeline.spool import Gap, Spool
 from tests.clocks import START_NS, ManualClock
+from tests.spool.stores import history
 
 MINUTE = 60 * 10**9
 
@@ -43,7 +44,7 @@ class Agent:
         self.recorder.record(Tick(START_NS + minute * MINUTE, missed))
 
     def told(self) -> list[Line]:
-        lines = [line for block in self.spool.history(0) for line in decode(block)]
+        lines = [line for block in history(self.spool.path.parent) for line in decode(block)]
         return [line for line in lines if line.point.measurement == "metrics_gap"]
 
 
@@ -159,6 +160,6 @@ def test_gaps_that_follow_each_other_are_told_one_by_one(agent: Agent) -> None:
 def test_what_age_takes_is_no_gap(tmp_path: Path) -> None:
     with Spool(tmp_path, 2**24) as spool:
         spool.append(["a f=1 1"], 1)
-        spool.remove(0, 2, count=True)
+        spool.aging.remove(0, 2, count=True)
         assert spool.contents().lost == {"expired": 1}
         assert spool.gaps() == []

@@ -6,9 +6,9 @@ import pytest
 
 from pipeline.collectors import NoData, catalogue
 from pipeline.health.agent_metrics import AgentMetrics
-from pipeline.health.health import CAUSES, Health, ReadingStats
+from pipeline.health.health import Health, ReadingStats
 from pipeline.point import Point
-from pipeline.spool import Refusal, Spool
+from pipeline.spool import Cause, Refusal, Spool
 from tests.clocks import START_NS, ManualClock
 
 TYPES = {float: "float", int: "integer"}
@@ -42,7 +42,7 @@ def test_account_is_the_stores(itself: Itself) -> None:
     itself.clock.advance(5.0)
     point = itself.told()
     assert point.tags == {}
-    losses = {f"lost_{cause}": 0 for cause in CAUSES} | {"lost_tick_missed": 3, "lost_rejected": 1}
+    losses = {f"lost_{cause}": 0 for cause in Cause} | {"lost_tick_missed": 3, "lost_rejected": 1}
     assert point.fields.items() >= losses.items()
     expected = {
         "ticks": 2,

@@ -11,7 +11,7 @@ from pipeline.endpoint.page.html import HOURS, Content, headers, html
 from pipeline.endpoint.server import Reply
 from pipeline.health import read_status, summarize
 from pipeline.settings import Settings
-from pipeline.spool import Series, SpoolError, SpoolReader, read
+from pipeline.spool import Series, SpoolError, SpoolReader, history
 
 _TYPE = "text/html; charset=utf-8"
 # A day at the interval of a minute; of more readings, so many evenly. They take a third of a second
@@ -76,6 +76,6 @@ def _read(settings: Settings, since_ns: int) -> tuple[int, list[Series]]:
     try:
         with SpoolReader(settings.data_dir) as reader:
             step = reader.step(since_ns, _READINGS)
-            return step, read(reader.history(since_ns, _READINGS), wanted, _POINTS)
+            return step, history.read(reader.history(since_ns, _READINGS), wanted, _POINTS)
     except FileNotFoundError:
         return 1, []
