@@ -17,7 +17,7 @@ LAYERS = (
     {"health"},
     {"collectors", "influx", "spool"},
     {"settings"},
-    {"clock", "point"},
+    {"clock", "point", "trouble"},
 )
 # What costs memory or time is for those who need it alone.
 OWNERS = {
@@ -103,3 +103,14 @@ def test_each_library_is_imported_by_its_owner_alone() -> None:
             if (library := name.split(".")[0]) in OWNERS:
                 found.setdefault(library, set()).add(room(dotted(path)))
     assert found == OWNERS
+
+
+def test_salvage_has_one_door() -> None:
+    wrong = [
+        f"{dotted(path)} imports {name}"
+        for path in modules()
+        if path.parent.name != "salvage"
+        for name in imports(path)
+        if name.startswith("pipeline.spool.salvage.")
+    ]
+    assert wrong == []

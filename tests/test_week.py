@@ -15,7 +15,7 @@ import pytest
 from pipeline import collectors
 from pipeline.agent import Agent
 from pipeline.point import decode
-from pipeline.retention import Timekeeper
+from pipeline.retention import TrustedClock
 from pipeline.settings import CollectorOptions, Settings
 from pipeline.spool import SpoolReader
 from tests.agents import eventually
@@ -110,7 +110,7 @@ def test_each_hosts_data_is_as_old_as_its_own_settings_say(
 ) -> None:
     caplog.set_level(logging.INFO)
     # By the server's date the agents would not believe a clock that is days ahead of it.
-    monkeypatch.setattr(Timekeeper, "server_says", lambda *_: None)
+    monkeypatch.setattr(TrustedClock, "server_says", lambda *_: None)
     # A bucket that keeps a day, and a third host with data of every hour that nobody looks after.
     wanted = [{"type": "expire", "everySeconds": 24 * HOUR_S, "shardGroupDurationSeconds": HOUR_S}]
     path = f"/api/v2/buckets/{bucket.id}"

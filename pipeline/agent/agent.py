@@ -193,7 +193,7 @@ class Agent:
             self._files,
             self._clock,
             self._change,
-            lambda why: session.health.trouble("settings", why),
+            session.health.trouble("settings"),
             # The settings in use: the files may differ in those that need a restart.
             loaded and dataclasses.replace(loaded, settings=self.settings),
         )

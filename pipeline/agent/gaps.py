@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from pipeline.point import Point, encode
-from pipeline.spool import Gap
+from pipeline.spool import Cause, Gap
 
 MEASUREMENT = "metrics_gap"
 
@@ -23,7 +23,7 @@ def lines(gaps: Iterable[Gap], tags: Mapping[str, str]) -> Iterator[str]:
 def missed(before_ns: int, now_ns: int, readings: int) -> Iterator[Gap]:
     """Yield the gap between two readings if ticks were missed."""
     if readings > 0:
-        yield Gap("tick_missed", min(before_ns, now_ns), now_ns, readings)
+        yield Gap(Cause.TICK_MISSED, min(before_ns, now_ns), now_ns, readings)
 
 
 def down(before_ns: int | None, now_ns: int, interval_s: float) -> Iterator[Gap]:

@@ -7,14 +7,11 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline import health
 from pipeline.agent import gaps
 from pipeline.clock import Clock, Tick
 from pipeline.collectors import Guard
-from pipeline.health import Health
-from pipeline.spool import Gap, Spool, SpoolError
-
-_log = logging.getLogger(__name__)
+from pipeline.health import Health, ReadingStats
+from pipeline.spool import Cause, Gap, Spool, SpoolError
 
 # While the disk takes nothing, readings are held in memory: a few hundred kilobytes at most.
 _HELD_TICKS = 360
@@ -37,7 +34,7 @@ class Recorder:
         spool: Where readings are committed.
         clock: The source of time.
         tags: Tags of every point, such as `host`.
-        health: Is told how it goes.
+        health: Shows how it goes.
     """
 
     def __init__(
@@ -53,6 +50,7 @@ class Recorder:
         self._clock = clock
         self._tags = tags
         self._health = health
+        self._spool_trouble, self._room_trouble = health.trouble("spool"), health.trouble("room")
         # The schedule is not the only one to ask for readings: a program that embeds the agent may.
         self._lock = threading.Lock()
         self._closed = False
@@ -105,16 +103,19 @@ class Recorder:
         time_ns = self._free(tick.timestamp_ns)
         outcomes = [guard.run(time_ns, self._tags) for guard in self._guards]
         lines = tuple(line for outcome in outcomes for line in outcome.lines)
-        lost = Counter(tick_missed=tick.missed * self._usual_points)
+        lost: Counter[str] = Counter({Cause.TICK_MISSED: tick.missed * self._usual_points})
         for outcome in outcomes:
-            lost["collector_failed" if outcome.error else "left_out"] += outcome.lost_points
+            cause = Cause.COLLECTOR_FAILED if outcome.error else Cause.LEFT_OUT
+            lost[cause] += outcome.lost_points
         self._usual_points = len(lines)
         told = self._untold()
         lines = (*gaps.lines(told, self._tags), *lines)
         self._held.append(_Reading(time_ns, lines, lost, self._missing(tick, time_ns), told))
         self._commit()
         seconds = {outcome.collector: outcome.seconds for outcome in outcomes}
-        self._health.ticked(health.Tick(self._clock.monotonic() - begun, len(lines), seconds))
+        self._health.reading_committed(
+            ReadingStats(self._clock.monotonic() - begun, len(lines), seconds)
+        )
         return {outcome.collector: outcome.error for outcome in outcomes if outcome.error}
 
     def _missing(self, tick: Tick, time_ns: int) -> tuple[Gap, ...]:
@@ -183,22 +184,24 @@ class Recorder:
                 self._held.popleft()
         except SpoolError as error:
             self._bound()
-            if self._health.trouble("spool", str(error)):
-                _log.error("Readings are held in memory until the spool takes them: %s", error)
+            self._spool_trouble.begins(
+                str(error),
+                f"Readings are held in memory until the spool takes them: {error}",
+                level=logging.ERROR,
+            )
             raise
-        if self._health.trouble("spool", None):
-            _log.info("The spool takes readings again")
-        pressure = self._spool.pressure
-        if self._health.trouble("room", pressure):
-            if pressure is None:
-                _log.info("The spool has room again")
-            else:
-                _log.warning("The oldest readings make room for new ones: %s", pressure)
+        self._spool_trouble.ends("The spool takes readings again")
+        if pressure := self._spool.pressure:
+            self._room_trouble.begins(
+                pressure, f"The oldest readings make room for new ones: {pressure}"
+            )
+        else:
+            self._room_trouble.ends("The spool has room again")
 
     def _bound(self) -> None:
         while len(self._held) > _HELD_TICKS:
             dropped = self._held.popleft()
             self._overflow.update(dropped.lost)
-            self._overflow["disk_full"] += len(dropped.lines)
-            gone = Gap("disk_full", dropped.time_ns, dropped.time_ns, 1)
+            self._overflow[Cause.DISK_FULL] += len(dropped.lines)
+            gone = Gap(Cause.DISK_FULL, dropped.time_ns, dropped.time_ns, 1)
             self._dropped = [gaps.joined([*self._dropped, gone])]

@@ -7,6 +7,7 @@ from threading import Event, Lock
 
 from pipeline.clock import Clock
 from pipeline.settings import Files, Loaded, Settings, SettingsError, describe
+from pipeline.trouble import Trouble
 
 _log = logging.getLogger(__name__)
 
@@ -25,8 +26,8 @@ class Reload:
         files: The files, which have been read once.
         clock: The source of time.
         apply: Is called with new settings.
-        trouble: Is told why the files cannot be used, or None when they can; returns whether that
-            is news.
+        trouble: Shows, and logs, why the files cannot be used.
+        used: The settings in use, when they differ from the files.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class Reload:
         files: Files,
         clock: Clock,
         apply: Callable[[Settings], None],
-        trouble: Callable[[str | None], bool],
+        trouble: Trouble,
         used: Loaded | None = None,
     ) -> None:
         self._files = files
@@ -44,7 +45,6 @@ class Reload:
         self._reading = Lock()
         self._used = used or files.loaded or files.load()
         self._told: set[object] = set()
-        self._error = ""
 
     def run(self, stop: Event, look: Callable[[], None] = lambda: None) -> None:
         """Look at the files until `stop`, and read them when they have changed.
@@ -58,7 +58,7 @@ class Reload:
         while not self._clock.wait(stop, self._rest_s()):
             looks += 1
             look()
-            if self._files.changed() or (self._error and looks % _AGAIN_LOOKS == 0):
+            if self._files.changed() or (self._trouble.under_way and looks % _AGAIN_LOOKS == 0):
                 self.read()
 
     def _rest_s(self) -> float:
@@ -79,19 +79,14 @@ class Reload:
             except SettingsError as error:
                 self._refuse(str(error))
                 return False
-            if self._trouble(None) or self._error:
-                _log.info("The settings can be used again")
-            self._error = ""
+            self._trouble.ends("The settings can be used again")
             self._warn(new)
             return self._take(self._keep_fixed(new))
 
     def _refuse(self, error: str) -> None:
-        self._trouble(error.replace("\n", "; "))
-        if error == self._error:
-            return
-        self._error = error
-        for problem in error.splitlines():
-            _log.error("The settings stay as they are: %s", problem)
+        problems = error.splitlines()
+        lines = [f"The settings stay as they are: {problem}" for problem in problems]
+        self._trouble.begins("; ".join(problems), *lines, kind=error, level=logging.ERROR)
 
     def _warn(self, loaded: Loaded) -> None:
         """Warn once of what others can do to the files."""

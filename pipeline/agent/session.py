@@ -1,7 +1,6 @@
 """The session: all that lives from a start to its stop, made and connected here."""
 
 import contextlib
-import json
 import logging
 import os
 import random
@@ -15,8 +14,8 @@ from pipeline.clock import Clock, Schedule, SystemClock, Tick
 from pipeline.collectors import Guard, Host, build, guarded
 from pipeline.delivery import Delivery, Pace
 from pipeline.health import AgentMetrics, Health
-from pipeline.influx import Rule, Target
-from pipeline.retention import Keeper, Swept, Timekeeper
+from pipeline.influx import Target
+from pipeline.retention import Keeper, KnownRule, Swept, TrustedClock
 from pipeline.settings import NAMES, Settings
 from pipeline.spool import DirectoryInUseError, DirectoryLock, Fact, Spool, SpoolError
 
@@ -63,7 +62,7 @@ class Session:
         guards = self._build(settings)
         self._lock, self._spool = _open(settings, clock)
         interval_s = settings.collection_interval_ms / 1000
-        self.health = Health(clock, interval_s, self._remember_error)
+        self.health = Health(clock, interval_s, self._spool.note)
         self._workers = Workers(clock, self.health)
         # Collection. The schedule outlives failures, so that readings missed in them are counted.
         self._schedule = Schedule(clock, settings.collection_interval_ms)
@@ -71,7 +70,7 @@ class Session:
         guards = self._with_agent_metrics(guards, settings)
         self._recorder = Recorder(guards, self._spool, clock, _tags(settings), self.health)
         # Retention and delivery, replaced when their settings change.
-        self._timekeeper = Timekeeper(clock, self._spool, self.health, _age_s(settings))
+        self._trusted_clock = TrustedClock(clock, self._spool, self.health, _age_s(settings))
         self._target, self._keeper = self._remote(settings)
         self._delivery: Delivery | None = None
 
@@ -87,15 +86,12 @@ class Session:
         return (*guards, *guarded(self._agent_metrics, settings.collectors, self._clock))
 
     def _remote(self, settings: Settings) -> tuple[Target | None, Keeper]:
-        def learn(rule: Rule | None, drift: str) -> None:
-            keeper.learn(rule, drift)
-
-        clock, timekeeper = self._clock, self._timekeeper
-        target = None
+        clock, trusted_clock = self._clock, self._trusted_clock
+        known, target = KnownRule(self._spool), None
         if settings.delivers:
-            date, unset = timekeeper.server_says, timekeeper.unset
-            target = Target(settings, self._reload, clock, learn, date, unset)
-        keeper = Keeper(settings, self._spool, target, clock, timekeeper, self.health)
+            date, unset = trusted_clock.server_says, trusted_clock.unset
+            target = Target(settings, self._reload, clock, known.learn, date, unset)
+        keeper = Keeper(settings, self._spool, target, known, clock, trusted_clock, self.health)
         return target, keeper
 
     def _deliver_to(self, target: Target) -> Delivery:
@@ -119,9 +115,9 @@ class Session:
         with contextlib.suppress(SpoolError):
             self._recorder.resume(self.settings.collection_interval_ms / 1000)
         self._workers.start("tick", self._tick)
-        if not self._workers.alive("tick"):
+        if why := self.health.troubles().get("threads"):
             # A thread that runs starts the others again. Without one, nothing would.
-            raise AgentError(self.health.troubles()["threads"])
+            raise AgentError(why)
         self._start_remote()
 
     def follow(self, work: Work) -> None:
@@ -149,7 +145,7 @@ class Session:
             self.health.expect(new.collection_interval_ms / 1000)
             self._workers.wake("tick")
         if changed & _REMOTE:
-            self._timekeeper.mind(_age_s(new))
+            self._trusted_clock.set_shortest_age(_age_s(new))
             self._target, self._keeper = self._remote(new)
             self._start_remote()
         self._note({})
@@ -197,11 +193,11 @@ class Session:
 
     def _take(self, tick: Tick) -> None:
         with contextlib.suppress(SpoolError):  # the recorder logs it, and holds the reading
-            self._timekeeper.look(tick)
+            self._trusted_clock.look(tick)
         with contextlib.suppress(SpoolError):
             self._recorder.record(tick)
-        self.health.trouble("tick", None)
-        self.health.passed()
+        self.health.trouble("tick").ends()
+        self.health.tick_attempted()
         if self.settings.collection_interval_ms > self.settings.flush_interval_ms:
             self._workers.wake("delivery")
         self._workers.look()
@@ -213,10 +209,10 @@ class Session:
         def begin_delivery() -> None:
             if before is not None:
                 before.retire()
-            health.forget("delivery")
+            health.clear("delivery")
 
         self._workers.start(
-            "sweep", self._keeper.run, lambda: health.forget("sweep", "downsampling")
+            "sweep", self._keeper.run, lambda: health.clear("sweep", "downsampling")
         )
         if target is None:
             self._delivery = None
@@ -235,11 +231,6 @@ class Session:
         facts[Fact.URL] = settings.influxdb_url
         with contextlib.suppress(SpoolError):  # the recorder logs it with the next reading
             self._spool.note(facts)
-
-    def _remember_error(self, message: str | None) -> None:
-        troubles = json.dumps(self.health.troubles()) if message else None
-        with contextlib.suppress(SpoolError):
-            self._spool.note({Fact.LAST_ERROR: message, Fact.TROUBLES: troubles})
 
 
 def _tags(settings: Settings) -> dict[str, str]:

@@ -66,7 +66,7 @@ class Notifier:
         if health is None:
             return
         words = []
-        if not self._ready and health.last_tick is not None:
+        if not self._ready and health.last_reading is not None:
             self._ready = True
             words.append("READY=1")
         if not health.stalled():
@@ -107,4 +107,4 @@ def _status(health: Health) -> str:
     if troubles := health.troubles():
         told = "; ".join(f"{source}: {why}" for source, why in troubles.items())
         return " ".join(told.split())
-    return f"{health.last_tick.points} points a reading" if health.last_tick else "Starting"
+    return f"{health.last_reading.points} points a reading" if health.last_reading else "Starting"

@@ -29,7 +29,7 @@ class Worker:
         name: Its name, also in the log and as a source of trouble.
         work: What it does.
         clock: The source of time.
-        health: Is told of failures.
+        health: Shows a failure.
         before: The worker that this one replaces; it goes on until the thread of this one runs.
         begin: Is called before the work, when the one before has ended or had its time to.
     """
@@ -46,7 +46,7 @@ class Worker:
         self.name = name
         self._work = work
         self._clock = clock
-        self._health = health
+        self._trouble = health.trouble(name)
         self._before = before
         self._begin = begin
         self._stop = Event()
@@ -106,13 +106,13 @@ class Worker:
             except Exception as error:  # noqa: BLE001  # whatever it is, it must not end the thread
                 if self._stop.is_set():
                     return
-                self._tell(error)
+                self._trouble.begins(
+                    str(error),
+                    f"{self.name} failed, retrying in 10 s: {error}",
+                    level=logging.ERROR,
+                    error=error,
+                )
                 self._clock.wait(self._stop, _RESTART_S)
-
-    def _tell(self, error: Exception) -> None:
-        if self._health.trouble(self.name, str(error)):
-            detail = error if _log.isEnabledFor(logging.DEBUG) else None
-            _log.error("%s failed, retrying in 10 s: %s", self.name, error, exc_info=detail)
 
 
 class Workers:
@@ -145,16 +145,12 @@ class Workers:
                     worker.start()
             except RuntimeError as error:
                 why = f"{worker.name} does not run: {error}; raise TasksMax= or ulimit -u"
-        if self._health.trouble("threads", why):
-            if why:
-                _log.error("A thread could not be started, retrying: %s", why)
-            else:
-                _log.info("All threads run again")
-
-    def alive(self, name: str) -> bool:
-        """Tell whether the worker of that name runs."""
-        worker = self._workers.get(name)
-        return worker is not None and worker.alive
+        trouble = self._health.trouble("threads")
+        if why:
+            line = f"A thread could not be started, retrying: {why}"
+            trouble.begins(why, line, level=logging.ERROR)
+        else:
+            trouble.ends("All threads run again")
 
     def wake(self, name: str) -> None:
         """Cut the wait of a worker short, if there is one of that name."""

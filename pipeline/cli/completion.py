@@ -61,7 +61,7 @@ def _held(ctx: click.Context) -> list[tuple[str, str]]:
         with SpoolReader(directory) as reader:
             last_ns = reader.contents().last_ns or 0
             since_ns = max(0, last_ns - _HOURS * 3_600_000_000_000)
-            found = history.held(reader.history(since_ns, _READINGS))
+            found = history.fields(reader.history(since_ns, _READINGS))
             return [(one.measurement, one.field) for one in found]
     except Exception:  # noqa: BLE001  # a key press must not print an error
         return []

@@ -51,7 +51,7 @@ def show(
         raise click.UsageError("--rate needs a MEASUREMENT")
     now_ns = SystemClock().now_ns()
     since_ns, pairs = _since(since, now_ns), dict(map(_pair, tags))
-    wanted = history.Wanted(measurement, field, pairs, rate)
+    wanted = history.SeriesFilter(measurement, field, pairs, rate)
     if as_csv or as_json:
         with _opened(source) as reader:
             series = history.read(reader.history(since_ns), [wanted])
@@ -60,7 +60,7 @@ def show(
     with _opened(source) as reader:
         readings, step = reader.history(since_ns, READINGS), reader.step(since_ns, READINGS)
         if measurement is None:
-            _print.listing(_some(history.held(readings, pairs), since))
+            _print.listing(_some(history.fields(readings, pairs), since))
         else:
             series = _some(history.read(readings, [wanted], _POINTS), since)
             _print.history(series, since_ns, now_ns, rate=rate)
@@ -91,10 +91,10 @@ def _some(found: list[T], since: str) -> list[T]:
 
 
 def _since(text: str, now_ns: int) -> int:
-    from pipeline.spool import seconds  # noqa: PLC0415
+    from pipeline.spool import history  # noqa: PLC0415
 
     try:
-        return max(0, now_ns - seconds(text) * 10**9)
+        return max(0, now_ns - history.seconds(text) * 10**9)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 

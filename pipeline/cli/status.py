@@ -18,9 +18,9 @@ from pipeline.settings import Settings, SettingsError, find_data_dir
 def status(source: Source, *, watch: bool, as_json: bool) -> None:
     """Print whether the agent runs, what waits, and what was lost."""
     from pipeline.health import (  # noqa: PLC0415
-        Glance,
-        glance,
+        Summary,
         read_status,
+        summarize,
     )
 
     if as_json and watch:
@@ -31,8 +31,8 @@ def status(source: Source, *, watch: bool, as_json: bool) -> None:
         return
     from pipeline.cli import _print  # noqa: PLC0415
 
-    def look() -> Glance:
-        return glance(read_status(settings), clock.now_ns())
+    def look() -> Summary:
+        return summarize(read_status(settings), clock.now_ns())
 
     if watch:
         _print.watch(look, clock)

@@ -1,12 +1,14 @@
 """The guard: runs one collector, and keeps its failures from the others."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from pipeline.clock import Clock
 from pipeline.collectors.base import Collector, NoData, Omission, Options, reason, selection
 from pipeline.point import Point, PointError, encode
+from pipeline.trouble import Trouble
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +58,7 @@ class Guard:
         self._max_series = options.max_series
         self._clock = clock
         self._usual_points = 0
-        self._troubles: set[str] = set()
+        self._troubles: defaultdict[str, Trouble] = defaultdict(Trouble)
         self._omitted: Collection[str] = ()
 
     def run(self, timestamp_ns: int, tags: Mapping[str, str]) -> Outcome:
@@ -100,8 +102,7 @@ class Guard:
                 lines.extend([line] if line else [])
         surplus = len(series) - len(kept)
         doubles = len(points) - len(series)
-        if refusals or doubles or surplus or self._troubles:
-            self._log_troubles(refusals, doubles, surplus)
+        self._log_troubles(refusals, doubles, surplus)
         return lines, len(omissions) + len(refusals) + doubles + surplus
 
     def _collect(self) -> tuple[list[Point], list[Omission]]:
@@ -149,16 +150,11 @@ class Guard:
                 self._report_over(trouble)
 
     def _report(self, trouble: str, why: str, cause: BaseException | None = None) -> None:
-        if trouble in self._troubles:
-            return
-        self._troubles.add(trouble)
-        traceback = cause if _log.isEnabledFor(logging.DEBUG) else None
-        _log.warning("Collector %s %s: %s", self.name, trouble, why, exc_info=traceback)
+        line = f"Collector {self.name} {trouble}: {why}"
+        self._troubles[trouble].begins(why, line, error=cause)
 
     def _report_over(self, trouble: str) -> None:
-        if trouble in self._troubles:
-            self._troubles.remove(trouble)
-            _log.info("Collector %s works again, it no longer %s", self.name, trouble)
+        self._troubles[trouble].ends(f"Collector {self.name} works again, it no longer {trouble}")
 
 
 def _by_series(points: Iterable[Point]) -> dict[tuple[str, frozenset[tuple[str, str]]], Point]:

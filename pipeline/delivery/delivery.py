@@ -1,4 +1,4 @@
-"""Delivery: lease from the spool, write, read the verdict, settle; try again.
+"""Delivery: leases readings from the spool, writes them, and settles them by the verdict.
 
 A reading's time was fixed when it was taken, so to send it twice changes nothing in InfluxDB:
 at least once here is exactly once there.
@@ -63,9 +63,9 @@ class Delivery:
         clock: Paces the flushes and waits between tries.
         pace: How often and how much.
         random: The source of jitter.
-        health: Is told how it goes.
-        trim: Deletes from the spool, and counts, what is too old to be sent, if a reading of a
-            given time is; tells whether it was.
+        health: Shows how it goes.
+        trim: Takes the time of a reading. If that is too old to be sent, deletes from the spool,
+            and counts, all that is too old; returns whether it did.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Delivery:
         self._health = health
         self._trim = trim
         self._size = Size(pace.batch_max_points)
-        self._outage = Outage(clock)
+        self._outage = Outage(clock, health.trouble("delivery"), self._backlog)
         self._retired = False
         self._prepared = False
         self._rested_at = 0.0
@@ -111,7 +111,7 @@ class Delivery:
             self._server.close()
 
     def retire(self) -> None:
-        """Leave the health to another delivery, however long a request is still under way here."""
+        """Leave the outage to another delivery, however long a request is still under way here."""
         self._retired = True
 
     def drain(self, stop: Event) -> None:
@@ -120,7 +120,7 @@ class Delivery:
         Raises:
             StoppedError: `stop` was set before all was delivered.
         """
-        # What was too much for a weak server need not be so for ever.
+        # A server that was too weak for large bodies may have become stronger.
         self._size = Size(self._pace.batch_max_points)
 
         def pause(seconds: float) -> None:
@@ -149,7 +149,7 @@ class Delivery:
         except StoppedError:
             pass
         except InfluxError as error:
-            self._tell(str(error))
+            self._failed(error)
 
     def _deliver_next(self, pause: Callable[[float], None]) -> bool:
         """Deliver one batch; return whether there may be another.
@@ -184,7 +184,7 @@ class Delivery:
         if batch is not None and not self._prepared:
             self._server.prepare()
             self._prepared = True
-        # Each time anew: an outage lasts, and `prepare` tells what the server takes for too old.
+        # For each batch: readings grow old during an outage, and `prepare` brings the bucket's age.
         if batch is not None and self._trim(batch.oldest_ns):
             batch = self._spool.lease(self._size.points, newest=newest)
         return batch
@@ -248,19 +248,15 @@ class Delivery:
     def _failed(self, error: InfluxError) -> None:
         if not self._probing:
             self._size.failed(probed=self._outage.probed)
-        self._outage.failed(error.answer, self._backlog)
-        self._health.failed()
-        self._tell(self._outage.reason)
+        self._health.write_failed()
+        if not self._retired:
+            self._outage.failed(error.answer)
 
     def _passed(self, *, probe: bool) -> None:
         if not probe:
             self._size.passed()
-        self._outage.passed(self._backlog, probe=probe)
-        self._tell(self._outage.reason)
-
-    def _tell(self, trouble: str | None) -> None:
         if not self._retired:
-            self._health.trouble("delivery", trouble)
+            self._outage.passed(probe=probe)
 
     @property
     def _probing(self) -> bool:
@@ -271,7 +267,7 @@ class Delivery:
 
 
 def _failure(state: tenacity.RetryCallState) -> InfluxError:
-    """Return why a try failed that is to be repeated, which only this can be."""
+    """Return why a try failed; no other error is tried again."""
     error = state.outcome.exception() if state.outcome else None
-    assert isinstance(error, InfluxError)  # noqa: S101  # tells the type
+    assert isinstance(error, InfluxError)  # noqa: S101  # for the type checker
     return error

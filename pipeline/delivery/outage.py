@@ -1,67 +1,62 @@
-"""The state of an outage, and its lines in the log."""
+"""The state of an outage: from the first failure until the backlog moves again."""
 
-import logging
 from collections.abc import Callable
 
 from pipeline.clock import Clock
 from pipeline.influx import Answer
-
-_log = logging.getLogger(__name__)
+from pipeline.trouble import Trouble
 
 
 class Outage:
-    """Logs an outage once when it begins and once when it ends, and each reason once.
+    """An outage of the server, or none.
 
     Args:
         clock: Measures how long it lasts.
+        trouble: Shows it, and logs its beginning, each kind of reason, and its end.
+        backlog: Counts the points that wait.
 
     Attributes:
-        reason: Why the last try failed in the outage under way; None when there is none.
         failures: How many tries failed in the outage under way; a probe that passes ends none.
         probed: Whether the newest reading got through in it, since the last failure.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, trouble: Trouble, backlog: Callable[[], int]) -> None:
         self._clock = clock
+        self._trouble = trouble
+        self._backlog = backlog
         self._began = 0.0
-        self._told: set[int | None] = set()
-        self.reason: str | None = None
         self.failures = 0
         self.probed = False
 
     @property
     def under_way(self) -> bool:
         """Whether there is one."""
-        return self.reason is not None
+        return self.failures > 0
 
-    def failed(self, answer: Answer, backlog: Callable[[], int]) -> None:
-        """A try failed.
-
-        Args:
-            answer: What came.
-            backlog: Counts the points that wait.
-        """
+    def failed(self, answer: Answer) -> None:
+        """A try failed, with this answer."""
         if not self.under_way:
             self._began = self._clock.monotonic()
-        self.reason = answer.message
         self.failures += 1
         self.probed = False
-        if answer.status in self._told:  # reasons may take turns
-            return
-        self._told.add(answer.status)
-        _log.warning(
-            "Delivery stopped, %d points are kept until it works: %s", backlog(), answer.message
+        why = answer.message
+        self._trouble.begins(
+            why,
+            f"Delivery stopped, {self._backlog()} points are kept until it works: {why}",
+            kind=answer.status,
         )
 
-    def passed(self, backlog: Callable[[], int], *, probe: bool) -> None:
+    def passed(self, *, probe: bool) -> None:
         """A request got through: the outage is over once the backlog moves, or none is left."""
         if not self.under_way:
+            self._trouble.ends()  # another one, such as a store that could not be read
             return
-        waiting = backlog()
+        waiting = self._backlog()
         if probe and waiting:
             self.probed = True
             return
         lasted = self._clock.monotonic() - self._began
-        self.reason, self.probed, self.failures = None, False, 0
-        self._told.clear()
-        _log.info("Delivery works again after %.0f s, %d points to catch up", lasted, waiting)
+        self.probed, self.failures = False, 0
+        self._trouble.ends(
+            f"Delivery works again after {lasted:.0f} s, {waiting} points to catch up"
+        )

@@ -1,4 +1,4 @@
-"""How fast a server is asked: the rest between requests, and the wait after one that failed."""
+"""The pace of requests: their size, the rest between them, and the wait after one that failed."""
 
 from dataclasses import dataclass
 
@@ -50,8 +50,8 @@ class Size:
         """A request of this size failed.
 
         Args:
-            probed: Whether one of a single reading passed just before: then it may be the size that
-                a proxy or a weak server does not take, how small it be.
+            probed: Whether a single reading passed just before. Then the size itself may be what
+                a proxy or a weak server refuses, however small it is.
         """
         if probed:
             self._most = max(1, self.points // 2)
@@ -68,9 +68,9 @@ def retry_s(random: Random, failures: int, asked_s: float) -> float:
 
     Args:
         random: The source of jitter.
-        failures: Those of the whole outage so far: a probe that passes does not end one.
-        asked_s: The server's Retry-After. The jitter comes on top: what it tells to all at once
-            must not bring all back at once.
+        failures: Those of the whole outage so far, which a probe that passes does not end.
+        asked_s: The server's Retry-After. The jitter comes on top: hosts that were told the same
+            must not come back at the same moment.
     """
     # The exponent is bounded first: an outage of days makes thousands of attempts.
     longest = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(failures, 30))

@@ -39,7 +39,7 @@ def _view(health: Health) -> Iterator[str]:
     yield _family("retries_total", "counter", "Writes that failed", health.retries)
     troubles = dict.fromkeys(health.troubles(), 1)
     yield _series("trouble", "gauge", "What does not work at present", "source", troubles)
-    if (tick := health.last_tick) is not None:
+    if (tick := health.last_reading) is not None:
         yield _family("tick_seconds", "gauge", "Time the last reading took", tick.seconds)
         yield _family("tick_points", "gauge", "Points of the last reading", tick.points)
         yield _series(

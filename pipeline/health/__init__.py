@@ -1,19 +1,18 @@
 """How the agent fares: its troubles, its status, the summary, its own metrics."""
 
-from pipeline.health.agent_metrics import AgentMetrics
-from pipeline.health.health import CAUSES, Health, Status, Tick, read_status
-from pipeline.health.summary import Glance, Row, glance
-from pipeline.health.usage import usage
+from pipeline.health.agent_metrics import AgentMetrics, usage
+from pipeline.health.health import Health, ReadingStats
+from pipeline.health.status import Status, read_status
+from pipeline.health.summary import Summary, SummaryRow, summarize
 
 __all__ = [
-    "CAUSES",
     "AgentMetrics",
-    "Glance",
     "Health",
-    "Row",
+    "ReadingStats",
     "Status",
-    "Tick",
-    "glance",
+    "Summary",
+    "SummaryRow",
     "read_status",
+    "summarize",
     "usage",
 ]

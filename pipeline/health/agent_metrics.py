@@ -1,58 +1,60 @@
-"""The agent on itself: `metrics_agent`, which goes the way of every other reading."""
+"""The agent's own metrics: `metrics_agent`, which is delivered like every other reading."""
 
 import math
+import resource
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.clock import Clock
 from pipeline.collectors import AGENT, Collector, NoData
-from pipeline.health.health import CAUSES, Health
-from pipeline.health.usage import usage
+from pipeline.health.health import Health
 from pipeline.point import FieldValue, Point
-from pipeline.spool import SpoolError, SpoolReader
+from pipeline.spool import Cause, Spool, SpoolError
 
 # Less than a minute, so that none of the ticks of a minute's interval is passed over.
 _EVERY_S = 59.0
 
 
 class AgentMetrics(Collector):
-    """Writes `metrics_agent`, each minute at most: what it costs to know is for a slow graph.
+    """Collects `metrics_agent`, once a minute at most: it is for slow graphs, and costs time.
 
     It is a collector like the others, but reads the agent in place of the host.
 
     Args:
         health: The agent's own view.
         spool: The account.
-        clock: Tells when it is time.
+        clock: Tells when a minute has passed.
     """
 
     name = AGENT
     series_tag = "collector"
 
-    def __init__(self, health: Health, spool: SpoolReader, clock: Clock) -> None:
+    def __init__(self, health: Health, spool: Spool, clock: Clock) -> None:
         self._health = health
         self._spool = spool
         self._clock = clock
         self._began = clock.monotonic()
-        self._told = -math.inf
+        self._yielded = -math.inf
 
     def collect(self) -> Iterator[Point]:
         """Yield one point for the agent, and one for each collector.
 
         Raises:
-            NoData: It has been told within a minute, or the account cannot be read, which whoever
-                commits the reading will tell.
+            NoData: A minute has not passed, or the account cannot be read; the commit of the
+                reading will report that.
         """
         now = self._clock.monotonic()
-        if now - self._told < _EVERY_S:
+        if now - self._yielded < _EVERY_S:
             raise NoData
         try:
             account = self._account()
         except SpoolError:
             raise NoData from None
-        itself = Point(AGENT, {**account, **self._work(now)})
-        self._told = now
-        yield itself
-        tick = self._health.last_tick
+        point = Point(AGENT, {**account, **self._work(now)})
+        self._yielded = now
+        yield point
+        tick = self._health.last_reading
         for name, seconds in (tick.collectors if tick else {}).items():
             yield Point(AGENT, {"collect_ms": 1000.0 * seconds}, {"collector": name})
 
@@ -69,7 +71,7 @@ class AgentMetrics(Collector):
             "backlog_bytes": contents.backlog_bytes,
             "backlog_age_s": age_ns / 1e9,
             "rejected_points": contents.rejected_points,
-            **{f"lost_{cause}": contents.lost.get(cause, 0) for cause in CAUSES},
+            **{f"lost_{cause}": contents.lost.get(cause, 0) for cause in Cause},
         }
 
     def _work(self, now: float) -> dict[str, FieldValue]:
@@ -81,8 +83,38 @@ class AgentMetrics(Collector):
             "cpu_time_s": used.cpu_s,
             "memory_rss": used.resident_bytes,
         }
-        if (tick := self._health.last_tick) is not None:
+        if (tick := self._health.last_reading) is not None:
             fields |= {"tick_ms": 1000.0 * tick.seconds, "tick_points": tick.points}
         if self._health.last_write_s is not None:
             fields["write_ms"] = 1000.0 * self._health.last_write_s
         return fields
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process has used.
+
+    Attributes:
+        cpu_s: Processor time since its start, in seconds.
+        resident_bytes: Memory in use; its peak where /proc cannot be read.
+        peak_bytes: The most memory in use since its start.
+    """
+
+    cpu_s: float
+    resident_bytes: int
+    peak_bytes: int
+
+
+def usage() -> Usage:
+    """Return what this process has used.
+
+    psutil cannot tell: where it reads a container's host, it looks for this process there.
+    """
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    peak = used.ru_maxrss * 1024  # it is in kilobytes: getrusage(2)
+    try:
+        pages = int(Path("/proc/self/statm").read_bytes().split()[1])  # proc_pid_statm(5)
+        resident = pages * resource.getpagesize()
+    except OSError:
+        resident = peak
+    return Usage(used.ru_utime + used.ru_stime, resident, peak)

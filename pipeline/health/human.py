@@ -1,4 +1,4 @@
-"""Numbers and spans of time in few characters, for people."""
+"""Numbers and durations in few characters, for people."""
 
 import math
 
@@ -7,7 +7,7 @@ from pipeline.point import FieldValue
 # Below it a number is written in full.
 _FULL = 100_000
 _THOUSAND, _THOUSANDS = 1000, "kMGTPE"
-_SPANS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 def number(value: FieldValue) -> str:
@@ -27,13 +27,13 @@ def scaled(value: float, digits: int = 3) -> str:
     return f"{rounded:g}{_THOUSANDS[power - 1] if power else ''}"
 
 
-def span(seconds: float) -> str:
-    """Write a span of time with its two greatest units: 12 s, 2 h 5 min, 3 d."""
+def duration(seconds: float) -> str:
+    """Write a duration with its two greatest units: 12 s, 2 h 5 min, 3 d."""
     left = max(0, int(seconds))
-    for index, (size, unit) in enumerate(_SPANS):
+    for index, (size, unit) in enumerate(_UNITS):
         if left >= size:
             whole, rest = divmod(left, size)
-            more = _SPANS[index + 1 : index + 2]
+            more = _UNITS[index + 1 : index + 2]
             below = [f"{rest // small} {name}" for small, name in more if rest >= small]
             return " ".join([f"{whole} {unit}", *below])
     return "0 s"

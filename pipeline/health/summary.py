@@ -1,23 +1,24 @@
-"""The state of an agent as a person woken at night needs it: what is wrong first."""
+"""The summary of an agent's state for people: what is wrong comes first."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 from pipeline.health import human
-from pipeline.health.health import Status, overdue_s
+from pipeline.health.health import overdue_s
+from pipeline.health.status import Status
 
 _WELL = "All is well."
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A line of the state.
+class SummaryRow:
+    """One line of a summary.
 
     Attributes:
-        name: What it is about.
-        text: How it is.
-        bad: Whether that asks for somebody.
+        name: Its subject.
+        text: The state of that.
+        bad: Whether somebody has to act on it.
     """
 
     name: str
@@ -26,11 +27,11 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
-    """The state at a glance.
+class Summary:
+    """The state of an agent at a glance.
 
     Attributes:
-        well: Whether nobody is needed now.
+        well: Whether nobody has to act now.
         headline: One sentence.
         first: What to look at first.
         more: The rest.
@@ -38,12 +39,12 @@ class Glance:
 
     well: bool
     headline: str
-    first: tuple[Row, ...]
-    more: tuple[Row, ...]
+    first: tuple[SummaryRow, ...]
+    more: tuple[SummaryRow, ...]
 
 
-def glance(state: Status, now_ns: int) -> Glance:
-    """Put the state of an agent in order.
+def summarize(state: Status, now_ns: int) -> Summary:
+    """Summarize the state of an agent.
 
     Args:
         state: The state.
@@ -55,50 +56,50 @@ def glance(state: Status, now_ns: int) -> Glance:
     elif state.last_reading is None:
         headline = "The agent runs, and has no reading yet."
     elif late:
-        age = human.span(_age_s(state.last_reading, now_ns))
+        age = human.duration(_age_s(state.last_reading, now_ns))
         headline = f"The agent runs, but its last reading is {age} old."
     elif state.last_error:
         headline = "Readings are taken, but something does not work: see the last error."
     else:
         headline = _WELL
     well = headline == _WELL
-    return Glance(well, headline, tuple(_first(state, now_ns)), tuple(_more(state)))
+    return Summary(well, headline, tuple(_first(state, now_ns)), tuple(_more(state)))
 
 
-def _first(state: Status, now_ns: int) -> Iterator[Row]:
+def _first(state: Status, now_ns: int) -> Iterator[SummaryRow]:
     running = f"yes (process {state.pid})" if state.running else "no"
-    yield Row("running", running, not state.running)
+    yield SummaryRow("running", running, not state.running)
     reading = _ago(state.last_reading, now_ns) if state.last_reading else "none yet"
-    yield Row("last reading", reading, _late(state, now_ns))
+    yield SummaryRow("last reading", reading, _late(state, now_ns))
     if state.influxdb_url:
         waiting = f"{state.backlog_points} points, {human.scaled(state.backlog_bytes, 4)}B"
         if state.backlog_oldest:
             waiting += f", the oldest {_ago(state.backlog_oldest, now_ns)}"
-        yield Row("waiting", waiting)
+        yield SummaryRow("waiting", waiting)
     lost = ", ".join(f"{cause} {points}" for cause, points in state.lost.items())
-    yield Row("lost", lost or "nothing", bool(state.lost))
-    yield Row("last error", state.last_error or "none", bool(state.last_error))
+    yield SummaryRow("lost", lost or "nothing", bool(state.lost))
+    yield SummaryRow("last error", state.last_error or "none", bool(state.last_error))
     for source, why in state.troubles.items():
         if why != state.last_error:
-            yield Row(f"trouble: {source}", why, bad=True)
+            yield SummaryRow(f"trouble: {source}", why, bad=True)
 
 
-def _more(state: Status) -> Iterator[Row]:
-    yield Row("interval", f"{state.collection_interval_ms} ms")
-    yield Row("kept", f"{state.retention_hours} h" if state.retention_hours else "for ever")
-    yield Row("readings", f"{state.ticks} ({state.points} points)")
+def _more(state: Status) -> Iterator[SummaryRow]:
+    yield SummaryRow("interval", f"{state.collection_interval_ms} ms")
+    yield SummaryRow("kept", f"{state.retention_hours} h" if state.retention_hours else "for ever")
+    yield SummaryRow("readings", f"{state.ticks} ({state.points} points)")
     if state.influxdb_url:
         bucket = state.bucket_retention_hours
         rule = "not known" if bucket is None else f"{bucket:g} h" if bucket else "for ever"
-        yield Row("InfluxDB", state.influxdb_url)
+        yield SummaryRow("InfluxDB", state.influxdb_url)
         if state.bucket_drift:
             rule += f"; {state.bucket_drift}"
-        yield Row("bucket keeps", rule, bool(state.bucket_drift))
-        yield Row("delivered", f"{state.delivered_points} points")
-        yield Row("rejected", f"{state.rejected_points} points")
+        yield SummaryRow("bucket keeps", rule, bool(state.bucket_drift))
+        yield SummaryRow("delivered", f"{state.delivered_points} points")
+        yield SummaryRow("rejected", f"{state.rejected_points} points")
     if state.last_salvage:
-        yield Row("last salvage", state.last_salvage)
-    yield Row("store", state.data_dir)
+        yield SummaryRow("last salvage", state.last_salvage)
+    yield SummaryRow("store", state.data_dir)
 
 
 def _late(state: Status, now_ns: int) -> bool:
@@ -108,7 +109,7 @@ def _late(state: Status, now_ns: int) -> bool:
 
 
 def _ago(time: str, now_ns: int) -> str:
-    return f"{human.span(_age_s(time, now_ns))} ago, at {time[:19]}Z"
+    return f"{human.duration(_age_s(time, now_ns))} ago, at {time[:19]}Z"
 
 
 def _age_s(time: str, now_ns: int) -> float:

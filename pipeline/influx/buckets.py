@@ -10,7 +10,7 @@ from pipeline.influx.answer import InfluxError
 from pipeline.influx.client import Api, known
 from pipeline.influx.connection import Connection
 from pipeline.influx.points import count_by_host
-from pipeline.influx.writeonly import explain
+from pipeline.influx.writeonly import raise_if_write_only
 from pipeline.settings import HOUR_NS, Settings
 
 _log = logging.getLogger(__name__)
@@ -219,7 +219,7 @@ def _find(connection: Connection, name: str) -> tuple[str, Rule] | None:
     except InfluxError as error:
         if error.answer.status == 404 and error.answer.code:
             return None
-        explain(connection, error)
+        raise_if_write_only(connection, error)
         raise
 
 

@@ -231,14 +231,12 @@ def _forms(token: str, login: tuple[str, str]) -> Iterator[str]:
 
 def _reason(error: BaseException, masked: Callable[[str], str]) -> str:
     """Return why no answer came, in words without secrets."""
-    from http.client import HTTPException, IncompleteRead  # noqa: PLC0415  # urllib3 loads it
-
     text = one_line(masked(str(error)), _LONGEST_PAGE)
     if isinstance(error, OSError):
         return text or type(error).__name__
-    if isinstance(error, IncompleteRead):
+    if type(error).__name__ == "IncompleteRead":
         return "the answer is cut off or broken"
-    if isinstance(error, HTTPException):
+    if type(error).__module__ == "http.client":
         return f"no proper HTTP: {text}" if text else "no proper HTTP"
     if isinstance(error, ValueError):
         return _UNSENDABLE  # its text may hold a secret

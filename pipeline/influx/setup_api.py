@@ -11,7 +11,7 @@ from pipeline.influx.answer import InfluxError
 from pipeline.influx.buckets import Rule, Wanted, look
 from pipeline.influx.client import Api, known
 from pipeline.influx.connection import Connection
-from pipeline.influx.writeonly import explain
+from pipeline.influx.writeonly import raise_if_write_only
 from pipeline.settings import Settings
 
 
@@ -51,7 +51,7 @@ def is_new(connection: Connection) -> bool:
         answer = error.answer
         if answer.status is None or answer.status >= 500:
             raise
-        explain(connection, error)
+        raise_if_write_only(connection, error)
         as_what = f", as InfluxDB {answer.version}" if answer.version else ""
         raise NotInfluxDB2Error(f"{answer.message}{as_what}") from error
 

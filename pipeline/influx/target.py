@@ -12,6 +12,7 @@ from pipeline.influx.buckets import Rule, Wanted, command, drift, look, reconcil
 from pipeline.influx.connection import Connection
 from pipeline.influx.writeonly import WriteOnlyError
 from pipeline.settings import Settings, SettingsError
+from pipeline.trouble import Trouble
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class Target:
         self._prepared = False
         self._confirm_at: float | None = None
         self._write_only = False
-        self._warned = ""
+        self._trouble = Trouble()
 
     @property
     def prepared(self) -> bool:
@@ -62,7 +63,7 @@ class Target:
         return self._prepared
 
     @property
-    def unconfirmed(self) -> bool:
+    def needs_recheck(self) -> bool:
         """Whether the rule was lengthened, and `look` is to see in a minute that it has stayed so.
 
         InfluxDB has no way to change a rule only if it is as before. Of two hosts that lengthen it
@@ -99,7 +100,7 @@ class Target:
         if rule.refused:
             self._warn(f"The retention rule is left alone: {rule.refused}")
         else:
-            self._warned = ""
+            self._trouble.ends()
         if rule.change:
             _log.info("%s", rule.change)
             if wanted.mode == "extend":
@@ -163,9 +164,7 @@ class Target:
 
     def _warn(self, message: str) -> None:
         # Each try with a token that is refused prepares anew; once is enough to be told.
-        if message != self._warned:
-            self._warned = message
-            _log.warning("%s", message)
+        self._trouble.begins(message, message, kind=message)
 
     def write(self, body: bytes) -> Answer:
         """Send a gzip member of lines; whatever fails is an answer too."""

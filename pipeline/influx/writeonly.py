@@ -14,7 +14,7 @@ class WriteOnlyError(InfluxError):
     """The server has no buckets, no queries and no deletion, and takes readings all the same."""
 
 
-def explain(connection: Connection, error: InfluxError) -> None:
+def raise_if_write_only(connection: Connection, error: InfluxError) -> None:
     """Find out whether a failed look at an API of InfluxDB 2 comes from there being none.
 
     A proxy that lets no write pass either is not taken for such a server, and one that does may be:

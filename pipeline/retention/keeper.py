@@ -1,4 +1,4 @@
-"""Keeps what InfluxDB and the local copy hold as old as the settings say: rule, sweep, means."""
+"""The keeper: the bucket's rule, the sweep and the downsampling, as the settings say."""
 
 import contextlib
 import logging
@@ -24,26 +24,61 @@ from pipeline.influx import (
 )
 from pipeline.influx import tasks as downsampling
 from pipeline.retention.sweep import Place, Retention, Swept
-from pipeline.retention.trusted_clock import Timekeeper
+from pipeline.retention.trusted_clock import TrustedClock
 from pipeline.settings import Age, Settings
 from pipeline.spool import Fact, Spool, SpoolError
 
 _log = logging.getLogger(__name__)
 
-_AGAIN_S = 60.0
+# A reading may reach InfluxDB so long after the sweep has passed its time.
 _BEHIND_S = 86_400
 
 
+class KnownRule:
+    """The bucket's retention rule as it was seen last; noted for `status`.
+
+    Args:
+        spool: Where it is noted.
+
+    Attributes:
+        rule: The rule; None while it is not known, or of a server without buckets.
+    """
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._changed = Event()
+        self.rule: Rule | None = None
+
+    @property
+    def age_s(self) -> int:
+        """The age at which InfluxDB deletes, in seconds; 0 is for ever, or not known."""
+        return self.rule.age_s if self.rule else 0
+
+    def learn(self, rule: Rule | None, drift: str) -> None:
+        """Take note of the rule, and of how it differs from what the settings want."""
+        self.rule = rule
+        age = str(rule.age_s) if rule else None
+        with contextlib.suppress(SpoolError):
+            self._spool.note({Fact.BUCKET_AGE_S: age, Fact.BUCKET_DRIFT: drift or None})
+        if rule and rule.change:
+            self._changed.set()
+
+    def on_change(self, event: Event) -> None:
+        """Set this event, from now on, when the agent itself has changed the rule."""
+        self._changed = event
+
+
 class Keeper:
-    """The age of one host's data, between two changes of the settings.
+    """Keeps one host's data no longer than its ages, between two changes of the settings.
 
     Args:
         settings: What is wanted.
         spool: The local copy, and what is remembered.
         target: The bucket; None without an InfluxDB.
+        known: The bucket's rule, as the target saw it.
         clock: Time.
-        timekeeper: Tells the time that points are deleted by.
-        state: Is told what does not work.
+        trusted_clock: Tells the time that points are deleted by.
+        health: Shows what does not work.
     """
 
     def __init__(
@@ -51,40 +86,30 @@ class Keeper:
         settings: Settings,
         spool: Spool,
         target: Target | None,
+        known: KnownRule,
         clock: Clock,
-        timekeeper: Timekeeper,
-        state: Health,
+        trusted_clock: TrustedClock,
+        health: Health,
     ) -> None:
         self._settings = settings
         self._spool = spool
         self._target = target
+        self._known = known
         self._clock = clock
-        self._timekeeper = timekeeper
-        self._health = state
+        self._trusted_clock = trusted_clock
+        self._health = health
+        self._trouble = health.trouble("sweep")
+        self._downsampling_trouble = health.trouble("downsampling")
         ages, delivers = settings.ages.each, target is not None
-        self._retention = Retention(spool, timekeeper, ages, delivers=delivers)
+        self._retention = Retention(spool, trusted_clock, ages, delivers=delivers)
         self._sweeping = threading.Lock()
-        self._wake = Event()  # that of `run`, once it does
-        self._rule: Rule | None = None
         self._downsampled = False
 
-    def learn(self, rule: Rule | None, drift: str) -> None:
-        """Take note of the bucket's rule, and of how it differs from what the settings want."""
-        self._rule = rule
-        age = str(rule.age_s) if rule else None
-        with contextlib.suppress(SpoolError):
-            self._spool.note({Fact.BUCKET_AGE_S: age, Fact.BUCKET_DRIFT: drift or None})
-        if rule and rule.change and not self._sweeping.locked():
-            # Delivery lengthened it, and the next sweep may be an hour away: a rule that was is to
-            # be looked at once more in a minute.
-            self._wake.set()
-
     def trim(self, time_ns: int) -> bool:
-        """Remove what is too old to be sent, if a reading of that time is; tell whether it was."""
-        bucket_age_s = self._rule.age_s if self._rule else 0
-        if not self._retention.is_old(time_ns, bucket_age_s):
+        """Remove what is too old to be sent, if a reading of that time is; return whether it is."""
+        if not self._retention.is_old(time_ns, self._known.age_s):
             return False
-        self._retention.trim(bucket_age_s)
+        self._retention.trim(self._known.age_s)
         return True
 
     def run(self, stop: Event, wake: Event) -> None:
@@ -96,27 +121,41 @@ class Keeper:
         """
         interval_s = self._settings.cleanup_interval_minutes * 60.0
         excused: set[int | None] = {None, 404}
-        self._wake = wake
+        self._known.on_change(wake)
         while not stop.is_set():
-            wait_s = interval_s
-            try:
-                self._spool.check()
-                self.sweep(stop.is_set)
-                self._health.trouble("sweep", None)
-                if self._target is not None and self._target.unconfirmed:
-                    wait_s = min(CONFIRMED_AFTER_S, interval_s)
-            except InfluxError as error:
-                # That no server answers, delivery tells; and at the start it may not have told
-                # yet, nor made the bucket.
-                status = error.answer.status
-                told = status is None and "delivery" in self._health.troubles()
-                if told or status in excused:
-                    excused.discard(status)
-                    wait_s = min(_AGAIN_S, interval_s)
-                elif self._health.trouble("sweep", str(error)):
-                    _log.warning("Old points could not be removed from InfluxDB: %s", error)
-            self._clock.wait(wake, wait_s)
-            wake.clear()
+            soon = self._try_to_sweep(stop, excused)
+            wake.clear()  # the next line sees a rule that was changed before
+            if soon or (self._target is not None and self._target.needs_recheck):
+                wait_s = CONFIRMED_AFTER_S
+            else:
+                wait_s = interval_s
+            if not stop.is_set():  # a stop may have set `wake` before it was cleared
+                self._clock.wait(wake, wait_s)
+
+    def _try_to_sweep(self, stop: Event, excused: set[int | None]) -> bool:
+        """Sweep; return whether to try again soon.
+
+        Args:
+            stop: Ends it after the window that is being swept.
+            excused: The answers that are no trouble yet, each once.
+        """
+        try:
+            self._spool.check()
+            self.sweep(stop.is_set)
+        except InfluxError as error:
+            # Delivery reports a server that does not answer. At the start it may not have done so
+            # yet, nor made the bucket.
+            status = error.answer.status
+            reported = status is None and "delivery" in self._health.troubles()
+            if reported or status in excused:
+                excused.discard(status)
+                return True
+            self._trouble.begins(
+                str(error), f"Old points could not be removed from InfluxDB: {error}"
+            )
+        else:
+            self._trouble.ends()
+        return False
 
     def sweep(self, stopped: Callable[[], bool] = lambda: False) -> Swept:
         """Remove what is older than its age, in InfluxDB and here.
@@ -126,8 +165,8 @@ class Keeper:
             SpoolError: The local copy could not be swept.
         """
         with self._sweeping:
-            with contextlib.suppress(SpoolError):  # an hour later, then
-                self._timekeeper.remember()
+            with contextlib.suppress(SpoolError):  # the next sweep tries again
+                self._trusted_clock.remember()
             if self._target is None:
                 return self._retention.sweep((), stopped)
             with self._target.connection(PATIENCE_S) as connection:
@@ -138,7 +177,7 @@ class Keeper:
                     raise
                 if self._target.write_only:
                     return self._retention.sweep((), stopped)
-                everywhere = places(connection, self._settings, self._rule)
+                everywhere = places(connection, self._settings, self._known.rule)
                 return self._retention.sweep([place for place, _ in everywhere], stopped)
 
     def _prepare(self, target: Target, connection: Connection) -> None:
@@ -158,14 +197,11 @@ class Keeper:
                     message += (
                         "; the token must be allowed to read and write tasks and both buckets"
                     )
-                if self._health.trouble("downsampling", message):
-                    _log.warning("%s", message)
+                self._downsampling_trouble.begins(message, message)
 
     def _downsample(self, connection: Connection) -> None:
-        wanted, before = (
-            self._settings.downsample,
-            self._spool.facts().get(Fact.DOWNSAMPLING_TASK, ""),
-        )
+        wanted = self._settings.downsample
+        before = self._spool.facts().get(Fact.DOWNSAMPLING_TASK, "")
         changes = []
         try:
             if wanted.every:
@@ -176,7 +212,7 @@ class Keeper:
             cumulative = catalogue.cumulative()
             done = downsampling.reconcile(connection, self._settings, before, cumulative)
         except InfluxError as error:
-            # A token that may not look at tasks made none.
+            # A token that may not see tasks has made none, so there is none to remove.
             if wanted.every or before or error.answer.status is None:
                 raise
             done = downsampling.Downsampled("")
@@ -184,13 +220,15 @@ class Keeper:
             _log.info("%s", change)
         self._spool.note({Fact.DOWNSAMPLING_TASK: done.task or None})
         self._downsampled = True
-        self._health.trouble("downsampling", None)
+        self._downsampling_trouble.ends()
 
 
 def places(
     connection: Connection, settings: Settings, rule: Rule | None
 ) -> Iterator[tuple[Place, HostPoints]]:
-    """Yield where InfluxDB has this host's points, and the points: its bucket, that of the means.
+    """Yield each place in InfluxDB that holds this host's points, and these points.
+
+    The first is the bucket; the second, with downsampling, is the bucket of the means.
 
     Args:
         connection: With a timeout in minutes.

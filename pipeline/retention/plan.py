@@ -1,4 +1,4 @@
-"""What is older than its age, here and in InfluxDB; what removes it and when; and its removal."""
+"""The plan: what is older than its age, what removes it and when; and the removal now."""
 
 import contextlib
 from collections import Counter
@@ -20,7 +20,7 @@ from pipeline.influx import (
 )
 from pipeline.point import measurement_of, split_lines
 from pipeline.retention.keeper import places
-from pipeline.retention.sweep import LocalPoints, Place, windows
+from pipeline.retention.sweep import LocalPoints, Place, remove_in_windows
 from pipeline.settings import Settings
 from pipeline.spool import Aging, SpoolReader
 
@@ -30,7 +30,7 @@ _RULE_LAG_NS = 1800 * 10**9
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PlanRow:
     """One measurement in one place. A point is a line; times are RFC 3339 in UTC.
 
     Attributes:
@@ -39,10 +39,10 @@ class Row:
         retention_hours: Its age, in hours; 0 is for ever.
         older_points: How many points are older than that.
         oldest: The time of the oldest of them; None when there is none.
-        next_sweep_points: How many of them the next sweep removes; it does not look again at what
-            came there more than a day after the last sweep had passed. None: it is not swept.
-        rule_removes: When the bucket's own rule, with the lag of its shard groups, will have
-            removed what is older now; None when never, or not known.
+        next_sweep_points: How many of them the next sweep removes: not those that came there more
+            than a day after a sweep had passed their time.
+        rule_removes: When the bucket's own rule will have removed them, whole shard groups at a
+            time; None when never, or not known.
     """
 
     where: str
@@ -59,14 +59,14 @@ class Plan:
     """What is older than its age.
 
     Attributes:
-        now: The moment.
-        host: The host that it is about, and no other.
+        now: The time that it was made at.
+        host: The host that it is about.
         bucket: Its bucket; "" without an InfluxDB.
         bucket_retention_hours: The age of the bucket's own rule, in hours; 0 is for ever, None not
             known.
         shard_group_hours: The span of its shard groups, in hours.
         rows: Each measurement in each place.
-        left_out: Why the server has no rows, in a sentence; "" when it is asked.
+        left_out: Why there are no rows of the server, in a sentence; "" when there may be.
     """
 
     now: str
@@ -74,7 +74,7 @@ class Plan:
     bucket: str
     bucket_retention_hours: float | None
     shard_group_hours: float | None
-    rows: tuple[Row, ...]
+    rows: tuple[PlanRow, ...]
     left_out: str
 
     @property
@@ -84,21 +84,21 @@ class Plan:
 
 
 class Progress(Protocol):
-    """Who is told how far the removal came."""
+    """Shows how far the removal came."""
 
     def __call__(self, where: str, measurement: str, until: str, points: int) -> None:
-        """So many points of a measurement, "" being all others, are gone up to a time."""
+        """Show that so many points of a measurement up to a time are gone; "" is all others."""
 
 
 def make(settings: Settings, clock: Clock) -> Plan:
-    """Look at what is older than its age; change nothing.
+    """Make the plan; change nothing.
 
     Raises:
         InfluxError: InfluxDB did not answer, or did not allow it.
         SpoolError: The local copy cannot be read.
     """
     now_ns = clock.now_ns()
-    rows: list[Row] = []
+    rows: list[PlanRow] = []
     rule: Rule | None = None
     left_out = ""
     facts: Mapping[str, str] = {}
@@ -125,7 +125,7 @@ def make(settings: Settings, clock: Clock) -> Plan:
 
 
 def apply(settings: Settings, clock: Clock, progress: Progress) -> None:
-    """Remove what is older than its age now, from the beginning, of this host alone.
+    """Remove what is older than its age now, all of it, of this host alone.
 
     Raises:
         InfluxError: InfluxDB did not answer, did not allow it, or has another time than this
@@ -134,8 +134,8 @@ def apply(settings: Settings, clock: Clock, progress: Progress) -> None:
     """
     now_ns = clock.now_ns()
     _check_clock(settings, clock)
-    with contextlib.suppress(FileNotFoundError), Aging(settings.data_dir) as spool:
-        place = Place(LOCAL, LocalPoints(spool, delivers=settings.delivers), settings.ages.each)
+    with contextlib.suppress(FileNotFoundError), Aging.beside(settings.data_dir) as aging:
+        place = Place(LOCAL, LocalPoints(aging, delivers=settings.delivers), settings.ages.each)
         _remove(place, LOCAL, now_ns, progress)
     if settings.delivers:
         with (
@@ -163,11 +163,11 @@ def _check_clock(settings: Settings, clock: Clock) -> None:
 def _remove(place: Place, where: str, now_ns: int, progress: Progress) -> None:
     for age in place.ages:
         cutoff = age.cutoff_ns(now_ns)
-        for until, points in windows(place.points, age, 0, cutoff, place.window_s):
+        for until, points in remove_in_windows(place.points, age, 0, cutoff, place.window_s):
             progress(where, age.measurement or "", rfc3339(until), points)
 
 
-def _local(spool: SpoolReader, settings: Settings, now_ns: int) -> list[Row]:
+def _local(spool: SpoolReader, settings: Settings, now_ns: int) -> list[PlanRow]:
     """Return a row for each measurement that the newest reading has, or an old one."""
     ages = settings.ages
     newest_cutoff = max(age.cutoff_ns(now_ns) for age in ages.each)
@@ -186,14 +186,14 @@ def _local(spool: SpoolReader, settings: Settings, now_ns: int) -> list[Row]:
     for block in spool.history(newest_ns) if newest_ns is not None else ():
         older.update(dict.fromkeys(map(measurement_of, split_lines(block)), 0))
     return [
-        Row(LOCAL, name, ages.of(name).hours, points, _text(oldest.get(name)), points, None)
+        PlanRow(LOCAL, name, ages.of(name).hours, points, _text(oldest.get(name)), points, None)
         for name, points in sorted(older.items())
     ]
 
 
 def _remote(
     place: Place, points: HostPoints, facts: Mapping[str, str], now_ns: int, rule: Rule | None
-) -> list[Row]:
+) -> list[PlanRow]:
     rows = []
     for age in place.ages:
         cutoff = age.cutoff_ns(now_ns)
@@ -203,7 +203,7 @@ def _remote(
         swept = points.counts(start, cutoff, age) if oldest and start else older
         gone = rule.removes_ns(cutoff - 1) if rule and cutoff else None
         rows += [
-            Row(
+            PlanRow(
                 points.bucket,
                 name,
                 age.hours,

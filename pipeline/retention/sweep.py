@@ -1,4 +1,4 @@
-"""The max-age rule: one sweep of every place that holds this host's points, each by its ages."""
+"""The sweep: removes what is older than its age from each place that holds this host's points."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.influx import InfluxError
-from pipeline.point import measurement_of, split_lines
 from pipeline.settings import HOUR_NS, Age
 from pipeline.spool import Aging, Spool
 
@@ -17,22 +16,28 @@ _MARK = "swept:"
 
 
 class Now(Protocol):
-    """What tells the time that points are deleted by."""
+    """A clock to delete by."""
 
     def now_ns(self) -> int:
-        """Return it in nanoseconds since 1970-01-01 UTC."""
+        """Return the time, in nanoseconds since 1970-01-01 UTC."""
         ...
 
 
 class Points(Protocol):
-    """This host's points in one place; a span holds its start and not its stop, in nanoseconds."""
+    """This host's points in one place.
+
+    A span includes its start and excludes its stop, both in nanoseconds since 1970-01-01 UTC.
+    """
 
     def oldest(self, start_ns: int, stop_ns: int, age: Age, /) -> int | None:
-        """Return a time in a span before which it holds no point that an age is for, or None."""
+        """Return the time of the oldest point of a span that an age covers, or an earlier time.
+
+        None: there is no such point.
+        """
         ...
 
     def remove(self, start_ns: int, stop_ns: int, age: Age, /) -> int:
-        """Remove the points of a span that an age is for; return how many that were."""
+        """Remove the points of a span that an age covers; return how many there were."""
         ...
 
 
@@ -40,41 +45,37 @@ class LocalPoints:
     """The local copy.
 
     Args:
-        spool: Opened for it.
+        aging: Removes what is too old from it.
         delivers: Whether undelivered readings that grow too old are a loss.
     """
 
-    def __init__(self, spool: Aging, *, delivers: bool) -> None:
-        self._spool = spool
+    def __init__(self, aging: Aging, *, delivers: bool) -> None:
+        self._aging = aging
         self._delivers = delivers
 
     def oldest(self, start_ns: int, stop_ns: int, _: Age) -> int | None:
         """Return the time of the oldest reading in a span, whatever it holds, or None."""
-        return self._spool.oldest(start_ns, stop_ns)
+        return self._aging.oldest(start_ns, stop_ns)
 
     def remove(self, start_ns: int, stop_ns: int, age: Age) -> int:
         """Remove the points of a span that an age is for; return how many that were."""
-
-        def kept(block: str) -> list[str]:
-            return [line for line in split_lines(block) if not age.covers(measurement_of(line))]
-
-        some = None if age.everything else kept
-        return self._spool.remove(start_ns, stop_ns, some, count=self._delivers)
+        return self._aging.remove(start_ns, stop_ns, age, count=self._delivers)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where points are, and how they are swept there.
+    """A place that holds points, and how it is swept.
 
     Attributes:
-        name: Its name, which the marks of how far a sweep came are kept under.
+        name: Its name, also in the names of the facts that hold how far a sweep came.
         points: The points.
         ages: Their ages.
-        scope: What they are, such as server, bucket and host. When it or an age differs from the
-            last sweep's, the sweep begins at the oldest point again.
+        scope: Whose points they are, such as server, bucket and host. When the scope or an age
+            changes, the next sweep begins at the oldest point again.
         window_s: The longest span that is removed at once, in seconds: in InfluxDB, writes that
             overlap it wait.
-        behind_s: How far behind the mark to look again, in seconds, for what came late.
+        behind_s: How far before the end of the last sweep the next one begins, in seconds: for
+            points that came late.
     """
 
     name: str
@@ -85,15 +86,15 @@ class Place:
     behind_s: int = 0
 
     def mark(self, age: Age) -> tuple[str, str]:
-        """Return the name of a fact, how far the sweep came, and what must stand beside that."""
+        """Return the name of the fact that holds how far a sweep came, and the scope in it."""
         return f"{_MARK}{self.name}:{age.measurement or ''}", " ".join(
             (*self.scope, f"{age.hours}h", *age.others)
         )
 
     def start_ns(self, marked: str, age: Age, cutoff_ns: int) -> int:
-        """Return where a sweep begins, given what the mark says: "<time in ns> <scope>"."""
+        """Return where a sweep begins, given that fact: "<time in ns> <scope>"."""
         until, _, scope = marked.partition(" ")
-        # A clock that was ahead set the mark ahead.
+        # A sweep by a clock that was ahead may have come too far.
         if scope != self.mark(age)[1] or int(until) > cutoff_ns:
             return 0
         return max(0, int(until) - self.behind_s * 10**9)
@@ -113,34 +114,34 @@ class Swept:
 
     @property
     def points(self) -> int:
-        """How many points are gone, at least: one that lay in both places is one point."""
+        """How many points are gone at least: a point that was in both places counts once."""
         return max(self.remote, self.local)
 
 
-def windows(
+def remove_in_windows(
     points: Points, age: Age, start_ns: int, stop_ns: int, window_s: int
 ) -> Iterator[tuple[int, int]]:
-    """Remove the points of a span that an age is for, one window after the other.
+    """Remove the points of a span that an age covers, one window after the other.
 
     Yields:
-        How far it came, and how many points went since the last time.
+        How far it came, and how many points it removed since the last yield.
     """
     while start_ns < stop_ns:
         oldest = points.oldest(start_ns, stop_ns, age)
         if oldest is None:
             yield stop_ns, 0
             return
-        oldest = max(oldest, start_ns)  # whatever a server says: it goes on, and comes to an end
+        oldest = max(oldest, start_ns)  # whatever a server says, this must end
         start_ns = min(oldest + window_s * 10**9, stop_ns)
         yield start_ns, points.remove(oldest, start_ns, age)
 
 
 class Retention:
-    """Keeps the ages.
+    """Removes what is older than its age.
 
     Args:
         spool: The local copy; it also remembers how far the last sweep came.
-        clock: Tells now, as far as it may be believed: what is deleted by a wrong time is gone.
+        clock: The trusted clock: what is deleted by a wrong time is gone.
         ages: The ages.
         delivers: Whether undelivered readings that grow too old are a loss.
     """
@@ -154,7 +155,7 @@ class Retention:
         self._marks: dict[str, str] = {}
 
     def is_old(self, time_ns: int, bucket_age_s: int = 0) -> bool:
-        """Tell whether something of a reading may be too old to be kept, or to be sent.
+        """Return whether a part of a reading may be too old to be kept or sent.
 
         Args:
             time_ns: The reading's time, in nanoseconds since 1970-01-01 UTC.
@@ -167,6 +168,9 @@ class Retention:
     def trim(self, bucket_age_s: int = 0) -> int:
         """Remove what is too old from the local copy, and send nothing that InfluxDB would refuse.
 
+        What was delivered stays as long as the rest: the page shows it, and doctor takes a reading
+        in InfluxDB that is not here for one of another agent with this host's name.
+
         Args:
             bucket_age_s: The age of the bucket's own rule, in seconds; 0 is for ever.
 
@@ -174,11 +178,11 @@ class Retention:
             How many points were removed.
         """
         longest = self._longest
-        points = LocalPoints(self._spool, delivers=self._delivers)
+        points = LocalPoints(self._spool.aging, delivers=self._delivers)
         removed = points.remove(0, longest.cutoff_ns(self._clock.now_ns()), longest)
         local = Place("local", points, () if longest in self._ages else self._ages)
         removed += sum(n for age in local.ages for n in self._sweep(local, age))
-        # What the own age took needs no second search, which is one of the whole queue.
+        # What the longest age has removed is not searched for again in the whole queue.
         if bucket_age_s and not 0 < self._longest.hours * 3600 <= bucket_age_s:
             self._spool.give_up(self._clock.now_ns() - bucket_age_s * 10**9)
         return removed
@@ -190,19 +194,20 @@ class Retention:
 
         Args:
             places: Where this host's points are in InfluxDB.
-            stopped: Asked after each window; the rest is left to the next sweep.
+            stopped: Asked after each window; once it says yes, the next sweep does the rest.
 
         Returns:
             How much was removed.
 
         Raises:
-            InfluxError: InfluxDB did not do its part, the first of them; the rest was swept.
+            InfluxError: InfluxDB did not do its part. This is the first failure; the other places
+                were swept.
         """
         local = self.trim()
         remote = 0
         failures: list[InfluxError] = []
         for place, age in ((each, age) for each in places for age in each.ages):
-            # Who does not answer would not the next time either, and the wait is long.
+            # A server that does not answer makes each further request a long wait.
             if stopped() or (failures and failures[-1].answer.status is None):
                 break
             try:
@@ -225,9 +230,9 @@ class Retention:
         if name not in self._marks:
             self._marks[name] = self._spool.facts().get(name, "")
         start = noted = place.start_ns(self._marks[name], age, cutoff)
-        for until, points in windows(place.points, age, start, cutoff, place.window_s):
+        for until, points in remove_in_windows(place.points, age, start, cutoff, place.window_s):
             self._marks[name] = f"{until} {scope}"
-            # Each note is an fsync: it is worth that where points went, or for an hour of looking.
+            # A note costs an fsync: it is made when points went, or after an hour of empty span.
             if points or until - noted > HOUR_NS:
                 self._spool.note({name: self._marks[name]})
                 noted = until

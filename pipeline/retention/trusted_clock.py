@@ -1,35 +1,33 @@
-"""A wall clock that is wrong: telling it, and not believing it where that would cost data."""
+"""The trusted clock: the time to delete by, since the wall clock may be wrong."""
 
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 
 from pipeline.clock import PLAUSIBLE_NS, Clock, Tick, rfc3339
 from pipeline.health import Health
-from pipeline.point import split_lines
+from pipeline.influx import LARGEST_SKEW_S
 from pipeline.spool import Fact, Spool, SpoolError
+from pipeline.trouble import Trouble
 
 _log = logging.getLogger(__name__)
 
 _SECOND_NS = 10**9
 _HOUR_S = 3600.0
-# A server's date has whole seconds, and its answer takes a while.
-_TOLERANCE_S = 60.0
 
 
-class Timekeeper:
-    """Watches the wall clock, and tells which time may be believed where points are deleted by age.
+class TrustedClock:
+    """Watches the wall clock, and tells the time that points may be deleted by.
 
     A clock that is far ahead makes everything look old. So a time is believed only if it lies where
     the last believed one and the monotonic clock expect it, if InfluxDB's date confirms it, or if
     nothing contradicted it for an hour. Until then, the age counts from the expected time.
 
     Args:
-        clock: The clocks.
-        spool: Keeps the believed time over a restart; its readings may have to be stamped anew.
-        health: Is told of a clock that is wrong.
+        clock: The wall clock and the monotonic one.
+        spool: Keeps the believed time over a restart. Its readings may need another time.
+        health: Shows a clock that is wrong.
         age_s: The shortest age at which data is deleted, in seconds, 0 being for ever: a tenth of
             it, and an hour at most, need no confirmation.
     """
@@ -37,20 +35,19 @@ class Timekeeper:
     def __init__(self, clock: Clock, spool: Spool, health: Health, age_s: float) -> None:
         self._clock = clock
         self._spool = spool
-        self._health = health
-        self.mind(age_s)
+        self._trouble = health.trouble("clock")
+        self.set_shortest_age(age_s)
         self._lock = threading.Lock()
-        self._held = False
-        # While the clock is not set, readings are stamped with what it says; they get their time
-        # when it is.
+        self._unexpected = Trouble()  # only logged: a clock that was set right jumps too
+        # A reading that is taken before the clock is set gets its right time afterwards.
         self._unset = clock.now_ns() < PLAUSIBLE_NS
         self._owed_ns = 0
         self._believe(0)
-        with contextlib.suppress(SpoolError):  # told by whoever is the next to need it
+        with contextlib.suppress(SpoolError):  # the next one to need the store reports it
             self._believe(int(spool.facts().get(Fact.BELIEVED_NS, 0)))
 
-    def mind(self, age_s: float) -> None:
-        """Data is deleted at another age from now on, the shortest being so many seconds."""
+    def set_shortest_age(self, age_s: float) -> None:
+        """Set the shortest age at which data is deleted, in seconds; 0 is for ever."""
         self._slack_ns = round(min(age_s / 10 or _HOUR_S, _HOUR_S) * _SECOND_NS)
 
     def now_ns(self) -> int:
@@ -65,14 +62,11 @@ class Timekeeper:
             if expected or elapsed_s >= _HOUR_S:
                 self._believe(now_ns)
                 return now_ns
-            if not self._held:
-                self._held = True
-                _log.warning(
-                    "The clock says %s, %s later than expected: nothing is deleted by that until "
-                    "InfluxDB's date or an hour confirms it",
-                    rfc3339(now_ns),
-                    _span(now_ns - expected_ns),
-                )
+            why = (
+                f"The clock says {rfc3339(now_ns)}, {_span(now_ns - expected_ns)} later than "
+                "expected: nothing is deleted by that until InfluxDB's date or an hour confirms it"
+            )
+            self._unexpected.begins(why, why)
             return expected_ns
 
     def remember(self) -> None:
@@ -85,19 +79,20 @@ class Timekeeper:
             self._spool.note({Fact.BELIEVED_NS: str(believed_ns)})
 
     def unset(self) -> str:
-        """Return why no reading may be sent at present, or nothing.
+        """Return why no reading may be sent at present; "" when it may.
 
-        Its stamp would be wrong by years, and what InfluxDB has cannot be stamped anew.
+        While the clock is not set, a reading's time is wrong by years. Here it can be corrected
+        later, in InfluxDB it cannot.
         """
         if not self._unset and self._clock.now_ns() >= PLAUSIBLE_NS:
             return ""
         return f"this machine's clock is not set: it says {rfc3339(self._clock.now_ns())[:4]}"
 
     def look(self, tick: Tick) -> None:
-        """Look at the clock of a tick, before its reading is taken.
+        """Judge the clock by a tick, before its reading is taken.
 
         Raises:
-            SpoolError: Readings could not be stamped anew.
+            SpoolError: The readings could not get their right time.
         """
         if tick.jumped_ns:
             _log.warning(
@@ -109,13 +104,15 @@ class Timekeeper:
             self._owed_ns += tick.jumped_ns
             self._restamp()
         was_unset, self._unset = self._unset, tick.timestamp_ns < PLAUSIBLE_NS
-        if was_unset or self._unset:
-            self._health.trouble("clock", self.unset() or None)
+        if self._unset:
+            self._trouble.begins(self.unset())
+        elif was_unset:
+            self._trouble.ends()
 
     def _restamp(self) -> None:
         if not self._owed_ns:
             return
-        moved = self._spool.restamp(PLAUSIBLE_NS, self._owed_ns, _stamped)
+        moved = self._spool.restamp(PLAUSIBLE_NS, self._owed_ns)
         self._owed_ns = 0
         _log.info("%d readings that were taken before the clock was set got their time", moved)
 
@@ -125,31 +122,22 @@ class Timekeeper:
             return
         now_ns = self._clock.now_ns()
         ahead_s = now_ns / _SECOND_NS - date_s
+        # Two bounds, so that a clock that is wrong by about that much is not reported each time.
+        bound_s = LARGEST_SKEW_S / 2 if self._trouble.under_way else LARGEST_SKEW_S
+        wrong = abs(ahead_s) > bound_s
         with self._lock:
-            if abs(ahead_s) <= _TOLERANCE_S:
-                self._believe(now_ns)
-            else:
-                self._believe(min(now_ns, round(date_s * _SECOND_NS)))
-        message = None
-        if abs(ahead_s) > _TOLERANCE_S:
+            self._believe(min(now_ns, round(date_s * _SECOND_NS)) if wrong else now_ns)
+        if not wrong:
+            self._trouble.ends()
+        elif not self._trouble.under_way:  # not each time with another number
             which = "ahead of" if ahead_s > 0 else "behind"
             span = _span(round(abs(ahead_s)) * _SECOND_NS)
-            message = f"this machine's clock is {span} {which} InfluxDB's; set it, by NTP for one"
-        told = "clock" in self._health.troubles()
-        if message is not None and told:
-            return  # the span changes a little each time
-        self._health.trouble("clock", message)
-        if message is not None:
-            _log.warning("%s", message[0].upper() + message[1:])
+            why = f"this machine's clock is {span} {which} InfluxDB's; set it, by NTP for one"
+            self._trouble.begins(why, why[0].upper() + why[1:])
 
     def _believe(self, now_ns: int) -> None:
         self._base_ns, self._since = now_ns, self._clock.monotonic()
-        self._held = False
-
-
-def _stamped(block: str, time_ns: int) -> Iterator[str]:
-    for line in split_lines(block):
-        yield f"{line.rpartition(' ')[0]} {time_ns}"
+        self._unexpected.ends()
 
 
 def _span(span_ns: int) -> str:

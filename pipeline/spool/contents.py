@@ -1,12 +1,59 @@
-"""What a spool holds: its figures, and the lines that were refused."""
+"""What a spool holds: its figures, its facts, its gaps, the refused lines, and causes of loss."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Cause(StrEnum):
+    """Why a point is never delivered; the names are in the store and in what users read."""
+
+    SPOOL_FULL = "spool_full"
+    """The bound, or a full disk, took it while it waited."""
+    EXPIRED = "expired"
+    """It reached its age, or the age of the bucket, while it waited."""
+    CORRUPT_STORE = "corrupt_store"
+    """The part of the store that held it was damaged."""
+    REJECTED = "rejected"
+    """InfluxDB refused it; `rejected list` shows it."""
+    TICK_MISSED = "tick_missed"
+    """Its reading was not taken: the tick came too late."""
+    COLLECTOR_FAILED = "collector_failed"
+    """Its collector failed."""
+    LEFT_OUT = "left_out"
+    """Its collector found more series than `max_series` allows, or what cannot be written."""
+    DISK_FULL = "disk_full"
+    """It was held in memory, as the spool could not be written, for too long."""
+
+
+class Fact(StrEnum):
+    """What a store remembers for its agent and its readers; the names are in the store."""
+
+    LAST_ERROR = "last_error"
+    """What failed last, in a sentence; absent while all is well."""
+    TROUBLES = "troubles"
+    """All that does not work, as a JSON object of sentences by subject."""
+    BUCKET_AGE_S = "bucket_age_s"
+    """The age of the bucket's own rule, in seconds; 0 is for ever."""
+    BUCKET_DRIFT = "bucket_drift"
+    """How the rule differs from what the settings want, in a sentence."""
+    DOWNSAMPLING_TASK = "downsampling_task"
+    """The name of the host's task in InfluxDB."""
+    INTERVAL_MS = "collection_interval_ms"
+    """The interval that the agent goes by, in milliseconds."""
+    RETENTION_HOURS = "retention_hours"
+    """The age that the agent goes by, in hours."""
+    URL = "influxdb_url"
+    """The server that the agent delivers to."""
+    BELIEVED_NS = "believed_ns"
+    """The newest time that could be trusted, in nanoseconds since 1970-01-01 UTC."""
+    SALVAGE = "salvage"
+    """What the last salvage saved and lost, in a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What the spool holds and has seen since it was made; a point is a line.
+    """The figures of a spool since it was made; a point is a line.
 
     Attributes:
         ticks: Readings committed.
@@ -34,8 +81,54 @@ class Contents:
 
 
 @dataclass(frozen=True, slots=True)
+class Gap:
+    """A span in which readings are missing, until a point in InfluxDB says so.
+
+    There is one of each cause: what is missing of the same cause meanwhile widens it.
+
+    Attributes:
+        cause: Why.
+        start_ns: The earliest time of one that may be missing, in nanoseconds since 1970-01-01 UTC.
+        stop_ns: The latest.
+        readings: How many are missing.
+    """
+
+    cause: str
+    start_ns: int
+    stop_ns: int
+    readings: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Readings on their way: leased from the queue, to be settled or to stay.
+
+    Attributes:
+        ids: The ticks.
+        points: How many lines they hold.
+        body: The lines, as a gzip member.
+        oldest_ns: The time of the oldest one, in nanoseconds since 1970-01-01 UTC.
+        more: Whether others wait behind them.
+    """
+
+    ids: tuple[int, ...]
+    points: int
+    body: bytes
+    oldest_ns: int
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A line of a batch that the server refused, and its reason."""
+
+    line: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
-    """A line that the server refused.
+    """A refused line that is kept.
 
     Attributes:
         id: Its name for `rejected retry` and `rejected drop`.

@@ -1,11 +1,11 @@
-"""The local history, as `show` and the page need it."""
+"""Series out of the local history, for `show` and the page."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.point import FieldValue, read_fields, read_series, scan
-from pipeline.spool.series import Growing, Series
+from pipeline.spool.series import Series, SeriesBuilder
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -13,8 +13,8 @@ Key = tuple[str, str, tuple[tuple[str, str], ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What to read; None and an empty table stand for all.
+class SeriesFilter:
+    """Which series to read; None and an empty table stand for all.
 
     Attributes:
         measurement: Only this measurement.
@@ -28,21 +28,21 @@ class Wanted:
     tags: Mapping[str, str] | None = None
     rate: bool = False
 
-    def fits(self, measurement: str, tags: Mapping[str, str]) -> bool:
-        """Return whether a series is wanted."""
+    def matches(self, measurement: str, tags: Mapping[str, str]) -> bool:
+        """Return whether a series is one of them."""
         named = self.measurement in (None, measurement)
         return named and (self.tags or {}).items() <= tags.items()
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """A field that the history has.
+class FieldSummary:
+    """A field of the local history.
 
     Attributes:
         measurement: Its measurement.
         field: Its key.
         series: How many series have it.
-        last: The newest value; of several of one time, that of the series that comes last.
+        last: The newest value; of several series at one time, that of the last one.
     """
 
     measurement: str
@@ -52,55 +52,57 @@ class Held:
 
 
 def seconds(text: str) -> int:
-    """Read a span such as `90s`, `15m`, `1h`, `7d` or `2w`.
+    """Read a duration such as `90s`, `15m`, `1h`, `7d` or `2w`, in seconds.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The text is not a duration.
     """
     match = re.fullmatch(r"(\d+)([smhdw])", text)
     if match is None:
-        raise ValueError(f"{text!r} is no span of time; write one such as 90s, 15m, 1h, 7d or 2w")
+        raise ValueError(f"{text!r} is not a duration; write one such as 90s, 15m, 1h, 7d or 2w")
     return int(match[1]) * _SECONDS[match[2]]
 
 
 def read(
-    blocks: Iterable[str], wanted: Sequence[Wanted], points: int | None = None
+    blocks: Iterable[str], wanted: Sequence[SeriesFilter], points: int | None = None
 ) -> list[Series]:
-    """Read what is wanted, by measurement, field and tags.
+    """Read series, in the order of measurement, field and tags.
 
     Args:
         blocks: The readings, the oldest first.
         wanted: Which series.
-        points: See `Growing`; None keeps every sample.
+        points: Of each series, as for `SeriesBuilder`; None keeps every sample.
 
     Raises:
         SpoolError: The store cannot be read.
     """
     names = {one.measurement for one in wanted if one.measurement is not None}
     measurements = names if all(one.measurement is not None for one in wanted) else None
-    # The first part of a line comes back reading after reading, and is read once.
-    known: dict[str, list[tuple[Wanted, dict[str, Growing]]]] = {}
+    # Each reading has the same series, so the first part of a line is read once.
+    known: dict[str, list[tuple[SeriesFilter, dict[str, SeriesBuilder]]]] = {}
     for block in blocks:
         for line in scan(block, measurements):
             found = known.get(line.series)
             if found is None:
                 series = read_series(line.series)
-                found = known[line.series] = [(one, {}) for one in wanted if one.fits(*series)]
+                found = known[line.series] = [(one, {}) for one in wanted if one.matches(*series)]
             for one, fields in found:
                 for field, value in read_fields(line.fields, one.field).items():
-                    growing = fields.get(field)
-                    if growing is None:
-                        growing = fields[field] = Growing(points, rate=one.rate)
-                    growing.add(line.timestamp_ns, value)
+                    builder = fields.get(field)
+                    if builder is None:
+                        builder = fields[field] = SeriesBuilder(points, rate=one.rate)
+                    builder.add(line.timestamp_ns, value)
     return sorted(_series(known), key=_key)
 
 
-def _series(known: Mapping[str, list[tuple[Wanted, dict[str, Growing]]]]) -> Iterator[Series]:
+def _series(
+    known: Mapping[str, list[tuple[SeriesFilter, dict[str, SeriesBuilder]]]],
+) -> Iterator[Series]:
     for text, found in known.items():
         measurement, tags = read_series(text)
         for _, fields in found:
-            for field, growing in fields.items():
-                if (one := growing.series(measurement, field, tags)) is not None:
+            for field, builder in fields.items():
+                if (one := builder.series(measurement, field, tags)) is not None:
                     yield one
 
 
@@ -108,18 +110,18 @@ def _key(series: Series) -> Key:
     return series.measurement, series.field, tuple(sorted(series.tags.items()))
 
 
-def held(blocks: Iterable[str], tags: Mapping[str, str] | None = None) -> list[Held]:
-    """List all fields that readings have, by measurement and field.
+def fields(blocks: Iterable[str], tags: Mapping[str, str] | None = None) -> list[FieldSummary]:
+    """List the fields of readings, by measurement and field.
 
     Args:
         blocks: The readings, the oldest first.
-        tags: Only of series with these tags.
+        tags: Only fields of series with these tags.
 
     Raises:
         SpoolError: The store cannot be read.
     """
-    # To read the fields of every line would take ten times as long. A line that is like the one
-    # before it but for its values only takes its place.
+    # To read the fields of every line would take ten times as long. So of lines that differ in
+    # their values only, the newest is kept and read.
     newest: dict[tuple[str, int], str] = {}
     for block in blocks:
         for line in scan(block):
@@ -128,11 +130,11 @@ def held(blocks: Iterable[str], tags: Mapping[str, str] | None = None) -> list[H
             newest[shape] = line.fields
     series: dict[tuple[str, str], set[str]] = {}
     last: dict[tuple[str, str], FieldValue] = {}
-    for (text, _), fields in newest.items():
+    for (text, _), values in newest.items():
         measurement, its = read_series(text)
         if not (tags or {}).items() <= its.items():
             continue
-        for field, value in read_fields(fields).items():
+        for field, value in read_fields(values).items():
             series.setdefault((measurement, field), set()).add(text)
             last[(measurement, field)] = value
-    return [Held(*key, len(series[key]), last[key]) for key in sorted(series)]
+    return [FieldSummary(*key, len(series[key]), last[key]) for key in sorted(series)]

@@ -1,4 +1,4 @@
-"""A data directory belongs to one process; the lock says which."""
+"""The lock on a data directory, which belongs to one process."""
 
 import contextlib
 import fcntl
@@ -9,12 +9,12 @@ from threading import Event
 from pipeline.clock import Clock
 
 _NAME = "agent.lock"
-# `holder` takes the lock for an instant to see whether it is free, so one refusal proves nothing.
+# `holder` takes the lock for an instant, so that one refusal proves nothing.
 _TRIES, _PAUSE_S = 5, 0.02
 
 
 class DirectoryInUseError(Exception):
-    """Another process has the data directory; the message says which and what to do."""
+    """Another process has the data directory; the message says which, and the fix."""
 
 
 class DirectoryLock:
@@ -48,7 +48,7 @@ class DirectoryLock:
             os.write(self._file, f"{os.getpid()}\n".encode())
 
     def release(self) -> None:
-        """Let another process have the directory."""
+        """Release the directory."""
         os.close(self._file)
 
 

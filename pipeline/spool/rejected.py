@@ -1,32 +1,53 @@
 """Changes to the lines that the server refused, beside an agent that may be running.
 
-The bound and the age are left to the agent, which applies both with its next reading.
+The agent applies the bound and the age with its next reading.
 """
 
-import contextlib
 import re
 import sqlite3
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
+from pathlib import Path
+from typing import Self
 
-from pipeline.spool.block import joined, pack
+from pipeline.spool.contents import Cause
+from pipeline.spool.opening import open_beside
+from pipeline.spool.rows import insert
 from pipeline.spool.schema import LOST
-from pipeline.spool.writing import Writing
 
-_LOST = f"{LOST}rejected"
+_LOST = f"{LOST}{Cause.REJECTED}"
 _TIME = re.compile(r" (-?\d{1,19})$")
 _INT64_MAX = 2**63 - 1
 
 
 class UnknownLineError(Exception):
-    """A line that is named is not among the rejected ones; the message says which."""
+    """There is no rejected line with an id that was named; the message says which."""
 
 
-class RejectedLines(Writing):
-    """The rejected lines of a spool, to be changed; see `Writing` for how it is opened."""
+class RejectedLines:
+    """The rejected lines of a spool, to be changed.
+
+    Args:
+        directory: The data directory.
+
+    Raises:
+        FileNotFoundError: There is no spool in the directory.
+        SpoolError: The store cannot be opened, or the agent must salvage it first.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._database = open_beside(directory, write=True)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the store."""
+        self._database.close()
 
     def retry(self, ids: Collection[int] | None = None) -> int:
-        """Put lines on the queue again, each with its own time, and count them as lost no more.
+        """Put lines on the queue again, each with its own time; they are no longer lost.
 
         Args:
             ids: Which lines; None: all.
@@ -35,24 +56,21 @@ class RejectedLines(Writing):
             How many lines that were.
 
         Raises:
-            UnknownLineError: One of them is not there; nothing was done.
-            SpoolError: The spool cannot be written; nothing was done.
+            UnknownLineError: There is no line with one of the ids; nothing was changed.
+            SpoolError: The spool cannot be written; nothing was changed.
         """
-        readings = defaultdict(list)
-        with self._taken(ids) as (db, rows):
-            for _, refused_ns, line in rows:
+
+        def queue(db: sqlite3.Connection) -> int:
+            taken = _taken(db, ids)
+            readings = defaultdict(list)
+            for _, refused_ns, line in taken:
                 readings[_time_ns(line, refused_ns)].append(line)
             for time_ns, lines in sorted(readings.items()):
-                block = pack(joined(lines))
-                row = db.execute(
-                    "INSERT INTO tick (time_ns, points, lines) VALUES (?, ?, ?)",
-                    (time_ns, len(lines), block),
-                )
-                db.execute(
-                    "INSERT INTO pending VALUES (?, ?, ?)", (row.lastrowid, len(lines), len(block))
-                )
-            _uncount(db, len(rows))
-        return len(rows)
+                insert(db, lines, time_ns)
+            _uncount(db, len(taken))
+            return len(taken)
+
+        return self._database.write(queue)
 
     def drop(self, ids: Collection[int] | None = None) -> int:
         """Delete lines; they stay counted as lost.
@@ -64,24 +82,20 @@ class RejectedLines(Writing):
             How many lines that were.
 
         Raises:
-            UnknownLineError: One of them is not there; nothing was done.
-            SpoolError: The spool cannot be written; nothing was done.
+            UnknownLineError: There is no line with one of the ids; nothing was changed.
+            SpoolError: The spool cannot be written; nothing was changed.
         """
-        with self._taken(ids) as (_, rows):
-            return len(rows)
+        return self._database.write(lambda db: len(_taken(db, ids)))
 
-    @contextlib.contextmanager
-    def _taken(
-        self, ids: Collection[int] | None
-    ) -> Iterator[tuple[sqlite3.Connection, list[tuple[int, int, str]]]]:
-        """Take lines out, in one transaction with what is done to them: id, time, line."""
-        with self._writing() as db:
-            rows = db.execute("SELECT id, time_ns, line FROM rejected ORDER BY id")
-            wanted = [row for row in rows if ids is None or row[0] in ids]
-            if missing := set(ids or ()) - {row[0] for row in wanted}:
-                raise UnknownLineError(_unknown(missing))
-            db.executemany("DELETE FROM rejected WHERE id = ?", ((r[0],) for r in wanted))
-            yield db, wanted
+
+def _taken(db: sqlite3.Connection, ids: Collection[int] | None) -> list[tuple[int, int, str]]:
+    """Take lines out; return the id, the time of the refusal and the text of each."""
+    kept = db.execute("SELECT id, time_ns, line FROM rejected ORDER BY id")
+    wanted = [row for row in kept if ids is None or row[0] in ids]
+    if missing := set(ids or ()) - {row[0] for row in wanted}:
+        raise UnknownLineError(_unknown(missing))
+    db.executemany("DELETE FROM rejected WHERE id = ?", ((row[0],) for row in wanted))
+    return wanted
 
 
 def _uncount(db: sqlite3.Connection, points: int) -> None:
@@ -89,8 +103,8 @@ def _uncount(db: sqlite3.Connection, points: int) -> None:
     lost = min(points, counted[0] if counted else 0)
     db.execute("UPDATE counter SET value = value - ? WHERE name = ?", (lost, _LOST))
     db.execute("DELETE FROM counter WHERE name = ? AND value = 0", (_LOST,))
-    # A line that the bound took while it was on its way to its refusal counts as lost to the bound:
-    # it becomes a point of its own, so that the account stays exact.
+    # A line that was refused after the bound had taken it is counted as lost to the bound. It
+    # becomes another point, so that the account stays exact.
     db.execute("UPDATE counter SET value = value + ? WHERE name = 'points'", (points - lost,))
 
 

@@ -1,19 +1,21 @@
-"""The spool's file: its name, its tables and their versions, and what can be wrong with it.
+"""The store: its name, its tables, the versions of its format, and its errors.
 
-The table `tick` is the log, one row a reading, and serves `show`. The table `pending` is the queue:
-the rows that are not yet delivered. To settle a reading is to take it off the queue, which leaves
-its row, and so its compressed lines, as they lie on disk.
+The table `tick` is the log, with one row a reading, and serves `show`. The table `pending` is the
+queue of those that are not yet delivered. Settling a reading takes it off the queue; its row in the
+log stays as it is.
 """
 
 import os
 import sqlite3
 from pathlib import Path
 
+from pipeline.spool.contents import Cause
+
 NAME = "spool.db"
 VERSION = 5
 """The number of the format; 0.1.0 has 1."""
 _UPGRADABLE, _UNRELEASED = 1, range(2, VERSION)
-# A number beyond it was written by noise, not by a later version.
+# A greater number is damage, not a later version.
 _NO_VERSION = 100
 _TABLES = """
 CREATE TABLE tick (
@@ -39,7 +41,7 @@ CREATE TABLE rejected (
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
-# What leads from 0.1.0's format to this one; a new store goes the same way.
+# The step from the format of 0.1.0 to this one; a new store takes it, too.
 _UPGRADE = """
 -- How many points wait, beside the queue: when a part of the queue cannot be read any more, it
 -- tells how many are missing.
@@ -68,16 +70,16 @@ INSERT INTO counter
 """
 LOST = "lost:"
 """Before a cause of loss, in `counter`."""
-COMMITTED = ("spool_full", "expired", "rejected", "corrupt_store")
-"""The causes of which points are lost that were committed; others never came that far."""
+COMMITTED = (Cause.SPOOL_FULL, Cause.EXPIRED, Cause.REJECTED, Cause.CORRUPT_STORE)
+"""The causes that take committed points; the others take points before they are committed."""
 WAITING = "waiting"
-"""The counter of what is in `pending`."""
+"""The counter of the points in `pending`."""
 AGED = "aged"
-"""The counter of points that waited for nobody, as there was no InfluxDB, until their age."""
+"""The counter of points that reached their age without an InfluxDB to deliver them to."""
 
-# What SQLite tells of a schema full of noise need not be text.
+# What SQLite says of a damaged schema need not be Unicode.
 ERRORS = (sqlite3.Error, UnicodeDecodeError)
-"""What comes of a store that cannot be used."""
+"""The errors of a store that cannot be used."""
 _DAMAGE_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _ROOM_CODES, _NO_ROOM = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}, 2**16
 
@@ -87,7 +89,7 @@ class SpoolError(Exception):
 
 
 class DamagedError(SpoolError):
-    """The file is damaged, and why: its writer can salvage what is left."""
+    """The store is damaged, and why; the agent can salvage it."""
 
     def __init__(self, message: str, why: str) -> None:
         super().__init__(message)
@@ -99,30 +101,30 @@ class FullError(SpoolError):
 
 
 def described(error: Exception, message: str, path: Path) -> SpoolError:
-    """Return what a failure of SQLite means, one of `ERRORS`, with a message for the user."""
+    """Translate one of `ERRORS` to a SpoolError with a message for the user."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    # A header full of noise may say that the file must not be written.
-    shut = code == sqlite3.SQLITE_READONLY and os.access(path, os.W_OK)
-    is_noise = code in _DAMAGE_CODES or isinstance(error, UnicodeDecodeError)
-    if is_noise or (shut and os.access(path.parent, os.W_OK)):
+    # A damaged header may say that the file is read-only.
+    is_shut = code == sqlite3.SQLITE_READONLY and os.access(path, os.W_OK)
+    is_damage = code in _DAMAGE_CODES or isinstance(error, UnicodeDecodeError)
+    if is_damage or (is_shut and os.access(path.parent, os.W_OK)):
         return DamagedError(message, str(error))
-    # A file that cannot be made or grow, and of which SQLite does not tell why.
-    ungrown = code in _ROOM_CODES and free(path.parent) < _NO_ROOM
-    return FullError(message) if ungrown or code == sqlite3.SQLITE_FULL else SpoolError(message)
+    # A file cannot be made or grow, and SQLite does not say why.
+    is_full = code in _ROOM_CODES and free(path.parent) < _NO_ROOM
+    return FullError(message) if is_full or code == sqlite3.SQLITE_FULL else SpoolError(message)
 
 
 def free(directory: Path) -> int:
-    """Return how much of a directory's disk is free, in bytes."""
+    """Return how many bytes are free on the disk of a directory."""
     found = os.statvfs(directory)
     return found.f_bavail * found.f_frsize
 
 
 def version_of(db: sqlite3.Connection, path: Path) -> int:
-    """Return the version of an open store; 0 is a database without anything in it.
+    """Return the version of an open store; 0 is an empty database.
 
     Raises:
         SpoolError: It is another program's, or another version's.
-        DamagedError: It has the tables and no version that there can be.
+        DamagedError: It has the tables, and a version that cannot be.
     """
     (version,) = db.execute("PRAGMA user_version").fetchone()
     names = {name for (name,) in db.execute("SELECT name FROM sqlite_schema")}
@@ -148,12 +150,12 @@ def examine(db: sqlite3.Connection, path: Path) -> None:
 
 
 def damaged(path: Path, why: str) -> DamagedError:
-    """Return what to say of a damaged store."""
+    """Return the error of a damaged store."""
     return DamagedError(f"{path} is damaged ({why}); the agent will salvage what is left", why)
 
 
 def refuse_other_version(version: int, path: Path) -> None:
-    """Leave alone what a version made whose format this one does not know.
+    """Refuse a store whose format this version does not know.
 
     Raises:
         SpoolError: A later version made the store, or one that was never released.
@@ -170,7 +172,7 @@ def refuse_other_version(version: int, path: Path) -> None:
 
 
 def migrate(db: sqlite3.Connection, version: int) -> None:
-    """Bring a store to this version, in one transaction with its number; 0 is an empty one."""
+    """Upgrade a store to this version, in one transaction; version 0 is an empty database."""
     if version < VERSION:
         script = _UPGRADE if version else _TABLES + _UPGRADE
         db.executescript(f"BEGIN IMMEDIATE;{script}PRAGMA user_version = {VERSION};COMMIT;")

@@ -1,4 +1,4 @@
-"""A field of a series over time: as it was read, or thinned to what a chart can show."""
+"""A field of a series over time, whole or thinned for a chart."""
 
 import math
 from array import array
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pipeline.point import FieldValue
 
 Values = MutableSequence[float] | MutableSequence[int] | list[FieldValue]
-"""A packed array of 64-bit numbers where a field has no others; else a list."""
+"""An array if all values are 64-bit integers or all are floats; else a list."""
 
 _FIRST_WIDTH_NS = 1_000_000
 
@@ -22,10 +22,10 @@ class Series:
         field: Its field.
         tags: Its tags.
         times: Nanoseconds since 1970-01-01 UTC, the oldest first.
-        values: What was read at these times; of a thinned series, the extremes of each span.
+        values: The values at these times; in a thinned series, the extremes of each span.
         last: The newest value.
         count: How many values there were before thinning.
-        summary: The least, the mean and the greatest of them; None for texts.
+        summary: Their least, mean and greatest; None for texts.
     """
 
     measurement: str
@@ -43,14 +43,14 @@ class Series:
         return zip(self.times, self.values, strict=True)
 
 
-class Growing:
-    """A series while it is read.
+class SeriesBuilder:
+    """Builds a series from its values.
 
     Args:
-        points: How many spans a chart can show: of each, the least and the greatest value are kept;
-            the spans grow with the series. None keeps all.
-        rate: Whether what is wanted is the growth per second. A fall, such as after a restart,
-            gives no value.
+        points: How many spans a chart can show. The least and the greatest value of each span are
+            kept, and spans grow with the series. None keeps all values.
+        rate: Whether to build the growth per second instead. A fall, as after a restart, gives no
+            value.
     """
 
     def __init__(self, points: int | None = None, *, rate: bool = False) -> None:
@@ -68,7 +68,7 @@ class Growing:
         self._last: FieldValue | None = None
 
     def add(self, time_ns: int, value: FieldValue) -> None:
-        """Take the next value; times do not go back, and of two of one time the later counts."""
+        """Add the next value. Times must not fall; of two values at one time the later counts."""
         held, self._held = self._held, (time_ns, value)
         if held is not None and held[0] != time_ns:
             self._take(*held)
@@ -93,7 +93,7 @@ class Growing:
             self._thin(time_ns, value, self._points)
 
     def series(self, measurement: str, field: str, tags: Mapping[str, str]) -> Series | None:
-        """Return what was read, or None when that was nothing; it is the end."""
+        """Return the series, or None if it has no value; nothing can be added then."""
         if self._held is not None:
             self._take(*self._held)
         if self._last is None:
@@ -139,7 +139,7 @@ class Growing:
 
 @dataclass(slots=True)
 class _Span:
-    """Some values next to each other: the samples of the least and of the greatest."""
+    """The samples of the least and the greatest of some adjacent values."""
 
     number: int
     least: tuple[int, float]

@@ -15,6 +15,7 @@ from pipeline.point import Line, Point, decode
 from pipeline.settings import CollectorOptions
 from pipeline.spool import Gap, Spool
 from tests.clocks import START_NS, ManualClock
+from tests.spool.stores import history
 
 MINUTE = 60 * 10**9
 
@@ -43,7 +44,7 @@ class Agent:
         self.recorder.record(Tick(START_NS + minute * MINUTE, missed))
 
     def told(self) -> list[Line]:
-        lines = [line for block in self.spool.history(0) for line in decode(block)]
+        lines = [line for block in history(self.spool.path.parent) for line in decode(block)]
         return [line for line in lines if line.point.measurement == "metrics_gap"]
 
 
@@ -113,12 +114,12 @@ def test_how_many_are_missing(before: float | None, now: float, readings: int) -
 
 def test_during_an_outage_nothing_is_told_and_afterwards_all_at_once(agent: Agent) -> None:
     agent.beat(1)
-    agent.health.trouble("delivery", "no answer")
+    agent.health.trouble("delivery").begins("no answer")
     agent.beat(3, missed=1)
     agent.beat(9, missed=5)
     agent.beat(10)
     assert agent.told() == []
-    agent.health.trouble("delivery", None)
+    agent.health.trouble("delivery").ends()
     agent.beat(11)
     agent.beat(12)
     assert agent.told() == [gap("tick_missed", 1, 6, 8 * 60.0)]
@@ -159,6 +160,6 @@ def test_gaps_that_follow_each_other_are_told_one_by_one(agent: Agent) -> None:
 def test_what_age_takes_is_no_gap(tmp_path: Path) -> None:
     with Spool(tmp_path, 2**24) as spool:
         spool.append(["a f=1 1"], 1)
-        spool.remove(0, 2, count=True)
+        spool.aging.remove(0, 2, count=True)
         assert spool.contents().lost == {"expired": 1}
         assert spool.gaps() == []

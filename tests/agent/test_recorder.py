@@ -18,6 +18,7 @@ from pipeline.point import Point
 from pipeline.settings import CollectorOptions
 from pipeline.spool import Spool, SpoolError
 from tests.clocks import START_NS, ManualClock
+from tests.spool.stores import history
 
 SECOND = 10**9
 HELD = 360
@@ -45,8 +46,7 @@ class Bench:
     ) -> None:
         self.clock = ManualClock()
         self.spool = Spool(directory, max_bytes)
-        self.remembered: list[str | None] = []
-        self.health = Health(self.clock, 60, self.remembered.append)
+        self.health = Health(self.clock, 60, self.spool.note)
         options = CollectorOptions(max_series=max_series)
         self.recorder = Recorder(
             [Guard(stub, options, self.clock) for stub in stubs],
@@ -64,7 +64,7 @@ class Bench:
     @property
     def seconds(self) -> list[int]:
         """The times of the readings in the spool, in order."""
-        return [int(block.split()[-1]) // SECOND for block in self.spool.history(0)]
+        return [int(block.split()[-1]) // SECOND for block in history(self.spool.path.parent)]
 
     @property
     def lost(self) -> dict[str, int]:
@@ -100,12 +100,15 @@ def test_a_reading_is_committed_with_one_time_and_the_common_tags(
 ) -> None:
     one = bench(Stub("a", "x", "y"), Stub("b", "z"))
     assert one.record() == {}
-    (block,) = one.spool.history(0)
+    (block,) = history(one.spool.path.parent)
     series = ("a,host=h1,id=x", "a,host=h1,id=y", "b,host=h1,id=z")
     assert block == "".join(f"{each} f=1i {SECOND}\n" for each in series)
     assert (one.spool.contents().ticks, one.lost) == (1, {})
-    assert one.health.last_tick is not None
-    assert (one.health.last_tick.points, set(one.health.last_tick.collectors)) == (3, {"a", "b"})
+    assert one.health.last_reading is not None
+    assert (one.health.last_reading.points, set(one.health.last_reading.collectors)) == (
+        3,
+        {"a", "b"},
+    )
 
 
 def test_a_collector_that_fails_costs_its_own_points_and_no_others(
@@ -117,7 +120,7 @@ def test_a_collector_that_fails_costs_its_own_points_and_no_others(
     bad.failure = OSError("out of order")
     assert one.record() == {"bad": "OSError: out of order"}
     assert one.lost == {"collector_failed": 2}
-    assert [block.count("good") for block in one.spool.history(0)] == [1, 1]
+    assert [block.count("good") for block in history(one.spool.path.parent)] == [1, 1]
     bad.failure = None
     assert one.record() == {}
     assert one.lost == {"collector_failed": 2}
@@ -161,7 +164,7 @@ def test_while_nothing_can_be_written_readings_are_held_told_once_and_kept_in_or
     assert set(one.health.troubles()) == {"spool"}
     one.record()
     assert one.seconds == [1, 2, 3, 4, 5]
-    assert (one.lost, one.health.troubles(), one.remembered[-1]) == ({}, {}, None)
+    assert (one.lost, one.health.troubles()) == ({}, {})
     assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
     assert "held in memory" in caplog.messages[0]
     assert caplog.messages[1] == "The spool takes readings again"
@@ -245,7 +248,7 @@ def test_readings_at_one_moment_of_a_clock_that_was_set_back_stay_apart(
         one = Bench(Path(folder), Stub("a", "x"))
         for moment in moments:
             one.recorder.record(Tick(moment, 0))
-        found = [int(block.split()[-1]) for block in one.spool.history(0)]
+        found = [int(block.split()[-1]) for block in history(one.spool.path.parent)]
         one.spool.close()
     assert len(set(found)) == len(moments)
     assert max(found) < max(moments) + len(moments)
@@ -259,4 +262,4 @@ def test_readings_that_are_held_stay_apart_too(bench: Callable[..., Bench]) -> N
             with pytest.raises(SpoolError):
                 one.recorder.record(Tick(7, 0))
     one.recorder.commit()
-    assert [int(block.split()[-1]) for block in one.spool.history(0)] == [7, 8, 9]
+    assert [int(block.split()[-1]) for block in history(one.spool.path.parent)] == [7, 8, 9]

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.agent.reload import NEED_RESTART, Reload
 from pipeline.settings import Files, Settings, SettingsError
+from pipeline.trouble import Trouble
 from tests.clocks import ManualClock
 
 TOKEN = "k3y-nobody-may-see"
@@ -24,16 +25,12 @@ class Bench:
         self.files = Files(folder, {"HOME": "/home/x", **environ}, ("cpu", "disk"))
         self.taken: list[Settings] = []
         self.troubles: list[str | None] = [None]
+        self.trouble = Trouble(lambda trouble: self.troubles.append(trouble.reason))
         self.clock = ManualClock()
 
     def follow(self) -> Reload:
         self.files.load()
         return Reload(self.files, self.clock, self.taken.append, self.trouble)
-
-    def trouble(self, why: str | None) -> bool:
-        news = (why is None) != (self.troubles[-1] is None)
-        self.troubles.append(why)
-        return news
 
     def looks(self, reload: Reload, *edits: Callable[[], object]) -> None:
         """Let it look once and once more before, between and after the edits."""

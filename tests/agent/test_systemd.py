@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.agent.systemd import Notifier
-from pipeline.health import Health, Tick
+from pipeline.health import Health, ReadingStats
 from tests.agents import environment, eventually
 from tests.clocks import ManualClock
 
@@ -69,7 +69,7 @@ def test_ready_is_told_once_after_the_first_durable_reading(
     one = notifier(health, address)
     one.look()
     assert manager.listen() == ["WATCHDOG=1", "STATUS=Starting"]
-    health.ticked(Tick(0.1, 42, {}))
+    health.reading_committed(ReadingStats(0.1, 42, {}))
     one.look()
     one.look()
     told = manager.listen()[2:]
@@ -80,11 +80,11 @@ def test_ticks_that_do_not_pass_starve_the_watchdog(
     manager: Manager, address: str, health: Health, clock: ManualClock
 ) -> None:
     one = notifier(health, address)
-    health.passed()
+    health.tick_attempted()
     clock.advance(3 * 60.0 + 1)
     one.look()
     assert "WATCHDOG=1" not in manager.listen()
-    health.passed()
+    health.tick_attempted()
     one.look()
     assert manager.listen()[-1] == "WATCHDOG=1"
 
@@ -93,9 +93,9 @@ def test_a_full_disk_is_told_and_starves_nothing(
     manager: Manager, address: str, health: Health, clock: ManualClock
 ) -> None:
     one = notifier(health, address)
-    health.trouble("spool", "the disk\nis full")
+    health.trouble("spool").begins("the disk\nis full")
     clock.advance(3 * 60.0 + 1)
-    health.passed()
+    health.tick_attempted()
     one.look()
     assert manager.listen() == ["WATCHDOG=1", "STATUS=spool: the disk is full"]
 

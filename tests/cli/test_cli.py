@@ -477,7 +477,7 @@ def test_show_says_where_to_look_when_it_finds_nothing(
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--since", "soon"], "'soon' is no span of time; write one such as 90s, 15m, 1h"),
+        (["--since", "soon"], "'soon' is not a duration; write one such as 90s, 15m, 1h"),
         (["--tag", "path"], "--tag 'path' is no KEY=VALUE"),
         (["--nosuch"], "No such option"),
         (["used", "free"], "Got unexpected extra argument (free)"),

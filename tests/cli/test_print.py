@@ -11,10 +11,10 @@ import pytest
 
 from pipeline.cli import _print
 from pipeline.collectors import catalogue
-from pipeline.health import Glance, Status, glance, read_status
+from pipeline.health import Status, Summary, read_status, summarize
 from pipeline.point import FieldValue
 from pipeline.settings import SettingRow, Settings
-from pipeline.spool import Growing, Held, Series
+from pipeline.spool import FieldSummary, Series, SeriesBuilder
 from tests.clocks import START_NS, ManualClock
 
 SECOND = 10**9
@@ -55,10 +55,10 @@ def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def series(field: str = "f", *values: FieldValue, **tags: str) -> Series:
-    growing = Growing()
+    builder = SeriesBuilder()
     for n, value in enumerate(values):
-        growing.add(START_NS + n * SECOND, value)
-    one = growing.series("m", field, {"host": "h1", **tags})
+        builder.add(START_NS + n * SECOND, value)
+    one = builder.series("m", field, {"host": "h1", **tags})
     assert one is not None
     return one
 
@@ -70,9 +70,9 @@ def status(**changes: object) -> Status:
     )
 
 
-def look(**changes: object) -> Glance:
+def look(**changes: object) -> Summary:
     """The same at a glance, 12 s later."""
-    return glance(status(**changes), START_NS + 12 * SECOND)
+    return summarize(status(**changes), START_NS + 12 * SECOND)
 
 
 def table(text: str) -> list[list[str]]:
@@ -116,7 +116,7 @@ def test_the_catalogue_is_a_line_a_field_with_its_meaning_whole(shown: Callable[
 def test_the_listing_has_the_number_of_series_and_the_newest_value(
     shown: Callable[[], str],
 ) -> None:
-    _print.listing([Held("m", "f", 2, 25_276_514_304), Held("m", "g", 1, "a text")])
+    _print.listing([FieldSummary("m", "f", 2, 25_276_514_304), FieldSummary("m", "g", 1, "a text")])
     assert table(shown())[:3] == [
         ["measurement", "field", "series", "newest"],
         ["m", "f", "2", "25.28G"],
@@ -305,7 +305,7 @@ def test_what_is_watched_is_printed_again_and_again_until_ctrl_c(shown: Callable
     clock = ManualClock()
     asked: list[int] = []
 
-    def read() -> Glance:
+    def read() -> Summary:
         asked.append(len(asked))
         return look(ticks=len(asked))
 

@@ -1,5 +1,7 @@
 import gzip
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from math import ceil, log2
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,13 +13,16 @@ from hypothesis import strategies as st
 
 from pipeline.delivery.delivery import LAST_FLUSH_S, Delivery, StoppedError
 from pipeline.delivery.pacing import LONGEST_WAIT_S, SPACING_S, Pace, rest_s
-from pipeline.health import Health
+from pipeline.endpoint import routes
+from pipeline.health import Health, read_status
 from pipeline.influx import Answer, InfluxError
-from pipeline.spool import Spool
+from pipeline.settings import Settings
+from pipeline.spool import DirectoryLock, Fact, Spool
 from tests.clocks import ManualClock
 
 OK = Answer(204)
 DOWN = Answer(None, message="no answer")
+Shown = tuple[str | None, object, bool]
 BAD = Answer(400, "invalid", "unable to parse")
 
 
@@ -70,6 +75,17 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
         yield opened
 
 
+@dataclass
+class Agent:
+    """What the endpoint knows of an agent."""
+
+    settings: Settings
+    health: Health
+
+    def try_start(self) -> str:
+        return ""
+
+
 class Bench:
     def __init__(
         self,
@@ -82,7 +98,12 @@ class Bench:
     ) -> None:
         self.clock, self.stop = ManualClock(), Event()
         self.told: list[str | None] = []
-        self.health = Health(self.clock, 60, self.told.append)
+
+        def note(facts: Mapping[str, str | None]) -> None:
+            self.told.append(facts[Fact.LAST_ERROR])
+            spool.note(facts)
+
+        self.health = Health(self.clock, 60, note)
         self.trimmed: list[int] = []
 
         def look(oldest_ns: int) -> bool:
@@ -312,20 +333,34 @@ def test_a_new_reason_within_an_outage_is_told(spool: Spool) -> None:
     assert bench.told == ["no answer", "wrong token", None]
 
 
-def test_an_outage_is_a_trouble_until_the_backlog_moves(spool: Spool) -> None:
-    troubles: list[dict[str, str]] = []
+def test_an_outage_shows_until_the_backlog_moves(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, influxdb_url="http://x")
 
     class Watched(Server):
         def write(self, body: bytes) -> Answer:
-            troubles.append(bench.health.troubles())
+            shown.append(look())
             return super().write(body)
 
-    fill(spool, ["a"], ["b"])
-    bench = Bench(spool, Watched([DOWN]))
-    bench.delivery.drain(bench.stop)
-    # The newest reading got through before the third request, and the backlog had not moved.
-    assert troubles == [{}, {"delivery": "no answer"}, {"delivery": "no answer"}]
-    assert bench.told == ["no answer", None]
+    def look() -> Shown:
+        """What `status`, `/health` and the page say."""
+        error = read_status(settings).last_error
+        troubles = json.loads(served["/health"]({}).body)["troubles"]
+        return error, troubles, "All is well." not in str(served["/"]({}).body)
+
+    shown: list[Shown] = []
+    lock = DirectoryLock(tmp_path, ManualClock())
+    with Spool(tmp_path, 2**24) as spool:
+        fill(spool, ["a"], ["b"], ["c"])
+        bench = Bench(spool, Watched([DOWN, OK, DOWN]))
+        bench.clock.wall_ns = 10**9  # as of the readings, which are new then
+        served = routes(Agent(settings, bench.health), bench.clock)
+        bench.delivery.drain(bench.stop)
+        well: Shown = (None, {}, False)
+        outage: Shown = ("no answer", {"delivery": "no answer"}, True)
+        # Before the third and the last request, the newest reading had got through.
+        assert shown == [well, *[outage] * 4]
+        assert look() == well
+    lock.release()
 
 
 @pytest.mark.parametrize("answer", [DOWN, OK])
@@ -335,7 +370,7 @@ def test_a_request_that_outlives_its_delivery_changes_no_trouble(
     class Late(Server):
         def write(self, body: bytes) -> Answer:
             bench.delivery.retire()
-            bench.health.trouble("delivery", "what the next one says")
+            bench.health.trouble("delivery").begins("what the next one says")
             return super().write(body)
 
     fill(spool, ["a"])

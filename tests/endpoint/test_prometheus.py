@@ -3,7 +3,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.endpoint.prometheus import text
-from pipeline.health import Health, Status, Tick, read_status
+from pipeline.health import Health, ReadingStats, Status, read_status
 from pipeline.settings import Settings
 from tests.clocks import ManualClock
 
@@ -98,9 +98,9 @@ def test_before_the_first_reading_everything_is_nought_and_well_formed() -> None
 
 def test_the_running_agents_own_view_is_added() -> None:
     health = Health(ManualClock(), 60, lambda _: None)
-    health.ticked(Tick(0.0025, 12, {"cpu": 0.001, "mem": 1e-05}))
+    health.reading_committed(ReadingStats(0.0025, 12, {"cpu": 0.001, "mem": 1e-05}))
     health.wrote(0.5)
-    health.trouble("delivery", "no answer")
+    health.trouble("delivery").begins("no answer")
     families = parse(text(status(), health))
     assert value(families, "tick_seconds") == 0.0025
     assert value(families, "tick_points") == 12

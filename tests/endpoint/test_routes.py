@@ -69,7 +69,7 @@ def test_health_passes_while_readings_are_taken(agent: Agent, served: Routes) ->
 def test_a_server_that_is_down_is_told_and_no_failure(agent: Agent, served: Routes) -> None:
     agent.try_start()
     assert agent.health is not None
-    agent.health.trouble("delivery", "no answer")
+    agent.health.trouble("delivery").begins("no answer")
     reply = served["/health"]({})
     assert reply.status == HTTPStatus.OK
     assert body(reply)["troubles"] == {"delivery": "no answer"}
@@ -112,10 +112,10 @@ def test_live_is_an_agent_whose_readings_go_on_whatever_the_disk_does(
     assert served["/live"]({}).status == HTTPStatus.SERVICE_UNAVAILABLE
     agent.try_start()
     assert agent.health is not None
-    agent.health.trouble("spool", "the disk is full")
+    agent.health.trouble("spool").begins("the disk is full")
     agent.clock.advance(3 * 60.0 + 1)
     assert served["/live"]({}).status == HTTPStatus.SERVICE_UNAVAILABLE
-    agent.health.passed()
+    agent.health.tick_attempted()
     assert served["/health"]({}).status == HTTPStatus.SERVICE_UNAVAILABLE
     assert served["/live"]({}).status == HTTPStatus.OK
 

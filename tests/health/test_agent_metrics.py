@@ -6,9 +6,9 @@ import pytest
 
 from pipeline.collectors import NoData, catalogue
 from pipeline.health.agent_metrics import AgentMetrics
-from pipeline.health.health import CAUSES, Health, Tick
+from pipeline.health.health import Health, ReadingStats
 from pipeline.point import Point
-from pipeline.spool import Refusal, Spool
+from pipeline.spool import Cause, Refusal, Spool
 from tests.clocks import START_NS, ManualClock
 
 TYPES = {float: "float", int: "integer"}
@@ -42,7 +42,7 @@ def test_account_is_the_stores(itself: Itself) -> None:
     itself.clock.advance(5.0)
     point = itself.told()
     assert point.tags == {}
-    losses = {f"lost_{cause}": 0 for cause in CAUSES} | {"lost_tick_missed": 3, "lost_rejected": 1}
+    losses = {f"lost_{cause}": 0 for cause in Cause} | {"lost_tick_missed": 3, "lost_rejected": 1}
     assert point.fields.items() >= losses.items()
     expected = {
         "ticks": 2,
@@ -70,10 +70,10 @@ def test_a_clock_set_back_makes_no_negative_age(itself: Itself) -> None:
 
 def test_work_is_that_of_this_run(itself: Itself) -> None:
     itself.clock.advance(90.0)
-    itself.health.failed()
-    itself.health.failed()
+    itself.health.write_failed()
+    itself.health.write_failed()
     itself.health.wrote(0.25)
-    itself.health.ticked(Tick(0.002, 17, {"cpu": 0.001, "mem": 0.0005}))
+    itself.health.reading_committed(ReadingStats(0.002, 17, {"cpu": 0.001, "mem": 0.0005}))
     point, *collectors = itself.collector.collect()
     expected = {
         "uptime_s": 90.0,
@@ -122,7 +122,7 @@ def test_none_of_a_minutes_ticks_is_passed_over(itself: Itself) -> None:
 
 def test_every_field_is_in_the_catalogue_and_no_other(itself: Itself) -> None:
     itself.health.wrote(1)  # an integer, though it should be seconds
-    itself.health.ticked(Tick(1, 17, {"cpu": 1}))
+    itself.health.reading_committed(ReadingStats(1, 17, {"cpu": 1}))
     written = {
         (field, TYPES[type(value)], tuple(point.tags))
         for point in itself.collector.collect()

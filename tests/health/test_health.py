@@ -2,14 +2,15 @@ import dataclasses
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
-from pipeline.health.health import Health, Tick, read_status
+from pipeline.health.health import Health, ReadingStats
+from pipeline.health.status import read_status
 from pipeline.settings import Settings
 from pipeline.spool import DirectoryLock, Fact, Refusal, Spool, SpoolError, SpoolReader
 from tests.clocks import START_NS, ManualClock
@@ -36,28 +37,43 @@ def another_user() -> Iterator[None]:
         os.seteuid(0)
 
 
-def test_trouble_is_a_change_when_it_begins_and_when_it_is_over(clock: ManualClock) -> None:
-    remembered: list[str | None] = []
-    one = Health(clock, 60, remembered.append)
-    told = [one.trouble("sweep", message) for message in (None, "a", "a", "b", None, None)]
-    assert told == [False, True, False, False, True, False]
-    assert remembered == ["a", "b", None]
-
-
 def test_the_newest_trouble_is_remembered_and_when_it_is_over_the_one_before(
     clock: ManualClock,
 ) -> None:
-    remembered: list[str | None] = []
-    one = Health(clock, 60, remembered.append)
-    one.trouble("delivery", "no answer")
-    one.trouble("sweep", "no right")
+    noted: list[Mapping[str, str | None]] = []
+    one = Health(clock, 60, noted.append)
+    delivery, sweep = one.trouble("delivery"), one.trouble("sweep")
+    delivery.begins("no answer")
+    sweep.begins("no right")
     assert list(one.troubles().items()) == [("delivery", "no answer"), ("sweep", "no right")]
-    one.trouble("delivery", "401")
+    delivery.begins("401")
     assert list(one.troubles()) == ["sweep", "delivery"]
-    one.trouble("delivery", None)
-    one.trouble("sweep", None)
-    assert remembered == ["no answer", "no right", "401", "no right", None]
-    assert one.troubles() == {}
+    delivery.ends()
+    sweep.ends()
+    errors = [facts[Fact.LAST_ERROR] for facts in noted]
+    assert errors == ["no answer", "no right", "401", "no right", None]
+    assert json.loads(noted[2][Fact.TROUBLES] or "") == {"sweep": "no right", "delivery": "401"}
+    assert (noted[-1][Fact.TROUBLES], one.troubles()) == (None, {})
+
+
+def test_troubles_that_are_cleared_begin_anew(
+    clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = Health(clock, 60, lambda _: None)
+    for _ in range(2):
+        one.trouble("sweep").begins("no right", "Old points stay")
+        one.clear("delivery", "sweep")
+        assert one.troubles() == {}
+    assert caplog.messages == ["Old points stay"] * 2
+
+
+def test_a_store_that_cannot_be_written_hides_no_trouble(clock: ManualClock) -> None:
+    def note(_: Mapping[str, str | None]) -> None:
+        raise SpoolError("the disk is full")
+
+    one = Health(clock, 60, note)
+    one.trouble("sweep").begins("no right")
+    assert one.troubles() == {"sweep": "no right"}
 
 
 def test_readings_that_stop_are_a_failure_after_three_intervals(clock: ManualClock) -> None:
@@ -66,9 +82,9 @@ def test_readings_that_stop_are_a_failure_after_three_intervals(clock: ManualClo
     assert one.failure() is None
     clock.advance(1)
     assert one.failure() == "no reading for 181 s"
-    one.ticked(Tick(0.01, 3, {}))
+    one.reading_committed(ReadingStats(0.01, 3, {}))
     assert one.failure() is None
-    assert one.last_tick == Tick(0.01, 3, {})
+    assert one.last_reading == ReadingStats(0.01, 3, {})
 
 
 def test_a_short_interval_makes_nobody_nervous(clock: ManualClock) -> None:
@@ -83,9 +99,9 @@ def test_readings_that_are_not_durable_are_a_failure_and_a_server_that_is_down_i
     clock: ManualClock,
 ) -> None:
     one = Health(clock, 60, lambda _: None)
-    one.trouble("delivery", "no answer")
+    one.trouble("delivery").begins("no answer")
     assert one.failure() is None
-    one.trouble("spool", "disk full")
+    one.trouble("spool").begins("disk full")
     assert one.failure() == "disk full"
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.health import human
-from pipeline.health.health import Status, read_status
-from pipeline.health.summary import glance
+from pipeline.health.status import Status, read_status
+from pipeline.health.summary import summarize
 from pipeline.settings import Settings
 from tests.clocks import START_NS
 
@@ -44,14 +44,14 @@ def status(**changes: object) -> Status:
 def test_the_first_sentence_says_the_worst(
     changes: dict[str, object], seconds: int, headline: str
 ) -> None:
-    found = glance(status(**changes), START_NS + seconds * SECOND)
+    found = summarize(status(**changes), START_NS + seconds * SECOND)
     assert found.headline == headline
     assert found.well == headline.startswith("All is well")
 
 
 def test_what_is_bad_is_marked() -> None:
     def bad(**changes: object) -> set[str]:
-        found = glance(status(**changes), START_NS + 100 * SECOND)
+        found = summarize(status(**changes), START_NS + 100 * SECOND)
         return {row.name for row in (*found.first, *found.more) if row.bad}
 
     assert bad(collection_interval_ms=60_000) == set()
@@ -64,7 +64,7 @@ def test_what_is_bad_is_marked() -> None:
 
 
 def test_a_reading_of_the_future_is_no_age() -> None:
-    assert glance(status(), START_NS - 3600 * SECOND).first[1].text.startswith("0 s ago")
+    assert summarize(status(), START_NS - 3600 * SECOND).first[1].text.startswith("0 s ago")
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ def test_a_reading_of_the_future_is_no_age() -> None:
         (86_400 * 400, "400 d"),
     ],
 )
-def test_a_span_of_time_is_short(seconds: float, text: str) -> None:
-    assert human.span(seconds) == text
+def test_a_duration_is_short(seconds: float, text: str) -> None:
+    assert human.duration(seconds) == text
 
 
 @pytest.mark.parametrize(

@@ -225,7 +225,7 @@ def test_an_address_of_a_link_names_its_interface_in_either_way(
 @pytest.mark.parametrize("silent", [["2001:db8::2"], ["2001:db8::2", "2001:db8::3", "10.98.0.2"]])
 @pytest.mark.parametrize("by_proxy", [False, True])
 def test_a_name_is_tried_address_by_address(silent: list[str], by_proxy: bool) -> None:
-    name = "influx.test"
+    name = "xn--bcher-kva.test"
     url = f"http://{name}:{{port}}"
     proxy = {"influxdb_proxy": url} if by_proxy else {}
     answer = requested(url, "10.99.0.1", silent, name, influxdb_timeout_s=2, **proxy)

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from pipeline.collectors import catalogue
-from pipeline.health import CAUSES
 from pipeline.influx.dashboards import template
 from pipeline.influx.dashboards.boards import DASHBOARDS, VARIABLES
 from pipeline.influx.dashboards.cells import Cell
 from pipeline.influx.dashboards.checks import CHECKS, Check
+from pipeline.spool import Cause
 from tests.agents import environment, running
 from tests.influxd import api
 from tests.influxd.server import InfluxServer
@@ -170,7 +170,7 @@ def statuses(filled: InfluxServer) -> dict[str, list[dict[str, Any]]]:
         ("Host is silent", {HOST: "ok", SILENT: "crit"}, "h2 has been silent for 5 minutes"),
         ("File system is nearly full", {SILENT: "crit"}, "h2: / is 96.5 % full"),
         ("Memory is nearly used up", {SILENT: "warn"}, "h2: 91 % of the memory is in use"),
-        ("Agent loses data", {HOST: "crit"}, f"h1: the agent has lost {2 * len(CAUSES)} points"),
+        ("Agent loses data", {HOST: "crit"}, f"h1: the agent has lost {2 * len(Cause)} points"),
     ],
 )
 def test_every_check_says_what_is_the_matter(

@@ -23,6 +23,7 @@ from tests.configured import settings_for
 from tests.influxd import api
 from tests.influxd.api import Bucket
 from tests.influxd.server import ORG, InfluxServer, onboard
+from tests.spool.stores import history
 
 HOUR_NS = 3600 * 10**9
 
@@ -138,4 +139,4 @@ def test_a_reading_that_was_damaged_on_the_disk_holds_back_no_other(
     assert (contents.delivered_points, contents.backlog_points) == (16 * 3, 0)
     assert stored(bucket) == {("m", n) for n in range(20) if n + 1 not in harm}
     assert "points in it are lost" in caplog.text
-    assert len(list(spool.history(0))) == 16
+    assert len(history(spool.path.parent)) == 16

@@ -205,15 +205,15 @@ def test_a_rule_that_another_host_shortened_at_the_same_moment_is_lengthened_onc
         here.target.look(connection)
         refused(here, settings_for(bucket, influxdb_token="wrong"))
         here.target.prepare()
-        assert here.target.unconfirmed
+        assert here.target.needs_recheck
         set_rule(bucket, 48)  # it had looked before this one had changed it
         here.clock.advance(59)
         here.target.look(connection)
         assert [rule.age_s for rule in here.rules] == [168 * 3600] * 5
-        assert here.target.unconfirmed
+        assert here.target.needs_recheck
         here.clock.advance(60)
         here.target.look(connection)
-        assert not here.target.unconfirmed
+        assert not here.target.needs_recheck
         set_rule(bucket, 48)  # by hand, later: that shows, and stays
         here.target.look(connection)
     assert here.rules[-1].age_s == 48 * 3600
@@ -223,7 +223,7 @@ def test_to_enforce_is_not_repeated(bucket: Bucket) -> None:
     here = settled(bucket, bucket_retention="enforce")
     with closing(here.target), here.target.connection() as connection:
         here.target.prepare()
-        assert not here.target.unconfirmed
+        assert not here.target.needs_recheck
         set_rule(bucket, 24)
         here.target.look(connection)
     assert [rule.age_s for rule in here.rules] == [168 * 3600, 24 * 3600]

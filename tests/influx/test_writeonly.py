@@ -123,12 +123,12 @@ def test_a_server_that_has_no_buckets_any_more_is_not_looked_at_each_minute(
     here = Settled(settings_for(bucket, influxdb_url=front.url))
     with closing(here.target), here.target.connection() as connection:
         here.target.prepare()
-        assert here.target.unconfirmed
+        assert here.target.needs_recheck
         front.reads = 404
         here.clock.advance(60)
         here.target.look(connection)
         assert here.target.write_only
-        assert not here.target.unconfirmed
+        assert not here.target.needs_recheck
 
 
 @pytest.mark.parametrize("version", ["v2.7.12", "2.0.0-beta.1"])

@@ -13,8 +13,8 @@ import pytest
 from pipeline.clock import SystemClock
 from pipeline.health import Health, read_status
 from pipeline.influx import HostPoints, Rule, Target, task_name
-from pipeline.retention.keeper import Keeper
-from pipeline.retention.trusted_clock import Timekeeper
+from pipeline.retention.keeper import Keeper, KnownRule
+from pipeline.retention.trusted_clock import TrustedClock
 from pipeline.settings import Downsample, Settings
 from pipeline.spool import Spool
 from tests.chaos.proxy import PASS, Proxy
@@ -62,12 +62,12 @@ class Bench:
         return self.health.troubles()
 
     def _make(self) -> Keeper:
-        target = Target(
-            self.settings, lambda: self.settings, self.clock, lambda *args: keeper.learn(*args)
+        self.known = KnownRule(self.spool)
+        target = Target(self.settings, lambda: self.settings, self.clock, self.known.learn)
+        trusted_clock = TrustedClock(self.clock, self.spool, self.health, 3600)
+        return Keeper(
+            self.settings, self.spool, target, self.known, self.clock, trusted_clock, self.health
         )
-        timekeeper = Timekeeper(self.clock, self.spool, self.health, 3600)
-        keeper = Keeper(self.settings, self.spool, target, self.clock, timekeeper, self.health)
-        return keeper
 
     def put(self, *ages_h: float, host: str = "h1", bucket: str = "") -> None:
         now = time.time_ns()
@@ -178,9 +178,9 @@ def test_delivery_that_lengthened_the_rule_has_it_looked_at_soon(
     woken: list[bool] = []
 
     def wait(event: Event, _: float) -> bool:
-        bench.keeper.learn(Rule(86_400, 3600), "")
+        bench.known.learn(Rule(86_400, 3600), "")
         woken.append(event.is_set())
-        bench.keeper.learn(Rule(86_400, 3600, "It was lengthened."), "")
+        bench.known.learn(Rule(86_400, 3600, "It was lengthened."), "")
         woken.append(event.is_set())
         bench.clock.stop.set()
         return True

@@ -15,7 +15,7 @@ from pipeline.agent import Session
 from pipeline.clock import SystemClock, rfc3339
 from pipeline.influx import InfluxError
 from pipeline.retention import plan
-from pipeline.retention.plan import LOCAL, Row
+from pipeline.retention.plan import LOCAL, PlanRow
 from pipeline.settings import Downsample, Settings
 from pipeline.spool import Spool, SpoolReader
 from tests.agents import environment
@@ -55,7 +55,7 @@ def means(bucket: Bucket) -> Iterator[str]:
     api.delete_bucket(bucket.server, name)
 
 
-def rows(made: plan.Plan) -> dict[tuple[str, str], Row]:
+def rows(made: plan.Plan) -> dict[tuple[str, str], PlanRow]:
     return {(row.where, row.measurement): row for row in made.rows}
 
 

@@ -9,6 +9,7 @@ from pipeline.retention.sweep import Place, Retention, Swept
 from pipeline.settings import Age, Ages
 from pipeline.spool import Spool
 from tests.clocks import ManualClock
+from tests.spool.stores import history
 
 HOUR = 3600 * 10**9
 DAY_S = 86_400
@@ -76,11 +77,11 @@ class Bench:
 
     @property
     def lines(self) -> list[str]:
-        return [line for block in self.spool.history(0) for line in block.splitlines()]
+        return [line for block in history(self.spool.path.parent) for line in block.splitlines()]
 
     @property
     def local(self) -> int:
-        return sum(block.count("\n") for block in self.spool.history(0))
+        return sum(block.count("\n") for block in history(self.spool.path.parent))
 
 
 @pytest.fixture
@@ -354,7 +355,7 @@ def test_the_local_copy_is_not_unpacked_again_and_again(
         looked.append(block)
         return block.splitlines()
 
-    monkeypatch.setattr("pipeline.retention.sweep.split_lines", split)
+    monkeypatch.setattr("pipeline.spool.aging.split_lines", split)
     for hour in range(900, 980):
         bench.fill_with("cpu", "mem", hour=hour)
     retention = bench.retention(168, cpu=24)

@@ -9,8 +9,9 @@ import pytest
 
 from pipeline.clock import PLAUSIBLE_NS, Schedule, Tick
 from pipeline.health import Health
+from pipeline.influx import LARGEST_SKEW_S
 from pipeline.retention.sweep import Retention
-from pipeline.retention.trusted_clock import Timekeeper
+from pipeline.retention.trusted_clock import TrustedClock
 from pipeline.settings import Age
 from pipeline.spool import Spool
 from tests.clocks import START_NS, ManualClock
@@ -34,7 +35,7 @@ class Bench:
         self.spool.close()
         self.spool = Spool(self.directory, 2**24)
         self.health = Health(self.clock, 60, lambda _: None)
-        self.keeper = Timekeeper(self.clock, self.spool, self.health, AGE_H * HOUR_S)
+        self.keeper = TrustedClock(self.clock, self.spool, self.health, AGE_H * HOUR_S)
         self.retention = Retention(self.spool, self.keeper, (Age(AGE_H),), delivers=True)
 
     def jump(self, seconds: float) -> None:
@@ -143,6 +144,18 @@ def test_a_clock_behind_influxdbs_is_told_too_and_deletes_nothing_early(bench: B
     bench.keeper.server_says(bench.clock.wall_ns / SECOND + 2 * HOUR_S)
     assert "2:00:00 behind InfluxDB's" in bench.health.troubles()["clock"]
     assert bench.behind_s == 0
+
+
+def test_a_clock_at_the_bound_is_told_once(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    def shown(ahead_s: float) -> bool:
+        bench.keeper.server_says(bench.clock.wall_ns / SECOND - ahead_s)
+        return "clock" in bench.health.troubles()
+
+    assert not shown(LARGEST_SKEW_S)
+    for ahead_s in (1.1, 0.9, 1.1, 0.9):
+        assert shown(ahead_s * LARGEST_SKEW_S)
+    assert not shown(0.4 * LARGEST_SKEW_S)
+    assert len(caplog.messages) == 1
 
 
 def test_what_is_believed_outlives_a_restart(bench: Bench) -> None:

@@ -18,7 +18,7 @@ from pipeline.spool.schema import COMMITTED
 MB = 2**20
 NOW = 1_700_000_000 * 10**9
 PAGE = 4096
-_ONLY_READ = ("wal.py", "pages.py", "block.py")
+_ONLY_READ = ("wal.py", "pages.py", "contents.py", "schema.py")
 
 
 def leased(spool: Spool, max_points: int = 1_000_000, *, newest: bool = False) -> Batch:
@@ -72,7 +72,7 @@ def killed_at(line: int, work: Callable[[], object]) -> bool:
     def trace(frame: FrameType, event: str, _: Any) -> Any:
         nonlocal line
         file = Path(frame.f_code.co_filename)
-        if file.parent.name != "spool" or file.name in _ONLY_READ:
+        if file.parent.name not in ("spool", "salvage") or file.name in _ONLY_READ:
             return None
         if event == "line":
             line -= 1

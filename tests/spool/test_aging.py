@@ -1,7 +1,7 @@
 """Lines are removed by age, from readings that keep the others."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.point import measurement_of, split_lines
+from pipeline.settings import Age
 from pipeline.spool import Aging, Spool
-from tests.spool.stores import account, sql
+from tests.spool.stores import account, history, sql
 
 SECOND = 10**9
 
 
-def but_cpu(block: str) -> list[str]:
-    return [line for line in split_lines(block) if measurement_of(line) != "cpu"]
+CPU = Age(1, "cpu")
 
 
 @pytest.fixture
@@ -29,12 +29,12 @@ def remove(
     spool: Spool,
     start: int,
     stop: int,
-    kept: Callable[[str], list[str]] | None = but_cpu,
+    age: Age | None = CPU,
     *,
     count: bool = True,
 ) -> int:
-    with Aging(spool.path.parent) as aging:
-        return aging.remove(start * SECOND, stop * SECOND, kept, count=count)
+    with Aging.beside(spool.path.parent) as aging:
+        return aging.remove(start * SECOND, stop * SECOND, age, count=count)
 
 
 def fill(spool: Spool, *seconds: int) -> None:
@@ -50,7 +50,7 @@ def waiting(spool: Spool) -> int:
 
 
 def held(spool: Spool) -> list[str]:
-    return [line for block in spool.history(0) for line in split_lines(block)]
+    return [line for block in history(spool.path.parent) for line in split_lines(block)]
 
 
 def test_only_the_lines_that_are_too_old_go(spool: Spool) -> None:
@@ -106,7 +106,7 @@ def test_a_batch_that_is_on_its_way_meanwhile_is_settled_for_what_is_left(spool:
 def test_a_span_holds_its_start_and_not_its_stop(spool: Spool) -> None:
     fill(spool, 1, 2, 3)
     assert remove(spool, 2, 3) == 3
-    with Aging(spool.path.parent) as aging:
+    with Aging.beside(spool.path.parent) as aging:
         assert aging.oldest(0, 9 * SECOND) == SECOND
         assert aging.oldest(2 * SECOND, 9 * SECOND) == 2 * SECOND
         assert aging.oldest(2 * SECOND, 2 * SECOND) is None
@@ -132,9 +132,9 @@ def test_more_than_is_done_at_once_is_done_as_well(spool: Spool) -> None:
 
 def test_a_reading_may_be_committed_while_another_process_removes(spool: Spool) -> None:
     fill(spool, 1)
-    with Aging(spool.path.parent) as aging:
+    with Aging.beside(spool.path.parent) as aging:
         fill(spool, 2)
-        assert aging.remove(0, 10 * SECOND, but_cpu, count=True) == 6
+        assert aging.remove(0, 10 * SECOND, CPU, count=True) == 6
         fill(spool, 3)
     assert spool.contents().ticks == 3
 
@@ -153,7 +153,7 @@ def test_a_reading_that_is_damaged_holds_back_no_other_and_goes_with_its_last_li
 
 def test_where_there_is_no_spool_there_is_nothing_to_remove(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        Aging(tmp_path)
+        Aging.beside(tmp_path)
 
 
 ticks = st.lists(

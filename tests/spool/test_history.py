@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.point import FieldValue, Point, encode
-from pipeline.spool import Spool, history
-from pipeline.spool.history import Held, Wanted, held, seconds
-from pipeline.spool.series import Growing, Series
+from pipeline.spool import Spool, SpoolReader, history
+from pipeline.spool.history import FieldSummary, SeriesFilter, fields, seconds
+from pipeline.spool.series import Series, SeriesBuilder
 
 SECOND = 10**9
 CPU0, CPU1 = {"cpu": "cpu0", "host": "h"}, {"cpu": "cpu1", "host": "h"}
@@ -27,16 +27,21 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
         yield opened
 
 
-def read(spool: Spool, wanted: Wanted, since_ns: int = 0) -> list[Series]:
-    return history.read(spool.history(since_ns), [wanted])
+def held(spool: Spool, since_ns: int, most: int | None = None) -> list[str]:
+    with SpoolReader(spool.path.parent) as reader:
+        return list(reader.history(since_ns, most))
+
+
+def read(spool: Spool, wanted: SeriesFilter, since_ns: int = 0) -> list[Series]:
+    return history.read(held(spool, since_ns), [wanted])
 
 
 def grown(*values: FieldValue, points: int | None = None, rate: bool = False) -> Series | None:
     """A series of a value a second."""
-    growing = Growing(points, rate=rate)
+    builder = SeriesBuilder(points, rate=rate)
     for number, value in enumerate(values):
-        growing.add(number * SECOND, value)
-    return growing.series("m", "f", {})
+        builder.add(number * SECOND, value)
+    return builder.series("m", "f", {})
 
 
 @pytest.mark.parametrize(
@@ -49,12 +54,12 @@ def test_a_span_is_read_in_seconds(text: str, expected: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "1", "h", "1 h", "-1h", "1.5h", "1h30m", "1y", "1H", "1h\n"])
 def test_what_is_no_span_is_refused_with_what_one_looks_like(text: str) -> None:
-    with pytest.raises(ValueError, match="is no span of time; write one such as 90s, 15m, 1h"):
+    with pytest.raises(ValueError, match="is not a duration; write one such as 90s, 15m, 1h"):
         seconds(text)
 
 
 def test_a_field_is_read_with_all_its_series_each_from_the_oldest_on(spool: Spool) -> None:
-    cpu0, cpu1 = read(spool, Wanted("cpu", "idle"))
+    cpu0, cpu1 = read(spool, SeriesFilter("cpu", "idle"))
     assert (cpu0.measurement, cpu0.field, cpu0.tags) == ("cpu", "idle", CPU0)
     assert list(cpu0.samples) == [(10, 50.0), (20, 50.0), (30, 50.0)]
     assert cpu1.tags == CPU1
@@ -62,14 +67,16 @@ def test_a_field_is_read_with_all_its_series_each_from_the_oldest_on(spool: Spoo
 
 
 def test_values_and_tags_come_back_as_they_were_whatever_they_hold(spool: Spool) -> None:
-    note, used = read(spool, Wanted("mem"), 0)
+    note, used = read(spool, SeriesFilter("mem"), 0)
     assert note.tags == {"host": "h", "a b": "c=d,e"}
     assert list(note.samples) == [(10, "at, 10"), (20, "at, 20"), (30, "at, 30")]
     assert [type(value) for _, value in used.samples] == [int, int, int]
 
 
 def test_with_nothing_named_all_is_read_by_measurement_field_and_tags(spool: Spool) -> None:
-    found = [(one.measurement, one.field, one.tags.get("cpu")) for one in read(spool, Wanted(), 0)]
+    found = [
+        (one.measurement, one.field, one.tags.get("cpu")) for one in read(spool, SeriesFilter(), 0)
+    ]
     assert found == [
         ("cpu", "idle", "cpu0"),
         ("cpu", "idle", "cpu1"),
@@ -90,23 +97,27 @@ def test_with_nothing_named_all_is_read_by_measurement_field_and_tags(spool: Spo
     ],
 )
 def test_tags_narrow_what_is_read(spool: Spool, tags: dict[str, str], number: int) -> None:
-    assert len(read(spool, Wanted("cpu", "idle", tags), 0)) == number
+    assert len(read(spool, SeriesFilter("cpu", "idle", tags), 0)) == number
 
 
 def test_only_what_is_young_enough_is_read(spool: Spool) -> None:
-    (used,) = read(spool, Wanted("mem", "used"), 20)
+    (used,) = read(spool, SeriesFilter("mem", "used"), 20)
     assert list(used.samples) == [(20, 20), (30, 30)]
-    assert read(spool, Wanted(), 31) == []
+    assert read(spool, SeriesFilter(), 31) == []
 
 
 def test_nothing_is_found_where_there_is_nothing(spool: Spool) -> None:
-    assert read(spool, Wanted("nosuch"), 0) == []
-    assert read(spool, Wanted("cpu", "nosuch"), 0) == []
+    assert read(spool, SeriesFilter("nosuch"), 0) == []
+    assert read(spool, SeriesFilter("cpu", "nosuch"), 0) == []
 
 
 def test_several_things_are_read_at_once(spool: Spool) -> None:
-    wanted = [Wanted("mem", "used"), Wanted("cpu", "user"), Wanted("cpu", "idle", {"cpu": "cpu0"})]
-    found = history.read(spool.history(0), wanted)
+    wanted = [
+        SeriesFilter("mem", "used"),
+        SeriesFilter("cpu", "user"),
+        SeriesFilter("cpu", "idle", {"cpu": "cpu0"}),
+    ]
+    found = history.read(held(spool, 0), wanted)
     assert [(one.field, one.last) for one in found] == [
         ("idle", 50.0),
         ("user", 30.0),
@@ -116,14 +127,14 @@ def test_several_things_are_read_at_once(spool: Spool) -> None:
 
 def test_a_line_that_stands_in_the_store_twice_is_one_sample(spool: Spool) -> None:
     spool.append([encode(Point("cpu", {"idle": 51.0}, CPU0), 20)], 20)
-    (series,) = read(spool, Wanted("cpu", "idle", {"cpu": "cpu0"}))
+    (series,) = read(spool, SeriesFilter("cpu", "idle", {"cpu": "cpu0"}))
     assert list(series.samples) == [(10, 50.0), (20, 51.0), (30, 50.0)]
 
 
 @pytest.mark.parametrize("name", ["", "time", "cpu\\", "a=b", "*", "cpu,cpu=cpu0"])
 def test_a_name_that_nothing_can_have_finds_nothing(spool: Spool, name: str) -> None:
-    assert read(spool, Wanted(name)) == []
-    assert read(spool, Wanted("cpu", name)) == []
+    assert read(spool, SeriesFilter(name)) == []
+    assert read(spool, SeriesFilter("cpu", name)) == []
 
 
 def test_what_only_looks_like_the_field_is_not_taken_for_it(tmp_path: Path) -> None:
@@ -132,38 +143,38 @@ def test_what_only_looks_like_the_field_is_not_taken_for_it(tmp_path: Path) -> N
         spool.append([encode(Point("m", fields), 1)], 1)
         del fields["text"]
         spool.append([encode(Point("m", fields), 2)], 2)
-        (series,) = read(spool, Wanted("m", "used"))
+        (series,) = read(spool, SeriesFilter("m", "used"))
     assert list(series.samples) == [(1, 4.0), (2, 4.0)]
 
 
 def test_what_there_is_has_its_newest_value_and_number_of_series(spool: Spool) -> None:
-    assert held(spool.history(0)) == [
-        Held("cpu", "idle", 2, 50.0),
-        Held("cpu", "user", 1, 30.0),
-        Held("mem", "note", 1, "at, 30"),
-        Held("mem", "used", 1, 30),
+    assert fields(held(spool, 0)) == [
+        FieldSummary("cpu", "idle", 2, 50.0),
+        FieldSummary("cpu", "user", 1, 30.0),
+        FieldSummary("mem", "note", 1, "at, 30"),
+        FieldSummary("mem", "used", 1, 30),
     ]
-    assert held(spool.history(0), {"cpu": "cpu1"}) == [
-        Held("cpu", "idle", 1, 70.0),
-        Held("cpu", "user", 1, 30.0),
+    assert fields(held(spool, 0), {"cpu": "cpu1"}) == [
+        FieldSummary("cpu", "idle", 1, 70.0),
+        FieldSummary("cpu", "user", 1, 30.0),
     ]
 
 
 def test_a_field_that_is_not_in_every_line_is_listed_too(spool: Spool) -> None:
     spool.append([encode(Point("cpu", {"idle": 1.0}, CPU1), 40)], 40)
-    found = {one.field: one.last for one in held(spool.history(0), CPU1)}
+    found = {one.field: one.last for one in fields(held(spool, 0), CPU1)}
     assert found == {"idle": 1.0, "user": 30.0}
 
 
 def test_of_many_readings_some_are_enough_evenly_and_the_newest_among_them(spool: Spool) -> None:
     for time in range(40, 101, 10):
         spool.append([f"m f={time}i {time}"], time)
-    assert spool.step(0, 10) == 1
-    assert spool.step(0, 4) == 3
-    assert [int(block.split()[-1]) for block in spool.history(0, 4)] == [10, 40, 70, 100]
-    assert [int(block.split()[-1]) for block in spool.history(25, 2)] == [60, 100]
-    assert len(list(spool.history(0, 10))) == 10
-    assert list(spool.history(101, 5)) == []
+    with SpoolReader(spool.path.parent) as reader:
+        assert (reader.step(0, 10), reader.step(0, 4)) == (1, 3)
+    assert [int(block.split()[-1]) for block in held(spool, 0, 4)] == [10, 40, 70, 100]
+    assert [int(block.split()[-1]) for block in held(spool, 25, 2)] == [60, 100]
+    assert len(held(spool, 0, 10)) == 10
+    assert held(spool, 101, 5) == []
 
 
 def test_a_series_is_summed_up_in_its_least_mean_and_greatest_value() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.spool import Fact, Spool
 from tests.spool.disk import Disk, Event, recorded
-from tests.spool.stores import MB, account, filled, scribble
+from tests.spool.stores import MB, account, filled, history, scribble
 from tests.spool.test_salvage import abandoned
 from tests.spool.test_schema import made
 
@@ -39,7 +39,7 @@ with Spool(folder, 2**20) as spool:
     mark("delivered 6")
     append(spool, 106)
     mark("expiring 102")
-    spool.remove(0, 102, count=True)
+    spool.aging.remove(0, 102, count=True)
 with Spool(folder, 2**20) as spool:
     append(spool, 107)
     spool.settle(leased(spool, newest=True), NOW)
@@ -86,7 +86,7 @@ def check(folder: Path, events: list[Event], before: int) -> None:
         with Spool(folder, MB) as spool:
             contents = spool.contents()
             account(contents)
-            found = Counter(int(block.split()[-1]) for block in spool.history(0))
+            found = Counter(int(block.split()[-1]) for block in history(folder))
             assert max(found.values(), default=1) == 1
             assert {n for n in committed if n >= expiring} <= set(found)
             assert contents.ticks >= before + len(committed)

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.spool import (
     Refusal,
+    Rejected,
     RejectedLines,
     Spool,
     SpoolError,
@@ -32,12 +33,17 @@ def refuse(spool: Spool, *lines: str, among: int = 0) -> None:
     spool.settle(batch, NOW + 1, [Refusal(line, f"no {line}") for line in lines])
 
 
+def kept(directory: Path) -> list[Rejected]:
+    with SpoolReader(directory) as reader:
+        return reader.rejected(1000)
+
+
 def waiting(spool: Spool) -> list[str]:
     batch = spool.lease(1_000_000)
     return unpack(batch.body).splitlines() if batch else []
 
 
-def assert_account(reader: SpoolReader) -> None:
+def assert_account(reader: Spool) -> None:
     contents = reader.contents()
     known = {"spool_full", "expired", "rejected"}
     lost = sum(points for cause, points in contents.lost.items() if cause in known)
@@ -59,7 +65,7 @@ def test_retried_lines_wait_again_and_are_lost_no_more(spool: Spool, tmp_path: P
     refuse(spool, f"a f=1i {NOW}", f"b f=1i {NOW}", f"c f=1i {NOW - 5}", among=4)
     before = spool.contents()
     with RejectedLines(tmp_path) as lines:
-        assert lines.retry([one.id for one in lines.rejected(10) if one.line[0] in "ac"]) == 2
+        assert lines.retry([one.id for one in kept(tmp_path) if one.line[0] in "ac"]) == 2
     after = spool.contents()
     assert (before.lost, after.lost) == ({"rejected": 3}, {"rejected": 1})
     assert (after.points, after.ticks) == (before.points, before.ticks)
@@ -72,7 +78,7 @@ def test_a_retried_line_has_its_own_time_for_the_age(spool: Spool, tmp_path: Pat
     refuse(spool, f"old f=1i {NOW - 100}", f"new f=1i {NOW}")
     with RejectedLines(tmp_path) as lines:
         lines.retry()
-    assert spool.remove(0, NOW - 50, count=True) == 1
+    assert spool.aging.remove(0, NOW - 50, count=True) == 1
     assert waiting(spool) == [f"new f=1i {NOW}"]
     assert spool.contents().lost == {"expired": 1}
     assert_account(spool)
@@ -99,15 +105,16 @@ def test_a_line_whose_time_cannot_be_read_gets_that_of_its_refusal(
     refuse(spool, "rubbish", f"m f=1i {9 * 10**18 + 3 * 10**17}")
     with RejectedLines(tmp_path) as lines:
         lines.retry()
-        assert lines.times(NOW + 1) == [NOW + 1]
+    with SpoolReader(tmp_path) as reader:
+        assert reader.times(NOW + 1) == [NOW + 1]
     assert len(waiting(spool)) == 2
 
 
 def test_dropped_lines_are_gone_and_stay_lost(spool: Spool, tmp_path: Path) -> None:
     refuse(spool, "a f=1i 1", "b f=1i 2", "c f=1i 3")
     with RejectedLines(tmp_path) as lines:
-        assert lines.drop([lines.rejected(1)[0].id]) == 1
-        assert [one.line for one in lines.rejected(10)] == ["b f=1i 2", "a f=1i 1"]
+        assert lines.drop([kept(tmp_path)[0].id]) == 1
+        assert [one.line for one in kept(tmp_path)] == ["b f=1i 2", "a f=1i 1"]
         assert lines.drop() == 2
         assert lines.drop() == 0
     assert spool.contents().lost == {"rejected": 3}
@@ -118,10 +125,10 @@ def test_dropped_lines_are_gone_and_stay_lost(spool: Spool, tmp_path: Path) -> N
 def test_an_unknown_id_changes_nothing(spool: Spool, tmp_path: Path, change: object) -> None:
     refuse(spool, "a f=1i 1")
     with RejectedLines(tmp_path) as lines:
-        before = (lines.contents(), lines.rejected(10))
+        before = (spool.contents(), kept(tmp_path))
         with pytest.raises(UnknownLineError, match="no rejected line has the id 7, 9;"):
             change(lines, [before[1][0].id, 9, 7])  # type: ignore[operator]  # a method of it
-        assert (lines.contents(), lines.rejected(10)) == before
+        assert (spool.contents(), kept(tmp_path)) == before
 
 
 def test_a_line_that_the_bound_had_counted_keeps_the_account_exact(
@@ -130,7 +137,7 @@ def test_a_line_that_the_bound_had_counted_keeps_the_account_exact(
     spool.append([f"a f=1i {NOW}"], NOW)
     batch = spool.lease(10)
     assert batch is not None
-    spool.remove(0, NOW + 1, count=True)  # while it is on its way
+    spool.aging.remove(0, NOW + 1, count=True)  # while it is on its way
     spool.settle(batch, NOW, [Refusal(f"a f=1i {NOW}", "no")])
     assert spool.contents().lost == {"expired": 1}
     with RejectedLines(tmp_path) as lines:
@@ -152,7 +159,7 @@ def test_a_change_waits_for_the_agent_and_the_agent_for_it(spool: Spool, tmp_pat
     thread.start()
     begun.wait(10)
     with RejectedLines(tmp_path) as lines:
-        for one in lines.rejected(200):
+        for one in kept(tmp_path):
             lines.retry([one.id])
     thread.join()
     assert spool.contents().backlog_points == 400

@@ -46,7 +46,7 @@ def test_what_is_on_the_disk_stays_below_the_bound_the_log_included(tmp_path: Pa
             assert on_disk(tmp_path) <= MB, number
             if number % 100 == 50:
                 spool.settle(leased(spool, 30), NOW)
-        spool.remove(0, 1100, count=True)
+        spool.aging.remove(0, 1100, count=True)
         assert on_disk(tmp_path) <= MB
         account(spool.contents())
         assert spool.contents().lost["spool_full"] > 0

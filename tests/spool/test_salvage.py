@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.spool import Fact, Refusal, Spool, SpoolError, SpoolReader
+from pipeline.settings import Age
+from pipeline.spool import Batch, Fact, Refusal, Spool, SpoolError, SpoolReader
 from tests.spool.stores import (
     MB,
     NOW,
@@ -258,7 +260,8 @@ def test_refused_lines_facts_and_losses_are_salvaged_too(tmp_path: Path) -> None
     scribble(tmp_path / "spool.db", 0, 100)
     with opened(tmp_path) as spool:
         assert spool.contents() == before
-        (refused,) = spool.rejected(9)
+        with SpoolReader(tmp_path) as reader:
+            (refused,) = reader.rejected(9)
     assert (refused.time_ns, refused.reason, refused.line) == (NOW, "no", "m f=1i 1")
 
 
@@ -266,7 +269,7 @@ def test_no_id_comes_back_after_a_salvage(tmp_path: Path) -> None:
     with opened(tmp_path) as spool:
         spool.append(["m f=1i 1"], 1)
         batch = leased(spool)
-        spool.remove(0, 2, count=True)
+        spool.aging.remove(0, 2, count=True)
     scribble(tmp_path / "spool.db", 0, PAGE)
     with opened(tmp_path) as spool:
         spool.append(["m f=2i 2"], 2)
@@ -284,38 +287,65 @@ def test_without_its_counters_the_account_begins_anew_and_says_so(tmp_path: Path
     assert (after.ticks, after.points, after.backlog_points) == (60, 180, 180)
 
 
-@pytest.mark.parametrize("operation", ["append", "lease", "settle", "remove", "contents", "check"])
+@pytest.mark.parametrize(
+    ("table", "use"),
+    [
+        ("counter", lambda spool, _: spool.append(reading(200), 200)),
+        ("pending", lambda spool, _: spool.lease(9)),
+        ("pending", lambda spool, batch: spool.settle(batch, NOW)),
+        ("pending", lambda spool, _: spool.give_up(9)),
+        ("pending", lambda spool, _: spool.restamp(9, 1)),
+        ("fact", lambda spool, _: spool.note({"b": "2"})),
+        ("fact", lambda spool, _: spool.facts()),
+        ("gap", lambda spool, _: spool.gaps()),
+        ("counter", lambda spool, _: spool.contents()),
+        ("tick_time", lambda spool, _: spool.has(1)),
+        ("tick_time", lambda spool, _: spool.aging.oldest(0, 1)),
+        ("tick", lambda spool, _: spool.aging.remove(0, 150, Age(1, "m"), count=True)),
+        ("tick", lambda spool, _: spool.check()),
+    ],
+    ids=[
+        *("append", "lease", "settle", "give_up", "restamp", "note", "facts", "gaps", "contents"),
+        *("has", "oldest", "remove", "check"),
+    ],
+)
 def test_damage_that_is_found_while_running_is_mended_without_a_restart(
-    tmp_path: Path, operation: str, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    table: str,
+    use: Callable[[Spool, Batch], object],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     filled(tmp_path, ticks=200, delivered=0)
     with opened(tmp_path) as spool:
         batch = leased(spool, 300)
-        with spool._writing() as db:  # so that it reads the file again, and not its memory
+        with spool._database.connection() as db:  # so that it reads the file, and not its memory
             db.execute("PRAGMA cache_size = 0")
             db.execute("PRAGMA shrink_memory")
-        table = "counter" if operation == "contents" else "tick"
-        size = (tmp_path / "spool.db").stat().st_size
-        scribble(tmp_path / "spool.db", (leaf_of(tmp_path, table) - 1) * PAGE, 2 * PAGE)
-        scribble(tmp_path / "spool.db", size // 2, size // 4)
-        if operation == "append":
-            for number in range(200, 230):
-                spool.append(reading(number), number)
-        elif operation == "lease":
-            leased(spool)
-        elif operation == "settle":
-            spool.settle(batch, NOW)
-        elif operation == "remove":
-            spool.remove(0, 150, lambda block: block.splitlines()[1:], count=True)
-        elif operation == "contents":
-            spool.contents()
-        spool.check()
-        assert len([m for m in caplog.messages if "was damaged" in m]) >= 1
+        scribble(tmp_path / "spool.db", (leaf_of(tmp_path, table) - 1) * PAGE, PAGE)
+        use(spool, batch)
+        assert len([m for m in caplog.messages if "was damaged" in m]) == 1
         spool.append(reading(999), 999)
         assert lines(leased(spool, newest=True)) == reading(999)
         account(spool.contents())
         spool.check()
-    assert len(aside(tmp_path)) >= 1
+    assert len(aside(tmp_path)) == 1
+
+
+def test_a_spool_that_was_closed_while_it_was_checked_leaves_its_store_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(tmp_path, ticks=200, delivered=0)
+    spool = opened(tmp_path)
+    scribble(tmp_path / "spool.db", (leaf_of(tmp_path, "tick") - 1) * PAGE, PAGE)
+    examine = SpoolReader.examine
+
+    def stopped(reader: SpoolReader) -> None:
+        spool.close()
+        examine(reader)
+
+    monkeypatch.setattr(SpoolReader, "examine", stopped)
+    spool.check()
+    assert aside(tmp_path) == []
 
 
 def test_a_damaged_reading_costs_itself_and_holds_back_no_other(
@@ -443,7 +473,7 @@ def test_a_salvage_that_is_killed_at_any_moment_loses_nothing(tmp_path: Path) ->
 def test_what_aged_without_an_influxdb_is_no_noise_in_the_account(tmp_path: Path) -> None:
     filled(tmp_path, ticks=9, delivered=0)
     with opened(tmp_path) as spool:
-        assert spool.remove(0, 4, count=False) == 12
+        assert spool.aging.remove(0, 4, count=False) == 12
         before = spool.contents()
     scribble(tmp_path / "spool.db", 0, 100)
     with opened(tmp_path) as spool:

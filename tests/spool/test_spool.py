@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from pipeline.settings import Age
 from pipeline.spool import Aging, Batch, Refusal, Spool, SpoolError, SpoolReader
-from tests.spool.stores import MB, NOW, account, leased, lines, sql
+from tests.spool.stores import MB, NOW, account, history, leased, lines, sql
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_of_a_reading_that_could_not_be_committed_nothing_is_there(spool: Spool)
     with pytest.raises(OverflowError):
         spool.append(["m f=1i 1"], 2**70)  # beyond what SQLite takes
     spool.append(["m f=2i 2"], 2)
-    assert list(spool.history(0)) == ["m f=2i 2\n"]
+    assert history(spool.path.parent) == ["m f=2i 2\n"]
     assert (spool.contents().points, spool.contents().ticks) == (1, 1)
 
 
@@ -104,19 +105,19 @@ def test_a_reader_sees_what_the_writer_commits(spool: Spool, tmp_path: Path) -> 
 def test_history_keeps_what_was_delivered(spool: Spool) -> None:
     spool.append(["m f=1i 1"], 1)
     spool.settle(leased(spool), NOW)
-    assert list(spool.history(0)) == ["m f=1i 1\n"]
+    assert history(spool.path.parent) == ["m f=1i 1\n"]
 
 
 def test_what_is_older_than_the_age_goes_and_is_counted_if_it_waited(spool: Spool) -> None:
     for tick in range(5):
         spool.append([f"m f=1i {tick}"], tick)
     spool.settle(leased(spool, 2), NOW)  # 0 and 1 are delivered
-    assert spool.remove(0, 3, count=True) == 3
-    assert list(spool.history(0)) == ["m f=1i 3\n", "m f=1i 4\n"]
+    assert spool.aging.remove(0, 3, count=True) == 3
+    assert history(spool.path.parent) == ["m f=1i 3\n", "m f=1i 4\n"]
     assert spool.contents().lost == {"expired": 1}
-    assert spool.remove(0, 4, count=False) == 1
+    assert spool.aging.remove(0, 4, count=False) == 1
     assert spool.contents().lost == {"expired": 1}
-    assert spool.remove(0, 4, count=True) == 0
+    assert spool.aging.remove(0, 4, count=True) == 0
 
 
 def test_what_the_server_would_refuse_as_too_old_is_not_sent_and_stays_here(spool: Spool) -> None:
@@ -126,7 +127,7 @@ def test_what_the_server_would_refuse_as_too_old_is_not_sent_and_stays_here(spoo
     assert spool.give_up(3) == 2
     assert lines(leased(spool)) == ["m f=1i 3"]
     assert spool.contents().lost == {"expired": 2}
-    assert len(list(spool.history(0))) == 4
+    assert len(history(spool.path.parent)) == 4
 
 
 def test_expiry_gives_the_space_back_to_the_file_system(tmp_path: Path) -> None:
@@ -136,7 +137,7 @@ def test_expiry_gives_the_space_back_to_the_file_system(tmp_path: Path) -> None:
             spool.append([os.urandom(2_000).hex()], tick)
     full = path.stat().st_size
     with Spool(tmp_path, 100 * MB) as spool:
-        assert spool.remove(0, 299, count=False) == 299
+        assert spool.aging.remove(0, 299, count=False) == 299
     assert path.stat().st_size < full / 10
 
 
@@ -166,7 +167,7 @@ def test_a_reading_that_the_bound_took_under_way_is_not_counted_twice(tmp_path: 
     with Spool(tmp_path, MB) as spool:
         spool.append(["m f=1i 1"], 1)
         batch = leased(spool)
-        spool.remove(0, 2, count=True)
+        spool.aging.remove(0, 2, count=True)
         spool.settle(batch, NOW)
         assert spool.contents().lost == {"expired": 1}
         assert spool.contents().delivered_points == 0
@@ -175,7 +176,7 @@ def test_a_reading_that_the_bound_took_under_way_is_not_counted_twice(tmp_path: 
 def test_a_refused_line_that_the_age_took_under_way_is_not_counted_twice(spool: Spool) -> None:
     spool.append(["m f=1i 1", "m f=2i 1"], 1)
     batch = leased(spool)
-    spool.remove(0, 2, count=True)
+    spool.aging.remove(0, 2, count=True)
     spool.settle(batch, NOW, [Refusal("m f=1i 1", "no")])
     contents = spool.contents()
     assert (contents.delivered_points, contents.lost) == (0, {"expired": 2})
@@ -184,7 +185,7 @@ def test_a_refused_line_that_the_age_took_under_way_is_not_counted_twice(spool: 
 def test_a_batch_on_its_way_never_settles_a_later_reading(spool: Spool) -> None:
     spool.append(["m f=1i 1"], 1)
     on_its_way = leased(spool)
-    spool.remove(0, 2, count=True)  # the only reading, and so the newest
+    spool.aging.remove(0, 2, count=True)  # the only reading, and so the newest
     spool.append(["m f=2i 2"], 2)
     spool.settle(on_its_way, NOW)
     assert lines(leased(spool)) == ["m f=2i 2"]
@@ -217,14 +218,12 @@ def test_readings_get_another_time_some_at_a_time(spool: Spool) -> None:
     for number, text in enumerate(texts):
         spool.append([f"{text} {number}"], number)
 
-    def stamped(block: str, time_ns: int) -> list[str]:
-        return [f"{block.rpartition(' ')[0]} {time_ns}"]
-
     moved: list[int] = []
-    assert peak_of(lambda: moved.append(spool.restamp(500, NOW, stamped))) < 2 * MB  # of 5.8
+    assert peak_of(lambda: moved.append(spool.restamp(500, NOW))) < 2 * MB  # of 5.8
     assert moved == [500]
     found = [*(number for number in range(500, 600)), *(NOW + number for number in range(500))]
-    assert spool.times(0) == found
+    with SpoolReader(spool.path.parent) as reader:
+        assert reader.times(0) == found
     times = [*(NOW + number for number in range(500)), *range(500, 600)]
     sent = [f"{text} {time}" for text, time in zip(texts, times, strict=True)]
     assert lines(leased(spool)) == sent
@@ -236,7 +235,7 @@ def test_readings_of_before_keep_their_time(tmp_path: Path) -> None:
         spool.append(["m f=1i 1"], 1)
     with Spool(tmp_path, MB) as spool:
         spool.append(["m f=2i 2"], 2)
-        assert spool.restamp(9, 40, lambda _, time_ns: [f"m f=2i {time_ns}"]) == 1
+        assert spool.restamp(9, 40) == 1
         assert lines(leased(spool)) == ["m f=1i 1", "m f=2i 42"]
 
 
@@ -284,7 +283,7 @@ class Account(RuleBasedStateMachine):
     @rule(age=st.integers(0, 10))
     def expire(self, age: int) -> None:
         self.batch = None
-        self.spool.remove(0, self.now - age, count=True)
+        self.spool.aging.remove(0, self.now - age, count=True)
 
     @rule()
     def reopen(self) -> None:
@@ -323,7 +322,8 @@ class Held(RuleBasedStateMachine):
         for _ in range(readings):
             self.now += 1
             reading = [
-                f"disk,path=/{n} free={7**n}i,n={self.now}i {self.now}" for n in range(points)
+                f"{'net' if n else 'disk'},n={n} free={7**n}i,n={self.now}i {self.now}"
+                for n in range(points)
             ]
             self.spool.append(reading, self.now)
             self.held[self.now] = reading
@@ -343,14 +343,15 @@ class Held(RuleBasedStateMachine):
     @rule(age=st.integers(-1, 50), whole=st.booleans(), beside=st.booleans())
     def age(self, age: int, whole: bool, beside: bool) -> None:
         stop = self.now - age
-        kept = None if whole else lambda block: block.splitlines()[1:]
+        old = None if whole else Age(1, "disk")
         if beside:
-            with Aging(self.path) as aging:
-                aging.remove(0, stop, kept, count=True)
+            with Aging.beside(self.path) as aging:
+                aging.remove(0, stop, old, count=True)
         else:
-            self.spool.remove(0, stop, kept, count=True)
+            self.spool.aging.remove(0, stop, old, count=True)
         for time in [time for time in self.held if time < stop]:
-            self.held[time] = [] if whole else self.held[time][1:]
+            left = [line for line in self.held[time] if not whole and line.startswith("net")]
+            self.held[time] = left
             if not self.held[time]:
                 del self.held[time]
         self.waiting = [time for time in self.waiting if time in self.held]
@@ -363,7 +364,7 @@ class Held(RuleBasedStateMachine):
     @invariant()
     def is_held(self) -> None:
         expected = ["".join(f"{line}\n" for line in reading) for reading in self.held.values()]
-        assert list(self.spool.history(0)) == expected
+        assert history(self.path) == expected
         with SpoolReader(self.path) as reader:
             assert list(reader.history(0)) == expected
         account(self.spool.contents())
@@ -385,7 +386,9 @@ def test_any_text_comes_back_as_it_was(ticks: list[list[str]]) -> None:
     with tempfile.TemporaryDirectory() as folder, Spool(Path(folder), MB) as spool:
         for number, tick in enumerate(ticks):
             spool.append(tick, number)
-        assert list(spool.history(0)) == ["".join(f"{line}\n" for line in t) for t in ticks if t]
+        assert history(spool.path.parent) == [
+            "".join(f"{line}\n" for line in t) for t in ticks if t
+        ]
 
 
 @pytest.mark.parametrize("noise", ["'ab'", "x'0102'"])

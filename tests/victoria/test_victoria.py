@@ -16,7 +16,7 @@ from pipeline.clock import SystemClock
 from pipeline.health import Health, read_status
 from pipeline.influx import Target
 from pipeline.point import decode
-from pipeline.retention import Keeper, Timekeeper
+from pipeline.retention import Keeper, KnownRule, TrustedClock
 from pipeline.settings import Downsample, Settings
 from pipeline.spool import Spool, SpoolReader, joined, pack
 from tests.agents import eventually, running
@@ -125,9 +125,10 @@ def test_sweep_after_sweep_keeps_the_local_age_and_tells_nothing_anew(
     clock = HurriedClock(sweeps=3)
     settings = Settings(**given, data_dir=tmp_path, downsample=downsample)
     health = Health(clock, 60, lambda _: None)
-    target = Target(settings, lambda: settings, clock, lambda *args: keeper.learn(*args))
-    timekeeper = Timekeeper(clock, spool, health, 3600)
-    keeper = Keeper(settings, spool, target, clock, timekeeper, health)
+    known = KnownRule(spool)
+    target = Target(settings, lambda: settings, clock, known.learn)
+    trusted_clock = TrustedClock(clock, spool, health, 3600)
+    keeper = Keeper(settings, spool, target, known, clock, trusted_clock, health)
     keeper.run(clock.stop, Event())
     assert clock.waits == [3600, 3600, 3600]
     assert spool.contents().backlog_points == 1

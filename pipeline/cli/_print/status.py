@@ -10,18 +10,18 @@ from rich.text import Text
 
 from pipeline.cli._print.tables import console, filled, write
 from pipeline.clock import Clock, rfc3339
-from pipeline.health import Glance, Row
+from pipeline.health import Summary, SummaryRow
 
 _EVERY_S = 2.0
 _BAD, _GOOD = "bold red", "bold green"
 
 
-def status(state: Glance) -> None:
+def status(state: Summary) -> None:
     """Print the state of the agent."""
     write(_group(state))
 
 
-def watch(read: Callable[[], Glance], clock: Clock) -> None:
+def watch(read: Callable[[], Summary], clock: Clock) -> None:
     """Print the state of the agent again and again, on a terminal in place, until Ctrl-C."""
     never = Event()
     try:
@@ -40,11 +40,11 @@ def watch(read: Callable[[], Glance], clock: Clock) -> None:
         return
 
 
-def _group(state: Glance) -> Group:
+def _group(state: Summary) -> Group:
     rows = [*map(_cells, state.first), (Text(), Text()), *map(_cells, state.more)]
     headline = Text(state.headline, _GOOD if state.well else _BAD)
     return Group(headline, filled((), rows))
 
 
-def _cells(row: Row) -> tuple[Text, Text]:
+def _cells(row: SummaryRow) -> tuple[Text, Text]:
     return Text(row.name), Text(row.text, _BAD if row.bad else "")

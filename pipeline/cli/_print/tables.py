@@ -15,7 +15,7 @@ from pipeline.clock import rfc3339
 from pipeline.collectors import catalogue
 from pipeline.health import human
 from pipeline.settings import SettingRow
-from pipeline.spool import Held, Rejected
+from pipeline.spool import FieldSummary, Rejected
 
 if TYPE_CHECKING:  # which bring all of InfluxDB along
     from pipeline.cli.doctor.server import Finding
@@ -35,7 +35,7 @@ def metrics(entries: Iterable[catalogue.Entry]) -> None:
     table(("measurement", "field", "type", "unit", "meaning"), rows)
 
 
-def listing(held: Iterable[Held]) -> None:
+def listing(held: Iterable[FieldSummary]) -> None:
     """Print the fields that `show` can show."""
     rows = ((one.measurement, one.field, str(one.series), human.number(one.last)) for one in held)
     table(("measurement", "field", "series", "newest"), rows)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.spool import Series, Wanted
+from pipeline.spool import Series, SeriesFilter
 
 # The tags that tell the lines of a chart apart where they have no names.
 _TAGS = ("path", "interface", "sensor")
@@ -23,7 +23,7 @@ class Chart:
 
     title: str
     unit: str
-    lines: tuple[tuple[str, Wanted], ...]
+    lines: tuple[tuple[str, SeriesFilter], ...]
     high: float | None = None
     optional: bool = False
 
@@ -44,7 +44,7 @@ class Chart:
 
     def _place(self, series: Series) -> int:
         for place, (_, wanted) in enumerate(self.lines):
-            if wanted.field == series.field and wanted.fits(series.measurement, series.tags):
+            if wanted.field == series.field and wanted.matches(series.measurement, series.tags):
                 return place
         return -1
 
@@ -56,8 +56,8 @@ def greatest(series: Sequence[Series], most: int) -> list[Series]:
     return [one for one in series if id(one) in chosen]
 
 
-def _cpu(field: str) -> Wanted:
-    return Wanted("cpu", field, {"cpu": "cpu-total"})
+def _cpu(field: str) -> SeriesFilter:
+    return SeriesFilter("cpu", field, {"cpu": "cpu-total"})
 
 
 CHARTS = (
@@ -70,20 +70,23 @@ CHARTS = (
     Chart(
         "Memory",
         "%",
-        (("memory", Wanted("mem", "used_percent")), ("swap space", Wanted("swap", "used_percent"))),
+        (
+            ("memory", SeriesFilter("mem", "used_percent")),
+            ("swap space", SeriesFilter("swap", "used_percent")),
+        ),
         high=100,
     ),
     Chart(
         "Load",
         "",
         (
-            ("1 minute", Wanted("system", "load1")),
-            ("5 minutes", Wanted("system", "load5")),
-            ("15 minutes", Wanted("system", "load15")),
+            ("1 minute", SeriesFilter("system", "load1")),
+            ("5 minutes", SeriesFilter("system", "load5")),
+            ("15 minutes", SeriesFilter("system", "load15")),
         ),
     ),
-    Chart("Disk use", "%", (("", Wanted("disk", "used_percent")),), high=100),
-    Chart("Network, received", "B/s", (("", Wanted("net", "bytes_recv", rate=True)),)),
-    Chart("Network, sent", "B/s", (("", Wanted("net", "bytes_sent", rate=True)),)),
-    Chart("Temperature", "°C", (("", Wanted("temp", "temp")),), optional=True),
+    Chart("Disk use", "%", (("", SeriesFilter("disk", "used_percent")),), high=100),
+    Chart("Network, received", "B/s", (("", SeriesFilter("net", "bytes_recv", rate=True)),)),
+    Chart("Network, sent", "B/s", (("", SeriesFilter("net", "bytes_sent", rate=True)),)),
+    Chart("Temperature", "°C", (("", SeriesFilter("temp", "temp")),), optional=True),
 )

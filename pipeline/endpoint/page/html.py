@@ -10,7 +10,7 @@ from pipeline.clock import rfc3339
 from pipeline.collectors import catalogue
 from pipeline.endpoint.page import svg
 from pipeline.endpoint.page.charts import CHARTS, Chart, greatest
-from pipeline.health import Glance, Row, human
+from pipeline.health import Summary, SummaryRow, human
 from pipeline.spool import Series
 
 HOURS = (1, 6, 24)
@@ -34,7 +34,7 @@ class Content:
     host: str
     hours: int
     now_ns: int
-    state: Glance
+    state: Summary
     lost: Sequence[tuple[str, int]]
     interval_ms: int
     series: Sequence[Series]
@@ -86,7 +86,7 @@ def _state(content: Content) -> str:
     )
 
 
-def _list(rows: Iterable[Row]) -> str:
+def _list(rows: Iterable[SummaryRow]) -> str:
     items = (
         f"<dt>{escape(row.name)}</dt><dd{' class=bad' * row.bad}>{escape(row.text)}</dd>"
         for row in rows

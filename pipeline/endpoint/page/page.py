@@ -9,9 +9,9 @@ from pipeline.clock import Clock
 from pipeline.endpoint.page.charts import CHARTS
 from pipeline.endpoint.page.html import HOURS, Content, headers, html
 from pipeline.endpoint.server import Reply
-from pipeline.health import glance, read_status
+from pipeline.health import read_status, summarize
 from pipeline.settings import Settings
-from pipeline.spool import Series, SpoolError, SpoolReader, read
+from pipeline.spool import Series, SpoolError, SpoolReader, history
 
 _TYPE = "text/html; charset=utf-8"
 # A day at an interval of a minute; of more readings, this many are read, evenly spaced. So a page
@@ -57,7 +57,7 @@ class Page:
             host=settings.host,
             hours=hours,
             now_ns=now_ns,
-            state=glance(state, now_ns),
+            state=summarize(state, now_ns),
             lost=tuple(state.lost.items()),
             interval_ms=state.collection_interval_ms,
             series=series,
@@ -76,6 +76,6 @@ def _read(settings: Settings, since_ns: int) -> tuple[int, list[Series]]:
     try:
         with SpoolReader(settings.data_dir) as reader:
             step = reader.step(since_ns, _READINGS)
-            return step, read(reader.history(since_ns, _READINGS), wanted, _POINTS)
+            return step, history.read(reader.history(since_ns, _READINGS), wanted, _POINTS)
     except FileNotFoundError:
         return 1, []

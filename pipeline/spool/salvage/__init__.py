@@ -1,4 +1,4 @@
-"""Salvage: what can be read of a damaged store goes into a new one, and the rest is counted."""
+"""Salvage: the rows of a damaged store that can be read go into a new one; the rest is counted."""
 
 import logging
 import sqlite3
@@ -7,26 +7,27 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.spool.block import DAMAGES, unpack
-from pipeline.spool.facts import Fact
-from pipeline.spool.gap import Gap, mark
-from pipeline.spool.salvage import swap as files
+from pipeline.spool import files
+from pipeline.spool.contents import Cause, Fact, Gap
+from pipeline.spool.rows import DAMAGES, mark, unpack
 from pipeline.spool.salvage.pages import MAGIC, Pages, Row
 from pipeline.spool.salvage.wal import read_log
 from pipeline.spool.schema import AGED, COMMITTED, LOST, WAITING, refuse_other_version
 
 _log = logging.getLogger(__name__)
 
-CORRUPT = f"{LOST}corrupt_store"
+__all__ = ["damage", "salvage"]
+
+_CORRUPT = f"{LOST}{Cause.CORRUPT_STORE}"
 _TOO_MANY = 2**53  # points and readings, for any machine and time
 _PARTS = ("delivered", WAITING, AGED, *(f"{LOST}{cause}" for cause in COMMITTED))
-# A batch on its way names ticks of the damaged store: what was lost of it must not come back.
+# A batch on its way names ticks of the damaged store, so no new tick may have the id of a lost one.
 _IDS_LEFT_OUT = 1_000_000
 
 
 @dataclass(slots=True)
 class _Found:
-    """What the pages held beside the readings."""
+    """Counters and ids that were found beside the rows that are kept."""
 
     counters: dict[str, int] = field(default_factory=dict)
     queued: int = 0
@@ -34,54 +35,72 @@ class _Found:
 
 
 def damage(path: Path) -> str | None:
-    """Return what is wrong with a store that SQLite would not tell, or would make worse."""
-    log = files.beside(path, "-wal")
-    logged = log.exists() and log.stat().st_size > 0
+    """Look for damage in the files of a store without SQLite, which could make it worse.
+
+    Returns:
+        What is wrong; None if nothing is, or there is no store.
+
+    Raises:
+        SpoolError: The store is damaged, and another version made it.
+    """
+    why = _look(path)
+    if why is not None:
+        with Pages(path) as pages:
+            refuse_other_version(pages.user_version, path)
+    return why
+
+
+def _look(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
             head = file.read(len(MAGIC))
     except FileNotFoundError:
-        return "it is missing, but not its write-ahead log" if logged else None
+        return "it is missing, but not its write-ahead log" if files.has_log(path) else None
     if not head:
         return "it is empty"
     if head != MAGIC:
-        return "it has no header of a database"
-    return "its write-ahead log is damaged" if read_log(log, 0).damaged else None
+        return "file is not a database"  # in the words of SQLite
+    return (
+        "its write-ahead log is damaged"
+        if read_log(files.sibling(path, "-wal"), 0).damaged
+        else None
+    )
 
 
 def salvage(path: Path, why: str, now_ns: int) -> None:
-    """Put a new store in the place of a damaged one, with every row that can be read.
+    """Replace a damaged store by a new one with every row that can be read.
 
-    However often it is interrupted, nothing that could be read is lost: see `files`.
+    However often it is interrupted, no such row is lost: see `files`.
 
     Args:
-        path: The store, which nobody has open but to read it.
+        path: The store, which nobody may have open to write.
         why: What is wrong with it.
         now_ns: Now, in nanoseconds since 1970-01-01 UTC.
 
     Raises:
-        SpoolError: Another version made it.
+        SpoolError: Another version made the store.
         OSError, sqlite3.Error: There is no room, or no right to write.
     """
     stamp = files.stamp(path, now_ns)
     with Pages(path) as pages:
         refuse_other_version(pages.user_version, path)
-        with files.built(path) as db:
+        with files.building(path) as db:
             found = _Found()
             for row in pages.rows():
                 _keep(db, row, found)
             moment = datetime.fromtimestamp(now_ns // 10**9, UTC)
-            told = (
+            summary = (
                 f"{path} was damaged ({why}), {moment:%Y-%m-%dT%H:%M:%SZ}: "
-                f"{_settle_account(db, found)}; the damaged file is {files.aside(path, stamp).name}"
+                f"{_settle_account(db, found)}; "
+                f"the damaged file is {files.damaged_path(path, stamp).name}"
             )
-            db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (Fact.SALVAGE, told))
+            db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (Fact.SALVAGE, summary))
     files.replace(path, stamp)
-    _log.warning("%s", told)
+    _log.warning("%s", summary)
 
 
 def _keep(db: sqlite3.Connection, row: Row, found: _Found) -> None:
-    """Put a row where it belongs; its shape tells its table."""
+    """Put a row into its table, which its shape tells."""
     match row.rowid, row.values:
         case int(tick), (None, int(time_ns), int(points), bytes(lines)):
             found.last_id = max(found.last_id, tick)
@@ -115,7 +134,7 @@ def _is_whole(block: bytes) -> bool:
 
 
 def _settle_account(db: sqlite3.Connection, found: _Found) -> str:
-    """Make committed = delivered + waiting + lost true again; return what was saved and lost."""
+    """Make committed = delivered + waiting + lost true again; return it in words."""
     (missing,) = db.execute(
         "SELECT coalesce(sum(points), 0) FROM pending WHERE id NOT IN (SELECT id FROM tick)"
     ).fetchone()
@@ -124,8 +143,8 @@ def _settle_account(db: sqlite3.Connection, found: _Found) -> str:
     counters = {name: value for name, value in found.counters.items() if 0 <= value < _TOO_MANY}
     expected = counters.get(WAITING) if _adds_up(found) else None
     if expected is None or found.queued < expected:
-        # A part of the queue cannot be read. What was sent already may be sent again, which
-        # changes nothing in InfluxDB; what was not must not be forgotten.
+        # A part of the queue cannot be read, so all readings are sent again: one that InfluxDB has
+        # already changes nothing there, and one that it has not must not be missed.
         db.execute(
             "INSERT INTO pending SELECT id, points, length(lines) FROM tick "
             "WHERE id NOT IN (SELECT id FROM pending)"
@@ -137,22 +156,22 @@ def _settle_account(db: sqlite3.Connection, found: _Found) -> str:
         lost = missing
         known = {"ticks": ticks, "delivered": points - found.queued + missing, **counters}
         account = _guessed(known, queued, lost, queued - found.queued + missing)
-        told = f"{saved}, lost at least {lost} points: how many waited cannot be read any more"
+        summary = f"{saved}, lost at least {lost} points: how many waited cannot be read any more"
     else:
         lost = max(0, expected - queued)
         account = _exact(counters, queued, lost)
-        told = f"{saved}, lost {lost} points that waited"
+        summary = f"{saved}, lost {lost} points that waited"
     db.execute("DELETE FROM counter")
     kept = ((name, value) for name, value in account.items() if value or name == WAITING)
     db.executemany("INSERT INTO counter VALUES (?, ?)", kept)
     db.execute("DELETE FROM sqlite_sequence")
     last = found.last_id + _IDS_LEFT_OUT
     db.execute("INSERT INTO sqlite_sequence VALUES ('tick', ?)", (last,))
-    return told
+    return summary
 
 
 def _adds_up(found: _Found) -> bool:
-    """Tell whether the counters can be what they were: no checksum tells noise in them."""
+    """Return whether the counters are plausible: they have no checksum."""
     every = found.counters
     points = sum(every.get(part, 0) for part in _PARTS)
     is_sound = all(0 <= value < _TOO_MANY for value in every.values())
@@ -160,7 +179,7 @@ def _adds_up(found: _Found) -> bool:
 
 
 def _mark_missing(db: sqlite3.Connection) -> None:
-    """Remember when those were taken that waited and are gone: between their neighbours."""
+    """Mark the gap of waiting readings that are lost: it lies between their neighbours."""
     first, last, readings = db.execute(
         "SELECT min(id), max(id), count(*) FROM pending WHERE id NOT IN (SELECT id FROM tick)"
     ).fetchone()
@@ -169,17 +188,17 @@ def _mark_missing(db: sqlite3.Connection) -> None:
         (stop,) = db.execute("SELECT min(time_ns) FROM tick WHERE id > ?", (last,)).fetchone()
         known = [time_ns for time_ns in (start, stop) if time_ns is not None]
         if known:
-            mark(db, Gap("corrupt_store", min(known), max(known), readings))
+            mark(db, Gap(Cause.CORRUPT_STORE, min(known), max(known), readings))
 
 
 def _exact(known: Mapping[str, int], queued: int, lost: int) -> dict[str, int]:
-    # What is sent again is not delivered yet.
+    # Readings that are sent again are not delivered.
     again = max(0, queued - known[WAITING])
     delivered = known.get("delivered", 0) - again
     return {
         **known,
         WAITING: queued,
-        CORRUPT: known.get(CORRUPT, 0) + lost,
+        _CORRUPT: known.get(_CORRUPT, 0) + lost,
         "delivered": max(0, delivered),
         "points": known.get("points", 0) + max(0, -delivered),
     }
@@ -189,7 +208,7 @@ def _guessed(known: Mapping[str, int], queued: int, lost: int, again: int) -> di
     account = {
         **known,
         WAITING: queued,
-        CORRUPT: known.get(CORRUPT, 0) + lost,
+        _CORRUPT: known.get(_CORRUPT, 0) + lost,
         "delivered": max(0, known["delivered"] - again),
     }
     return {**account, "points": sum(account.get(part, 0) for part in _PARTS)}

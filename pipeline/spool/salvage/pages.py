@@ -1,7 +1,7 @@
-"""The rows of a SQLite file, read page by page: a page that is damaged costs its own rows only.
+"""The rows of a SQLite file, read page by page: a damaged page costs only its own rows.
 
-SQLite finds a page through the pages above it, and so loses all below a damaged one. But each leaf
-describes itself: https://sqlite.org/fileformat2.html#b_tree_pages
+SQLite finds a page through the pages above it, and so cannot find those below a damaged one. But
+each leaf describes itself: https://sqlite.org/fileformat2.html#b_tree_pages
 """
 
 import os
@@ -23,7 +23,7 @@ _TABLE_LEAF, _INDEX_LEAF, _INDEX_INTERIOR = 13, 10, 2
 _LONGEST = 2**26  # bytes: more than any reading has
 _FREE, _KINDS = 2, range(6)
 _INTEGERS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
-# What cannot be read as a row is none: an offset that points nowhere, a text that is no text.
+# Errors of a damaged row, such as an offset beyond its page, or a text that is not Unicode.
 _NO_ROW = (IndexError, ValueError, struct.error)
 
 
@@ -36,7 +36,7 @@ class Row:
 
 
 class Pages:
-    """A database and its write-ahead log, as two files that are only read.
+    """The pages of a database and its write-ahead log, which are only read.
 
     Args:
         path: The database; the log is beside it.
@@ -93,7 +93,7 @@ class Pages:
             at += 4  # its left child
         length, at = _varint(page, at)
         if not 0 <= length <= _LONGEST:
-            raise ValueError("a record that there is not")
+            raise ValueError("a length that no record has")
         rowid = None
         if kind == _TABLE_LEAF:
             rowid, at = _varint(page, at)
@@ -125,7 +125,7 @@ class Pages:
         return b"".join(parts)
 
     def _is_free(self, number: int) -> bool:
-        """Return whether the pointer map says that a page, though full of rows, is not in use."""
+        """Return whether the pointer map says that a page is unused, whatever rows it has."""
         mapped = self._size // 5
         first = 2 + (number - 2) // (mapped + 1) * (mapped + 1)
         if number <= first:
@@ -194,7 +194,7 @@ def _value(record: bytes, kind: int, at: int) -> tuple[Value, int]:
     if kind in (8, 9):
         return kind - 8, 0
     if kind < 12:
-        raise ValueError("a kind of value that there is not")
+        raise ValueError("a kind that no value has")
     size = (kind - 12) // 2
     data = record[at : at + size]
     return (data.decode() if kind % 2 else data), size

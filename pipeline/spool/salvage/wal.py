@@ -1,6 +1,6 @@
-"""The committed pages of a SQLite write-ahead log, also of one that is damaged.
+"""The committed pages of a SQLite write-ahead log, which may be damaged.
 
-SQLite itself reads a log up to its first damaged frame, and forgets the rest without a word.
+SQLite itself reads a log up to its first damaged frame, and ignores the rest.
 https://sqlite.org/fileformat2.html#the_write_ahead_log
 """
 
@@ -16,12 +16,12 @@ _MASK = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """What a log holds.
+    """The contents of a log.
 
     Attributes:
         page_size: The size of a page, in bytes.
         pages: Page number to the offset of its newest committed content.
-        damaged: Whether SQLite would lose commits that were on the disk.
+        damaged: Whether SQLite would ignore commits that were on the disk.
     """
 
     page_size: int
@@ -34,16 +34,16 @@ class _Frame:
     page: int
     offset: int
     commits: bool
-    current: bool  # of this generation of the log, not left over from the one before
+    current: bool  # of this generation of the log, not of the one before
     sound: bool
 
 
 def read_log(path: Path, page_size: int) -> Log:
-    """Read a log; one that is missing holds nothing.
+    """Read a log; a missing one is empty.
 
     Args:
         path: The log.
-        page_size: The size of a page where the log does not tell.
+        page_size: The size of a page, for a log without a whole header.
     """
     try:
         size = path.stat().st_size
@@ -79,10 +79,10 @@ def _frames(
         if len(data) < page_size:
             return
         page, size, *found, sum_0, sum_1 = _FRAME.unpack(head)
-        # Without a header, the first frame tells which generation is the current one.
+        # Without a header, the generation of the first frame is the current one.
         salts = salts or tuple(found)
         current = tuple(found) == tuple(salts)
-        # Each frame's checksum goes on from that of the frame before it, as it is written there.
+        # The checksum of a frame continues the one that is written in the frame before it.
         sound = current and (
             before is None or _checksum(head[:8] + data, order, before) == (sum_0, sum_1)
         )
@@ -97,7 +97,8 @@ def _committed(frames: Iterator[_Frame]) -> tuple[dict[int, int], bool]:
     broken = over = damaged = False
     for frame in frames:
         if frame.sound:
-            # What follows the commit of a broken transaction was written when that was on the disk.
+            # A sound frame after a broken transaction: that one was whole, as it was on the disk
+            # before the next was written.
             damaged = damaged or over
             waiting[frame.page] = frame.offset
             if frame.commits:

@@ -1,10 +1,10 @@
-"""The files of a store: made beside it, and put in its place in one step.
+"""The files of a store: a new one is built beside the old one, and put in its place in one step.
 
-A store is `spool.db` with SQLite's `spool.db-wal` and `spool.db-shm`. What is made anew lies in
-`spool.db.new` until it is whole; one that takes the place of a damaged store is then renamed to
-`spool.db.salvaged-TIME`, and from that moment on it is the store, however often the process ends
-before the damaged files lie aside as `spool.db.corrupt-TIME`. All is done by the one process that
-holds the data directory.
+A store is `spool.db` with SQLite's `spool.db-wal` and `spool.db-shm`. A new one is built in
+`spool.db.new`. When it is whole and is to replace a damaged store, it is renamed to
+`spool.db.salvaged-TIME`. From that moment on it is the store: however often the process ends before
+the damaged files are renamed to `spool.db.corrupt-TIME`, the next start goes on with that. Only the
+process that holds the data directory changes these files.
 """
 
 import contextlib
@@ -20,30 +20,36 @@ from pipeline.spool.schema import migrate
 
 _NEW, _SALVAGED, _CORRUPT = ".new", ".salvaged-", ".corrupt-"
 _PARTS = ("-wal", "-shm", "")
-# Damaged files are kept for whoever wants to look into them: as many as tell a failing disk.
-_ASIDE_KEPT = 3
-# SQLite's shared lock, which everyone who has a store open holds: unixShmSystemLock, os_unix.c.
+# Damaged stores are kept for a user to look into. Several show that the disk is failing.
+_DAMAGED_KEPT = 3
+# The lock that SQLite holds while a store is open: SHARED_FIRST in its os_unix.c.
 _SHARED_FIRST, _SHARED_SIZE = 0x40000002, 510
 _USED_FOR_S, _LOOK_S = 2.0, 0.01
 
 
-def beside(path: Path, suffix: str) -> Path:
-    """Return the file whose name goes on from a store's name."""
+def sibling(path: Path, suffix: str) -> Path:
+    """Return the file beside a store whose name has a suffix more."""
     return path.with_name(f"{path.name}{suffix}")
 
 
+def has_log(path: Path) -> bool:
+    """Return whether a store has a write-ahead log that is not empty."""
+    log = sibling(path, "-wal")
+    return log.exists() and log.stat().st_size > 0
+
+
 @contextlib.contextmanager
-def built(path: Path) -> Iterator[sqlite3.Connection]:
-    """Make an empty store in `spool.db.new`, to be filled; it is on the disk at the end.
+def building(path: Path) -> Iterator[sqlite3.Connection]:
+    """Build a store in `spool.db.new`: empty at first, on the disk at the end.
 
     Raises:
         sqlite3.Error: It could not be made.
     """
-    new = beside(path, _NEW)
+    new = sibling(path, _NEW)
     new.unlink(missing_ok=True)
     db = sqlite3.connect(new, isolation_level=None)
     try:
-        # What the process leaves unfinished is thrown away: it needs no journal.
+        # It needs no journal: one that is not finished is deleted.
         db.execute("PRAGMA journal_mode = OFF")
         db.execute("PRAGMA synchronous = OFF")
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -65,31 +71,36 @@ def create(path: Path) -> None:
     Raises:
         sqlite3.Error: It could not be made.
     """
-    with built(path):
+    with building(path):
         pass
-    beside(path, _NEW).rename(path)
+    sibling(path, _NEW).rename(path)
     _sync(path.parent)
 
 
 def replace(path: Path, stamp: str) -> None:
-    """Put what was built in the place of a damaged store, which goes aside."""
-    ready = beside(path, f"{_SALVAGED}{stamp}")
-    beside(path, _NEW).rename(ready)
+    """Put the new store in the place of a damaged one, which gets another name."""
+    ready = sibling(path, f"{_SALVAGED}{stamp}")
+    sibling(path, _NEW).rename(ready)
     _sync(path.parent)
     _swap(path, ready)
 
 
 def resume(path: Path) -> None:
-    """Finish what a process that ended began, or undo it."""
-    for ready in path.parent.glob(f"{path.name}{_SALVAGED}*"):
+    """Finish or undo what a process that ended had begun."""
+    for ready in _salvaged_files(path):
         _swap(path, ready)
-    beside(path, _NEW).unlink(missing_ok=True)
+    sibling(path, _NEW).unlink(missing_ok=True)
+
+
+def is_unfinished(path: Path) -> bool:
+    """Return whether a process ended before a new store was in its place."""
+    return bool(_salvaged_files(path))
 
 
 def stamp(path: Path, now_ns: int) -> str:
-    """Return a time for the name of the damaged files, such as no other has."""
+    """Return a time, for the names of damaged files, that no other such file has."""
     moment = f"{datetime.fromtimestamp(now_ns // 10**9, UTC):%Y%m%dT%H%M%SZ}"
-    taken = {_stamp_of(file) for file in _aside(path)}
+    taken = {_stamp_of(file) for file in _damaged_files(path)}
     number, found = 1, moment
     while found in taken:
         number += 1
@@ -97,28 +108,32 @@ def stamp(path: Path, now_ns: int) -> str:
     return found
 
 
-def aside(path: Path, stamp: str) -> Path:
-    """Return where a damaged store lies."""
-    return beside(path, f"{_CORRUPT}{stamp}")
+def damaged_path(path: Path, stamp: str) -> Path:
+    """Return the name of a damaged store that was replaced."""
+    return sibling(path, f"{_CORRUPT}{stamp}")
 
 
-def forget_aside(path: Path, keep: int = 0, newest: str = "") -> int:
-    """Delete damaged files, of which all that can be read was salvaged.
+def delete_damaged(path: Path, keep: int = 0, newest: str = "") -> int:
+    """Delete damaged files, whose readable rows were all salvaged.
 
     Args:
         path: The store.
         keep: How many damaged stores to leave, the newest ones.
-        newest: The newest one's time, which a clock that was set back does not tell.
+        newest: The time of the newest one, as the clock may have been set back.
 
     Returns:
         How many files were deleted.
     """
-    times = {_stamp_of(file) for file in _aside(path)}
+    times = {_stamp_of(file) for file in _damaged_files(path)}
     old = sorted(times, key=lambda each: (each == newest, each), reverse=True)[keep:]
-    gone = [file for file in _aside(path) if _stamp_of(file) in old]
+    gone = [file for file in _damaged_files(path) if _stamp_of(file) in old]
     for file in gone:
         file.unlink()
     return len(gone)
+
+
+def _salvaged_files(path: Path) -> list[Path]:
+    return list(path.parent.glob(f"{path.name}{_SALVAGED}*"))
 
 
 def _swap(path: Path, ready: Path) -> None:
@@ -127,15 +142,15 @@ def _swap(path: Path, ready: Path) -> None:
     # The log goes first: it must never be applied to the new store.
     for part in _PARTS:
         with contextlib.suppress(FileNotFoundError):
-            beside(path, part).rename(beside(aside(path, time_of), part))
+            sibling(path, part).rename(sibling(damaged_path(path, time_of), part))
     _sync(path.parent)
     ready.rename(path)
     _sync(path.parent)
-    forget_aside(path, _ASIDE_KEPT, time_of)
+    delete_damaged(path, _DAMAGED_KEPT, time_of)
 
 
 def _wait_until_unused(path: Path) -> None:
-    """Let others end that have the store open: the last of them may delete a log by its name."""
+    """Wait until nobody has the store open: the last to close it may delete a log by its name."""
     deadline = time.monotonic() + _USED_FOR_S
     with contextlib.suppress(OSError), path.open("r+b") as file:
         while time.monotonic() < deadline:
@@ -147,7 +162,7 @@ def _wait_until_unused(path: Path) -> None:
                 return
 
 
-def _aside(path: Path) -> list[Path]:
+def _damaged_files(path: Path) -> list[Path]:
     return list(path.parent.glob(f"{path.name}{_CORRUPT}*"))
 
 

@@ -1,0 +1,153 @@
+"""An open store: its connection, its transactions, its errors, and another try after a repair."""
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from pipeline.spool.schema import ERRORS, DamagedError, FullError, SpoolError, damaged, described
+
+T = TypeVar("T")
+
+
+class Repair(Protocol):
+    """A repair of a store after an operation failed."""
+
+    def __call__(self, database: "Database", error: SpoolError, /) -> Iterable[None]:
+        """Do one step after the other; after each, the operation is tried again.
+
+        Raises:
+            SpoolError: The repair failed.
+        """
+        ...
+
+
+def no_repair(_: "Database", __: SpoolError) -> Iterable[None]:
+    """Leave the store to its agent, which alone may repair it."""
+    return ()
+
+
+class Database:
+    """An open store with one connection, which the parts of the spool share.
+
+    Each operation is one transaction. If it fails and a repair helps, it is tried again.
+
+    Args:
+        path: The store.
+        connect: Opens it: at its first use, and after `release`.
+        repair: Repairs it after a failure.
+    """
+
+    def __init__(
+        self, path: Path, connect: Callable[[], sqlite3.Connection], repair: Repair = no_repair
+    ) -> None:
+        self.path = path
+        self._connect = connect
+        self._repair = repair
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._closed = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has a connection."""
+        return self._connection is not None
+
+    def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a query in one transaction, so that all it reads is of one moment.
+
+        Raises:
+            SpoolError: It failed.
+        """
+        return self._retry_after_repair("BEGIN", query)
+
+    def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        """Make a change in one transaction, which has the right to write from its start.
+
+        So SQLite lets the second of two writers wait, be it the agent or a command.
+
+        Raises:
+            SpoolError: It failed, and nothing was changed.
+        """
+        return self._retry_after_repair("BEGIN IMMEDIATE", change)
+
+    @contextlib.contextmanager
+    def transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Connection]:
+        """Run one transaction without a repair, such as a long read, or a repair itself.
+
+        Raises:
+            SpoolError: It failed.
+        """
+        with self.connection("read" if begin == "BEGIN" else "written") as db:
+            db.execute(begin)
+            try:
+                yield db
+                db.execute("COMMIT")
+            finally:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def connection(self, verb: str = "written") -> Iterator[sqlite3.Connection]:
+        """Lend the connection, outside a transaction and without a repair.
+
+        Args:
+            verb: How the error goes on after "cannot be".
+
+        Raises:
+            SpoolError: It failed.
+        """
+        with self._lock, self._translating_errors(verb):
+            if self._closed:
+                raise SpoolError(f"{self.path} was closed")
+            if self._connection is None:
+                self._connection = self._connect()
+            yield self._connection
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[bool]:
+        """Keep other threads from the store; yield whether it may still be used."""
+        with self._lock:
+            yield not self._closed
+
+    def release(self) -> None:
+        """Close the connection, for a repair; the next operation opens another."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def close(self) -> None:
+        """Close it for good: using it raises a SpoolError from now on."""
+        with self._lock:
+            self._closed = True
+            self.release()
+
+    def _retry_after_repair(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
+        def once() -> T:
+            with self.transaction(begin) as db:
+                return work(db)
+
+        with self._lock:
+            try:
+                return once()
+            except (DamagedError, FullError) as error:
+                failure: SpoolError = error
+            for _ in self._repair(self, failure):
+                try:
+                    return once()
+                except FullError as error:
+                    failure = error
+            raise failure
+
+    @contextlib.contextmanager
+    def _translating_errors(self, verb: str) -> Iterator[None]:
+        try:
+            yield
+        except ERRORS as error:
+            failure = described(error, f"{self.path} cannot be {verb}: {error}", self.path)
+            if isinstance(failure, DamagedError):
+                failure = damaged(self.path, failure.why)
+            raise failure from error

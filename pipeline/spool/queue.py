@@ -1,0 +1,336 @@
+"""The spool as its agent writes it: readings are appended, leased, and settled."""
+
+import contextlib
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from pipeline.point import split_lines
+from pipeline.spool import reader, rows
+from pipeline.spool.aging import Aging
+from pipeline.spool.contents import Batch, Cause, Contents, Gap, Refusal
+from pipeline.spool.database import Database
+from pipeline.spool.opening import AgentRepair, open_own
+from pipeline.spool.room import Room
+from pipeline.spool.schema import LOST, NAME, DamagedError, FullError
+
+_log = logging.getLogger(__name__)
+
+_REJECTED_KEPT = 10_000
+_OLDEST = (  # the casts are for a damaged store, where a value may have any type
+    "SELECT id, coalesce(CAST(time_ns AS INTEGER), 0), coalesce(pending.points, 0), "
+    "CAST(lines AS BLOB) FROM pending JOIN tick USING (id) ORDER BY id"
+)
+_NEWEST = f"{_OLDEST} DESC"
+_WAITING_SINCE = (
+    "SELECT id, time_ns, CAST(lines AS BLOB) FROM pending JOIN tick USING (id) "
+    "WHERE id >= ? AND time_ns < ? ORDER BY id LIMIT 100"
+)
+
+
+class Spool:
+    """The spool of the one process that holds its data directory.
+
+    The store is made if there is none. If it is damaged or the disk is full, also while it is in
+    use, it is repaired, and the operation is tried again.
+
+    Args:
+        directory: The data directory, held by the caller's lock; it must exist.
+        max_bytes: The bound on what its files take of the disk.
+        now_ns: Tells the time, in nanoseconds since 1970-01-01 UTC.
+
+    Attributes:
+        path: The store.
+        aging: Removes what is too old.
+
+    Raises:
+        SpoolError: The file cannot be made, or is another program's or another version's.
+    """
+
+    def __init__(
+        self, directory: Path, max_bytes: int, now_ns: Callable[[], int] = time.time_ns
+    ) -> None:
+        self.path = directory / NAME
+        self._now_ns = now_ns
+        self._room = Room(self.path, max_bytes)
+        self._repair = AgentRepair(self._room, now_ns)
+        self._database = Database(self.path, self._open, self._repair)
+        self._first_id = 0  # of the ticks that this process commits
+        self.aging = Aging(self._database)
+        with contextlib.suppress(FullError):
+            self._shrink()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    @property
+    def pressure(self) -> str | None:
+        """Why readings that were not delivered make room for newer ones; None while none do."""
+        return self._room.pressure
+
+    def close(self) -> None:
+        """Close the file: any use raises a SpoolError from now on."""
+        self._database.close()
+
+    def contents(self) -> Contents:
+        """Return the figures of the spool."""
+        return self._database.read(reader.contents)
+
+    def facts(self) -> dict[str, str]:
+        """Return the facts that were noted."""
+        return self._database.read(reader.facts)
+
+    def gaps(self) -> list[Gap]:
+        """Return the spans of missing readings of which no point tells yet."""
+        return self._database.read(reader.gaps)
+
+    def has(self, time_ns: int) -> bool:
+        """Return whether there is a reading of exactly this time."""
+        return self._database.read(lambda db: reader.has(db, time_ns))
+
+    def append(
+        self,
+        lines: Sequence[str],
+        time_ns: int,
+        lost: Mapping[str, int] | None = None,
+        gaps: Iterable[Gap] = (),
+        told: Iterable[Gap] = (),
+    ) -> bool:
+        """Commit one reading; when this returns, it is on the disk.
+
+        Args:
+            lines: Line protocol, one point each. With none, only the losses are counted.
+            time_ns: The reading's time, in nanoseconds since 1970-01-01 UTC.
+            lost: Cause to points that the reading should have held as well.
+            gaps: Readings that are missing before it.
+            told: The gaps that its lines tell of.
+
+        Returns:
+            Whether there are gaps now of which no point tells yet.
+
+        Raises:
+            SpoolError: Nothing was committed.
+        """
+        missing, ended = tuple(gaps), tuple(told)
+
+        def commit(db: sqlite3.Connection) -> bool:
+            if lines:
+                rows.insert(db, lines, time_ns)
+                rows.tally(db, {"ticks": 1, "points": len(lines)})
+            rows.tally(db, {f"{LOST}{cause}": points for cause, points in (lost or {}).items()})
+            for gap in ended:  # before new gaps are marked, which would widen them
+                rows.forget(db, gap)
+            for gap in missing:
+                rows.mark(db, gap)
+            self._room.keep(db)
+            return db.execute("SELECT 1 FROM gap LIMIT 1").fetchone() is not None
+
+        return self._database.write(commit)
+
+    def lease(self, max_points: int, *, newest: bool = False) -> Batch | None:
+        """Return what to send next; it stays queued until it is settled.
+
+        Readings whose lines are damaged are deleted and counted as lost: the checksum of a block
+        shows a flipped bit that SQLite does not notice.
+
+        Args:
+            max_points: The size of a batch. A larger tick comes alone.
+            newest: Only the newest tick, in place of the oldest ones; `more` is always true then.
+
+        Returns:
+            The batch, or None when nothing waits.
+        """
+        batch, damaged = self._database.read(lambda db: _next(db, max_points, newest=newest))
+        if damaged:
+            self._discard(damaged)
+        return batch
+
+    def settle(
+        self,
+        batch: Batch,
+        time_ns: int,
+        refused: Sequence[Refusal] = (),
+        expired: int = 0,
+    ) -> None:
+        """Take a delivered batch off the queue, and count what became of its lines.
+
+        Args:
+            batch: The batch, as leased.
+            time_ns: Now, in nanoseconds since 1970-01-01 UTC.
+            refused: The lines that the server refused: kept as rejected, and counted as lost.
+            expired: How many lines the server refused as older than its bucket's age.
+        """
+
+        def commit(db: sqlite3.Connection) -> None:
+            # Ticks that were deleted while the batch was under way are counted already.
+            settled = sum(rows.unqueue(db, tick) for tick in batch.ids)
+            _keep_refused(db, time_ns, refused)
+            rejected = min(len(refused), settled)
+            aged = min(expired, settled - rejected)
+            counts = {f"{LOST}{Cause.REJECTED}": rejected, f"{LOST}{Cause.EXPIRED}": aged}
+            rows.tally(db, {"delivered": settled - rejected - aged, **counts})
+
+        self._database.write(commit)
+
+    def give_up(self, before_ns: int) -> int:
+        """Take readings that are too old for the server off the queue, and count them as expired.
+
+        The local copy keeps them until its own age.
+
+        Args:
+            before_ns: Readings before this time are too old, in nanoseconds since 1970-01-01 UTC.
+
+        Returns:
+            How many points that were.
+        """
+
+        def commit(db: sqlite3.Connection) -> int:
+            gone = db.execute(
+                "DELETE FROM pending WHERE "
+                "(SELECT time_ns FROM tick WHERE tick.id = pending.id) < ? RETURNING points",
+                (before_ns,),
+            )
+            expired = sum(int(points) for (points,) in gone)
+            rows.tally(db, {f"{LOST}{Cause.EXPIRED}": expired})
+            return expired
+
+        return self._database.write(commit)
+
+    def restamp(self, before_ns: int, by_ns: int) -> int:
+        """Correct the time of waiting readings that were taken since the spool was opened.
+
+        Args:
+            before_ns: Only those with an earlier time, in nanoseconds since 1970-01-01 UTC.
+            by_ns: How much later than that they were taken, in nanoseconds.
+
+        Returns:
+            How many readings that were.
+        """
+
+        def commit(db: sqlite3.Connection) -> int:
+            moved, first = 0, self._first_id
+            # A few at a time: it may be the readings of days.
+            while found := db.execute(_WAITING_SINCE, (first, before_ns)).fetchall():
+                for tick, time_ns, block in found:
+                    with contextlib.suppress(*rows.DAMAGES):  # `lease` finds and counts these
+                        lines = split_lines(rows.unpack(block))
+                        rows.replace(db, tick, _stamped(lines, time_ns + by_ns), time_ns + by_ns)
+                        moved += 1
+                first = found[-1][0] + 1
+            return moved
+
+        return self._database.write(commit)
+
+    def note(self, facts: Mapping[str, str | None]) -> None:
+        """Store facts for those who read the spool; None deletes one."""
+
+        def commit(db: sqlite3.Connection) -> None:
+            for name, value in facts.items():
+                if value is None:
+                    db.execute("DELETE FROM fact WHERE name = ?", (name,))
+                else:
+                    db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
+
+        self._database.write(commit)
+
+    def check(self) -> None:
+        """Read the whole store, while readings go on, and salvage it if it is damaged.
+
+        Raises:
+            SpoolError: The store could not be read, or not be salvaged.
+        """
+        before = self._repair.salvages
+        if not self._database.is_open:
+            return
+        try:
+            with (
+                contextlib.suppress(FileNotFoundError),
+                reader.SpoolReader(self.path.parent) as own,
+            ):
+                own.examine()
+        except DamagedError as error:
+            with self._database.held() as usable:
+                if usable and self._repair.salvages == before:
+                    self._repair.salvage(self._database, error)
+
+    def set_bound(self, max_bytes: int) -> None:
+        """Set another bound on what the files take of the disk, and delete what is beyond it.
+
+        Raises:
+            SpoolError: That failed now; the bound holds from the next reading on.
+        """
+        with self._database.held():
+            self._room.set_bound(max_bytes)
+            if self._database.is_open:
+                with self._database.connection() as db:
+                    self._room.limits.apply(db)
+        self._shrink()
+        with self._database.connection() as db:  # only this makes the file smaller
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _shrink(self) -> None:
+        while self._database.write(self._room.shrink):
+            pass
+
+    def _open(self) -> sqlite3.Connection:
+        db = open_own(self.path, self._room.limits, self._now_ns())
+        if not self._first_id:
+            query = "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'tick'"
+            self._first_id = int(db.execute(query).fetchone()[0])
+        return db
+
+    def _discard(self, damaged: Sequence[int]) -> None:
+        def commit(db: sqlite3.Connection) -> int:
+            lost = rows.drop(db, damaged, Cause.CORRUPT_STORE)
+            rows.tally(db, {f"{LOST}{Cause.CORRUPT_STORE}": lost})
+            return lost
+
+        lost = self._database.write(commit)
+        _log.error("%s was damaged, %d points in it are lost", self.path, lost)
+
+
+def _next(
+    db: sqlite3.Connection, max_points: int, *, newest: bool
+) -> tuple[Batch | None, list[int]]:
+    """Return the next batch, and the ticks before its end that are damaged."""
+    leased: list[tuple[int, int, int, str]] = []
+    damaged: list[int] = []
+    more = newest
+    left = max_points
+    for tick, time_ns, points, block in db.execute(_NEWEST if newest else _OLDEST):
+        if leased and (newest or points > left):
+            more = True
+            break
+        try:
+            leased.append((tick, time_ns, points, rows.unpack(block)))
+            left -= points
+        except rows.DAMAGES:
+            damaged.append(tick)
+    if not leased:
+        return None, damaged
+    ids, times, sizes, texts = zip(*leased, strict=True)
+    return Batch(ids, sum(sizes), rows.pack("".join(texts)), min(times), more), damaged
+
+
+def _keep_refused(db: sqlite3.Connection, time_ns: int, refused: Sequence[Refusal]) -> None:
+    if refused:
+        db.executemany(
+            "INSERT INTO rejected (time_ns, reason, line) VALUES (?, ?, ?)",
+            ((time_ns, refusal.reason, refusal.line) for refusal in refused),
+        )
+        db.execute(
+            "DELETE FROM rejected WHERE id <= (SELECT max(id) FROM rejected) - ?",
+            (_REJECTED_KEPT,),
+        )
+
+
+def _stamped(lines: Iterable[str], time_ns: int) -> Iterable[str]:
+    return (f"{line.rpartition(' ')[0]} {time_ns}" for line in lines)

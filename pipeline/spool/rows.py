@@ -1,0 +1,101 @@
+"""The rows of a store: readings, the queue, gaps and counters.
+
+Each function is called within a transaction.
+"""
+
+import sqlite3
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+
+from pipeline.spool.contents import Cause, Gap
+
+DAMAGES = (zlib.error, UnicodeDecodeError, TypeError)
+"""The errors that `unpack` raises for a damaged block; TypeError is for one that became NULL."""
+_GZIP = 31  # for zlib: a gzip member, its checksum included
+
+
+def joined(lines: Iterable[str]) -> str:
+    """Return lines as a text, each with its break."""
+    return "".join([f"{line}\n" for line in lines])
+
+
+def pack(text: str) -> bytes:
+    """Compress lines to a block, a gzip member, as it is stored and sent."""
+    return zlib.compress(text.encode(), wbits=_GZIP)
+
+
+def unpack(block: bytes) -> str:
+    """Return the text of a block.
+
+    Raises:
+        zlib.error, UnicodeDecodeError, TypeError: The block is damaged.
+    """
+    return zlib.decompress(block, _GZIP).decode()
+
+
+def insert(db: sqlite3.Connection, lines: Sequence[str], time_ns: int) -> None:
+    """Add a reading to the log and to the queue."""
+    block = pack(joined(lines))
+    (tick,) = db.execute(
+        "INSERT INTO tick (time_ns, points, lines) VALUES (?, ?, ?) RETURNING id",
+        (time_ns, len(lines), block),
+    ).fetchone()
+    db.execute("INSERT INTO pending VALUES (?, ?, ?)", (tick, len(lines), len(block)))
+
+
+def replace(db: sqlite3.Connection, tick: int, lines: Iterable[str], time_ns: int) -> None:
+    """Give a waiting reading other lines, as many as before, and another time."""
+    block = pack(joined(lines))
+    db.execute("UPDATE tick SET time_ns = ?, lines = ? WHERE id = ?", (time_ns, block, tick))
+    db.execute("UPDATE pending SET bytes = ? WHERE id = ?", (len(block), tick))
+
+
+def drop(db: sqlite3.Connection, ids: Iterable[int], cause: Cause | None = None) -> int:
+    """Delete ticks; return how many of their points still waited.
+
+    Args:
+        db: The store.
+        ids: The ticks.
+        cause: Why those that waited will be missing; None when nobody will miss them.
+    """
+    lost = 0
+    for tick in ids:
+        waited = unqueue(db, tick)
+        gone = db.execute("DELETE FROM tick WHERE id = ? RETURNING time_ns", (tick,)).fetchone()
+        if waited and gone and cause:
+            mark(db, Gap(cause, gone[0], gone[0], 1))
+        lost += waited
+    return lost
+
+
+def unqueue(db: sqlite3.Connection, tick: int) -> int:
+    """Take a tick off the queue; return how many points that are."""
+    row = db.execute("DELETE FROM pending WHERE id = ? RETURNING points", (tick,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def tally(db: sqlite3.Connection, counts: Mapping[str, int]) -> None:
+    """Add to counters."""
+    db.executemany(
+        "INSERT INTO counter VALUES (?, ?) "
+        "ON CONFLICT DO UPDATE SET value = value + excluded.value",
+        ((name, value) for name, value in counts.items() if value),
+    )
+
+
+def mark(db: sqlite3.Connection, gap: Gap) -> None:
+    """Remember a gap; one of the same cause becomes wider."""
+    db.execute(
+        "INSERT INTO gap VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+        " start_ns = min(start_ns, excluded.start_ns), stop_ns = max(stop_ns, excluded.stop_ns),"
+        " readings = readings + excluded.readings",
+        (gap.cause, gap.start_ns, gap.stop_ns, gap.readings),
+    )
+
+
+def forget(db: sqlite3.Connection, gap: Gap) -> None:
+    """Forget a gap that a point tells of, unless it became wider meanwhile."""
+    db.execute(
+        "DELETE FROM gap WHERE cause = ? AND start_ns = ? AND stop_ns = ? AND readings = ?",
+        (gap.cause, gap.start_ns, gap.stop_ns, gap.readings),
+    )
