@@ -166,12 +166,12 @@ class Tokens:
             lambda api: list(map(_Token.of, api.authorizations.get_authorizations().authorizations))
         )
 
-    def differ(self, token: str) -> bool:
+    def has_other_scope(self, token: str) -> bool:
         """Tell whether a token is known to be allowed more or less than an agent needs."""
         return any(own.text == token and own.scope != self._scope for own in self._all)
 
-    def named(self, name: str) -> tuple[str, bool]:
-        """Return the agent's token of a name, and whether it was made: a run may have failed.
+    def find_or_create(self, name: str) -> tuple[str, bool]:
+        """Return the agent's token of a name, and whether it was created: a run may have failed.
 
         Raises:
             InfluxError: The server did not answer, or did not allow it.

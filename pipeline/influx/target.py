@@ -117,7 +117,7 @@ class Target:
             return None
         except InfluxError as error:
             answer = error.answer
-            if not answer.is_no_error and answer.status not in (401, 403, 404, 422):
+            if not answer.claims_success and answer.status not in (401, 403, 404, 422):
                 raise
             self._warn(f"The bucket's retention rule is left alone: {error}")
             return None

@@ -29,7 +29,7 @@ def raise_if_write_only(connection: Connection, error: InfluxError) -> None:
             nothing passes at this moment.
     """
     answer = error.answer
-    unknown = answer.status in _UNKNOWN or (answer.is_no_error and answer.status != 204)
+    unknown = answer.status in _UNKNOWN or (answer.claims_success and answer.status != 204)
     if not unknown or answer.code or answer.version.lstrip("v").startswith("2."):
         return
     if connection.write(NOTHING).status != 204:

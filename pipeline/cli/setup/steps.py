@@ -212,11 +212,11 @@ class Setup:
             self._bucket(connection, replace(Wanted.of(settings), bucket=means.bucket, hours=age))
             buckets.append(means.bucket)
         tokens = setup_api.Tokens(connection, org_id, buckets, tasks=bool(means.bucket))
-        keep = (present := settings.influxdb_token) and not tokens.differ(present)
+        keep = (present := settings.influxdb_token) and not tokens.has_other_scope(present)
         if keep and setup_api.access(settings, self._clock).suffices:
             self._tell("Token: the one that is there may read and write the bucket")
             return present
-        token, made = tokens.named(f"metrics-pipeline of {settings.host}")
+        token, made = tokens.find_or_create(f"metrics-pipeline of {settings.host}")
         self._files.check({"influxdb_token": token})
         may = " and ".join(f"bucket {name!r}" for name in buckets) + ", tasks," * bool(means.bucket)
         told = f"{'made' if made else 'is there'}, may read and write {may} and nothing else"

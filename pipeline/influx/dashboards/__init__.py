@@ -37,8 +37,8 @@ def install(connection: Connection, org_id: str, bucket: str) -> Installed:
     """
     # Two set-ups may choose another bucket at first: that is no other version.
     version = template.dashboards("")
-    boards = stacks.keep(connection, org_id, _STACK, template.dashboards(bucket), version)
+    boards = stacks.apply_once(connection, org_id, _STACK, template.dashboards(bucket), version)
     rules = template.checks(bucket)
-    checks = stacks.keep(connection, org_id, f"{_STACK} checks of {bucket}", rules, rules)
+    checks = stacks.apply_once(connection, org_id, f"{_STACK} checks of {bucket}", rules, rules)
     first = stacks.ids(connection, org_id, _STACK).get(_FIRST, "")
     return Installed(boards, checks, first)

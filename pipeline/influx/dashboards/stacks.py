@@ -18,7 +18,7 @@ _API = "/api/v2/"
 Resources = list[dict[str, Any]]
 
 
-def keep(
+def apply_once(
     connection: Connection, org_id: str, name: str, resources: Resources, version: Resources
 ) -> bool:
     """Make a template's resources be there, as they are in this version.
