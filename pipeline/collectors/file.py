@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.collectors._host.host import Host
-from pipeline.collectors.base import Collector, NoData, Omission, Options, selection
+from pipeline.collectors.base import Collector, NoData, Omission, selection
 from pipeline.collectors.file_lines import parse
 from pipeline.point import Point
+from pipeline.settings import CollectorOptions
 
 _SUFFIX = ".lp"
 _MOST_BYTES = 2**20
@@ -29,7 +30,7 @@ class File(Collector):
 
     name = "file"
 
-    def __init__(self, host: Host, options: Options) -> None:
+    def __init__(self, host: Host, options: CollectorOptions) -> None:
         super().__init__(host, options)
         self._folder = options.directory
         self._silence = f"no answer within {options.timeout_ms} ms from {self._folder}"

@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from pipeline.clock import Clock
-from pipeline.collectors.base import Collector, NoData, Omission, Options, reason, selection
+from pipeline.collectors.base import Collector, NoData, Omission, reason, selection
 from pipeline.point import Point, PointError, encode
+from pipeline.settings import CollectorOptions
 from pipeline.trouble import Trouble
 
 _log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ class Guard:
         clock: The source of time.
     """
 
-    def __init__(self, collector: Collector, options: Options, clock: Clock) -> None:
+    def __init__(self, collector: Collector, options: CollectorOptions, clock: Clock) -> None:
         self.name = collector.name
         self._collector = collector
         self._is_selected = selection(collector, options)

@@ -1,13 +1,10 @@
 """Series out of the local history, for `show` and the page."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.point import FieldValue, read_fields, read_series, scan
 from pipeline.spool.series import Series, SeriesBuilder
-
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 Key = tuple[str, str, tuple[tuple[str, str], ...]]
 
@@ -49,18 +46,6 @@ class FieldSummary:
     field: str
     series: int
     last: FieldValue
-
-
-def seconds(text: str) -> int:
-    """Read a duration such as `90s`, `15m`, `1h`, `7d` or `2w`, in seconds.
-
-    Raises:
-        ValueError: The text is not a duration.
-    """
-    match = re.fullmatch(r"(\d+)([smhdw])", text)
-    if match is None:
-        raise ValueError(f"{text!r} is not a duration; write one such as 90s, 15m, 1h, 7d or 2w")
-    return int(match[1]) * _SECONDS[match[2]]
 
 
 def read(
