@@ -7,6 +7,11 @@ from typing import Self
 HOUR_NS = 3600 * 10**9
 
 
+def hours_text(hours: float) -> str:
+    """Write an age in hours for people."""
+    return f"{hours:g} h" if hours else "for ever"
+
+
 @dataclass(frozen=True, slots=True)
 class Age:
     """An age, and which measurements it is for.
