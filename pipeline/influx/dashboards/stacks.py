@@ -1,7 +1,8 @@
 """Templates applied once: InfluxDB copies one that has no stack, so each stack has a known name.
 
 A stack remembers in its description which version of the template it was made of. So what a user
-has changed since, such as a threshold, stays until the template itself changes.
+has changed since, such as a threshold, stays until the template itself changes. Every function
+raises an InfluxError where the server does not answer, or does not allow it.
 """
 
 import hashlib
@@ -32,9 +33,6 @@ def apply_once(
 
     Returns:
         Whether anything was done.
-
-    Raises:
-        InfluxError: The server did not answer, or did not allow it.
     """
     text = json.dumps(version, sort_keys=True).encode()
     about = f"Template {hashlib.sha256(text).hexdigest()[:16]} of metrics-pipeline"
@@ -59,11 +57,7 @@ def apply_once(
 
 
 def ids(connection: Connection, org_id: str, name: str) -> dict[str, str]:
-    """Return the id of each resource of a stack, by its name in the template.
-
-    Raises:
-        InfluxError: The server did not answer, or did not allow it.
-    """
+    """Return the id of each resource of a stack, by its name in the template."""
     stack = _find(connection, org_id, name)
     return stack.resources if stack else {}
 
