@@ -9,12 +9,7 @@ MEASUREMENT = "metrics_gap"
 
 
 def lines(gaps: Iterable[Gap], tags: Mapping[str, str]) -> Iterator[str]:
-    """Write each gap as a point at its start.
-
-    Args:
-        gaps: What is missing.
-        tags: Tags of every point, such as `host`.
-    """
+    """Write each gap as a point at its start."""
     for gap in gaps:
         fields = {"readings": gap.readings, "seconds": (gap.stop_ns - gap.start_ns) / 1e9}
         yield encode(Point(MEASUREMENT, fields, {"cause": gap.cause}), gap.start_ns, tags)
@@ -27,13 +22,7 @@ def missed(before_ns: int, now_ns: int, readings: int) -> Iterator[Gap]:
 
 
 def down(before_ns: int | None, now_ns: int, interval_s: float) -> Iterator[Gap]:
-    """Yield the gap while no agent ran.
-
-    Args:
-        before_ns: The time of the last reading before; None when there was none.
-        now_ns: That of the first one now.
-        interval_s: How far apart they should be, in seconds.
-    """
+    """Yield the gap from the last reading before, if there was one, to the first one now."""
     if before_ns is not None:
         readings = round((now_ns - before_ns) / 1e9 / interval_s) - 1
         if readings > 0:

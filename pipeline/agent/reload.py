@@ -47,12 +47,7 @@ class Reload:
         self._told: set[object] = set()
 
     def run(self, stop: Event, look: Callable[[], None] = lambda: None) -> None:
-        """Look at the files until `stop`, and read them when they have changed.
-
-        Args:
-            stop: Ends it at once.
-            look: Is called with each look, for what else is to be looked at.
-        """
+        """Look at the files until `stop`, and call `look` too; read them when they have changed."""
         looks = 0
         self._warn(self._used)
         while not self._clock.wait(stop, self._rest_s()):
@@ -68,11 +63,7 @@ class Reload:
         return min(max(_LOOK_S, interval_s / 2), _SELDOM_S)
 
     def read(self) -> bool:
-        """Read the files; a bad edit changes nothing and is told once.
-
-        Returns:
-            Whether the settings are others now.
-        """
+        """Read the files; return whether the settings changed. A bad edit is told once."""
         with self._reading:
             try:
                 new = self._files.reload()

@@ -76,12 +76,6 @@ def _read_folder(folder: Path, is_wanted: Callable[[str], bool]) -> list[Point |
 
 
 def _read_file(path: Path, most: int) -> bytes:
-    """Return what a file holds.
-
-    Raises:
-        OSError: It cannot be read.
-        ValueError: It is no file, or has more bytes than that.
-    """
     descriptor = os.open(path, _FLAGS)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -63,11 +63,7 @@ class Guard:
         self._omitted: Collection[str] = ()
 
     def run(self, timestamp_ns: int, tags: Mapping[str, str]) -> Outcome:
-        """Run the collector once.
-
-        Args:
-            timestamp_ns: The tick's time, in nanoseconds since 1970-01-01 UTC.
-            tags: Tags that every point gets, such as `host`.
+        """Run the collector once; `tags` are those that every point gets, such as `host`.
 
         Returns:
             The lines, or why there are none. Only KeyboardInterrupt and its like are raised.

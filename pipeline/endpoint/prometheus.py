@@ -6,12 +6,7 @@ from pipeline.health import Health, Status, usage
 
 
 def text(status: Status, health: Health | None) -> str:
-    """Write the figures in the text exposition format, version 0.0.4.
-
-    Args:
-        status: The account from the store.
-        health: The running agent's own view; None while collection is stopped.
-    """
+    """Write the figures in the text exposition format, version 0.0.4."""
     return "".join([*_account(status), *_process(), *(_view(health) if health else ())])
 
 

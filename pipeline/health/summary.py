@@ -45,12 +45,7 @@ class Summary:
 
 
 def summarize(state: Status, now_ns: int) -> Summary:
-    """Summarize the state of an agent.
-
-    Args:
-        state: The state.
-        now_ns: Now, in nanoseconds since 1970-01-01 UTC.
-    """
+    """Summarize the state of an agent."""
     late = _late(state, now_ns)
     if not state.running:
         headline = "The agent is not running."

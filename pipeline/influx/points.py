@@ -89,14 +89,7 @@ class HostPoints:
         return self._query(start_ns, stop_ns, age, pipe, lambda rows: _numbers(rows, "_time"))
 
     def times(self, measurement: str, start_ns: int, stop_ns: int, limit: int) -> list[int]:
-        """Return when the points of a measurement in a span were taken, the newest first.
-
-        Args:
-            measurement: Its name.
-            start_ns: The span's start.
-            stop_ns: The span's stop.
-            limit: How many points at most.
-        """
+        """Return when up to `limit` points of a measurement were taken, the newest first."""
         pipe = (
             '|> drop(columns: ["_value", "_field", "_start", "_stop"])'
             ' |> unique(column: "_time") |> keep(columns: ["_time"]) |> group()'
@@ -114,12 +107,9 @@ class HostPoints:
         return sum(before.values()) - self.count(start_ns, stop_ns, age) if before else 0
 
     def delete(self, start_ns: int, stop_ns: int, measurement: str | None = None) -> None:
-        """Delete the points of a span. InfluxDB answers the same whether there were any or not.
+        """Delete the points of a span, all or those of a measurement.
 
-        Args:
-            start_ns: The span's start.
-            stop_ns: The span's stop.
-            measurement: Only those of it.
+        InfluxDB answers the same whether there were any or not.
         """
         predicate = f"host={predicate_string(self._host)}"
         if measurement is not None:

@@ -41,11 +41,7 @@ def is_new(connection: Connection) -> bool:
 
 
 def onboard(connection: Connection, user: str, password: str) -> str:
-    """Make a new server's first user, and the configured organisation and bucket.
-
-    Returns:
-        The operator's token.
-    """
+    """Make a new server's first user, its organisation and bucket; return the operator's token."""
     settings = connection.settings
     wanted = {
         "username": user,

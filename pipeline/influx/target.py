@@ -198,9 +198,5 @@ class Target:
     def connection(
         self, timeout_s: float | None = None
     ) -> contextlib.AbstractContextManager[Connection]:
-        """Return a connection of one's own, closed at the end.
-
-        Args:
-            timeout_s: The time a request may take, when not the configured one.
-        """
+        """Return a connection of one's own, closed at the end."""
         return contextlib.closing(Connection(self.settings, self._clock, timeout_s))

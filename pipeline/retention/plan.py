@@ -147,11 +147,7 @@ def apply(settings: Settings, clock: Clock, progress: Progress) -> None:
 
 
 def _check_clock(settings: Settings, clock: Clock) -> None:
-    """Refuse to delete by a clock that InfluxDB contradicts: what is deleted is gone.
-
-    Raises:
-        InfluxError: It does, or it did not answer.
-    """
+    """Refuse to delete by a clock that InfluxDB contradicts: what is deleted is gone."""
     if settings.delivers:
         with contextlib.closing(Connection(settings, clock)) as connection:
             difference = connection.clock_difference()

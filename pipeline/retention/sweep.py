@@ -155,27 +155,17 @@ class Retention:
         self._marks: dict[str, str] = {}
 
     def is_old(self, time_ns: int, bucket_age_s: int = 0) -> bool:
-        """Return whether a part of a reading may be too old to be kept or sent.
-
-        Args:
-            time_ns: The reading's time, in nanoseconds since 1970-01-01 UTC.
-            bucket_age_s: The age of the bucket's own rule, in seconds; 0 is for ever.
-        """
+        """Return whether a part of a reading may be too old to be kept, or for its bucket."""
         now_ns = self._clock.now_ns()
         limits = [age.cutoff_ns(now_ns) for age in self._ages]
         return time_ns < max(*limits, now_ns - bucket_age_s * 10**9 if bucket_age_s else 0)
 
     def trim(self, bucket_age_s: int = 0) -> int:
-        """Remove what is too old from the local copy, and send nothing that InfluxDB would refuse.
+        """Remove what is too old from the local copy; return how many points that were.
 
-        What was delivered stays as long as the rest: the page shows it, and doctor takes a reading
-        in InfluxDB that is not here for one of another agent with this host's name.
-
-        Args:
-            bucket_age_s: The age of the bucket's own rule, in seconds; 0 is for ever.
-
-        Returns:
-            How many points were removed.
+        Nothing is sent any more that InfluxDB would refuse. What was delivered stays as long as the
+        rest: the page shows it, and doctor takes a reading in InfluxDB that is not here for one of
+        another agent with this host's name.
         """
         longest = self._longest
         points = LocalPoints(self._spool.aging, delivers=self._delivers)

@@ -54,12 +54,7 @@ class Ages:
 
     @classmethod
     def from_hours(cls, hours: int, overrides: Mapping[str, int]) -> Self:
-        """Return the ages that settings give.
-
-        Args:
-            hours: The age of what has none of its own.
-            overrides: Measurement to age, in hours; one that is the same as `hours` is none.
-        """
+        """Return the ages that settings give: of a measurement only where it differs."""
         own = {name: age for name, age in sorted(overrides.items()) if age != hours}
         return cls((*(Age(age, name) for name, age in own.items()), Age(hours, None, tuple(own))))
 

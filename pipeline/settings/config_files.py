@@ -36,10 +36,7 @@ class SettingsFiles:
         self.url = str(url.value) if url else ""
 
     def check(self, values: Mapping[str, str]) -> None:
-        """Make sure that values can be written, and will then be what counts.
-
-        Args:
-            values: Of settings, by name; a token is left out while it is not known.
+        """Make sure that values, by name, can be written, and will then be what counts.
 
         Raises:
             SettingsError: A source that wins says otherwise, or a file cannot be written.

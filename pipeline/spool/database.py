@@ -32,7 +32,8 @@ def no_repair(_: "Database", __: SpoolError) -> Iterable[None]:
 class Database:
     """An open store with one connection, which the parts of the spool share.
 
-    Each operation is one transaction. If it fails and a repair helps, it is tried again.
+    Each operation is one transaction. If it fails and a repair helps, it is tried again; else it
+    raises a SpoolError.
 
     Args:
         path: The store.
@@ -56,30 +57,19 @@ class Database:
         return self._connection is not None
 
     def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a query in one transaction, so that all it reads is of one moment.
-
-        Raises:
-            SpoolError: It failed.
-        """
+        """Run a query in one transaction, so that all it reads is of one moment."""
         return self._retry_after_repair("BEGIN", query)
 
     def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
         """Make a change in one transaction, which has the right to write from its start.
 
         So SQLite lets the second of two writers wait, be it the agent or a command.
-
-        Raises:
-            SpoolError: It failed, and nothing was changed.
         """
         return self._retry_after_repair("BEGIN IMMEDIATE", change)
 
     @contextlib.contextmanager
     def transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Connection]:
-        """Run one transaction without a repair, such as a long read, or a repair itself.
-
-        Raises:
-            SpoolError: It failed.
-        """
+        """Run one transaction without a repair, such as a long read, or a repair itself."""
         with self.connection("read" if begin == "BEGIN" else "written") as db:
             db.execute(begin)
             try:

@@ -51,16 +51,7 @@ class FieldSummary:
 def read(
     blocks: Iterable[str], wanted: Sequence[SeriesFilter], points: int | None = None
 ) -> list[Series]:
-    """Read series, in the order of measurement, field and tags.
-
-    Args:
-        blocks: The readings, the oldest first.
-        wanted: Which series.
-        points: Of each series, as for `SeriesBuilder`; None keeps every sample.
-
-    Raises:
-        SpoolError: The store cannot be read.
-    """
+    """Read series, thinned as by `SeriesBuilder`, in the order of measurement, field and tags."""
     names = {one.measurement for one in wanted if one.measurement is not None}
     measurements = names if all(one.measurement is not None for one in wanted) else None
     # Each reading has the same series, so the first part of a line is read once.
@@ -96,15 +87,7 @@ def _key(series: Series) -> Key:
 
 
 def fields(blocks: Iterable[str], tags: Mapping[str, str] | None = None) -> list[FieldSummary]:
-    """List the fields of readings, by measurement and field.
-
-    Args:
-        blocks: The readings, the oldest first.
-        tags: Only fields of series with these tags.
-
-    Raises:
-        SpoolError: The store cannot be read.
-    """
+    """List the fields of readings, of series with these tags, by measurement and field."""
     # To read the fields of every line would take ten times as long. So of lines that differ in
     # their values only, the newest is kept and read.
     newest: dict[tuple[str, int], str] = {}

@@ -37,10 +37,6 @@ _NOISE_CODES = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}
 def open_beside(directory: Path, *, write: bool = False) -> Database:
     """Open a store beside an agent that may be running; nothing is made or mended.
 
-    Args:
-        directory: The data directory.
-        write: Whether it is to be changed.
-
     Raises:
         FileNotFoundError: There is no store in the directory.
         DamagedError: The store is not whole.
@@ -123,11 +119,6 @@ def open_own(path: Path, limits: Limits, now_ns: int) -> sqlite3.Connection:
     """Open the store of a data directory that this process holds.
 
     A missing one is made, a damaged one mended, an old one upgraded.
-
-    Args:
-        path: The store.
-        limits: Its bounds.
-        now_ns: Now, in nanoseconds since 1970-01-01 UTC.
 
     Raises:
         FullError: The disk has no room for it.

@@ -181,15 +181,9 @@ class Spool:
         self._database.write(commit)
 
     def give_up(self, before_ns: int) -> int:
-        """Take readings that are too old for the server off the queue, and count them as expired.
+        """Take readings that are too old for the server off the queue; return how many points.
 
-        The local copy keeps them until its own age.
-
-        Args:
-            before_ns: Readings before this time are too old, in nanoseconds since 1970-01-01 UTC.
-
-        Returns:
-            How many points that were.
+        They count as expired. The local copy keeps them until its own age.
         """
 
         def commit(db: sqlite3.Connection) -> int:
@@ -207,12 +201,7 @@ class Spool:
     def restamp(self, before_ns: int, by_ns: int) -> int:
         """Correct the time of waiting readings that were taken since the spool was opened.
 
-        Args:
-            before_ns: Only those with an earlier time, in nanoseconds since 1970-01-01 UTC.
-            by_ns: How much later than that they were taken, in nanoseconds.
-
-        Returns:
-            How many readings that were.
+        Those before `before_ns` were taken `by_ns` later. Return how many that were.
         """
 
         def commit(db: sqlite3.Connection) -> int:

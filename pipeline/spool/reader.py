@@ -102,19 +102,11 @@ class SpoolReader:
         return self._database.read(gaps)
 
     def rejected(self, limit: int) -> list[Rejected]:
-        """Return the refused lines that are kept, the newest first.
-
-        Args:
-            limit: How many at most.
-        """
+        """Return the refused lines that are kept, the newest first, `limit` at most."""
         return self._database.read(lambda db: rejected(db, limit))
 
     def times(self, since_ns: int) -> list[int]:
-        """Return the times of the readings that are held, from the oldest on.
-
-        Args:
-            since_ns: The oldest time wanted, in nanoseconds since 1970-01-01 UTC.
-        """
+        """Return the times of the readings held since a time, the oldest first."""
         query = "SELECT time_ns FROM tick WHERE time_ns >= ? ORDER BY time_ns"
         return self._database.read(
             lambda db: [time_ns for (time_ns,) in db.execute(query, (since_ns,))]
@@ -157,9 +149,5 @@ class SpoolReader:
         return max(1, -(-count // most))
 
     def examine(self) -> None:
-        """Read the whole store.
-
-        Raises:
-            DamagedError: It is damaged.
-        """
+        """Read the whole store; raise a DamagedError if it is damaged."""
         self._database.read(lambda db: examine(db, self._database.path))

@@ -47,13 +47,9 @@ class RejectedLines:
         self._database.close()
 
     def retry(self, ids: Collection[int] | None = None) -> int:
-        """Put lines on the queue again, each with its own time; they are no longer lost.
+        """Put lines, None being all, on the queue again; return how many.
 
-        Args:
-            ids: Which lines; None: all.
-
-        Returns:
-            How many lines that were.
+        Each has its own time, and is no longer lost.
 
         Raises:
             UnknownLineError: There is no line with one of the ids; nothing was changed.
@@ -73,18 +69,7 @@ class RejectedLines:
         return self._database.write(queue)
 
     def drop(self, ids: Collection[int] | None = None) -> int:
-        """Delete lines; they stay counted as lost.
-
-        Args:
-            ids: Which lines; None: all.
-
-        Returns:
-            How many lines that were.
-
-        Raises:
-            UnknownLineError: There is no line with one of the ids; nothing was changed.
-            SpoolError: The spool cannot be written; nothing was changed.
-        """
+        """Delete lines, as `retry` takes them; return how many. They stay counted as lost."""
         return self._database.write(lambda db: len(_taken(db, ids)))
 
 

@@ -27,14 +27,7 @@ _AS_AGENT = "run this as the user of the agent; for the agent itself, set anothe
 def examine(
     load: Callable[[], Loaded], config_dir: Path, clock: Clock, environ: Mapping[str, str]
 ) -> Iterator[Finding]:
-    """Check everything, what is near first.
-
-    Args:
-        load: Reads the settings.
-        config_dir: Their folder.
-        clock: Time.
-        environ: The environment: where a container sees its host.
-    """
+    """Check everything, what is near first."""
     try:
         loaded = load()
     except SettingsError as error:

@@ -53,14 +53,7 @@ class Finding:
 
 
 def examine(connection: Connection, clock: Clock, host: str, spooled: Spooled) -> Iterator[Finding]:
-    """Check all that delivery and retention need; what cannot be asked any more is told too.
-
-    Args:
-        connection: To the configured server.
-        clock: Is compared with the server's.
-        host: The value of the tag `host`.
-        spooled: What the own store holds.
-    """
+    """Check all that delivery and retention need; what cannot be asked any more is told too."""
     checks: dict[str, Callable[[], Finding]] = {
         "server": lambda: server(connection),
         "clock": lambda: time_of_day(connection),

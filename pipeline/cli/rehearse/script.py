@@ -71,12 +71,6 @@ class Account:
 def rehearse(settings: Settings, clock: Clock, environ: Mapping[str, str], say: Say) -> Account:
     """Play an outage through and take its traces away, also when it is broken off.
 
-    Args:
-        settings: Where readings go.
-        clock: Time.
-        environ: The environment for the rehearsal's agent.
-        say: Is told what happens.
-
     Raises:
         RehearsalError: It could not be played through.
     """

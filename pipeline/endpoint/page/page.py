@@ -33,12 +33,7 @@ class Page:
         self._making = threading.Lock()
 
     def reply(self, settings: Settings, query: Mapping[str, str]) -> Reply:
-        """Answer a request.
-
-        Args:
-            settings: Where the store is.
-            query: `hours`: how far back; anything else than what is offered stands for the least.
-        """
+        """Answer a request; anything but the `hours` on offer stands for the least of them."""
         if not self._making.acquire(timeout=WAIT_S):
             return _unavailable("The page is being made for others; try again.")
         try:

@@ -27,11 +27,6 @@ class Installed:
 def install(connection: Connection, org_id: str, bucket: str) -> Installed:
     """Make the dashboards and a bucket's checks be there, as this version has them.
 
-    Args:
-        connection: May write dashboards, variables, checks and stacks.
-        org_id: The organisation.
-        bucket: The bucket, which the dashboards choose at first.
-
     Raises:
         InfluxError: The server did not answer, or did not allow it.
     """

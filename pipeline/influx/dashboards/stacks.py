@@ -22,17 +22,9 @@ Resources = list[dict[str, Any]]
 def apply_once(
     connection: Connection, org_id: str, name: str, resources: Resources, version: Resources
 ) -> bool:
-    """Make a template's resources be there, as they are in this version.
+    """Make a template's resources be there as they are; return whether anything was done.
 
-    Args:
-        connection: May write dashboards, variables, checks and stacks.
-        org_id: The organisation.
-        name: The stack's name.
-        resources: The template.
-        version: What is compared of it: the same without what may differ between two set-ups.
-
-    Returns:
-        Whether anything was done.
+    Two versions differ when `version` does: the template without what two set-ups may choose.
     """
     text = json.dumps(version, sort_keys=True).encode()
     about = f"Template {hashlib.sha256(text).hexdigest()[:16]} of metrics-pipeline"
