@@ -37,9 +37,6 @@ _BEHIND_S = 86_400
 class KnownRule:
     """The bucket's retention rule as it was seen last; noted for `status`.
 
-    Args:
-        spool: Where it is noted.
-
     Attributes:
         rule: The rule; None while it is not known, or of a server without buckets.
     """
@@ -101,7 +98,7 @@ class Keeper:
         self._trouble = health.trouble("sweep")
         self._downsampling_trouble = health.trouble("downsampling")
         ages, delivers = settings.ages.each, target is not None
-        self._retention = Retention(spool, trusted_clock, ages, delivers=delivers)
+        self._retention = Retention(spool, trusted_clock.now_ns, ages, delivers=delivers)
         self._sweeping = threading.Lock()
         self._downsampled = False
 

@@ -5,23 +5,18 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from pipeline.spool.schema import ERRORS, DamagedError, FullError, SpoolError, damaged, described
 
 T = TypeVar("T")
 
 
-class Repair(Protocol):
-    """A repair of a store after an operation failed."""
+Repair = Callable[["Database", SpoolError], Iterable[None]]
+"""Repairs a store after an operation failed, step by step; after each, that is tried again.
 
-    def __call__(self, database: "Database", error: SpoolError, /) -> Iterable[None]:
-        """Do one step after the other; after each, the operation is tried again.
-
-        Raises:
-            SpoolError: The repair failed.
-        """
-        ...
+It raises a SpoolError if it fails itself.
+"""
 
 
 def no_repair(_: "Database", __: SpoolError) -> Iterable[None]:

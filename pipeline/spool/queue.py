@@ -94,7 +94,8 @@ class Spool:
 
     def has(self, time_ns: int) -> bool:
         """Return whether there is a reading of exactly this time."""
-        return self._database.read(lambda db: reader.has(db, time_ns))
+        query = "SELECT 1 FROM tick WHERE time_ns = ?"
+        return self._database.read(lambda db: db.execute(query, (time_ns,)).fetchone() is not None)
 
     def append(
         self,

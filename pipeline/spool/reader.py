@@ -50,24 +50,8 @@ def gaps(db: sqlite3.Connection) -> list[Gap]:
     return [Gap(*row) for row in found]
 
 
-def has(db: sqlite3.Connection, time_ns: int) -> bool:
-    """Return whether there is a reading of exactly this time."""
-    return db.execute("SELECT 1 FROM tick WHERE time_ns = ?", (time_ns,)).fetchone() is not None
-
-
-def rejected(db: sqlite3.Connection, limit: int) -> list[Rejected]:
-    """Return the refused lines that are kept, the newest first, `limit` at most."""
-    found = db.execute(
-        "SELECT id, time_ns, reason, line FROM rejected ORDER BY id DESC LIMIT ?", (limit,)
-    )
-    return [Rejected(*row) for row in found]
-
-
 class SpoolReader:
     """Reads a spool, whether its agent is running or not.
-
-    Args:
-        directory: The data directory.
 
     Raises:
         FileNotFoundError: There is no spool in the directory.
@@ -103,7 +87,10 @@ class SpoolReader:
 
     def rejected(self, limit: int) -> list[Rejected]:
         """Return the refused lines that are kept, the newest first, `limit` at most."""
-        return self._database.read(lambda db: rejected(db, limit))
+        query = "SELECT id, time_ns, reason, line FROM rejected ORDER BY id DESC LIMIT ?"
+        return self._database.read(
+            lambda db: [Rejected(*row) for row in db.execute(query, (limit,))]
+        )
 
     def times(self, since_ns: int) -> list[int]:
         """Return the times of the readings held since a time, the oldest first."""

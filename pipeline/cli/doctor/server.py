@@ -19,8 +19,6 @@ from pipeline.influx import (
 )
 from pipeline.settings import hours_text
 
-NAMES = ("server", "clock", "token", "bucket", "write", "query", "delete", "host")
-
 # A host that nobody has, and a moment of which nobody has data.
 _NOBODY, _MOMENT = "metrics-pipeline doctor", (0, 1)
 _UNREACHED = "start it, open the way to it, or mend influxdb_url"
