@@ -69,10 +69,6 @@ class Schedule:
     It aligns to the wall clock's multiples once, at the start, and goes on by the monotonic clock,
     so that a wall clock that jumps neither stops it nor makes it fire in a burst. A late tick is
     skipped and counted, never queued.
-
-    Args:
-        clock: The source of time.
-        interval_ms: The distance between two ticks, in milliseconds.
     """
 
     def __init__(self, clock: Clock, interval_ms: int) -> None:

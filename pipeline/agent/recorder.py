@@ -27,15 +27,7 @@ class _Reading:
 
 
 class Recorder:
-    """Makes readings durable, one at a time.
-
-    Args:
-        guards: The collectors, each in its guard.
-        spool: Where readings are committed.
-        clock: Times them.
-        tags: Tags of every point, such as `host`.
-        health: Shows how it goes.
-    """
+    """Makes readings durable, one at a time."""
 
     def __init__(
         self,

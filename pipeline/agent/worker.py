@@ -116,12 +116,7 @@ class Worker:
 
 
 class Workers:
-    """The workers of a session, one of a name.
-
-    Args:
-        clock: Passed to each.
-        health: Is told what does not run.
-    """
+    """The workers of a session, one of a name."""
 
     def __init__(self, clock: Clock, health: Health) -> None:
         self._clock = clock

@@ -45,11 +45,6 @@ class Guard:
     Two points of one series in one run would overwrite each other in InfluxDB without a word: the
     first one stays, the others count as lost. Trouble is logged once when it begins and once when
     it is over, except a surplus of series, which is logged once and for all.
-
-    Args:
-        collector: What is run.
-        options: Which of its series are kept, and how many.
-        clock: The source of time.
     """
 
     def __init__(self, collector: Collector, options: CollectorOptions, clock: Clock) -> None:

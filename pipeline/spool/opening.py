@@ -168,12 +168,7 @@ def _connect_own(path: Path, limits: Limits) -> sqlite3.Connection:
 
 
 class AgentRepair:
-    """The repair of the agent's own store: salvage of a damaged one, room on a full disk.
-
-    Args:
-        room: The bound of the store.
-        now_ns: Tells the time, in nanoseconds since 1970-01-01 UTC.
-    """
+    """The repair of the agent's own store: salvage of a damaged one, room on a full disk."""
 
     def __init__(self, room: Room, now_ns: Callable[[], int]) -> None:
         self._room = room

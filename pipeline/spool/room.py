@@ -104,12 +104,7 @@ class Reserve:
 
 
 class Room:
-    """The room that a store has: its bound, and a reserve for a full disk.
-
-    Args:
-        path: The store.
-        max_bytes: The bound on what its files take of the disk.
-    """
+    """The room that a store has: its bound, and a reserve for a full disk."""
 
     def __init__(self, path: Path, max_bytes: int) -> None:
         self._path = path

@@ -24,15 +24,7 @@ _ENDS_WITHIN_S = 10.0
 
 
 class Scratch:
-    """An agent of one's own: started, killed, started again.
-
-    Args:
-        folder: An existing, empty folder for it.
-        settings: Those of the user: where it delivers to.
-        host: The tag of its points.
-        proxy: The address of the proxy that it goes through.
-        environ: The environment that it gets, without the user's settings.
-    """
+    """An agent of one's own: started, killed, started again."""
 
     def __init__(
         self, folder: Path, settings: Settings, host: str, proxy: str, environ: Mapping[str, str]

@@ -111,14 +111,7 @@ def _stage(
 
 
 class Script:
-    """An outage with everything in it: the connection broken in each way, the agent killed thrice.
-
-    Args:
-        scratch: The agent.
-        proxy: The connection from it to the server.
-        clock: Bounds the time.
-        say: Is told what happens.
-    """
+    """A whole outage: the connection broken in each way, the agent killed thrice."""
 
     def __init__(self, scratch: Scratch, proxy: Proxy, clock: Clock, say: Say) -> None:
         self._scratch = scratch

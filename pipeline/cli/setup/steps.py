@@ -54,14 +54,7 @@ class SetupOptions:
 
 
 class Setup:
-    """One run of `setup`.
-
-    Args:
-        files: The settings as they are.
-        options: What is asked for.
-        clock: Passed to connections.
-        tell: Is given each line for people as soon as it is true.
-    """
+    """One run of `setup`."""
 
     def __init__(
         self,

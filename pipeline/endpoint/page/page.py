@@ -22,11 +22,7 @@ WAIT_S = 5.0
 
 
 class Page:
-    """Makes the page, one at a time, so that no number of readers slows the agent.
-
-    Args:
-        clock: Time.
-    """
+    """Makes the page, one at a time, so that no number of readers slows the agent."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
