@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.influx import InfluxError
-from pipeline.settings import HOUR_NS, Age
+from pipeline.settings import HOUR_NS, Age, Ages
 from pipeline.spool import Aging, Spool
 
 _log = logging.getLogger(__name__)
@@ -144,7 +144,7 @@ class Retention:
         self._spool = spool
         self._now_ns = now_ns
         self._ages = ages
-        self._longest = Age(0 if any(not a.hours for a in ages) else max(a.hours for a in ages))
+        self._longest = Age(Ages(tuple(ages)).longest)
         self._delivers = delivers
         self._marks: dict[str, str] = {}
 

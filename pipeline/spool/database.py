@@ -19,11 +19,6 @@ It raises a SpoolError if it fails itself.
 """
 
 
-def no_repair(_: "Database", __: SpoolError) -> Iterable[None]:
-    """Leave the store to its agent, which alone may repair it."""
-    return ()
-
-
 class Database:
     """An open store with one connection, which the parts of the spool share.
 
@@ -33,11 +28,14 @@ class Database:
     Args:
         path: The store.
         connect: Opens it: at its first use, and after `release`.
-        repair: Repairs it after a failure.
+        repair: Repairs it after a failure; without it, that is left to its agent.
     """
 
     def __init__(
-        self, path: Path, connect: Callable[[], sqlite3.Connection], repair: Repair = no_repair
+        self,
+        path: Path,
+        connect: Callable[[], sqlite3.Connection],
+        repair: Repair = lambda _, __: (),
     ) -> None:
         self.path = path
         self._connect = connect
