@@ -191,7 +191,6 @@ def command(wanted: Wanted) -> str:
 
 
 def _announce(connection: Connection, wanted: Wanted, now_ns: int) -> None:
-    """Say what a shorter rule removes."""
     cutoff_ns = now_ns - wanted.hours * HOUR_NS
     counts = count_by_host(connection, wanted.bucket, cutoff_ns)
     most = sorted(counts, key=lambda host: -counts[host])[:_HOSTS_NAMED]
@@ -206,7 +205,6 @@ def _announce(connection: Connection, wanted: Wanted, now_ns: int) -> None:
 
 
 def _find(connection: Connection, name: str) -> tuple[str, Rule] | None:
-    """Return the id and the rule of a bucket."""
     # An operator's token sees every organisation's bucket of that name.
     query = {"name": name, "org": connection.settings.influxdb_org}
 

@@ -134,7 +134,6 @@ def count_by_host(connection: Connection, bucket: str, stop_ns: int) -> dict[str
 
 
 def _flux(bucket: str, start_ns: int, stop_ns: int, pipe: str) -> str:
-    """Return a query of what a pipe makes of a span of a bucket."""
     span = f"range(start: {rfc3339(start_ns)}, stop: {rfc3339(stop_ns)})"
     return f"from(bucket: {flux_string(bucket)}) |> {span} {pipe}"
 

@@ -16,7 +16,11 @@ _PR_SET_PDEATHSIG = 1
 
 
 def tied(command: Sequence[str | Path]) -> list[str]:
-    """Return a command that ends with this process, however that ends; its program is a path."""
+    """Return a command that ends with this process, however that ends.
+
+    Args:
+        command: What is to be tied; the path of the program comes first.
+    """
     return [sys.executable, "-I", __file__, str(os.getpid()), *map(str, command)]
 
 

@@ -234,7 +234,6 @@ class Setup:
 
 
 def _advice(error: InfluxError) -> str:
-    """Say what to do about what the server said."""
     status, text = error.answer.status, str(error)
     if isinstance(error, WriteOnlyError):
         return (
