@@ -1,4 +1,7 @@
-"""Time: the only place that reads it, and the schedule of the ticks."""
+"""Time: the only place that reads it, and the schedule of the ticks.
+
+A moment whose name ends in `_ns` is in nanoseconds since 1970-01-01 UTC, here and in all rooms.
+"""
 
 import time
 from collections.abc import Callable
@@ -66,10 +69,6 @@ class Schedule:
     It aligns to the wall clock's multiples once, at the start, and goes on by the monotonic clock,
     so that a wall clock that jumps neither stops it nor makes it fire in a burst. A late tick is
     skipped and counted, never queued.
-
-    Args:
-        clock: The source of time.
-        interval_ms: The distance between two ticks, in milliseconds.
     """
 
     def __init__(self, clock: Clock, interval_ms: int) -> None:
@@ -85,9 +84,6 @@ class Schedule:
 
         The next firing is at the first multiple of it after the last one, at once when that has
         passed; none is missed by that.
-
-        Args:
-            interval_ms: The distance between two ticks, in milliseconds.
         """
         self._interval = interval_ms / 1000
         if self._due is None:
@@ -97,14 +93,7 @@ class Schedule:
         self._at_once = self._fired_ns // interval_ns < now_ns // interval_ns
 
     def wait(self, stop: Event) -> Tick | None:
-        """Wait for the next firing.
-
-        Args:
-            stop: Ends the wait at once when set.
-
-        Returns:
-            The tick, or None when `stop` was set.
-        """
+        """Wait for the next firing; None when `stop` is set, which ends the wait at once."""
         if self._due is None:
             if stop.is_set():
                 return None
@@ -137,10 +126,6 @@ Random = Callable[[float, float], float]
 
 
 def rfc3339(time_ns: int) -> str:
-    """Write a time as RFC 3339 in UTC, with all its nanoseconds.
-
-    Args:
-        time_ns: Nanoseconds since 1970-01-01 UTC.
-    """
+    """Write a time as RFC 3339 in UTC, with all its nanoseconds."""
     seconds, rest = divmod(time_ns, 10**9)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:09d}Z"

@@ -168,11 +168,7 @@ class RawLine:
 
 
 def scan(block: str, measurements: Collection[str] | None = None) -> Iterator[RawLine]:
-    """Cut what `encode` wrote into lines and their parts, without reading these.
-
-    Args:
-        block: Lines, as for `decode`.
-        measurements: Only lines of these; None stands for all.
+    """Cut the lines of some measurements, or of all, into their parts, without reading these.
 
     Raises:
         ValueError: The block holds something that `encode` did not write.
@@ -188,13 +184,7 @@ def scan(block: str, measurements: Collection[str] | None = None) -> Iterator[Ra
 
 
 def decode(block: str) -> Iterator[Line]:
-    """Read back what `encode` wrote.
-
-    Args:
-        block: Lines, each ended by a line break, the last one perhaps not.
-
-    Yields:
-        Each line's point and timestamp, in order.
+    """Read back what `encode` wrote, in order.
 
     Raises:
         ValueError: The block holds something that `encode` did not write.

@@ -54,11 +54,7 @@ class Trouble:
             _log.log(level, "%s", line, exc_info=detail)
 
     def ends(self, line: str = "") -> None:
-        """It works, or still does.
-
-        Args:
-            line: What the log says when it ends.
-        """
+        """It works, or still does; the log says `line` when the trouble ends."""
         if not self.under_way:
             return
         self.reason = None

@@ -136,10 +136,7 @@ class Agent:
             self._endpoint.abandon()
 
     def save(self) -> dict[str, str]:
-        """Take one reading now and make it durable.
-
-        Returns:
-            The collectors that failed, each with the reason.
+        """Take one reading now and make it durable; return the collectors that failed, and why.
 
         Raises:
             AgentError: The data directory cannot be used.

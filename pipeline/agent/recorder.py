@@ -65,9 +65,6 @@ class Recorder:
     def resume(self, interval_s: float) -> None:
         """Take readings by a schedule from now on; the time since the last one is a gap.
 
-        Args:
-            interval_s: The time from one to the next, in seconds.
-
         Raises:
             SpoolError: The time of the last one cannot be read.
         """

@@ -151,10 +151,7 @@ class Session:
         self._note({})
 
     def record(self) -> dict[str, str]:
-        """Take one reading now.
-
-        Returns:
-            The collectors that failed, each with the reason.
+        """Take one reading now; return the collectors that failed, and why.
 
         Raises:
             SpoolError: It could not be made durable.

@@ -5,7 +5,6 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import Self
 
 from pipeline.clock import Clock
@@ -48,12 +47,7 @@ class Notifier:
             self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Notify that the agent is stopping, and end."""
         self._stop.set()
         if self._address:

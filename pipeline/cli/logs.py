@@ -43,14 +43,7 @@ class _Json(logging.Formatter):
 
 
 def configure(level: str, log_format: str, stream: TextIO, environ: Mapping[str, str]) -> None:
-    """Send the program's logs to a stream.
-
-    Args:
-        level: `debug`, `info`, `warning` or `error`.
-        log_format: `text` or `json`.
-        stream: Where they go; standard error for the agent.
-        environ: Says whether systemd's journal reads the stream.
-    """
+    """Send the program's logs to a stream; `environ` tells whether the journal reads it."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         _Json() if log_format == "json" else _Text(journal=_is_journal(stream, environ))

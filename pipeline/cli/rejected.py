@@ -2,15 +2,12 @@
 
 import json
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import click
 
 from pipeline.cli.main import Source, example, json_option, pass_source
 from pipeline.clock import rfc3339
-
-if TYPE_CHECKING:
-    from pipeline.spool import RejectedLines
 
 _ids = click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
 _all = click.option("--all", "all_lines", is_flag=True, help="All of them.")
@@ -58,7 +55,9 @@ def list_rejected(source: Source, *, limit: int, as_json: bool) -> None:
 @pass_source
 def retry(source: Source, ids: tuple[int, ...], *, all_lines: bool) -> None:
     """Put lines on the queue again, each with its own time."""
-    count = _change(source, ids, lambda lines, chosen: lines.retry(chosen), all_lines=all_lines)
+    from pipeline.spool import retry_rejected  # noqa: PLC0415
+
+    count = _change(source, ids, retry_rejected, all_lines=all_lines)
     click.echo(f"{count} lines are on the queue again; an agent delivers them.")
 
 
@@ -68,24 +67,23 @@ def retry(source: Source, ids: tuple[int, ...], *, all_lines: bool) -> None:
 @pass_source
 def drop(source: Source, ids: tuple[int, ...], *, all_lines: bool) -> None:
     """Delete lines. They stay counted as lost."""
-    count = _change(source, ids, lambda lines, chosen: lines.drop(chosen), all_lines=all_lines)
+    from pipeline.spool import drop_rejected  # noqa: PLC0415
+
+    count = _change(source, ids, drop_rejected, all_lines=all_lines)
     click.echo(f"{count} lines are deleted.")
 
 
 def _change(
     source: Source,
     ids: tuple[int, ...],
-    change: "Callable[[RejectedLines, Collection[int] | None], int]",
+    change: Callable[[Path, Collection[int] | None], int],
     *,
     all_lines: bool,
 ) -> int:
-    from pipeline.spool import RejectedLines  # noqa: PLC0415
-
     if bool(ids) == all_lines:
         raise click.UsageError("name lines by their IDs, or all with --all")
     try:
-        with RejectedLines(source.settings().data_dir) as lines:
-            return change(lines, None if all_lines else frozenset(ids))
+        return change(source.settings().data_dir, None if all_lines else frozenset(ids))
     except FileNotFoundError as error:
         if all_lines:
             return 0

@@ -9,6 +9,7 @@ import click
 from pipeline.cli.completion import fields, measurements
 from pipeline.cli.main import Source, example, json_option, pass_source
 from pipeline.clock import SystemClock
+from pipeline.settings import duration_s
 
 if TYPE_CHECKING:
     from pipeline.spool import SpoolReader
@@ -91,12 +92,12 @@ def _some(found: list[T], since: str) -> list[T]:
 
 
 def _since(text: str, now_ns: int) -> int:
-    from pipeline.spool import history  # noqa: PLC0415
-
-    try:
-        return max(0, now_ns - history.seconds(text) * 10**9)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
+    seconds = duration_s(text)
+    if seconds < 0:
+        raise click.UsageError(
+            f"{text!r} is not a duration; write one such as 90s, 15m, 1h, 7d or 2w"
+        )
+    return max(0, now_ns - seconds * 10**9)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -17,11 +17,7 @@ from pipeline.settings import Settings, SettingsError, find_data_dir
 @pass_source
 def status(source: Source, *, watch: bool, as_json: bool) -> None:
     """Print whether the agent runs, what waits, and what was lost."""
-    from pipeline.health import (  # noqa: PLC0415
-        Summary,
-        read_status,
-        summarize,
-    )
+    from pipeline.health import Summary, read_status, summarize  # noqa: PLC0415
 
     if as_json and watch:
         raise click.UsageError("--watch and --json do not go together")

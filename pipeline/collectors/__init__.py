@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pipeline.clock import Clock
 from pipeline.collectors import catalogue, plugins
 from pipeline.collectors._host.host import Host
-from pipeline.collectors.base import Collector, NoData, Omission, Options, reason
+from pipeline.collectors.base import Collector, NoData, Omission, reason
 from pipeline.collectors.cpu import Cpu
 from pipeline.collectors.disk import Disk
 from pipeline.collectors.diskio import DiskIo
@@ -30,7 +30,6 @@ __all__ = [
     "Host",
     "NoData",
     "Omission",
-    "Options",
     "Outcome",
     "SpaceMetrics",
     "Summary",
@@ -71,13 +70,8 @@ def names() -> tuple[str, ...]:
     return tuple(dict.fromkeys((*_OWN_NAMES, AGENT, *plugins.names())))
 
 
-def build(host: Host, options: Mapping[str, Options]) -> tuple[Guard, ...]:
-    """Make the collectors that are enabled, each in its guard; one that cannot be is a warning.
-
-    Args:
-        host: What they read.
-        options: Name of a collector to its options; one without has the defaults.
-    """
+def build(host: Host, options: Mapping[str, CollectorOptions]) -> tuple[Guard, ...]:
+    """Make the collectors that are enabled, each in its guard; one that cannot be is a warning."""
     unwanted = {name for name, its in options.items() if its.enabled is False}
     guards = []
     for collector in (*ALL, *plugins.load((*_OWN_NAMES, AGENT), unwanted)):
@@ -91,12 +85,12 @@ def build(host: Host, options: Mapping[str, Options]) -> tuple[Guard, ...]:
 
 
 def guarded(
-    collector: Collector, options: Mapping[str, Options], clock: Clock
+    collector: Collector, options: Mapping[str, CollectorOptions], clock: Clock
 ) -> tuple[Guard, ...]:
     """Put a collector that is made already in its guard; nothing if it is not enabled."""
     its = options.get(collector.name, CollectorOptions())
     return (Guard(collector, its, clock),) if _is_enabled(collector, its) else ()
 
 
-def _is_enabled(collector: Collector | type[Collector], its: Options) -> bool:
+def _is_enabled(collector: Collector | type[Collector], its: CollectorOptions) -> bool:
     return collector.default_enabled if its.enabled is None else its.enabled

@@ -5,11 +5,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import translate
-from pathlib import Path
-from typing import Protocol
 
 from pipeline.collectors._host.host import Host
 from pipeline.point import Point
+from pipeline.settings import CollectorOptions
 
 
 class NoData(Exception):  # noqa: N818 - an outcome, not an error
@@ -27,50 +26,6 @@ class Omission:
 
     what: str
     why: str
-
-
-class Options(Protocol):
-    """The options of a collector: the table [collectors.<name>] of the settings.
-
-    `build` and the guard apply `enabled`, `include`, `exclude` and `max_series` to all collectors;
-    the others are for the collectors that they name.
-    """
-
-    @property
-    def enabled(self) -> bool | None:
-        """Whether it collects; None: its own default."""
-
-    @property
-    def include(self) -> tuple[str, ...]:
-        """Globs of the series it reports."""
-
-    @property
-    def exclude(self) -> tuple[str, ...] | None:
-        """Globs of what it leaves out of that; None: its own default."""
-
-    @property
-    def max_series(self) -> int:
-        """Most series it reports."""
-
-    @property
-    def times(self) -> bool:
-        """`cpu`: whether it also writes time_*."""
-
-    @property
-    def top(self) -> int:
-        """`process`: how many it reports of the busiest and of the largest."""
-
-    @property
-    def directory(self) -> Path | None:
-        """`file`: the folder of its files."""
-
-    @property
-    def network(self) -> bool:
-        """`disk`: whether it also reports network file systems."""
-
-    @property
-    def timeout_ms(self) -> int:
-        """`disk` and `file`: longest wait for a file system to answer."""
 
 
 class Collector(ABC):
@@ -93,7 +48,7 @@ class Collector(ABC):
     default_exclude: tuple[str, ...] = ()
     default_enabled: bool = True
 
-    def __init__(self, host: Host, options: Options) -> None:
+    def __init__(self, host: Host, options: CollectorOptions) -> None:
         self.host = host
 
     @abstractmethod
@@ -111,7 +66,7 @@ class Collector(ABC):
         """
 
 
-def selection(collector: Collector, options: Options) -> Callable[[str], bool]:
+def selection(collector: Collector, options: CollectorOptions) -> Callable[[str], bool]:
     """Return a function that tells by the value of the series tag whether a series is wanted.
 
     The default exclusions hold only if the user does not say what to include.

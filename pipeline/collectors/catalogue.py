@@ -1,9 +1,7 @@
 """The table of every measurement and field: catalogue.csv, read."""
 
 import csv
-from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import groupby
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +50,3 @@ def load() -> tuple[Entry, ...]:
 def cumulative() -> frozenset[tuple[str, str]]:
     """Return the fields, each with its measurement, of whose values only the last one counts."""
     return frozenset((each.measurement, each.field) for each in load() if each.kind != "gauge")
-
-
-def markdown(entries: Iterable[Entry]) -> str:
-    """Write entries as docs/metrics.md, with a table for each measurement."""
-    lines = [
-        "# Metrics",
-        "",
-        "Made of [catalogue.csv](../pipeline/collectors/catalogue.csv) by `make docs`."
-        " Besides its own tags, every series has `host`.",
-    ]
-    for (measurement, its), group in groupby(entries, lambda each: (each.measurement, each.tags)):
-        fields = list(group)
-        tags = ", ".join(f"`{tag}`" for tag in its) or "none of its own"
-        title = f"## {measurement}"
-        lines += [
-            "",
-            f"{title} of each {its[0]}" if title in lines else title,
-            "",
-            f"Tags: {tags}",
-            "",
-        ]
-        lines += ["| field | type | kind | unit | meaning |", f"|{' --- |' * 5}"]
-        for one in fields:
-            cells = (f"`{one.field}`", one.type, one.kind, one.unit, one.meaning)
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, ""])

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from pipeline.collectors._host.cpu_times import CpuUsage, Spent, Times, cpu_times
 from pipeline.collectors._host.host import Host
-from pipeline.collectors.base import Collector, NoData, Options, percent
+from pipeline.collectors.base import Collector, NoData, percent
 from pipeline.point import FieldValue, Point
+from pipeline.settings import CollectorOptions
 
 
 class Cpu(Collector):
@@ -17,7 +18,7 @@ class Cpu(Collector):
     name = "cpu"
     series_tag = "cpu"
 
-    def __init__(self, host: Host, options: Options) -> None:
+    def __init__(self, host: Host, options: CollectorOptions) -> None:
         super().__init__(host, options)
         self._times = options.times
         self._usage = CpuUsage(host, lambda: host.cached(cpu_times))

@@ -11,12 +11,12 @@ from pipeline.collectors.base import (
     Collector,
     NoData,
     Omission,
-    Options,
     percent,
     printable,
     selection,
 )
 from pipeline.point import FieldValue, Point
+from pipeline.settings import CollectorOptions
 
 _Fields = dict[str, FieldValue]
 
@@ -38,7 +38,7 @@ class Disk(Collector):
         "/var/lib/kubelet/*",
     )
 
-    def __init__(self, host: Host, options: Options) -> None:
+    def __init__(self, host: Host, options: CollectorOptions) -> None:
         super().__init__(host, options)
         self._network = options.network
         self._is_selected = selection(self, options)

@@ -7,8 +7,9 @@ from math import inf
 
 from pipeline.collectors._host.cpu_times import SHORTEST_S
 from pipeline.collectors._host.host import Host
-from pipeline.collectors.base import Collector, NoData, Options, printable
+from pipeline.collectors.base import Collector, NoData, printable
 from pipeline.point import Point
+from pipeline.settings import CollectorOptions
 
 # Telegraf's name to psutil's.
 _NAMES = {
@@ -40,7 +41,7 @@ class DiskIo(Collector):
     series_tag = "name"
     default_exclude = ("loop*", "ram*")
 
-    def __init__(self, host: Host, options: Options) -> None:
+    def __init__(self, host: Host, options: CollectorOptions) -> None:
         super().__init__(host, options)
         self._before: Counters = {}
         self._taken = host.clock.monotonic()

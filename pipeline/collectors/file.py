@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.collectors._host.host import Host
-from pipeline.collectors.base import Collector, NoData, Omission, Options, selection
+from pipeline.collectors.base import Collector, NoData, Omission, selection
 from pipeline.collectors.file_lines import parse
 from pipeline.point import Point
+from pipeline.settings import CollectorOptions
 
 _SUFFIX = ".lp"
 _MOST_BYTES = 2**20
@@ -29,7 +30,7 @@ class File(Collector):
 
     name = "file"
 
-    def __init__(self, host: Host, options: Options) -> None:
+    def __init__(self, host: Host, options: CollectorOptions) -> None:
         super().__init__(host, options)
         self._folder = options.directory
         self._silence = f"no answer within {options.timeout_ms} ms from {self._folder}"
@@ -75,12 +76,6 @@ def _read_folder(folder: Path, is_wanted: Callable[[str], bool]) -> list[Point |
 
 
 def _read_file(path: Path, most: int) -> bytes:
-    """Return what a file holds.
-
-    Raises:
-        OSError: It cannot be read.
-        ValueError: It is no file, or has more bytes than that.
-    """
     descriptor = os.open(path, _FLAGS)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from pipeline.clock import Clock
-from pipeline.collectors.base import Collector, NoData, Omission, Options, reason, selection
+from pipeline.collectors.base import Collector, NoData, Omission, reason, selection
 from pipeline.point import Point, PointError, encode
+from pipeline.settings import CollectorOptions
 from pipeline.trouble import Trouble
 
 _log = logging.getLogger(__name__)
@@ -44,14 +45,9 @@ class Guard:
     Two points of one series in one run would overwrite each other in InfluxDB without a word: the
     first one stays, the others count as lost. Trouble is logged once when it begins and once when
     it is over, except a surplus of series, which is logged once and for all.
-
-    Args:
-        collector: What is run.
-        options: Which of its series are kept, and how many.
-        clock: The source of time.
     """
 
-    def __init__(self, collector: Collector, options: Options, clock: Clock) -> None:
+    def __init__(self, collector: Collector, options: CollectorOptions, clock: Clock) -> None:
         self.name = collector.name
         self._collector = collector
         self._is_selected = selection(collector, options)
@@ -62,11 +58,7 @@ class Guard:
         self._omitted: Collection[str] = ()
 
     def run(self, timestamp_ns: int, tags: Mapping[str, str]) -> Outcome:
-        """Run the collector once.
-
-        Args:
-            timestamp_ns: The tick's time, in nanoseconds since 1970-01-01 UTC.
-            tags: Tags that every point gets, such as `host`.
+        """Run the collector once; `tags` are those that every point gets, such as `host`.
 
         Returns:
             The lines, or why there are none. Only KeyboardInterrupt and its like are raised.

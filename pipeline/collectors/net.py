@@ -5,8 +5,9 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 
 from pipeline.collectors._host.host import Host
-from pipeline.collectors.base import Collector, NoData, Options, printable
+from pipeline.collectors.base import Collector, NoData, printable
 from pipeline.point import Point
+from pipeline.settings import CollectorOptions
 
 # Telegraf's name to psutil's, and to the column in /proc/net/dev.
 _COUNTERS = {
@@ -37,7 +38,7 @@ class Net(Collector):
     series_tag = "interface"
     default_exclude = ("veth*", "br-" + 12 * "[0-9a-f]")
 
-    def __init__(self, host: Host, options: Options) -> None:
+    def __init__(self, host: Host, options: CollectorOptions) -> None:
         super().__init__(host, options)
         self._speeds: Mapping[str, int] = {}
         self._asked_for: Collection[str] = ()

@@ -18,12 +18,7 @@ def names() -> list[str]:
 
 
 def load(built_in: Collection[str], unwanted: Collection[str]) -> Iterator[type[Collector]]:
-    """Import the collectors of other packages; one that cannot be is a warning.
-
-    Args:
-        built_in: The names that are taken.
-        unwanted: The names of those that are not to be imported.
-    """
+    """Import the wanted collectors of other packages; one that cannot be is a warning."""
     taken = set(built_in)
     for entry in _entry_points():
         if entry.name in unwanted:

@@ -19,8 +19,9 @@ from pipeline.collectors._host.process_table import (
     columns,
     process_table,
 )
-from pipeline.collectors.base import Collector, Options, percent, selection
+from pipeline.collectors.base import Collector, percent, selection
 from pipeline.point import FieldValue, Point
+from pipeline.settings import CollectorOptions
 
 _ACCOUNT = re.compile(rb"^([^:\n]+):[^:\n]*:(\d+):", re.MULTILINE)
 _ACCOUNTS_LAST_S = 60.0
@@ -68,7 +69,7 @@ class Process(Collector):
     series_tag = "process_name"
     default_enabled = False
 
-    def __init__(self, host: Host, options: Options) -> None:
+    def __init__(self, host: Host, options: CollectorOptions) -> None:
         super().__init__(host, options)
         self._top = options.top
         self._is_selected = selection(self, options)  # first, so that others fill the places

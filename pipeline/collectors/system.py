@@ -4,8 +4,9 @@ from collections.abc import Collection, Iterator
 
 from pipeline.collectors._host.cpu_times import TOTAL, cpu_times
 from pipeline.collectors._host.host import Host
-from pipeline.collectors.base import Collector, Options
+from pipeline.collectors.base import Collector
 from pipeline.point import FieldValue, Point
+from pipeline.settings import CollectorOptions
 
 
 class System(Collector):
@@ -13,7 +14,7 @@ class System(Collector):
 
     name = "system"
 
-    def __init__(self, host: Host, options: Options) -> None:
+    def __init__(self, host: Host, options: CollectorOptions) -> None:
         super().__init__(host, options)
         self._cores: Collection[str] = ()
         self._physical: int | None = None

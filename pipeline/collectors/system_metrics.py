@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from pipeline.collectors._host.cpu_times import TOTAL, CpuUsage, cpu_times
 from pipeline.collectors._host.host import Host
 from pipeline.collectors._host.sensors import processor_temperature, sensors
-from pipeline.collectors.base import Collector, Options, percent
+from pipeline.collectors.base import Collector, percent
 from pipeline.collectors.disk import usage as disk_usage
 from pipeline.collectors.mem import memory
 from pipeline.point import FieldValue, Point
+from pipeline.settings import CollectorOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Summary(Collector):
 
     name = "system_metrics"
 
-    def __init__(self, host: Host, options: Options) -> None:
+    def __init__(self, host: Host, options: CollectorOptions) -> None:
         super().__init__(host, options)
         self._usage = CpuUsage(host, lambda: {TOTAL: host.cached(cpu_times)[TOTAL]})
         self._root = host.host_path("/")

@@ -127,9 +127,13 @@ class Delivery:
             if self._clock.wait(stop, seconds):
                 raise StoppedError
 
+        def wait_s(state: tenacity.RetryCallState) -> float:
+            asked_s = _failure(state).answer.retry_after_s
+            return retry_s(self._random, self._outage.failures, asked_s)
+
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(InfluxError),
-            wait=lambda state: self._wait_s(_failure(state)),
+            wait=wait_s,
             sleep=pause,
             before_sleep=lambda state: self._failed(_failure(state)),
         )
@@ -241,9 +245,6 @@ class Delivery:
         if outcome in (Verdict.UNAUTHORIZED, Verdict.NO_BUCKET):
             self._prepared = False
         raise InfluxError(answer)
-
-    def _wait_s(self, error: InfluxError) -> float:
-        return retry_s(self._random, self._outage.failures, error.answer.retry_after_s)
 
     def _failed(self, error: InfluxError) -> None:
         if not self._probing:

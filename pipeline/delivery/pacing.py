@@ -31,9 +31,6 @@ class Pace:
 class Size:
     """How many lines the next request carries at most: a slow start, as TCP has it (RFC 5681).
 
-    Args:
-        most: The bound by the settings.
-
     Attributes:
         points: That many.
     """

@@ -20,11 +20,6 @@ class AgentMetrics(Collector):
     """Collects `metrics_agent`, once a minute at most: it is for slow graphs, and costs time.
 
     It is a collector like the others, but reads the agent in place of the host.
-
-    Args:
-        health: The agent's own view.
-        spool: The account.
-        clock: Tells when a minute has passed.
     """
 
     name = AGENT

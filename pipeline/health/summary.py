@@ -7,6 +7,7 @@ from datetime import datetime
 from pipeline.health import human
 from pipeline.health.health import overdue_s
 from pipeline.health.status import Status
+from pipeline.settings import hours_text
 
 _WELL = "All is well."
 
@@ -44,12 +45,7 @@ class Summary:
 
 
 def summarize(state: Status, now_ns: int) -> Summary:
-    """Summarize the state of an agent.
-
-    Args:
-        state: The state.
-        now_ns: Now, in nanoseconds since 1970-01-01 UTC.
-    """
+    """Summarize the state of an agent."""
     late = _late(state, now_ns)
     if not state.running:
         headline = "The agent is not running."
@@ -86,11 +82,11 @@ def _first(state: Status, now_ns: int) -> Iterator[SummaryRow]:
 
 def _more(state: Status) -> Iterator[SummaryRow]:
     yield SummaryRow("interval", f"{state.collection_interval_ms} ms")
-    yield SummaryRow("kept", f"{state.retention_hours} h" if state.retention_hours else "for ever")
+    yield SummaryRow("kept", hours_text(state.retention_hours))
     yield SummaryRow("readings", f"{state.ticks} ({state.points} points)")
     if state.influxdb_url:
         bucket = state.bucket_retention_hours
-        rule = "not known" if bucket is None else f"{bucket:g} h" if bucket else "for ever"
+        rule = "not known" if bucket is None else hours_text(bucket)
         yield SummaryRow("InfluxDB", state.influxdb_url)
         if state.bucket_drift:
             rule += f"; {state.bucket_drift}"

@@ -1,7 +1,15 @@
 """InfluxDB 2 by influxdb-client: one connection, and all that is kept there."""
 
 from pipeline.influx.answer import Answer, InfluxError, Verdict, is_expired, one_line, verdict
-from pipeline.influx.buckets import Rule, Wanted, describe, look, reconcile, shard_group_s
+from pipeline.influx.buckets import (
+    Rule,
+    Wanted,
+    describe,
+    difference,
+    look,
+    reconcile,
+    shard_group_s,
+)
 from pipeline.influx.client import Api
 from pipeline.influx.connection import CLOCK_FIX, LARGEST_SKEW_S, NOTHING, Connection
 from pipeline.influx.dashboards.boards import DASHBOARDS
@@ -30,6 +38,7 @@ __all__ = [
     "Wanted",
     "WriteOnlyError",
     "describe",
+    "difference",
     "is_expired",
     "look",
     "one_line",

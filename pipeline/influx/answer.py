@@ -45,7 +45,7 @@ class Answer:
     version: str = ""
 
     @property
-    def is_no_error(self) -> bool:
+    def claims_success(self) -> bool:
         """Whether the server says that nothing is wrong; then what failed is to understand it."""
         return self.status is not None and 200 <= self.status < 400
 

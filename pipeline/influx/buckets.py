@@ -11,7 +11,7 @@ from pipeline.influx.client import Api, known
 from pipeline.influx.connection import Connection
 from pipeline.influx.points import count_by_host
 from pipeline.influx.writeonly import raise_if_write_only
-from pipeline.settings import HOUR_NS, Settings
+from pipeline.settings import HOUR_NS, Settings, hours_text
 
 _log = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ def reconcile(connection: Connection, wanted: Wanted, now_ns: int) -> Rule | Non
         age_s,
         shard_group_s(age_s),
         f"Bucket {wanted.bucket!r}: retention rule changed "
-        f"from {hours_text(now.age_s)} to {hours_text(age_s)}",
+        f"from {_hours(now.age_s)} to {_hours(age_s)}",
     )
 
 
@@ -151,30 +151,32 @@ def describe(rule: Rule, settings: Settings) -> str:
     own_s = settings.ages.longest * _HOUR_S
     if rule.refused:
         return rule.refused
-    text = rule.change or f"Bucket {settings.influxdb_bucket!r}: keeps {hours_text(rule.age_s)}"
+    text = rule.change or f"Bucket {settings.influxdb_bucket!r}: keeps {_hours(rule.age_s)}"
     if rule.age_s == own_s:
         return text
-    if own_s and (rule.age_s == 0 or rule.age_s > own_s):
+    if _longer(rule.age_s, own_s):
         return (
-            f"{text}, as other hosts may need it; this host's points go after {hours_text(own_s)} "
+            f"{text}, as other hosts may need it; this host's points go after {_hours(own_s)} "
             '(bucket_retention = "enforce" makes that the rule of all)'
         )
     return (
-        f"{text}, which is less than this host's {hours_text(own_s)}: "
+        f"{text}, which is less than this host's {_hours(own_s)}: "
         'set bucket_retention = "extend" and run setup again'
     )
 
 
+def difference(wanted: Wanted, rule: Rule) -> str:
+    """Say how a rule differs from what the settings want; "" when it may stay as it is."""
+    age_s = wanted.hours * _HOUR_S
+    if not _longer(age_s, rule.age_s) and not wanted.asks_for(rule.age_s):
+        return ""
+    return f"Bucket {wanted.bucket!r} keeps {_hours(rule.age_s)} and not {_hours(age_s)}"
+
+
 def drift(wanted: Wanted, rule: Rule) -> str:
     """Say how a rule differs from what the settings want, and the fix; "" when it does not."""
-    age_s = wanted.hours * _HOUR_S
-    shorter = _longer(age_s, rule.age_s)
-    if not shorter and not wanted.asks_for(rule.age_s):
-        return ""
-    return (
-        f"Bucket {wanted.bucket!r} keeps {hours_text(rule.age_s)} and not {hours_text(age_s)}; "
-        f"with a token that may change it: {command(wanted)}"
-    )
+    found = difference(wanted, rule)
+    return f"{found}; with a token that may change it: {command(wanted)}" if found else ""
 
 
 def command(wanted: Wanted) -> str:
@@ -189,7 +191,6 @@ def command(wanted: Wanted) -> str:
 
 
 def _announce(connection: Connection, wanted: Wanted, now_ns: int) -> None:
-    """Say what a shorter rule removes."""
     cutoff_ns = now_ns - wanted.hours * HOUR_NS
     counts = count_by_host(connection, wanted.bucket, cutoff_ns)
     most = sorted(counts, key=lambda host: -counts[host])[:_HOSTS_NAMED]
@@ -198,13 +199,12 @@ def _announce(connection: Connection, wanted: Wanted, now_ns: int) -> None:
     _log.warning(
         "Bucket %r: InfluxDB will delete what is older than %s: %d points of %d hosts%s, "
         "the newest before %s",
-        wanted.bucket, hours_text(wanted.hours * _HOUR_S), sum(counts.values()), len(counts),
+        wanted.bucket, hours_text(wanted.hours), sum(counts.values()), len(counts),
         f" ({named}{more})" if counts else "", rfc3339(cutoff_ns),
     )  # fmt: skip
 
 
 def _find(connection: Connection, name: str) -> tuple[str, Rule] | None:
-    """Return the id and the rule of a bucket."""
     # An operator's token sees every organisation's bucket of that name.
     query = {"name": name, "org": connection.settings.influxdb_org}
 
@@ -233,7 +233,7 @@ def _create(connection: Connection, wanted: Wanted) -> Rule | None:
     age_s = wanted.hours * _HOUR_S
     bucket = {"orgID": orgs[0], "name": wanted.bucket, **_rules(age_s)}
     connection.ask(lambda api: api.buckets.post_buckets(bucket))
-    change = f"Bucket {wanted.bucket!r}: created, keeps {hours_text(age_s)}"
+    change = f"Bucket {wanted.bucket!r}: created, keeps {_hours(age_s)}"
     return Rule(age_s, shard_group_s(age_s), change)
 
 
@@ -263,6 +263,5 @@ def _longer(age_s: int, than_s: int) -> bool:
     return than_s != 0 and (age_s == 0 or age_s > than_s)
 
 
-def hours_text(age_s: int) -> str:
-    """Write an age in seconds for people."""
-    return f"{age_s / _HOUR_S:g} h" if age_s else "for ever"
+def _hours(age_s: int) -> str:
+    return hours_text(age_s / _HOUR_S)

@@ -113,20 +113,12 @@ class Api:
         return found, status, answered
 
     def delete_points(self, start: str, stop: str, predicate: str, bucket: str, org: str) -> None:
-        """Delete points from a start to a stop, both inclusive and RFC 3339.
-
-        Raises:
-            ValueError: The answer is not that of a deletion.
-        """
+        """Delete points from a start to a stop, both inclusive and RFC 3339."""
         self._deletes.delete(start, stop, predicate, bucket, org)
         self._expect_no_content()
 
     def delete_task(self, task_id: str) -> None:
-        """Delete a task.
-
-        Raises:
-            ValueError: The answer is not that of a deletion.
-        """
+        """Delete a task."""
         self.tasks.delete_tasks_id(task_id)
         self._expect_no_content()
 

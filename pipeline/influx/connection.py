@@ -111,15 +111,9 @@ class Connection:
         return f"this machine's clock is {abs(skew_s):.0f} s {way} the server's"
 
     def query(self, flux: str, read: Callable[[list[dict[str, str]]], T]) -> T:
-        """Make a query in Flux.
+        """Make a query in Flux, and return what `read` takes out of its rows.
 
-        Args:
-            flux: The query.
-            read: Takes what is wanted out of its rows; it may raise whatever it likes: what it
-                cannot read is not InfluxDB's.
-
-        Returns:
-            What was read.
+        It may raise whatever it likes: what it cannot read is not InfluxDB's.
 
         Raises:
             InfluxError: For every way in which that can fail.
@@ -127,15 +121,10 @@ class Connection:
         return self.ask(lambda api: read(api.query(flux, self.settings.influxdb_org)))
 
     def ask(self, request: Callable[[Api], T], *secrets: str) -> T:
-        """Make a request.
+        """Make a request, and return what it takes out of the answer.
 
-        Args:
-            request: Makes it, and takes what is wanted out of the answer; it may raise as that of
-                `query`.
-            secrets: What is in the request and must not be shown, whatever the server says.
-
-        Returns:
-            What that returns.
+        It may raise whatever it likes, as `read` of `query`. The `secrets` are in it, and must not
+        be shown, whatever the server says.
 
         Raises:
             InfluxError: For every way in which that can fail.

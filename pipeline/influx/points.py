@@ -1,6 +1,7 @@
 """The points of one host in a bucket: find the oldest, count, delete.
 
 A point is a line as it was written: one measurement, one tag set, one time, whatever its fields.
+Every question raises an InfluxError where the server does not answer, or does not allow it.
 """
 
 from collections.abc import Callable
@@ -61,11 +62,7 @@ class HostPoints:
         self.bucket = bucket or connection.settings.influxdb_bucket
 
     def oldest(self, start_ns: int, stop_ns: int, age: Age = ALL) -> int | None:
-        """Return the time of the oldest point in a span that an age is for, or None.
-
-        Raises:
-            InfluxError: The server did not answer, or did not allow it.
-        """
+        """Return the time of the oldest point in a span that an age is for, or None."""
         # Values of different types cannot share a table, so they go before the series are merged.
         pipe = (
             '|> first() |> keep(columns: ["_time"]) |> group() |> sort(columns: ["_time"])'
@@ -74,28 +71,16 @@ class HostPoints:
         return next(iter(self._query(start_ns, stop_ns, age, pipe, _times)), None)
 
     def count(self, start_ns: int, stop_ns: int, age: Age = ALL) -> int:
-        """Return how many points of a span an age is for.
-
-        Raises:
-            InfluxError: The server did not answer, or did not allow it.
-        """
+        """Return how many points of a span an age is for."""
         return sum(self.counts(start_ns, stop_ns, age).values())
 
     def counts(self, start_ns: int, stop_ns: int, age: Age = ALL) -> dict[str, int]:
-        """Return how many points of a span an age is for, by measurement.
-
-        Raises:
-            InfluxError: The server did not answer, or did not allow it.
-        """
+        """Return how many points of a span an age is for, by measurement."""
         pipe = f"{_LINES} {_total('_measurement')}"
         return self._query(start_ns, stop_ns, age, pipe, lambda rows: _numbers(rows, "n"))
 
     def measurements(self, start_ns: int, stop_ns: int, age: Age = ALL) -> dict[str, int]:
-        """Return the time of the oldest point of a span that an age is for, by measurement.
-
-        Raises:
-            InfluxError: The server did not answer, or did not allow it.
-        """
+        """Return the time of the oldest point of a span that an age is for, by measurement."""
         pipe = (
             '|> first() |> keep(columns: ["_time", "_measurement"])'
             ' |> group(columns: ["_measurement"]) |> sort(columns: ["_time"]) |> limit(n: 1)'
@@ -104,17 +89,7 @@ class HostPoints:
         return self._query(start_ns, stop_ns, age, pipe, lambda rows: _numbers(rows, "_time"))
 
     def times(self, measurement: str, start_ns: int, stop_ns: int, limit: int) -> list[int]:
-        """Return when the points of a measurement in a span were taken, the newest first.
-
-        Args:
-            measurement: Its name.
-            start_ns: The span's start.
-            stop_ns: The span's stop.
-            limit: How many points at most.
-
-        Raises:
-            InfluxError: The server did not answer, or did not allow it.
-        """
+        """Return when up to `limit` points of a measurement were taken, the newest first."""
         pipe = (
             '|> drop(columns: ["_value", "_field", "_start", "_stop"])'
             ' |> unique(column: "_time") |> keep(columns: ["_time"]) |> group()'
@@ -123,11 +98,7 @@ class HostPoints:
         return self._query(start_ns, stop_ns, Age(0, measurement), pipe, _times)
 
     def remove(self, start_ns: int, stop_ns: int, age: Age = ALL) -> int:
-        """Delete the points of a span that an age is for; return how many are gone.
-
-        Raises:
-            InfluxError: The server did not answer, or did not allow it.
-        """
+        """Delete the points of a span that an age is for; return how many are gone."""
         # The server's answer to a delete counts nothing.
         before = self.counts(start_ns, stop_ns, age)
         # Its predicate knows only equality: `!=` is answered with 204, too, and deletes anything.
@@ -136,15 +107,9 @@ class HostPoints:
         return sum(before.values()) - self.count(start_ns, stop_ns, age) if before else 0
 
     def delete(self, start_ns: int, stop_ns: int, measurement: str | None = None) -> None:
-        """Delete the points of a span. InfluxDB answers the same whether there were any or not.
+        """Delete the points of a span, all or those of a measurement.
 
-        Args:
-            start_ns: The span's start.
-            stop_ns: The span's stop.
-            measurement: Only those of it.
-
-        Raises:
-            InfluxError: The server did not answer, or did not allow it.
+        InfluxDB answers the same whether there were any or not.
         """
         predicate = f"host={predicate_string(self._host)}"
         if measurement is not None:
@@ -163,17 +128,12 @@ class HostPoints:
 
 
 def count_by_host(connection: Connection, bucket: str, stop_ns: int) -> dict[str, int]:
-    """Return how many points of a bucket are older than a time, by host; "" has those of none.
-
-    Raises:
-        InfluxError: The server did not answer, or did not allow it.
-    """
+    """Return how many points of a bucket are older than a time, by host; "" has those of none."""
     flux = _flux(bucket, 0, stop_ns, f"{_LINES} {_total('host')}")
     return connection.query(flux, lambda rows: _numbers(rows, "n", "host"))
 
 
 def _flux(bucket: str, start_ns: int, stop_ns: int, pipe: str) -> str:
-    """Return a query of what a pipe makes of a span of a bucket."""
     span = f"range(start: {rfc3339(start_ns)}, stop: {rfc3339(stop_ns)})"
     return f"from(bucket: {flux_string(bucket)}) |> {span} {pipe}"
 

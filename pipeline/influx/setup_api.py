@@ -1,6 +1,8 @@
-"""A server made ready: its first user, the organisation, and a token of the least scope."""
+"""A server made ready: its first user, the organisation, and a token of the least scope.
 
-import gzip
+All of it raises an InfluxError where the server does not answer, or does not allow it.
+"""
+
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -10,31 +12,13 @@ from pipeline.clock import Clock
 from pipeline.influx.answer import InfluxError
 from pipeline.influx.buckets import Rule, Wanted, look
 from pipeline.influx.client import Api, known
-from pipeline.influx.connection import Connection
+from pipeline.influx.connection import NOTHING, Connection
 from pipeline.influx.writeonly import raise_if_write_only
 from pipeline.settings import Settings
 
 
 class NotInfluxDB2Error(Exception):
     """The server answers, but not as InfluxDB 2; its text says what it is, as far as known."""
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """What a token can do with the configured bucket.
-
-    Attributes:
-        rule: The bucket's rule; None where it cannot be seen.
-        refusal: Why nothing can be written; "" where something can.
-    """
-
-    rule: Rule | None
-    refusal: str
-
-    @property
-    def suffices(self) -> bool:
-        """Whether an agent can work with it."""
-        return self.rule is not None and not self.refusal
 
 
 def is_new(connection: Connection) -> bool:
@@ -57,14 +41,7 @@ def is_new(connection: Connection) -> bool:
 
 
 def onboard(connection: Connection, user: str, password: str) -> str:
-    """Make a new server's first user, and the configured organisation and bucket.
-
-    Returns:
-        The operator's token.
-
-    Raises:
-        InfluxError: The server did not answer, or did not allow it.
-    """
+    """Make a new server's first user, its organisation and bucket; return the operator's token."""
     settings = connection.settings
     wanted = {
         "username": user,
@@ -83,11 +60,7 @@ def onboard(connection: Connection, user: str, password: str) -> str:
 
 
 def organisations(connection: Connection) -> dict[str, str]:
-    """Return the id of each organisation that can be seen, by its name.
-
-    Raises:
-        InfluxError: The server did not answer, or did not allow it.
-    """
+    """Return the id of each organisation that can be seen, by its name."""
     return connection.ask(
         lambda api: {
             known(org.name): known(org.id) for org in api.organizations.get_orgs(limit=100).orgs
@@ -96,19 +69,15 @@ def organisations(connection: Connection) -> dict[str, str]:
 
 
 def make_organisation(connection: Connection, name: str) -> str:
-    """Make an organisation and return its id.
-
-    Raises:
-        InfluxError: The server did not answer, or did not allow it.
-    """
+    """Make an organisation and return its id."""
     return connection.ask(lambda api: str(known(api.organizations.post_orgs({"name": name}).id)))
 
 
-def access(settings: Settings, clock: Clock) -> Access:
+def access(settings: Settings, clock: Clock) -> Rule | str:
     """Look what the configured token can do with the configured bucket; change nothing.
 
-    Raises:
-        InfluxError: The server did not answer.
+    Returns:
+        The bucket's rule where an agent can work with the token; else why it cannot.
     """
     with closing(Connection(settings, clock)) as connection:
         try:
@@ -116,10 +85,11 @@ def access(settings: Settings, clock: Clock) -> Access:
         except InfluxError as error:
             if error.answer.status not in (401, 403):
                 raise
-            return Access(None, str(error))
-        # No lines, but whether they could be written is looked at all the same.
-        answer = connection.write(gzip.compress(b""))
-        return Access(rule, "" if answer.status == 204 else answer.message)
+            return str(error)
+        answer = connection.write(NOTHING)
+    if answer.status != 204:
+        return answer.message
+    return rule or f"bucket {settings.influxdb_bucket!r} cannot be seen with it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +119,6 @@ class Tokens:
             finds, counts and deletes those that are too old. That also allows what
             `bucket_retention` asks for.
         tasks: Whether it may read and write tasks, too; and nothing else.
-
-    Raises:
-        InfluxError: The server did not answer, or did not allow it.
     """
 
     def __init__(
@@ -166,16 +133,12 @@ class Tokens:
             lambda api: list(map(_Token.of, api.authorizations.get_authorizations().authorizations))
         )
 
-    def differ(self, token: str) -> bool:
+    def has_other_scope(self, token: str) -> bool:
         """Tell whether a token is known to be allowed more or less than an agent needs."""
         return any(own.text == token and own.scope != self._scope for own in self._all)
 
-    def named(self, name: str) -> tuple[str, bool]:
-        """Return the agent's token of a name, and whether it was made: a run may have failed.
-
-        Raises:
-            InfluxError: The server did not answer, or did not allow it.
-        """
+    def find_or_create(self, name: str) -> tuple[str, bool]:
+        """Return the agent's token of a name, and whether it was created: a run may have failed."""
         for own in self._all:
             if own == _Token(own.text, name, "active", self._scope) and own.text:
                 return own.text, False

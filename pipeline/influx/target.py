@@ -105,7 +105,7 @@ class Target:
             _log.info("%s", rule.change)
             if wanted.mode == "extend":
                 self._confirm_at = self._clock.monotonic() + CONFIRMED_AFTER_S
-        self._tell(wanted, rule)
+        self._on_rule(rule, drift(wanted, rule))
 
     def _reconciled(self, wanted: Wanted) -> Rule | None:
         """Return the rule; None where it is left alone, and why has been told."""
@@ -117,7 +117,7 @@ class Target:
             return None
         except InfluxError as error:
             answer = error.answer
-            if not answer.is_no_error and answer.status not in (401, 403, 404, 422):
+            if not answer.claims_success and answer.status not in (401, 403, 404, 422):
                 raise
             self._warn(f"The bucket's retention rule is left alone: {error}")
             return None
@@ -148,7 +148,7 @@ class Target:
             self._have_no_buckets(only)
             return
         if rule is not None:
-            self._tell(Wanted.of(self.settings), rule)
+            self._on_rule(rule, drift(Wanted.of(self.settings), rule))
 
     def _may_confirm(self) -> bool:
         due = self._confirm_at  # once: another thread may change it
@@ -158,9 +158,6 @@ class Target:
         self._write_only = True
         self._warn(str(only))
         self._on_rule(None, str(only))
-
-    def _tell(self, wanted: Wanted, rule: Rule) -> None:
-        self._on_rule(rule, drift(wanted, rule))
 
     def _warn(self, message: str) -> None:
         # Each try with a token that is refused prepares anew; once is enough to be told.
@@ -198,9 +195,5 @@ class Target:
     def connection(
         self, timeout_s: float | None = None
     ) -> contextlib.AbstractContextManager[Connection]:
-        """Return a connection of one's own, closed at the end.
-
-        Args:
-            timeout_s: The time a request may take, when not the configured one.
-        """
+        """Return a connection of one's own, closed at the end."""
         return contextlib.closing(Connection(self.settings, self._clock, timeout_s))

@@ -162,7 +162,6 @@ def _find(connection: Connection, settings: Settings, name: str) -> dict[str, st
 
 
 def _condition(wanted: Fields) -> str:
-    """Return the Flux condition for fields."""
     terms = []
     for measurement, group in groupby(sorted(wanted), lambda entry: entry[0]):
         fields = " or ".join(f"r._field == {flux_string(field)}" for _, field in group)

@@ -20,16 +20,12 @@ def raise_if_write_only(connection: Connection, error: InfluxError) -> None:
     A proxy that lets no write pass either is not taken for such a server, and one that does may be:
     so this is to be asked again.
 
-    Args:
-        connection: With which it was asked.
-        error: What came of it.
-
     Raises:
         WriteOnlyError: It is not InfluxDB itself that does not know the path, and a write of
             nothing passes at this moment.
     """
     answer = error.answer
-    unknown = answer.status in _UNKNOWN or (answer.is_no_error and answer.status != 204)
+    unknown = answer.status in _UNKNOWN or (answer.claims_success and answer.status != 204)
     if not unknown or answer.code or answer.version.lstrip("v").startswith("2."):
         return
     if connection.write(NOTHING).status != 204:

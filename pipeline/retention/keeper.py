@@ -37,9 +37,6 @@ _BEHIND_S = 86_400
 class KnownRule:
     """The bucket's retention rule as it was seen last; noted for `status`.
 
-    Args:
-        spool: Where it is noted.
-
     Attributes:
         rule: The rule; None while it is not known, or of a server without buckets.
     """
@@ -101,7 +98,7 @@ class Keeper:
         self._trouble = health.trouble("sweep")
         self._downsampling_trouble = health.trouble("downsampling")
         ages, delivers = settings.ages.each, target is not None
-        self._retention = Retention(spool, trusted_clock, ages, delivers=delivers)
+        self._retention = Retention(spool, trusted_clock.now_ns, ages, delivers=delivers)
         self._sweeping = threading.Lock()
         self._downsampled = False
 
@@ -113,11 +110,9 @@ class Keeper:
         return True
 
     def run(self, stop: Event, wake: Event) -> None:
-        """Sweep at once and every `cleanup_interval_minutes`, until `stop`.
+        """Sweep at once and every `cleanup_interval_minutes`, or when `wake` is set.
 
-        Args:
-            stop: Ends it after the window that is being swept.
-            wake: Cuts the wait for the next sweep short.
+        It ends at `stop`, after the window that is being swept.
         """
         interval_s = self._settings.cleanup_interval_minutes * 60.0
         excused: set[int | None] = {None, 404}
@@ -133,12 +128,7 @@ class Keeper:
                 self._clock.wait(wake, wait_s)
 
     def _try_to_sweep(self, stop: Event, excused: set[int | None]) -> bool:
-        """Sweep; return whether to try again soon.
-
-        Args:
-            stop: Ends it after the window that is being swept.
-            excused: The answers that are no trouble yet, each once.
-        """
+        """Sweep; return whether to try again soon, as after each excused answer, once."""
         try:
             self._spool.check()
             self.sweep(stop.is_set)
@@ -229,11 +219,6 @@ def places(
     """Yield each place in InfluxDB that holds this host's points, and these points.
 
     The first is the bucket; the second, with downsampling, is the bucket of the means.
-
-    Args:
-        connection: With a timeout in minutes.
-        settings: What is wanted.
-        rule: The bucket's rule, as far as it is known.
     """
     wanted = settings.downsample
     ages = settings.ages

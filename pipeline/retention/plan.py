@@ -2,9 +2,8 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from pipeline.clock import Clock, rfc3339
 from pipeline.influx import (
@@ -83,11 +82,9 @@ class Plan:
         return sum(row.older_points for row in self.rows)
 
 
-class Progress(Protocol):
-    """Shows how far the removal came."""
-
-    def __call__(self, where: str, measurement: str, until: str, points: int) -> None:
-        """Show that so many points of a measurement up to a time are gone; "" is all others."""
+Progress = Callable[[str, str, str, int], None]
+"""Shows that so many points in a place, of a measurement or of all others (""), are gone up to a
+time: place, measurement, time, points."""
 
 
 def make(settings: Settings, clock: Clock) -> Plan:
@@ -147,11 +144,7 @@ def apply(settings: Settings, clock: Clock, progress: Progress) -> None:
 
 
 def _check_clock(settings: Settings, clock: Clock) -> None:
-    """Refuse to delete by a clock that InfluxDB contradicts: what is deleted is gone.
-
-    Raises:
-        InfluxError: It does, or it did not answer.
-    """
+    """Refuse to delete by a clock that InfluxDB contradicts: what is deleted is gone."""
     if settings.delivers:
         with contextlib.closing(Connection(settings, clock)) as connection:
             difference = connection.clock_difference()

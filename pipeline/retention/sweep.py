@@ -6,21 +6,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.influx import InfluxError
-from pipeline.settings import HOUR_NS, Age
+from pipeline.settings import HOUR_NS, Age, Ages
 from pipeline.spool import Aging, Spool
 
 _log = logging.getLogger(__name__)
 
 _DAY_S = 86_400
 _MARK = "swept:"
-
-
-class Now(Protocol):
-    """A clock to delete by."""
-
-    def now_ns(self) -> int:
-        """Return the time, in nanoseconds since 1970-01-01 UTC."""
-        ...
 
 
 class Points(Protocol):
@@ -141,50 +133,42 @@ class Retention:
 
     Args:
         spool: The local copy; it also remembers how far the last sweep came.
-        clock: The trusted clock: what is deleted by a wrong time is gone.
+        now_ns: Tells the trusted time: what is deleted by a wrong one is gone.
         ages: The ages.
         delivers: Whether undelivered readings that grow too old are a loss.
     """
 
-    def __init__(self, spool: Spool, clock: Now, ages: Sequence[Age], *, delivers: bool) -> None:
+    def __init__(
+        self, spool: Spool, now_ns: Callable[[], int], ages: Sequence[Age], *, delivers: bool
+    ) -> None:
         self._spool = spool
-        self._clock = clock
+        self._now_ns = now_ns
         self._ages = ages
-        self._longest = Age(0 if any(not a.hours for a in ages) else max(a.hours for a in ages))
+        self._longest = Age(Ages(tuple(ages)).longest)
         self._delivers = delivers
         self._marks: dict[str, str] = {}
 
     def is_old(self, time_ns: int, bucket_age_s: int = 0) -> bool:
-        """Return whether a part of a reading may be too old to be kept or sent.
-
-        Args:
-            time_ns: The reading's time, in nanoseconds since 1970-01-01 UTC.
-            bucket_age_s: The age of the bucket's own rule, in seconds; 0 is for ever.
-        """
-        now_ns = self._clock.now_ns()
+        """Return whether a part of a reading may be too old to be kept, or for its bucket."""
+        now_ns = self._now_ns()
         limits = [age.cutoff_ns(now_ns) for age in self._ages]
         return time_ns < max(*limits, now_ns - bucket_age_s * 10**9 if bucket_age_s else 0)
 
     def trim(self, bucket_age_s: int = 0) -> int:
-        """Remove what is too old from the local copy, and send nothing that InfluxDB would refuse.
+        """Remove what is too old from the local copy; return how many points that were.
 
-        What was delivered stays as long as the rest: the page shows it, and doctor takes a reading
-        in InfluxDB that is not here for one of another agent with this host's name.
-
-        Args:
-            bucket_age_s: The age of the bucket's own rule, in seconds; 0 is for ever.
-
-        Returns:
-            How many points were removed.
+        Nothing is sent any more that InfluxDB would refuse. What was delivered stays as long as the
+        rest: the page shows it, and doctor takes a reading in InfluxDB that is not here for one of
+        another agent with this host's name.
         """
         longest = self._longest
         points = LocalPoints(self._spool.aging, delivers=self._delivers)
-        removed = points.remove(0, longest.cutoff_ns(self._clock.now_ns()), longest)
+        removed = points.remove(0, longest.cutoff_ns(self._now_ns()), longest)
         local = Place("local", points, () if longest in self._ages else self._ages)
         removed += sum(n for age in local.ages for n in self._sweep(local, age))
         # What the longest age has removed is not searched for again in the whole queue.
         if bucket_age_s and not 0 < self._longest.hours * 3600 <= bucket_age_s:
-            self._spool.give_up(self._clock.now_ns() - bucket_age_s * 10**9)
+            self._spool.give_up(self._now_ns() - bucket_age_s * 10**9)
         return removed
 
     def sweep(
@@ -225,7 +209,7 @@ class Retention:
         return result
 
     def _sweep(self, place: Place, age: Age) -> Iterator[int]:
-        cutoff = age.cutoff_ns(self._clock.now_ns())
+        cutoff = age.cutoff_ns(self._now_ns())
         name, scope = place.mark(age)
         if name not in self._marks:
             self._marks[name] = self._spool.facts().get(name, "")

@@ -1,6 +1,6 @@
 """Settings: settings.toml, .secrets.toml and the environment made one frozen, validated value."""
 
-from pipeline.settings.ages import HOUR_NS, Age, Ages
+from pipeline.settings.ages import HOUR_NS, Age, Ages, hours_text
 from pipeline.settings.config_files import SettingsFiles
 from pipeline.settings.constraints import duration_s
 from pipeline.settings.declared import (
@@ -44,6 +44,7 @@ __all__ = [
     "duration_s",
     "find_config_dir",
     "find_data_dir",
+    "hours_text",
     "load",
     "refusal",
 ]

@@ -7,6 +7,11 @@ from typing import Self
 HOUR_NS = 3600 * 10**9
 
 
+def hours_text(hours: float) -> str:
+    """Write an age in hours for people."""
+    return f"{hours:g} h" if hours else "for ever"
+
+
 @dataclass(frozen=True, slots=True)
 class Age:
     """An age, and which measurements it is for.
@@ -49,12 +54,7 @@ class Ages:
 
     @classmethod
     def from_hours(cls, hours: int, overrides: Mapping[str, int]) -> Self:
-        """Return the ages that settings give.
-
-        Args:
-            hours: The age of what has none of its own.
-            overrides: Measurement to age, in hours; one that is the same as `hours` is none.
-        """
+        """Return the ages that settings give: of a measurement only where it differs."""
         own = {name: age for name, age in sorted(overrides.items()) if age != hours}
         return cls((*(Age(age, name) for name, age in own.items()), Age(hours, None, tuple(own))))
 

@@ -87,18 +87,20 @@ TAG_KEY = Constraint(
 """`host` has a setting of its own; InfluxDB keeps the other names for itself."""
 
 
-_DURATION_RE = re.compile(r"([1-9][0-9]{0,5})([smhd])")
-_UNITS = MappingProxyType({"s": 1, "m": 60, "h": 3_600, "d": 86_400})
+_DURATION_RE = re.compile(r"([0-9]{1,18})([smhdw])")
+_UNITS = MappingProxyType({"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800})
 
 
 def duration_s(text: str) -> int:
-    """Return the seconds of a duration such as 30s, 5m, 1h or 1d; 0 when it is none."""
+    """Return the seconds of a duration such as 90s, 15m, 1h, 7d or 2w; -1 when it is none."""
     match = _DURATION_RE.fullmatch(text)
-    return int(match[1]) * _UNITS[match[2]] if match else 0
+    return int(match[1]) * _UNITS[match[2]] if match else -1
 
 
 DURATION = Constraint(
-    "such as 30s, 5m, 1h or 1d, from 10s to 7d", lambda text: 10 <= duration_s(text) <= 604_800
+    "such as 30s, 5m, 1h or 1d, from 10s to 7d",
+    # It stands in a query: Flux has no number that begins with 0.
+    lambda text: text[0] != "0" and text[-1] != "w" and 10 <= duration_s(text) <= 604_800,
 )
 NOT_EMPTY = Constraint("that is not empty", bool)
 

@@ -21,10 +21,6 @@ def edited(text: str, values: Mapping[str, str]) -> str:
     a comment (`# key = ...`) is uncommented; any other is added. The letters' case makes no
     difference. Each way is proven before it is taken: the new text must parse to the old values
     and the new one.
-
-    Args:
-        text: The file's text, valid TOML.
-        values: The new values, by key in lower case.
     """
     for key, value in values.items():
         table = tomllib.loads(text)

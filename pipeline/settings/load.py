@@ -159,10 +159,6 @@ def find_data_dir(config_dir: Path, environ: Mapping[str, str]) -> Path:
 
     An agent may be running on the former ones.
 
-    Args:
-        config_dir: The folder of the files.
-        environ: The environment.
-
     Raises:
         SettingsError: Others can change them, and this is root.
     """

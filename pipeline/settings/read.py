@@ -38,10 +38,6 @@ def read(config_dir: Path, environ: Mapping[str, str]) -> tuple[dict[str, Given]
 
     Tables of several sources are merged; everything else, lists too, replaces what was.
 
-    Args:
-        config_dir: The folder of the files; neither it nor they need exist.
-        environ: The environment.
-
     Returns:
         The top-level values, by name in lower case, and what could not be read.
     """

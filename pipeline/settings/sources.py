@@ -65,11 +65,7 @@ class Layer:
 
 
 def layers(config_dir: Path, environ: Mapping[str, str]) -> tuple[list[Layer], list[str]]:
-    """Read all sources: the files, credentials, the environment.
-
-    Args:
-        config_dir: The folder of the files; neither it nor they need exist.
-        environ: The environment.
+    """Read all sources: the files, which need not exist, credentials, the environment.
 
     Returns:
         What each source gives, the later one winning, and what could not be read.

@@ -37,10 +37,6 @@ def changeable(config_dir: Path, names: Iterable[str]) -> tuple[Exposure, ...]:
 
     Root and the user of this process are trusted, and so is a group that is the owner's alone. In a
     sticky folder nobody can exchange the files of others.
-
-    Args:
-        config_dir: The folder of the settings.
-        names: The files in it.
     """
     found = (_changeable(place) for place in dict.fromkeys(_places(config_dir, names)))
     return tuple(exposure for exposure in found if exposure)

@@ -13,13 +13,7 @@ _State = tuple[int, ...] | None
 
 
 class Files:
-    """The settings of a folder that was found once: where it is does not change while they do.
-
-    Args:
-        config_dir: The folder.
-        environ: The environment.
-        collectors: The names that [collectors.<name>] tables may have.
-    """
+    """The settings of a folder that was found once: where it is does not change while they do."""
 
     def __init__(
         self, config_dir: Path, environ: Mapping[str, str], collectors: Collection[str]

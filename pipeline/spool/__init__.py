@@ -6,7 +6,7 @@ from pipeline.spool.history import FieldSummary, SeriesFilter
 from pipeline.spool.lock import DirectoryInUseError, DirectoryLock, holder
 from pipeline.spool.queue import Spool
 from pipeline.spool.reader import SpoolReader
-from pipeline.spool.rejected import RejectedLines, UnknownLineError
+from pipeline.spool.rejected import UnknownLineError, drop_rejected, retry_rejected
 from pipeline.spool.rows import joined, pack, unpack
 from pipeline.spool.schema import VERSION, SpoolError, free
 from pipeline.spool.series import Series, SeriesBuilder
@@ -24,7 +24,6 @@ __all__ = [
     "Gap",
     "Refusal",
     "Rejected",
-    "RejectedLines",
     "Series",
     "SeriesBuilder",
     "SeriesFilter",
@@ -32,9 +31,11 @@ __all__ = [
     "SpoolError",
     "SpoolReader",
     "UnknownLineError",
+    "drop_rejected",
     "free",
     "holder",
     "joined",
     "pack",
+    "retry_rejected",
     "unpack",
 ]

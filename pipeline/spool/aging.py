@@ -20,11 +20,7 @@ _Place = tuple[int, int]  # the time and the id of a reading
 
 
 class Aging:
-    """Removes lines from a spool by their age.
-
-    Args:
-        database: The store, as its agent or `beside` opened it.
-    """
+    """Removes lines from a spool by their age."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

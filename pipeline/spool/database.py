@@ -5,43 +5,37 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from pipeline.spool.schema import ERRORS, DamagedError, FullError, SpoolError, damaged, described
 
 T = TypeVar("T")
 
 
-class Repair(Protocol):
-    """A repair of a store after an operation failed."""
+Repair = Callable[["Database", SpoolError], Iterable[None]]
+"""Repairs a store after an operation failed, step by step; after each, that is tried again.
 
-    def __call__(self, database: "Database", error: SpoolError, /) -> Iterable[None]:
-        """Do one step after the other; after each, the operation is tried again.
-
-        Raises:
-            SpoolError: The repair failed.
-        """
-        ...
-
-
-def no_repair(_: "Database", __: SpoolError) -> Iterable[None]:
-    """Leave the store to its agent, which alone may repair it."""
-    return ()
+It raises a SpoolError if it fails itself.
+"""
 
 
 class Database:
     """An open store with one connection, which the parts of the spool share.
 
-    Each operation is one transaction. If it fails and a repair helps, it is tried again.
+    Each operation is one transaction. If it fails and a repair helps, it is tried again; else it
+    raises a SpoolError.
 
     Args:
         path: The store.
         connect: Opens it: at its first use, and after `release`.
-        repair: Repairs it after a failure.
+        repair: Repairs it after a failure; without it, that is left to its agent.
     """
 
     def __init__(
-        self, path: Path, connect: Callable[[], sqlite3.Connection], repair: Repair = no_repair
+        self,
+        path: Path,
+        connect: Callable[[], sqlite3.Connection],
+        repair: Repair = lambda _, __: (),
     ) -> None:
         self.path = path
         self._connect = connect
@@ -56,30 +50,19 @@ class Database:
         return self._connection is not None
 
     def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a query in one transaction, so that all it reads is of one moment.
-
-        Raises:
-            SpoolError: It failed.
-        """
+        """Run a query in one transaction, so that all it reads is of one moment."""
         return self._retry_after_repair("BEGIN", query)
 
     def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
         """Make a change in one transaction, which has the right to write from its start.
 
         So SQLite lets the second of two writers wait, be it the agent or a command.
-
-        Raises:
-            SpoolError: It failed, and nothing was changed.
         """
         return self._retry_after_repair("BEGIN IMMEDIATE", change)
 
     @contextlib.contextmanager
     def transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Connection]:
-        """Run one transaction without a repair, such as a long read, or a repair itself.
-
-        Raises:
-            SpoolError: It failed.
-        """
+        """Run one transaction without a repair, such as a long read, or a repair itself."""
         with self.connection("read" if begin == "BEGIN" else "written") as db:
             db.execute(begin)
             try:

@@ -40,11 +40,7 @@ def has_log(path: Path) -> bool:
 
 @contextlib.contextmanager
 def building(path: Path) -> Iterator[sqlite3.Connection]:
-    """Build a store in `spool.db.new`: empty at first, on the disk at the end.
-
-    Raises:
-        sqlite3.Error: It could not be made.
-    """
+    """Build a store in `spool.db.new`: empty at first, on the disk at the end."""
     new = sibling(path, _NEW)
     new.unlink(missing_ok=True)
     db = sqlite3.connect(new, isolation_level=None)
@@ -66,11 +62,7 @@ def building(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def create(path: Path) -> None:
-    """Make an empty store.
-
-    Raises:
-        sqlite3.Error: It could not be made.
-    """
+    """Make an empty store."""
     with building(path):
         pass
     sibling(path, _NEW).rename(path)
@@ -114,15 +106,10 @@ def damaged_path(path: Path, stamp: str) -> Path:
 
 
 def delete_damaged(path: Path, keep: int = 0, newest: str = "") -> int:
-    """Delete damaged files, whose readable rows were all salvaged.
+    """Delete damaged files, whose readable rows were all salvaged; return how many.
 
-    Args:
-        path: The store.
-        keep: How many damaged stores to leave, the newest ones.
-        newest: The time of the newest one, as the clock may have been set back.
-
-    Returns:
-        How many files were deleted.
+    The newest stores stay, `keep` of them. The newest of all is named, as the clock may have been
+    set back.
     """
     times = {_stamp_of(file) for file in _damaged_files(path)}
     old = sorted(times, key=lambda each: (each == newest, each), reverse=True)[keep:]

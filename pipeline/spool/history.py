@@ -1,13 +1,10 @@
 """Series out of the local history, for `show` and the page."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.point import FieldValue, read_fields, read_series, scan
 from pipeline.spool.series import Series, SeriesBuilder
-
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 Key = tuple[str, str, tuple[tuple[str, str], ...]]
 
@@ -51,31 +48,10 @@ class FieldSummary:
     last: FieldValue
 
 
-def seconds(text: str) -> int:
-    """Read a duration such as `90s`, `15m`, `1h`, `7d` or `2w`, in seconds.
-
-    Raises:
-        ValueError: The text is not a duration.
-    """
-    match = re.fullmatch(r"(\d+)([smhdw])", text)
-    if match is None:
-        raise ValueError(f"{text!r} is not a duration; write one such as 90s, 15m, 1h, 7d or 2w")
-    return int(match[1]) * _SECONDS[match[2]]
-
-
 def read(
     blocks: Iterable[str], wanted: Sequence[SeriesFilter], points: int | None = None
 ) -> list[Series]:
-    """Read series, in the order of measurement, field and tags.
-
-    Args:
-        blocks: The readings, the oldest first.
-        wanted: Which series.
-        points: Of each series, as for `SeriesBuilder`; None keeps every sample.
-
-    Raises:
-        SpoolError: The store cannot be read.
-    """
+    """Read series, thinned as by `SeriesBuilder`, in the order of measurement, field and tags."""
     names = {one.measurement for one in wanted if one.measurement is not None}
     measurements = names if all(one.measurement is not None for one in wanted) else None
     # Each reading has the same series, so the first part of a line is read once.
@@ -111,15 +87,7 @@ def _key(series: Series) -> Key:
 
 
 def fields(blocks: Iterable[str], tags: Mapping[str, str] | None = None) -> list[FieldSummary]:
-    """List the fields of readings, by measurement and field.
-
-    Args:
-        blocks: The readings, the oldest first.
-        tags: Only fields of series with these tags.
-
-    Raises:
-        SpoolError: The store cannot be read.
-    """
+    """List the fields of readings, of series with these tags, by measurement and field."""
     # To read the fields of every line would take ten times as long. So of lines that differ in
     # their values only, the newest is kept and read.
     newest: dict[tuple[str, int], str] = {}

@@ -37,10 +37,6 @@ _NOISE_CODES = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}
 def open_beside(directory: Path, *, write: bool = False) -> Database:
     """Open a store beside an agent that may be running; nothing is made or mended.
 
-    Args:
-        directory: The data directory.
-        write: Whether it is to be changed.
-
     Raises:
         FileNotFoundError: There is no store in the directory.
         DamagedError: The store is not whole.
@@ -124,11 +120,6 @@ def open_own(path: Path, limits: Limits, now_ns: int) -> sqlite3.Connection:
 
     A missing one is made, a damaged one mended, an old one upgraded.
 
-    Args:
-        path: The store.
-        limits: Its bounds.
-        now_ns: Now, in nanoseconds since 1970-01-01 UTC.
-
     Raises:
         FullError: The disk has no room for it.
         SpoolError: It is another program's or another version's, or there is no right to write.
@@ -177,12 +168,7 @@ def _connect_own(path: Path, limits: Limits) -> sqlite3.Connection:
 
 
 class AgentRepair:
-    """The repair of the agent's own store: salvage of a damaged one, room on a full disk.
-
-    Args:
-        room: The bound of the store.
-        now_ns: Tells the time, in nanoseconds since 1970-01-01 UTC.
-    """
+    """The repair of the agent's own store: salvage of a damaged one, room on a full disk."""
 
     def __init__(self, room: Room, now_ns: Callable[[], int]) -> None:
         self._room = room

@@ -94,7 +94,8 @@ class Spool:
 
     def has(self, time_ns: int) -> bool:
         """Return whether there is a reading of exactly this time."""
-        return self._database.read(lambda db: reader.has(db, time_ns))
+        query = "SELECT 1 FROM tick WHERE time_ns = ?"
+        return self._database.read(lambda db: db.execute(query, (time_ns,)).fetchone() is not None)
 
     def append(
         self,
@@ -181,15 +182,9 @@ class Spool:
         self._database.write(commit)
 
     def give_up(self, before_ns: int) -> int:
-        """Take readings that are too old for the server off the queue, and count them as expired.
+        """Take readings that are too old for the server off the queue; return how many points.
 
-        The local copy keeps them until its own age.
-
-        Args:
-            before_ns: Readings before this time are too old, in nanoseconds since 1970-01-01 UTC.
-
-        Returns:
-            How many points that were.
+        They count as expired. The local copy keeps them until its own age.
         """
 
         def commit(db: sqlite3.Connection) -> int:
@@ -207,12 +202,7 @@ class Spool:
     def restamp(self, before_ns: int, by_ns: int) -> int:
         """Correct the time of waiting readings that were taken since the spool was opened.
 
-        Args:
-            before_ns: Only those with an earlier time, in nanoseconds since 1970-01-01 UTC.
-            by_ns: How much later than that they were taken, in nanoseconds.
-
-        Returns:
-            How many readings that were.
+        Those before `before_ns` were taken `by_ns` later. Return how many that were.
         """
 
         def commit(db: sqlite3.Connection) -> int:

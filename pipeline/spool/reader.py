@@ -50,24 +50,8 @@ def gaps(db: sqlite3.Connection) -> list[Gap]:
     return [Gap(*row) for row in found]
 
 
-def has(db: sqlite3.Connection, time_ns: int) -> bool:
-    """Return whether there is a reading of exactly this time."""
-    return db.execute("SELECT 1 FROM tick WHERE time_ns = ?", (time_ns,)).fetchone() is not None
-
-
-def rejected(db: sqlite3.Connection, limit: int) -> list[Rejected]:
-    """Return the refused lines that are kept, the newest first, `limit` at most."""
-    found = db.execute(
-        "SELECT id, time_ns, reason, line FROM rejected ORDER BY id DESC LIMIT ?", (limit,)
-    )
-    return [Rejected(*row) for row in found]
-
-
 class SpoolReader:
     """Reads a spool, whether its agent is running or not.
-
-    Args:
-        directory: The data directory.
 
     Raises:
         FileNotFoundError: There is no spool in the directory.
@@ -102,19 +86,14 @@ class SpoolReader:
         return self._database.read(gaps)
 
     def rejected(self, limit: int) -> list[Rejected]:
-        """Return the refused lines that are kept, the newest first.
-
-        Args:
-            limit: How many at most.
-        """
-        return self._database.read(lambda db: rejected(db, limit))
+        """Return the refused lines that are kept, the newest first, `limit` at most."""
+        query = "SELECT id, time_ns, reason, line FROM rejected ORDER BY id DESC LIMIT ?"
+        return self._database.read(
+            lambda db: [Rejected(*row) for row in db.execute(query, (limit,))]
+        )
 
     def times(self, since_ns: int) -> list[int]:
-        """Return the times of the readings that are held, from the oldest on.
-
-        Args:
-            since_ns: The oldest time wanted, in nanoseconds since 1970-01-01 UTC.
-        """
+        """Return the times of the readings held since a time, the oldest first."""
         query = "SELECT time_ns FROM tick WHERE time_ns >= ? ORDER BY time_ns"
         return self._database.read(
             lambda db: [time_ns for (time_ns,) in db.execute(query, (since_ns,))]
@@ -157,9 +136,5 @@ class SpoolReader:
         return max(1, -(-count // most))
 
     def examine(self) -> None:
-        """Read the whole store.
-
-        Raises:
-            DamagedError: It is damaged.
-        """
+        """Read the whole store; raise a DamagedError if it is damaged."""
         self._database.read(lambda db: examine(db, self._database.path))

@@ -6,9 +6,9 @@ The agent applies the bound and the age with its next reading.
 import re
 import sqlite3
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from contextlib import closing
 from pathlib import Path
-from typing import Self
 
 from pipeline.spool.contents import Cause
 from pipeline.spool.opening import open_beside
@@ -24,68 +24,38 @@ class UnknownLineError(Exception):
     """There is no rejected line with an id that was named; the message says which."""
 
 
-class RejectedLines:
-    """The rejected lines of a spool, to be changed.
+def retry_rejected(directory: Path, ids: Collection[int] | None = None) -> int:
+    """Put lines, None being all, on the queue again; return how many.
 
-    Args:
-        directory: The data directory.
+    Each has its own time, and is no longer lost.
 
     Raises:
-        FileNotFoundError: There is no spool in the directory.
-        SpoolError: The store cannot be opened, or the agent must salvage it first.
+        FileNotFoundError: There is no spool in the data directory.
+        UnknownLineError: There is no line with one of the ids; nothing was changed.
+        SpoolError: The spool cannot be opened or written; nothing was changed.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._database = open_beside(directory, write=True)
+    def queue(db: sqlite3.Connection) -> int:
+        taken = _taken(db, ids)
+        readings = defaultdict(list)
+        for _, refused_ns, line in taken:
+            readings[_time_ns(line, refused_ns)].append(line)
+        for time_ns, lines in sorted(readings.items()):
+            insert(db, lines, time_ns)
+        _uncount(db, len(taken))
+        return len(taken)
 
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
+    return _write(directory, queue)
 
-    def __exit__(self, *_: object) -> None:
-        """Close the store."""
-        self._database.close()
 
-    def retry(self, ids: Collection[int] | None = None) -> int:
-        """Put lines on the queue again, each with its own time; they are no longer lost.
+def drop_rejected(directory: Path, ids: Collection[int] | None = None) -> int:
+    """Delete lines, as `retry_rejected` takes them; return how many. They stay counted as lost."""
+    return _write(directory, lambda db: len(_taken(db, ids)))
 
-        Args:
-            ids: Which lines; None: all.
 
-        Returns:
-            How many lines that were.
-
-        Raises:
-            UnknownLineError: There is no line with one of the ids; nothing was changed.
-            SpoolError: The spool cannot be written; nothing was changed.
-        """
-
-        def queue(db: sqlite3.Connection) -> int:
-            taken = _taken(db, ids)
-            readings = defaultdict(list)
-            for _, refused_ns, line in taken:
-                readings[_time_ns(line, refused_ns)].append(line)
-            for time_ns, lines in sorted(readings.items()):
-                insert(db, lines, time_ns)
-            _uncount(db, len(taken))
-            return len(taken)
-
-        return self._database.write(queue)
-
-    def drop(self, ids: Collection[int] | None = None) -> int:
-        """Delete lines; they stay counted as lost.
-
-        Args:
-            ids: Which lines; None: all.
-
-        Returns:
-            How many lines that were.
-
-        Raises:
-            UnknownLineError: There is no line with one of the ids; nothing was changed.
-            SpoolError: The spool cannot be written; nothing was changed.
-        """
-        return self._database.write(lambda db: len(_taken(db, ids)))
+def _write(directory: Path, change: Callable[[sqlite3.Connection], int]) -> int:
+    with closing(open_beside(directory, write=True)) as database:
+        return database.write(change)
 
 
 def _taken(db: sqlite3.Connection, ids: Collection[int] | None) -> list[tuple[int, int, str]]:

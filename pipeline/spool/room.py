@@ -104,12 +104,7 @@ class Reserve:
 
 
 class Room:
-    """The room that a store has: its bound, and a reserve for a full disk.
-
-    Args:
-        path: The store.
-        max_bytes: The bound on what its files take of the disk.
-    """
+    """The room that a store has: its bound, and a reserve for a full disk."""
 
     def __init__(self, path: Path, max_bytes: int) -> None:
         self._path = path
@@ -172,16 +167,9 @@ class Room:
 
 
 def _keep_bound(db: sqlite3.Connection, bound: int) -> int:
-    """Delete the oldest readings beyond a bound, delivered ones first.
+    """Delete the oldest readings beyond a bound, a part at a time, delivered ones first.
 
-    It deletes a part at a time, and the rest the next time.
-
-    Args:
-        db: The store, in a transaction.
-        bound: How large the database may be, in bytes.
-
-    Returns:
-        How many points were deleted that were not delivered.
+    Return how many points were deleted that were not delivered.
     """
     if _size(db) <= bound:
         return 0
@@ -192,11 +180,7 @@ def _keep_bound(db: sqlite3.Connection, bound: int) -> int:
 
 
 def _drop_oldest(db: sqlite3.Connection, goal: int) -> int:
-    """Delete readings, delivered ones first, until the database uses no more bytes than `goal`.
-
-    Returns:
-        How many points were deleted that were not delivered.
-    """
+    """Delete readings until no more bytes than `goal` are used; return how many points are lost."""
     lost = 0
     for tick in islice(_oldest(db), _DROPPED_AT_ONCE):
         if _used(db) <= goal:
@@ -213,12 +197,7 @@ def _oldest(db: sqlite3.Connection) -> Iterator[int]:
 
 
 def give_back(db: sqlite3.Connection, most: int = _VACUUMED_AT_ONCE) -> int:
-    """Give unused pages back to the file system; return how many are left.
-
-    Args:
-        db: The store, in a transaction.
-        most: How many pages at most.
-    """
+    """Give unused pages back to the file system; return how many are left."""
     pages = min(most, _figures(db)[1])
     for _ in range(pages):  # with a larger number, the sqlite3 module frees one page, too
         db.execute("PRAGMA incremental_vacuum(1)")

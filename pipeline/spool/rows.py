@@ -53,10 +53,7 @@ def replace(db: sqlite3.Connection, tick: int, lines: Iterable[str], time_ns: in
 def drop(db: sqlite3.Connection, ids: Iterable[int], cause: Cause | None = None) -> int:
     """Delete ticks; return how many of their points still waited.
 
-    Args:
-        db: The store.
-        ids: The ticks.
-        cause: Why those that waited will be missing; None when nobody will miss them.
+    `cause` is why these will be missing; None when nobody will miss them.
     """
     lost = 0
     for tick in ids:

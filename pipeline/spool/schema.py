@@ -139,11 +139,7 @@ def version_of(db: sqlite3.Connection, path: Path) -> int:
 
 
 def examine(db: sqlite3.Connection, path: Path) -> None:
-    """Read a whole store.
-
-    Raises:
-        DamagedError: It is damaged.
-    """
+    """Read a whole store; raise a DamagedError if it is damaged."""
     (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
         raise damaged(path, found.splitlines()[-1])
@@ -155,11 +151,7 @@ def damaged(path: Path, why: str) -> DamagedError:
 
 
 def refuse_other_version(version: int, path: Path) -> None:
-    """Refuse a store whose format this version does not know.
-
-    Raises:
-        SpoolError: A later version made the store, or one that was never released.
-    """
+    """Refuse, by a SpoolError, a store whose format this version does not know."""
     if version in _UNRELEASED:
         raise SpoolError(
             f"{path} has format {version}, of a version that was never released; move the file away"

@@ -1,14 +1,10 @@
 """A field of a series over time, whole or thinned for a chart."""
 
 import math
-from array import array
-from collections.abc import Iterator, Mapping, MutableSequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.point import FieldValue
-
-Values = MutableSequence[float] | MutableSequence[int] | list[FieldValue]
-"""An array if all values are 64-bit integers or all are floats; else a list."""
 
 _FIRST_WIDTH_NS = 1_000_000
 
@@ -21,8 +17,8 @@ class Series:
         measurement: Its measurement.
         field: Its field.
         tags: Its tags.
-        times: Nanoseconds since 1970-01-01 UTC, the oldest first.
-        values: The values at these times; in a thinned series, the extremes of each span.
+        samples: Times, in nanoseconds since 1970-01-01 UTC, the oldest first, each with its value;
+            in a thinned series, the extremes of each span.
         last: The newest value.
         count: How many values there were before thinning.
         summary: Their least, mean and greatest; None for texts.
@@ -31,16 +27,10 @@ class Series:
     measurement: str
     field: str
     tags: Mapping[str, str]
-    times: MutableSequence[int]
-    values: Values
+    samples: Sequence[tuple[int, FieldValue]]
     last: FieldValue
     count: int
     summary: tuple[float, float, float] | None
-
-    @property
-    def samples(self) -> Iterator[tuple[int, FieldValue]]:
-        """The times, each with its value."""
-        return zip(self.times, self.values, strict=True)
 
 
 class SeriesBuilder:
@@ -58,8 +48,7 @@ class SeriesBuilder:
         self._rate = rate
         self._held: tuple[int, FieldValue] | None = None
         self._before: tuple[int, float] | None = None
-        self._times = array("q")
-        self._values: Values = array("q")
+        self._samples: list[tuple[int, FieldValue]] = []
         self._spans: list[_Span] = []
         self._width_ns = _FIRST_WIDTH_NS
         self._count = 0
@@ -88,7 +77,7 @@ class SeriesBuilder:
             self._least = min(self._least, value)
             self._greatest = max(self._greatest, value)
         if self._points is None:
-            self._keep(time_ns, value)
+            self._samples.append((time_ns, value))
         elif not isinstance(value, str):
             self._thin(time_ns, value, self._points)
 
@@ -98,26 +87,12 @@ class SeriesBuilder:
             self._take(*self._held)
         if self._last is None:
             return None
-        for span in self._spans:
-            for time_ns, value in span.samples():
-                self._keep(time_ns, value)
-        self._spans = []
+        thinned = [sample for span in self._spans for sample in span.samples()]
         numbers = math.isfinite(self._least)
         mean = self._sum / self._count
         summary = (self._least, mean, self._greatest) if numbers else None
-        return Series(
-            measurement, field, tags, self._times, self._values, self._last, self._count, summary
-        )
-
-    def _keep(self, time_ns: int, value: FieldValue) -> None:
-        if not self._times:
-            self._values = array("d") if type(value) is float else self._values
-        fits = {"d": float, "q": int}
-        values = self._values
-        if isinstance(values, array) and type(value) is not fits[values.typecode]:
-            self._values = list(values)
-        self._times.append(time_ns)
-        self._values.append(value)  # type: ignore[arg-type]  # it fits, or the values are a list
+        samples = thinned or self._samples
+        return Series(measurement, field, tags, samples, self._last, self._count, summary)
 
     def _thin(self, time_ns: int, value: float, points: int) -> None:
         number = time_ns // self._width_ns

@@ -316,7 +316,9 @@ def test_a_bucket_with_another_age_is_told(
     bucket.server.call("PATCH", path, {"retentionRules": [rule]}).expect(200)
     found = examined(cli, bucket=bucket, bucket_retention=policy, retention_hours=hours)
     assert ("bucket" not in failed(found)) is ok
-    assert (f"keeps {keeps_s // 3600} h" if keeps_s else "keeps all") in found["bucket"].message
+    assert (f"keeps {keeps_s // 3600} h" if keeps_s else "keeps for ever") in found[
+        "bucket"
+    ].message
 
 
 # ---- two hosts with one name ---------------------------------------------------------------------

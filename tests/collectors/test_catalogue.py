@@ -1,7 +1,6 @@
 from collections import Counter
-from pathlib import Path
 
-from pipeline.collectors.catalogue import load, markdown
+from pipeline.collectors.catalogue import load
 
 TYPES = {"float", "integer", "string", "boolean"}
 
@@ -40,21 +39,6 @@ def test_entry_as_written() -> None:
     assert entry.unit == "bytes"
     assert entry.tags == ("device", "fstype", "mode", "path")
     assert entry.meaning == "Size of the file system"
-
-
-def test_page_is_current() -> None:
-    page = Path(__file__).parents[2] / "docs/metrics.md"
-    assert page.read_text(encoding="utf-8") == markdown(load()), "to make it anew: make docs"
-
-
-def test_page_holds_every_field() -> None:
-    page = markdown(load())
-    assert "## diskio\n\nTags: `name`\n" in page
-    assert "## metrics_agent of each collector\n\nTags: `collector`\n" in page
-    assert "## mem\n\nTags: none of its own\n" in page
-    assert all(
-        f"| `{one.field}` | {one.type} | {one.kind} | {one.unit} | " in page for one in load()
-    )
 
 
 def test_what_counts_since_something_began_is_a_counter() -> None:

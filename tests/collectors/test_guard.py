@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.collectors._host.host import Host
-from pipeline.collectors.base import Collector, NoData, Omission, Options
+from pipeline.collectors.base import Collector, NoData, Omission
 from pipeline.collectors.guard import Guard, Outcome
 from pipeline.point import Point
 from pipeline.settings import CollectorOptions
@@ -23,7 +23,7 @@ class Stub(Collector):
     name = "stub"
     series_tag: str | None = "id"
 
-    def __init__(self, host: Host, options: Options) -> None:
+    def __init__(self, host: Host, options: CollectorOptions) -> None:
         self.clock = host.clock
         self.give: Callable[[], Iterable[Point | Omission]] = lambda: points("a", "b")
 

@@ -364,8 +364,8 @@ CALLS: dict[str, Call] = {
     "onboard": lambda c: provisioning.onboard(c, "ann", "password"),
     "orgs": provisioning.organisations,
     "org": lambda c: provisioning.make_organisation(c, "o"),
-    "tokens": lambda c: provisioning.Tokens(c, "1", ["b"], tasks=True).named("n"),
-    "stack": lambda c: stacks.keep(c, "1", "s", [{}], []),
+    "tokens": lambda c: provisioning.Tokens(c, "1", ["b"], tasks=True).find_or_create("n"),
+    "stack": lambda c: stacks.apply_once(c, "1", "s", [{}], []),
     "resources": lambda c: stacks.ids(c, "1", "s"),
 }
 NAMES = (
@@ -610,7 +610,7 @@ CHANGES: dict[str, Call] = {
     "task": lambda c: c.ask(lambda api: api.tasks.post_tasks({"flux": "x"})),
     "bucket": lambda c: c.ask(lambda api: api.buckets.post_buckets({"name": "b"})),
     "rule": lambda c: c.ask(lambda api: api.buckets.patch_buckets_id("1", {})),
-    "stack": lambda c: stacks.keep(c, "1", "s", [{}], []),
+    "stack": lambda c: stacks.apply_once(c, "1", "s", [{}], []),
 }
 
 
@@ -649,7 +649,9 @@ def test_the_link_of_a_stack_leads_to_no_other_server(recorder: Recorder) -> Non
     }
     body = json.dumps({"stacks": [stack]}).encode()
     with scripted(http("200 OK", body)) as url, closing(connected(url)) as connection:
-        assert not stacks.keep(connection, "1", "s", [{}], [])  # it was asked for, and is there
+        assert not stacks.apply_once(
+            connection, "1", "s", [{}], []
+        )  # it was asked for, and is there
     assert recorder.requests == []  # it would have had the token
 
 
@@ -672,7 +674,7 @@ def test_a_token_that_is_not_shown_is_not_used(text: str | None) -> None:
     }
     body = json.dumps(answer).encode()
     with scripted(http("200 OK", body)) as url, closing(connected(url)) as connection:
-        named = provisioning.Tokens(connection, "1", ["b"], tasks=False).named("n")
+        named = provisioning.Tokens(connection, "1", ["b"], tasks=False).find_or_create("n")
     assert named == ((text, False) if text else ("new", True))
 
 

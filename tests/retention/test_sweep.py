@@ -58,7 +58,7 @@ class Bench:
 
     def retention(self, hours: int, *, delivers: bool = True, **overrides: int) -> Retention:
         ages = Ages.from_hours(hours, overrides).each
-        return Retention(self.spool, self.clock, ages, delivers=delivers)
+        return Retention(self.spool, self.clock.now_ns, ages, delivers=delivers)
 
     def sweep(self, hours: int, remote: Remote | None, scope: str = "s", **overrides: int) -> Swept:
         places = []

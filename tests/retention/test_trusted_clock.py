@@ -36,7 +36,7 @@ class Bench:
         self.spool = Spool(self.directory, 2**24)
         self.health = Health(self.clock, 60, lambda _: None)
         self.keeper = TrustedClock(self.clock, self.spool, self.health, AGE_H * HOUR_S)
-        self.retention = Retention(self.spool, self.keeper, (Age(AGE_H),), delivers=True)
+        self.retention = Retention(self.spool, self.keeper.now_ns, (Age(AGE_H),), delivers=True)
 
     def jump(self, seconds: float) -> None:
         """Set the wall clock, and nothing else."""

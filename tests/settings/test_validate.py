@@ -14,6 +14,7 @@ from pipeline.settings import (
     Downsample,
     SettingsError,
     describe,
+    duration_s,
 )
 from tests.settings.loading import INFLUXDB, TOKEN, loads, problem, problems, variable
 
@@ -323,3 +324,16 @@ def test_a_secret_is_never_shown(tmp_path: Path) -> None:
 )
 def test_no_problem_tells_a_secret(tmp_path: Path, line: str) -> None:
     assert TOKEN not in problem(tmp_path, line)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("15m", 900), ("1h", 3600), ("7d", 604_800), ("2w", 1_209_600), ("0s", 0)],
+)
+def test_a_duration_is_read_in_seconds(text: str, seconds: int) -> None:
+    assert duration_s(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "1", "h", "1 h", "-1h", "1.5h", "1h30m", "1y", "1H", "1h\n"])
+def test_any_other_text_is_not_a_duration(text: str) -> None:
+    assert duration_s(text) < 0

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.clock import SystemClock
-from pipeline.spool import Aging, DirectoryLock, RejectedLines, Spool, SpoolError, SpoolReader
+from pipeline.spool import Aging, DirectoryLock, Spool, SpoolError, SpoolReader
 from tests.spool.stores import MB, account, contents, history, killed, reading
 
 READINGS = 15
-OPENERS = [SpoolReader, RejectedLines, Aging.beside]
+OPENERS = [SpoolReader, Aging.beside]
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def files(directory: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in directory.glob("spool.db*")}
 
 
-@pytest.mark.parametrize("opener", OPENERS, ids=["reader", "rejected", "aging"])
+@pytest.mark.parametrize("opener", OPENERS, ids=["reader", "aging"])
 @pytest.mark.parametrize(
     ("damage", "why", "lost"),
     [
@@ -82,7 +82,7 @@ def test_a_command_leaves_a_damaged_store_to_the_agent(
     assert found.points == READINGS
 
 
-@pytest.mark.parametrize("opener", OPENERS, ids=["reader", "rejected", "aging"])
+@pytest.mark.parametrize("opener", OPENERS, ids=["reader", "aging"])
 def test_an_empty_file_beside_its_log_is_left_alone_while_an_agent_runs_too(
     store: Path, opener: Callable[[Path], object]
 ) -> None:
@@ -95,7 +95,7 @@ def test_an_empty_file_beside_its_log_is_left_alone_while_an_agent_runs_too(
     assert files(store) == before
 
 
-@pytest.mark.parametrize("opener", OPENERS, ids=["reader", "rejected", "aging"])
+@pytest.mark.parametrize("opener", OPENERS, ids=["reader", "aging"])
 def test_an_interrupted_salvage_is_left_to_the_agent(
     store: Path, opener: Callable[[Path], object]
 ) -> None:
@@ -110,9 +110,9 @@ def test_an_interrupted_salvage_is_left_to_the_agent(
     assert len(history(store)) == READINGS
 
 
-@pytest.mark.parametrize("opener", OPENERS, ids=["reader", "rejected", "aging"])
+@pytest.mark.parametrize("opener", OPENERS, ids=["reader", "aging"])
 def test_a_whole_store_opens_with_the_log_that_a_killed_agent_left(
-    store: Path, opener: Callable[[Path], SpoolReader | RejectedLines | Aging]
+    store: Path, opener: Callable[[Path], SpoolReader | Aging]
 ) -> None:
     with opener(store):
         pass

@@ -45,7 +45,7 @@ def history_json(series: Sequence[Series]) -> None:
             "measurement": one.measurement,
             "field": one.field,
             "tags": one.tags,
-            "samples": list(one.samples),
+            "samples": one.samples,
         }
         sys.stdout.write(f"{begin}{json.dumps(whole)}")
         begin = ",\n"
@@ -64,20 +64,21 @@ def _tags(series: Series) -> str:
 def _chart(series: Sequence[Series], since_ns: int, now_ns: int, *, rate: bool) -> str:
     import plotext  # noqa: PLC0415  # no other view needs it
 
-    first = max(since_ns, min(one.times[0] for one in series))
+    first = max(since_ns, min(one.samples[0][0] for one in series))
     plotext.clear_figure()
     plotext.theme("clear")
     plotext.plot_size(min(Console().width, _WIDEST), _LINES)
     plotext.title(f"{series[0].measurement} {series[0].field}{' per second' if rate else ''}")
     for one in series:
-        times = [(time_ns - first) / 1e9 for time_ns in one.times]
-        plotext.plot(times, list(one.values), marker="braille", label=_tags(one) or None)
+        times = [(time_ns - first) / 1e9 for time_ns, _ in one.samples]
+        values = [value for _, value in one.samples]
+        plotext.plot(times, values, marker="braille", label=_tags(one) or None)
     low = min(one.summary[0] for one in series if one.summary)
     high = max(one.summary[2] for one in series if one.summary)
     levels = sorted({low + (high - low) * part / 4 for part in range(5)})
     plotext.yticks(levels, [human.number(level) for level in levels])
     # The newest reading may be from this moment, or later if the clock was set back.
-    last = max(now_ns, first + 10**9, *(one.times[-1] for one in series))
+    last = max(now_ns, first + 10**9, *(one.samples[-1][0] for one in series))
     width = (last - first) / 1e9
     plotext.xlim(0, width)
     plotext.xticks([0, width], [rfc3339(first)[11:19], rfc3339(last)[11:19]])

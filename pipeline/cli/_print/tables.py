@@ -14,7 +14,7 @@ from rich.table import Table
 from pipeline.clock import rfc3339
 from pipeline.collectors import catalogue
 from pipeline.health import human
-from pipeline.settings import SettingRow
+from pipeline.settings import SettingRow, hours_text
 from pipeline.spool import FieldSummary, Rejected
 
 if TYPE_CHECKING:  # which bring all of InfluxDB along
@@ -63,7 +63,7 @@ def plan(one: "Plan") -> None:
         (
             row.where,
             row.measurement,
-            f"{row.retention_hours:g} h" if row.retention_hours else "for ever",
+            hours_text(row.retention_hours),
             str(row.older_points),
             _minute(row.oldest),
             str(row.next_sweep_points),

@@ -15,11 +15,10 @@ from pipeline.cli.doctor.server import Finding
 from pipeline.clock import Clock
 from pipeline.collectors import Guard, Host, build
 from pipeline.influx import Connection
-from pipeline.settings import Exposure, Loaded, Settings, SettingsError
+from pipeline.settings import HOUR_NS, Exposure, Loaded, Settings, SettingsError
 from pipeline.spool import SpoolError, SpoolReader, holder
 
 _LOOPBACK = "127.0.0.1"
-_HOUR_NS = 3600 * 10**9
 _ASK_S = 5.0
 _AS_AGENT = "run this as the user of the agent; for the agent itself, set another data_dir"
 
@@ -177,7 +176,7 @@ def _serves(number: int, directory: Path) -> bool:
 def _spooled(directory: Path, clock: Clock) -> tuple[int, frozenset[int]] | None:
     try:
         with SpoolReader(directory) as reader:
-            times = frozenset(reader.times(clock.now_ns() - 2 * _HOUR_NS))
+            times = frozenset(reader.times(clock.now_ns() - 2 * HOUR_NS))
             first = reader.contents().first_ns
     except (FileNotFoundError, SpoolError):
         return None

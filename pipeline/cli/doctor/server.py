@@ -13,11 +13,11 @@ from pipeline.influx import (
     InfluxError,
     Wanted,
     WriteOnlyError,
+    difference,
     look,
     one_line,
 )
-
-NAMES = ("server", "clock", "token", "bucket", "write", "query", "delete", "host")
+from pipeline.settings import hours_text
 
 # A host that nobody has, and a moment of which nobody has data.
 _NOBODY, _MOMENT = "metrics-pipeline doctor", (0, 1)
@@ -154,19 +154,15 @@ def bucket(connection: Connection) -> Finding:
             return Finding("bucket", True, f"{name} is there, its age cannot be seen by this token")
         fix = "make it, or run the agent with a token that may, or correct influxdb_bucket or _org"
         return Finding("bucket", False, answer.message, fix)
-    age_s, wanted_s = rule.age_s, Wanted.of(settings).hours * 3600
-    kept = f"{name} keeps {age_s / 3600:g} h" if age_s else f"{name} keeps all"
-    shorter = age_s != 0 and (wanted_s == 0 or age_s < wanted_s)
-    enforced = settings.bucket_retention == "enforce" and age_s != wanted_s
-    if not shorter and not enforced:
-        return Finding("bucket", True, kept)
-    agent_fixes = settings.bucket_retention in ("extend", "enforce")
+    differs = difference(Wanted.of(settings), rule)
+    if not differs:
+        return Finding("bucket", True, f"{name} keeps {hours_text(rule.age_s / 3600)}")
     fix = (
         "start the agent again with a token that may change the bucket"
-        if agent_fixes
+        if settings.bucket_retention in ("extend", "enforce")
         else 'set bucket_retention = "extend", or retention_hours to the age of the bucket'
     )
-    return Finding("bucket", False, f"{kept}, not retention_hours = {wanted_s // 3600}", fix)
+    return Finding("bucket", False, differs, fix)
 
 
 def may_write(connection: Connection) -> Finding:

@@ -50,11 +50,7 @@ class Scratch:
         self._env |= {f"METRICS_{name.upper()}": str(value) for name, value in given.items()}
 
     def start(self, *, once: bool = False) -> None:
-        """Start it.
-
-        Args:
-            once: Take one reading only, and deliver what waits.
-        """
+        """Start it; with `once` it takes one reading only, and delivers what waits."""
         interval_ms = _NEVER_MS if once else _INTERVAL_MS
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  # this program itself

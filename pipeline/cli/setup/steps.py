@@ -148,10 +148,9 @@ class Setup:
         if not settings.influxdb_token or not settings.influxdb_org:
             return f"{where}, and the settings have no token for it"
         found = setup_api.access(settings, self._clock)
-        if found.rule is None or found.refusal:
-            why = found.refusal or f"bucket {settings.influxdb_bucket!r} cannot be seen with it"
-            return f"{where}, and the token of the settings does not do ({why})"
-        self._tell(describe(found.rule, settings))
+        if isinstance(found, str):
+            return f"{where}, and the token of the settings does not do ({found})"
+        self._tell(describe(found, settings))
         self._tell("Token: the one that is there may read and write the bucket")
         self._write(settings)
         self._tell("Dashboards and checks: not looked at, which takes an operator's token")
@@ -212,11 +211,11 @@ class Setup:
             self._bucket(connection, replace(Wanted.of(settings), bucket=means.bucket, hours=age))
             buckets.append(means.bucket)
         tokens = setup_api.Tokens(connection, org_id, buckets, tasks=bool(means.bucket))
-        keep = (present := settings.influxdb_token) and not tokens.differ(present)
-        if keep and setup_api.access(settings, self._clock).suffices:
+        keep = (present := settings.influxdb_token) and not tokens.has_other_scope(present)
+        if keep and isinstance(setup_api.access(settings, self._clock), Rule):
             self._tell("Token: the one that is there may read and write the bucket")
             return present
-        token, made = tokens.named(f"metrics-pipeline of {settings.host}")
+        token, made = tokens.find_or_create(f"metrics-pipeline of {settings.host}")
         self._files.check({"influxdb_token": token})
         may = " and ".join(f"bucket {name!r}" for name in buckets) + ", tasks," * bool(means.bucket)
         told = f"{'made' if made else 'is there'}, may read and write {may} and nothing else"

@@ -57,10 +57,6 @@ class CpuUsage:
 
     A difference spans 0.1 s at least. The first reading is taken when the object is made; whoever
     asks sooner waits the first time, and gets the last difference again from then on.
-
-    Args:
-        host: What is read.
-        read: Reads the counters: name of a core to its times.
     """
 
     def __init__(self, host: Host, read: Callable[[], Mapping[str, Times]]) -> None:

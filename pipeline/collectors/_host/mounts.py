@@ -88,12 +88,7 @@ def read_table(host: Host) -> bytes:
 
 
 def parse_table(host: Host, table: bytes) -> list[Mount]:
-    """Return the mounts that can be seen: of several on one path only the last.
-
-    Args:
-        host: Is asked where there is no table.
-        table: What `read_table` returned.
-    """
+    """Return the mounts that can be seen: of several on one path only the last."""
     if table:
         mounts = [mount for line in table.split(b"\n") for mount in _mounts(line)]
         mounts = list(_as_first_process(host, mounts)) if host.is_own else mounts

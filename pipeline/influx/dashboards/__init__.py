@@ -27,18 +27,13 @@ class Installed:
 def install(connection: Connection, org_id: str, bucket: str) -> Installed:
     """Make the dashboards and a bucket's checks be there, as this version has them.
 
-    Args:
-        connection: May write dashboards, variables, checks and stacks.
-        org_id: The organisation.
-        bucket: The bucket, which the dashboards choose at first.
-
     Raises:
         InfluxError: The server did not answer, or did not allow it.
     """
     # Two set-ups may choose another bucket at first: that is no other version.
     version = template.dashboards("")
-    boards = stacks.keep(connection, org_id, _STACK, template.dashboards(bucket), version)
+    boards = stacks.apply_once(connection, org_id, _STACK, template.dashboards(bucket), version)
     rules = template.checks(bucket)
-    checks = stacks.keep(connection, org_id, f"{_STACK} checks of {bucket}", rules, rules)
+    checks = stacks.apply_once(connection, org_id, f"{_STACK} checks of {bucket}", rules, rules)
     first = stacks.ids(connection, org_id, _STACK).get(_FIRST, "")
     return Installed(boards, checks, first)

@@ -14,6 +14,24 @@ from pipeline.influx.dashboards.cells import (
     select,
 )
 
+
+def _number(title: str, measurement: str, field: str, unit: str = "") -> Cell:
+    return Cell(title, select(measurement, field, NEWEST), "number", unit, width=2, height=2)
+
+
+def _graph(
+    title: str,
+    measurement: str,
+    fields: str,
+    *how: str,
+    unit: str = "",
+    width: int = 6,
+    where: str = "",
+) -> Cell:
+    query = select(measurement, fields, *(how or (MEAN,)), where=where)
+    return Cell(title, query, unit=unit, width=width)
+
+
 FLEET = Dashboard(
     "Metrics: all hosts",
     "The newest values of every host, who is silent, and whether the agents keep up.",
@@ -76,88 +94,60 @@ HOST = Dashboard(
     "Metrics: one host",
     "Everything of the chosen host, and how its agent does.",
     (
-        Cell("Processor", select("system_metrics", "cpu_usage", NEWEST), "number", " %", 2, 2),
-        Cell("Memory", select("system_metrics", "memory_percent", NEWEST), "number", " %", 2, 2),
-        Cell(
-            "File system of /",
-            select("system_metrics", "disk_percent", NEWEST),
-            "number",
-            " %",
-            2,
-            2,
-        ),
-        Cell("Load", select("system", "load1", NEWEST), "number", "", 2, 2),
-        Cell(
-            "Temperature",
-            select("system_metrics", "cpu_temperature", NEWEST),
-            "number",
-            " °C",
-            2,
-            2,
-        ),
-        Cell("Up for", select("system", "uptime_format", NEWEST), "number", "", 2, 2),
-        Cell(
+        _number("Processor", "system_metrics", "cpu_usage", " %"),
+        _number("Memory", "system_metrics", "memory_percent", " %"),
+        _number("File system of /", "system_metrics", "disk_percent", " %"),
+        _number("Load", "system", "load1"),
+        _number("Temperature", "system_metrics", "cpu_temperature", " °C"),
+        _number("Up for", "system", "uptime_format"),
+        _graph(
             "Processor, by kind of work",
-            select(
-                "cpu",
-                "usage_user usage_system usage_iowait usage_steal usage_nice usage_softirq",
-                MEAN,
-                where='r.cpu == "cpu-total"',
-            ),
+            "cpu",
+            "usage_user usage_system usage_iowait usage_steal usage_nice usage_softirq",
             unit=" %",
+            where='r.cpu == "cpu-total"',
         ),
-        Cell(
-            "Processor, each core",
-            select("cpu", "usage_active", MEAN, where='r.cpu != "cpu-total"'),
-            unit=" %",
+        _graph(
+            "Processor, each core", "cpu", "usage_active", unit=" %", where='r.cpu != "cpu-total"'
         ),
-        Cell("Memory", select("mem", "used cached buffered free", MEAN), unit="B"),
-        Cell("Swap in use", select("swap", "used", MEAN), unit="B", width=3),
-        Cell("Swap, in and out a second", select("swap", "in out", RATE), unit="B", width=3),
-        Cell("File systems, use", select("disk", "used_percent", MEAN), unit=" %"),
-        Cell("File systems, files", select("disk", "inodes_used_percent", MEAN), unit=" %"),
-        Cell(
-            "Disks, read and written a second",
-            select("diskio", "read_bytes write_bytes", RATE),
-            unit="B",
+        _graph("Memory", "mem", "used cached buffered free", unit="B"),
+        _graph("Swap in use", "swap", "used", unit="B", width=3),
+        _graph("Swap, in and out a second", "swap", "in out", RATE, unit="B", width=3),
+        _graph("File systems, use", "disk", "used_percent", unit=" %"),
+        _graph("File systems, files", "disk", "inodes_used_percent", unit=" %"),
+        _graph(
+            "Disks, read and written a second", "diskio", "read_bytes write_bytes", RATE, unit="B"
         ),
-        Cell("Disks, busy", select("diskio", "io_util", MEAN), unit=" %"),
-        Cell(
-            "Network, received and sent a second",
-            select("net", "bytes_recv bytes_sent", RATE),
-            unit="B",
+        _graph("Disks, busy", "diskio", "io_util", unit=" %"),
+        _graph(
+            "Network, received and sent a second", "net", "bytes_recv bytes_sent", RATE, unit="B"
         ),
-        Cell(
-            "Network, errors and drops a second",
-            select("net", "err_in err_out drop_in drop_out", RATE),
+        _graph(
+            "Network, errors and drops a second", "net", "err_in err_out drop_in drop_out", RATE
         ),
-        Cell("Load and cores", select("system", "load1 load5 load15 n_cpus", "|> toFloat()", MEAN)),
-        Cell("Temperature", select("temp", "temp", MEAN), unit=" °C"),
-        Cell(
+        _graph("Load and cores", "system", "load1 load5 load15 n_cpus", "|> toFloat()", MEAN),
+        _graph("Temperature", "temp", "temp", unit=" °C"),
+        _graph(
             "Processes, by state",
-            select("processes", "running sleeping idle blocked zombies stopped", MEAN),
+            "processes",
+            "running sleeping idle blocked zombies stopped",
             width=4,
         ),
-        Cell(
-            "Processes, busiest (collectors.process)",
-            select("process", "cpu_usage", MEAN),
-            unit=" %",
-            width=4,
+        _graph(
+            "Processes, busiest (collectors.process)", "process", "cpu_usage", unit=" %", width=4
         ),
-        Cell(
-            "Processes, largest (collectors.process)",
-            select("process", "memory_rss", MEAN),
-            unit="B",
-            width=4,
+        _graph(
+            "Processes, largest (collectors.process)", "process", "memory_rss", unit="B", width=4
         ),
-        Cell(
-            "Agent: waiting for delivery, points",
-            select("metrics_agent", "backlog_points", MAX),
-            width=4,
+        _graph(
+            "Agent: waiting for delivery, points", "metrics_agent", "backlog_points", MAX, width=4
         ),
-        Cell(
+        _graph(
             "Agent: lost, points by cause",
-            select("metrics_agent", "", GROWTH, where="r._field =~ /^lost_/"),
+            "metrics_agent",
+            "",
+            GROWTH,
+            where="r._field =~ /^lost_/",
             width=4,
         ),
         Cell(
@@ -175,27 +165,21 @@ HOST = Dashboard(
             "table",
             width=4,
         ),
-        Cell(
+        _graph(
             "Agent: a reading and its commit",
-            select("metrics_agent", "tick_ms write_ms", MEAN),
+            "metrics_agent",
+            "tick_ms write_ms",
             unit=" ms",
             width=3,
         ),
-        Cell(
-            "Agent: each collector",
-            select("metrics_agent", "collect_ms", MEAN),
-            unit=" ms",
-            width=3,
-        ),
-        Cell("Agent: memory", select("metrics_agent", "memory_rss", MAX), unit="B", width=3),
-        Cell(
+        _graph("Agent: each collector", "metrics_agent", "collect_ms", unit=" ms", width=3),
+        _graph("Agent: memory", "metrics_agent", "memory_rss", MAX, unit="B", width=3),
+        _graph(
             "Agent: share of a core",
-            select(
-                "metrics_agent",
-                "cpu_time_s",
-                RATE,
-                "|> map(fn: (r) => ({r with _value: 100.0 * r._value}))",
-            ),
+            "metrics_agent",
+            "cpu_time_s",
+            RATE,
+            "|> map(fn: (r) => ({r with _value: 100.0 * r._value}))",
             unit=" %",
             width=3,
         ),

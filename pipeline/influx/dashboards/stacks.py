@@ -1,7 +1,8 @@
 """Templates applied once: InfluxDB copies one that has no stack, so each stack has a known name.
 
 A stack remembers in its description which version of the template it was made of. So what a user
-has changed since, such as a threshold, stays until the template itself changes.
+has changed since, such as a threshold, stays until the template itself changes. Every function
+raises an InfluxError where the server does not answer, or does not allow it.
 """
 
 import hashlib
@@ -18,23 +19,12 @@ _API = "/api/v2/"
 Resources = list[dict[str, Any]]
 
 
-def keep(
+def apply_once(
     connection: Connection, org_id: str, name: str, resources: Resources, version: Resources
 ) -> bool:
-    """Make a template's resources be there, as they are in this version.
+    """Make a template's resources be there as they are; return whether anything was done.
 
-    Args:
-        connection: May write dashboards, variables, checks and stacks.
-        org_id: The organisation.
-        name: The stack's name.
-        resources: The template.
-        version: What is compared of it: the same without what may differ between two set-ups.
-
-    Returns:
-        Whether anything was done.
-
-    Raises:
-        InfluxError: The server did not answer, or did not allow it.
+    Two versions differ when `version` does: the template without what two set-ups may choose.
     """
     text = json.dumps(version, sort_keys=True).encode()
     about = f"Template {hashlib.sha256(text).hexdigest()[:16]} of metrics-pipeline"
@@ -59,11 +49,7 @@ def keep(
 
 
 def ids(connection: Connection, org_id: str, name: str) -> dict[str, str]:
-    """Return the id of each resource of a stack, by its name in the template.
-
-    Raises:
-        InfluxError: The server did not answer, or did not allow it.
-    """
+    """Return the id of each resource of a stack, by its name in the template."""
     stack = _find(connection, org_id, name)
     return stack.resources if stack else {}
 

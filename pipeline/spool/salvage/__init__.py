@@ -68,14 +68,9 @@ def _look(path: Path) -> str | None:
 
 
 def salvage(path: Path, why: str, now_ns: int) -> None:
-    """Replace a damaged store by a new one with every row that can be read.
+    """Replace a damaged store, which nobody may have open to write, by one with all readable rows.
 
     However often it is interrupted, no such row is lost: see `files`.
-
-    Args:
-        path: The store, which nobody may have open to write.
-        why: What is wrong with it.
-        now_ns: Now, in nanoseconds since 1970-01-01 UTC.
 
     Raises:
         SpoolError: Another version made the store.

@@ -36,11 +36,7 @@ class Row:
 
 
 class Pages:
-    """The pages of a database and its write-ahead log, which are only read.
-
-    Args:
-        path: The database; the log is beside it.
-    """
+    """The pages of a database and its write-ahead log, which are only read."""
 
     def __init__(self, path: Path) -> None:
         self._files = [_opened(path), _opened(path.with_name(f"{path.name}-wal"))]

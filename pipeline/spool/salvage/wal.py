@@ -39,12 +39,7 @@ class _Frame:
 
 
 def read_log(path: Path, page_size: int) -> Log:
-    """Read a log; a missing one is empty.
-
-    Args:
-        path: The log.
-        page_size: The size of a page, for a log without a whole header.
-    """
+    """Read a log; a missing one is empty, and one without a whole header has pages of this size."""
     try:
         size = path.stat().st_size
     except FileNotFoundError:
