@@ -33,7 +33,7 @@ class Age:
         return measurement not in self.others
 
     def cutoff_ns(self, now_ns: int) -> int:
-        """Return the youngest time that is too old, both in nanoseconds since 1970-01-01 UTC."""
+        """Return the time before which all is too old, both in ns since 1970-01-01 UTC."""
         return max(0, now_ns - self.hours * HOUR_NS) if self.hours else 0
 
 
@@ -52,8 +52,8 @@ class Ages:
         """Return the ages that settings give.
 
         Args:
-            hours: The age of what has none of its own.
-            overrides: Measurement to age, in hours; one that is the same as `hours` is none.
+            hours: The age of measurements without one of their own.
+            overrides: Age by measurement, in hours; one that equals `hours` is left out.
         """
         own = {name: age for name, age in sorted(overrides.items()) if age != hours}
         return cls((*(Age(age, name) for name, age in own.items()), Age(hours, None, tuple(own))))
