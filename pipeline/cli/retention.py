@@ -62,7 +62,10 @@ def apply_plan(source: Source) -> None:
 def _show(made: "Plan") -> None:
     from pipeline.cli import _print  # noqa: PLC0415
 
-    _print.plan(made)
+    if made.rows:
+        _print.plan(made)
+    else:
+        click.echo("There are no points yet.")
     if made.left_out:
         click.echo(made.left_out)
 

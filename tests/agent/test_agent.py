@@ -125,7 +125,7 @@ def test_a_data_directory_that_cannot_be_used_is_an_error_with_the_fix(
 ) -> None:
     (tmp_path / "file").touch()
     agent = make(folder=tmp_path / below)
-    with pytest.raises(AgentError, match=r"cannot be used: .*; make it writable for this user, or"):
+    with pytest.raises(AgentError, match=r"or a folder above it, is a file; set another data_dir$"):
         agent.start()
     assert not agent.running
 

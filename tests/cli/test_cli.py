@@ -312,12 +312,14 @@ def test_a_data_directory_that_cannot_be_had_is_told_in_a_sentence(
     status, show = (inside(cli, name, data_dir=below) for name in ("status", "show"))
     assert run.status == 1
     assert run.error == (
-        f"data directory {below} cannot be used: Not a directory; "
-        "make it writable for this user, or set data_dir"
+        f"data directory {below} cannot be used: "
+        "it, or a folder above it, is a file; set another data_dir"
     )
     assert status.status == 0
     assert "\nreadings      0 (0 points)" in status.out
     assert show.error == f"no readings yet in {below}; to take some: metrics-pipeline run"
+    plan = inside(cli, "retention", "plan", data_dir=below)
+    assert (plan.status, plan.out) == (0, "There are no points yet.\n")
 
 
 def test_once_that_reads_nothing_fails(cli: Cli, tmp_path: Path) -> None:
