@@ -115,8 +115,8 @@ class Connection:
 
         Args:
             flux: The query.
-            read: Makes the result of the rows. If it raises, the answer counts as one of something
-                else than InfluxDB.
+            read: Takes what is wanted out of its rows; it may raise whatever it likes: what it
+                cannot read is not InfluxDB's.
 
         Returns:
             What was read.
@@ -130,11 +130,12 @@ class Connection:
         """Make a request.
 
         Args:
-            request: Makes it, and returns the result. It may raise, as `read` of `query` may.
-            secrets: Secrets in the request, which are masked in what the server says.
+            request: Makes it, and takes what is wanted out of the answer; it may raise as that of
+                `query`.
+            secrets: What is in the request and must not be shown, whatever the server says.
 
         Returns:
-            The result.
+            What that returns.
 
         Raises:
             InfluxError: For every way in which that can fail.

@@ -141,7 +141,7 @@ class HostPoints:
         Args:
             start_ns: The span's start.
             stop_ns: The span's stop.
-            measurement: The only measurement to delete; None: all.
+            measurement: Only those of it.
 
         Raises:
             InfluxError: The server did not answer, or did not allow it.

@@ -1,4 +1,4 @@
-"""What makes a server ready: its first user, the organisation, and a token of the least scope."""
+"""A server made ready: its first user, the organisation, and a token of the least scope."""
 
 import gzip
 from collections.abc import Iterable
@@ -105,7 +105,7 @@ def make_organisation(connection: Connection, name: str) -> str:
 
 
 def access(settings: Settings, clock: Clock) -> Access:
-    """Return what the configured token can do with the configured bucket; change nothing.
+    """Look what the configured token can do with the configured bucket; change nothing.
 
     Raises:
         InfluxError: The server did not answer.
@@ -117,7 +117,7 @@ def access(settings: Settings, clock: Clock) -> Access:
             if error.answer.status not in (401, 403):
                 raise
             return Access(None, str(error))
-        # The server checks the right to write even when there are no lines.
+        # No lines, but whether they could be written is looked at all the same.
         answer = connection.write(gzip.compress(b""))
         return Access(rule, "" if answer.status == 204 else answer.message)
 
@@ -145,9 +145,10 @@ class Tokens:
     Args:
         connection: May read and write authorizations.
         org_id: The organisation of the bucket.
-        buckets: Names of the buckets that an agent's token may read and write, which allows to
-            write, find, count and delete points, and what `bucket_retention` asks for.
-        tasks: Whether it may also read and write tasks.
+        buckets: Names of those that an agent's token may read and write: it writes points, and
+            finds, counts and deletes those that are too old. That also allows what
+            `bucket_retention` asks for.
+        tasks: Whether it may read and write tasks, too; and nothing else.
 
     Raises:
         InfluxError: The server did not answer, or did not allow it.

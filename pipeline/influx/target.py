@@ -198,9 +198,9 @@ class Target:
     def connection(
         self, timeout_s: float | None = None
     ) -> contextlib.AbstractContextManager[Connection]:
-        """Return a new connection as a context manager that closes it.
+        """Return a connection of one's own, closed at the end.
 
         Args:
-            timeout_s: Time for a request; None: the configured one.
+            timeout_s: The time a request may take, when not the configured one.
         """
         return contextlib.closing(Connection(self.settings, self._clock, timeout_s))

@@ -20,8 +20,8 @@ def raise_if_write_only(connection: Connection, error: InfluxError) -> None:
     A proxy in front of InfluxDB that lets only writes through looks the same, so ask again later.
 
     Args:
-        connection: The connection of that request.
-        error: How it failed.
+        connection: With which it was asked.
+        error: What came of it.
 
     Raises:
         WriteOnlyError: The path is unknown, not by InfluxDB's own word, and an empty write passes.

@@ -52,8 +52,8 @@ class Ages:
         """Return the ages that settings give.
 
         Args:
-            hours: The age of measurements without one of their own.
-            overrides: Age by measurement, in hours; one that equals `hours` is left out.
+            hours: The age of what has none of its own.
+            overrides: Measurement to age, in hours; one that is the same as `hours` is none.
         """
         own = {name: age for name, age in sorted(overrides.items()) if age != hours}
         return cls((*(Age(age, name) for name, age in own.items()), Age(hours, None, tuple(own))))
