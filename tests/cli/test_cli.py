@@ -319,7 +319,7 @@ def test_a_data_directory_that_cannot_be_had_is_told_in_a_sentence(
     assert status.status == 0
     assert "\nreadings      0 (0 points)" in status.out
     assert show.error == f"no readings yet in {below}; to take some: metrics-pipeline run"
-    plan = inside(cli, "retention", "plan", data_dir=below)
+    plan = cli("retention", "plan", data_dir=below)
     assert (plan.status, plan.out) == (0, "There are no points yet.\n")
 
 
