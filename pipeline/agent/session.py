@@ -249,6 +249,11 @@ def _open(settings: Settings, clock: Clock) -> tuple[DirectoryLock, Spool]:
         lock = DirectoryLock(directory, clock)
     except DirectoryInUseError as error:
         raise AgentError(str(error)) from error
+    except (FileExistsError, NotADirectoryError) as error:
+        raise AgentError(
+            f"data directory {directory} cannot be used: it, or a folder above it, is a file; "
+            "set another data_dir"
+        ) from error
     except OSError as error:
         raise AgentError(
             f"data directory {directory} cannot be used: {error.strerror}; "

@@ -45,7 +45,7 @@ def apply_plan(source: Source) -> None:
     from pipeline.retention import plan  # noqa: PLC0415
 
     def progress(where: str, measurement: str, until: str, points: int) -> None:
-        what = measurement or "all else"
+        what = measurement or ("all else" if len(settings.ages.each) > 1 else "all")
         click.echo(f"{where}: {what} before {until}: {points} points removed", err=True)
 
     settings, clock = source.settings(), SystemClock()
@@ -62,7 +62,10 @@ def apply_plan(source: Source) -> None:
 def _show(made: "Plan") -> None:
     from pipeline.cli import _print  # noqa: PLC0415
 
-    _print.plan(made)
+    if made.rows:
+        _print.plan(made)
+    else:
+        click.echo("There are no points yet.")
     if made.left_out:
         click.echo(made.left_out)
 

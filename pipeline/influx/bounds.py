@@ -15,7 +15,7 @@ _NUMERIC = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
 
 
 class Bounds:
-    """What is left of a request's time and bytes; its whole `response`; is the connection new?"""
+    """The time and bytes left to a request, its `response`, and whether its connection is new."""
 
     def __init__(self, monotonic: Callable[[], float], seconds: float) -> None:
         self._monotonic, self._seconds = monotonic, seconds
@@ -34,7 +34,7 @@ class Bounds:
         return left
 
     def plug_into(self, manager: urllib3.PoolManager) -> None:
-        """Let all that a pool manager requests be within these bounds."""
+        """Apply these bounds to every request of a pool manager."""
         pools: Any = {"http": partial(_Pool, bounds=self), "https": partial(_TlsPool, bounds=self)}
         manager.pool_classes_by_scheme = pools
 

@@ -25,13 +25,13 @@ _YEAR_1_S = 62_135_596_800
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a bucket's rule is to be.
+    """The rule that a bucket should have.
 
     Attributes:
         org: Its organisation.
         bucket: The bucket.
         hours: The age, in hours; 0 is for ever.
-        mode: What may be done for that: a value of `bucket_retention`.
+        mode: How far it may be changed: a value of `bucket_retention`.
     """
 
     org: str
@@ -41,7 +41,7 @@ class Wanted:
 
     @classmethod
     def of(cls, settings: Settings) -> "Wanted":
-        """Return what the settings want of their bucket: that it keeps the longest of the ages."""
+        """Return the rule that the settings want: to keep points for the longest of the ages."""
         hours = settings.ages.longest
         return cls(
             settings.influxdb_org, settings.influxdb_bucket, hours, settings.bucket_retention
@@ -70,10 +70,10 @@ class Rule:
     refused: str = ""
 
     def removes_ns(self, time_ns: int) -> int | None:
-        """Return when InfluxDB drops a point of that time, or None: never; half an hour later yet.
+        """Return the time at which a point of a time may be dropped; None: it is never dropped.
 
-        It drops whole shard groups, once the youngest point that one may hold is too old, and looks
-        for such every 30 minutes.
+        InfluxDB drops a shard group as a whole, once the youngest point that it could hold is too
+        old. It looks for such groups every 30 minutes, so that it may take that much longer.
         """
         if self.age_s == 0:
             return None
@@ -100,8 +100,8 @@ def reconcile(connection: Connection, wanted: Wanted, now_ns: int) -> Rule | Non
     and says first how much that removes.
 
     Args:
-        connection: For `enforce` with a timeout in minutes: InfluxDB counts slowly.
-        wanted: What the rule is to be.
+        connection: For `enforce`, one with a timeout of minutes: InfluxDB counts slowly.
+        wanted: The rule that it should have.
         now_ns: Now, in nanoseconds since 1970-01-01 UTC.
 
     Returns:

@@ -27,7 +27,7 @@ class Api:
         monotonic: The clock of that time, in seconds.
 
     Attributes:
-        bounds: Those of each request, with the answer to the last one.
+        bounds: The bounds on each request, with the answer to the last one.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Api:
         self._client = library.InfluxDBClient(
             settings.influxdb_url.rstrip("/"),
             settings.influxdb_token,
-            # A pair: of one number each address of a name would have all.
+            # A pair: a single number would be given in full to each address of a name.
             timeout=(timeout_ms, timeout_ms),
             # Read for each connection anew: a certificate may be exchanged.
             ssl_ca_cert=str(settings.influxdb_ca_cert) if settings.influxdb_ca_cert else None,
@@ -123,7 +123,7 @@ class Api:
         self._expect_no_content()
 
     def _expect_no_content(self) -> None:
-        # A page of something in between has status 200, which the client takes for success.
+        # A proxy's page has status 200, which the client takes for success.
         if known(self.bounds.response).status != 204:
             raise ValueError("no answer to a deletion")
 
@@ -145,10 +145,10 @@ class Api:
 
 
 def known(value: T | None) -> T:
-    """Return what a model of influxdb-client holds of an answer.
+    """Return a value of an answer that influxdb-client takes for optional.
 
     Raises:
-        ValueError: The answer did not have it.
+        ValueError: It is not in the answer.
     """
     if value is None:
         raise ValueError("not in the answer")
@@ -169,7 +169,7 @@ def _rows(data: bytes) -> list[dict[str, str]]:
         raise ValueError("it is cut off")
     rows: list[dict[str, str]] = []
     names: list[str] = []
-    # InfluxDB takes names that are no UTF-8.
+    # InfluxDB accepts names that are not UTF-8.
     text = io.StringIO(data.decode(errors="replace"), newline="")
     lines = csv.reader(text, strict=True)
     for line in lines:

@@ -21,7 +21,7 @@ NOTHING = gzip.compress(b"", mtime=0)
 LARGEST_SKEW_S = 10.0
 """The largest difference between this machine's clock and the server's that is no fault."""
 CLOCK_FIX = "let NTP set both, such as systemd-timesyncd"
-"""What mends a larger one."""
+"""The fix for a larger one."""
 LONGEST_MESSAGE = 10_000
 """The length of InfluxDB's own words that is kept, in characters."""
 _LONGEST_PAGE = 200  # the same of whatever answered in its place
@@ -38,7 +38,7 @@ class Connection:
     Args:
         settings: With `influxdb_url` set.
         clock: Reads a Retry-After date.
-        timeout_s: The time a request may take as a whole, when not the configured one.
+        timeout_s: Time for a request as a whole; None: the configured one.
         login: A user and a password to sign in with, in place of a token.
     """
 
@@ -151,7 +151,7 @@ class Connection:
         return self._api
 
     def _failure(self, error: Exception, secrets: tuple[str, ...]) -> Answer:
-        """Return what a request failed by; the answer to it tells more than the exception does."""
+        """Return why a request failed: its answer, if any, says more than the exception."""
         url, proxy = self.settings.influxdb_url, self.settings.influxdb_proxy
         bounds = self._api.bounds if self._api else None
         response = bounds.response if bounds else None
@@ -194,7 +194,7 @@ class Connection:
         return one_line(self.masked(header("X-Influxdb-Version") or ""), _LONGEST_VERSION)
 
     def masked(self, text: str, more: tuple[str, ...] = ()) -> str:
-        """Return what a server said, which may be the request itself, without its secrets."""
+        """Return what a server said, which may echo the request, without secrets."""
         cookies = (self._api.cookie,) if self._api else ()
         for secret in (*self._secrets, *more, *cookies):
             if len(secret) >= _SHORTEST_SECRET:
@@ -233,7 +233,7 @@ def _reason(error: BaseException, masked: Callable[[str], str]) -> str:
 
 
 def _code_and_message(text: str) -> tuple[str, str, int]:
-    """Return InfluxDB's code and message, or no code and what came instead; and what is shown."""
+    """Return InfluxDB's code and message, or "" and any other text; and how much of it to show."""
     try:
         body = json.loads(text)
         return str(body["code"]), str(body["message"]), LONGEST_MESSAGE
@@ -242,7 +242,7 @@ def _code_and_message(text: str) -> tuple[str, str, int]:
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """Return what an error comes from: urllib3 wraps one in another, and may name it last."""
+    """Return the first cause of an error; urllib3 may have it as the last argument alone."""
     # influxdb-client raises an error of its own for urllib3's of TLS.
     tls = error.__context__ if type(error.__context__).__name__ == "SSLError" else None
     inner = (error.__cause__ or tls, *error.args[-1:])

@@ -14,10 +14,10 @@ from pipeline.settings import Age
 T = TypeVar("T")
 Rows = list[dict[str, str]]
 Read = Callable[[Rows], T]
-"""Takes what is wanted out of the rows of a query."""
+"""Makes a result of the rows of a query."""
 
 ALL = Age(0)
-"""For all measurements."""
+"""An age that is for all measurements."""
 
 # A row for each point, whatever its fields: they may differ in type, which no table can hold.
 _LINES = (
@@ -48,7 +48,7 @@ class HostPoints:
     All times are nanoseconds since 1970-01-01 UTC; a span holds its start and not its stop.
 
     Args:
-        connection: With a timeout in minutes: InfluxDB counts and deletes slowly.
+        connection: One with a timeout of minutes: InfluxDB counts and deletes slowly.
         host: The value of the tag `host`.
         bucket: Another bucket than the configured one.
 

@@ -16,10 +16,10 @@ from pipeline.trouble import Trouble
 
 _log = logging.getLogger(__name__)
 
-# To count, or to delete, makes InfluxDB go through all that it holds.
+# To count or delete points, InfluxDB goes through all that it holds.
 PATIENCE_S = 300.0
 CONFIRMED_AFTER_S = 60.0
-"""When a rule that was lengthened is looked at once more; other hosts start within that time."""
+"""The time until a lengthened rule is checked, in seconds; other hosts start within it."""
 
 
 class Target:
@@ -29,10 +29,10 @@ class Target:
         settings: With `influxdb_url` set.
         reload: Reads the settings again, for a token that was rotated.
         clock: Passed to the connection.
-        on_rule: Is told the bucket's rule when it is known, None of a server without buckets, and
-            how that differs from what the settings want; "" when it does not.
-        on_date: Is told InfluxDB's own clock, in seconds since 1970-01-01 UTC.
-        obstacle: Tells why nothing may be sent at present; "" when it may.
+        on_rule: Is called with the bucket's rule, None for a server without buckets, and with how
+            that differs from the settings, "" when it does not.
+        on_date: Is called with InfluxDB's own clock, in seconds since 1970-01-01 UTC.
+        obstacle: Returns why nothing may be sent at present; "" when it may.
     """
 
     def __init__(
@@ -59,28 +59,28 @@ class Target:
 
     @property
     def prepared(self) -> bool:
-        """Whether the bucket's rule has been reconciled since it was last to be."""
+        """Whether the bucket's rule is reconciled; a refused write makes that necessary again."""
         return self._prepared
 
     @property
     def needs_recheck(self) -> bool:
-        """Whether the rule was lengthened, and `look` is to see in a minute that it has stayed so.
+        """Whether the rule was lengthened, and `look` has yet to check that it stayed so.
 
-        InfluxDB has no way to change a rule only if it is as before. Of two hosts that lengthen it
-        at one moment, the one that wants less may come last.
+        InfluxDB cannot change a rule on condition that it is as before. When two hosts lengthen it
+        at the same moment, the shorter age may be written last.
         """
         return self._confirm_at is not None
 
     @property
     def write_only(self) -> bool:
-        """Whether the server had no buckets when last asked: nothing is to be swept there."""
+        """Whether the server had no buckets when last asked; then nothing is swept there."""
         return self._write_only
 
     def prepare(self) -> None:
-        """Reconcile the bucket's rule with the settings: once, unless a write is refused since.
+        """Reconcile the bucket's rule with the settings: once, and again after a refused write.
 
-        A token that may not look at the bucket, or not change it, is told so, and writes all the
-        same: the sweep keeps this host's age.
+        Where the token may not see or change the bucket, that is logged, and readings are written
+        all the same: the sweep keeps this host's age.
 
         Raises:
             InfluxError: The server did not answer; the readings wait.
@@ -108,7 +108,7 @@ class Target:
         self._on_rule(rule, drift(wanted, rule))
 
     def _reconciled(self, wanted: Wanted) -> Rule | None:
-        """Return the rule; None where it is left alone, and why has been told."""
+        """Return the rule; None where it is left alone, which is logged."""
         try:
             with self.connection(PATIENCE_S if wanted.mode == "enforce" else None) as connection:
                 rule = reconcile(connection, wanted, self._clock.now_ns())
@@ -132,8 +132,8 @@ class Target:
     def look(self, connection: Connection) -> None:
         """Look at the bucket's rule, so that one that somebody changed shows.
 
-        Nothing is changed, unless it is to be confirmed, or the server had no buckets until now:
-        that may have been a proxy's word.
+        Nothing is changed, unless a lengthened rule has to be checked, or the server had no buckets
+        until now, which a proxy may have said.
 
         Raises:
             InfluxError: The server did not answer, or did not allow it.
@@ -160,11 +160,11 @@ class Target:
         self._on_rule(None, str(only))
 
     def _warn(self, message: str) -> None:
-        # Each try with a token that is refused prepares anew; once is enough to be told.
+        # Each try with a refused token prepares again; one warning is enough.
         self._trouble.begins(message, message, kind=message)
 
     def write(self, body: bytes) -> Answer:
-        """Send a gzip member of lines; whatever fails is an answer too."""
+        """Send a gzip member of lines; a failure is an answer too."""
         if why := self._obstacle():
             return Answer(None, message=why)
         if self._connection is None:
@@ -177,7 +177,7 @@ class Target:
         return answer
 
     def renew(self) -> None:
-        """Take the token that is in the settings now."""
+        """Read the token from the settings again."""
         try:
             token = self._reload().influxdb_token
         except SettingsError as error:

@@ -1,7 +1,7 @@
 """Downsampling: one task in InfluxDB for each host, which makes means of what that host wrote.
 
-A task of each host, and not one for all in the bucket: hosts may want different things, and the one
-that wants no more takes away its own task and nobody else's.
+Each host has a task of its own: hosts may want different things, and a host that wants no more
+means removes its own task alone.
 """
 
 import shlex
@@ -15,7 +15,7 @@ from pipeline.influx.connection import Connection
 from pipeline.influx.points import flux_string
 from pipeline.settings import Settings, duration_s
 
-# What comes late, up to this, is still in.
+# Readings that come late by up to this are still counted in.
 _LATE_S = 3600
 # In the description of the tasks that are ours.
 _MARK = "Made by metrics-pipeline; it is changed by the settings of that host."
@@ -77,7 +77,7 @@ class Downsampled:
 
 def task_name(settings: Settings) -> str:
     """Return the name of the host's task."""
-    # Quoted where they have to be: of two hosts none may have the other's.
+    # Quoted where needed, so that no two hosts have one name.
     bucket, host = shlex.quote(settings.influxdb_bucket), shlex.quote(settings.host)
     return f"metrics-pipeline {bucket} {host}"
 
@@ -86,7 +86,7 @@ def flux(settings: Settings, last: Fields) -> str:
     """Return the task as Flux; see `reconcile`."""
     wanted = settings.downsample
     every_s = duration_s(wanted.every)
-    # So that not all hosts' tasks run at one moment, and none before its readings have come.
+    # The tasks of many hosts run at different moments, and each after its readings have come.
     spread = zlib.crc32(settings.host.encode()) % max(1, min(every_s // 2, 120))
     return _FLUX.format(
         host=flux_string(settings.host),
@@ -105,7 +105,7 @@ def reconcile(connection: Connection, settings: Settings, before: str, last: Fie
 
     Args:
         connection: With a token that may read and write tasks.
-        settings: What is wanted.
+        settings: The settings.
         before: The name of the task that this host had; "" when it had none.
         last: The fields of which the last value counts, and not the mean.
 

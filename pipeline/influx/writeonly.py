@@ -1,28 +1,26 @@
-"""Servers that take readings as InfluxDB does and have nothing else of it: VictoriaMetrics."""
+"""Servers that have nothing of InfluxDB 2 but writes, such as VictoriaMetrics."""
 
 import dataclasses
 
 from pipeline.influx.answer import InfluxError
 from pipeline.influx.connection import NOTHING, Connection
 
-# What a server answers to a path that it does not know, or has for other methods alone, beside a
-# page or the way to one. What has only a 204 for it has that for all, and may take nothing.
+# What a server answers to a path that it does not know, or knows by other methods only; a page or a
+# redirect counts too. A 204 does not: a server that says that to everything may store nothing.
 _UNKNOWN = (400, 404, 405, 501)
 
 
 class WriteOnlyError(InfluxError):
-    """The server has no buckets, no queries and no deletion, and takes readings all the same."""
+    """The server takes readings, and has no buckets, no queries and no deletion."""
 
 
 def raise_if_write_only(connection: Connection, error: InfluxError) -> None:
-    """Find out whether a failed look at an API of InfluxDB 2 comes from there being none.
+    """Raise, after a request that failed, if its server has nothing of InfluxDB 2 but writes.
 
-    A proxy that lets no write pass either is not taken for such a server, and one that does may be:
-    so this is to be asked again.
+    A proxy in front of InfluxDB that lets only writes through looks the same, so ask again later.
 
     Raises:
-        WriteOnlyError: It is not InfluxDB itself that does not know the path, and a write of
-            nothing passes at this moment.
+        WriteOnlyError: The path is unknown, not by InfluxDB's own word, and an empty write passes.
     """
     answer = error.answer
     unknown = answer.status in _UNKNOWN or (answer.claims_success and answer.status != 204)

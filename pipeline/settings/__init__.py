@@ -1,4 +1,4 @@
-"""Settings: settings.toml, .secrets.toml and the environment made one frozen, validated value."""
+"""Settings: files, credentials and the environment, made one frozen and validated value."""
 
 from pipeline.settings.ages import HOUR_NS, Age, Ages, hours_text
 from pipeline.settings.config_files import SettingsFiles

@@ -38,7 +38,7 @@ class Age:
         return measurement not in self.others
 
     def cutoff_ns(self, now_ns: int) -> int:
-        """Return the youngest time that is too old, both in nanoseconds since 1970-01-01 UTC."""
+        """Return the time before which all is too old, both in ns since 1970-01-01 UTC."""
         return max(0, now_ns - self.hours * HOUR_NS) if self.hours else 0
 
 

@@ -45,7 +45,7 @@ class Constraint:
 
 
 def between(low: int, high: int, unit: str = "") -> Constraint:
-    """Return the check for a number, both bounds being allowed."""
+    """Return a constraint on a number; both bounds are allowed."""
     of = f"of {unit} " if unit else ""
     return Constraint(f"{of}from {low} to {high}", lambda value: low <= value <= high)
 
@@ -106,7 +106,7 @@ NOT_EMPTY = Constraint("that is not empty", bool)
 
 
 def like(example: str) -> Constraint:
-    """Return a check that allows everything, and shows what it is like."""
+    """Return a constraint that allows everything, and shows an example."""
     return Constraint(f"such as {example}", lambda _: True)
 
 
@@ -165,7 +165,7 @@ def spec(hint: Any, *, secret: bool = False) -> Spec:
 
 
 def is_table(owner: type, path: Sequence[str]) -> bool:
-    """Tell whether what a path of names leads to below a dataclass is declared as a table."""
+    """Tell whether the field at a path of names in a dataclass is declared as a table."""
     kind: Any = owner
     for name in path:
         if is_dataclass(kind):

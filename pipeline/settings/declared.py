@@ -29,10 +29,12 @@ class CollectorOptions:
     enabled: Annotated[bool | None, "Whether it collects."] = None
     include: Annotated[tuple[str, ...], "Globs of what it reports."] = ("*",)
     exclude: Annotated[tuple[str, ...] | None, "Globs of what it leaves out of that."] = None
-    max_series: Annotated[int, "Most series it reports.", between(1, 100_000)] = 200
+    max_series: Annotated[int, "Largest number of series it reports.", between(1, 100_000)] = 200
     times: Annotated[bool, "`cpu`: whether it also writes seconds since boot (time_*)."] = False
     top: Annotated[
-        int, "`process`: how many it reports of the busiest and of the largest.", between(0, 1_000)
+        int,
+        "`process`: how many of the busiest and of the largest processes it reports.",
+        between(0, 1_000),
     ] = 5
     directory: Annotated[
         Path | None, "`file`: folder of your own metrics, in files *.lp; empty: none."
@@ -49,7 +51,9 @@ class CollectorOptions:
 class Downsample:
     """What is kept for longer, as one value for each span of time."""
 
-    every: Annotated[str, "Span of time of a value; empty: no downsampling.", DURATION] = ""
+    every: Annotated[str, "Span of time that a value is for; empty: no downsampling.", DURATION] = (
+        ""
+    )
     keep_hours: Annotated[
         int, "Age at which it is deleted; 0: never.", between(0, 876_000, "hours")
     ] = 8_760
@@ -119,22 +123,24 @@ class Settings:
         " else metrics-pipeline in $XDG_STATE_HOME or ~/.local/state.",
     ] = SYSTEM_DATA_DIR
     spool_max_mb: Annotated[
-        int, "Most space on disk for the data.", between(1, 1_000_000, "megabytes")
+        int, "Largest space on disk for the data.", between(1, 1_000_000, "megabytes")
     ] = 1_024
-    batch_max_points: Annotated[int, "Most points sent at once.", between(1, 100_000)] = 5_000
+    batch_max_points: Annotated[
+        int, "Largest number of points sent at once.", between(1, 100_000)
+    ] = 5_000
     flush_interval_ms: Annotated[
         int, "Time from one sending to the next.", between(100, 3_600_000, "milliseconds")
     ] = 10_000
     flush_jitter_ms: Annotated[
         int,
-        "Random delay of a sending at most, so that many hosts do not send at once.",
+        "Longest random delay of a sending, so that many hosts do not send at once.",
         between(0, 600_000, "milliseconds"),
     ] = 2_000
     http_port: Annotated[
         int, "Port of the HTTP endpoint on 127.0.0.1; 0: none.", between(0, 65_535)
     ] = 8_687
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], "Least severity that is logged."
+        Literal["debug", "info", "warning", "error"], "Lowest severity that is logged."
     ] = "info"
     log_format: Annotated[Literal["text", "json"], "Form of a line of the log."] = "text"
     collectors: Annotated[

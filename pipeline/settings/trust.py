@@ -33,7 +33,7 @@ class Exposure:
 
 
 def changeable(config_dir: Path, names: Iterable[str]) -> tuple[Exposure, ...]:
-    """Return the files, their links and their folders that another user could have changed.
+    """Return which of the files, links to them and their folders another user can change.
 
     Root and the user of this process are trusted, and so is a group that is the owner's alone. In a
     sticky folder nobody can exchange the files of others.

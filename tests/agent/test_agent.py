@@ -119,17 +119,6 @@ def test_two_agents_on_one_data_directory_are_refused(
     assert second.running
 
 
-@pytest.mark.parametrize("below", ["file", "file/below"])
-def test_a_data_directory_that_cannot_be_used_is_an_error_with_the_fix(
-    make: Callable[..., Agent], tmp_path: Path, below: str
-) -> None:
-    (tmp_path / "file").touch()
-    agent = make(folder=tmp_path / below)
-    with pytest.raises(AgentError, match=r"cannot be used: .*; make it writable for this user, or"):
-        agent.start()
-    assert not agent.running
-
-
 def test_a_store_of_another_program_is_an_error_and_leaves_the_directory_free(
     make: Callable[..., Agent], data_dir: Path
 ) -> None:

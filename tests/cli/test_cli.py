@@ -303,21 +303,24 @@ def test_a_second_run_on_the_same_data_is_refused_and_names_the_first(
     assert agent.process.poll() is None
 
 
+@pytest.mark.parametrize("name", ["file", "file/below"])
 def test_a_data_directory_that_cannot_be_had_is_told_in_a_sentence(
-    cli: Cli, inside: Inside
+    cli: Cli, inside: Inside, name: str
 ) -> None:
     (cli.folder / "file").touch()
-    below = cli.folder / "file" / "below"
+    below = cli.folder / name
     run = cli("run", data_dir=below)
-    status, show = (inside(cli, name, data_dir=below) for name in ("status", "show"))
+    status, show = (inside(cli, word, data_dir=below) for word in ("status", "show"))
     assert run.status == 1
     assert run.error == (
-        f"data directory {below} cannot be used: Not a directory; "
-        "make it writable for this user, or set data_dir"
+        f"data directory {below} cannot be used: "
+        "it, or a folder above it, is a file; set another data_dir"
     )
     assert status.status == 0
     assert "\nreadings      0 (0 points)" in status.out
     assert show.error == f"no readings yet in {below}; to take some: metrics-pipeline run"
+    plan = cli("retention", "plan", data_dir=below)
+    assert (plan.status, plan.out) == (0, "There are no points yet.\n")
 
 
 def test_once_that_reads_nothing_fails(cli: Cli, tmp_path: Path) -> None:

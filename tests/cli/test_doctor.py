@@ -94,6 +94,8 @@ def test_beside_a_running_agent_all_is_well(bucket: Bucket, cli: Cli) -> None:
     assert {"settings", "secrets", "data_dir", "store", "room", "port"} <= set(found)
     assert {"server", "clock", "token", "bucket", "write", "query", "delete", "host"} <= set(found)
     assert {"collector cpu", "collector disk"} <= set(found)
+    assert found["collector mem"]["message"] == "1 point"
+    assert found["collector file"]["message"] == "nothing to read on this host"
     assert found["port"]["message"] == f"{port} is this agent's"
     assert found["data_dir"]["message"].endswith(f"in use by process {agent.process.pid}")
     assert found["host"]["message"] == "nobody else writes as 'h1'"
@@ -245,7 +247,7 @@ def test_a_collector_that_fails_and_one_that_leaves_out_are_told(cli: Cli) -> No
     (folder / "a.lp").write_text("rubbish\n")
     found = examined(cli, **settings)
     assert failed(found) == ["collector file"]
-    assert found["collector file"].message == "leaves out 1 points"
+    assert found["collector file"].message == "leaves out 1 point"
 
 
 # ---- the server ----------------------------------------------------------------------------------

@@ -161,7 +161,7 @@ def test_from_a_bare_server_to_points_in_it_with_one_command(
     before = place.state()
     assert place.ok(new_server) == [
         *LINES,
-        "Dashboards and checks: not looked at, which takes an operator's token",
+        "Dashboards and checks: not checked, which needs an operator's token",
         f"Open {new_server}",
     ]
     # And as the user who was told the password: all is there, once.
@@ -429,7 +429,7 @@ def test_without_an_operator_a_server_that_is_set_up_is_not_touched(
     assert place.error(influx_server.url) == (
         f"{influx_server.url} is set up already, and the settings have no token for it: "
         "give an operator's token by --token-stdin or INFLUX_TOKEN, "
-        "or the password of its user by --password-stdin"
+        "or a user's password by --password-stdin"
     )
     assert place.state() == before
 

@@ -240,7 +240,9 @@ def test_the_commands_print_and_do_it(filled: Bucket, command: Callable[..., Don
     assert done.stdout.splitlines()[-1] == "Older than their age: 12 points before, 0 now."
     assert f"{filled.name}: cpu before 20" in done.stderr
     assert f"{filled.name}: all else before 20" in done.stderr
-    assert command("apply").stdout.endswith("Older than their age: 0 points before, 0 now.\n")
+    again = command("apply", METRICS_RETENTION_OVERRIDES="")
+    assert again.stdout.endswith("Older than their age: 0 points before, 0 now.\n")
+    assert f"{filled.name}: all before 20" in again.stderr
 
 
 def test_a_server_that_does_not_answer_is_told_in_a_sentence(

@@ -145,10 +145,14 @@ def collector(guard: Guard, clock: Clock, settings: Settings) -> Finding:
         fix = f"fix that, or set enabled = false in [collectors.{guard.name}]"
         return Finding(name, False, outcome.error, fix)
     if outcome.lost_points:
-        message = f"leaves out {outcome.lost_points} points"
+        message = f"leaves out {_points(outcome.lost_points)}"
         return Finding(name, False, message, "metrics-pipeline once says which and why")
     points = len(outcome.lines)
-    return Finding(name, True, f"{points} points" if points else "nothing of the kind here")
+    return Finding(name, True, _points(points) if points else "nothing to read on this host")
+
+
+def _points(number: int) -> str:
+    return f"{number} point" if number == 1 else f"{number} points"
 
 
 def _may_write(path: Path) -> bool:

@@ -21,8 +21,7 @@ from pipeline.settings import Settings, SettingsFiles
 
 _DEFAULT = "metrics"
 _CREDENTIALS = (
-    "an operator's token by --token-stdin or INFLUX_TOKEN, "
-    "or the password of its user by --password-stdin"
+    "an operator's token by --token-stdin or INFLUX_TOKEN, or a user's password by --password-stdin"
 )
 
 
@@ -153,7 +152,7 @@ class Setup:
         self._tell(describe(found, settings))
         self._tell("Token: the one that is there may read and write the bucket")
         self._write(settings)
-        self._tell("Dashboards and checks: not looked at, which takes an operator's token")
+        self._tell("Dashboards and checks: not checked, which needs an operator's token")
         self._tell(f"Open {settings.influxdb_url}")
         return ""
 
@@ -256,5 +255,5 @@ def _advice(error: InfluxError) -> str:
     if status is None:
         return f"{text}; see that the address is right and the server runs, then run it again"
     if status in (401, 403):
-        return f"{text}; give {_CREDENTIALS}, of one who may do that"
+        return f"{text}; give {_CREDENTIALS}; it must be of a user who may do that"
     return f"{text}; it can be run again"
