@@ -21,7 +21,7 @@ from pipeline.clock import SystemClock, Tick
 from pipeline.settings import CollectorOptions, Settings
 from pipeline.spool import SpoolReader
 from tests.agents import AgentProcess, eventually, ticks
-from tests.chaos.servers import Behaviour, response, serving
+from tests.servers import Behaviour, last_response, read_request, serving
 
 HOUR_MS = 3_600_000
 MINUTE_NS = 60 * 10**9
@@ -121,6 +121,11 @@ def test_an_age_that_becomes_shorter_is_guarded_against_a_clock_that_is_ahead(
     assert "\ncpu," in bench.kept()
 
 
+def is_write(client: socket.socket) -> bool:
+    request = read_request(client)
+    return request is not None and request.path.startswith("/api/v2/write")
+
+
 @pytest.mark.slow  # it waits for the old delivery as long as a change does
 def test_a_delivery_that_still_waits_for_the_former_server_changes_no_trouble(
     bench: Bench,
@@ -131,11 +136,11 @@ def test_a_delivery_that_still_waits_for_the_former_server_changes_no_trouble(
     asked = Event()
 
     def hang(client: socket.socket, over: Event) -> None:
-        if client.recv(65536).startswith(b"POST /api/v2/write"):
+        if is_write(client):
             asked.set()
             over.wait(60)
         else:
-            client.sendall(response("404 Not Found"))
+            client.sendall(last_response("404 Not Found"))
 
     with serving(hang) as url:
         bench.session.record()
@@ -177,11 +182,9 @@ def counting(asked: list[str], name: str) -> Behaviour:
     """Take each write, and note whose it was."""
 
     def answer(client: socket.socket, _: Event) -> None:
-        if client.recv(65536).startswith(b"POST /api/v2/write"):
+        if wrote := is_write(client):
             asked.append(name)
-            client.sendall(response("204 No Content", b"", "Connection: close"))
-        else:
-            client.sendall(response("404 Not Found", b"", "Connection: close"))
+        client.sendall(last_response("204 No Content" if wrote else "404 Not Found"))
 
     return answer
 

@@ -21,13 +21,12 @@ from pipeline.cli import main
 from pipeline.cli.setup.steps import Setup, SetupError, SetupOptions
 from pipeline.clock import SystemClock
 from pipeline.collectors import catalogue
-from pipeline.influx import Connection, HostPoints, Rule, Wanted, reconcile
-from pipeline.influx import tasks as downsampling
+from pipeline.influx import Connection, HostPoints, Rule, Wanted, reconcile, tasks
 from pipeline.settings import Downsample, SettingsFiles, load
 from tests.agents import environment, running
 from tests.influxd import api
 from tests.influxd.server import InfluxServer, is_new
-from tests.scripted import http, scripted
+from tests.servers import last_response, scripted
 
 SHIPPED = (Path(__file__).parents[2] / "settings.toml").read_text(encoding="utf-8")
 PASSWORD = "a-password-of-mine"
@@ -299,10 +298,10 @@ def test_with_downsampling_the_token_suffices_for_that_too(
 
     settings = load(place.folder, place.env).settings
     with closing(Connection(settings, SystemClock())) as connection:
-        done = downsampling.reconcile(connection, settings, "", catalogue.cumulative())
+        done = tasks.reconcile(connection, settings, "", catalogue.cumulative())
         assert "created" in done.change
         nothing = replace(settings, downsample=Downsample())
-        downsampling.reconcile(connection, nothing, done.task, catalogue.cumulative())
+        tasks.reconcile(connection, nothing, done.task, catalogue.cumulative())
 
     (place.folder / "settings.toml").write_text(place.text().removeprefix(means))
     told = place.ok(url, **as_operator)
@@ -477,22 +476,22 @@ def test_a_server_that_is_down_is_told(place: Place) -> None:
     ("answer", "told"),
     [
         (
-            http("404 Not Found", b"404 page not found\n", "X-Influxdb-Version: 1.8.10"),
+            last_response("404 Not Found", b"404 page not found\n", "X-Influxdb-Version: 1.8.10"),
             "answered 404: 404 page not found, as InfluxDB 1.8.10: give the address of an",
         ),
         (
-            http("404 Not Found", b"", "X-Influxdb-Version: 3.4.1"),
+            last_response("404 Not Found", b"", "X-Influxdb-Version: 3.4.1"),
             "answered 404, as InfluxDB 3.4.1: give the address of an InfluxDB 2",
         ),
         (
-            http("200 OK", b"<html>"),
+            last_response("200 OK", b"<html>"),
             "answered with something else than InfluxDB 2 does: give the address of an",
         ),
         (
-            http("200 OK", b"{}"),
+            last_response("200 OK", b"{}"),
             "answered with something else than InfluxDB 2 does: give the address of an",
         ),
-        (http("503 Unavailable"), "answered 503; it can be run again"),
+        (last_response("503 Unavailable"), "answered 503; it can be run again"),
     ],
 )
 def test_what_is_no_influxdb_2_is_told(place: Place, answer: bytes, told: str) -> None:
@@ -503,11 +502,7 @@ def test_what_is_no_influxdb_2_is_told(place: Place, answer: bytes, told: str) -
 def test_a_certificate_of_its_own_is_told_with_the_setting_for_it(
     certificate: Path, place: Place
 ) -> None:
-    import ssl
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with scripted(http("503 Unavailable"), context) as url:
+    with scripted(last_response("503 Unavailable"), certificate) as url:
         told = place.error(url)
         assert "certificate verify failed" in told
         assert "influxdb_ca_cert" in told

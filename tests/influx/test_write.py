@@ -1,6 +1,5 @@
 import gzip
 import socket
-import ssl
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from tests.clocks import ManualClock
 from tests.configured import settings_for
 from tests.influxd import api
 from tests.influxd.api import Bucket
-from tests.scripted import http, scripted
+from tests.servers import last_response, scripted
 
 NOW = 1_700_000_000_000_000_000
 
@@ -129,14 +128,17 @@ def ask(answer: bytes) -> Answer:
 @pytest.mark.parametrize(
     ("answer", "status"),
     [
-        (http("200 OK", b"<html>Welcome</html>"), 200),
-        (http("202 Accepted"), 202),
-        (http("301 Moved", b"", "Location: http://127.0.0.1:1/"), 301),
-        (http("400 Bad Request", b"Client sent an HTTP request to an HTTPS server.\n"), 400),
-        (http("400 Bad Request", b'{"code": "invalid"'), 400),
-        (http("422 Unprocessable", b'["dropped"]'), 422),
-        (http("500 Oops", b"\xff\xfe not text"), 500),
-        (http("429 Too Many Requests"), 429),
+        (last_response("200 OK", b"<html>Welcome</html>"), 200),
+        (last_response("202 Accepted"), 202),
+        (last_response("301 Moved", b"", "Location: http://127.0.0.1:1/"), 301),
+        (
+            last_response("400 Bad Request", b"Client sent an HTTP request to an HTTPS server.\n"),
+            400,
+        ),
+        (last_response("400 Bad Request", b'{"code": "invalid"'), 400),
+        (last_response("422 Unprocessable", b'["dropped"]'), 422),
+        (last_response("500 Oops", b"\xff\xfe not text"), 500),
+        (last_response("429 Too Many Requests"), 429),
         (b"", None),
         (b"SSH-2.0-OpenSSH_9.2\r\n", None),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\npartial", None),
@@ -152,8 +154,8 @@ def test_whatever_else_answers_the_readings_are_kept(answer: bytes, status: int 
 
 
 def test_retry_after_and_the_servers_date_are_read_from_the_answer() -> None:
-    assert ask(http("429 Too Many Requests", b"", "Retry-After: 7")).retry_after_s == 7
-    delivered = http("204 No Content", b"", "Date: Tue, 14 Nov 2023 22:13:20 GMT")
+    assert ask(last_response("429 Too Many Requests", b"", "Retry-After: 7")).retry_after_s == 7
+    delivered = last_response("204 No Content", b"", "Date: Tue, 14 Nov 2023 22:13:20 GMT")
     assert ask(delivered) == Answer(204, date_s=1_700_000_000)
 
 
@@ -170,9 +172,7 @@ def test_a_server_that_is_not_there_is_told_in_a_sentence() -> None:
 
 
 def write_by_tls(certificate: Path, **changes: Any) -> Answer:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with scripted(http("204 No Content"), context) as url:
+    with scripted(last_response("204 No Content"), certificate) as url:
         return write(Settings(influxdb_url=url, influxdb_org="o", influxdb_bucket="b", **changes))
 
 
@@ -186,11 +186,9 @@ def test_a_server_must_prove_who_it_is(certificate: Path) -> None:
 def test_an_authority_that_is_exchanged_in_its_file_is_believed(
     certificate: Path, other_certificate: Path, tmp_path: Path
 ) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
     authority = tmp_path / "ca.pem"
     authority.write_bytes(other_certificate.read_bytes())
-    with scripted(http("204 No Content"), context) as url:
+    with scripted(last_response("204 No Content"), certificate) as url:
         settings = Settings(influxdb_url=url, influxdb_bucket="b", influxdb_ca_cert=authority)
         with closing(Connection(settings, ManualClock())) as connection:
             assert connection.write(b"").status is None
@@ -204,9 +202,7 @@ def test_unless_the_settings_say_that_it_need_not(certificate: Path) -> None:
 
 
 def test_a_tls_port_that_is_asked_in_plain_http_loses_nothing(certificate: Path) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with scripted(b"", context) as url:
+    with scripted(b"", certificate) as url:
         answer = write(Settings(influxdb_url=url.replace("https", "http"), influxdb_bucket="b"))
     assert verdict(answer) is Verdict.KEEP
 
@@ -218,9 +214,7 @@ def test_a_proxy_is_gone_through_in_the_clear_and_by_tls(bucket: Bucket, certifi
             bucket, influxdb_url="http://influxdb.invalid", influxdb_proxy=f"{proxy.url}/"
         )
         assert write(settings, f"m f=1i {NOW}").status == 204
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with scripted(http("204 No Content"), context) as url:
+    with scripted(last_response("204 No Content"), certificate) as url:
         port = urlsplit(url).port or 0
         with closing(Proxy("127.0.0.1", port, answers_connect=True)) as proxy:
             trusting = Settings(
