@@ -1,6 +1,5 @@
 """Files of settings that change, looked at by hand."""
 
-import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,8 +53,7 @@ def bench(tmp_path: Path) -> Bench:
 
 
 @pytest.fixture(autouse=True)
-def _log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    caplog.set_level(logging.INFO)
+def _umask() -> Iterator[None]:
     before = os.umask(0o077)  # secrets that others can read would be told
     yield
     os.umask(before)

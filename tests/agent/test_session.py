@@ -17,23 +17,15 @@ import pytest
 
 from pipeline.agent.recorder import Recorder
 from pipeline.agent.session import AgentError, Session
-from pipeline.clock import SystemClock, Tick
+from pipeline.clock import Tick
 from pipeline.settings import CollectorOptions, Settings
 from pipeline.spool import SpoolReader
 from tests.agents import AgentProcess, eventually, ticks
+from tests.clocks import ShiftedClock
 from tests.servers import Behaviour, last_response, read_request, serving
 
 HOUR_MS = 3_600_000
 MINUTE_NS = 60 * 10**9
-
-
-class ShiftedClock(SystemClock):
-    """Differs from the machine's by as much as a test says."""
-
-    shift_ns = 0
-
-    def now_ns(self) -> int:
-        return super().now_ns() + self.shift_ns
 
 
 class Bench:

@@ -20,17 +20,12 @@ from pipeline.cli.rehearse.agent import Scratch
 from pipeline.cli.rehearse.proxy import Proxy
 from pipeline.cli.rehearse.script import RehearsalError, Script
 from tests.agents import eventually
-from tests.cli.test_cli import Cli, finish
+from tests.cli.commands import Cli, finish
 from tests.clocks import ManualClock
 from tests.configured import settings_for
 from tests.influxd import api
 from tests.influxd.api import Bucket
 from tests.servers import forward, read_request, serving
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    return Cli(tmp_path)
 
 
 @dataclass(frozen=True)
@@ -44,16 +39,12 @@ class Ground:
         return cli.env(bucket=self.bucket, **settings) | {"TMPDIR": str(self.folder)}
 
     def rows(self) -> list[dict[str, object]]:
-        return api.query(
-            self.bucket.server, f'from(bucket: "{self.bucket.name}") |> range(start: 0)'
-        )
+        return api.rows(self.bucket)
 
     def assert_clean(self) -> None:
         assert list(self.folder.iterdir()) == []
         assert [row["host"] for row in self.rows()] == ["other"]
-        found = api.get_bucket(self.bucket.server, self.bucket.name)
-        assert found is not None
-        assert found["retentionRules"][0]["everySeconds"] == 0
+        assert api.age_s(self.bucket.server, self.bucket.name) == 0
 
 
 @pytest.fixture

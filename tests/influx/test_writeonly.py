@@ -1,7 +1,6 @@
 """Servers that take readings alone, told apart from InfluxDB behind something in the way."""
 
 import contextlib
-import logging
 import socket
 import threading
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pipeline.influx.answer import InfluxError
 from pipeline.influx.writeonly import WriteOnlyError
 from tests.configured import settings_for
 from tests.influx.test_target import BODY, Settled, messages
+from tests.influxd import api
 from tests.influxd.api import Bucket
 from tests.influxd.server import InfluxServer
 from tests.servers import Request, forward, last_response, read_request, response, scripted, serving
@@ -73,7 +73,6 @@ def test_a_server_that_takes_readings_alone_is_told_once_and_gets_them(
 def test_influxdb_that_comes_out_from_behind_a_proxy_is_known_by_the_next_look(
     bucket: Bucket, front: Front, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
     here = Settled(settings_for(bucket, influxdb_url=front.url))
     with closing(here.target), here.target.connection() as connection:
         here.target.prepare()
@@ -90,9 +89,7 @@ def test_influxdb_that_comes_out_from_behind_a_proxy_is_known_by_the_next_look(
 def test_a_server_that_has_no_buckets_any_more_is_not_looked_at_each_minute(
     bucket: Bucket, front: Front
 ) -> None:
-    rule = {"type": "expire", "everySeconds": 86_400, "shardGroupDurationSeconds": 3600}
-    path = f"/api/v2/buckets/{bucket.id}"
-    bucket.server.call("PATCH", path, {"retentionRules": [rule]}).expect(200)
+    api.set_age(bucket, 24)
     front.reads = 0
     here = Settled(settings_for(bucket, influxdb_url=front.url))
     with closing(here.target), here.target.connection() as connection:

@@ -90,9 +90,7 @@ def test_what_is_older_is_counted_with_its_oldest_there_and_here(
 def test_the_rule_removes_with_the_lag_of_its_shard_groups(
     filled: Bucket, tmp_path: Path, now: int
 ) -> None:
-    rule = {"type": "expire", "everySeconds": 96 * 3600, "shardGroupDurationSeconds": 86_400}
-    path = f"/api/v2/buckets/{filled.id}"
-    filled.server.call("PATCH", path, {"retentionRules": [rule]}).expect(200)
+    api.set_age(filled, 96, shard_hours=24)
     settings = settings_for(filled, data_dir=tmp_path, retention_hours=48)
     mem = rows(plan.make(settings, SystemClock()))[filled.name, "mem"]
     day = 24 * HOUR_NS

@@ -1,4 +1,3 @@
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,11 +88,6 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     one = Bench(tmp_path)
     yield one
     one.spool.close()
-
-
-@pytest.fixture(autouse=True)
-def _log(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
 
 
 def test_age_0_keeps_everything_everywhere(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
@@ -272,22 +266,16 @@ def test_a_measurement_with_an_age_of_its_own_goes_earlier_or_later_in_both_plac
     assert contents.backlog_points == 5
 
 
-def test_a_measurement_may_be_kept_for_ever(bench: Bench) -> None:
+@pytest.mark.parametrize(("hours", "cpu_hours", "left"), [(24, 0, "cpu"), (0, 24, "mem")])
+def test_a_measurement_or_the_rest_may_be_kept_for_ever(
+    bench: Bench, hours: int, cpu_hours: int, left: str
+) -> None:
     remote = Remote()
     bench.fill_with("cpu", "mem", hour=1)
     remote.add(1, "cpu")
     remote.add(1, "mem")
-    assert bench.sweep(24, remote, cpu=0) == Swept(1, 1)
-    assert (remote.points, bench.lines) == ([(HOUR, "cpu")], ["cpu f=1i"])
-
-
-def test_only_a_measurement_may_have_an_age(bench: Bench) -> None:
-    remote = Remote()
-    bench.fill_with("cpu", "mem", hour=1)
-    remote.add(1, "cpu")
-    remote.add(1, "mem")
-    assert bench.sweep(0, remote, cpu=24) == Swept(1, 1)
-    assert (remote.points, bench.lines) == ([(HOUR, "mem")], ["mem f=1i"])
+    assert bench.sweep(hours, remote, cpu=cpu_hours) == Swept(1, 1)
+    assert (remote.points, bench.lines) == ([(HOUR, left)], [f"{left} f=1i"])
 
 
 def test_when_an_override_comes_or_goes_the_sweep_begins_at_the_oldest_again(bench: Bench) -> None:

@@ -1,7 +1,6 @@
 """Lines that the server refused: list, retry, drop, beside an agent and without one."""
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,25 +10,16 @@ from pipeline.spool import (
     Rejected,
     RejectedLines,
     Spool,
-    SpoolError,
     SpoolReader,
     UnknownLineError,
-    unpack,
 )
-from tests.spool.stores import MB, NOW
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Iterator[Spool]:
-    with Spool(tmp_path, 100 * MB) as opened:
-        yield opened
+from tests.spool.stores import NOW, account, leased, lines
 
 
 def refuse(spool: Spool, *lines: str, among: int = 0) -> None:
     """Let the server refuse lines of one reading, and take as many others."""
     spool.append([*lines, *(f"ok f={n}i {NOW}" for n in range(among))], NOW)
-    batch = spool.lease(1_000_000)
-    assert batch is not None
+    batch = leased(spool, 1_000_000)
     spool.settle(batch, NOW + 1, [Refusal(line, f"no {line}") for line in lines])
 
 
@@ -40,14 +30,7 @@ def kept(directory: Path) -> list[Rejected]:
 
 def waiting(spool: Spool) -> list[str]:
     batch = spool.lease(1_000_000)
-    return unpack(batch.body).splitlines() if batch else []
-
-
-def assert_account(reader: Spool) -> None:
-    contents = reader.contents()
-    known = {"spool_full", "expired", "rejected"}
-    lost = sum(points for cause, points in contents.lost.items() if cause in known)
-    assert contents.points == contents.delivered_points + contents.backlog_points + lost
+    return lines(batch) if batch else []
 
 
 def test_the_newest_refused_lines_are_listed_first(spool: Spool, tmp_path: Path) -> None:
@@ -64,24 +47,24 @@ def test_the_newest_refused_lines_are_listed_first(spool: Spool, tmp_path: Path)
 def test_retried_lines_wait_again_and_are_lost_no_more(spool: Spool, tmp_path: Path) -> None:
     refuse(spool, f"a f=1i {NOW}", f"b f=1i {NOW}", f"c f=1i {NOW - 5}", among=4)
     before = spool.contents()
-    with RejectedLines(tmp_path) as lines:
-        assert lines.retry([one.id for one in kept(tmp_path) if one.line[0] in "ac"]) == 2
+    with RejectedLines(tmp_path) as rejected:
+        assert rejected.retry([one.id for one in kept(tmp_path) if one.line[0] in "ac"]) == 2
     after = spool.contents()
     assert (before.lost, after.lost) == ({"rejected": 3}, {"rejected": 1})
     assert (after.points, after.ticks) == (before.points, before.ticks)
     assert (after.backlog_points, after.rejected_points) == (2, 1)
     assert waiting(spool) == [f"c f=1i {NOW - 5}", f"a f=1i {NOW}"]
-    assert_account(spool)
+    account(spool.contents())
 
 
 def test_a_retried_line_has_its_own_time_for_the_age(spool: Spool, tmp_path: Path) -> None:
     refuse(spool, f"old f=1i {NOW - 100}", f"new f=1i {NOW}")
-    with RejectedLines(tmp_path) as lines:
-        lines.retry()
+    with RejectedLines(tmp_path) as rejected:
+        rejected.retry()
     assert spool.aging.remove(0, NOW - 50, count=True) == 1
     assert waiting(spool) == [f"new f=1i {NOW}"]
     assert spool.contents().lost == {"expired": 1}
-    assert_account(spool)
+    account(spool.contents())
 
 
 def test_a_line_can_be_refused_retried_and_delivered_in_the_end(
@@ -89,12 +72,11 @@ def test_a_line_can_be_refused_retried_and_delivered_in_the_end(
 ) -> None:
     refuse(spool, f"a f=1i {NOW}")
     for last in (False, True):
-        with RejectedLines(tmp_path) as lines:
-            assert lines.retry() == 1
-        batch = spool.lease(10)
-        assert batch is not None
+        with RejectedLines(tmp_path) as rejected:
+            assert rejected.retry() == 1
+        batch = leased(spool, 10)
         spool.settle(batch, NOW + 2, [] if last else [Refusal(f"a f=1i {NOW}", "again no")])
-        assert_account(spool)
+        account(spool.contents())
     contents = spool.contents()
     assert (contents.delivered_points, contents.rejected_points, contents.lost) == (1, 0, {})
 
@@ -103,8 +85,8 @@ def test_a_line_whose_time_cannot_be_read_gets_that_of_its_refusal(
     spool: Spool, tmp_path: Path
 ) -> None:
     refuse(spool, "rubbish", f"m f=1i {9 * 10**18 + 3 * 10**17}")
-    with RejectedLines(tmp_path) as lines:
-        lines.retry()
+    with RejectedLines(tmp_path) as rejected:
+        rejected.retry()
     with SpoolReader(tmp_path) as reader:
         assert reader.times(NOW + 1) == [NOW + 1]
     assert len(waiting(spool)) == 2
@@ -112,22 +94,22 @@ def test_a_line_whose_time_cannot_be_read_gets_that_of_its_refusal(
 
 def test_dropped_lines_are_gone_and_stay_lost(spool: Spool, tmp_path: Path) -> None:
     refuse(spool, "a f=1i 1", "b f=1i 2", "c f=1i 3")
-    with RejectedLines(tmp_path) as lines:
-        assert lines.drop([kept(tmp_path)[0].id]) == 1
+    with RejectedLines(tmp_path) as rejected:
+        assert rejected.drop([kept(tmp_path)[0].id]) == 1
         assert [one.line for one in kept(tmp_path)] == ["b f=1i 2", "a f=1i 1"]
-        assert lines.drop() == 2
-        assert lines.drop() == 0
+        assert rejected.drop() == 2
+        assert rejected.drop() == 0
     assert spool.contents().lost == {"rejected": 3}
-    assert_account(spool)
+    account(spool.contents())
 
 
 @pytest.mark.parametrize("change", [RejectedLines.retry, RejectedLines.drop])
 def test_an_unknown_id_changes_nothing(spool: Spool, tmp_path: Path, change: object) -> None:
     refuse(spool, "a f=1i 1")
-    with RejectedLines(tmp_path) as lines:
+    with RejectedLines(tmp_path) as rejected:
         before = (spool.contents(), kept(tmp_path))
         with pytest.raises(UnknownLineError, match="no rejected line has the id 7, 9;"):
-            change(lines, [before[1][0].id, 9, 7])  # type: ignore[operator]  # a method of it
+            change(rejected, [before[1][0].id, 9, 7])  # type: ignore[operator]  # a method of it
         assert (spool.contents(), kept(tmp_path)) == before
 
 
@@ -135,15 +117,14 @@ def test_a_line_that_the_bound_had_counted_keeps_the_account_exact(
     spool: Spool, tmp_path: Path
 ) -> None:
     spool.append([f"a f=1i {NOW}"], NOW)
-    batch = spool.lease(10)
-    assert batch is not None
+    batch = leased(spool, 10)
     spool.aging.remove(0, NOW + 1, count=True)  # while it is on its way
     spool.settle(batch, NOW, [Refusal(f"a f=1i {NOW}", "no")])
     assert spool.contents().lost == {"expired": 1}
-    with RejectedLines(tmp_path) as lines:
-        assert lines.retry() == 1
+    with RejectedLines(tmp_path) as rejected:
+        assert rejected.retry() == 1
     assert spool.contents().backlog_points == 1
-    assert_account(spool)
+    account(spool.contents())
 
 
 def test_a_change_waits_for_the_agent_and_the_agent_for_it(spool: Spool, tmp_path: Path) -> None:
@@ -158,21 +139,9 @@ def test_a_change_waits_for_the_agent_and_the_agent_for_it(spool: Spool, tmp_pat
     thread = threading.Thread(target=agent)
     thread.start()
     begun.wait(10)
-    with RejectedLines(tmp_path) as lines:
+    with RejectedLines(tmp_path) as rejected:
         for one in kept(tmp_path):
-            lines.retry([one.id])
+            rejected.retry([one.id])
     thread.join()
     assert spool.contents().backlog_points == 400
-    assert_account(spool)
-
-
-def test_without_a_spool_there_is_nothing_to_change(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        RejectedLines(tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_what_is_no_spool_is_told(tmp_path: Path) -> None:
-    (tmp_path / "spool.db").write_bytes(b"no database" * 1000)
-    with pytest.raises(SpoolError, match="file is not a database"):
-        RejectedLines(tmp_path)
+    account(spool.contents())

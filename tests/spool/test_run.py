@@ -23,27 +23,29 @@ def refused(folder: Path, cwd: Path) -> str:
     return line
 
 
-def test_a_foreign_database_ends_it_with_a_sentence(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        (
+            "CREATE TABLE theirs (x)",
+            " is another program's database; move it away, or set data_dir",
+        ),
+        ("PRAGMA user_version = 99", " has format 99, this version reads 5; run the version that"),
+    ],
+    ids=["foreign", "newer"],
+)
+def test_a_store_that_is_not_for_this_version_ends_it_with_a_sentence(
+    tmp_path: Path, statement: str, told: str
+) -> None:
     path = tmp_path / "spool.db"
+    if "99" in statement:
+        Spool(tmp_path, MB).close()
     with sqlite3.connect(path) as db:
-        db.execute("CREATE TABLE theirs (x)")
+        db.execute(statement)
     db.close()
     before = path.read_bytes()
-    told = "is another program's database; move it away, or set data_dir"
-    assert refused(tmp_path, tmp_path) == f"metrics-pipeline: {path} {told}"
+    assert refused(tmp_path, tmp_path).startswith(f"metrics-pipeline: {path}{told}")
     assert path.read_bytes() == before
-
-
-def test_a_newer_format_ends_it_with_a_sentence(tmp_path: Path) -> None:
-    Spool(tmp_path, MB).close()
-    with sqlite3.connect(tmp_path / "spool.db") as db:
-        db.execute("PRAGMA user_version = 99")
-    db.close()
-    before = (tmp_path / "spool.db").read_bytes()
-    assert "has format 99, this version reads 5; run the version that" in refused(
-        tmp_path, tmp_path
-    )
-    assert (tmp_path / "spool.db").read_bytes() == before
 
 
 @pytest.mark.parametrize("store", [False, True])
