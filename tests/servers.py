@@ -29,6 +29,7 @@ def serving(
     """
     over = threading.Event()
     threads: list[threading.Thread] = []
+    streams: set[socket.socket] = set()
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificate else None
     if tls and certificate:
         tls.load_cert_chain(certificate)
@@ -36,8 +37,12 @@ def serving(
     def one(client: socket.socket) -> None:
         with suppress(OSError):  # a client may not like the certificate
             stream = tls.wrap_socket(client, server_side=True) if tls else client
-            with stream:
-                behave(stream, over)
+            streams.add(stream)
+            try:
+                with stream:
+                    behave(stream, over)
+            finally:
+                streams.discard(stream)
 
     def accept() -> None:
         while True:
@@ -63,6 +68,9 @@ def serving(
             over.set()
             listener.shutdown(socket.SHUT_RDWR)
             acceptor.join()
+            for stream in tuple(streams):  # of clients that keep their connections
+                with suppress(OSError):
+                    stream.shutdown(socket.SHUT_RDWR)
             for thread in threads:
                 thread.join()
 
