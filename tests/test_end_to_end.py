@@ -221,20 +221,3 @@ def test_the_sweep_removes_exactly_this_hosts_points_older_than_the_age(
         if (measurement, field) == ("cpu", "n")
     )
     assert left == {(("host", "h1"),): 2, (("host", "h2"),): 5, (("host", 'h1" or "'),): 5}
-
-
-def test_refused_lines_are_kept_and_hold_back_no_other(
-    bucket: Bucket, data_dir: Path, tmp_path: Path
-) -> None:
-    conflict = f'mem,host=h1 used="text" {time.time_ns()}'
-    assert api.write(bucket.server, bucket.name, conflict.encode())[0] == 204
-    env = environment(data_dir, bucket, collection_interval_ms=100)
-    with running(env, tmp_path) as agent:
-        status = agent.until(lambda s: s["rejected_points"] >= 2, "rejected lines")
-        assert agent.stop() == 0
-    status = agent.status()
-    assert lost(status) == {"rejected": status["rejected_points"]}
-    assert status["backlog_points"] == 0
-    assert_account(status)
-    measurements = Counter(key[0] for key in stored(bucket))
-    assert measurements["cpu"] > 0

@@ -143,10 +143,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize(("edit", "says"), BAD.values(), ids=BAD.keys())
 def test_a_bad_edit_changes_nothing_is_told_once_and_heals_by_itself(
-    bench: Bench,
-    caplog: pytest.LogCaptureFixture,
-    edit: Callable[[Path], object],
-    says: str,
+    bench: Bench, caplog: pytest.LogCaptureFixture, edit: Callable[[Path], object], says: str
 ) -> None:
     bench.toml.write_text("http_port = 7")
     reload = bench.follow()
@@ -220,9 +217,7 @@ def test_what_is_wrong_outside_the_files_heals_without_an_edit(
     assert [settings.influxdb_ca_cert for settings in bench.taken] == [certificate]
 
 
-def test_a_file_that_was_not_there_may_come_and_one_of_comments_is_not_empty(
-    bench: Bench,
-) -> None:
+def test_a_file_that_was_not_there_may_come_and_one_of_comments_is_not_empty(bench: Bench) -> None:
     reload = bench.follow()
     bench.toml.write_text("http_port = 1")
     assert reload.read()

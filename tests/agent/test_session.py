@@ -98,9 +98,7 @@ def test_whoever_does_not_answer_is_not_asked_again_by_collectors_that_are_made_
         answer.set()
 
 
-def test_an_age_that_becomes_shorter_is_guarded_against_a_clock_that_is_ahead(
-    bench: Bench,
-) -> None:
+def test_an_age_that_becomes_shorter_is_guarded_against_a_clock_that_is_ahead(bench: Bench) -> None:
     bench.clock.shift_ns = -MINUTE_NS * 10
     bench.session.record()
     bench.clock.shift_ns = 0
@@ -119,9 +117,7 @@ def is_write(client: socket.socket) -> bool:
 
 
 @pytest.mark.slow  # it waits for the old delivery as long as a change does
-def test_a_delivery_that_still_waits_for_the_former_server_changes_no_trouble(
-    bench: Bench,
-) -> None:
+def test_a_delivery_that_still_waits_for_the_former_server_changes_no_trouble(bench: Bench) -> None:
     def deliveries() -> int:
         return [thread.name for thread in threading.enumerate()].count("delivery")
 

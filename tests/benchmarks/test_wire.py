@@ -19,10 +19,7 @@ def test_the_requests_of_a_connection_are_told_apart_and_their_lines_counted() -
     sent = [
         b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n",
         request(b"Content-Length: %d" % len(LINES), LINES),
-        request(
-            b"Content-Encoding: gzip\r\nContent-Length: %d" % len(packed),
-            packed,
-        ),
+        request(b"Content-Encoding: gzip\r\nContent-Length: %d" % len(packed), packed),
         request(b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked", chunks),
     ]
     found = list(requests(b"".join(sent) + sent[1][:-1]))  # the last one is cut off

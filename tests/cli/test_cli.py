@@ -252,7 +252,7 @@ def test_status_of_a_damaged_store_is_told_in_a_sentence(cli: Cli, inside: Insid
 
 
 def test_show_lists_charts_and_exports_the_local_history(filled: Cli, inside: Inside) -> None:
-    listing, chart = filled.at_once(("show",), ("show", "disk", "used"))
+    listing, chart = inside(filled, "show"), inside(filled, "show", "disk", "used")
     table = inside(filled, "show", "disk")
     exported = inside(filled, "show", "disk", "used", "--csv")
     data = inside(filled, "show", "disk", "used", "--json")
@@ -376,7 +376,7 @@ def test_show_says_what_is_wrong_with_a_question(
 
 def test_settings_that_can_be_used(cli: Cli, inside: Inside) -> None:
     (cli.config_dir / "settings.toml").write_text("retention_hours = 48\n")
-    check, human = cli.at_once(("settings", "check"), ("settings", "show"))
+    check, human = inside(cli, "settings", "check"), inside(cli, "settings", "show")
     data = inside(cli, "settings", "show", "--json")
     assert check == Done(0, f"The settings in {cli.config_dir} can be used.\n", "")
     lines = {line.split()[0]: line for line in human.out.splitlines()[1:]}
@@ -417,7 +417,7 @@ def test_a_config_dir_that_is_not_there_is_told(cli: Cli, inside: Inside) -> Non
 
 
 def test_metrics_is_the_catalogue(cli: Cli, inside: Inside) -> None:
-    human, data = cli("metrics"), inside(cli, "metrics", "--json")
+    human, data = inside(cli, "metrics"), inside(cli, "metrics", "--json")
     entries = catalogue.load()
     found = [(row["measurement"], row["field"], row["type"], row["unit"]) for row in data.json()]
     assert found == [(e.measurement, e.field, e.type, e.unit) for e in entries]

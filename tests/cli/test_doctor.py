@@ -16,7 +16,7 @@ from pipeline.clock import SystemClock
 from pipeline.settings import load
 from pipeline.spool import Spool
 from tests.agents import running
-from tests.cli.commands import Cli, Done
+from tests.cli.commands import Cli, Done, Inside
 from tests.clocks import ManualClock
 from tests.health.test_health import another_user
 from tests.influxd import api
@@ -115,8 +115,9 @@ def test_without_a_server_there_is_none_to_check(cli: Cli) -> None:
 # ---- this machine --------------------------------------------------------------------------------
 
 
-def test_settings_that_cannot_be_used_are_all_there_is_to_tell(cli: Cli) -> None:
-    done = cli("doctor", retention_hours="a week", nosuch=1)
+@pytest.mark.usefixtures("_log_restored")
+def test_settings_that_cannot_be_used_are_all_there_is_to_tell(cli: Cli, inside: Inside) -> None:
+    done = inside(cli, "doctor", retention_hours="a week", nosuch=1)
     assert done.status == 1
     lines = done.out.splitlines()
     assert [line.split()[:2] for line in lines[::2]] == [["FAILED", "settings"]] * 2

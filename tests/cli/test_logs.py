@@ -82,8 +82,7 @@ def test_an_event_is_one_line_with_its_traceback_too(stream: io.StringIO, log_fo
 
 
 @pytest.mark.parametrize(
-    ("level", "told"),
-    [("debug", "diwe"), ("info", "iwe"), ("warning", "we"), ("error", "e")],
+    ("level", "told"), [("debug", "diwe"), ("info", "iwe"), ("warning", "we"), ("error", "e")]
 )
 def test_what_is_less_severe_than_the_level_is_not_logged(
     stream: io.StringIO, level: str, told: str
@@ -135,9 +134,7 @@ def test_the_journal_reads_the_priority_and_adds_the_time_itself(
     assert stream.read().splitlines() == ["<7>a", "<6>b", "<4>c", "<3>d | e", "<2>f"]
 
 
-def test_json_is_json_in_the_journal_too(
-    journal: tuple[io.TextIOWrapper, dict[str, str]],
-) -> None:
+def test_json_is_json_in_the_journal_too(journal: tuple[io.TextIOWrapper, dict[str, str]]) -> None:
     stream, environ = journal
     logs.configure("info", "json", stream, environ)
     log.info("a")

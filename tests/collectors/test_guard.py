@@ -213,11 +213,7 @@ def test_same_tags_of_another_measurement_are_another_series(stub: Stub) -> None
 @pytest.mark.parametrize(
     ("options", "names", "left"),
     [
-        (
-            {"include": ("eth*", "wlan0"), "exclude": ("eth[1-9]",)},
-            "eth0 eth1 wlan0",
-            "eth0 wlan0",
-        ),
+        ({"include": ("eth*", "wlan0"), "exclude": ("eth[1-9]",)}, "eth0 eth1 wlan0", "eth0 wlan0"),
         ({"exclude": ("cpu[0-9]*",)}, "cpu-total cpu0 cpu17", "cpu-total"),
         ({"include": ("/mnt/*", "/")}, "/ /boot /mnt/a/b /MNT/a", "/ /mnt/a/b"),
         ({"include": ()}, "a b", ""),

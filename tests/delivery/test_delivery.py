@@ -246,9 +246,7 @@ def test_after_an_outage_the_newest_comes_first_then_the_backlog_from_its_oldest
     assert spool.contents().delivered_points == 4
 
 
-def test_a_server_that_takes_only_small_bodies_gets_them_and_is_not_hammered(
-    spool: Spool,
-) -> None:
+def test_a_server_that_takes_only_small_bodies_gets_them_and_is_not_hammered(spool: Spool) -> None:
     fill(spool, *[[f"line{n}"] for n in range(64)])
     server = Server()
     server.before = at_most(4)
@@ -435,9 +433,7 @@ def test_the_last_flush_has_an_end_also_in_the_search_for_refused_lines(
     assert spool.contents().backlog_points > 50
 
 
-def test_between_the_batches_of_a_backlog_it_rests_by_the_servers_answer_time(
-    spool: Spool,
-) -> None:
+def test_between_the_batches_of_a_backlog_it_rests_by_the_servers_answer_time(spool: Spool) -> None:
     fill(spool, *[[f"line{n}"] for n in range(5)])
     took = iter([0.001, 0.05, 0.5, 4.0, 0.001])
 
@@ -483,9 +479,7 @@ def test_an_outage_while_refused_lines_are_sought_loses_nothing(spool: Spool) ->
     assert spool.contents().lost == {"rejected": 1}
 
 
-def test_it_flushes_every_interval_with_jitter_and_a_stop_sends_what_is_left(
-    spool: Spool,
-) -> None:
+def test_it_flushes_every_interval_with_jitter_and_a_stop_sends_what_is_left(spool: Spool) -> None:
     server = Server()
     bench = Bench(spool, server, jitter_s=3)
 

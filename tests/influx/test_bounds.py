@@ -103,8 +103,7 @@ def test_what_follows_an_answer_is_no_answer_to_the_next_write(answer: bytes) ->
 
 
 @pytest.mark.parametrize(
-    "more",
-    [b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"Content-Length: 2\r\n\r\n{}"],
+    "more", [b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"Content-Length: 2\r\n\r\n{}"]
 )
 def test_a_204_with_a_body_spoils_no_later_write(more: bytes) -> None:
     answer = b"HTTP/1.1 204 No Content\r\n" + more

@@ -28,12 +28,7 @@ class Settled:
         self.drifts: list[str] = []
         self.clock = ManualClock()
         self.target = Target(
-            settings,
-            self.reload,
-            self.clock,
-            self.learn,
-            self.dates.append,
-            lambda: self.obstacle,
+            settings, self.reload, self.clock, self.learn, self.dates.append, lambda: self.obstacle
         )
 
     def learn(self, rule: Rule | None, drift: str) -> None:

@@ -12,7 +12,6 @@ from tests.clocks import ManualClock
 from tests.configured import settings_for
 from tests.influxd import api
 from tests.influxd.api import Bucket
-from tests.influxd.process import free_port
 from tests.servers import last_response, scripted
 
 NOW = 1_700_000_000_000_000_000
@@ -145,17 +144,6 @@ def test_retry_after_and_the_servers_date_are_read_from_the_answer() -> None:
     assert ask(last_response("429 Too Many Requests", b"", "Retry-After: 7")).retry_after_s == 7
     delivered = last_response("204 No Content", b"", "Date: Tue, 14 Nov 2023 22:13:20 GMT")
     assert ask(delivered) == Answer(204, date_s=1_700_000_000)
-
-
-def test_a_server_that_is_not_there_is_told_in_a_sentence() -> None:
-    port = free_port()
-    answer = write(
-        Settings(influxdb_url=f"http://127.0.0.1:{port}", influxdb_org="o", influxdb_bucket="b")
-    )
-    assert answer.status is None
-    assert answer.message == (
-        f"no answer from http://127.0.0.1:{port}: [Errno 111] Connection refused"
-    )
 
 
 def test_an_authority_that_is_exchanged_in_its_file_is_believed(

@@ -160,9 +160,7 @@ def test_with_age_0_a_buckets_age_still_counts_for_what_is_sent(bench: Bench) ->
     assert (bench.spool.contents().backlog_points, bench.local) == (2, 4)
 
 
-def test_no_delete_spans_more_than_the_window_and_empty_stretches_are_skipped(
-    bench: Bench,
-) -> None:
+def test_no_delete_spans_more_than_the_window_and_empty_stretches_are_skipped(bench: Bench) -> None:
     remote = Remote(10, 11, 33.5, 34, 35, 700, 989)
     assert bench.sweep(10, remote).remote == 7
     assert remote.deleted == [(10, 34), (34, 58), (700, 724), (989, 990)]
@@ -315,9 +313,7 @@ def test_a_server_that_does_not_answer_is_not_asked_again_for_each_measurement(
     assert len(remote.asked) == 1
 
 
-def test_a_sweep_that_is_to_stop_ends_after_its_window_and_goes_on_from_there(
-    bench: Bench,
-) -> None:
+def test_a_sweep_that_is_to_stop_ends_after_its_window_and_goes_on_from_there(bench: Bench) -> None:
     remote = Remote(10, 100, 200)
     places = [Place("influxdb", remote, (Age(10),), ("s",), DAY_S, behind_s=DAY_S)]
     answers = iter([False, True, True])

@@ -18,12 +18,7 @@ CPU = Age(1, "cpu")
 
 
 def remove(
-    spool: Spool,
-    start: int,
-    stop: int,
-    age: Age | None = CPU,
-    *,
-    count: bool = True,
+    spool: Spool, start: int, stop: int, age: Age | None = CPU, *, count: bool = True
 ) -> int:
     with Aging.beside(spool.path.parent) as aging:
         return aging.remove(start * SECOND, stop * SECOND, age, count=count)

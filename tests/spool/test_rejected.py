@@ -5,14 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.spool import (
-    Refusal,
-    Rejected,
-    RejectedLines,
-    Spool,
-    SpoolReader,
-    UnknownLineError,
-)
+from pipeline.spool import Refusal, Rejected, RejectedLines, Spool, SpoolReader, UnknownLineError
 from tests.spool.stores import NOW, account, leased, lines
 
 

@@ -1,6 +1,5 @@
 """What `run` makes of a data directory whose store is not as it should be."""
 
-import json
 import sqlite3
 import subprocess
 from pathlib import Path
@@ -82,22 +81,4 @@ def test_what_is_salvaged_is_delivered(bucket: Bucket, tmp_path: Path) -> None:
     with SpoolReader(data_dir) as reader:
         assert reader.facts()[Fact.SALVAGE] == after["last_salvage"]
     assert aside(data_dir)
-    assert_same(bucket, data_dir)
-
-
-def test_a_damaged_reading_does_not_hold_back_the_others(bucket: Bucket, tmp_path: Path) -> None:
-    data_dir = tmp_path / "data"
-    with running(environment(data_dir, collection_interval_ms=20), tmp_path) as agent:
-        agent.until(lambda s: s["ticks"] >= 10, "10 readings")
-        assert agent.stop() == 0
-    with sqlite3.connect(data_dir / "spool.db") as db:
-        (points,) = db.execute("SELECT points FROM tick WHERE id = 5").fetchone()
-        db.execute("UPDATE tick SET lines = x'1f8b0800' || randomblob(200) WHERE id = 5")
-    db.close()
-    with running(environment(data_dir, bucket, collection_interval_ms=60_000), tmp_path) as agent:
-        agent.until(lambda s: s["delivered_points"] and not s["backlog_points"], "the others")
-        assert agent.stop() == 0
-        status = agent.status()
-    assert status["lost"]["corrupt_store"] == points, json.dumps(status)
-    assert_account(status)
     assert_same(bucket, data_dir)
