@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import pipeline
-from pipeline.agent import session
+from pipeline.agent import session as jobs
 from pipeline.settings import SYSTEM_CONFIG_DIR, SYSTEM_DATA_DIR
 from tests.agents import environment, eventually, running
 
@@ -81,7 +81,7 @@ def test_nothing_hides_the_file_systems_of_the_machine_from_the_agent() -> None:
 
 def test_a_stop_is_given_more_time_than_the_agent_takes() -> None:
     (seconds,) = service()["TimeoutStopSec"]
-    assert int(seconds) > 2 * (session._STOP_TICKS_S + session._STOP_REST_S)
+    assert int(seconds) > 2 * (jobs._STOP_TICKS_S + jobs._STOP_REST_S)
 
 
 def test_a_reload_lets_the_agent_read_its_settings_again() -> None:
