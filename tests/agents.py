@@ -49,6 +49,12 @@ def ticks(data_dir: Path) -> int:
         return 0
 
 
+def times(data_dir: Path) -> list[int]:
+    """Return the times of all readings as their lines have them, in the order of the store."""
+    with SpoolReader(data_dir) as reader:
+        return [int(block.split()[-1]) for block in reader.history(0)]
+
+
 class AgentProcess:
     """`metrics-pipeline run`, by another program where there is one before it."""
 

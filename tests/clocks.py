@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from threading import Condition, Event
 
+from pipeline.clock import SystemClock
+
 START_NS = 1_700_000_000 * 10**9
 
 
@@ -38,6 +40,15 @@ class ManualClock:
     def advance(self, seconds: float) -> None:
         self.elapsed += seconds
         self.wall_ns += round(seconds * 1e9)
+
+
+class ShiftedClock(SystemClock):
+    """Differs from the machine's by as much as a test says."""
+
+    shift_ns = 0
+
+    def now_ns(self) -> int:
+        return super().now_ns() + self.shift_ns
 
 
 class SharedClock:

@@ -1,7 +1,10 @@
-"""Settings for the disposable InfluxDB."""
+"""Settings for the disposable InfluxDB, and a status without any server."""
 
+import dataclasses
+from pathlib import Path
 from typing import Any
 
+from pipeline.health import Status, read_status
 from pipeline.settings import Settings
 from tests.influxd.api import Bucket
 
@@ -16,3 +19,9 @@ def settings_for(bucket: Bucket, **changes: Any) -> Settings:
         "http_port": 0,
     }
     return Settings(**{**values, **changes})
+
+
+def status_of(**changes: object) -> Status:
+    """What `status` finds of an agent without a store, but for the changes."""
+    nothing = read_status(Settings(data_dir=Path("/nowhere")))
+    return dataclasses.replace(nothing, **changes)  # type: ignore[arg-type]  # any field

@@ -1,5 +1,6 @@
 """What all tests share: the disposable InfluxDB, asked for by naming a fixture, and a profile."""
 
+import logging
 import os
 import subprocess
 import uuid
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from pipeline.spool import Spool
 from tests.influxd import api, process, ways
 from tests.influxd.process import InfluxProcess
 from tests.influxd.server import InfluxServer, UnavailableError
@@ -34,6 +36,25 @@ def _failure(why: UnavailableError) -> BaseException:
     return pytest.fail.Exception(str(why), pytrace=False)
 
 
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    """An empty store, open, in the folder of the test."""
+    with Spool(tmp_path, 100 * 2**20) as opened:
+        yield opened
+
+
+@pytest.fixture
+def _log_restored() -> Iterator[None]:
+    """For tests of what sets the log of this process up."""
+    loggers = [logging.getLogger(name) for name in ("pipeline", "py.warnings")]
+    before = [(one.handlers, one.propagate, one.level) for one in loggers]
+    yield
+    logging.captureWarnings(capture=False)
+    for one, (handlers, propagate, level) in zip(loggers, before, strict=True):
+        one.handlers, one.propagate = handlers, propagate
+        one.setLevel(level)
+
+
 @pytest.fixture(scope="session")
 def influx_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxServer]:
     """A server for the whole session, got in the first way that is open."""
@@ -54,6 +75,14 @@ def bucket(influx_server: InfluxServer) -> Iterator[api.Bucket]:
         yield api.create_bucket(influx_server, name)
     finally:
         api.delete_bucket(influx_server, name)
+
+
+@pytest.fixture
+def missing(bucket: api.Bucket) -> Iterator[str]:
+    """The name of a bucket that is not there yet."""
+    name = f"{bucket.name}-missing"
+    yield name
+    api.delete_bucket(bucket.server, name)
 
 
 @pytest.fixture(scope="session")

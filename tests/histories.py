@@ -30,11 +30,7 @@ def points(second: int, names: dict[str, str]) -> list[Point]:
             {"bytes_recv": int(received), "bytes_sent": int(received / 7)},
             {"interface": names.get("interface", "eth0")},
         ),
-        Point(
-            "net",
-            {"bytes_recv": 50 * second, "bytes_sent": 900 * second},
-            {"interface": "wg0"},
-        ),
+        Point("net", {"bytes_recv": 50 * second, "bytes_sent": 900 * second}, {"interface": "wg0"}),
         Point("system", {"load1": load, "load5": load * 0.9, "load15": 0.5}),
         Point("temp", {"temp": 44 + 4 * wave + 18 * busy}, {"sensor": names.get("sensor", "cpu")}),
     ]

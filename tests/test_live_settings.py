@@ -14,10 +14,11 @@ import pytest
 
 from pipeline.point import decode
 from pipeline.spool import SpoolReader
-from tests.agents import AgentProcess, environment, eventually, running, ticks
+from tests.agents import AgentProcess, environment, eventually, ticks, times
 from tests.influxd import api
 from tests.influxd.api import Bucket
 from tests.influxd.http import call
+from tests.influxd.process import free_port
 from tests.test_end_to_end import assert_account, assert_same
 
 HOUR_MS = 3_600_000
@@ -84,12 +85,6 @@ def influxdb(bucket: Bucket) -> dict[str, Any]:
     }
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
 def test_a_shorter_interval_cuts_the_running_wait_short(live: Live, start: Start) -> None:
     live.write(collection_interval_ms=HOUR_MS)
     agent = start()
@@ -107,9 +102,7 @@ def test_a_shorter_interval_cuts_the_running_wait_short(live: Live, start: Start
     eventually(lambda: "Setting log_level" in agent.log, "the next change")
     assert ticks(live.data_dir) - before <= 1
     assert agent.stop() == 0
-    with SpoolReader(live.data_dir) as reader:
-        times = [int(block.split()[-1]) for block in reader.history(0)]
-    assert times == sorted(set(times))
+    assert times(live.data_dir) == sorted(set(times(live.data_dir)))
 
 
 def test_a_signal_reads_the_settings_at_once_and_ends_nothing(live: Live, start: Start) -> None:
@@ -200,22 +193,13 @@ def test_secrets_that_are_rotated_heal_delivery_and_are_not_seen(
     assert_same(bucket, live.data_dir)
 
 
-@pytest.mark.parametrize(
-    ("edit", "says"),
-    [
-        (lambda path: path.write_text(""), "is empty"),
-        (lambda path: path.unlink(), "is gone"),
-        (lambda path: path.write_text('host = "h'), "not valid TOML"),
-    ],
-    ids=["empty", "gone", "half"],
-)
 def test_a_bad_edit_changes_nothing_is_told_once_and_heals_by_itself(
-    live: Live, start: Start, edit: Callable[[Path], object], says: str
+    live: Live, start: Start
 ) -> None:
-    port = free_port()
+    port, says = free_port(), "not valid TOML"
     live.write(collection_interval_ms=100, http_port=port)
     agent = start()
-    edit(live.toml)
+    live.toml.write_text('host = "h')
     status = agent.until(lambda s: "settings" in s["troubles"], "the trouble")
     assert says in status["troubles"]["settings"]
     assert status["last_error"] == status["troubles"]["settings"]
@@ -330,25 +314,3 @@ def test_another_data_directory_waits_for_a_restart_and_says_so_once(
     assert agent.log.count("needs a restart of the agent") == 1
     assert f"data_dir = {other} ({live.toml}) needs a restart of the agent" in agent.log
     assert not other.exists()
-
-
-def test_what_is_wrong_elsewhere_heals_without_an_edit(live: Live, start: Start) -> None:
-    certificate = live.folder / "ca.pem"
-    live.write(collection_interval_ms=HOUR_MS)
-    agent = start()
-    live.write(collection_interval_ms=50, influxdb_ca_cert=str(certificate))
-    agent.until(lambda s: "existing file" in (s["last_error"] or ""), "the trouble")
-    certificate.touch()
-    agent.until(lambda s: s["ticks"] >= 3 and not s["last_error"], "the new settings")
-    assert agent.stop() == 0
-
-
-def test_the_environment_wins_over_a_change_of_the_file(live: Live, tmp_path: Path) -> None:
-    live.write(collection_interval_ms=HOUR_MS)
-    env = environment(live.data_dir, collection_interval_ms=HOUR_MS)
-    with running(env, tmp_path, "--config-dir", str(live.config)) as agent:
-        agent.until(lambda s: s["ticks"], "a reading")
-        live.write(collection_interval_ms=50, spool_max_mb=9)
-        eventually(lambda: "Setting spool_max_mb" in agent.log, "the change")
-        assert "Setting collection_interval_ms" not in agent.log
-        assert agent.stop() == 0

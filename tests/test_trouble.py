@@ -5,11 +5,6 @@ import pytest
 from pipeline.trouble import Trouble
 
 
-@pytest.fixture(autouse=True)
-def _log(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-
-
 def test_it_is_logged_when_it_begins_and_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
     reasons: list[str | None] = []
     trouble = Trouble(lambda it: reasons.append(it.reason))

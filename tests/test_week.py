@@ -4,7 +4,6 @@ The week begins now and lies ahead: so the server's own rule, which goes by the 
 has no part in it, and takes every point.
 """
 
-import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -91,14 +90,11 @@ def kept(settings: Settings) -> Times:
     return found
 
 
-def rule(bucket: Bucket) -> int:
-    found = api.get_bucket(bucket.server, bucket.name)
-    assert found is not None
-    return int(found["retentionRules"][0]["everySeconds"])
-
-
 def until_kept(bucket: Bucket, hours: int) -> None:
-    eventually(lambda: rule(bucket) == hours * HOUR_S, f"the bucket keeps {hours} h")
+    age_s = hours * HOUR_S
+    eventually(
+        lambda: api.age_s(bucket.server, bucket.name) == age_s, f"the bucket keeps {hours} h"
+    )
 
 
 def test_each_hosts_data_is_as_old_as_its_own_settings_say(
@@ -108,13 +104,10 @@ def test_each_hosts_data_is_as_old_as_its_own_settings_say(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    caplog.set_level(logging.INFO)
     # By the server's date the agents would not believe a clock that is days ahead of it.
     monkeypatch.setattr(TrustedClock, "server_says", lambda *_: None)
     # A bucket that keeps a day, and a third host with data of every hour that nobody looks after.
-    wanted = [{"type": "expire", "everySeconds": 24 * HOUR_S, "shardGroupDurationSeconds": HOUR_S}]
-    path = f"/api/v2/buckets/{bucket.id}"
-    bucket.server.call("PATCH", path, {"retentionRules": wanted}).expect(200)
+    api.set_age(bucket, 24)
     start = clock.now_ns()
     lines = [f"mem,host=web f={n}i {start + n * HOUR_NS}" for n in range(7 * 24)]
     assert api.write(bucket.server, bucket.name, "\n".join(lines).encode())[0] == 204
@@ -131,7 +124,7 @@ def test_each_hosts_data_is_as_old_as_its_own_settings_say(
         clock.go_on(hour * HOUR_S + 120)
         now = clock.now_ns()
         there = stored(bucket)
-        rules.append(rule(bucket))
+        rules.append(api.age_s(bucket.server, bucket.name))
         assert there.pop(("web", "mem")) == third
         for agent in agents:
             for key, times in kept(agent.settings).items():

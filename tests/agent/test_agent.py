@@ -1,6 +1,5 @@
 import contextlib
 import json
-import logging
 import os
 import socket
 import sqlite3
@@ -23,8 +22,10 @@ from pipeline.health import read_status
 from pipeline.retention import Retention, Swept
 from pipeline.settings import CollectorOptions, Settings
 from pipeline.spool import Spool, SpoolError, SpoolReader, holder
-from tests.agents import eventually, ticks
+from tests.agents import eventually, ticks, times
+from tests.clocks import ShiftedClock
 from tests.influxd.http import call
+from tests.influxd.process import free_port
 from tests.machine import fill_up, tiny_disk
 
 HOUR_MS = 3_600_000
@@ -68,19 +69,8 @@ def make(data_dir: Path) -> Iterator[Callable[..., Agent]]:
     assert not [t.name for t in threading.enumerate() if t.name in ("tick", "sweep", "http")]
 
 
-@pytest.fixture(autouse=True)
-def _log(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-
-
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def test_a_reading_that_is_being_taken_at_the_stop_is_kept(
@@ -176,20 +166,6 @@ def test_a_port_that_is_taken_is_a_warning_and_the_agent_goes_on(
         agent.stop()
     agent.start()
     assert call("GET", f"http://127.0.0.1:{port}/health").status == 200
-
-
-class ShiftedClock(SystemClock):
-    """Differs from the machine's by as much as a test says."""
-
-    shift_ns = 0
-
-    def now_ns(self) -> int:
-        return super().now_ns() + self.shift_ns
-
-
-def times(data_dir: Path) -> list[int]:
-    with SpoolReader(data_dir) as reader:
-        return [int(block.split()[-1]) for block in reader.history(0)]
 
 
 def test_a_clock_that_is_ahead_at_the_start_makes_no_young_reading_go(
@@ -372,9 +348,8 @@ def test_a_full_disk_stops_nothing_and_is_told_while_it_lasts(
     finally:
         agent.close()
     with SpoolReader(disk) as reader:
-        times = [int(block.split()[-1]) for block in reader.history(0)]
         contents = reader.contents()
-    assert times == sorted(set(times))
+    assert times(disk) == sorted(set(times(disk)))
     lost = contents.lost.get("spool_full", 0)
     assert contents.points == contents.backlog_points + lost
     assert [m for m in caplog.messages if "room" in m] == [

@@ -1,15 +1,13 @@
 import json
-import logging
 import os
 import re
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from pipeline.health import Status, read_status
 from pipeline.settings import Settings
 from pipeline.spool import DirectoryLock, Spool, SpoolReader
 from tests.agents import eventually
+from tests.influxd.process import free_port
 
 HOUR_NS = 3600 * 10**9
 NOTHING = SpaceMetrics(total=None, used=None, percent=None)
@@ -44,13 +43,17 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     assert not [t.name for t in threading.enumerate() if t.name in ("tick", "sweep", "http")]
 
 
-@pytest.fixture(autouse=True)
-def _log(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-
-
 def status(data_dir: Path) -> Status:
     return read_status(Settings(data_dir=data_dir))
+
+
+def broken(failure: Exception) -> Callable[..., object]:
+    """What fails whenever it is called."""
+
+    def fail(*_: object) -> object:
+        raise failure
+
+    return fail
 
 
 def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -146,10 +149,7 @@ def test_the_example_of_the_documentation_runs(tmp_path: Path) -> None:
 def test_collect_system_metrics_raises_nothing_whatever_psutil_raises(
     failure: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken() -> None:
-        raise failure
-
-    monkeypatch.setattr(psutil, "virtual_memory", broken)
+    monkeypatch.setattr(psutil, "virtual_memory", broken(failure))
     found = pipeline.collect_system_metrics()
     assert (found.memory, found.collected) == (NOTHING, False)
     assert found.cpu.usage is not None
@@ -171,10 +171,8 @@ def test_save_system_metrics_returns_true_and_the_reading_is_in_the_store(data_d
 def test_save_system_metrics_returns_false_when_collection_fails_and_logs_why(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken() -> None:
-        raise OSError("no such file: /proc/meminfo")
-
-    monkeypatch.setattr(psutil, "virtual_memory", broken)
+    failure = OSError("no such file: /proc/meminfo")
+    monkeypatch.setattr(psutil, "virtual_memory", broken(failure))
     assert pipeline.save_system_metrics() is False
     assert errors(caplog) == [
         "Failed to collect system metrics: OSError: no such file: /proc/meminfo"
@@ -186,10 +184,7 @@ def test_save_system_metrics_returns_false_when_collection_fails_and_logs_why(
 def test_save_system_metrics_is_true_when_another_collector_fails(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken() -> None:
-        raise OSError("no load")
-
-    monkeypatch.setattr(psutil, "getloadavg", broken)
+    monkeypatch.setattr(psutil, "getloadavg", broken(OSError("no load")))
     assert pipeline.save_system_metrics() is True
     assert status(data_dir).lost["collector_failed"] >= 1
 
@@ -353,12 +348,10 @@ def test_a_program_does_not_fail_because_its_metrics_do(
 def test_a_stop_that_fails_is_an_error_in_the_log(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(_: Agent) -> None:
-        raise RuntimeError("cannot join thread before it is started")
-
+    failure = RuntimeError("cannot join thread before it is started")
     pipeline.start_metrics_collection()
     with monkeypatch.context() as patch:
-        patch.setattr(Agent, "stop", broken)
+        patch.setattr(Agent, "stop", broken(failure))
         pipeline.stop_metrics_collection()
     assert errors(caplog) == [
         "Metrics collection was not stopped: cannot join thread before it is started"
@@ -400,8 +393,7 @@ def test_the_import_is_light_and_the_end_of_the_program_is_a_stop(data_dir: Path
 def test_the_endpoint_outlives_a_stop_whatever_is_asked_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     monkeypatch.setenv("METRICS_HTTP_PORT", str(port))
     pipeline.register()
     pipeline.stop_metrics_collection()

@@ -1,4 +1,3 @@
-import logging
 import os
 import resource
 from collections.abc import Callable, Iterable, Iterator
@@ -17,8 +16,9 @@ from pipeline.health import Health
 from pipeline.point import Point
 from pipeline.settings import CollectorOptions
 from pipeline.spool import Spool, SpoolError
+from tests.agents import times
 from tests.clocks import START_NS, ManualClock
-from tests.spool.stores import history
+from tests.spool.stores import history, leased
 
 SECOND = 10**9
 HELD = 360
@@ -64,7 +64,7 @@ class Bench:
     @property
     def seconds(self) -> list[int]:
         """The times of the readings in the spool, in order."""
-        return [int(block.split()[-1]) // SECOND for block in history(self.spool.path.parent)]
+        return [time // SECOND for time in times(self.spool.path.parent)]
 
     @property
     def lost(self) -> dict[str, int]:
@@ -153,7 +153,6 @@ def test_what_the_bound_on_series_leaves_out_is_counted(bench: Callable[..., Ben
 def test_while_nothing_can_be_written_readings_are_held_told_once_and_kept_in_order(
     bench: Callable[..., Bench], caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
     one = bench(Stub("a", "x"))
     one.record()
     with nothing_can_be_written():
@@ -210,7 +209,6 @@ def test_readings_beyond_what_memory_holds_are_lost_the_oldest_first_and_counted
 def test_that_the_oldest_readings_make_room_is_told_once_and_so_is_its_end(
     bench: Callable[..., Bench], caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
     stub = Stub("a", "x")
     one = bench(stub, max_bytes=2**20)
     for _ in range(200):
@@ -219,8 +217,7 @@ def test_that_the_oldest_readings_make_room_is_told_once_and_so_is_its_end(
     bound = f"{one.spool.path} has reached its bound, spool_max_mb"
     assert one.health.troubles() == {"room": bound}
     assert one.health.failure() is None
-    batch = one.spool.lease(10_000)
-    assert batch is not None
+    batch = leased(one.spool, 10_000)
     one.spool.settle(batch, START_NS)
     one.record()
     assert one.health.troubles() == {}
@@ -241,14 +238,12 @@ def test_a_spool_that_is_closed_is_a_failure_like_any_other(bench: Callable[...,
 
 @settings(max_examples=20, deadline=None)  # it syncs
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=20))
-def test_readings_at_one_moment_of_a_clock_that_was_set_back_stay_apart(
-    moments: list[int],
-) -> None:
+def test_readings_at_one_moment_of_a_clock_that_was_set_back_stay_apart(moments: list[int]) -> None:
     with TemporaryDirectory() as folder:
         one = Bench(Path(folder), Stub("a", "x"))
         for moment in moments:
             one.recorder.record(Tick(moment, 0))
-        found = [int(block.split()[-1]) for block in history(one.spool.path.parent)]
+        found = times(one.spool.path.parent)
         one.spool.close()
     assert len(set(found)) == len(moments)
     assert max(found) < max(moments) + len(moments)
@@ -262,4 +257,4 @@ def test_readings_that_are_held_stay_apart_too(bench: Callable[..., Bench]) -> N
             with pytest.raises(SpoolError):
                 one.recorder.record(Tick(7, 0))
     one.recorder.commit()
-    assert [int(block.split()[-1]) for block in history(one.spool.path.parent)] == [7, 8, 9]
+    assert times(one.spool.path.parent) == [7, 8, 9]

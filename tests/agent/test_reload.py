@@ -1,6 +1,5 @@
 """Files of settings that change, looked at by hand."""
 
-import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,8 +53,7 @@ def bench(tmp_path: Path) -> Bench:
 
 
 @pytest.fixture(autouse=True)
-def _log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    caplog.set_level(logging.INFO)
+def _umask() -> Iterator[None]:
     before = os.umask(0o077)  # secrets that others can read would be told
     yield
     os.umask(before)
@@ -145,10 +143,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize(("edit", "says"), BAD.values(), ids=BAD.keys())
 def test_a_bad_edit_changes_nothing_is_told_once_and_heals_by_itself(
-    bench: Bench,
-    caplog: pytest.LogCaptureFixture,
-    edit: Callable[[Path], object],
-    says: str,
+    bench: Bench, caplog: pytest.LogCaptureFixture, edit: Callable[[Path], object], says: str
 ) -> None:
     bench.toml.write_text("http_port = 7")
     reload = bench.follow()
@@ -222,9 +217,7 @@ def test_what_is_wrong_outside_the_files_heals_without_an_edit(
     assert [settings.influxdb_ca_cert for settings in bench.taken] == [certificate]
 
 
-def test_a_file_that_was_not_there_may_come_and_one_of_comments_is_not_empty(
-    bench: Bench,
-) -> None:
+def test_a_file_that_was_not_there_may_come_and_one_of_comments_is_not_empty(bench: Bench) -> None:
     reload = bench.follow()
     bench.toml.write_text("http_port = 1")
     assert reload.read()

@@ -17,23 +17,15 @@ import pytest
 
 from pipeline.agent.recorder import Recorder
 from pipeline.agent.session import AgentError, Session
-from pipeline.clock import SystemClock, Tick
+from pipeline.clock import Tick
 from pipeline.settings import CollectorOptions, Settings
 from pipeline.spool import SpoolReader
 from tests.agents import AgentProcess, eventually, ticks
-from tests.chaos.servers import Behaviour, response, serving
+from tests.clocks import ShiftedClock
+from tests.servers import Behaviour, last_response, read_request, serving
 
 HOUR_MS = 3_600_000
 MINUTE_NS = 60 * 10**9
-
-
-class ShiftedClock(SystemClock):
-    """Differs from the machine's by as much as a test says."""
-
-    shift_ns = 0
-
-    def now_ns(self) -> int:
-        return super().now_ns() + self.shift_ns
 
 
 class Bench:
@@ -106,9 +98,7 @@ def test_whoever_does_not_answer_is_not_asked_again_by_collectors_that_are_made_
         answer.set()
 
 
-def test_an_age_that_becomes_shorter_is_guarded_against_a_clock_that_is_ahead(
-    bench: Bench,
-) -> None:
+def test_an_age_that_becomes_shorter_is_guarded_against_a_clock_that_is_ahead(bench: Bench) -> None:
     bench.clock.shift_ns = -MINUTE_NS * 10
     bench.session.record()
     bench.clock.shift_ns = 0
@@ -121,21 +111,24 @@ def test_an_age_that_becomes_shorter_is_guarded_against_a_clock_that_is_ahead(
     assert "\ncpu," in bench.kept()
 
 
+def is_write(client: socket.socket) -> bool:
+    request = read_request(client)
+    return request is not None and request.path.startswith("/api/v2/write")
+
+
 @pytest.mark.slow  # it waits for the old delivery as long as a change does
-def test_a_delivery_that_still_waits_for_the_former_server_changes_no_trouble(
-    bench: Bench,
-) -> None:
+def test_a_delivery_that_still_waits_for_the_former_server_changes_no_trouble(bench: Bench) -> None:
     def deliveries() -> int:
         return [thread.name for thread in threading.enumerate()].count("delivery")
 
     asked = Event()
 
     def hang(client: socket.socket, over: Event) -> None:
-        if client.recv(65536).startswith(b"POST /api/v2/write"):
+        if is_write(client):
             asked.set()
             over.wait(60)
         else:
-            client.sendall(response("404 Not Found"))
+            client.sendall(last_response("404 Not Found"))
 
     with serving(hang) as url:
         bench.session.record()
@@ -177,11 +170,9 @@ def counting(asked: list[str], name: str) -> Behaviour:
     """Take each write, and note whose it was."""
 
     def answer(client: socket.socket, _: Event) -> None:
-        if client.recv(65536).startswith(b"POST /api/v2/write"):
+        if wrote := is_write(client):
             asked.append(name)
-            client.sendall(response("204 No Content", b"", "Connection: close"))
-        else:
-            client.sendall(response("404 Not Found", b"", "Connection: close"))
+        client.sendall(last_response("204 No Content" if wrote else "404 Not Found"))
 
     return answer
 

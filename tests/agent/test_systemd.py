@@ -59,8 +59,11 @@ def health(clock: ManualClock) -> Health:
     return Health(clock, 60, lambda _: None)
 
 
-def notifier(health: Health | None, address: str, **environ: str) -> Notifier:
-    return Notifier({"NOTIFY_SOCKET": address, **environ}, lambda: health, ManualClock())
+def notifier(
+    health: Health | None, address: str, clock: ManualClock | None = None, **environ: str
+) -> Notifier:
+    environ = {"NOTIFY_SOCKET": address, **environ}
+    return Notifier(environ, lambda: health, clock or ManualClock())
 
 
 def test_ready_is_told_once_after_the_first_durable_reading(
@@ -117,9 +120,13 @@ def test_a_stopped_collection_is_not_vouched_for(manager: Manager, address: str)
     ],
 )
 def test_signs_of_life_come_four_times_as_often_as_they_must(
-    environ: dict[str, str], pause_s: float, health: Health
+    environ: dict[str, str], pause_s: float, health: Health, tmp_path: Path
 ) -> None:
-    assert notifier(health, "", **environ)._pause_s == pause_s
+    health.reading_committed(ReadingStats(0.1, 42, {}))
+    clock = ManualClock()
+    with notifier(health, str(tmp_path / "nobody"), clock, **environ):
+        eventually(lambda: len(clock.waits) > 1, "a sign of life")
+    assert clock.waits[1] == pause_s
 
 
 def test_a_manager_that_is_gone_is_borne(health: Health, tmp_path: Path) -> None:

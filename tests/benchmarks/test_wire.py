@@ -1,11 +1,10 @@
 import gzip
-import socket
-import threading
 
 import pytest
 
 from benchmarks.wire import Request, forwarding, requests
 from tests.influxd.http import call
+from tests.servers import last_response, scripted
 
 LINES = b"cpu usage=1 1\nmem used=2i 1\n"
 
@@ -20,10 +19,7 @@ def test_the_requests_of_a_connection_are_told_apart_and_their_lines_counted() -
     sent = [
         b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n",
         request(b"Content-Length: %d" % len(LINES), LINES),
-        request(
-            b"Content-Encoding: gzip\r\nContent-Length: %d" % len(packed),
-            packed,
-        ),
+        request(b"Content-Encoding: gzip\r\nContent-Length: %d" % len(packed), packed),
         request(b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked", chunks),
     ]
     found = list(requests(b"".join(sent) + sent[1][:-1]))  # the last one is cut off
@@ -39,25 +35,15 @@ def test_a_chunked_request_that_is_cut_off_is_none() -> None:
 
 
 def test_a_forwarder_refuses_until_it_is_opened_and_counts_what_passes() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        threading.Thread(target=answer, args=(server,), daemon=True).start()
-        url = f"http://127.0.0.1:{server.getsockname()[1]}"
-        with forwarding(url, is_open=False) as forwarder:
-            for _ in range(2):
-                with pytest.raises(OSError, match="refused"):
-                    call("GET", f"{forwarder.url}/health")
-                forwarder.open()
-                assert call("GET", f"{forwarder.url}/health").status == 204
-                (found,) = forwarder.traffic.requests()
-                assert isinstance(found, Request)
-                assert found.line == "GET /health HTTP/1.1"
-                assert 0 < forwarder.traffic.first <= forwarder.traffic.last
-                forwarder.shut()
-
-
-def answer(server: socket.socket) -> None:
-    for _ in range(2):
-        client, _ = server.accept()
-        with client:
-            client.recv(65536)
-            client.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+    answer = last_response("204 No Content")
+    with scripted(answer) as url, forwarding(url, is_open=False) as forwarder:
+        for _ in range(2):
+            with pytest.raises(OSError, match="refused"):
+                call("GET", f"{forwarder.url}/health")
+            forwarder.open()
+            assert call("GET", f"{forwarder.url}/health").status == 204
+            (found,) = forwarder.traffic.requests()
+            assert isinstance(found, Request)
+            assert found.line == "GET /health HTTP/1.1"
+            assert 0 < forwarder.traffic.first <= forwarder.traffic.last
+            forwarder.shut()

@@ -1,15 +1,11 @@
 """A loopback proxy between the agent and InfluxDB that fails on request."""
 
 import contextlib
-import http.client
 import random
 import socket
 import threading
-from dataclasses import dataclass
-from typing import BinaryIO
-from urllib.parse import urlsplit
 
-from tests.chaos.servers import reset, response
+from tests.servers import Request, forward, read_request, reset, response
 
 # Below the range that systems draw the ports of outgoing connections from; see InfluxProcess.
 _PORTS = range(20_000, 32_000)
@@ -28,14 +24,6 @@ FAULTS = (
 )
 
 
-@dataclass(frozen=True)
-class _Request:
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: bytes
-
-
 class Proxy:
     """Passes requests on to a server, or does what `fault` says.
 
@@ -44,7 +32,7 @@ class Proxy:
     """
 
     def __init__(self, url: str) -> None:
-        self._server = urlsplit(url).netloc
+        self._server = url
         self._fault = PASS
         self._changed = threading.Condition()
         self._clients: set[socket.socket] = set()
@@ -110,27 +98,14 @@ class Proxy:
     def _serve(self, client: socket.socket) -> None:
         self._clients.add(client)
         try:
-            with client, contextlib.suppress(OSError), client.makefile("rb") as stream:
-                while (request := self._read(stream)) is not None:
+            with client, contextlib.suppress(OSError):
+                while request := read_request(client, lambda: self._fault != "cut"):
                     if not self._handle(client, request):
                         return
         finally:
             self._clients.discard(client)
 
-    def _read(self, stream: BinaryIO) -> _Request | None:
-        words = stream.readline().decode().split()
-        if len(words) != 3:
-            return None
-        headers = dict[str, str]()
-        while line := stream.readline().decode().strip():
-            name, _, value = line.partition(":")
-            headers[name.lower()] = value.strip()
-        if self._fault == "cut":
-            return _Request(words[0], words[1], headers, b"")
-        length = int(headers.get("content-length", 0))
-        return _Request(words[0], words[1], headers, stream.read(length))
-
-    def _handle(self, client: socket.socket, request: _Request) -> bool:
+    def _handle(self, client: socket.socket, request: Request) -> bool:
         fault = self._fault
         if fault == "hang":
             with self._changed:
@@ -141,28 +116,9 @@ class Proxy:
         if fault[:1].isdigit():
             client.sendall(response(fault, b"out of order", "Retry-After: 1"))
             return True
-        answer = self._forward(request)
+        answer = forward(request, self._server)
         if fault == "lose the answer" or answer is None:
             reset(client)
             return False
         client.sendall(answer)
         return True
-
-    def _forward(self, request: _Request) -> bytes | None:
-        connection = http.client.HTTPConnection(self._server, timeout=10)
-        try:
-            connection.request(request.method, request.path, request.body, request.headers)
-            got = connection.getresponse()
-            body = got.read()
-        except (OSError, http.client.HTTPException):
-            return None
-        finally:
-            connection.close()
-        kept = [
-            f"{name}: {value}"
-            for name, value in got.getheaders()
-            if name.lower() not in ("content-length", "transfer-encoding")
-        ]
-        if got.status == 204:
-            return "\r\n".join(["HTTP/1.1 204 No Content", *kept, "", ""]).encode()
-        return response(f"{got.status} {got.reason}", body, *kept)

@@ -19,9 +19,9 @@ from pipeline.clock import SystemClock
 from pipeline.influx import Answer, Connection, InfluxError, Verdict, verdict
 from pipeline.influx.bounds import MOST_BYTES
 from pipeline.settings import Settings
+from tests import servers
 from tests.agents import environment, running
-from tests.chaos import servers
-from tests.chaos.servers import Behaviour, serving
+from tests.servers import Behaviour, serving
 
 pytestmark = pytest.mark.slow  # much to write, and to break
 

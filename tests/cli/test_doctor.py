@@ -16,16 +16,12 @@ from pipeline.clock import SystemClock
 from pipeline.settings import load
 from pipeline.spool import Spool
 from tests.agents import running
-from tests.cli.test_cli import Cli, Done
+from tests.cli.commands import Cli, Done, Inside
 from tests.clocks import ManualClock
 from tests.health.test_health import another_user
 from tests.influxd import api
 from tests.influxd.api import Bucket
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    return Cli(tmp_path)
+from tests.influxd.process import free_port
 
 
 def findings(done: Done) -> dict[str, dict[str, Any]]:
@@ -82,8 +78,7 @@ def test_a_server_that_says_nothing_is_waited_for_once(cli: Cli) -> None:
 
 
 def test_beside_a_running_agent_all_is_well(bucket: Bucket, cli: Cli) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     settings = {"bucket": bucket, "collection_interval_ms": 100, "http_port": port}
     with running(cli.env(**settings), cli.folder) as agent:
         agent.until(lambda s: s["delivered_points"] > 50, "a delivery")
@@ -107,7 +102,7 @@ def test_beside_a_running_agent_all_is_well(bucket: Bucket, cli: Cli) -> None:
 def test_it_leaves_no_trace(bucket: Bucket, cli: Cli) -> None:
     before = api.get_bucket(bucket.server, bucket.name)
     assert failed(examined(cli, bucket=bucket)) == []
-    assert api.query(bucket.server, f'from(bucket: "{bucket.name}") |> range(start: 0)') == []
+    assert api.rows(bucket) == []
     assert api.get_bucket(bucket.server, bucket.name) == before
     assert not cli.data_dir.exists()
 
@@ -122,8 +117,9 @@ def test_without_a_server_there_is_none_to_check(cli: Cli) -> None:
 # ---- this machine --------------------------------------------------------------------------------
 
 
-def test_settings_that_cannot_be_used_are_all_there_is_to_tell(cli: Cli) -> None:
-    done = cli("doctor", retention_hours="a week", nosuch=1)
+@pytest.mark.usefixtures("_log_restored")
+def test_settings_that_cannot_be_used_are_all_there_is_to_tell(cli: Cli, inside: Inside) -> None:
+    done = inside(cli, "doctor", retention_hours="a week", nosuch=1)
     assert done.status == 1
     lines = done.out.splitlines()
     assert [line.split()[:2] for line in lines[::2]] == [["FAILED", "settings"]] * 2
@@ -224,10 +220,8 @@ def test_too_little_room_for_the_bound_is_told(cli: Cli) -> None:
 
 
 def test_a_port_that_another_program_has_is_told(cli: Cli) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        number = other.getsockname()[1]
-        other.close()
-        assert failed(examined(cli, http_port=number)) == []
+    number = free_port()
+    assert failed(examined(cli, http_port=number)) == []
     with running(cli.env(http_port=number, data_dir=cli.folder / "other"), cli.folder) as agent:
         agent.until(lambda s: s["ticks"], "the first reading")
         found = examined(cli, http_port=number)
@@ -256,8 +250,7 @@ def test_a_collector_that_fails_and_one_that_leaves_out_are_told(cli: Cli) -> No
 def test_a_server_that_does_not_answer_is_told_and_what_hangs_on_it(
     bucket: Bucket, cli: Cli
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    url = f"http://127.0.0.1:{free_port()}"
     found = examined(cli, bucket=bucket, influxdb_url=url)
     server, *others = failed(found)
     assert server == "server"
@@ -299,28 +292,24 @@ def test_a_missing_bucket_is_told(bucket: Bucket, cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "hours", "keeps_s", "ok"),
+    ("policy", "hours", "keeps_h", "ok"),
     [
         ("extend", 48, 0, True),
-        ("extend", 48, 72 * 3600, True),
-        ("extend", 48, 48 * 3600, True),
-        ("extend", 72, 48 * 3600, False),
-        ("off", 0, 48 * 3600, False),
-        ("enforce", 48, 72 * 3600, False),
-        ("enforce", 48, 48 * 3600, True),
+        ("extend", 48, 72, True),
+        ("extend", 48, 48, True),
+        ("extend", 72, 48, False),
+        ("off", 0, 48, False),
+        ("enforce", 48, 72, False),
+        ("enforce", 48, 48, True),
     ],
 )
 def test_a_bucket_with_another_age_is_told(
-    bucket: Bucket, cli: Cli, policy: str, hours: int, keeps_s: int, *, ok: bool
+    bucket: Bucket, cli: Cli, policy: str, hours: int, keeps_h: int, *, ok: bool
 ) -> None:
-    rule = {"type": "expire", "everySeconds": keeps_s, "shardGroupDurationSeconds": 86_400}
-    path = f"/api/v2/buckets/{bucket.id}"
-    bucket.server.call("PATCH", path, {"retentionRules": [rule]}).expect(200)
+    api.set_age(bucket, keeps_h, shard_hours=24)
     found = examined(cli, bucket=bucket, bucket_retention=policy, retention_hours=hours)
     assert ("bucket" not in failed(found)) is ok
-    assert (f"keeps {keeps_s // 3600} h" if keeps_s else "keeps for ever") in found[
-        "bucket"
-    ].message
+    assert (f"keeps {keeps_h} h" if keeps_h else "keeps for ever") in found["bucket"].message
 
 
 # ---- two hosts with one name ---------------------------------------------------------------------

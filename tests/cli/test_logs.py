@@ -11,20 +11,9 @@ import pytest
 
 from pipeline.cli import logs
 
-NAMES = ("pipeline", "py.warnings")
+pytestmark = pytest.mark.usefixtures("_log_restored")
 log = logging.getLogger("pipeline.some.module")
 TEXT_RE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (\w+) +(.*)")
-
-
-@pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in NAMES]
-    before = [(one.handlers, one.propagate, one.level) for one in loggers]
-    yield
-    logging.captureWarnings(capture=False)
-    for one, (handlers, propagate, level) in zip(loggers, before, strict=True):
-        one.handlers, one.propagate = handlers, propagate
-        one.setLevel(level)
 
 
 @pytest.fixture
@@ -62,27 +51,23 @@ def _far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_far_from_utc")
-def test_the_time_is_that_of_the_event_in_utc(stream: io.StringIO) -> None:
-    logs.configure("info", "text", stream, {})
-    record = log.makeRecord(log.name, logging.INFO, "", 0, "now", (), None)
-    record.created, record.msecs = 1_700_000_000.0079, 7.9
-    log.handle(record)
-    assert stream.getvalue() == "2023-11-14T22:13:20.007Z INFO    now\n"
-
-
-@pytest.mark.usefixtures("_far_from_utc")
-def test_json_has_one_object_an_event(stream: io.StringIO) -> None:
-    logs.configure("info", "json", stream, {})
+@pytest.mark.parametrize(
+    ("log_format", "line"),
+    [
+        ("text", '2023-11-14T22:13:20.007Z ERROR   a "b" ü'),
+        (
+            "json",
+            '{"time": "2023-11-14T22:13:20.007Z", "level": "error",'
+            ' "logger": "pipeline.some.module", "message": "a \\"b\\" ü"}',
+        ),
+    ],
+)
+def test_an_event_has_its_time_in_utc(stream: io.StringIO, log_format: str, line: str) -> None:
+    logs.configure("info", log_format, stream, {})
     record = log.makeRecord(log.name, logging.ERROR, "", 0, 'a "b" ü', (), None)
     record.created, record.msecs = 1_700_000_000.0079, 7.9
     log.handle(record)
-    assert json.loads(stream.getvalue()) == {
-        "time": "2023-11-14T22:13:20.007Z",
-        "level": "error",
-        "logger": "pipeline.some.module",
-        "message": 'a "b" ü',
-    }
-    assert "ü" in stream.getvalue()
+    assert stream.getvalue() == f"{line}\n"
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
@@ -97,8 +82,7 @@ def test_an_event_is_one_line_with_its_traceback_too(stream: io.StringIO, log_fo
 
 
 @pytest.mark.parametrize(
-    ("level", "told"),
-    [("debug", "diwe"), ("info", "iwe"), ("warning", "we"), ("error", "e")],
+    ("level", "told"), [("debug", "diwe"), ("info", "iwe"), ("warning", "we"), ("error", "e")]
 )
 def test_what_is_less_severe_than_the_level_is_not_logged(
     stream: io.StringIO, level: str, told: str
@@ -150,9 +134,7 @@ def test_the_journal_reads_the_priority_and_adds_the_time_itself(
     assert stream.read().splitlines() == ["<7>a", "<6>b", "<4>c", "<3>d | e", "<2>f"]
 
 
-def test_json_is_json_in_the_journal_too(
-    journal: tuple[io.TextIOWrapper, dict[str, str]],
-) -> None:
+def test_json_is_json_in_the_journal_too(journal: tuple[io.TextIOWrapper, dict[str, str]]) -> None:
     stream, environ = journal
     logs.configure("info", "json", stream, environ)
     log.info("a")

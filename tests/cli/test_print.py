@@ -1,21 +1,20 @@
 import contextlib
 import csv
-import dataclasses
 import io
 import json
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from pipeline.cli import _print
 from pipeline.collectors import catalogue
-from pipeline.health import Status, Summary, read_status, summarize
+from pipeline.health import Summary, summarize
 from pipeline.point import FieldValue
-from pipeline.settings import SettingRow, Settings
+from pipeline.settings import SettingRow
 from pipeline.spool import FieldSummary, Series, SeriesBuilder
 from tests.clocks import START_NS, ManualClock
+from tests.configured import status_of
 
 SECOND = 10**9
 DISK = {"device": "nvme0n1p3", "fstype": "ext4", "host": "h1", "mode": "rw", "path": "/srv/" * 9}
@@ -63,16 +62,9 @@ def series(field: str = "f", *values: FieldValue, **tags: str) -> Series:
     return one
 
 
-def status(**changes: object) -> Status:
-    return dataclasses.replace(
-        read_status(Settings(data_dir=Path("/nowhere"))),
-        **changes,  # type: ignore[arg-type]  # any of its fields
-    )
-
-
 def look(**changes: object) -> Summary:
     """The same at a glance, 12 s later."""
-    return summarize(status(**changes), START_NS + 12 * SECOND)
+    return summarize(status_of(**changes), START_NS + 12 * SECOND)
 
 
 def table(text: str) -> list[list[str]]:
@@ -101,16 +93,6 @@ def test_a_setting_is_a_line_with_its_value_and_source_whole(shown: Callable[[],
         ["influxdb_url", "-", "default"],
     ]
     assert len(text.splitlines()) == 3
-
-
-def test_the_catalogue_is_a_line_a_field_with_its_meaning_whole(shown: Callable[[], str]) -> None:
-    entries = catalogue.load()
-    _print.metrics(entries)
-    lines = shown().splitlines()
-    assert len(lines) == len(entries) + 1
-    for line, entry in zip(lines[1:], entries, strict=True):
-        assert line.split()[:2] == [entry.measurement, entry.field]
-        assert line.endswith(entry.meaning)
 
 
 def test_the_listing_has_the_number_of_series_and_the_newest_value(
@@ -301,22 +283,23 @@ def test_the_age_of_a_bucket_may_be_unknown_or_none(
     assert ["bucket keeps", text] in table(shown())
 
 
-def test_what_is_watched_is_printed_again_and_again_until_ctrl_c(shown: Callable[[], str]) -> None:
+def watched(read: Callable[[int], Summary]) -> ManualClock:
+    """Watch three times; each is told how many there were before."""
     clock = ManualClock()
-    asked: list[int] = []
-
-    def read() -> Summary:
-        asked.append(len(asked))
-        return look(ticks=len(asked))
 
     def interrupt(waits: int) -> None:
         if waits == 3:
             raise KeyboardInterrupt
 
     clock.on_wait = interrupt
-    _print.watch(read, clock)
+    _print.watch(lambda: read(len(clock.waits)), clock)
+    return clock
+
+
+def test_what_is_watched_is_printed_again_and_again_until_ctrl_c(shown: Callable[[], str]) -> None:
+    clock = watched(lambda number: look(ticks=number + 1))
     text = shown()
-    assert text.count("The agent is not running.") == len(asked) == 3
+    assert text.count("The agent is not running.") == 3
     assert re.findall(r"^readings +(\d)", text, re.MULTILINE) == ["1", "2", "3"]
     assert "Ctrl-C" not in text
     assert set(clock.waits) == {2.0}
@@ -325,15 +308,9 @@ def test_what_is_watched_is_printed_again_and_again_until_ctrl_c(shown: Callable
 @pytest.mark.usefixtures("_terminal")
 def test_on_a_terminal_what_is_watched_is_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
-    clock, stream = ManualClock(), Terminal()
-
-    def interrupt(waits: int) -> None:
-        if waits == 3:
-            raise KeyboardInterrupt
-
-    clock.on_wait = interrupt
+    stream = Terminal()
     with contextlib.redirect_stdout(stream):
-        _print.watch(lambda: look(lost={"expired": len(clock.waits)}), clock)
+        watched(lambda number: look(lost={"expired": number}))
     text = stream.getvalue()
     assert "at 22:13:20 UTC; Ctrl-C ends" in text
     assert "at 22:13:24 UTC" in text

@@ -4,15 +4,12 @@ import gzip
 import os
 import re
 import signal
-import ssl
+import socket
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,16 +20,12 @@ from pipeline.cli.rehearse.agent import Scratch
 from pipeline.cli.rehearse.proxy import Proxy
 from pipeline.cli.rehearse.script import RehearsalError, Script
 from tests.agents import eventually
-from tests.cli.test_cli import Cli, finish
+from tests.cli.commands import Cli, finish
 from tests.clocks import ManualClock
 from tests.configured import settings_for
 from tests.influxd import api
 from tests.influxd.api import Bucket
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    return Cli(tmp_path)
+from tests.servers import forward, read_request, serving
 
 
 @dataclass(frozen=True)
@@ -46,16 +39,12 @@ class Ground:
         return cli.env(bucket=self.bucket, **settings) | {"TMPDIR": str(self.folder)}
 
     def rows(self) -> list[dict[str, object]]:
-        return api.query(
-            self.bucket.server, f'from(bucket: "{self.bucket.name}") |> range(start: 0)'
-        )
+        return api.rows(self.bucket)
 
     def assert_clean(self) -> None:
         assert list(self.folder.iterdir()) == []
         assert [row["host"] for row in self.rows()] == ["other"]
-        found = api.get_bucket(self.bucket.server, self.bucket.name)
-        assert found is not None
-        assert found["retentionRules"][0]["everySeconds"] == 0
+        assert api.age_s(self.bucket.server, self.bucket.name) == 0
 
 
 @pytest.fixture
@@ -110,69 +99,21 @@ def test_it_goes_through_the_proxy_of_the_settings(ground: Ground, cli: Cli) -> 
 # ---- TLS -----------------------------------------------------------------------------------------
 
 
-class _Forward(BaseHTTPRequestHandler):
-    """Passes every request on to `target`, and loses one series of what is written."""
-
-    protocol_version = "HTTP/1.1"
-    target: str
-    loses: bytes  # what the lines have in them that it loses; nothing: it loses none
-
-    def _pass(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        # A proxy is asked with the whole address.
-        self.path = self.path[self.path.index("/api/") if "/api/" in self.path else 0 :]
-        if self.loses and self.path.startswith("/api/v2/write"):
-            lines = gzip.decompress(body).splitlines(keepends=True)
-            body = gzip.compress(b"".join(line for line in lines if self.loses not in line))
-            del self.headers["Content-Length"]  # urllib knows
-        headers = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection")}
-        asked = urllib.request.Request(  # noqa: S310  # the server of the tests
-            self.target + self.path, body or None, headers, method=self.command
-        )
-        try:
-            with urllib.request.urlopen(asked, timeout=30) as answer:  # noqa: S310  # as above
-                status, found, kind = answer.status, answer.read(), answer.headers["Content-Type"]
-        except urllib.error.HTTPError as error:
-            status, found, kind = error.code, error.read(), error.headers["Content-Type"]
-        self.send_response(status)
-        if status != 204:
-            self.send_header("Content-Type", kind or "text/plain")
-            self.send_header("Content-Length", str(len(found)))
-        self.end_headers()
-        self.wfile.write(found)
-
-    do_GET = do_POST = do_DELETE = _pass  # noqa: N815  # the names that http.server calls
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its name there
-        pass
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        pass  # a rehearsal breaks connections
-
-
 @contextmanager
-def forwarding(bucket: Bucket, *, loses: bytes = b"", tls: Path | None = None) -> Iterator[int]:
+def forwarding(bucket: Bucket, loses: bytes = b"", tls: Path | None = None) -> Iterator[int]:
     """Serves what the bucket's server does, by TLS or with losses; gives the port."""
-    handler = type("Handler", (_Forward,), {"target": bucket.server.url, "loses": loses})
-    server = _Server(("127.0.0.1", 0), handler)
-    if tls:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(tls)
-        server.socket = context.wrap_socket(
-            server.socket, server_side=True, do_handshake_on_connect=False
-        )
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+
+    def behave(client: socket.socket, over: threading.Event) -> None:
+        while request := read_request(client):
+            if loses and "/api/v2/write" in request.path:
+                lines = gzip.decompress(request.body).splitlines(keepends=True)
+                body = gzip.compress(b"".join(line for line in lines if loses not in line))
+                length = {"Content-Length": str(len(body))}
+                request = replace(request, body=body, headers=request.headers | length)
+            client.sendall(forward(request, bucket.server.url) or b"")
+
+    with serving(behave, tls) as url:
+        yield urlsplit(url).port or 0
 
 
 def test_a_server_with_tls_proves_who_it_is_to_the_rehearsals_agent_too(

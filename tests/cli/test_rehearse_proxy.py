@@ -3,12 +3,15 @@
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
+from urllib.parse import urlsplit
 
 import pytest
 
 from pipeline.cli.rehearse.proxy import Proxy, State
 from tests.agents import eventually
+from tests.influxd.process import free_port
+from tests.servers import serving
 
 # Longer than anything here takes: a hang fails.
 WITHIN_S = 20.0
@@ -17,33 +20,20 @@ WITHIN_S = 20.0
 class Echo:
     """Answers every chunk with the same in capitals, and remembers what came."""
 
-    def __init__(self) -> None:
-        self.heard = b""
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._server.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+    port: int
+    heard = b""
 
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._server.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        with client, suppress(OSError):
-            while data := client.recv(65_536):
-                self.heard += data
-                client.sendall(data.upper())
-
-    def close(self) -> None:
-        with suppress(OSError):
-            self._server.shutdown(socket.SHUT_RDWR)
-        self._server.close()
+    def __call__(self, client: socket.socket, over: threading.Event) -> None:
+        while data := client.recv(65_536):
+            self.heard += data
+            client.sendall(data.upper())
 
 
 @pytest.fixture
 def echo() -> Iterator[Echo]:
-    with closing(Echo()) as server:
+    server = Echo()
+    with serving(server) as url:
+        server.port = urlsplit(url).port or 0
         yield server
 
 
@@ -150,9 +140,12 @@ def test_deaf_lets_the_request_through_and_loses_the_answer(proxy: Proxy, echo: 
     assert echo.heard == b"hellorequestrequest"
 
 
-def test_a_server_that_is_not_there_ends_the_connection(echo: Echo, proxy: Proxy) -> None:
-    echo.close()
-    with client_of(proxy) as client, pytest.raises(ConnectionResetError):
+def test_a_server_that_is_not_there_ends_the_connection() -> None:
+    with (
+        closing(Proxy("127.0.0.1", free_port(), answers_connect=True)) as proxy,
+        client_of(proxy) as client,
+        pytest.raises(ConnectionResetError),
+    ):
         ask(client)
 
 

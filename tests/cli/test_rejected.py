@@ -1,21 +1,15 @@
 """`rejected`, with the real agent and the real server, and while the agent is down."""
 
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from pipeline.clock import SystemClock
 from pipeline.spool import Refusal, Spool
 from tests.agents import running
-from tests.cli.test_cli import Cli
+from tests.cli.commands import Cli, Inside
 from tests.influxd import api
 from tests.influxd.api import Bucket
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    return Cli(tmp_path)
+from tests.spool.stores import leased
+from tests.test_end_to_end import assert_account
 
 
 def fill(cli: Cli, *lines: str) -> int:
@@ -30,16 +24,9 @@ def fill(cli: Cli, *lines: str) -> int:
 def refuse(cli: Cli, count: int) -> None:
     now = fill(cli, *(f"m,n={n} f=1i" for n in range(count)))
     with Spool(cli.data_dir, 2**24) as spool:
-        batch = spool.lease(count)
-        assert batch is not None
+        batch = leased(spool, count)
         lines = (f"m,n={n} f=1i {now}" for n in range(count))
         spool.settle(batch, now, [Refusal(line, "a long reason") for line in lines])
-
-
-def assert_account(status: dict[str, Any]) -> None:
-    known = {"spool_full", "expired", "rejected"}
-    lost = sum(points for cause, points in status["lost"].items() if cause in known)
-    assert status["points"] == status["delivered_points"] + status["backlog_points"] + lost
 
 
 def test_refused_lines_are_listed_retried_and_dropped_while_the_agent_runs(
@@ -84,9 +71,12 @@ def test_refused_lines_are_listed_retried_and_dropped_while_the_agent_runs(
         api.delete_bucket(bucket.server, elsewhere)
 
 
-def test_the_list_is_bounded_and_says_what_it_leaves_out(cli: Cli) -> None:
+def test_the_list_is_bounded_and_says_what_it_leaves_out(cli: Cli, inside: Inside) -> None:
     refuse(cli, 5)
-    text, data = cli("rejected", "list", "--limit", "2"), cli("rejected", "list", "--json")
+    text, data = (
+        inside(cli, "rejected", "list", "--limit", "2"),
+        inside(cli, "rejected", "list", "--json"),
+    )
     head, *rows, more = text.out.splitlines()
     assert head.split() == ["id", "refused", "reason", "line"]
     assert [row.split()[0] for row in rows] == ["5", "4"]
@@ -95,28 +85,29 @@ def test_the_list_is_bounded_and_says_what_it_leaves_out(cli: Cli) -> None:
     assert [one["id"] for one in data.json()] == [5, 4, 3, 2, 1]
 
 
-def test_without_refused_lines_all_three_say_so(cli: Cli) -> None:
+def test_without_refused_lines_all_three_say_so(cli: Cli, inside: Inside) -> None:
     for _ in range(2):  # without a store, and with an empty one
-        assert cli("rejected", "list").out == "No refused lines are kept.\n"
-        assert cli("rejected", "list", "--json").json() == []
-        assert cli("rejected", "retry", "--all").out.startswith("0 lines")
-        assert cli("rejected", "drop", "--all").out.startswith("0 lines")
+        assert inside(cli, "rejected", "list").out == "No refused lines are kept.\n"
+        assert inside(cli, "rejected", "list", "--json").json() == []
+        assert inside(cli, "rejected", "retry", "--all").out.startswith("0 lines")
+        assert inside(cli, "rejected", "drop", "--all").out.startswith("0 lines")
         assert (
-            "no lines are kept yet" in cli("rejected", "drop", "1").error or cli.data_dir.exists()
+            "no lines are kept yet" in inside(cli, "rejected", "drop", "1").error
+            or cli.data_dir.exists()
         )
         fill(cli, "m f=1i")
 
 
 @pytest.mark.parametrize("command", ["retry", "drop"])
-def test_lines_must_be_named_and_be_there(cli: Cli, command: str) -> None:
+def test_lines_must_be_named_and_be_there(cli: Cli, inside: Inside, command: str) -> None:
     refuse(cli, 1)
     for words in ((), ("1", "--all")):
-        done = cli("rejected", command, *words)
+        done = inside(cli, "rejected", command, *words)
         assert done.status == 2
         assert "name lines by their IDs, or all with --all" in done.error
-    done = cli("rejected", command, "1", "4")
+    done = inside(cli, "rejected", command, "1", "4")
     assert done.status == 1
     assert done.error == (
         "no rejected line has the id 4; see them all: metrics-pipeline rejected list"
     )
-    assert len(cli("rejected", "list", "--json").json()) == 1
+    assert len(inside(cli, "rejected", "list", "--json").json()) == 1

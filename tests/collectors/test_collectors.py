@@ -3,11 +3,13 @@
 import subprocess
 import sys
 
+import pytest
+
 from pipeline.collectors import ALL, build, catalogue, names
 from pipeline.point import decode
 from pipeline.settings import CollectorOptions
 
-from .fakes import FakeHost
+from .fakes import DEFAULTS, FakeHost
 
 
 def test_names_are_those_of_the_measurements() -> None:
@@ -53,3 +55,18 @@ def test_psutil_is_not_loaded_before_it_is_needed() -> None:
     code = "import sys, pipeline.collectors; print('psutil' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        *(("swap", "/proc/vmstat"), ("swap", "/proc/meminfo"), ("mem", "/proc/meminfo")),
+        *(("system", "/proc/stat"), ("system", "/proc/uptime"), ("cpu", "/proc/stat")),
+        ("processes", "/proc"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_a_failure(fake: FakeHost, name: str, path: str) -> None:
+    fake.errors[path] = IsADirectoryError()
+    (collector,) = (one for one in ALL if one.name == name)
+    with pytest.raises(IsADirectoryError):
+        list(collector(fake.host(), DEFAULTS).collect())

@@ -97,18 +97,10 @@ def test_file_system_without_inodes_of_its_own(fake: FakeHost) -> None:
 def test_what_has_no_disk_of_its_own_is_not_looked_at(
     fake: FakeHost, look: Look, looked_at: list[str]
 ) -> None:
-    pseudo = [
-        "tmpfs",
-        "devtmpfs",
-        "devfs",
-        "iso9660",
-        "overlay",
-        "aufs",
-        "squashfs",
-        "autofs",
-        "ramfs",
-        "efivarfs",
-    ]
+    pseudo = (
+        *("tmpfs", "devtmpfs", "devfs", "iso9660", "overlay"),
+        *("aufs", "squashfs", "autofs", "ramfs", "efivarfs"),
+    )
     table(fake, "/dev/vda1 / ext4", *(f"{kind} /{kind} {kind}" for kind in pseudo))
     assert paths(disk(fake, look)) == looked_at == ["/"]
 

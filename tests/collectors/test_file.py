@@ -135,7 +135,6 @@ def test_a_name_that_is_no_text_is_told_on_one_line(tmp_path: Path) -> None:
 
 
 def test_trouble_is_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
     guard = Guard(file(tmp_path), DEFAULTS, FakeHost().clock)
     bad = tmp_path / "bad.lp"
     for content in ("?", "??", "a v=1", "a v=2"):

@@ -10,8 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 
 pytestmark = pytest.mark.skipif(
-    not Path("/dev/fuse").exists() or os.geteuid() != 0,
-    reason="mounting takes FUSE and root",
+    not Path("/dev/fuse").exists() or os.geteuid() != 0, reason="mounting takes FUSE and root"
 )
 
 

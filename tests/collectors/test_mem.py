@@ -1,5 +1,3 @@
-import pytest
-
 from pipeline.collectors.mem import Mem
 from pipeline.point import Point
 
@@ -61,9 +59,3 @@ def test_what_a_kernel_does_not_count_is_0(fake: FakeHost) -> None:
     assert point.fields["dirty"] == 376 * KIB
     assert point.fields["huge_pages_total"] == 0
     assert point.fields["huge_page_size"] == 0
-
-
-def test_unreadable_file_is_a_failure(fake: FakeHost) -> None:
-    fake.errors[MEMINFO] = IsADirectoryError()
-    with pytest.raises(IsADirectoryError):
-        list(Mem(fake.host(), DEFAULTS).collect())

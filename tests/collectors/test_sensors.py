@@ -89,36 +89,30 @@ def test_sensor_keeps_its_name_when_drivers_change_numbers(fake: FakeHost) -> No
     assert sorted(sensors(host), key=repr) == sorted(before, key=repr)
 
 
-def test_package_speaks_for_its_cores() -> None:
-    cores = [Reading("coretemp", "Core 0", 60.0), Reading("coretemp", "Core 1", 45.0)]
-    assert processor_temperature([*cores, Reading("coretemp", "Package id 0", 58.0)]) == 58.0
+def of(chip: str, **celsius: float) -> list[Reading]:
+    return [Reading(chip, label.replace("_", " "), found) for label, found in celsius.items()]
 
 
-def test_hottest_of_two_packages() -> None:
-    packages = [Reading("coretemp", f"Package id {n}", 51.0 + n) for n in range(2)]
-    assert processor_temperature(packages) == 52.0
+BOARD, DRIVE = Reading("acpitz", "", 27.8), Reading("nvme", "", 70.0)
+OTHER_CHIPS = ("zenpower", "cpu_thermal", "cpu-thermal", "soc_thermal")
 
 
-def test_die_is_preferred_to_the_control_value() -> None:
-    readings = [Reading("k10temp", "Tctl", 77.0), Reading("k10temp", "Tdie", 50.0)]
-    assert processor_temperature(readings) == 50.0
-
-
-def test_hottest_reading_without_a_package() -> None:
-    readings = [Reading("k10temp", "Tctl", 40.0), Reading("k10temp", "Tccd1", 55.5)]
-    assert processor_temperature(readings) == 55.5
-
-
-@pytest.mark.parametrize("chip", ["zenpower", "cpu_thermal", "cpu-thermal", "soc_thermal"])
-def test_processor_before_board(chip: str) -> None:
-    others = [Reading("acpitz", "", 27.8), Reading("nvme", "", 70.0)]
-    assert processor_temperature([*others, Reading(chip, "", 48.0)]) == 48.0
-
-
-def test_board_before_nothing() -> None:
-    assert processor_temperature([Reading("acpitz", "", 27.8)]) == 27.8
-
-
-@pytest.mark.parametrize("readings", [[], [Reading("nvme", "", 40.0)]])
-def test_none(readings: list[Reading]) -> None:
-    assert processor_temperature(readings) is None
+@pytest.mark.parametrize(
+    ("readings", "expected"),
+    [
+        (of("coretemp", Core_0=60.0, Core_1=45.0, Package_id_0=58.0), 58.0),
+        (of("coretemp", Package_id_0=51.0, Package_id_1=52.0), 52.0),
+        (of("k10temp", Tctl=77.0, Tdie=50.0), 50.0),
+        (of("k10temp", Tctl=40.0, Tccd1=55.5), 55.5),
+        *([[BOARD, DRIVE, Reading(chip, "", 48.0)], 48.0] for chip in OTHER_CHIPS),
+        ([BOARD], 27.8),
+        ([], None),
+        ([DRIVE], None),
+    ],
+    ids=[
+        *("package-for-cores", "hottest-package", "die-before-control-value"),
+        *("hottest-without-package", *OTHER_CHIPS, "board-before-nothing", "nothing", "drive"),
+    ],
+)
+def test_the_processors_temperature(readings: list[Reading], expected: float | None) -> None:
+    assert processor_temperature(readings) == expected

@@ -1,11 +1,10 @@
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from pipeline.endpoint.prometheus import text
-from pipeline.health import Health, ReadingStats, Status, read_status
-from pipeline.settings import Settings
+from pipeline.health import Health, ReadingStats
 from tests.clocks import ManualClock
+from tests.configured import status_of
 
 HELP_RE = re.compile(r"# HELP ([a-z_:][a-z0-9_:]*) (.+)")
 TYPE_RE = re.compile(r"# TYPE ([a-z_:][a-z0-9_:]*) (counter|gauge)")
@@ -49,18 +48,12 @@ def parse(exposition: str) -> dict[str, Family]:
     return families
 
 
-def status(**changes: object) -> Status:
-    empty = read_status(Settings(data_dir=Path("/nowhere")))
-    values = {name: getattr(empty, name) for name in Status.__dataclass_fields__}
-    return Status(**{**values, **changes})
-
-
 def value(families: dict[str, Family], name: str) -> float:
     return families[f"metrics_agent_{name}"].samples[None]
 
 
 def test_the_account_is_told_with_or_without_collection() -> None:
-    state = status(
+    state = status_of(
         running=True,
         ticks=3,
         points=30,
@@ -88,7 +81,7 @@ def test_the_account_is_told_with_or_without_collection() -> None:
 
 
 def test_before_the_first_reading_everything_is_nought_and_well_formed() -> None:
-    families = parse(text(status(), Health(ManualClock(), 60, lambda _: None)))
+    families = parse(text(status_of(), Health(ManualClock(), 60, lambda _: None)))
     assert value(families, "running") == 0
     assert families["metrics_agent_lost_points_total"].samples == {}
     assert families["metrics_agent_trouble"].samples == {}
@@ -101,7 +94,7 @@ def test_the_running_agents_own_view_is_added() -> None:
     health.reading_committed(ReadingStats(0.0025, 12, {"cpu": 0.001, "mem": 1e-05}))
     health.wrote(0.5)
     health.trouble("delivery").begins("no answer")
-    families = parse(text(status(), health))
+    families = parse(text(status_of(), health))
     assert value(families, "tick_seconds") == 0.0025
     assert value(families, "tick_points") == 12
     assert value(families, "write_seconds") == 0.5
@@ -112,5 +105,5 @@ def test_the_running_agents_own_view_is_added() -> None:
 
 def test_a_label_may_hold_anything() -> None:
     cause = 'a "quoted" back\\slash\nand \\n a break, ü'
-    families = parse(text(status(lost={cause: 1}), None))
+    families = parse(text(status_of(lost={cause: 1}), None))
     assert families["metrics_agent_lost_points_total"].samples == {("cause", cause): 1}

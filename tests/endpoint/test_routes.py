@@ -66,15 +66,6 @@ def test_health_passes_while_readings_are_taken(agent: Agent, served: Routes) ->
     assert (reply.status, body(reply)) == (HTTPStatus.OK, {"status": "pass", "troubles": {}})
 
 
-def test_a_server_that_is_down_is_told_and_no_failure(agent: Agent, served: Routes) -> None:
-    agent.try_start()
-    assert agent.health is not None
-    agent.health.trouble("delivery").begins("no answer")
-    reply = served["/health"]({})
-    assert reply.status == HTTPStatus.OK
-    assert body(reply)["troubles"] == {"delivery": "no answer"}
-
-
 def test_health_fails_when_readings_stop_and_when_there_is_no_collection(
     agent: Agent, served: Routes
 ) -> None:

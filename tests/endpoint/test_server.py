@@ -185,10 +185,7 @@ def test_clients_that_say_nothing_block_nobody(
     endpoint: Endpoint, connection: http.client.HTTPConnection
 ) -> None:
     address = ("127.0.0.1", endpoint.port)
-    with (
-        socket.create_connection(address),
-        socket.create_connection(address) as halfway,
-    ):
+    with socket.create_connection(address), socket.create_connection(address) as halfway:
         halfway.sendall(b"GET /cou")
         assert ask(connection, "/count").status == 200
 

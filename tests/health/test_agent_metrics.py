@@ -10,6 +10,7 @@ from pipeline.health.health import Health, ReadingStats
 from pipeline.point import Point
 from pipeline.spool import Cause, Refusal, Spool
 from tests.clocks import START_NS, ManualClock
+from tests.spool.stores import leased
 
 TYPES = {float: "float", int: "integer"}
 
@@ -36,8 +37,7 @@ def itself(tmp_path: Path) -> Iterator[Itself]:
 def test_account_is_the_stores(itself: Itself) -> None:
     itself.spool.append(["a f=1", "b f=1"], START_NS - 30 * 10**9, {"tick_missed": 3})
     itself.spool.append(["a f=2", "b f=2", "c f=2"], START_NS)
-    batch = itself.spool.lease(1)
-    assert batch is not None
+    batch = leased(itself.spool, 1)
     itself.spool.settle(batch, START_NS, [Refusal("b f=1", "no")])
     itself.clock.advance(5.0)
     point = itself.told()

@@ -1,22 +1,18 @@
-import dataclasses
-from pathlib import Path
-
 import pytest
 
 from pipeline.health import human
-from pipeline.health.status import Status, read_status
+from pipeline.health.status import Status
 from pipeline.health.summary import summarize
-from pipeline.settings import Settings
 from tests.clocks import START_NS
+from tests.configured import status_of
 
 SECOND = 10**9
 
 
 def status(**changes: object) -> Status:
     """Of an agent that runs and has a reading of START_NS."""
-    state = read_status(Settings(data_dir=Path("/nowhere"), collection_interval_ms=10_000))
     up = {"running": True, "pid": 7, "last_reading": "2023-11-14T22:13:20.000000000Z"}
-    return dataclasses.replace(state, **{**up, **changes})  # type: ignore[arg-type]  # any field
+    return status_of(**{"collection_interval_ms": 10_000, **up, **changes})
 
 
 @pytest.mark.parametrize(

@@ -3,20 +3,20 @@
 import dataclasses
 import json
 import socket
-import ssl
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Sequence
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pipeline.clock import SystemClock
 from pipeline.influx.answer import Answer
 from pipeline.influx.connection import Connection
 from pipeline.settings import Settings
+from tests.servers import answer_and_close, response, serving
 
 NETWORKS = ("10.98.0.9/24", "2001:db8::9/64")
 """Where the silent addresses are."""
@@ -46,20 +46,6 @@ def requested(
     return Answer(**json.loads(done.stdout))
 
 
-class _Handler(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(204)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-class _Server(HTTPServer):
-    address_family = socket.AF_INET6
-
-
 def _ip(words: str) -> None:
     subprocess.run(["ip", *words.split()], check=True)
 
@@ -82,13 +68,9 @@ def _make_network(serves: str, silent: list[str], name: str) -> None:
 
 def _ask(url: str, serves: str, silent: list[str], name: str, settings: dict[str, Any]) -> Answer:
     _make_network(serves, silent, name)
-    with _Server(("::", 0), _Handler) as server:
-        if url.startswith("https:"):
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(settings["influxdb_ca_cert"])
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        port = str(server.server_port)
+    certificate = Path(settings["influxdb_ca_cert"]) if url.startswith("https:") else None
+    with serving(answer_and_close(response("204 No Content")), certificate, "::") as address:
+        port = str(urlsplit(address).port)
         url, proxy = (
             text.replace("{port}", port) for text in (url, settings.pop("influxdb_proxy", ""))
         )

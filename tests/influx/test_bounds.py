@@ -3,11 +3,10 @@
 import gzip
 import os
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,12 +15,12 @@ import pytest
 from pipeline.influx.answer import Answer
 from pipeline.influx.connection import Connection
 from pipeline.settings import Settings
-from tests.chaos.servers import answer_on, serving
 from tests.clocks import ManualClock
 from tests.configured import settings_for
 from tests.influx.network import requested
 from tests.influxd import api
 from tests.influxd.api import Bucket
+from tests.servers import Request, answer_on, last_response, read_request, serving
 
 NOW = 1_700_000_000_000_000_000
 BODY = gzip.compress(b"m f=1i 1\n")
@@ -33,38 +32,33 @@ BUSY = b"HTTP/1.1 503 Busy\r\nContent-Length: 5\r\n\r\nlater"
 class Server:
     """Answers, connection by connection, with what is listed, and closes each at its end."""
 
-    url: str
-    bodies: list[list[bytes]] = field(default_factory=list)
-    requests: list[bytes] = field(default_factory=list)
+    answers: Sequence[Sequence[bytes]]
+    farewell: bytes
+    url: str = ""
+    connections: list[list[Request]] = field(default_factory=list)
+
+    def __call__(self, client: socket.socket, over: threading.Event) -> None:
+        asked: list[Request] = []
+        self.connections.append(asked)
+        for answer in self.answers[len(self.connections) - 1]:
+            if request := read_request(client):
+                asked.append(request)
+            client.sendall(answer)
+        if self.farewell:
+            time.sleep(0.1)  # so that it comes by itself
+            client.sendall(self.farewell)
+
+    @property
+    def bodies(self) -> list[list[bytes]]:
+        return [[request.body for request in asked] for asked in self.connections]
 
 
 @contextmanager
 def answering(connections: Sequence[Sequence[bytes]], farewell: bytes = b"") -> Iterator[Server]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = Server(f"http://127.0.0.1:{listener.getsockname()[1]}")
-
-        def serve() -> None:
-            for answers in connections:
-                client, _ = listener.accept()
-                client.settimeout(5)
-                server.bodies.append([])
-                with client, client.makefile("rb") as file, suppress(OSError):
-                    for answer in answers:
-                        server.requests.append(file.readline())
-                        while (line := file.readline()) not in (b"\r\n", b""):
-                            if line.lower().startswith(b"content-length:"):
-                                length = int(line.split(b":")[1])
-                        server.bodies[-1].append(file.read(length))
-                        client.sendall(answer)
-                    if farewell:
-                        time.sleep(0.1)  # so that it comes by itself
-                        client.sendall(farewell)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
+    server = Server(connections, farewell)
+    with serving(server) as server.url:
         yield server
-        thread.join(5)
-        assert not thread.is_alive(), "fewer connections were made"
+    assert len(server.connections) == len(connections)
 
 
 def writes(server: Server, number: int, rest_s: float = 0.0) -> list[Answer]:
@@ -109,8 +103,7 @@ def test_what_follows_an_answer_is_no_answer_to_the_next_write(answer: bytes) ->
 
 
 @pytest.mark.parametrize(
-    "more",
-    [b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"Content-Length: 2\r\n\r\n{}"],
+    "more", [b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"Content-Length: 2\r\n\r\n{}"]
 )
 def test_a_204_with_a_body_spoils_no_later_write(more: bytes) -> None:
     answer = b"HTTP/1.1 204 No Content\r\n" + more
@@ -135,9 +128,7 @@ def test_what_tls_holds_of_a_next_answer_is_no_answer(certificate: Path) -> None
     # The reader takes 8192 bytes; what follows them in the same record stays within TLS.
     head = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nX-Padding: "
     answer = head + b"x" * (8192 - len(head) - 4) + b"\r\n\r\n" + DELIVERED
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with serving(answer_on(answer), context) as url:
+    with serving(answer_on(answer), certificate) as url:
         settings = Settings(influxdb_url=url, influxdb_bucket="b", influxdb_ca_cert=certificate)
         with closing(Connection(settings, ManualClock())) as connection:
             assert [connection.write(BODY).status for _ in range(2)] == [503, 503]
@@ -169,28 +160,17 @@ def test_a_server_that_says_that_it_closes_is_believed(farewell: bytes) -> None:
 
 
 def test_a_refusal_before_the_whole_body_was_read_is_heard() -> None:
-    refusal = b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        # Small, so that the body cannot all be on its way.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    def refuse(client: socket.socket, over: threading.Event) -> None:
+        client.recv(1)
+        client.sendall(last_response("413 Too Large"))
+        client.shutdown(socket.SHUT_WR)
+        while client.recv(65_536):  # as nginx: to close at once would be a reset
+            pass
 
-        def serve() -> None:
-            client, _ = listener.accept()
-            with client:
-                client.recv(1)
-                client.sendall(refusal)
-                client.shutdown(socket.SHUT_WR)
-                while client.recv(65_536):  # as nginx: to close at once would be a reset
-                    pass
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with serving(refuse) as url:
         settings = Settings(influxdb_url=url, influxdb_org="o", influxdb_bucket="b")
         with closing(Connection(settings, ManualClock())) as connection:
-            assert connection.write(bytes(2**22)).status == 413
-        thread.join(5)
-        assert not thread.is_alive()
+            assert connection.write(bytes(2**25)).status == 413  # it cannot all be on its way
 
 
 def test_an_address_with_a_path_and_names_with_odd_characters_are_kept(bucket: Bucket) -> None:
@@ -204,8 +184,9 @@ def test_an_address_with_a_path_and_names_with_odd_characters_are_kept(bucket: B
     with answering([[DELIVERED]]) as server:
         server.url += "/proxied/influx/"
         assert writes(server, 1)[0].status == 204
-    path = b"/proxied/influx/api/v2/write?org=o&bucket=b&precision=ns"
-    assert server.requests == [b"POST " + path + b" HTTP/1.1\r\n"]
+    ((request,),) = server.connections
+    assert request.method == "POST"
+    assert request.path == "/proxied/influx/api/v2/write?org=o&bucket=b&precision=ns"
 
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="a network of its own takes root")

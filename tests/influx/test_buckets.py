@@ -1,5 +1,4 @@
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
 from typing import Any
@@ -36,14 +35,6 @@ def rule_of(bucket: Bucket, name: str | None = None) -> tuple[int, int] | None:
 def set_rule(bucket: Bucket, age_s: int) -> None:
     api.delete_bucket(bucket.server, bucket.name)
     api.create_bucket(bucket.server, bucket.name, age_s)
-
-
-@pytest.fixture
-def missing(bucket: Bucket) -> Iterator[str]:
-    """The name of a bucket that is not there yet."""
-    name = f"{bucket.name}-missing"
-    yield name
-    api.delete_bucket(bucket.server, name)
 
 
 @pytest.mark.parametrize("mode", ["create", "extend", "enforce"])
@@ -116,14 +107,7 @@ def test_a_token_that_may_only_write_cannot_see_the_bucket_and_says_so(bucket: B
 
 def test_a_token_for_the_bucket_alone_may_extend_it(bucket: Bucket) -> None:
     api.create_token(bucket)
-    found = api.get_bucket(bucket.server, bucket.name)
-    assert found is not None
-    wanted = {
-        "retentionRules": [
-            {"type": "expire", "everySeconds": DAY, "shardGroupDurationSeconds": HOUR}
-        ]
-    }
-    bucket.server.call("PATCH", f"/api/v2/buckets/{bucket.id}", wanted).expect(200)
+    api.set_age(bucket, 24)
     assert reconciled(bucket, influxdb_token=api.create_token(bucket)) is not None
     assert rule_of(bucket) == (168 * HOUR, DAY)
 
@@ -196,9 +180,7 @@ def test_the_rule_is_that_of_the_longest_age(bucket: Bucket, mode: str) -> None:
 def test_a_token_that_may_not_change_the_bucket_is_told_the_command_that_would(
     bucket: Bucket, mode: str, now_s: int
 ) -> None:
-    wanted = [{"type": "expire", "everySeconds": now_s, "shardGroupDurationSeconds": HOUR}]
-    path = f"/api/v2/buckets/{bucket.id}"
-    bucket.server.call("PATCH", path, {"retentionRules": wanted}).expect(200)
+    api.set_age(bucket, now_s // HOUR)
     token = api.create_token(bucket, ["read"])
     rule = reconciled(bucket, influxdb_token=token, bucket_retention=mode)
     assert rule is not None

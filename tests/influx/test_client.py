@@ -5,11 +5,9 @@ import gzip
 import hashlib
 import json
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,23 +18,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline import __version__
-from pipeline.cli.doctor import server as checks
+from pipeline.cli.doctor import server as doctor
 from pipeline.cli.rehearse.proxy import Proxy
 from pipeline.clock import rfc3339
-from pipeline.influx import setup_api as provisioning
-from pipeline.influx import tasks as downsampling
-from pipeline.influx.answer import Answer, InfluxError, Verdict, verdict
+from pipeline.influx import setup_api, tasks
+from pipeline.influx.answer import InfluxError, Verdict, verdict
 from pipeline.influx.buckets import Rule, Wanted, describe, look, reconcile
 from pipeline.influx.connection import Connection
 from pipeline.influx.dashboards import stacks
 from pipeline.influx.points import HostPoints, count_by_host
 from pipeline.influx.target import Target
 from pipeline.settings import Downsample, Settings
-from tests.chaos import servers
+from tests import servers
 from tests.clocks import ManualClock
 from tests.configured import settings_for
 from tests.influxd.api import Bucket
-from tests.scripted import http, scripted
+from tests.servers import Request, last_response, read_request, response, scripted, serving
 
 Call = Callable[[Connection], object]
 
@@ -54,8 +51,35 @@ def connected(url: str, **changes: Any) -> Connection:
     return Connection(Settings(**{**given, **changes}), ManualClock(), 10, login)
 
 
+@contextmanager
+def answering(answer: bytes, **changes: Any) -> Iterator[Connection]:
+    """A connection to a server that answers everything with the same."""
+    with scripted(answer) as url, closing(connected(url, **changes)) as connection:
+        yield connection
+
+
 def get(connection: Connection, path: str = "/health") -> Any:
     return connection.ask(lambda api: api.request("GET", path)[0])
+
+
+def failure(connection: Connection, call: Call = get) -> InfluxError:
+    """How a call fails."""
+    with pytest.raises(InfluxError) as caught:
+        call(connection)
+    return caught.value
+
+
+def failed(answer: bytes, call: Call = get) -> InfluxError:
+    """How a call fails that is answered so."""
+    with scripted(answer) as url, closing(connected(url)) as connection:
+        error = failure(connection, call)
+    assert str(error).startswith((f"{url} ", f"no answer from {url}: "))
+    return error
+
+
+def found(body: object) -> bytes:
+    """The answer that has what was asked for."""
+    return last_response("200 OK", json.dumps(body).encode())
 
 
 # ---- what is sent --------------------------------------------------------------------------------
@@ -65,42 +89,22 @@ class Recorder:
     """A server that signs in whoever asks, and knows what it was asked."""
 
     def __init__(self) -> None:
-        recorder = self
-        self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.url = ""
+        self.requests: list[Request] = []
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                headers = {name.title(): text for name, text in self.headers.items()}
-                recorder.requests.append((self.command, self.path, headers, body))
-                self.send_response(200)
-                if self.path == "/api/v2/signin":
-                    self.send_header("Set-Cookie", "session=abc==; Path=/api/; SameSite=Strict")
-                    self.send_header("Set-Cookie", "balancer=2; Path=/")
-                self.send_header("Content-Length", "2")
-                self.end_headers()
-                self.wfile.write(b"{}")
-
-            do_GET = do_POST  # noqa: N815  # as the standard library has it
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+    def __call__(self, client: socket.socket, over: threading.Event) -> None:
+        signed = "session=abc==; Path=/api/; SameSite=Strict", "balancer=2; Path=/"
+        while request := read_request(client):
+            self.requests.append(request)
+            cookies = signed if request.path == "/api/v2/signin" else ()
+            client.sendall(response("200 OK", b"{}", *(f"Set-Cookie: {one}" for one in cookies)))
 
 
 @pytest.fixture
 def recorder() -> Iterator[Recorder]:
     one = Recorder()
-    thread = threading.Thread(target=one.server.serve_forever, args=(0.01,))
-    thread.start()
-    yield one
-    one.server.shutdown()
-    thread.join()
-    one.server.server_close()
+    with serving(one) as one.url:
+        yield one
 
 
 def test_a_request_has_the_token_the_version_and_json(recorder: Recorder) -> None:
@@ -108,13 +112,13 @@ def test_a_request_has_the_token_the_version_and_json(recorder: Recorder) -> Non
         query = {"org": "an org & more"}
         connection.ask(lambda api: api.request("POST", "/api/v2/x", {"ü": 1}, query))
         get(connection)
-    (method, path, headers, body), (other, health, _, nothing) = recorder.requests
-    assert (method, path) == ("POST", "/below/api/v2/x?org=an+org+%26+more")
-    assert headers["Authorization"] == "Token s3cret"
-    assert headers["User-Agent"] == f"metrics-pipeline/{__version__}"
-    assert headers["Content-Type"] == "application/json"
-    assert json.loads(body) == {"ü": 1}
-    assert (other, health, nothing) == ("GET", "/below/health", b"")
+    made, health = recorder.requests
+    assert (made.method, made.path) == ("POST", "/below/api/v2/x?org=an+org+%26+more")
+    assert made.headers["Authorization"] == "Token s3cret"
+    assert made.headers["User-Agent"] == f"metrics-pipeline/{__version__}"
+    assert made.headers["Content-Type"] == "application/json"
+    assert json.loads(made.body) == {"ü": 1}
+    assert (health.method, health.path, health.body) == ("GET", "/below/health", b"")
 
 
 def test_who_signs_in_does_so_once_and_signs_out_at_the_end(recorder: Recorder) -> None:
@@ -122,25 +126,24 @@ def test_who_signs_in_does_so_once_and_signs_out_at_the_end(recorder: Recorder) 
     with closing(connected(recorder.url, influxdb_token="", login=login)) as connection:
         get(connection, "/api/v2/one")
         get(connection, "/api/v2/two")
-    assert [path.removeprefix("/api/v2/") for _, path, _, _ in recorder.requests] == [
-        "signin", "one", "two", "signout",
-    ]  # fmt: skip
-    (_, _, first, _), *rest = recorder.requests
-    assert first["Authorization"] == "Basic YW5uOnBhc3M6d8O2cmQ="
-    for _, _, headers, _ in rest:
-        assert headers["Cookie"] == "session=abc==; balancer=2"
-        assert "Authorization" not in headers
+    paths = [request.path.removeprefix("/api/v2/") for request in recorder.requests]
+    assert paths == ["signin", "one", "two", "signout"]
+    first, *rest = recorder.requests
+    assert first.headers["Authorization"] == "Basic YW5uOnBhc3M6d8O2cmQ="
+    for request in rest:
+        assert request.headers["Cookie"] == "session=abc==; balancer=2"
+        assert "Authorization" not in request.headers
 
 
 def test_a_session_of_the_real_server_works_and_ends(new_server: str) -> None:
     with closing(connected(new_server, influxdb_token="")) as connection:
-        provisioning.onboard(connection, "ann", "a-password")
+        setup_api.onboard(connection, "ann", "a-password")
     signed = connected(new_server, influxdb_token="", login=("ann", "a-password"))
     with closing(signed) as connection:
-        assert set(provisioning.organisations(connection)) == {"o"}
+        assert set(setup_api.organisations(connection)) == {"o"}
     wrong = connected(new_server, influxdb_token="", login=("ann", "another-password"))
     with closing(wrong) as connection, pytest.raises(InfluxError, match="answered 401") as caught:
-        provisioning.organisations(connection)
+        setup_api.organisations(connection)
     assert "another-password" not in str(caught.value)
 
 
@@ -156,21 +159,11 @@ def test_a_call_goes_through_a_proxy(bucket: Bucket) -> None:
         with closing(Connection(there, ManualClock())) as connection:
             assert look(connection) is not None
             assert HostPoints(connection, "nobody").count(0, 1) == 0
+            assert connection.write(gzip.compress(b"m f=1i 1")).status == 204
 
 
-def unanswered(connection: Connection) -> Answer:
-    """What is said of a call that fails."""
-    with pytest.raises(InfluxError) as caught:
-        get(connection)
-    return caught.value.answer
-
-
-@contextmanager
-def by_tls(certificate: Path) -> Iterator[str]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with scripted(http("200 OK", b"{}"), context) as url:
-        yield url
+def by_tls(certificate: Path) -> AbstractContextManager[str]:
+    return scripted(last_response("200 OK", b"{}"), certificate)
 
 
 @pytest.mark.parametrize("by_proxy", [False, True])
@@ -179,15 +172,16 @@ def test_a_server_must_prove_to_a_call_who_it_is(certificate: Path, by_proxy: bo
         port = urlsplit(url).port or 0
         with closing(Proxy("127.0.0.1", port, answers_connect=True)) as proxy:
             way = proxy.url if by_proxy else ""
-            with (
-                closing(connected(url, influxdb_proxy=way)) as connection,
-                pytest.raises(InfluxError, match="certificate verify failed") as caught,
-            ):
-                get(connection)
-            assert caught.value.answer.status is None
+            with closing(connected(url, influxdb_proxy=way)) as connection:
+                error = failure(connection)
+                written = connection.write(b"")
+            for answer in (error.answer, written):
+                assert "certificate verify failed" in answer.message
+                assert answer.status is None
             known = {"influxdb_proxy": way, "influxdb_ca_cert": certificate}
             with closing(connected(url, **known)) as connection:
                 assert get(connection) == {}
+                assert connection.write(b"").status == 200
 
 
 def test_a_name_may_end_with_the_dot_of_the_root(
@@ -211,9 +205,9 @@ def test_a_certificate_names_a_server_by_its_alternative_names_alone(
     with by_tls(named_certificate) as url:
         url = url.replace("127.0.0.1", "localhost")
         with closing(connected(url, influxdb_ca_cert=named_certificate)) as connection:
-            answer = unanswered(connection)
-    assert answer.status is None
-    assert "certificate is not valid for 'localhost'" in answer.message
+            error = failure(connection)
+    assert error.answer.status is None
+    assert "certificate is not valid for 'localhost'" in str(error)
 
 
 RESET = "[Errno 104] Connection reset by peer"
@@ -247,7 +241,7 @@ def test_a_call_is_made_but_once() -> None:
         servers.reset_after_the_request(client, over)
 
     with servers.serving(behave) as url, closing(connected(url)) as connection:
-        assert unanswered(connection).status is None
+        assert failure(connection).answer.status is None
     assert len(asked) == 1
 
 
@@ -265,7 +259,7 @@ def test_a_handshake_that_never_ends_takes_no_longer_than_a_request_may() -> Non
         release = threading.Timer(20, silent.close)  # so that this ends whatever is waited for
         release.start()
         with closing(Connection(Settings(influxdb_url=url), ManualClock(), 0.05)) as connection:
-            told = unanswered(connection).message
+            told = str(failure(connection))
         release.cancel()
         release.join()
     assert "timed out" in told
@@ -302,13 +296,10 @@ NOT_UTF_8 = "pa\udcffss"
 def test_what_cannot_be_sent_is_told_in_a_sentence_and_not_shown(
     ask: Call, changes: dict[str, Any]
 ) -> None:
-    with (
-        closing(connected("http://127.0.0.1:1", **changes)) as connection,
-        pytest.raises(InfluxError) as caught,
-    ):
-        ask(connection)
-    assert caught.value.answer.status is None
-    assert str(caught.value) == (
+    with closing(connected("http://127.0.0.1:1", **changes)) as connection:
+        error = failure(connection, ask)
+    assert error.answer.status is None
+    assert str(error) == (
         "no answer from http://127.0.0.1:1: "
         "the address, a name, the token or the login has what HTTP cannot carry"
     )
@@ -325,14 +316,9 @@ def test_a_write_that_cannot_be_sent_is_no_answer(name: str, proxy: str) -> None
 
 
 def test_a_redirect_is_an_answer_and_not_followed(recorder: Recorder) -> None:
-    answer = http("307 Elsewhere", b"", f"Location: {recorder.url}/")
-    with (
-        scripted(answer) as url,
-        closing(connected(url)) as connection,
-        pytest.raises(InfluxError) as caught,
-    ):
-        connection.ask(lambda api: api.request("POST", "/api/v2/x", {}))
-    assert caught.value.answer.status == 307
+    answer = last_response("307 Elsewhere", b"", f"Location: {recorder.url}/")
+    error = failed(answer, lambda c: c.ask(lambda api: api.request("POST", "/api/v2/x", {})))
+    assert error.answer.status == 307
     assert recorder.requests == []  # it would have had the token
 
 
@@ -347,8 +333,8 @@ def told(connection: Connection, rule: Rule | None) -> object:
 
 
 CALLS: dict[str, Call] = {
-    "health": lambda c: checks.server(c).message,
-    "doctor": lambda c: [str(one) for one in checks.examine(c, ManualClock(), "h1", lambda: None)],
+    "health": lambda c: doctor.server(c).message,
+    "doctor": lambda c: [str(one) for one in doctor.examine(c, ManualClock(), "h1", lambda: None)],
     "look": lambda c: told(c, look(c)),
     "reconcile": lambda c: reconcile(c, Wanted("o", "b", 1, "extend"), 0),
     "enforce": lambda c: reconcile(c, Wanted("o", "b", 1, "enforce"), 0),
@@ -359,12 +345,12 @@ CALLS: dict[str, Call] = {
     "remove": lambda c: HostPoints(c, "h").remove(0, 1),
     "delete": lambda c: HostPoints(c, "h").delete(0, 1),
     "hosts": lambda c: count_by_host(c, "b", 1),
-    "task": lambda c: downsampling.reconcile(c, c.settings, "before", ()),
-    "new": provisioning.is_new,
-    "onboard": lambda c: provisioning.onboard(c, "ann", "password"),
-    "orgs": provisioning.organisations,
-    "org": lambda c: provisioning.make_organisation(c, "o"),
-    "tokens": lambda c: provisioning.Tokens(c, "1", ["b"], tasks=True).find_or_create("n"),
+    "task": lambda c: tasks.reconcile(c, c.settings, "before", ()),
+    "new": setup_api.is_new,
+    "onboard": lambda c: setup_api.onboard(c, "ann", "password"),
+    "orgs": setup_api.organisations,
+    "org": lambda c: setup_api.make_organisation(c, "o"),
+    "tokens": lambda c: setup_api.Tokens(c, "1", ["b"], tasks=True).find_or_create("n"),
     "stack": lambda c: stacks.apply_once(c, "1", "s", [{}], []),
     "resources": lambda c: stacks.ids(c, "1", "s"),
 }
@@ -387,7 +373,7 @@ def answered(call: Call, answer: bytes) -> None:
     with scripted(answer) as url, closing(connected(url)) as connection:
         try:
             call(connection)
-        except (InfluxError, provisioning.NotInfluxDB2Error) as error:
+        except (InfluxError, setup_api.NotInfluxDB2Error) as error:
             told = str(error)
             assert told.startswith((f"{url} answered", f"{url} takes", f"no answer from {url}: "))
             assert "\n" not in told
@@ -415,25 +401,13 @@ def answered(call: Call, answer: bytes) -> None:
         b"#datatype,string,string\r\n#default,,\r\n,_measurement,n\r\n,cpu,\r\n",
     ],
     ids=[
-        "page",
-        "null",
-        "list",
-        "text",
-        "deep",
-        "age",
-        "past",
-        "infinite",
-        "huge",
-        "cut",
-        "bytes",
-        "count",
-        "time",
-        "measurement",
+        *("page", "null", "list", "text", "deep", "age", "past", "infinite", "huge"),
+        *("cut", "bytes", "count", "time", "measurement"),
     ],
 )
 @pytest.mark.parametrize("name", CALLS)
 def test_an_answer_of_another_shape_is_told_in_a_sentence(name: str, body: bytes) -> None:
-    answered(CALLS[name], http("200 OK", body))
+    answered(CALLS[name], last_response("200 OK", body))
 
 
 def instances() -> list[str]:
@@ -444,7 +418,12 @@ def instances() -> list[str]:
 
 @pytest.mark.parametrize(
     "answer",
-    [http("200 OK", b"{}"), http("200 OK", b"[" * 1_000_000), http("500 Oops"), b""],
+    [
+        last_response("200 OK", b"{}"),
+        last_response("200 OK", b"[" * 1_000_000),
+        last_response("500 Oops"),
+        b"",
+    ],
     ids=["empty", "deep", "error", "none"],
 )
 def test_connections_leave_nothing_for_the_collector(answer: bytes) -> None:
@@ -467,9 +446,9 @@ def test_connections_leave_nothing_for_the_collector(answer: bytes) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        http("204 No Content"),
-        http("301 Moved", b"", "Location: http://127.0.0.1:1/"),
-        http("500 Oops", b"<html>\n\nOops"),
+        last_response("204 No Content"),
+        last_response("301 Moved", b"", "Location: http://127.0.0.1:1/"),
+        last_response("500 Oops", b"<html>\n\nOops"),
         b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{",
         b"SSH-2.0-OpenSSH_9.2\r\n",
@@ -486,40 +465,26 @@ def test_a_broken_answer_is_told_in_a_sentence(name: str, answer: bytes) -> None
 )
 @given(st.sampled_from(sorted(CALLS)), JSON)
 def test_any_json_is_understood_or_told_in_a_sentence(name: str, body: Any) -> None:
-    answered(CALLS[name], http("200 OK", json.dumps(body).encode()))
+    answered(CALLS[name], found(body))
 
 
 def test_an_answer_that_cannot_be_understood_has_its_status_and_no_secrets() -> None:
-    body = json.dumps({"auth": {"tokens": "s3cret"}}).encode()
-    with (
-        scripted(http("201 Created", body)) as url,
-        closing(connected(url)) as connection,
-        pytest.raises(InfluxError) as caught,
-    ):
-        provisioning.onboard(connection, "ann", "password")
-    assert caught.value.answer.status == 201
-    assert str(caught.value) == f"{url} answered with something else than InfluxDB 2 does"
+    answer = last_response("201 Created", b'{"auth": {"tokens": "s3cret"}}')
+    error = failed(answer, CALLS["onboard"])
+    assert error.answer.status == 201
+    assert str(error).endswith(" answered with something else than InfluxDB 2 does")
 
 
 def test_an_answer_that_is_too_large_is_none() -> None:
-    body = b" " * (9 * 2**20)
-    with (
-        scripted(http("200 OK", body)) as url,
-        closing(connected(url)) as connection,
-        pytest.raises(InfluxError, match="an answer of more than 8388608 bytes") as caught,
-    ):
-        look(connection)
-    assert caught.value.answer.status is None
+    error = failed(last_response("200 OK", b" " * (9 * 2**20)), look)
+    assert "an answer of more than 8388608 bytes" in str(error)
+    assert error.answer.status is None
 
 
 def test_an_answer_is_left_packed() -> None:
     body = gzip.compress(b" " * (9 * 2**20) + b"{}")
-    with (
-        scripted(http("200 OK", body, "Content-Encoding: gzip")) as url,
-        closing(connected(url)) as connection,
-        pytest.raises(InfluxError, match="with something else than InfluxDB 2 does"),
-    ):
-        get(connection)
+    error = failed(last_response("200 OK", body, "Content-Encoding: gzip"))
+    assert "with something else than InfluxDB 2 does" in str(error)
 
 
 CODES = "\x1b[31m two\r\n\u202elines\x07 " + "x" * 20_000
@@ -537,11 +502,8 @@ CODES = "\x1b[31m two\r\n\u202elines\x07 " + "x" * 20_000
 def test_what_a_server_says_of_itself_is_shown_in_short_and_in_print(
     health: dict[str, str], told: str
 ) -> None:
-    with (
-        scripted(http("200 OK", json.dumps({"name": "influxdb", **health}).encode())) as url,
-        closing(connected(url)) as connection,
-    ):
-        message = checks.server(connection).message
+    with answering(found({"name": "influxdb", **health})) as connection:
+        message = doctor.server(connection).message
     assert told in message
     assert message.isprintable()
     assert len(message) < 130
@@ -552,9 +514,8 @@ def test_what_a_server_says_of_itself_is_shown_in_short_and_in_print(
 )
 def test_a_failure_is_told_in_print(body: bytes) -> None:
     version = "X-Influxdb-Version: 1.8\x1b[31m" + "x" * 99
-    with scripted(http("400 Oops", body, version)) as url, closing(connected(url)) as connection:
-        called = unanswered(connection)
-    assert called.message.startswith(f"{url} answered 400: [31m two lines xxx")
+    called = failed(last_response("400 Oops", body, version)).answer
+    assert " answered 400: [31m two lines xxx" in called.message
     assert called.message.isprintable()
     assert len(called.message) < 10_100
     assert called.version.startswith("1.8 [31mxxx")
@@ -563,44 +524,43 @@ def test_a_failure_is_told_in_print(body: bytes) -> None:
 
 TOKEN = "s3cret/token=="
 ECHOES = {
-    "page": http("502 Bad Gateway", f"GET /health\r\nAuthorization: Token {TOKEN}\r\n".encode()),
-    "message": http("400 No", json.dumps({"code": "invalid", "message": f"no {TOKEN}"}).encode()),
-    "escaped": http("400 No", b'{"code": "invalid", "message": "no s3cret\\/token\\u003d="}'),
-    "address": http("404 No", b"/x?token=s3cret%2Ftoken%3D%3D"),
-    "query": http("200 OK", f'error,reference\r\n"no {TOKEN}",897\r\n'.encode()),
+    "page": last_response(
+        "502 Bad Gateway", f"GET /health\r\nAuthorization: Token {TOKEN}\r\n".encode()
+    ),
+    "message": last_response(
+        "400 No", json.dumps({"code": "invalid", "message": f"no {TOKEN}"}).encode()
+    ),
+    "escaped": last_response(
+        "400 No", b'{"code": "invalid", "message": "no s3cret\\/token\\u003d="}'
+    ),
+    "address": last_response("404 No", b"/x?token=s3cret%2Ftoken%3D%3D"),
+    "query": last_response("200 OK", f'error,reference\r\n"no {TOKEN}",897\r\n'.encode()),
     "no-http": TOKEN.encode(),
     "cut": f"{'x' * 190}{TOKEN}".encode(),
-    "version": http("400 No", b"***", f"X-Influxdb-Version: {TOKEN}"),
+    "version": last_response("400 No", b"***", f"X-Influxdb-Version: {TOKEN}"),
 }
 
 
 @pytest.mark.parametrize("name", ECHOES)
 def test_a_server_that_echoes_the_request_does_not_show_the_token(name: str) -> None:
-    with scripted(ECHOES[name]) as url, closing(connected(url, influxdb_token=TOKEN)) as connection:
-        with pytest.raises(InfluxError) as caught:
-            HostPoints(connection, "h").count(0, 1)
-        told = f"{connection.write(b'')} {caught.value.answer}"
+    with answering(ECHOES[name], influxdb_token=TOKEN) as connection:
+        error = failure(connection, lambda c: HostPoints(c, "h").count(0, 1))
+        told = f"{connection.write(b'')} {error.answer}"
     assert "s3cret" not in told
     assert "***" in told
 
 
 def test_a_server_that_echoes_a_login_does_not_show_the_password() -> None:
-    with scripted(http("401 No", b"YW5uOmEtcGFzc3dvcmQ= is ann:a-password")) as url:
-        login = ("ann", "a-password")
-        with closing(connected(url, influxdb_token="", login=login)) as connection:
-            assert unanswered(connection).message.endswith("answered 401: *** is ann:***")
-        with closing(connected(url, influxdb_token="")) as connection:
-            with pytest.raises(InfluxError) as caught:
-                provisioning.onboard(connection, *login)
-            assert "a-password" not in str(caught.value)
+    answer = last_response("401 No", b"YW5uOmEtcGFzc3dvcmQ= is ann:a-password")
+    with answering(answer, influxdb_token="", login=("ann", "a-password")) as connection:
+        assert str(failure(connection)).endswith("answered 401: *** is ann:***")
+    error = failed(answer, lambda c: setup_api.onboard(c, "ann", "a-password"))
+    assert "a-password" not in str(error)
 
 
 def test_a_token_that_is_a_word_changes_no_verdict() -> None:
     body = b'{"code": "unprocessable entity", "message": "dropped"}'
-    with (
-        scripted(http("422 No", body)) as url,
-        closing(connected(url, influxdb_token="unprocessable")) as connection,
-    ):
+    with answering(last_response("422 No", body), influxdb_token="unprocessable") as connection:
         assert verdict(connection.write(b"")) is Verdict.HALVE
 
 
@@ -616,26 +576,16 @@ CHANGES: dict[str, Call] = {
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_page_is_no_success_of_a_change(name: str) -> None:
-    page = http("200 OK", b"<html>Sign in</html>")
-    with (
-        scripted(page) as url,
-        closing(connected(url)) as connection,
-        pytest.raises(InfluxError, match=r"something else than InfluxDB 2 does$"),
-    ):
-        CHANGES[name](connection)
+    error = failed(last_response("200 OK", b"<html>Sign in</html>"), CHANGES[name])
+    assert str(error).endswith(" something else than InfluxDB 2 does")
 
 
 def test_the_error_of_a_query_is_told_in_print_up_to_a_length() -> None:
     table = f'error,reference\r\n"{CODES}",897\r\n'
-    with (
-        scripted(http("200 OK", table.encode())) as url,
-        closing(connected(url)) as connection,
-        pytest.raises(InfluxError) as caught,
-    ):
-        HostPoints(connection, "h").count(0, 1)
-    assert str(caught.value).startswith(f"{url} answered 200: [31m two lines xxx")
-    assert str(caught.value).isprintable()
-    assert len(str(caught.value)) <= len(f"{url} answered ") + 10_000
+    error = failed(last_response("200 OK", table.encode()), CALLS["counts"])
+    assert " answered 200: [31m two lines xxx" in str(error)
+    assert str(error).isprintable()
+    assert len(str(error)) <= 10_000 + len("http://127.0.0.1:65535 answered ")
 
 
 def test_the_link_of_a_stack_leads_to_no_other_server(recorder: Recorder) -> None:
@@ -647,8 +597,7 @@ def test_the_link_of_a_stack_leads_to_no_other_server(recorder: Recorder) -> Non
         "description": f"Template {version} of metrics-pipeline",
         "resources": [{"templateMetaName": "n", "resourceID": "1", "links": {"self": link}}],
     }
-    body = json.dumps({"stacks": [stack]}).encode()
-    with scripted(http("200 OK", body)) as url, closing(connected(url)) as connection:
+    with answering(found({"stacks": [stack]})) as connection:
         assert not stacks.apply_once(
             connection, "1", "s", [{}], []
         )  # it was asked for, and is there
@@ -672,36 +621,34 @@ def test_a_token_that_is_not_shown_is_not_used(text: str | None) -> None:
         ],
         "token": "new",
     }
-    body = json.dumps(answer).encode()
-    with scripted(http("200 OK", body)) as url, closing(connected(url)) as connection:
-        named = provisioning.Tokens(connection, "1", ["b"], tasks=False).find_or_create("n")
+    with answering(found(answer)) as connection:
+        named = setup_api.Tokens(connection, "1", ["b"], tasks=False).find_or_create("n")
     assert named == ((text, False) if text else ("new", True))
 
 
 @pytest.mark.parametrize("rules", [{}, {"retentionRules": None}, {"retentionRules": []}])
 def test_a_bucket_without_rules_keeps_all(rules: dict[str, None]) -> None:
-    body = json.dumps({"buckets": [{"id": "1", "name": "b", **rules}]}).encode()
-    with scripted(http("200 OK", body)) as url, closing(connected(url)) as connection:
-        found = look(connection)
-    assert found is not None
-    assert found.age_s == 0
+    with answering(found({"buckets": [{"id": "1", "name": "b", **rules}]})) as connection:
+        rule = look(connection)
+    assert rule is not None
+    assert rule.age_s == 0
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        http("200 OK", b"a page"),
-        http("201 Created", b"a page"),
-        http("204 No Content"),
-        http("206 Partial Content", b"a page"),
-        http("302 Found", b"", "Location: /login"),
-        http("304 Not Modified"),
+        last_response("200 OK", b"a page"),
+        last_response("201 Created", b"a page"),
+        last_response("204 No Content"),
+        last_response("206 Partial Content", b"a page"),
+        last_response("302 Found", b"", "Location: /login"),
+        last_response("304 Not Modified"),
     ],
     ids=["200", "201", "204", "206", "302", "304"],
 )
 def test_readings_do_not_wait_for_a_server_that_cannot_be_understood(answer: bytes) -> None:
     """Its bucket cannot be looked after, but it may take them."""
-    with scripted(answer) as url, closing(connected(url)) as connection:
+    with answering(answer) as connection:
         target = Target(connection.settings, lambda: connection.settings, ManualClock(), print)
         target.prepare()
         assert target.prepared

@@ -151,10 +151,7 @@ def test_the_cells_fill_rows_and_none_lies_on_another() -> None:
 @pytest.fixture(scope="module")
 def statuses(filled: InfluxServer) -> dict[str, list[dict[str, Any]]]:
     """What each check says, run as the server runs it."""
-    body = {
-        "orgID": api.org_id(filled),
-        "template": {"contents": template.checks(BUCKET)},
-    }
+    body = {"orgID": api.org_id(filled), "template": {"contents": template.checks(BUCKET)}}
     filled.call("POST", "/api/v2/templates/apply", body).expect(201)
     found = filled.call("GET", f"/api/v2/checks?orgID={api.org_id(filled)}").expect(200).json()
     said = {}

@@ -3,9 +3,7 @@
 import random
 import sqlite3
 import time
-from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -28,12 +26,6 @@ from tests.spool.stores import history
 HOUR_NS = 3600 * 10**9
 
 
-@pytest.fixture
-def spool(tmp_path: Path) -> Iterator[Spool]:
-    with Spool(tmp_path, 2**24) as opened:
-        yield opened
-
-
 def drained(
     spool: Spool, bucket: Bucket, clock: ManualClock, found: Settings | None = None, **changes: Any
 ) -> Contents:
@@ -48,19 +40,14 @@ def drained(
 
 
 def stored(bucket: Bucket) -> set[tuple[object, object]]:
-    rows = api.query(bucket.server, f'from(bucket: "{bucket.name}") |> range(start: 0)')
+    rows = api.rows(bucket)
     return {(row["_measurement"], row["_value"]) for row in rows}
 
 
 def test_bad_lines_conflicts_and_expired_points_are_told_apart_and_harm_no_other(
     spool: Spool, bucket: Bucket
 ) -> None:
-    wanted = {
-        "retentionRules": [
-            {"type": "expire", "everySeconds": 86_400, "shardGroupDurationSeconds": 3600}
-        ]
-    }
-    bucket.server.call("PATCH", f"/api/v2/buckets/{bucket.id}", wanted).expect(200)
+    api.set_age(bucket, 24)
     now = time.time_ns()
     assert api.write(bucket.server, bucket.name, f"typed f=1i {now}".encode())[0] == 204
     good = [f"good,n={n} f={n}i {now}" for n in range(60)]

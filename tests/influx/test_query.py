@@ -16,7 +16,7 @@ from tests.clocks import ManualClock
 from tests.configured import settings_for
 from tests.influxd import api
 from tests.influxd.api import Bucket
-from tests.scripted import http, scripted
+from tests.servers import last_response, scripted
 
 T0 = 1_700_000_000_000_000_001
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\0"))
@@ -29,7 +29,7 @@ def asked(bucket: Bucket, flux: str) -> list[dict[str, str]]:
 
 def rows(answer: str) -> list[dict[str, str]]:
     """The rows of an answer that a server gives with status 200."""
-    with scripted(http("200 OK", answer.encode())) as url:
+    with scripted(last_response("200 OK", answer.encode())) as url:
         settings = Settings(influxdb_url=url, influxdb_org="o", influxdb_bucket="b")
         with closing(Connection(settings, ManualClock())) as connection:
             return connection.query("buckets()", lambda found: found)

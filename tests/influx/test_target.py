@@ -1,7 +1,5 @@
 import gzip
-import logging
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
@@ -30,12 +28,7 @@ class Settled:
         self.drifts: list[str] = []
         self.clock = ManualClock()
         self.target = Target(
-            settings,
-            self.reload,
-            self.clock,
-            self.learn,
-            self.dates.append,
-            lambda: self.obstacle,
+            settings, self.reload, self.clock, self.learn, self.dates.append, lambda: self.obstacle
         )
 
     def learn(self, rule: Rule | None, drift: str) -> None:
@@ -46,14 +39,6 @@ class Settled:
         if isinstance(self.found, SettingsError):
             raise self.found
         return self.found
-
-
-@pytest.fixture
-def missing(bucket: Bucket) -> Iterator[str]:
-    """The name of a bucket that is not there yet."""
-    name = f"{bucket.name}-missing"
-    yield name
-    api.delete_bucket(bucket.server, name)
 
 
 def settled(bucket: Bucket, **changes: Any) -> Settled:
@@ -67,7 +52,6 @@ def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_a_missing_bucket_is_made_before_the_first_write(
     bucket: Bucket, missing: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
     here = settled(bucket, influxdb_bucket=missing, retention_hours=48)
     with closing(here.target):
         here.target.prepare()
@@ -141,31 +125,19 @@ def test_nothing_is_sent_against_an_obstacle(bucket: Bucket) -> None:
         assert here.target.write(BODY).status == 204
 
 
-def set_rule(bucket: Bucket, hours: int) -> None:
-    rule = {
-        "type": "expire",
-        "everySeconds": hours * 3600,
-        "shardGroupDurationSeconds": 3600,
-    }
-    path = f"/api/v2/buckets/{bucket.id}"
-    bucket.server.call("PATCH", path, {"retentionRules": [rule]}).expect(200)
-
-
 def test_the_rule_is_set_once_and_one_that_is_changed_elsewhere_only_shows(bucket: Bucket) -> None:
-    set_rule(bucket, 24)
+    api.set_age(bucket, 24)
     here = settled(bucket)
     with closing(here.target), here.target.connection() as connection:
         assert not here.target.prepared
         here.target.prepare()
         assert here.target.prepared
         here.target.look(connection)
-        set_rule(bucket, 24)
+        api.set_age(bucket, 24)
         for _ in range(2):
             here.target.prepare()
             here.target.look(connection)
-        found = api.get_bucket(bucket.server, bucket.name)
-    assert found is not None
-    assert found["retentionRules"][0]["everySeconds"] == 24 * 3600
+    assert api.age_s(bucket.server, bucket.name) == 24 * 3600
     assert [rule.age_s for rule in here.rules] == [hours * 3600 for hours in (168, 168, 24, 24)]
     assert here.drifts[:2] == ["", ""]
     assert all("keeps 24 h and not 168 h" in drift for drift in here.drifts[2:])
@@ -196,7 +168,7 @@ def refused(here: Settled, wrong: Settings) -> None:
 def test_a_rule_that_another_host_shortened_at_the_same_moment_is_lengthened_once_more(
     bucket: Bucket,
 ) -> None:
-    set_rule(bucket, 24)
+    api.set_age(bucket, 24)
     here = settled(bucket)
     with closing(here.target), here.target.connection() as connection:
         here.target.prepare()
@@ -206,7 +178,7 @@ def test_a_rule_that_another_host_shortened_at_the_same_moment_is_lengthened_onc
         refused(here, settings_for(bucket, influxdb_token="wrong"))
         here.target.prepare()
         assert here.target.needs_recheck
-        set_rule(bucket, 48)  # it had looked before this one had changed it
+        api.set_age(bucket, 48)  # it had looked before this one had changed it
         here.clock.advance(59)
         here.target.look(connection)
         assert [rule.age_s for rule in here.rules] == [168 * 3600] * 5
@@ -214,7 +186,7 @@ def test_a_rule_that_another_host_shortened_at_the_same_moment_is_lengthened_onc
         here.clock.advance(60)
         here.target.look(connection)
         assert not here.target.needs_recheck
-        set_rule(bucket, 48)  # by hand, later: that shows, and stays
+        api.set_age(bucket, 48)  # by hand, later: that shows, and stays
         here.target.look(connection)
     assert here.rules[-1].age_s == 48 * 3600
 
@@ -224,6 +196,6 @@ def test_to_enforce_is_not_repeated(bucket: Bucket) -> None:
     with closing(here.target), here.target.connection() as connection:
         here.target.prepare()
         assert not here.target.needs_recheck
-        set_rule(bucket, 24)
+        api.set_age(bucket, 24)
         here.target.look(connection)
     assert [rule.age_s for rule in here.rules] == [168 * 3600, 24 * 3600]

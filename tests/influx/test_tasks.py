@@ -29,15 +29,9 @@ def means(bucket: Bucket) -> Iterator[Bucket]:
     """The bucket that the means go to."""
     name = f"{bucket.name}-means"
     yield api.create_bucket(bucket.server, name)
-    for task in tasks(bucket):
+    for task in api.tasks(bucket):
         bucket.server.call("DELETE", f"/api/v2/tasks/{task['id']}").expect(204)
     api.delete_bucket(bucket.server, name)
-
-
-def tasks(bucket: Bucket) -> list[dict[str, Any]]:
-    """The tasks that have to do with the bucket."""
-    found = bucket.server.call("GET", "/api/v2/tasks?limit=500").expect(200).json()["tasks"]
-    return [task for task in found if bucket.name in task["flux"]]
 
 
 def wanted(bucket: Bucket, every: str = "5m", **changes: Any) -> Settings:
@@ -57,7 +51,7 @@ def write(bucket: Bucket, time_s: float, point: Point, host: str = "h1") -> None
 
 
 def run_task(bucket: Bucket, at_s: int) -> None:
-    (task,) = tasks(bucket)
+    (task,) = api.tasks(bucket)
     path = f"/api/v2/tasks/{task['id']}/runs"
     moment = datetime.fromtimestamp(at_s, UTC).isoformat()
     begun = bucket.server.call("POST", path, {"scheduledFor": moment}).expect(201).json()
@@ -75,7 +69,7 @@ def run_task(bucket: Bucket, at_s: int) -> None:
 
 
 def values(bucket: Bucket) -> dict[tuple[str, str, str, int], object]:
-    rows = api.query(bucket.server, f'from(bucket: "{bucket.name}") |> range(start: 0)')
+    rows = api.rows(bucket)
     return {
         (
             str(row["host"]),
@@ -139,11 +133,11 @@ def test_the_task_is_created_updated_and_removed_with_the_settings(
     name = task_name(five)
     assert done(five) == (name, f"Task {name!r}: created, every 5m")
     assert done(five, name) == (name, "")
-    (task,) = tasks(bucket)
+    (task,) = api.tasks(bucket)
     assert (task["name"], task["every"], task["status"]) == (name, "5m", "active")
     ten = wanted(bucket, "10m")
     assert done(ten, name) == (name, f"Task {name!r}: updated, every 10m")
-    (updated,) = tasks(bucket)
+    (updated,) = api.tasks(bucket)
     assert (updated["id"], updated["every"], updated["flux"]) == (
         task["id"],
         "10m",
@@ -151,10 +145,10 @@ def test_the_task_is_created_updated_and_removed_with_the_settings(
     )
     bucket.server.call("PATCH", f"/api/v2/tasks/{task['id']}", {"status": "inactive"}).expect(200)
     done(ten, name)
-    assert tasks(bucket)[0]["status"] == "active"
+    assert api.tasks(bucket)[0]["status"] == "active"
     off = settings_for(bucket)
     assert done(off, name) == ("", f"Task {name!r}: removed")
-    assert tasks(bucket) == []
+    assert api.tasks(bucket) == []
     assert done(off) == ("", "")
     assert means.name != bucket.name
 
@@ -165,8 +159,8 @@ def test_with_another_host_name_the_task_of_the_old_one_goes(bucket: Bucket, mea
     name, change = done(new, old)
     assert name == task_name(new) != old
     assert change == f"Task {old!r}: removed; Task {name!r}: created, every 5m"
-    assert [task["name"] for task in tasks(bucket)] == [name]
-    assert means.name in tasks(bucket)[0]["flux"]
+    assert [task["name"] for task in api.tasks(bucket)] == [name]
+    assert means.name in api.tasks(bucket)[0]["flux"]
 
 
 def test_another_task_is_never_touched_whatever_its_name(bucket: Bucket, means: Bucket) -> None:
@@ -180,10 +174,10 @@ def test_another_task_is_never_touched_whatever_its_name(bucket: Bucket, means: 
     made = bucket.server.call("POST", "/api/v2/tasks", other).expect(201).json()
     neighbour = wanted(bucket, host="h2")
     done(neighbour)
-    before = {task["id"]: task for task in tasks(bucket)}
+    before = {task["id"]: task for task in api.tasks(bucket)}
     done(settings)
     done(settings_for(bucket), name)
-    after = {task["id"]: task for task in tasks(bucket)}
+    after = {task["id"]: task for task in api.tasks(bucket)}
     assert after.keys() == before.keys()
     assert after[made["id"]]["flux"] == script
     assert sum(task["name"] == task_name(neighbour) for task in after.values()) == 1
@@ -199,7 +193,7 @@ def test_any_host_name_is_safe_in_the_task(bucket: Bucket, means: Bucket, host: 
     assert list(values(means).values()) == [1.0]
     assert done(settings, name) == (name, "")
     done(settings_for(bucket, host=host), name)
-    assert tasks(bucket) == []
+    assert api.tasks(bucket) == []
 
 
 def test_a_token_that_may_not_is_an_error(bucket: Bucket, means: Bucket) -> None:
@@ -208,7 +202,7 @@ def test_a_token_that_may_not_is_an_error(bucket: Bucket, means: Bucket) -> None
     with pytest.raises(InfluxError) as caught:
         done(settings)
     assert "unauthorized" in str(caught.value)
-    assert tasks(bucket) == []
+    assert api.tasks(bucket) == []
 
 
 def test_no_two_hosts_have_a_task_of_one_name() -> None:

@@ -1,14 +1,9 @@
 import gzip
-import socket
-import ssl
 from contextlib import closing
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
-from pipeline.cli.rehearse.proxy import Proxy
 from pipeline.influx.answer import Answer, Verdict, is_expired, verdict
 from pipeline.influx.connection import Connection
 from pipeline.point import FieldValue, Point, encode
@@ -17,7 +12,7 @@ from tests.clocks import ManualClock
 from tests.configured import settings_for
 from tests.influxd import api
 from tests.influxd.api import Bucket
-from tests.scripted import http, scripted
+from tests.servers import last_response, scripted
 
 NOW = 1_700_000_000_000_000_000
 
@@ -26,10 +21,6 @@ def write(settings: Settings, *lines: str) -> Answer:
     body = gzip.compress("".join(f"{line}\n" for line in lines).encode(), mtime=0)
     with closing(Connection(settings, ManualClock())) as connection:
         return connection.write(body)
-
-
-def stored(bucket: Bucket) -> list[dict[str, object]]:
-    return api.query(bucket.server, f'from(bucket: "{bucket.name}") |> range(start: 0)')
 
 
 def test_every_value_comes_back_as_it_was_sent_type_included(bucket: Bucket) -> None:
@@ -52,7 +43,7 @@ def test_every_value_comes_back_as_it_was_sent_type_included(bucket: Bucket) -> 
     assert verdict(write(settings_for(bucket), encode(Point("m x,y", fields, tags), NOW))) is (
         Verdict.DELIVERED
     )
-    rows = stored(bucket)
+    rows = api.rows(bucket)
     expected = {**fields, "lines": r"one\r\nand another"}
     assert {row["_field"]: row["_value"] for row in rows} == expected
     assert all(type(row["_value"]) is type(fields[str(row["_field"])]) for row in rows)
@@ -66,13 +57,13 @@ def test_members_of_gzip_joined_are_one_body(bucket: Bucket) -> None:
     body = gzip.compress(f"m f=1i {NOW}\n".encode()) + gzip.compress(f"m f=2i {NOW + 1}\n".encode())
     with closing(Connection(settings_for(bucket), ManualClock())) as connection:
         assert connection.write(body).status == 204
-    assert [row["_value"] for row in stored(bucket)] == [1, 2]
+    assert [row["_value"] for row in api.rows(bucket)] == [1, 2]
 
 
 def test_to_send_twice_changes_nothing(bucket: Bucket) -> None:
     for _ in range(2):
         write(settings_for(bucket), f"m f=1i {NOW}")
-    assert len(stored(bucket)) == 1
+    assert len(api.rows(bucket)) == 1
 
 
 def test_the_real_servers_refusals(bucket: Bucket) -> None:
@@ -80,12 +71,12 @@ def test_the_real_servers_refusals(bucket: Bucket) -> None:
     malformed = write(settings, f"m f=1i {NOW}", "rubbish")
     assert (malformed.status, verdict(malformed)) == (400, Verdict.HALVE)
     assert "rubbish" in malformed.message
-    assert stored(bucket) == []  # nothing of it was stored
+    assert api.rows(bucket) == []  # nothing of it was stored
 
     write(settings, f"m f=1i {NOW}")
     conflict = write(settings, f"m g=1i {NOW}", f'm f="text" {NOW}')
     assert (conflict.status, verdict(conflict)) == (422, Verdict.HALVE)
-    assert len(stored(bucket)) == 2  # the rest was stored
+    assert len(api.rows(bucket)) == 2  # the rest was stored
 
     wrong = write(settings_for(bucket, influxdb_token="wrong"), f"m f=1i {NOW}")
     assert (wrong.status, verdict(wrong)) == (401, Verdict.UNAUTHORIZED)
@@ -98,12 +89,7 @@ def test_the_real_servers_refusals(bucket: Bucket) -> None:
 
 
 def test_a_point_older_than_the_buckets_age_is_told_as_such(bucket: Bucket) -> None:
-    wanted = {
-        "retentionRules": [
-            {"type": "expire", "everySeconds": 86_400, "shardGroupDurationSeconds": 3600}
-        ]
-    }
-    bucket.server.call("PATCH", f"/api/v2/buckets/{bucket.id}", wanted).expect(200)
+    api.set_age(bucket, 24)
     answer = write(settings_for(bucket), f"m f=1i {NOW}")
     assert verdict(answer) is Verdict.HALVE
     assert is_expired(answer)
@@ -129,14 +115,17 @@ def ask(answer: bytes) -> Answer:
 @pytest.mark.parametrize(
     ("answer", "status"),
     [
-        (http("200 OK", b"<html>Welcome</html>"), 200),
-        (http("202 Accepted"), 202),
-        (http("301 Moved", b"", "Location: http://127.0.0.1:1/"), 301),
-        (http("400 Bad Request", b"Client sent an HTTP request to an HTTPS server.\n"), 400),
-        (http("400 Bad Request", b'{"code": "invalid"'), 400),
-        (http("422 Unprocessable", b'["dropped"]'), 422),
-        (http("500 Oops", b"\xff\xfe not text"), 500),
-        (http("429 Too Many Requests"), 429),
+        (last_response("200 OK", b"<html>Welcome</html>"), 200),
+        (last_response("202 Accepted"), 202),
+        (last_response("301 Moved", b"", "Location: http://127.0.0.1:1/"), 301),
+        (
+            last_response("400 Bad Request", b"Client sent an HTTP request to an HTTPS server.\n"),
+            400,
+        ),
+        (last_response("400 Bad Request", b'{"code": "invalid"'), 400),
+        (last_response("422 Unprocessable", b'["dropped"]'), 422),
+        (last_response("500 Oops", b"\xff\xfe not text"), 500),
+        (last_response("429 Too Many Requests"), 429),
         (b"", None),
         (b"SSH-2.0-OpenSSH_9.2\r\n", None),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\npartial", None),
@@ -152,45 +141,17 @@ def test_whatever_else_answers_the_readings_are_kept(answer: bytes, status: int 
 
 
 def test_retry_after_and_the_servers_date_are_read_from_the_answer() -> None:
-    assert ask(http("429 Too Many Requests", b"", "Retry-After: 7")).retry_after_s == 7
-    delivered = http("204 No Content", b"", "Date: Tue, 14 Nov 2023 22:13:20 GMT")
+    assert ask(last_response("429 Too Many Requests", b"", "Retry-After: 7")).retry_after_s == 7
+    delivered = last_response("204 No Content", b"", "Date: Tue, 14 Nov 2023 22:13:20 GMT")
     assert ask(delivered) == Answer(204, date_s=1_700_000_000)
-
-
-def test_a_server_that_is_not_there_is_told_in_a_sentence() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    answer = write(
-        Settings(influxdb_url=f"http://127.0.0.1:{port}", influxdb_org="o", influxdb_bucket="b")
-    )
-    assert answer.status is None
-    assert answer.message == (
-        f"no answer from http://127.0.0.1:{port}: [Errno 111] Connection refused"
-    )
-
-
-def write_by_tls(certificate: Path, **changes: Any) -> Answer:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with scripted(http("204 No Content"), context) as url:
-        return write(Settings(influxdb_url=url, influxdb_org="o", influxdb_bucket="b", **changes))
-
-
-def test_a_server_must_prove_who_it_is(certificate: Path) -> None:
-    unknown = write_by_tls(certificate)
-    assert unknown.status is None
-    assert "certificate verify failed" in unknown.message
-    assert write_by_tls(certificate, influxdb_ca_cert=certificate).status == 204
 
 
 def test_an_authority_that_is_exchanged_in_its_file_is_believed(
     certificate: Path, other_certificate: Path, tmp_path: Path
 ) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
     authority = tmp_path / "ca.pem"
     authority.write_bytes(other_certificate.read_bytes())
-    with scripted(http("204 No Content"), context) as url:
+    with scripted(last_response("204 No Content"), certificate) as url:
         settings = Settings(influxdb_url=url, influxdb_bucket="b", influxdb_ca_cert=authority)
         with closing(Connection(settings, ManualClock())) as connection:
             assert connection.write(b"").status is None
@@ -200,36 +161,15 @@ def test_an_authority_that_is_exchanged_in_its_file_is_believed(
 
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 def test_unless_the_settings_say_that_it_need_not(certificate: Path) -> None:
-    assert write_by_tls(certificate, influxdb_verify_tls=False).status == 204
+    with scripted(last_response("204 No Content"), certificate) as url:
+        settings = Settings(influxdb_url=url, influxdb_bucket="b", influxdb_verify_tls=False)
+        assert write(settings).status == 204
 
 
 def test_a_tls_port_that_is_asked_in_plain_http_loses_nothing(certificate: Path) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with scripted(b"", context) as url:
+    with scripted(b"", certificate) as url:
         answer = write(Settings(influxdb_url=url.replace("https", "http"), influxdb_bucket="b"))
     assert verdict(answer) is Verdict.KEEP
-
-
-def test_a_proxy_is_gone_through_in_the_clear_and_by_tls(bucket: Bucket, certificate: Path) -> None:
-    server = urlsplit(bucket.server.url)
-    with closing(Proxy(str(server.hostname), server.port or 0, answers_connect=True)) as proxy:
-        settings = settings_for(
-            bucket, influxdb_url="http://influxdb.invalid", influxdb_proxy=f"{proxy.url}/"
-        )
-        assert write(settings, f"m f=1i {NOW}").status == 204
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with scripted(http("204 No Content"), context) as url:
-        port = urlsplit(url).port or 0
-        with closing(Proxy("127.0.0.1", port, answers_connect=True)) as proxy:
-            trusting = Settings(
-                influxdb_url=url, influxdb_proxy=proxy.url, influxdb_ca_cert=certificate
-            )
-            assert write(trusting, "m f=1i").status == 204
-            unknown = write(Settings(influxdb_url=url, influxdb_proxy=proxy.url), "m f=1i")
-    assert unknown.status is None
-    assert "certificate verify failed" in unknown.message
 
 
 def test_a_proxy_that_is_not_there_is_told_in_a_sentence() -> None:

@@ -1,11 +1,10 @@
 """Servers that take readings alone, told apart from InfluxDB behind something in the way."""
 
 import contextlib
-import logging
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -13,11 +12,10 @@ from pipeline.influx.answer import InfluxError
 from pipeline.influx.writeonly import WriteOnlyError
 from tests.configured import settings_for
 from tests.influx.test_target import BODY, Settled, messages
-from tests.influxd import http
+from tests.influxd import api
 from tests.influxd.api import Bucket
 from tests.influxd.server import InfluxServer
-from tests.scripted import http as said
-from tests.scripted import scripted
+from tests.servers import Request, forward, last_response, read_request, response, scripted, serving
 
 
 class Front:
@@ -30,52 +28,28 @@ class Front:
     """
 
     def __init__(self, server: InfluxServer) -> None:
-        front = self
+        self._server = server
         self.reads, self.writes = 404, 0
-        self.version = ""
+        self.version = self.url = ""
 
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, *_: object) -> None:
-                pass
+    def __call__(self, client: socket.socket, over: threading.Event) -> None:
+        while request := read_request(client):
+            client.sendall(self._answer(request))
 
-            def _answer(self, status: int) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                answer = b"<html>no such page</html>"
-                if not status:
-                    done = http.call(
-                        self.command, server.url + self.path, body or None, token=server.token
-                    )
-                    status, answer = done.status, done.body
-                self.send_response(status)
-                if front.version:
-                    self.send_header("X-Influxdb-Version", front.version)
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def do_GET(self) -> None:
-                self._answer(front.reads)
-
-            do_PATCH = do_GET  # noqa: N815  # as the standard library has it
-
-            def do_POST(self) -> None:
-                # What passes need not be unpacked, so a write is answered as InfluxDB would.
-                write = self.path.startswith("/api/v2/write")
-                self._answer(front.writes or (204 if write else front.reads))
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+    def _answer(self, request: Request) -> bytes:
+        write = request.path.startswith("/api/v2/write")
+        status = self.writes if write else self.reads
+        if status:
+            version = [f"X-Influxdb-Version: {self.version}"] if self.version else []
+            return response(f"{status} So", b"<html>no such page</html>", *version)
+        return forward(request, self._server.url) or b""
 
 
 @pytest.fixture
 def front(influx_server: InfluxServer) -> Iterator[Front]:
     one = Front(influx_server)
-    thread = threading.Thread(target=one.server.serve_forever, args=(0.01,))
-    thread.start()
-    yield one
-    one.server.shutdown()
-    thread.join()
-    one.server.server_close()
+    with serving(one) as one.url:
+        yield one
 
 
 @pytest.mark.parametrize("status", [404, 200, 201, 206, 302])
@@ -99,7 +73,6 @@ def test_a_server_that_takes_readings_alone_is_told_once_and_gets_them(
 def test_influxdb_that_comes_out_from_behind_a_proxy_is_known_by_the_next_look(
     bucket: Bucket, front: Front, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
     here = Settled(settings_for(bucket, influxdb_url=front.url))
     with closing(here.target), here.target.connection() as connection:
         here.target.prepare()
@@ -116,9 +89,7 @@ def test_influxdb_that_comes_out_from_behind_a_proxy_is_known_by_the_next_look(
 def test_a_server_that_has_no_buckets_any_more_is_not_looked_at_each_minute(
     bucket: Bucket, front: Front
 ) -> None:
-    rule = {"type": "expire", "everySeconds": 86_400, "shardGroupDurationSeconds": 3600}
-    path = f"/api/v2/buckets/{bucket.id}"
-    bucket.server.call("PATCH", path, {"retentionRules": [rule]}).expect(200)
+    api.set_age(bucket, 24)
     front.reads = 0
     here = Settled(settings_for(bucket, influxdb_url=front.url))
     with closing(here.target), here.target.connection() as connection:
@@ -162,10 +133,12 @@ def test_a_proxy_that_lets_no_write_pass_either_is_no_such_server(
 @pytest.mark.parametrize(
     "answer",
     [
-        said("404 Not Found", b'{"code": "not found", "message": "organization name not found"}'),
-        said("401 Unauthorized", b"who are you?"),
-        said("503 Service Unavailable"),
-        said("204 No Content"),
+        last_response(
+            "404 Not Found", b'{"code": "not found", "message": "organization name not found"}'
+        ),
+        last_response("401 Unauthorized", b"who are you?"),
+        last_response("503 Service Unavailable"),
+        last_response("204 No Content"),
     ],
 )
 def test_whatever_else_a_look_up_is_answered_is_no_such_server(

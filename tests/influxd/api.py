@@ -44,6 +44,26 @@ def get_bucket(server: InfluxServer, name: str) -> dict[str, Any] | None:
     return found[0] if found else None
 
 
+def age_s(server: InfluxServer, name: str) -> int:
+    """Returns how long the bucket keeps its points; 0 is for ever."""
+    found = get_bucket(server, name)
+    assert found is not None
+    return int(found["retentionRules"][0]["everySeconds"])
+
+
+def set_age(bucket: Bucket, hours: int, shard_hours: int = 1) -> None:
+    """Sets how long the bucket keeps its points, and the span of its shard groups."""
+    seconds = {"everySeconds": hours * 3600, "shardGroupDurationSeconds": shard_hours * 3600}
+    rules = {"retentionRules": [{"type": "expire", **seconds}]}
+    bucket.server.call("PATCH", f"/api/v2/buckets/{bucket.id}", rules).expect(200)
+
+
+def tasks(bucket: Bucket) -> list[dict[str, Any]]:
+    """Returns the tasks that have to do with the bucket."""
+    found = bucket.server.call("GET", "/api/v2/tasks?limit=500").expect(200).json()["tasks"]
+    return [task for task in found if bucket.name in task["flux"]]
+
+
 def delete_bucket(server: InfluxServer, name: str) -> None:
     """Removes a bucket, if it is there, and the tokens that `create_token` made for it."""
     if bucket := get_bucket(server, name):
@@ -94,6 +114,11 @@ def query(server: InfluxServer, flux: str) -> list[dict[str, object]]:
     parameters = urlencode({"org": server.org})
     answer = server.call("POST", f"/api/v2/query?{parameters}", wanted).expect(200)
     return annotated.parse(answer.body.decode())
+
+
+def rows(bucket: Bucket, rest: str = "") -> list[dict[str, object]]:
+    """Returns all that is in the bucket, through the rest of a query where there is one."""
+    return query(bucket.server, f'from(bucket: "{bucket.name}") |> range(start: 0){rest}')
 
 
 def write(

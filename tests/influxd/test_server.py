@@ -114,10 +114,7 @@ def test_no_process_is_left_when_its_parent_is_killed(influxd_binary: Path, tmp_
 
 
 def test_with_nothing_at_hand_the_message_names_the_three_ways(tmp_path: Path) -> None:
-    with (
-        pytest.raises(UnavailableError) as failure,
-        ways.disposable(NOTHING_AT_HAND, tmp_path),
-    ):
+    with pytest.raises(UnavailableError) as failure, ways.disposable(NOTHING_AT_HAND, tmp_path):
         pass
     for way in ("INFLUXDB_TEST_URL", "start Docker", "make influxd"):
         assert way in str(failure.value)
@@ -146,10 +143,7 @@ def test_an_influxd_that_ends_at_once_shows_its_log(tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.write_text("#!/bin/sh\necho out of luck\n")
     broken.chmod(0o755)
-    with (
-        pytest.raises(RuntimeError, match="out of luck"),
-        process.running(broken, tmp_path),
-    ):
+    with pytest.raises(RuntimeError, match="out of luck"), process.running(broken, tmp_path):
         pass
 
 

@@ -1,6 +1,5 @@
 """The age of one host's data on the real server: what does not work shows, and heals."""
 
-import logging
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -96,14 +95,9 @@ def means(bucket: Bucket) -> Iterator[str]:
     """A bucket for means that is not there yet."""
     name = f"{bucket.name}-means"
     yield name
-    for task in tasks(bucket):
+    for task in api.tasks(bucket):
         bucket.server.call("DELETE", f"/api/v2/tasks/{task['id']}").expect(204)
     api.delete_bucket(bucket.server, name)
-
-
-def tasks(bucket: Bucket) -> list[dict[str, Any]]:
-    found = bucket.server.call("GET", "/api/v2/tasks?limit=500").expect(200).json()["tasks"]
-    return [task for task in found if bucket.name in task["flux"]]
 
 
 def test_a_delete_that_is_refused_shows_and_is_done_by_the_next_sweep_that_may(
@@ -151,9 +145,7 @@ def test_a_delete_that_takes_minutes_is_given_up_tried_again_and_shows(
 
 
 def test_how_the_rule_differs_shows_in_the_status(bench: Bench) -> None:
-    path = f"/api/v2/buckets/{bench.bucket.id}"
-    rule = {"type": "expire", "everySeconds": 86_400, "shardGroupDurationSeconds": 3600}
-    bench.bucket.server.call("PATCH", path, {"retentionRules": [rule]}).expect(200)
+    api.set_age(bench.bucket, 24)
     bench.keep(bucket_retention="off")
     status = read_status(bench.settings)
     assert status.bucket_retention_hours == 24
@@ -164,7 +156,7 @@ def test_how_the_rule_differs_shows_in_the_status(bench: Bench) -> None:
     assert bench.clock.waits == [60]  # another host may have set it at the same moment
     # Somebody shortens it: that shows with the next sweep, which changes nothing.
     bench.keeper.sweep()
-    bench.bucket.server.call("PATCH", path, {"retentionRules": [rule]}).expect(200)
+    api.set_age(bench.bucket, 24)
     bench.keeper.sweep()
     drift = read_status(bench.settings).bucket_drift
     assert drift is not None
@@ -194,27 +186,25 @@ def test_delivery_that_lengthened_the_rule_has_it_looked_at_soon(
 def test_downsampling_comes_and_goes_with_the_settings(bench: Bench, means: str) -> None:
     wanted = Downsample("5m", 1000, means)
     assert bench.keep(downsample=wanted) == {}
-    (task,) = tasks(bench.bucket)
+    (task,) = api.tasks(bench.bucket)
     assert task["name"] == task_name(bench.settings)
     found = api.get_bucket(bench.bucket.server, means)
     assert found is not None
-    assert found["retentionRules"][0]["everySeconds"] == 1000 * 3600
+    assert api.age_s(bench.bucket.server, means) == 1000 * 3600
     # Its values have their own age, and other hosts' theirs.
-    for_ever: dict[str, object] = {"retentionRules": [{"type": "expire", "everySeconds": 0}]}
-    bench.bucket.server.call("PATCH", f"/api/v2/buckets/{found['id']}", for_ever).expect(200)
+    api.set_age(api.Bucket(bench.bucket.server, means, found["id"]), 0)
     for host in ("h1", "h2"):
         bench.put(999, 1001, host=host, bucket=means)
     assert bench.keep(downsample=wanted) == {}
     assert (bench.count(bucket=means), bench.count("h2", means)) == (1, 2)
     assert bench.keep() == {}
-    assert tasks(bench.bucket) == []
+    assert api.tasks(bench.bucket) == []
     assert api.get_bucket(bench.bucket.server, means) is not None
 
 
 def test_a_token_that_may_not_do_it_is_told_and_the_rest_is_done(
     bench: Bench, means: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
     bench.put(200, 1)
     own = api.create_token(bench.bucket)
     wanted = Downsample("5m", 1000, means)
@@ -226,13 +216,13 @@ def test_a_token_that_may_not_do_it_is_told_and_the_rest_is_done(
     )
     assert bench.count() == 1
     assert bench.keep(downsample=wanted) == {}
-    assert len(tasks(bench.bucket)) == 1
+    assert len(api.tasks(bench.bucket)) == 1
     # With the lesser token the task cannot even be seen.
     name = task_name(bench.settings)
     assert bench.keep(influxdb_token=own) == {}
     assert f"Task {name!r}: gone, or not for this token to see: look after it" in caplog.messages
     assert bench.keep() == {}
-    assert tasks(bench.bucket) == []
+    assert api.tasks(bench.bucket) == []
 
 
 def test_a_token_for_the_bucket_alone_is_no_trouble_without_downsampling(bench: Bench) -> None:

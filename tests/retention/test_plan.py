@@ -2,16 +2,16 @@
 
 import json
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
 from pipeline.agent import Session
+from pipeline.cli import main
 from pipeline.clock import SystemClock, rfc3339
 from pipeline.influx import InfluxError
 from pipeline.retention import plan
@@ -90,9 +90,7 @@ def test_what_is_older_is_counted_with_its_oldest_there_and_here(
 def test_the_rule_removes_with_the_lag_of_its_shard_groups(
     filled: Bucket, tmp_path: Path, now: int
 ) -> None:
-    rule = {"type": "expire", "everySeconds": 96 * 3600, "shardGroupDurationSeconds": 86_400}
-    path = f"/api/v2/buckets/{filled.id}"
-    filled.server.call("PATCH", path, {"retentionRules": [rule]}).expect(200)
+    api.set_age(filled, 96, shard_hours=24)
     settings = settings_for(filled, data_dir=tmp_path, retention_hours=48)
     mem = rows(plan.make(settings, SystemClock()))[filled.name, "mem"]
     day = 24 * HOUR_NS
@@ -201,31 +199,23 @@ def test_before_there_is_a_spool_nothing_is_too_old(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
-Done = subprocess.CompletedProcess[str]
+Command = Callable[..., Result]
 
 
 @pytest.fixture
-def command(bucket: Bucket, tmp_path: Path) -> Callable[..., Done]:
+def command(bucket: Bucket, tmp_path: Path, _log_restored: None) -> Command:
     """Runs a command of `retention`."""
     env = environment(tmp_path, bucket, retention_hours=48, retention_overrides="{cpu = 6}")
 
-    def run(*words: str, **more: str) -> Done:
-        return subprocess.run(
-            [sys.executable, "-m", "pipeline", "retention", *words],
-            env={**env, **more},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+    def run(*words: str, **more: str) -> Result:
+        return CliRunner().invoke(main, ["retention", *words], env={**env, **more})
 
     return run
 
 
-def test_the_commands_print_and_do_it(filled: Bucket, command: Callable[..., Done]) -> None:
+def test_the_commands_print_and_do_it(filled: Bucket, command: Command) -> None:
     before = command("plan")
-    assert before.returncode == 0, before.stderr
+    assert before.exit_code == 0, before.stderr
     head, *lines = before.stdout.splitlines()
     assert head.split()[:4] == ["where", "measurement", "kept", "older"]
     assert len(lines) == 4
@@ -236,7 +226,7 @@ def test_the_commands_print_and_do_it(filled: Bucket, command: Callable[..., Don
     assert made["host"] == "h1"
     assert [row["older_points"] for row in made["rows"]] == [4, 2, 4, 2]
     done = command("apply")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "Older than their age: 12 points before, 0 now."
     assert f"{filled.name}: cpu before 20" in done.stderr
     assert f"{filled.name}: all else before 20" in done.stderr
@@ -246,11 +236,11 @@ def test_the_commands_print_and_do_it(filled: Bucket, command: Callable[..., Don
 
 
 def test_a_server_that_does_not_answer_is_told_in_a_sentence(
-    command: Callable[..., Done],
+    command: Command,
 ) -> None:
     for word in ("plan", "apply"):
         done = command(word, METRICS_INFLUXDB_URL="http://127.0.0.1:1")
-        assert done.returncode == 1
+        assert done.exit_code == 1
         assert done.stdout == ""
         (line,) = done.stderr.splitlines()
         assert line.startswith("metrics-pipeline: no answer from http://127.0.0.1:1: ")

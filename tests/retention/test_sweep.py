@@ -1,4 +1,3 @@
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,11 +90,6 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     one.spool.close()
 
 
-@pytest.fixture(autouse=True)
-def _log(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-
-
 def test_age_0_keeps_everything_everywhere(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     bench.fill(1)
     remote = Remote(1)
@@ -166,9 +160,7 @@ def test_with_age_0_a_buckets_age_still_counts_for_what_is_sent(bench: Bench) ->
     assert (bench.spool.contents().backlog_points, bench.local) == (2, 4)
 
 
-def test_no_delete_spans_more_than_the_window_and_empty_stretches_are_skipped(
-    bench: Bench,
-) -> None:
+def test_no_delete_spans_more_than_the_window_and_empty_stretches_are_skipped(bench: Bench) -> None:
     remote = Remote(10, 11, 33.5, 34, 35, 700, 989)
     assert bench.sweep(10, remote).remote == 7
     assert remote.deleted == [(10, 34), (34, 58), (700, 724), (989, 990)]
@@ -272,22 +264,16 @@ def test_a_measurement_with_an_age_of_its_own_goes_earlier_or_later_in_both_plac
     assert contents.backlog_points == 5
 
 
-def test_a_measurement_may_be_kept_for_ever(bench: Bench) -> None:
+@pytest.mark.parametrize(("hours", "cpu_hours", "left"), [(24, 0, "cpu"), (0, 24, "mem")])
+def test_a_measurement_or_the_rest_may_be_kept_for_ever(
+    bench: Bench, hours: int, cpu_hours: int, left: str
+) -> None:
     remote = Remote()
     bench.fill_with("cpu", "mem", hour=1)
     remote.add(1, "cpu")
     remote.add(1, "mem")
-    assert bench.sweep(24, remote, cpu=0) == Swept(1, 1)
-    assert (remote.points, bench.lines) == ([(HOUR, "cpu")], ["cpu f=1i"])
-
-
-def test_only_a_measurement_may_have_an_age(bench: Bench) -> None:
-    remote = Remote()
-    bench.fill_with("cpu", "mem", hour=1)
-    remote.add(1, "cpu")
-    remote.add(1, "mem")
-    assert bench.sweep(0, remote, cpu=24) == Swept(1, 1)
-    assert (remote.points, bench.lines) == ([(HOUR, "mem")], ["mem f=1i"])
+    assert bench.sweep(hours, remote, cpu=cpu_hours) == Swept(1, 1)
+    assert (remote.points, bench.lines) == ([(HOUR, left)], [f"{left} f=1i"])
 
 
 def test_when_an_override_comes_or_goes_the_sweep_begins_at_the_oldest_again(bench: Bench) -> None:
@@ -327,9 +313,7 @@ def test_a_server_that_does_not_answer_is_not_asked_again_for_each_measurement(
     assert len(remote.asked) == 1
 
 
-def test_a_sweep_that_is_to_stop_ends_after_its_window_and_goes_on_from_there(
-    bench: Bench,
-) -> None:
+def test_a_sweep_that_is_to_stop_ends_after_its_window_and_goes_on_from_there(bench: Bench) -> None:
     remote = Remote(10, 100, 200)
     places = [Place("influxdb", remote, (Age(10),), ("s",), DAY_S, behind_s=DAY_S)]
     answers = iter([False, True, True])

@@ -1,5 +1,4 @@
 import gzip
-import logging
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -72,11 +71,6 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     one = Bench(tmp_path)
     yield one
     one.spool.close()
-
-
-@pytest.fixture(autouse=True)
-def _log(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
 
 
 def test_a_clock_that_goes_on_is_believed(bench: Bench) -> None:

@@ -5,11 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.settings import (
-    Loaded,
-    SettingsError,
-    load,
-)
+from pipeline.settings import Loaded, SettingsError, load
 
 ROOT = Path(__file__).parents[2]
 NOWHERE = Path("/nonexistent/metrics-pipeline")

@@ -7,12 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.settings import (
-    NAMES,
-    CollectorOptions,
-    Downsample,
-    Settings,
-)
+from pipeline.settings import NAMES, CollectorOptions, Downsample, Settings
 from pipeline.settings.constraints import as_text, specs
 from tests.settings.loading import ROOT, loads, problems
 

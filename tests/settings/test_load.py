@@ -16,13 +16,7 @@ from pipeline.settings import (
     find_data_dir,
     sources,
 )
-from tests.settings.loading import (
-    INFLUXDB,
-    TOKEN,
-    loads,
-    problem,
-    problems,
-)
+from tests.settings.loading import INFLUXDB, TOKEN, loads, problem, problems
 
 
 def test_defaults_hold_without_files() -> None:

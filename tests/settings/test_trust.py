@@ -12,7 +12,6 @@ from click.testing import CliRunner
 
 from pipeline.cli import main
 from pipeline.settings import Loaded, SettingsError, load
-from tests.cli.test_cli import Cli
 
 OTHER = 12345
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -141,33 +140,22 @@ def test_what_root_alone_can_change_is_taken(
     assert (loaded.changeable, loaded.readable) == ((), ())
 
 
+@pytest.mark.usefixtures("_log_restored")
 @only_root
 @pytest.mark.parametrize(
     "words",
     [
-        "run",
-        "once",
-        "status",
-        "show",
-        "setup --url http://127.0.0.1:1",
-        "settings check",
-        "settings show",
-        "retention plan",
-        "retention apply",
-        "rejected list",
-        "rehearse",
+        *("run", "once", "status", "show", "setup --url http://127.0.0.1:1", "settings check"),
+        *("settings show", "retention plan", "retention apply", "rejected list", "rehearse"),
         "doctor",
     ],
 )
-def test_every_command_refuses_them(tmp_path: Path, words: str) -> None:
-    cli = Cli(tmp_path)
-    toml = cli.config_dir / "settings.toml"
-    toml.write_text('influxdb_proxy = "http://127.0.0.1:2"\n')
-    given_away(toml)
-    done = cli(*words.split())
-    assert done.status == (1 if words == "doctor" else os.EX_CONFIG)
-    told = f"{toml} belongs to 12345, and root takes no settings that others can change"
-    assert told in done.out + done.err
+def test_every_command_refuses_them(config: Config, words: str) -> None:
+    given_away(config.toml)
+    done = CliRunner().invoke(main, ["--config-dir", str(config.folder), *words.split()])
+    assert done.exit_code == (1 if words == "doctor" else os.EX_CONFIG)
+    told = f"{config.toml} belongs to 12345, and root takes no settings that others can change"
+    assert told in done.output
 
 
 @only_root

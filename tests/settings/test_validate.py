@@ -9,13 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.settings import (
-    NAMES,
-    Downsample,
-    SettingsError,
-    describe,
-    duration_s,
-)
+from pipeline.settings import NAMES, Downsample, SettingsError, describe, duration_s
 from tests.settings.loading import INFLUXDB, TOKEN, loads, problem, problems, variable
 
 INTEGERS = {

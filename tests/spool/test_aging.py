@@ -1,17 +1,15 @@
 """Lines are removed by age, from readings that keep the others."""
 
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.point import measurement_of, split_lines
 from pipeline.settings import Age
 from pipeline.spool import Aging, Spool
-from tests.spool.stores import account, history, sql
+from tests.spool.stores import account, history, leased, sql
 
 SECOND = 10**9
 
@@ -19,19 +17,8 @@ SECOND = 10**9
 CPU = Age(1, "cpu")
 
 
-@pytest.fixture
-def spool(tmp_path: Path) -> Iterator[Spool]:
-    with Spool(tmp_path, 2**24) as one:
-        yield one
-
-
 def remove(
-    spool: Spool,
-    start: int,
-    stop: int,
-    age: Age | None = CPU,
-    *,
-    count: bool = True,
+    spool: Spool, start: int, stop: int, age: Age | None = CPU, *, count: bool = True
 ) -> int:
     with Aging.beside(spool.path.parent) as aging:
         return aging.remove(start * SECOND, stop * SECOND, age, count=count)
@@ -72,16 +59,14 @@ def test_a_reading_that_loses_all_its_lines_is_gone(spool: Spool) -> None:
 
 def test_what_waited_for_delivery_is_counted_and_the_rest_still_waits(spool: Spool) -> None:
     fill(spool, 1, 2)
-    batch = spool.lease(4)
-    assert batch is not None
+    batch = leased(spool, 4)
     spool.settle(batch, 0)
     assert remove(spool, 0, 10) == 6
     contents = spool.contents()
     assert (contents.delivered_points, contents.backlog_points, waiting(spool)) == (4, 1, 1)
     assert contents.lost == {"expired": 3}
     assert contents.points == contents.delivered_points + contents.backlog_points + 3
-    rest = spool.lease(10)
-    assert rest is not None
+    rest = leased(spool, 10)
     assert rest.points == 1
     size = sql(spool.path.parent, "SELECT length(lines) FROM tick JOIN pending USING (id)")
     assert [(contents.backlog_bytes,)] == size
@@ -95,8 +80,7 @@ def test_without_a_server_nothing_is_a_loss(spool: Spool) -> None:
 
 def test_a_batch_that_is_on_its_way_meanwhile_is_settled_for_what_is_left(spool: Spool) -> None:
     fill(spool, 1)
-    batch = spool.lease(10)
-    assert batch is not None
+    batch = leased(spool, 10)
     remove(spool, 0, 10)
     spool.settle(batch, 0)
     contents = spool.contents()
@@ -149,11 +133,6 @@ def test_a_reading_that_is_damaged_holds_back_no_other_and_goes_with_its_last_li
     assert remove(spool, 0, 10, None) == 4 + 1
     contents = spool.contents()
     assert (contents.points, contents.lost) == (8, {"expired": 8})
-
-
-def test_where_there_is_no_spool_there_is_nothing_to_remove(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        Aging.beside(tmp_path)
 
 
 ticks = st.lists(

@@ -58,9 +58,7 @@ def test_a_directory_that_is_not_there_has_no_holder(tmp_path: Path) -> None:
     assert holder(tmp_path / "file" / "below") is None
 
 
-def test_a_second_process_is_refused_with_the_first_ones_number_and_the_fix(
-    tmp_path: Path,
-) -> None:
+def test_a_second_process_is_refused_with_the_first_ones_number_and_the_fix(tmp_path: Path) -> None:
     with another_process(tmp_path) as first:
         assert holder(tmp_path) == first.pid
         with pytest.raises(DirectoryInUseError) as refusal:

@@ -51,7 +51,19 @@ def files(directory: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in directory.glob("spool.db*")}
 
 
-@pytest.mark.parametrize("opener", OPENERS, ids=["reader", "aging"])
+each_opener = pytest.mark.parametrize("opener", OPENERS, ids=["reader", "aging"])
+
+
+@each_opener
+def test_where_there_is_no_store_there_is_none_to_open(
+    tmp_path: Path, opener: Callable[[Path], object]
+) -> None:
+    with pytest.raises(FileNotFoundError):
+        opener(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@each_opener
 @pytest.mark.parametrize(
     ("damage", "why", "lost"),
     [
@@ -82,7 +94,7 @@ def test_a_command_leaves_a_damaged_store_to_the_agent(
     assert found.points == READINGS
 
 
-@pytest.mark.parametrize("opener", OPENERS, ids=["reader", "aging"])
+@each_opener
 def test_an_empty_file_beside_its_log_is_left_alone_while_an_agent_runs_too(
     store: Path, opener: Callable[[Path], object]
 ) -> None:
@@ -95,7 +107,7 @@ def test_an_empty_file_beside_its_log_is_left_alone_while_an_agent_runs_too(
     assert files(store) == before
 
 
-@pytest.mark.parametrize("opener", OPENERS, ids=["reader", "aging"])
+@each_opener
 def test_an_interrupted_salvage_is_left_to_the_agent(
     store: Path, opener: Callable[[Path], object]
 ) -> None:
@@ -110,7 +122,7 @@ def test_an_interrupted_salvage_is_left_to_the_agent(
     assert len(history(store)) == READINGS
 
 
-@pytest.mark.parametrize("opener", OPENERS, ids=["reader", "aging"])
+@each_opener
 def test_a_whole_store_opens_with_the_log_that_a_killed_agent_left(
     store: Path, opener: Callable[[Path], SpoolReader | Aging]
 ) -> None:

@@ -1,7 +1,7 @@
 """Lines that the server refused: list, retry, drop, beside an agent and without one."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,27 +10,18 @@ from pipeline.spool import (
     Refusal,
     Rejected,
     Spool,
-    SpoolError,
     SpoolReader,
     UnknownLineError,
     drop_rejected,
     retry_rejected,
-    unpack,
 )
-from tests.spool.stores import MB, NOW
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Iterator[Spool]:
-    with Spool(tmp_path, 100 * MB) as opened:
-        yield opened
+from tests.spool.stores import NOW, account, leased, lines
 
 
 def refuse(spool: Spool, *lines: str, among: int = 0) -> None:
     """Let the server refuse lines of one reading, and take as many others."""
     spool.append([*lines, *(f"ok f={n}i {NOW}" for n in range(among))], NOW)
-    batch = spool.lease(1_000_000)
-    assert batch is not None
+    batch = leased(spool, 1_000_000)
     spool.settle(batch, NOW + 1, [Refusal(line, f"no {line}") for line in lines])
 
 
@@ -41,14 +32,7 @@ def kept(directory: Path) -> list[Rejected]:
 
 def waiting(spool: Spool) -> list[str]:
     batch = spool.lease(1_000_000)
-    return unpack(batch.body).splitlines() if batch else []
-
-
-def assert_account(reader: Spool) -> None:
-    contents = reader.contents()
-    known = {"spool_full", "expired", "rejected"}
-    lost = sum(points for cause, points in contents.lost.items() if cause in known)
-    assert contents.points == contents.delivered_points + contents.backlog_points + lost
+    return lines(batch) if batch else []
 
 
 def test_the_newest_refused_lines_are_listed_first(spool: Spool, tmp_path: Path) -> None:
@@ -71,7 +55,7 @@ def test_retried_lines_wait_again_and_are_lost_no_more(spool: Spool, tmp_path: P
     assert (after.points, after.ticks) == (before.points, before.ticks)
     assert (after.backlog_points, after.rejected_points) == (2, 1)
     assert waiting(spool) == [f"c f=1i {NOW - 5}", f"a f=1i {NOW}"]
-    assert_account(spool)
+    account(spool.contents())
 
 
 def test_a_retried_line_has_its_own_time_for_the_age(spool: Spool, tmp_path: Path) -> None:
@@ -80,7 +64,7 @@ def test_a_retried_line_has_its_own_time_for_the_age(spool: Spool, tmp_path: Pat
     assert spool.aging.remove(0, NOW - 50, count=True) == 1
     assert waiting(spool) == [f"new f=1i {NOW}"]
     assert spool.contents().lost == {"expired": 1}
-    assert_account(spool)
+    account(spool.contents())
 
 
 def test_a_line_can_be_refused_retried_and_delivered_in_the_end(
@@ -89,10 +73,9 @@ def test_a_line_can_be_refused_retried_and_delivered_in_the_end(
     refuse(spool, f"a f=1i {NOW}")
     for last in (False, True):
         assert retry_rejected(tmp_path) == 1
-        batch = spool.lease(10)
-        assert batch is not None
+        batch = leased(spool, 10)
         spool.settle(batch, NOW + 2, [] if last else [Refusal(f"a f=1i {NOW}", "again no")])
-        assert_account(spool)
+        account(spool.contents())
     contents = spool.contents()
     assert (contents.delivered_points, contents.rejected_points, contents.lost) == (1, 0, {})
 
@@ -114,7 +97,7 @@ def test_dropped_lines_are_gone_and_stay_lost(spool: Spool, tmp_path: Path) -> N
     assert drop_rejected(tmp_path) == 2
     assert drop_rejected(tmp_path) == 0
     assert spool.contents().lost == {"rejected": 3}
-    assert_account(spool)
+    account(spool.contents())
 
 
 @pytest.mark.parametrize("change", [retry_rejected, drop_rejected])
@@ -132,14 +115,13 @@ def test_a_line_that_the_bound_had_counted_keeps_the_account_exact(
     spool: Spool, tmp_path: Path
 ) -> None:
     spool.append([f"a f=1i {NOW}"], NOW)
-    batch = spool.lease(10)
-    assert batch is not None
+    batch = leased(spool, 10)
     spool.aging.remove(0, NOW + 1, count=True)  # while it is on its way
     spool.settle(batch, NOW, [Refusal(f"a f=1i {NOW}", "no")])
     assert spool.contents().lost == {"expired": 1}
     assert retry_rejected(tmp_path) == 1
     assert spool.contents().backlog_points == 1
-    assert_account(spool)
+    account(spool.contents())
 
 
 def test_a_change_waits_for_the_agent_and_the_agent_for_it(spool: Spool, tmp_path: Path) -> None:
@@ -158,16 +140,4 @@ def test_a_change_waits_for_the_agent_and_the_agent_for_it(spool: Spool, tmp_pat
         retry_rejected(tmp_path, [one.id])
     thread.join()
     assert spool.contents().backlog_points == 400
-    assert_account(spool)
-
-
-def test_without_a_spool_there_is_nothing_to_change(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        retry_rejected(tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_what_is_no_spool_is_told(tmp_path: Path) -> None:
-    (tmp_path / "spool.db").write_bytes(b"no database" * 1000)
-    with pytest.raises(SpoolError, match="file is not a database"):
-        retry_rejected(tmp_path)
+    account(spool.contents())

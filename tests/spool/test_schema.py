@@ -141,17 +141,6 @@ def test_a_store_of_a_version_that_was_never_released_is_left_alone(
     assert aside(tmp_path) == []
 
 
-def test_a_newer_version_is_left_alone(tmp_path: Path) -> None:
-    Spool(tmp_path, MB).close()
-    sql(tmp_path, "PRAGMA user_version = 99")
-    before = (tmp_path / "spool.db").read_bytes()
-    with pytest.raises(SpoolError, match="has format 99, this version reads"):
-        Spool(tmp_path, MB)
-    with pytest.raises(SpoolError, match="has format 99"):
-        SpoolReader(tmp_path)
-    assert (tmp_path / "spool.db").read_bytes() == before
-
-
 def test_a_database_with_nothing_in_it_is_filled(tmp_path: Path) -> None:
     sql(tmp_path, "VACUUM")
     with Spool(tmp_path, MB) as spool:

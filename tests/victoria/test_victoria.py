@@ -4,7 +4,6 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from threading import Event
@@ -20,7 +19,7 @@ from pipeline.retention import Keeper, KnownRule, TrustedClock
 from pipeline.settings import Downsample, Settings
 from pipeline.spool import Spool, SpoolReader, joined, pack
 from tests.agents import eventually, running
-from tests.cli.test_cli import Cli
+from tests.cli.commands import Cli
 from tests.retention.test_keeper import HOUR_NS, HurriedClock
 from tests.victoria.server import Key, Victoria
 
@@ -43,12 +42,6 @@ def given(victoria: Victoria, host: str) -> dict[str, Any]:
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
     return Cli(tmp_path)
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Iterator[Spool]:
-    with closing(Spool(tmp_path, 2**24)) as one:
-        yield one
 
 
 def taken(data_dir: Path) -> dict[Key, float]:
@@ -118,7 +111,6 @@ def test_sweep_after_sweep_keeps_the_local_age_and_tells_nothing_anew(
     victoria: Victoria, host: str, given: dict[str, Any], spool: Spool, tmp_path: Path,
     downsample: Downsample, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    caplog.set_level(logging.INFO)
     now = time.time_ns()
     for age_h in (200, 1):
         spool.append([f"m,host={host} f=1i"], now - age_h * HOUR_NS)

@@ -1,0 +1,75 @@
+"""The commands, as processes."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.agents import environment
+
+
+@dataclass(frozen=True)
+class Done:
+    status: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        assert (self.status, self.err) == (0, "")
+        return json.loads(self.out)
+
+    @property
+    def error(self) -> str:
+        """The one sentence that a failure is told in."""
+        assert self.status != 0
+        assert self.out == ""
+        (line,) = self.err.splitlines()
+        return line.removeprefix("metrics-pipeline: ")
+
+
+class Cli:
+    """Runs commands with these settings and no others, in a folder of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data_dir = folder / "data"
+        self.config_dir = folder / "config"
+        self.config_dir.mkdir()
+
+    def env(self, **settings: object) -> dict[str, str]:
+        fixed = {"METRICS_CONFIG_DIR": str(self.config_dir)}
+        return environment(**{"data_dir": self.data_dir, **settings}) | fixed  # type: ignore[arg-type]  # data_dir is a path
+
+    def start(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "pipeline", *words],
+            env=self.env() if env is None else env,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *words: str, **settings: object) -> Done:
+        return finish(self.start(*words, env=self.env(**settings)))
+
+    def at_once(self, *commands: tuple[str, ...]) -> list[Done]:
+        """Run several commands that change nothing, all at the same time."""
+        return [finish(process) for process in [self.start(*words) for words in commands]]
+
+
+def finish(process: subprocess.Popen[str]) -> Done:
+    with process:
+        try:
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    return Done(process.returncode, out, err)
+
+
+Inside = Callable[..., Done]
+"""Runs a command in this process, which takes a twentieth of the time."""
