@@ -38,6 +38,16 @@ def has_log(path: Path) -> bool:
     return log.exists() and log.stat().st_size > 0
 
 
+def written(path: Path) -> list[tuple[int, int]]:
+    """Return the sizes of a store and of its log, and when they were written last."""
+    found = []
+    for part in (path, sibling(path, "-wal")):
+        with contextlib.suppress(FileNotFoundError):
+            state = part.stat()
+            found.append((state.st_size, state.st_mtime_ns))
+    return found
+
+
 @contextlib.contextmanager
 def building(path: Path) -> Iterator[sqlite3.Connection]:
     """Build a store in `spool.db.new`: empty at first, on the disk at the end."""

@@ -30,6 +30,7 @@ from pipeline.spool.schema import (
 
 # A store of usual size is read as a whole before it is used; a larger one is checked later.
 _CHECKED_AT_ONCE = 64 * 2**20
+_LOOKS = 10
 # Errors of a store that opens: only a header that was damaged causes them.
 _NOISE_CODES = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}
 
@@ -60,8 +61,9 @@ def _found_damage(path: Path) -> str | None:
     """Return what is wrong with a store that the agent must salvage first, or None.
 
     A running agent has looked itself, and its log is in use and not deleted. Where none runs,
-    another command may be writing, and a look may see half a transaction: so it takes two looks.
-    They open and close the file, which in an agent's process would drop SQLite's locks on it.
+    another command may be writing, and a look may see half a transaction: so damage counts if two
+    looks find it while nothing is written. They open and close the file, which in an agent's
+    process would drop SQLite's locks on it.
     """
     is_empty = path.exists() and path.stat().st_size == 0
     has_log = files.has_log(path)
@@ -69,7 +71,13 @@ def _found_damage(path: Path) -> str | None:
         return "it is empty, but not its write-ahead log" if is_empty and has_log else None
     if files.is_unfinished(path):
         return "its salvage was interrupted"
-    return damage(path) and damage(path)
+    for _ in range(_LOOKS):
+        before = files.written(path)
+        if damage(path) is None or (why := damage(path)) is None:
+            return None
+        if files.written(path) == before:
+            return why
+    return None
 
 
 def _connect_to_read(path: Path) -> sqlite3.Connection:
