@@ -317,7 +317,8 @@ def _keep_refused(db: sqlite3.Connection, time_ns: int, refused: Sequence[Refusa
             ((time_ns, refusal.reason, refusal.line) for refusal in refused),
         )
         db.execute(
-            "DELETE FROM rejected WHERE id <= (SELECT max(id) FROM rejected) - ?",
+            "DELETE FROM rejected WHERE id IN (SELECT id FROM rejected ORDER BY id LIMIT max(0, "
+            "(SELECT value FROM counter WHERE name = 'rejected_kept') - ?))",
             (_REJECTED_KEPT,),
         )
 
