@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.settings import Age
 from pipeline.spool import Spool
-from tests.spool.stores import MB, NOW, PAGE, account, leased, many, reading
+from tests.spool.stores import MB, NOW, PAGE, account, leased, many, read_so_far, reading
 
 SECOND = 10**9
 FEW, MANY = 1_000, 20_000
@@ -46,11 +46,6 @@ def counted(spool: Spool) -> Iterator[Cost]:
         yield cost
         cost.read = read_so_far() - before
         db.set_progress_handler(None, 1)
-
-
-def read_so_far() -> int:
-    first = Path("/proc/self/io").read_text(encoding="ascii").splitlines()[0]
-    return int(first.removeprefix("rchar: "))
 
 
 def compare(few: Cost, many: Cost) -> None:
