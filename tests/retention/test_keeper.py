@@ -145,7 +145,8 @@ def test_a_sweep_that_fails_reads_the_whole_store_once_in_an_interval(tmp_path: 
         before = read_so_far()
         keeper.run(clock.stop, Event())
         assert clock.waits == [60] * 61
-        assert 2 <= (read_so_far() - before) / large < 3
+        # Twice, and not 61 times; the rest is influxdb-client, which the first request loads.
+        assert 2 <= (read_so_far() - before) / large < 6
 
 
 def test_a_delete_that_takes_minutes_is_given_up_tried_again_and_shows(
