@@ -200,7 +200,9 @@ class Delivery:
         begun = self._clock.monotonic()
         answer = self._server.write(body)
         answered = self._clock.monotonic()
-        self._rested_at = answered + rest_s(self._random, answered - begun)
+        judged = verdict(answer) in (Verdict.DELIVERED, Verdict.HALVE)
+        # After a failure comes the backoff, and nothing more: one that took long was a hang.
+        self._rested_at = answered + rest_s(self._random, answered - begun if judged else 0.0)
         return answer
 
     def _settle_refused(self, batch: Batch, answer: Answer, pause: Callable[[float], None]) -> None:

@@ -445,6 +445,28 @@ def test_between_the_batches_of_a_backlog_it_rests_by_the_servers_answer_time(sp
     assert bench.clock.waits == pytest.approx([0.004, 0.005, 0.5, 32])
 
 
+@pytest.mark.parametrize("answer", [DOWN, Answer(504, message="gateway timeout")])
+def test_a_request_that_hangs_is_followed_by_the_backoff_alone(
+    spool: Spool, answer: Answer
+) -> None:
+    fill(spool, *[[f"line{n}"] for n in range(5)])
+    timeout_s = 5.0
+
+    def hang_at_first(_: list[str]) -> Answer | None:
+        if len(server.requests) > 1:
+            return None
+        bench.clock.advance(timeout_s)
+        return answer
+
+    server = Server()
+    server.before = hang_at_first
+    bench = Bench(spool, server)
+    bench.delivery.drain(bench.stop)
+    assert bench.tries == [1]
+    assert spool.contents().backlog_points == 0
+    assert bench.clock.elapsed < 2 * timeout_s
+
+
 @given(st.floats(0, 1e6), st.floats(0, 1))
 def test_no_rest_is_longer_than_the_longest_wait_nor_shorter_than_the_spacing(
     took_s: float, chance: float
