@@ -5,7 +5,6 @@ at least once here is exactly once there.
 """
 
 import contextlib
-import logging
 from collections.abc import Callable
 from threading import Event
 from typing import Protocol
@@ -15,12 +14,10 @@ import tenacity
 from pipeline.clock import Clock, Random
 from pipeline.delivery.outage import Outage
 from pipeline.delivery.pacing import Pace, Size, rest_s, retry_s
+from pipeline.delivery.refusals import Refusals
 from pipeline.health import Health
-from pipeline.influx import Answer, InfluxError, Verdict, is_expired, verdict
-from pipeline.point import split_lines
-from pipeline.spool import Batch, Refusal, Spool, joined, pack, unpack
-
-_log = logging.getLogger(__name__)
+from pipeline.influx import Answer, InfluxError, Verdict, verdict
+from pipeline.spool import Batch, Spool
 
 # A stop sends what is left, if the server answers in time.
 LAST_FLUSH_S = 2.0
@@ -86,6 +83,7 @@ class Delivery:
         self._health = health
         self._trim = trim
         self._size = Size(pace.batch_max_points)
+        self._refusals = Refusals(clock)
         self._outage = Outage(clock, health.trouble("delivery"), self._backlog)
         self._retired = False
         self._prepared = False
@@ -171,16 +169,11 @@ class Delivery:
         if batch is None:
             return False
         begun = self._clock.monotonic()
-        answer = self._write(batch.body, pause)
-        outcome = verdict(answer)
-        if outcome is Verdict.DELIVERED:
-            self._spool.settle(batch, self._clock.now_ns())
-        elif outcome is Verdict.HALVE:
-            self._settle_refused(batch, answer, pause)
-        else:
-            self._undelivered(outcome, answer)
-        self._health.wrote(self._clock.monotonic() - begun)
-        self._passed(probe=probe)
+        outcome = self._refusals.deliver(batch, lambda body: self._send(body, pause))
+        self._spool.settle(batch, self._clock.now_ns(), outcome.refused, outcome.expired)
+        if outcome.asked:
+            self._health.wrote(self._clock.monotonic() - begun)
+            self._passed(probe=probe)
         return batch.more
 
     def _lease(self, newest: bool) -> Batch | None:
@@ -193,55 +186,24 @@ class Delivery:
             batch = self._spool.lease(self._size.points, newest=newest)
         return batch
 
-    def _write(self, body: bytes, pause: Callable[[float], None]) -> Answer:
+    def _send(self, body: bytes, pause: Callable[[float], None]) -> Answer:
+        """Send lines; return the answer in which the server judges them.
+
+        Raises:
+            InfluxError: It did not.
+        """
         rest = self._rested_at - self._clock.monotonic()
         if rest > 0:
             pause(rest)
         begun = self._clock.monotonic()
         answer = self._server.write(body)
         answered = self._clock.monotonic()
-        judged = verdict(answer) in (Verdict.DELIVERED, Verdict.HALVE)
+        outcome = verdict(answer)
+        judged = outcome in (Verdict.DELIVERED, Verdict.HALVE)
         # After a failure comes the backoff, and nothing more: one that took long was a hang.
         self._rested_at = answered + rest_s(self._random, answered - begun if judged else 0.0)
-        return answer
-
-    def _settle_refused(self, batch: Batch, answer: Answer, pause: Callable[[float], None]) -> None:
-        refused: list[Refusal] = []
-        expired = 0
-        for line, reason in self._isolate(split_lines(unpack(batch.body)), answer, pause):
-            if is_expired(reason):
-                expired += 1
-            else:
-                refused.append(Refusal(line, reason.message))
-        self._spool.settle(batch, self._clock.now_ns(), refused, expired)
-        for refusal in refused[:1]:
-            _log.warning(
-                "InfluxDB refused %d of %d points, kept as rejected; the first: %s (%s)",
-                len(refused), batch.points, refusal.line, refusal.reason,
-            )  # fmt: skip
-
-    def _isolate(
-        self, lines: list[str], answer: Answer, pause: Callable[[float], None]
-    ) -> list[tuple[str, Answer]]:
-        """Return the lines that the server refuses, each with its answer; deliver the others.
-
-        Each half is sent anew, so k refused lines of n cost about k log n requests. Lines that are
-        in InfluxDB already are sent again: that changes nothing.
-        """
-        if len(lines) == 1:
-            return [(lines[0], answer)]
-        refused = []
-        middle = len(lines) // 2
-        for half in (lines[:middle], lines[middle:]):
-            answer = self._write(pack(joined(half)), pause)
-            outcome = verdict(answer)
-            if outcome is Verdict.HALVE:
-                refused += self._isolate(half, answer, pause)
-            elif outcome is not Verdict.DELIVERED:
-                self._undelivered(outcome, answer)
-        return refused
-
-    def _undelivered(self, outcome: Verdict, answer: Answer) -> None:
+        if judged:
+            return answer
         if outcome is Verdict.UNAUTHORIZED:
             self._server.renew()
         if outcome in (Verdict.UNAUTHORIZED, Verdict.NO_BUCKET):
