@@ -15,6 +15,7 @@ from pipeline.influx import Answer
 from pipeline.influx.connection import Connection
 from pipeline.influx.points import HostPoints
 from pipeline.influx.target import Target
+from pipeline.retention import KnownRule
 from pipeline.settings import Settings
 from pipeline.spool import Contents, Spool
 from tests.clocks import ManualClock
@@ -32,7 +33,7 @@ def drained(
 ) -> Contents:
     """Deliver all with these settings; `found` are those that a look at the files finds."""
     settings = settings_for(bucket, bucket_retention="off", **changes)
-    target = Target(settings, lambda: found or settings, clock, lambda rule, drift: None)
+    target = Target(settings, lambda: found or settings, clock, KnownRule(spool))
     pace = Pace(10, 0, 5_000)
     health = Health(clock, 60, lambda _: None)
     with closing(target):
