@@ -21,13 +21,15 @@ from pipeline.spool import Batch, Spool
 
 # A stop sends what is left, if the server answers in time.
 LAST_FLUSH_S = 2.0
+# InfluxDB has no rule that is shorter, so that it refuses no younger reading for its age.
+_SHORTEST_RULE_NS = 3600 * 10**9
 
 
 class Server(Protocol):
     """Where readings go."""
 
     def prepare(self) -> None:
-        """Make ready what a write needs, such as the bucket.
+        """Make ready what writes need: a bucket, and its rule long enough.
 
         Raises:
             InfluxError: It could not be made ready.
@@ -86,7 +88,7 @@ class Delivery:
         self._refusals = Refusals(clock)
         self._outage = Outage(clock, health.trouble("delivery"), self._backlog)
         self._retired = False
-        self._prepared = False
+        self._prepared = self._tried_to_prepare = False
         self._rested_at = 0.0
 
     def run(self, stop: Event, wake: Event) -> None:
@@ -104,12 +106,13 @@ class Delivery:
                     self.drain(stop)
                     self._clock.wait(wake, self._pace.flush_interval_s)
                     wake.clear()
-            self._last_flush()
+            if not self._retired:  # what waits may be for another server
+                self._last_flush()
         finally:
             self._server.close()
 
     def retire(self) -> None:
-        """Leave the outage to another delivery, however long a request is still under way here."""
+        """Leave all to another delivery, however long a request is still under way here."""
         self._retired = True
 
     def drain(self, stop: Event) -> None:
@@ -178,13 +181,29 @@ class Delivery:
 
     def _lease(self, newest: bool) -> Batch | None:
         batch = self._spool.lease(self._size.points, newest=newest)
-        if batch is not None and not self._prepared:
-            self._server.prepare()
-            self._prepared = True
+        if batch is not None:
+            self._prepare(batch.oldest_ns)
         # For each batch: readings grow old during an outage, and `prepare` brings the bucket's age.
         if batch is not None and self._trim(batch.oldest_ns):
             batch = self._spool.lease(self._size.points, newest=newest)
         return batch
+
+    def _prepare(self, oldest_ns: int) -> None:
+        """Prepare the server, once; only readings that need it wait where that fails.
+
+        Raises:
+            InfluxError: It failed, and its rule may be too short for a reading of that time.
+        """
+        old = oldest_ns < self._clock.now_ns() - _SHORTEST_RULE_NS
+        if self._prepared or (self._tried_to_prepare and not old):
+            return
+        self._tried_to_prepare = True
+        try:
+            self._server.prepare()
+            self._prepared = True
+        except InfluxError:
+            if old:
+                raise
 
     def _send(self, body: bytes, pause: Callable[[float], None]) -> Answer:
         """Send lines; return the answer in which the server judges them.
@@ -207,7 +226,7 @@ class Delivery:
         if outcome is Verdict.UNAUTHORIZED:
             self._server.renew()
         if outcome in (Verdict.UNAUTHORIZED, Verdict.NO_BUCKET):
-            self._prepared = False
+            self._prepared = self._tried_to_prepare = False
         raise InfluxError(answer)
 
     def _failed(self, error: InfluxError) -> None:

@@ -16,7 +16,7 @@ from pipeline.health import Health, read_status
 from pipeline.influx import Answer
 from pipeline.settings import Settings
 from pipeline.spool import DirectoryLock, Spool
-from tests.clocks import ManualClock
+from tests.clocks import START_NS, ManualClock
 from tests.delivery.bench import BAD, DOWN, OK, Bench, Server, at_most, fill
 
 Shown = tuple[str | None, object, bool]
@@ -273,6 +273,27 @@ def test_a_server_that_is_absent_at_the_start_is_prepared_when_it_is_there(spool
     bench.delivery.drain(bench.stop)
     assert server.prepared == [DOWN, DOWN, None]
     assert server.requests == [["a"]]
+
+
+def test_readings_that_no_rule_refuses_wait_for_no_server_to_be_prepared(spool: Spool) -> None:
+    server = Server()
+    server.unready = [DOWN] * 9
+    bench = Bench(spool, server)
+    for minute, line in enumerate(("a", "b")):
+        spool.append([line], START_NS - (59 - minute) * 60 * 10**9)
+        bench.delivery.drain(bench.stop)
+    assert server.requests == [["a"], ["b"]]
+    assert server.prepared == [DOWN]
+    assert bench.tries == []
+    # A write that is refused may need it, and so may a reading that is older than any bucket.
+    server.answers = [Answer(404, "not found")]
+    spool.append(["c"], START_NS)
+    bench.delivery.drain(bench.stop)
+    assert server.prepared == [DOWN] * 2
+    spool.append(["d"], START_NS - 61 * 60 * 10**9)
+    bench.delivery.drain(bench.stop)
+    assert server.prepared == [DOWN] * 9 + [None]
+    assert server.requests[-1] == ["d"]
 
 
 @pytest.mark.parametrize("refusal", [BAD, Answer(422, "unprocessable entity", "type conflict")])

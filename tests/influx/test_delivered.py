@@ -78,7 +78,7 @@ def test_series_that_conflict_in_every_reading_cost_the_good_ones_no_search_each
         return write(connection, body)
 
     monkeypatch.setattr(Connection, "write", count)
-    target = Target(settings, lambda: settings, clock, lambda rule, drift: None)
+    target = Target(settings, lambda: settings, clock, KnownRule(spool))
     health = Health(clock, 60, lambda _: None)
     delivery = Delivery(
         spool, target, clock, Pace(10, 0, 5_000), random.uniform, health, lambda _: False
