@@ -184,7 +184,7 @@ def scan(block: str, measurements: Collection[str] | None = None) -> Iterator[Ra
     starts = tuple(one.translate(_MEASUREMENT) + end for one in measurements or () for end in ", ")
     for line in split_lines(block):
         if measurements is None or line.startswith(starts):
-            end = line.find(" ")
+            end = line.index(" ")
             while line[end - 1] == "\\":
                 end = line.index(" ", end + 1)
             time = line.rindex(" ")

@@ -125,7 +125,7 @@ class Session:
         if why := self.health.troubles().get("threads"):
             # A thread that runs starts the others again. Without one, nothing would.
             raise AgentError(why)
-        self._start_remote(None)
+        self._start_remote()
 
     def follow(self, work: Work) -> None:
         """Start the thread that follows the settings' files."""
@@ -153,8 +153,8 @@ class Session:
             self._workers.wake("tick")
         if changed & _REMOTE:
             self._trusted_clock.set_shortest_age(_age_s(new))
-            before, self._remote = self._remote.delivery, self._connect(new)
-            self._start_remote(before)
+            self._remote = self._connect(new)
+            self._start_remote()
         self._note({})
 
     def record(self) -> dict[str, str]:
@@ -206,24 +206,19 @@ class Session:
             self._workers.wake("delivery")
         self._workers.look()
 
-    def _start_remote(self, before: Delivery | None) -> None:
-        """Start the sweep and, if there is an InfluxDB, delivery, in place of the one before."""
-        health, settings, remote = self.health, self.settings, self._remote
-
-        def begin_delivery() -> None:
-            if before is not None:
-                before.retire()
-            health.clear("delivery")
-
+    def _start_remote(self) -> None:
+        """Start the sweep and, if there is an InfluxDB, delivery, in place of the ones before."""
+        settings, keeper, delivery = self.settings, self._remote.keeper, self._remote.delivery
+        clear = self.health.clear
         self._workers.start(
-            "sweep", remote.keeper.run, lambda: health.clear("sweep", "downsampling")
+            "sweep", keeper.run, keeper.retire, lambda: clear("sweep", "downsampling")
         )
-        if remote.delivery is None:
-            self._workers.end(_STOP_REST_S, "delivery")
-            begin_delivery()
+        if delivery is None:
+            self._workers.end(_STOP_REST_S, "delivery", retire=True)
+            clear("delivery")
             return
         _log.info("Delivering to %s, bucket %r", settings.influxdb_url, settings.influxdb_bucket)
-        self._workers.start("delivery", remote.delivery.run, begin_delivery)
+        self._workers.start("delivery", delivery.run, delivery.retire, lambda: clear("delivery"))
 
     def _note(self, facts: dict[str, str | None]) -> None:
         settings = self.settings

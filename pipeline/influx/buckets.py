@@ -92,7 +92,9 @@ def shard_group_s(age_s: int) -> int:
     return _DAY_S if age_s >= 2 * _DAY_S else _HOUR_S
 
 
-def reconcile(connection: Connection, wanted: Wanted, now_ns: int) -> Rule | None:
+def reconcile(
+    connection: Connection, wanted: Wanted, now_ns: int, *, shorten: bool = True
+) -> Rule | None:
     """Make a bucket's rule what `bucket_retention` asks for.
 
     `off` only looks; `create` makes a missing bucket with the age as its rule; `extend` also
@@ -100,9 +102,11 @@ def reconcile(connection: Connection, wanted: Wanted, now_ns: int) -> Rule | Non
     and says first how much that removes.
 
     Args:
-        connection: For `enforce`, one with a timeout of minutes: InfluxDB counts slowly.
+        connection: To shorten, one with a timeout of minutes: InfluxDB counts slowly.
         wanted: The rule that it should have.
         now_ns: Now, in nanoseconds since 1970-01-01 UTC.
+        shorten: Whether `enforce` may shorten a rule now: what that removes is counted first, which
+            may take minutes.
 
     Returns:
         The rule as it is now, or None when the token can see no such bucket: one that may only
@@ -116,11 +120,12 @@ def reconcile(connection: Connection, wanted: Wanted, now_ns: int) -> Rule | Non
     if found is None:
         return None if wanted.mode == "off" else _create(connection, wanted)
     bucket_id, now = found
-    if not wanted.asks_for(now.age_s):
-        return now
     age_s = wanted.hours * _HOUR_S
+    shorter = not _longer(age_s, now.age_s)
+    if not wanted.asks_for(now.age_s) or (shorter and not shorten):
+        return now
     try:
-        if not _longer(age_s, now.age_s):
+        if shorter:
             _announce(connection, wanted, now_ns)
         connection.ask(lambda api: api.buckets.patch_buckets_id(bucket_id, _rules(age_s)))
     except InfluxError as error:

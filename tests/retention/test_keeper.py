@@ -21,6 +21,7 @@ from tests.configured import settings_for
 from tests.influxd import api
 from tests.influxd.api import Bucket
 from tests.spool.stores import many, read_so_far, reading
+from tests.servers import Request, gateway, response, serving
 
 HOUR_NS = 3600 * 10**9
 
@@ -211,6 +212,31 @@ def test_delivery_that_lengthened_the_rule_has_it_looked_at_soon(
     bench.clock.stop.clear()
     bench.keeper.run(bench.clock.stop, Event())
     assert woken == [False, True]
+
+
+def test_a_count_that_fails_holds_up_no_sweep_and_is_tried_again(
+    bench: Bench,
+) -> None:
+    failing = True
+
+    def count_fails(request: Request) -> bytes | None:
+        by_host = b'columns: [\\"host\\"]' in request.body
+        return response("429 Too Many Requests") if failing and by_host else None
+
+    bench.put(200, 1)
+    bench.spool.append(["m f=1i"], time.time_ns())
+    with serving(gateway(bench.bucket.server.url, count_fails)) as url:
+        trouble = bench.keep(3, influxdb_url=url, bucket_retention="enforce")
+        assert trouble == {}
+        assert bench.count() == 1
+        assert api.age_s(bench.bucket.server, bench.bucket.name) == 0
+        drift = read_status(bench.settings).bucket_drift
+        assert drift is not None
+        assert "keeps for ever and not 168 h" in drift
+        failing = False
+        bench.keeper.sweep()
+    assert api.age_s(bench.bucket.server, bench.bucket.name) == 168 * 3600
+    assert read_status(bench.settings).bucket_drift is None
 
 
 def test_downsampling_comes_and_goes_with_the_settings(bench: Bench, means: str) -> None:
