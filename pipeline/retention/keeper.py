@@ -131,7 +131,7 @@ class Keeper:
         """Sweep; return whether to try again soon, as after each excused answer, once."""
         try:
             self._spool.check()
-            self.sweep(stop.is_set)
+            swept = self.sweep(stop.is_set)
         except InfluxError as error:
             # Delivery reports a server that does not answer. At the start it may not have done so
             # yet, nor made the bucket.
@@ -144,7 +144,12 @@ class Keeper:
                 str(error), f"Old points could not be removed from InfluxDB: {error}"
             )
         else:
-            self._trouble.ends()
+            if swept.uncounted:
+                names = ", ".join(map(repr, swept.uncounted))
+                why = f"InfluxDB cannot read old points of {names}: they were deleted uncounted"
+                self._trouble.begins(why, why)
+            else:
+                self._trouble.ends()
         return False
 
     def sweep(self, stopped: Callable[[], bool] = lambda: False) -> Swept:

@@ -158,6 +158,20 @@ def test_enforce_says_first_how_many_points_of_how_many_hosts_go(
     assert ", and 1 more), the newest before 20" in said
 
 
+def test_enforce_does_not_stop_at_points_that_flux_cannot_read(
+    bucket: Bucket, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(bucket, 30, "h1", "h2")
+    bad = f"bad,host=h2,_value=x n=1i {time.time_ns() - 30 * HOUR * 10**9}"
+    assert api.write(bucket.server, bucket.name, bad.encode())[0] == 204
+    rule = reconciled(bucket, retention_hours=24, bucket_retention="enforce")
+    assert rule is not None
+    assert rule_of(bucket) == (DAY, HOUR) == (rule.age_s, rule.shard_group_s)
+    (said,) = [record.getMessage() for record in caplog.records if record.name[:8] == "pipeline"]
+    assert "24 h: 2 points of 2 hosts" in said
+    assert said.endswith("; and of 'bad', which it cannot count")
+
+
 def test_enforce_that_lengthens_has_nothing_to_say(
     bucket: Bucket, caplog: pytest.LogCaptureFixture
 ) -> None:
