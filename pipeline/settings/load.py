@@ -239,6 +239,13 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "downsample", "downsample needs influxdb_url: InfluxDB does it"
     elif wanted.bucket == values.get("influxdb_bucket"):
         yield "downsample", "downsample.bucket must be another bucket than influxdb_bucket"
+    if wanted.every:
+        overrides = values.get("retention_overrides", {})
+        ages = {f"retention_overrides.{name}": hours for name, hours in overrides.items()}
+        ages["retention_hours"] = values.get("retention_hours", Settings().retention_hours)
+        for name, hours in ages.items():
+            if 0 < hours * 3600 < wanted.needed_s:
+                yield "downsample", wanted.too_much_for(name, hours)
 
 
 def _default_data_dir(environ: Mapping[str, str]) -> Path:
