@@ -231,7 +231,7 @@ def _find(connection: Connection, name: str) -> tuple[str, Rule] | None:
 
 
 def _create(connection: Connection, wanted: Wanted) -> Rule | None:
-    which = org_query(connection.settings.influxdb_org)
+    which = org_query(connection.settings.influxdb_org, "org_id")
     orgs = connection.ask(
         lambda api: [known(org.id) for org in api.organizations.get_orgs(**which).orgs]
     )

@@ -106,7 +106,7 @@ class Settings:
     influxdb_url: Annotated[
         str, "InfluxDB 2 server that gets the data; empty: it stays on this machine.", URL
     ] = ""
-    influxdb_org: Annotated[str, "Organisation in InfluxDB."] = ""
+    influxdb_org: Annotated[str, "Organisation in InfluxDB: its name or id."] = ""
     influxdb_bucket: Annotated[str, "Bucket in InfluxDB."] = ""
     influxdb_token: Annotated[str, "Token for InfluxDB, best kept in .secrets.toml.", TOKEN] = (
         field(default="", repr=False)

@@ -21,7 +21,7 @@ from pipeline.cli import main
 from pipeline.cli.setup.steps import Setup, SetupError, SetupOptions
 from pipeline.clock import SystemClock
 from pipeline.collectors import catalogue
-from pipeline.influx import Connection, HostPoints, Rule, Wanted, reconcile, tasks
+from pipeline.influx import NOTHING, Connection, HostPoints, Rule, Wanted, reconcile, tasks
 from pipeline.settings import Downsample, SettingsFiles, load
 from tests.agents import environment, running
 from tests.influxd import api
@@ -414,6 +414,86 @@ def test_a_bucket_with_another_rule_is_told(
     settings = {"METRICS_BUCKET_RETENTION": mode, **operator(influx_server)}
     lines = place.ok(influx_server.url, "--org", org, **settings)
     assert lines[1].startswith(f"Bucket 'metrics': {told}")
+
+
+# ---- The id of an organisation in place of its name ----------------------------------------------
+
+
+def test_the_id_of_an_organisation_is_understood(
+    influx_server: InfluxServer, org: str, place: Place
+) -> None:
+    url, env = influx_server.url, operator(influx_server)
+    place.ok(url, "--org", org, **env)
+    seen = Seen(influx_server, org)
+    before, token = seen.names(), place.token
+    given = seen.org_id.upper()  # InfluxDB takes either
+    (place.folder / "settings.toml").write_text(
+        f'influxdb_url = "{url}"\ninfluxdb_org = "{given}"\ninfluxdb_bucket = "metrics"\n'
+    )
+    state = place.state()
+    assert place.ok(url)[:2] == LINES
+    told = place.ok(url, **env)
+    assert told[:3] == [f"Organisation {org!r}: is there", *LINES]
+    assert place.state() == state
+    assert place.token == token
+    assert seen.names() == before
+    orgs = influx_server.call("GET", "/api/v2/orgs?limit=100").json()["orgs"]
+    assert given not in {one["name"] for one in orgs}
+
+    settings = load(place.folder, {**place.env, "METRICS_RETENTION_HOURS": "336"}).settings
+    with closing(Connection(settings, SystemClock())) as connection:
+        rule = reconcile(connection, Wanted.of(settings), time.time_ns())
+        assert isinstance(rule, Rule)
+        assert rule.change == "Bucket 'metrics': retention rule changed from 168 h to 336 h"
+        points = HostPoints(connection, "h1")
+        assert points.count(0, 10) == 0
+        points.delete(0, 10)
+        assert connection.write(NOTHING).status == 204
+    means = replace(settings, downsample=Downsample("5m", 48, "means"))
+    with closing(
+        Connection(replace(means, influxdb_token=influx_server.token), SystemClock())
+    ) as c:
+        second = replace(Wanted.of(means), bucket="means")
+        assert isinstance(reconcile(c, second, time.time_ns()), Rule)
+        done = tasks.reconcile(c, means, "", catalogue.cumulative())
+        assert "created" in done.change
+        assert tasks.reconcile(c, means, done.task, catalogue.cumulative()).change == ""
+        off = replace(means, downsample=Downsample())
+        assert "removed" in tasks.reconcile(c, off, done.task, catalogue.cumulative()).change
+
+
+def test_an_id_that_no_organisation_has_makes_none(
+    influx_server: InfluxServer, place: Place
+) -> None:
+    told = place.error(influx_server.url, "--org", "0123456789abcdef", **operator(influx_server))
+    assert told.startswith("no organisation has the id 0123456789abcdef (there are metrics-tests")
+    assert told.endswith("by --org")
+    orgs = influx_server.call("GET", "/api/v2/orgs?limit=100").json()["orgs"]
+    assert "0123456789abcdef" not in {one["name"] for one in orgs}
+
+
+def test_a_new_server_gets_no_organisation_that_looks_like_an_id(
+    new_server: str, place: Place
+) -> None:
+    told = place.error(new_server, "--org", "0123456789abcdef")
+    assert told.startswith(
+        "0123456789abcdef is the id of an organisation, and a new server has none"
+    )
+    assert is_new(new_server)
+
+
+def test_an_organisation_whose_name_looks_like_an_id_is_known_by_its_id(
+    influx_server: InfluxServer, place: Place
+) -> None:
+    name = uuid.uuid4().hex[:16]
+    made = influx_server.call("POST", "/api/v2/orgs", {"name": name}).expect(201).json()
+    try:
+        told = place.ok(influx_server.url, "--org", name, **operator(influx_server))
+        assert told[0] == f"Organisation {name!r}: is there"
+        assert place.read("settings.toml")["influxdb_org"] == made["id"]
+        assert place.ok(influx_server.url)[:2] == LINES
+    finally:
+        influx_server.call("DELETE", f"/api/v2/orgs/{made['id']}").expect(204)
 
 
 # ---- Bad input -----------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 import time
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -49,6 +50,13 @@ def test_a_bucket_for_ever_can_be_created(bucket: Bucket, missing: str) -> None:
     rule = reconciled(bucket, influxdb_bucket=missing, retention_hours=0)
     assert rule is not None
     assert rule_of(bucket, missing) == (0, 7 * DAY) == (rule.age_s, rule.shard_group_s)
+
+
+def test_the_command_that_sets_a_rule_names_an_organisation_by_its_id() -> None:
+    wanted = Wanted("lab", "b", 168, "extend")
+    assert command(wanted).startswith('influx bucket update --id "$(influx bucket list --org lab ')
+    by_id = replace(wanted, org="0123456789abcdef")
+    assert "bucket list --org-id 0123456789abcdef --name b" in command(by_id)
 
 
 def test_off_makes_no_bucket(bucket: Bucket, missing: str) -> None:
