@@ -8,9 +8,11 @@ import time
 import tomllib
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 from urllib.parse import quote
 
@@ -21,9 +23,20 @@ from pipeline.cli import main
 from pipeline.cli.setup.steps import Setup, SetupError, SetupOptions
 from pipeline.clock import SystemClock
 from pipeline.collectors import catalogue
-from pipeline.influx import NOTHING, Connection, HostPoints, Rule, Wanted, reconcile, tasks
+from pipeline.influx import (
+    NOTHING,
+    Connection,
+    HostPoints,
+    Rule,
+    Wanted,
+    reconcile,
+    setup_api,
+    tasks,
+)
 from pipeline.settings import Downsample, SettingsFiles, load
 from tests.agents import environment, running
+from tests.chaos.proxy import Proxy
+from tests.clocks import ManualClock
 from tests.influxd import api
 from tests.influxd.server import InfluxServer, is_new
 from tests.servers import last_response, scripted
@@ -133,6 +146,7 @@ def test_from_a_bare_server_to_points_in_it_with_one_command(
     *told, last = place.ok(new_server)
     (password,) = re.findall(r"password (\S+) \(it is not shown again\)", "\n".join(told))
     assert [line.partition(": ")[0] for line in told] == [
+        "User 'admin'",
         "Server",
         "Organisation 'metrics'",
         "Bucket 'metrics'",
@@ -178,6 +192,26 @@ def test_from_a_bare_server_to_points_in_it_with_one_command(
     with running(env, tmp_path, "--config-dir", str(place.folder)) as agent:
         agent.until(lambda status: status["delivered_points"] > 0, "points are delivered")
         assert agent.stop() == 0
+
+
+def test_a_password_is_known_though_the_answer_that_made_its_user_is_lost(
+    new_server: str, place: Place
+) -> None:
+    proxy = Proxy(new_server)
+    told: list[str] = []
+
+    def tell(line: str) -> None:
+        told.append(line)
+        proxy.fault = "lose the answer"
+
+    with closing(proxy):
+        files = SettingsFiles(place.folder, place.env, ())
+        with pytest.raises(SetupError, match="no answer"):
+            Setup(files, SetupOptions(proxy.url), SystemClock(), tell).run()
+    assert not is_new(new_server)
+    (password,) = re.findall(r"password (\S+) \(it is not shown again\)", "\n".join(told))
+    (done,) = place.ok(new_server, "--password-stdin", given=f"{password}\n")[-1:]
+    assert done.startswith(f"Open {new_server}/orgs/")
 
 
 def test_a_password_that_is_given_is_not_told(new_server: str, place: Place) -> None:
@@ -414,6 +448,56 @@ def test_a_bucket_with_another_rule_is_told(
     settings = {"METRICS_BUCKET_RETENTION": mode, **operator(influx_server)}
     lines = place.ok(influx_server.url, "--org", org, **settings)
     assert lines[1].startswith(f"Bucket 'metrics': {told}")
+
+
+# ---- Several at once -----------------------------------------------------------------------------
+
+
+def test_setups_at_once_make_nothing_twice(
+    influx_server: InfluxServer, org: str, place: Place, tmp_path: Path
+) -> None:
+    together = Barrier(3)
+
+    def run(number: int) -> list[str]:
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        files = SettingsFiles(folder, {**place.env, "METRICS_HOST": f"h{number % 2}"}, ())
+        options = SetupOptions(influx_server.url, org, token=influx_server.token)
+        told: list[str] = []
+        together.wait()
+        Setup(files, options, SystemClock(), told.append).run()
+        return told
+
+    with ThreadPoolExecutor(3) as pool:
+        told = list(pool.map(run, range(3)))
+    seen = Seen(influx_server, org)
+    names = seen.names()
+    assert names["dashboards"] == ["Metrics: all hosts", "Metrics: one host"]
+    assert len(names["checks"]) == 4
+    assert names["stacks"] == ["metrics-pipeline", "metrics-pipeline checks of metrics"]
+    assert names["tokens"] == ["metrics-pipeline of h0", "metrics-pipeline of h1"]
+    assert seen.find("labels") == []
+    assert sorted(line for lines in told for line in lines if line.startswith("Dashboards")) == [
+        "Dashboards: are there",
+        "Dashboards: are there",
+        "Dashboards: made",
+    ]
+
+
+def test_a_setup_that_was_killed_keeps_the_next_one_waiting_for_a_minute(
+    influx_server: InfluxServer, org: str, place: Place
+) -> None:
+    made = influx_server.call("POST", "/api/v2/orgs", {"name": org}).expect(201).json()
+    label = {"orgID": made["id"], "name": setup_api.LOCK}
+    influx_server.call("POST", "/api/v2/labels", label).expect(201)
+    clock = ManualClock(time.time_ns())
+    told: list[str] = []
+    options = SetupOptions(influx_server.url, org, token=influx_server.token)
+    Setup(SettingsFiles(place.folder, place.env, ()), options, clock, told.append).run()
+    assert 60 <= sum(clock.waits) < 62
+    assert "Another setup of this organisation is under way: waiting for it" in told
+    assert "Dashboards: made" in told
+    assert Seen(influx_server, org).find("labels") == []
 
 
 # ---- The id of an organisation in place of its name ----------------------------------------------

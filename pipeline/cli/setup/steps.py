@@ -139,10 +139,11 @@ class Setup:
         if not given and options.ask:
             given = options.ask(f"A password for the user {options.user!r} (none: one is made up)")
         password = given or secrets.token_urlsafe(18)
+        if not given:  # told before it is sent: the answer may be lost, and the user is made
+            self._tell(f"User {options.user!r}: password {password} (it is not shown again)")
         with self._bare() as connection:
             token = setup_api.onboard(connection, options.user, password)
-        told = "" if given else f", password {password} (it is not shown again)"
-        self._tell(f"Server: set up, user {options.user!r}{told}")
+        self._tell(f"Server: set up, user {options.user!r}")
         return token
 
     def _verify(self) -> str:
@@ -167,7 +168,10 @@ class Setup:
             name, org_id = self._organisation(connection)
         settings = replace(self._settings, influxdb_org=name)
         self._files.check(self._values(settings))
-        with self._connect(settings, operator) as connection:
+        with (
+            self._connect(settings, operator) as connection,
+            setup_api.alone(connection, org_id, self._clock, self._tell),
+        ):
             self._tell(describe(self._bucket(connection, Wanted.of(settings)), settings))
             settings = replace(settings, influxdb_token=self._token(connection, settings, org_id))
             self._write(settings)
