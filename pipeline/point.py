@@ -12,6 +12,11 @@ from functools import lru_cache
 FieldValue = float | int | str | bool
 
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+# InfluxDB's bounds, in bytes: on measurement, tags and a field's key together with four of its own,
+# and on a text. https://github.com/influxdata/influxdb/blob/v2.7.12/models/points.go
+_LONGEST_KEY, _OWN_BYTES = 65_535, 4
+_LONGEST_TEXT = 2**20
+_SURELY_SHORT = _LONGEST_KEY // 4 - _OWN_BYTES  # characters of UTF-8, of a whole line
 
 # A line break in a name cannot be escaped: it becomes the two characters people read. So does one
 # in a string, so that a point is always one line of text. And so does a NUL in a name, of which
@@ -20,6 +25,10 @@ _CONTROL = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0"}
 _MEASUREMENT = str.maketrans({",": "\\,", " ": "\\ ", **_CONTROL})
 _KEY = str.maketrans({",": "\\,", "=": "\\=", " ": "\\ ", **_CONTROL})
 _STRING = str.maketrans({'"': '\\"', "\\": "\\\\", "\n": "\\\\n", "\r": "\\\\r"})
+
+# No escape helps here: a measurement with one of these is stored and never seen again, a field with
+# one is refused. In a tag they are just what they are.
+_UNSEEN_RE, _REFUSED_RE = re.compile(r'\\[ ,="]'), re.compile(r"\\[ ,=]")
 
 # Names come back tick after tick, and to escape them anew would be half the cost of a line.
 _remembered = lru_cache(maxsize=4096)
@@ -37,7 +46,7 @@ class Point:
         measurement: What was measured, such as `cpu`.
         fields: Field key to value. The type of a value is its type in InfluxDB: a percentage is a
             float even when it is 0.
-        tags: Tag key to value: what tells this series from its sisters. Empty values are left out.
+        tags: Tag key to value: what tells this series from its sisters. An empty value is none.
     """
 
     measurement: str
@@ -70,22 +79,26 @@ def encode(point: Point, timestamp_ns: int, tags: Mapping[str, str] | None = Non
         The line, or "" when the point has no field left.
 
     Raises:
-        PointError: A name is empty or reserved, an integer exceeds 64 bits, a value is of a type
-            that InfluxDB lacks, or a text is not Unicode.
+        PointError: A name is empty, reserved or one that InfluxDB cannot read back, an integer
+            exceeds 64 bits, a name or a text is longer than InfluxDB takes, a value is of a type
+            that it lacks, or a text is not Unicode.
     """
     fields = ",".join(
         [
-            f"{_key(key)}={text}"
+            f"{_field_key(key)}={text}"
             for key, value in point.fields.items()
             if (text := _value(key, value)) is not None
         ]
     )
     if not fields:
         return ""
-    merged = {**tags, **point.tags} if tags else point.tags
-    line = f"{_series(point.measurement, tuple(merged.items()))} {fields} {timestamp_ns}"
+    own = tuple(point.tags.items())
+    series = _series(point.measurement, (*tags.items(), *own) if tags else own)
+    line = f"{series} {fields} {timestamp_ns}"
     if not line.isascii():
         _require_text(line)
+    if len(line) > _SURELY_SHORT:
+        _require_short(series, point)
     return line
 
 
@@ -96,28 +109,58 @@ def _require_text(line: str) -> None:
         raise PointError(f"{line[:80]!r} holds what is no text") from error
 
 
+def _require_short(series: str, point: Point) -> None:
+    longest = max(len(_field_key(key).encode()) for key in point.fields)
+    if len(series.encode()) + longest + _OWN_BYTES > _LONGEST_KEY:
+        raise PointError("its measurement, tags and field key are longer than 64 KiB together")
+    for key, value in point.fields.items():
+        if isinstance(value, str) and len(value.encode()) > _LONGEST_TEXT:
+            raise PointError(f"field {_shown(key)}: its text is longer than 1 MiB")
+
+
+def _shown(name: str) -> str:
+    return repr(name[:60])
+
+
 def _name(text: str, escapes: dict[int, str]) -> str:
     return text.rstrip("\\").translate(escapes)
 
 
 @_remembered
 def _series(measurement: str, tags: tuple[tuple[str, str], ...]) -> str:
-    pairs = [(_key(key), _name(value, _KEY)) for key, value in sorted(tags)]
-    return _measurement(measurement) + "".join(f",{key}={value}" for key, value in pairs if value)
+    # Of two of one key the later counts, but for an empty one: no point loses its host by that.
+    values = {key: text for key, value in tags if (text := _name(value, _KEY))}
+    pairs = "".join(f",{_tag_key(key)}={text}" for key, text in sorted(values.items()))
+    return f"{_measurement(measurement)}{pairs}"
 
 
 def _measurement(text: str) -> str:
     name = _name(text, _MEASUREMENT)
     if not name or name.startswith("#"):
-        raise PointError(f"measurement {text!r} must not be empty or start with #")
+        raise PointError(f"measurement {_shown(text)} must not be empty or start with #")
+    if _UNSEEN_RE.search(text):
+        raise PointError(f"measurement {_shown(text)} has a backslash before a sign")
     return name
 
 
+def _tag_key(text: str) -> str:
+    # Flux makes columns of tags, and cannot read a series with a second _time, _value or the like.
+    if text.startswith("_"):
+        raise PointError(f"tag {_shown(text)} begins with _, which InfluxDB reserves")
+    return _key(text)
+
+
 @_remembered
+def _field_key(text: str) -> str:
+    if _REFUSED_RE.search(text):
+        raise PointError(f"field {_shown(text)} has a backslash before a sign")
+    return _key(text)
+
+
 def _key(text: str) -> str:
     name = _name(text, _KEY)
     if not name or name == "time":
-        raise PointError(f"key {text!r} must not be empty or `time`, which InfluxDB reserves")
+        raise PointError(f"key {_shown(text)} must not be empty or `time`, which InfluxDB reserves")
     return name
 
 
@@ -128,11 +171,11 @@ def _value(key: str, value: FieldValue) -> str | None:
         return "true" if value else "false"
     if isinstance(value, int):
         if not _INT64_MIN <= value <= _INT64_MAX:
-            raise PointError(f"field {key!r}: {value} does not fit in 64 bits")
+            raise PointError(f"field {_shown(key)}: {value} does not fit in 64 bits")
         return f"{value:d}i"
     if isinstance(value, str):
         return f'"{value.translate(_STRING)}"'
-    raise PointError(f"field {key!r}: {type(value).__name__} is not a type of InfluxDB")
+    raise PointError(f"field {_shown(key)}: {type(value).__name__} is not a type of InfluxDB")
 
 
 # What ends a name is decided by the one character before it, in InfluxDB as here: so `\\,` holds an

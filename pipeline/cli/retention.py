@@ -44,9 +44,10 @@ def apply_plan(source: Source) -> None:
     """Remove it now. Of this host alone; the counts before and after are printed."""
     from pipeline.retention import plan  # noqa: PLC0415
 
-    def progress(where: str, measurement: str, until: str, points: int) -> None:
+    def progress(where: str, measurement: str, until: str, points: int | None) -> None:
         what = measurement or ("all else" if len(settings.ages.each) > 1 else "all")
-        click.echo(f"{where}: {what} before {until}: {points} points removed", err=True)
+        removed = "removed uncounted" if points is None else f"{points} points removed"
+        click.echo(f"{where}: {what} before {until}: {removed}", err=True)
 
     settings, clock = source.settings(), SystemClock()
     with _told():
@@ -68,6 +69,12 @@ def _show(made: "Plan") -> None:
         click.echo("There are no points yet.")
     if made.left_out:
         click.echo(made.left_out)
+    for one in made.uncounted:
+        click.echo(
+            f"Bucket {one.where!r}: measurement {one.measurement!r} cannot be counted: InfluxDB "
+            "cannot read all of its points, as with a tag _value or _time; metrics-pipeline doctor "
+            "has the command that deletes them"
+        )
 
 
 @contextmanager

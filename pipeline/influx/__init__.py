@@ -7,14 +7,15 @@ from pipeline.influx.buckets import (
     describe,
     difference,
     look,
+    org_option,
     reconcile,
     shard_group_s,
 )
-from pipeline.influx.client import Api
+from pipeline.influx.client import Api, is_org_id
 from pipeline.influx.connection import CLOCK_FIX, LARGEST_SKEW_S, NOTHING, Connection
 from pipeline.influx.dashboards.boards import DASHBOARDS
 from pipeline.influx.dashboards.checks import CHECKS
-from pipeline.influx.points import HostPoints
+from pipeline.influx.points import HostPoints, UnreadableError, predicate
 from pipeline.influx.target import CONFIRMED_AFTER_S, PATIENCE_S, Target
 from pipeline.influx.tasks import task_name
 from pipeline.influx.writeonly import WriteOnlyError
@@ -34,14 +35,18 @@ __all__ = [
     "InfluxError",
     "Rule",
     "Target",
+    "UnreadableError",
     "Verdict",
     "Wanted",
     "WriteOnlyError",
     "describe",
     "difference",
     "is_expired",
+    "is_org_id",
     "look",
     "one_line",
+    "org_option",
+    "predicate",
     "reconcile",
     "shard_group_s",
     "task_name",

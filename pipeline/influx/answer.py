@@ -69,6 +69,9 @@ _VERDICTS: Mapping[int, Verdict] = {
 # A refusal of lines must be InfluxDB's own word: something else that answers 400 (a TLS port asked
 # in plain HTTP does) would send every line to the rejected ones.
 _REFUSED_LINES = {400: "invalid", 422: "unprocessable entity"}
+# The words of 2.7.12, and of 2.0 to 2.7.11; 2.0 says them with a 500. All other lines are stored.
+_EXPIRED_STATUSES = (422, 500)
+_EXPIRED_WORDS = ("points outside retention policy of", "points beyond retention policy dropped=")
 
 
 def verdict(answer: Answer) -> Verdict:
@@ -77,12 +80,15 @@ def verdict(answer: Answer) -> Verdict:
         return Verdict.KEEP
     if answer.status in _REFUSED_LINES and answer.code == _REFUSED_LINES[answer.status]:
         return Verdict.HALVE
+    if is_expired(answer):
+        return Verdict.HALVE
     return _VERDICTS.get(answer.status, Verdict.KEEP)
 
 
 def is_expired(answer: Answer) -> bool:
     """Return whether lines were refused as older than the bucket's age."""
-    return answer.status == 422 and "points outside retention policy of" in answer.message
+    its_own_word = answer.status in _EXPIRED_STATUSES and answer.code
+    return bool(its_own_word) and any(words in answer.message for words in _EXPIRED_WORDS)
 
 
 def retry_after_s(header: str | None, now_s: float) -> float:

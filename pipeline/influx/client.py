@@ -4,6 +4,7 @@ import base64
 import contextlib
 import csv
 import io
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -12,6 +13,8 @@ from pipeline import __version__
 from pipeline.settings import Settings
 
 T = TypeVar("T")
+
+_ID_RE = re.compile(r"(?!0{16})[0-9a-fA-F]{16}")
 
 
 class QueryError(Exception):
@@ -142,6 +145,16 @@ class Api:
             with contextlib.suppress(Exception):  # a session ends by itself, too
                 self.request("POST", "/api/v2/signout")
         self._client.close()
+
+
+def is_org_id(org: str) -> bool:
+    """Tell whether InfluxDB takes an organisation for an ID, wherever either may stand."""
+    return _ID_RE.fullmatch(org) is not None
+
+
+def org_query(org: str, by_id: str = "orgID") -> dict[str, str]:
+    """Return the parameter that names an organisation; many requests have one for IDs alone."""
+    return {by_id if is_org_id(org) else "org": org}
 
 
 def known(value: T | None) -> T:

@@ -154,7 +154,7 @@ class Keeper:
         """Sweep; return whether to try again soon, as after each excused answer, once."""
         try:
             self._check()
-            self.sweep(stop.is_set)
+            swept = self.sweep(stop.is_set)
         except InfluxError as error:
             if self._retired:
                 return False
@@ -168,7 +168,13 @@ class Keeper:
                 str(error), f"Old points could not be removed from InfluxDB: {error}"
             )
         else:
-            if not self._retired:
+            if self._retired:
+                return False
+            if swept.uncounted:
+                names = ", ".join(map(repr, swept.uncounted))
+                why = f"InfluxDB cannot read old points of {names}: they were deleted uncounted"
+                self._trouble.begins(why, why)
+            else:
                 self._trouble.ends()
         return False
 

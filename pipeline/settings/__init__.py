@@ -4,6 +4,7 @@ from pipeline.settings.ages import HOUR_NS, Age, Ages, hours_text
 from pipeline.settings.config_files import SettingsFiles
 from pipeline.settings.constraints import duration_s
 from pipeline.settings.declared import (
+    LATE_S,
     NAMES,
     SYSTEM_DATA_DIR,
     CollectorOptions,
@@ -26,6 +27,7 @@ from pipeline.settings.watch import Files
 
 __all__ = [
     "HOUR_NS",
+    "LATE_S",
     "NAMES",
     "SYSTEM_CONFIG_DIR",
     "SYSTEM_DATA_DIR",

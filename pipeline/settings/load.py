@@ -23,7 +23,7 @@ from pipeline.settings.sources import (
     on_its_own_line,
 )
 from pipeline.settings.trust import Exposure, changeable, readable
-from pipeline.settings.validate import Validator
+from pipeline.settings.validate import Validator, refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +126,14 @@ def load(
         missing += _missing(values, given.keys() - values.keys(), config_dir, environ)
     if complete and not problems and not validator.problems:
         missing += [f"{given[name].source}: {why}" for name, why in _contradictions(values)]
+    defaults = dict(_defaults(values, environ, hostname))
+    if not defaults.get("host", True):
+        missing.append(_nameless(config_dir))
     if problems := [*problems, *validator.problems, *missing]:
         raise SettingsError(problems)
     sources = {name: given[name].source if name in given else "default" for name in NAMES}
-    for name, default in _defaults(values, environ, hostname):
-        values[name], sources[name] = default, "default"
+    values |= defaults
+    sources |= dict.fromkeys(defaults, "default")
     token = sources["influxdb_token"] if values.get("influxdb_token") else ""
     paths = (config_dir / name for name in FILES)
     secret = [path for path in paths if path.name == SECRETS or str(path) == token]
@@ -215,17 +218,26 @@ def _defaults(
     if not values.get("data_dir"):
         yield "data_dir", _default_data_dir(environ)
     if not values.get("host"):
-        yield "host", _name_of_host(root) or hostname()
+        names = (_name_of_host(root), hostname().strip())
+        usable = (name for name in names if name and not refusal(Settings, "host", name))
+        yield "host", next(usable, "")
 
 
 def _name_of_host(root: Path) -> str:
-    """Return the name of a container's host, or "" outside a container."""
+    """Return the name of a container's host as hostname(5) has it, or "" outside a container."""
     if root == Path("/"):
         return ""
     try:
-        return (root / "etc/hostname").read_text(encoding="utf-8").strip()
+        text = (root / "etc/hostname").read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
         return ""
+    lines = map(str.strip, text.split("\n"))
+    return next((line for line in lines if line and not line.startswith("#")), "")
+
+
+def _nameless(config_dir: Path) -> str:
+    why = "this machine has no name that could be the tag host"
+    return f"{why}: set host in {config_dir / PLAIN} or by {PREFIX}HOST"
 
 
 def _contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -239,6 +251,13 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "downsample", "downsample needs influxdb_url: InfluxDB does it"
     elif wanted.bucket == values.get("influxdb_bucket"):
         yield "downsample", "downsample.bucket must be another bucket than influxdb_bucket"
+    if wanted.every:
+        overrides = values.get("retention_overrides", {})
+        ages = {f"retention_overrides.{name}": hours for name, hours in overrides.items()}
+        ages["retention_hours"] = values.get("retention_hours", Settings().retention_hours)
+        for name, hours in ages.items():
+            if 0 < hours * 3600 < wanted.needed_s:
+                yield "downsample", wanted.too_much_for(name, hours)
 
 
 def _default_data_dir(environ: Mapping[str, str]) -> Path:

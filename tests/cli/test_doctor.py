@@ -87,7 +87,8 @@ def test_beside_a_running_agent_all_is_well(bucket: Bucket, cli: Cli) -> None:
         assert agent.stop() == 0
     assert [name for name, one in found.items() if not one["ok"]] == []
     assert {"settings", "secrets", "data_dir", "store", "room", "port"} <= set(found)
-    assert {"server", "clock", "token", "bucket", "write", "query", "delete", "host"} <= set(found)
+    assert {"server", "clock", "token", "bucket", "write", "query", "delete"} <= set(found)
+    assert {"points", "host"} <= set(found)
     assert {"collector cpu", "collector disk"} <= set(found)
     assert found["collector mem"]["message"] == "1 point"
     assert found["collector file"]["message"] == "nothing to read on this host"
@@ -255,7 +256,7 @@ def test_a_server_that_does_not_answer_is_told_and_what_hangs_on_it(
     server, *others = failed(found)
     assert server == "server"
     assert "Connection refused" in found["server"].message
-    assert others == ["clock", "token", "bucket", "write", "query", "delete", "host"]
+    assert others == ["clock", "token", "bucket", "write", "query", "delete", "points", "host"]
     assert {found[name].fix for name in others} == {"fix server first"}
 
 
@@ -280,7 +281,7 @@ def test_a_token_that_may_only_read_or_only_write_is_told(bucket: Bucket, cli: C
     reading, writing = (api.create_token(bucket, [right]) for right in ("read", "write"))
     assert failed(examined(cli, bucket=bucket, influxdb_token=reading)) == ["write", "delete"]
     found = examined(cli, bucket=bucket, influxdb_token=writing)
-    assert failed(found) == ["query", "host"]
+    assert failed(found) == ["query", "points", "host"]
     assert "its age cannot be seen" in found["bucket"].message
 
 
@@ -310,6 +311,21 @@ def test_a_bucket_with_another_age_is_told(
     found = examined(cli, bucket=bucket, bucket_retention=policy, retention_hours=hours)
     assert ("bucket" not in failed(found)) is ok
     assert (f"keeps {keeps_h} h" if keeps_h else "keeps for ever") in found["bucket"].message
+
+
+def test_points_that_influxdb_cannot_read_are_told(bucket: Bucket, cli: Cli) -> None:
+    now = SystemClock().now_ns()
+    put(bucket, "h1", now)
+    bad = f"a\\ b,host=h1,_time=x v=1 {now}\nc,host=h2,_value=x v=1 {now}"
+    assert api.write(bucket.server, bucket.name, bad.encode())[0] == 204
+    found = examined(cli, bucket=bucket)
+    assert failed(found) == ["points"]
+    assert "InfluxDB cannot read all points of 'a b', as with" in found["points"].message
+    fix = found["points"].fix
+    assert fix.startswith(
+        f"influx delete --org {bucket.server.org} --bucket {bucket.name} --start 1970"
+    )
+    assert fix.endswith("""--predicate 'host="h1" AND _measurement="a b"'""")
 
 
 # ---- two hosts with one name ---------------------------------------------------------------------

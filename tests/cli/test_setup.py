@@ -8,9 +8,11 @@ import time
 import tomllib
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 from urllib.parse import quote
 
@@ -21,9 +23,20 @@ from pipeline.cli import main
 from pipeline.cli.setup.steps import Setup, SetupError, SetupOptions
 from pipeline.clock import SystemClock
 from pipeline.collectors import catalogue
-from pipeline.influx import Connection, HostPoints, Rule, Wanted, reconcile, tasks
+from pipeline.influx import (
+    NOTHING,
+    Connection,
+    HostPoints,
+    Rule,
+    Wanted,
+    reconcile,
+    setup_api,
+    tasks,
+)
 from pipeline.settings import Downsample, SettingsFiles, load
 from tests.agents import environment, running
+from tests.chaos.proxy import Proxy
+from tests.clocks import ManualClock
 from tests.influxd import api
 from tests.influxd.server import InfluxServer, is_new
 from tests.servers import last_response, scripted
@@ -133,6 +146,7 @@ def test_from_a_bare_server_to_points_in_it_with_one_command(
     *told, last = place.ok(new_server)
     (password,) = re.findall(r"password (\S+) \(it is not shown again\)", "\n".join(told))
     assert [line.partition(": ")[0] for line in told] == [
+        "User 'admin'",
         "Server",
         "Organisation 'metrics'",
         "Bucket 'metrics'",
@@ -178,6 +192,26 @@ def test_from_a_bare_server_to_points_in_it_with_one_command(
     with running(env, tmp_path, "--config-dir", str(place.folder)) as agent:
         agent.until(lambda status: status["delivered_points"] > 0, "points are delivered")
         assert agent.stop() == 0
+
+
+def test_a_password_is_known_though_the_answer_that_made_its_user_is_lost(
+    new_server: str, place: Place
+) -> None:
+    proxy = Proxy(new_server)
+    told: list[str] = []
+
+    def tell(line: str) -> None:
+        told.append(line)
+        proxy.fault = "lose the answer"
+
+    with closing(proxy):
+        files = SettingsFiles(place.folder, place.env, ())
+        with pytest.raises(SetupError, match="no answer"):
+            Setup(files, SetupOptions(proxy.url), SystemClock(), tell).run()
+    assert not is_new(new_server)
+    (password,) = re.findall(r"password (\S+) \(it is not shown again\)", "\n".join(told))
+    (done,) = place.ok(new_server, "--password-stdin", given=f"{password}\n")[-1:]
+    assert done.startswith(f"Open {new_server}/orgs/")
 
 
 def test_a_password_that_is_given_is_not_told(new_server: str, place: Place) -> None:
@@ -414,6 +448,136 @@ def test_a_bucket_with_another_rule_is_told(
     settings = {"METRICS_BUCKET_RETENTION": mode, **operator(influx_server)}
     lines = place.ok(influx_server.url, "--org", org, **settings)
     assert lines[1].startswith(f"Bucket 'metrics': {told}")
+
+
+# ---- Several at once -----------------------------------------------------------------------------
+
+
+def test_setups_at_once_make_nothing_twice(
+    influx_server: InfluxServer, org: str, place: Place, tmp_path: Path
+) -> None:
+    together = Barrier(3)
+
+    def run(number: int) -> list[str]:
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        files = SettingsFiles(folder, {**place.env, "METRICS_HOST": f"h{number % 2}"}, ())
+        options = SetupOptions(influx_server.url, org, token=influx_server.token)
+        told: list[str] = []
+        together.wait()
+        Setup(files, options, SystemClock(), told.append).run()
+        return told
+
+    with ThreadPoolExecutor(3) as pool:
+        told = list(pool.map(run, range(3)))
+    seen = Seen(influx_server, org)
+    names = seen.names()
+    assert names["dashboards"] == ["Metrics: all hosts", "Metrics: one host"]
+    assert len(names["checks"]) == 4
+    assert names["stacks"] == ["metrics-pipeline", "metrics-pipeline checks of metrics"]
+    assert names["tokens"] == ["metrics-pipeline of h0", "metrics-pipeline of h1"]
+    assert seen.find("labels") == []
+    assert sorted(line for lines in told for line in lines if line.startswith("Dashboards")) == [
+        "Dashboards: are there",
+        "Dashboards: are there",
+        "Dashboards: made",
+    ]
+
+
+def test_a_setup_that_was_killed_keeps_the_next_one_waiting_for_a_minute(
+    influx_server: InfluxServer, org: str, place: Place
+) -> None:
+    made = influx_server.call("POST", "/api/v2/orgs", {"name": org}).expect(201).json()
+    label = {"orgID": made["id"], "name": setup_api.LOCK}
+    influx_server.call("POST", "/api/v2/labels", label).expect(201)
+    clock = ManualClock(time.time_ns())
+    told: list[str] = []
+    options = SetupOptions(influx_server.url, org, token=influx_server.token)
+    Setup(SettingsFiles(place.folder, place.env, ()), options, clock, told.append).run()
+    assert 60 <= sum(clock.waits) < 62
+    assert "Another setup of this organisation is under way: waiting for it" in told
+    assert "Dashboards: made" in told
+    assert Seen(influx_server, org).find("labels") == []
+
+
+# ---- The id of an organisation in place of its name ----------------------------------------------
+
+
+def test_the_id_of_an_organisation_is_understood(
+    influx_server: InfluxServer, org: str, place: Place
+) -> None:
+    url, env = influx_server.url, operator(influx_server)
+    place.ok(url, "--org", org, **env)
+    seen = Seen(influx_server, org)
+    before, token = seen.names(), place.token
+    given = seen.org_id.upper()  # InfluxDB takes either
+    (place.folder / "settings.toml").write_text(
+        f'influxdb_url = "{url}"\ninfluxdb_org = "{given}"\ninfluxdb_bucket = "metrics"\n'
+    )
+    state = place.state()
+    assert place.ok(url)[:2] == LINES
+    told = place.ok(url, **env)
+    assert told[:3] == [f"Organisation {org!r}: is there", *LINES]
+    assert place.state() == state
+    assert place.token == token
+    assert seen.names() == before
+    orgs = influx_server.call("GET", "/api/v2/orgs?limit=100").json()["orgs"]
+    assert given not in {one["name"] for one in orgs}
+
+    settings = load(place.folder, {**place.env, "METRICS_RETENTION_HOURS": "336"}).settings
+    with closing(Connection(settings, SystemClock())) as connection:
+        rule = reconcile(connection, Wanted.of(settings), time.time_ns())
+        assert isinstance(rule, Rule)
+        assert rule.change == "Bucket 'metrics': retention rule changed from 168 h to 336 h"
+        points = HostPoints(connection, "h1")
+        assert points.count(0, 10) == 0
+        points.delete(0, 10)
+        assert connection.write(NOTHING).status == 204
+    means = replace(settings, downsample=Downsample("5m", 48, "means"))
+    with closing(
+        Connection(replace(means, influxdb_token=influx_server.token), SystemClock())
+    ) as c:
+        second = replace(Wanted.of(means), bucket="means")
+        assert isinstance(reconcile(c, second, time.time_ns()), Rule)
+        done = tasks.reconcile(c, means, "", catalogue.cumulative())
+        assert "created" in done.change
+        assert tasks.reconcile(c, means, done.task, catalogue.cumulative()).change == ""
+        off = replace(means, downsample=Downsample())
+        assert "removed" in tasks.reconcile(c, off, done.task, catalogue.cumulative()).change
+
+
+def test_an_id_that_no_organisation_has_makes_none(
+    influx_server: InfluxServer, place: Place
+) -> None:
+    told = place.error(influx_server.url, "--org", "0123456789abcdef", **operator(influx_server))
+    assert told.startswith("no organisation has the id 0123456789abcdef (there are metrics-tests")
+    assert told.endswith("by --org")
+    orgs = influx_server.call("GET", "/api/v2/orgs?limit=100").json()["orgs"]
+    assert "0123456789abcdef" not in {one["name"] for one in orgs}
+
+
+def test_a_new_server_gets_no_organisation_that_looks_like_an_id(
+    new_server: str, place: Place
+) -> None:
+    told = place.error(new_server, "--org", "0123456789abcdef")
+    assert told.startswith(
+        "0123456789abcdef is the id of an organisation, and a new server has none"
+    )
+    assert is_new(new_server)
+
+
+def test_an_organisation_whose_name_looks_like_an_id_is_known_by_its_id(
+    influx_server: InfluxServer, place: Place
+) -> None:
+    name = uuid.uuid4().hex[:16]
+    made = influx_server.call("POST", "/api/v2/orgs", {"name": name}).expect(201).json()
+    try:
+        told = place.ok(influx_server.url, "--org", name, **operator(influx_server))
+        assert told[0] == f"Organisation {name!r}: is there"
+        assert place.read("settings.toml")["influxdb_org"] == made["id"]
+        assert place.ok(influx_server.url)[:2] == LINES
+    finally:
+        influx_server.call("DELETE", f"/api/v2/orgs/{made['id']}").expect(204)
 
 
 # ---- Bad input -----------------------------------------------------------------------------------

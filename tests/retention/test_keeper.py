@@ -123,6 +123,19 @@ def test_a_delete_that_is_refused_shows_and_is_done_by_the_next_sweep_that_may(
     assert bench.count() == 1
 
 
+def test_what_cannot_be_read_is_removed_and_told_until_it_is_gone(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.put(30, 1)
+    bad = f"bad,host=h1,_value=x f=1i {time.time_ns() - 30 * HOUR_NS}"
+    assert api.write(bench.bucket.server, bench.bucket.name, bad.encode())[0] == 204
+    why = "InfluxDB cannot read old points of 'bad': they were deleted uncounted"
+    assert bench.keep(retention_hours=24) == {"sweep": why}
+    assert caplog.messages.count(why) == 1
+    assert bench.count() == 1
+    assert bench.keep(retention_hours=24) == {}
+
+
 def test_a_server_that_does_not_answer_is_tried_again_soon(bench: Bench) -> None:
     bench.spool.append(["m f=1i"], time.time_ns() - 200 * HOUR_NS)
     assert bench.keep(influxdb_url="http://127.0.0.1:1") == {}  # delivery tells

@@ -1,9 +1,10 @@
 """The checks of InfluxDB: each is one question, and none leaves a trace."""
 
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from pipeline.clock import Clock
+from pipeline.clock import Clock, rfc3339
 from pipeline.influx import (
     CLOCK_FIX,
     LARGEST_SKEW_S,
@@ -16,6 +17,8 @@ from pipeline.influx import (
     difference,
     look,
     one_line,
+    org_option,
+    predicate,
 )
 from pipeline.settings import hours_text
 
@@ -67,6 +70,7 @@ def examine(connection: Connection, clock: Clock, host: str, spooled: Spooled) -
         "write": lambda: may_write(connection),
         "query": lambda: may_query(connection),
         "delete": lambda: may_delete(connection),
+        "points": lambda: can_be_read(connection, clock, host),
         "host": lambda: one_host(connection, clock, host, spooled),
     }
     if known := first_look(connection):
@@ -183,6 +187,23 @@ def may_delete(connection: Connection) -> Finding:
     """Check that the token may delete, by deleting what nobody has."""
     HostPoints(connection, _NOBODY).delete(*_MOMENT)
     return Finding("delete", True, "the token may delete")
+
+
+def can_be_read(connection: Connection, clock: Clock, host: str) -> Finding:
+    """Check that InfluxDB can read all of this host's points, which counting them needs."""
+    settings, now_ns = connection.settings, clock.now_ns()
+    unreadable = HostPoints(connection, host).unreadable(0, now_ns)
+    if not unreadable:
+        return Finding("points", True, f"those of host {host!r} can be read")
+    names = ", ".join(map(repr, unreadable))
+    what = f"InfluxDB cannot read all points of {names}, as with a tag _value or _time"
+    where = f"{org_option(settings.influxdb_org)} --bucket {shlex.quote(settings.influxdb_bucket)}"
+    span = f"--start {rfc3339(0)} --stop {rfc3339(now_ns)}"
+    fix = " && ".join(
+        f"influx delete {where} {span} --predicate {shlex.quote(predicate(host, name))}"
+        for name in unreadable
+    )
+    return Finding("points", False, f"{what}: they are neither shown nor counted", fix)
 
 
 def one_host(connection: Connection, clock: Clock, host: str, spooled: Spooled) -> Finding:
