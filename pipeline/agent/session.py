@@ -131,6 +131,10 @@ class Session:
         """Start the thread that follows the settings' files."""
         self._workers.start("settings", work)
 
+    def wake(self, name: str) -> None:
+        """Cut the wait of a thread short."""
+        self._workers.wake(name)
+
     def look(self) -> None:
         """Start the threads that should run and do not."""
         self._workers.look()

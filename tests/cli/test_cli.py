@@ -156,19 +156,20 @@ def test_an_impatient_hand_on_ctrl_c_ends_the_agent_well_too(cli: Cli) -> None:
     assert agent.log.count("Metrics collection stopped") == 1
 
 
-def test_nohup_keeps_the_agent_from_ending_with_its_terminal(cli: Cli) -> None:
-    command = ["nohup", sys.executable, "-m", "pipeline", "run"]
+def test_started_by_nohup_in_the_background_it_reloads_by_sighup_and_ends_by_sigterm(
+    cli: Cli,
+) -> None:
+    # As a shell does for `nohup ... &`.
+    ignoring = ("env", "--ignore-signal=INT", "nohup")
     env = cli.env(collection_interval_ms=20)
-    with subprocess.Popen(command, env=env, cwd=cli.folder, stderr=subprocess.DEVNULL) as process:
-        try:
-            eventually(lambda: ticks(cli.data_dir) >= 1, "a reading")
-            process.send_signal(signal.SIGHUP)
-            then = ticks(cli.data_dir) + 5
-            eventually(lambda: ticks(cli.data_dir) >= then, "readings after it")
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
-        finally:
-            process.kill()
+    with running(env, cli.folder, before=ignoring) as agent:
+        eventually(lambda: ticks(cli.data_dir) >= 1, "a reading")
+        agent.process.send_signal(signal.SIGINT)  # which is for the program in the foreground
+        agent.process.send_signal(signal.SIGHUP)
+        eventually(lambda: "The settings have not changed" in agent.log, "that they were read")
+        then = ticks(cli.data_dir) + 5
+        eventually(lambda: ticks(cli.data_dir) >= then, "readings after it")
+        assert agent.stop() == 0
 
 
 @pytest.mark.parametrize("words", ["--config-dir DIR settings check", "status", "show"])

@@ -214,8 +214,8 @@ def test_an_outage_shows_until_the_backlog_moves(tmp_path: Path) -> None:
     def look() -> Shown:
         """What `status`, `/health` and the page say."""
         error = read_status(settings).last_error
-        troubles = json.loads(served["/health"]({}).body)["troubles"]
-        return error, troubles, "All is well." not in str(served["/"]({}).body)
+        troubles = json.loads(served["/health"].reply({}).body)["troubles"]
+        return error, troubles, "All is well." not in str(served["/"].reply({}).body)
 
     shown: list[Shown] = []
     lock = DirectoryLock(tmp_path, ManualClock())

@@ -41,14 +41,12 @@ class Content:
     step: int
 
 
-def headers(nonce: str) -> dict[str, str]:
-    """Return the headers that forbid a page everything but the style that has the nonce."""
-    return {
-        "Content-Security-Policy": f"default-src 'none'; style-src 'nonce-{nonce}'; img-src data:; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "no-referrer",
-    }
+def policy(nonce: str) -> str:
+    """Return the policy that forbids a page everything but the style that has the nonce."""
+    return (
+        f"default-src 'none'; style-src 'nonce-{nonce}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
 
 
 def html(content: Content, nonce: str) -> str:
