@@ -11,11 +11,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Self
 
+from pipeline.spool.access import look, make
 from pipeline.spool.contents import Cause
 from pipeline.spool.database import Database
 from pipeline.spool.files import delete_damaged, sibling
 from pipeline.spool.rows import drop, tally
-from pipeline.spool.schema import LOST, FullError, free
+from pipeline.spool.schema import LOST, FullError, SpoolError, free
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class Reserve:
         self._size = size
         self._again = 0  # how many bytes must be free before it is made again
         # A larger one, of another bound, is made anew.
-        self.held = (path.exists() and path.stat().st_size <= size) or self._taken()
+        self.held = self._is_there() or self._taken()
 
     def take(self) -> None:
         """Make the file again, if it was deleted and there is room again."""
@@ -90,12 +91,18 @@ class Reserve:
             self._path.unlink()
         self.held = False
 
+    def _is_there(self) -> bool:
+        with contextlib.suppress(OSError, SpoolError):
+            return look(self._path).st_size <= self._size
+        return False
+
     def _taken(self) -> bool:
         size = min(self._size, free(self._path.parent) // 4)
         if size < _LEAST_RESERVE:
             return False
+        self._path.unlink(missing_ok=True)  # also a link
         try:
-            with self._path.open("wb") as file:
+            with os.fdopen(make(self._path), "wb") as file:
                 os.posix_fallocate(file.fileno(), 0, size)
         except OSError as error:
             self._path.unlink(missing_ok=True)
