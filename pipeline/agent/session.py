@@ -17,7 +17,7 @@ from pipeline.delivery import Delivery, Pace
 from pipeline.health import AgentMetrics, Health
 from pipeline.influx import Target
 from pipeline.retention import Keeper, KnownRule, Swept, TrustedClock
-from pipeline.settings import NAMES, Settings
+from pipeline.settings import NAMES, Settings, make_folder
 from pipeline.spool import DirectoryInUseError, DirectoryLock, Fact, Spool, SpoolError
 
 _log = logging.getLogger(__name__)
@@ -248,9 +248,9 @@ def _bound(settings: Settings) -> int:
 def _open(settings: Settings, clock: Clock) -> tuple[DirectoryLock, Spool]:
     directory: Path = settings.data_dir
     try:
-        directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+        make_folder(directory, 0o750)
         lock = DirectoryLock(directory, clock)
-    except DirectoryInUseError as error:
+    except (DirectoryInUseError, SpoolError) as error:
         raise AgentError(str(error)) from error
     except (FileExistsError, NotADirectoryError) as error:
         raise AgentError(

@@ -50,6 +50,9 @@ class _Response(http.client.HTTPResponse):
         while 101 < self.status < 200:  # http.client passes over 100 alone
             self.headers = None  # type: ignore[assignment]  # as before it began
             super().begin()
+        # urllib3 logs each answer that has a header it cannot read, in the server's words.
+        self.headers.defects.clear()
+        self.headers.set_payload("")
 
 
 class _Reader(io.RawIOBase):

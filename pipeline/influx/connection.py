@@ -3,6 +3,7 @@
 import gzip
 import html
 import json
+import re
 import traceback
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -136,11 +137,11 @@ class Connection:
                 api.sign_in(*self._login)
                 api.bounds.begin()
             return request(api)
-        except Exception as error:  # a broken answer can raise anything
+        except Exception as error:  # noqa: BLE001  # a broken answer can raise anything
             answer = self._failure(error, secrets)
             # The frames of urllib3 hold the error, which holds them.
             traceback.clear_frames(error.__traceback__)
-            raise InfluxError(answer) from error
+            raise InfluxError(answer) from None  # its cause has the server's words as they are
         finally:
             if self._api is not None:
                 self._api.bounds.begin()
@@ -205,17 +206,19 @@ class Connection:
 def _forms(token: str, login: tuple[str, str]) -> Iterator[str]:
     """Yield the secrets of a connection in each form that an echo may have, the longest first."""
     secrets = {token, login[1], basic_login(*login, errors="replace")} - {""}
-    forms = {
-        form
-        for secret in secrets
-        for form in (
-            secret,
-            json.dumps(secret)[1:-1],
-            html.escape(secret),
-            quote(secret.encode(errors="replace"), safe=""),
-        )
-    }
+    # Without what pads Base64, which is written in more ways than can be listed.
+    secrets |= {secret.rstrip("=") for secret in secrets}
+    forms = {form for secret in secrets for form in _echoes(secret)}
     yield from sorted(forms, key=len, reverse=True)
+
+
+def _echoes(secret: str) -> Iterator[str]:
+    quoted = quote(secret.encode(errors="replace"), safe="")
+    plain = json.dumps(secret)[1:-1]
+    yield from (secret, html.escape(secret), quoted, plain)
+    yield plain.replace("/", r"\/")
+    yield re.sub("%..", lambda code: code[0].lower(), quoted)
+    yield re.sub(r"[^\w.-]", lambda odd: f"\\u{ord(odd[0]):04x}", secret, flags=re.ASCII)
 
 
 def _reason(error: BaseException, masked: Callable[[str], str]) -> str:

@@ -21,7 +21,13 @@ from pipeline.settings.load import (
     load,
 )
 from pipeline.settings.sources import SYSTEM_CONFIG_DIR
-from pipeline.settings.trust import Exposure
+from pipeline.settings.trust import (
+    Exposure,
+    changeable,
+    is_written_by_others,
+    make_folder,
+    owner,
+)
 from pipeline.settings.validate import refusal
 from pipeline.settings.watch import Files
 
@@ -42,11 +48,15 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SettingsFiles",
+    "changeable",
     "describe",
     "duration_s",
     "find_config_dir",
     "find_data_dir",
     "hours_text",
+    "is_written_by_others",
     "load",
+    "make_folder",
+    "owner",
     "refusal",
 ]

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -201,7 +202,19 @@ def test_a_file_that_a_run_by_root_left_is_told(cli: Cli) -> None:
     os.chown(cli.data_dir, 65534, 65534)
     found = examined(cli)
     assert failed(found) == ["data_dir"]
-    assert found["data_dir"].fix.startswith(f"chown --reference={cli.data_dir} {cli.data_dir}/")
+    assert found["data_dir"].fix.startswith(f"chown -h --reference={cli.data_dir} {cli.data_dir}/")
+
+
+def test_data_that_others_can_change_is_told(cli: Cli) -> None:
+    cli.data_dir.mkdir()
+    cli.data_dir.chmod(0o777)
+    (cli.data_dir / "spool.db.reserve").symlink_to("/etc/passwd")
+    for told in ("can be written by others", "spool.db.reserve is a link, and none is followed"):
+        found = examined(cli)
+        assert failed(found) == ["data_dir"]
+        assert found["data_dir"].message.endswith(told)
+        subprocess.run(["sh", "-c", found["data_dir"].fix], check=True)
+    assert failed(examined(cli)) == []
 
 
 def test_a_damaged_store_is_told(cli: Cli) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import socket
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
@@ -537,6 +538,11 @@ ECHOES = {
     ),
     "address": last_response("404 No", b"/x?token=s3cret%2Ftoken%3D%3D"),
     "query": last_response("200 OK", f'error,reference\r\n"no {TOKEN}",897\r\n'.encode()),
+    "page-of-json": last_response("502 No", b'{"echo": "s3cret\\/token=="}'),
+    "page-of-one-text": last_response("502 No", b'"s3cret\\u002ftoken\\u003d\\u003d"'),
+    "address-in-small": last_response("404 No", b"/x?token=s3cret%2ftoken%3d%3d"),
+    "padding": last_response("502 No", b"s3cret/token&#x3d;&#x3d;"),
+    "reason": f"HTTP/1.1 {TOKEN} No\r\n\r\n".encode(),
     "no-http": TOKEN.encode(),
     "cut": f"{'x' * 190}{TOKEN}".encode(),
     "version": last_response("400 No", b"***", f"X-Influxdb-Version: {TOKEN}"),
@@ -548,8 +554,16 @@ def test_a_server_that_echoes_the_request_does_not_show_the_token(name: str) -> 
     with answering(ECHOES[name], influxdb_token=TOKEN) as connection:
         error = failure(connection, lambda c: HostPoints(c, "h").count(0, 1))
         told = f"{connection.write(b'')} {error.answer}"
+    told += "".join(traceback.format_exception(error))  # as debug lines have it
     assert "s3cret" not in told
     assert "***" in told
+
+
+def test_a_header_that_cannot_be_read_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    answer = last_response("502 No", b"busy", f"Token {TOKEN}", "X: 1")
+    with answering(answer, influxdb_token=TOKEN) as connection:
+        assert connection.write(b"").message.endswith("answered 502: busy")
+    assert caplog.text == ""
 
 
 def test_a_server_that_echoes_a_login_does_not_show_the_password() -> None:

@@ -20,8 +20,8 @@ from tests.chaos.proxy import PASS, Proxy
 from tests.configured import settings_for
 from tests.influxd import api
 from tests.influxd.api import Bucket
-from tests.spool.stores import many, read_so_far, reading
 from tests.servers import Request, gateway, response, serving
+from tests.spool.stores import many, read_so_far, reading
 
 HOUR_NS = 3600 * 10**9
 
@@ -153,7 +153,7 @@ def test_a_sweep_that_fails_reads_the_whole_store_once_in_an_interval(tmp_path: 
         health = Health(clock, 60, lambda _: None)
         health.trouble("delivery").begins("no answer")
         known = KnownRule(spool)
-        target = Target(settings, lambda: settings, clock, known.learn)
+        target = Target(settings, lambda: settings, clock, known)
         trusted_clock = TrustedClock(clock, spool, health, 3600)
         keeper = Keeper(settings, spool, target, known, clock, trusted_clock, health)
         before = read_so_far()
@@ -214,9 +214,9 @@ def test_delivery_that_lengthened_the_rule_has_it_looked_at_soon(
     woken: list[bool] = []
 
     def wait(event: Event, _: float) -> bool:
-        bench.known.learn(Rule(86_400, 3600), "")
+        bench.known(Rule(86_400, 3600), "")
         woken.append(event.is_set())
-        bench.known.learn(Rule(86_400, 3600, "It was lengthened."), "")
+        bench.known(Rule(86_400, 3600, "It was lengthened."), "")
         woken.append(event.is_set())
         bench.clock.stop.set()
         return True

@@ -15,7 +15,14 @@ from pipeline.cli.doctor.server import Finding
 from pipeline.clock import Clock
 from pipeline.collectors import Guard, Host, build
 from pipeline.influx import Connection
-from pipeline.settings import HOUR_NS, Exposure, Loaded, Settings, SettingsError
+from pipeline.settings import (
+    HOUR_NS,
+    Exposure,
+    Loaded,
+    Settings,
+    SettingsError,
+    is_written_by_others,
+)
 from pipeline.spool import SpoolError, SpoolReader, holder
 
 _LOOPBACK = "127.0.0.1"
@@ -84,10 +91,16 @@ def data_dir(directory: Path) -> Finding:
             "data_dir", False, f"{there} is not a folder that this user may write to", _AS_AGENT
         )
     owner = there.stat().st_uid
+    if there == directory and is_written_by_others(there.stat()):
+        message = f"{there} can be written by others"
+        return Finding("data_dir", False, message, f"chmod go-w {there}")
     for path in sorted(directory.iterdir()) if there == directory else ():
-        if path.stat().st_uid != owner:  # such as after a run by root
+        if path.lstat().st_uid != owner:  # such as after a run by root
             message = f"{path} belongs to another user than its folder"
-            return Finding("data_dir", False, message, f"chown --reference={there} {path}")
+            return Finding("data_dir", False, message, f"chown -h --reference={there} {path}")
+        if path.is_symlink():
+            message = f"{path} is a link, and none is followed"
+            return Finding("data_dir", False, message, f"rm {path}")
         if not _may_write(path):
             return Finding("data_dir", False, f"this user may not write to {path}", _AS_AGENT)
     pid = holder(directory)

@@ -1,6 +1,7 @@
 """Salvage: the rows of a damaged store that can be read go into a new one; the rest is counted."""
 
 import logging
+import os
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.spool import files
+from pipeline.spool.access import opened
 from pipeline.spool.contents import Cause, Fact, Gap
 from pipeline.spool.rows import DAMAGES, mark, unpack
 from pipeline.spool.salvage.pages import MAGIC, Pages, Row
@@ -56,7 +58,7 @@ def damage(path: Path) -> str | None:
 
 def _look(path: Path) -> str | None:
     try:
-        with path.open("rb") as file:
+        with os.fdopen(opened(path, os.O_RDONLY), "rb") as file:
             head = file.read(len(MAGIC))
     except FileNotFoundError:
         return "it is missing, but not its write-ahead log" if files.has_log(path) else None
