@@ -214,9 +214,9 @@ def test_delivery_that_lengthened_the_rule_has_it_looked_at_soon(
     woken: list[bool] = []
 
     def wait(event: Event, _: float) -> bool:
-        bench.known(Rule(86_400, 3600), "")
+        bench.known.learn(Rule(86_400, 3600), "")
         woken.append(event.is_set())
-        bench.known(Rule(86_400, 3600, "It was lengthened."), "")
+        bench.known.learn(Rule(86_400, 3600, "It was lengthened."), "")
         woken.append(event.is_set())
         bench.clock.stop.set()
         return True
