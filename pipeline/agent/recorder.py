@@ -4,7 +4,7 @@ import contextlib
 import logging
 import threading
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.agent import gaps
@@ -35,6 +35,7 @@ class Recorder:
         clock: The source of time.
         tags: Tags of every point, such as `host`.
         health: Shows how it goes.
+        oldest_ns: Tells the oldest time that the point of a gap may have.
     """
 
     def __init__(
@@ -44,12 +45,14 @@ class Recorder:
         clock: Clock,
         tags: Mapping[str, str],
         health: Health,
+        oldest_ns: Callable[[], int] = int,
     ) -> None:
         self._guards = guards
         self._spool = spool
         self._clock = clock
         self._tags = tags
         self._health = health
+        self._oldest_ns = oldest_ns
         self._spool_trouble, self._room_trouble = health.trouble("spool"), health.trouble("room")
         self._problems: dict[str, dict[str, Trouble]] = {}  # of each collector
         # The schedule is not the only one to ask for readings: a program that embeds the agent may.
@@ -108,7 +111,7 @@ class Recorder:
             self._report(outcome)
         self._usual_points = len(lines)
         told = self._untold()
-        lines = (*gaps.lines(told, self._tags), *lines)
+        lines = (*self._written(told), *lines)
         self._held.append(_Reading(time_ns, lines, lost, self._missing(tick, time_ns), told))
         self._commit()
         seconds = {outcome.collector: outcome.seconds for outcome in outcomes}
@@ -141,6 +144,9 @@ class Recorder:
             interval_s, self._interval_s = self._interval_s, None
             return tuple(gaps.down(before_ns, time_ns, interval_s))
         return tuple(gaps.missed(before_ns or time_ns, time_ns, tick.missed))
+
+    def _written(self, told: tuple[Gap, ...]) -> tuple[str, ...]:
+        return tuple(gaps.lines(told, self._tags, self._oldest_ns())) if told else ()
 
     def _untold(self) -> tuple[Gap, ...]:
         """Return the gaps to report: those that have ended, once nothing is being lost."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
+from pipeline.agent import gaps
 from pipeline.agent.recorder import Recorder
 from pipeline.agent.worker import Work, Workers
 from pipeline.clock import Clock, Schedule, SystemClock, Tick
@@ -77,7 +78,9 @@ class Session:
         self._schedule = Schedule(clock, settings.collection_interval_ms)
         self._agent_metrics = AgentMetrics(self.health, self._spool, clock)
         guards = self._with_agent_metrics(guards, settings)
-        self._recorder = Recorder(guards, self._spool, clock, _tags(settings), self.health)
+        self._recorder = Recorder(
+            guards, self._spool, clock, _tags(settings), self.health, self._oldest_gap_ns
+        )
         # Retention and delivery, replaced when their settings change.
         self._trusted_clock = TrustedClock(clock, self._spool, self.health, _age_s(settings))
         self._remote = self._connect(settings)
@@ -92,6 +95,9 @@ class Session:
         self, guards: tuple[Guard, ...], settings: Settings
     ) -> tuple[Guard, ...]:
         return (*guards, *guarded(self._agent_metrics, settings.collectors, self._clock))
+
+    def _oldest_gap_ns(self) -> int:
+        return self._remote.keeper.oldest_ns(gaps.MEASUREMENT)
 
     def _connect(self, settings: Settings) -> _Remote:
         spool, clock, health = self._spool, self._clock, self.health

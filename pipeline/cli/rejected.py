@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Callable, Collection
-from pathlib import Path
+from typing import TypeVar
 
 import click
 
 from pipeline.cli.main import Source, example, json_option, pass_source
-from pipeline.clock import rfc3339
+from pipeline.clock import SystemClock, rfc3339
+from pipeline.settings import Settings
+
+T = TypeVar("T")
 
 _ids = click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
 _all = click.option("--all", "all_lines", is_flag=True, help="All of them.")
@@ -54,11 +57,17 @@ def list_rejected(source: Source, *, limit: int, as_json: bool) -> None:
 @_all
 @pass_source
 def retry(source: Source, ids: tuple[int, ...], *, all_lines: bool) -> None:
-    """Put lines on the queue again, each with its own time."""
+    """Put lines on the queue again, each with its own time, but for those beyond their age."""
     from pipeline.spool import retry_rejected  # noqa: PLC0415
 
-    count = _change(source, ids, retry_rejected, all_lines=all_lines)
+    def change(settings: Settings, wanted: Collection[int] | None) -> tuple[int, int]:
+        now_ns = SystemClock().now_ns()
+        return retry_rejected(settings.data_dir, wanted, settings.ages, now_ns)
+
+    count, old = _change(source, ids, change, (0, 0), all_lines=all_lines)
     click.echo(f"{count} lines are on the queue again; an agent delivers them.")
+    if old:
+        click.echo(f"{old} lines are older than their age, and stay in the list.")
 
 
 @rejected.command(epilog=example("metrics-pipeline rejected drop 17 18"))
@@ -69,22 +78,26 @@ def drop(source: Source, ids: tuple[int, ...], *, all_lines: bool) -> None:
     """Delete lines. They stay counted as lost."""
     from pipeline.spool import drop_rejected  # noqa: PLC0415
 
-    count = _change(source, ids, drop_rejected, all_lines=all_lines)
+    def change(settings: Settings, wanted: Collection[int] | None) -> int:
+        return drop_rejected(settings.data_dir, wanted)
+
+    count = _change(source, ids, change, 0, all_lines=all_lines)
     click.echo(f"{count} lines are deleted.")
 
 
 def _change(
     source: Source,
     ids: tuple[int, ...],
-    change: Callable[[Path, Collection[int] | None], int],
+    change: Callable[[Settings, Collection[int] | None], T],
+    nothing: T,
     *,
     all_lines: bool,
-) -> int:
+) -> T:
     if bool(ids) == all_lines:
         raise click.UsageError("name lines by their IDs, or all with --all")
     try:
-        return change(source.settings().data_dir, None if all_lines else frozenset(ids))
+        return change(source.settings(), None if all_lines else frozenset(ids))
     except FileNotFoundError as error:
         if all_lines:
-            return 0
+            return nothing
         raise click.ClickException(f"no lines are kept yet: there is no {error}") from None

@@ -117,6 +117,13 @@ def one_line(text: str, longest: int) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text[:longest]).split())
 
 
+def in_words(error: BaseException) -> str:
+    """Return what an error says, without the number that the system gives it."""
+    if isinstance(error, OSError) and (words := error.strerror):
+        return words[0].lower() + words[1:]
+    return str(error)
+
+
 def date_s(header: str | None) -> float | None:
     """Read a date of HTTP, as seconds since 1970-01-01 UTC; None when it is none."""
     if not header:

@@ -10,6 +10,8 @@ from typing import Any
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from pipeline.influx.answer import in_words
+
 MOST_BYTES = 2**23  # of an answer
 _NUMERIC = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
 
@@ -96,7 +98,8 @@ class _Connection(HTTPConnection):
                     self.sock.close()
                 if addresses == [name]:
                     raise
-                why = f"no connection to {' or '.join(addresses)}: {error.__cause__ or error}"
+                why = in_words(error.__cause__ or error)
+                why = f"no connection to {' or '.join(addresses)}: {why}"
                 if left == 1:
                     raise OSError(why) from None
             finally:

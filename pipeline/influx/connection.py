@@ -10,7 +10,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from pipeline.clock import Clock
-from pipeline.influx.answer import Answer, InfluxError, date_s, one_line, retry_after_s
+from pipeline.influx.answer import Answer, InfluxError, date_s, in_words, one_line, retry_after_s
 from pipeline.influx.client import Api, QueryError, basic_login, known
 from pipeline.settings import Settings
 
@@ -29,7 +29,6 @@ _LONGEST_PAGE = 200  # the same of whatever answered in its place
 _LONGEST_VERSION = 60
 _MASK = "***"
 _SHORTEST_SECRET = 8  # a shorter one would be found within words
-_ELSE = "with something else than InfluxDB 2 does"
 _UNSENDABLE = "the address, a name, the token or the login has what HTTP cannot carry"
 
 
@@ -167,13 +166,11 @@ class Connection:
         header = response.headers.get
         if not 200 <= response.status < 300:
             return self._answered(response.status, header, response.data, secrets)
-        said = _ELSE
+        message = f"{url} did not answer as InfluxDB 2 does"
         if isinstance(error, QueryError):
-            text = f"{response.status}: {self.masked(str(error), secrets)}"
-            said = one_line(text, LONGEST_MESSAGE)
-        return Answer(
-            response.status, message=f"{url} answered {said}", version=self._version(header)
-        )
+            text = f"{url} answered {response.status}: {self.masked(str(error), secrets)}"
+            message = one_line(text, LONGEST_MESSAGE)
+        return Answer(response.status, message=message, version=self._version(header))
 
     def _answered(
         self, status: int, header: Header, data: bytes, secrets: tuple[str, ...] = ()
@@ -223,7 +220,7 @@ def _echoes(secret: str) -> Iterator[str]:
 
 def _reason(error: BaseException, masked: Callable[[str], str]) -> str:
     """Return why no answer came, in words without secrets."""
-    text = one_line(masked(str(error)), _LONGEST_PAGE)
+    text = one_line(masked(in_words(error)), _LONGEST_PAGE)
     if isinstance(error, OSError):
         return text or type(error).__name__
     if type(error).__name__ == "IncompleteRead":

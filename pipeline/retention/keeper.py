@@ -32,6 +32,8 @@ _log = logging.getLogger(__name__)
 
 # A reading may reach InfluxDB so long after the sweep has passed its time.
 _BEHIND_S = 86_400
+# Of an age: a point on its very edge would be refused, or go with the next sweep.
+_KEPT_SHARE = 0.9
 
 
 class KnownRule:
@@ -126,6 +128,21 @@ class Keeper:
             return False
         self._retention.trim(self._known.age_s)
         return True
+
+    def oldest_ns(self, measurement: str) -> int:
+        """Return the oldest time at which a new point is taken, and stays for a while.
+
+        Args:
+            measurement: The point's measurement.
+
+        Returns:
+            Nanoseconds since 1970-01-01 UTC.
+        """
+        own_s = self._settings.ages.of(measurement).hours * 3600
+        age_s = min(filter(None, (own_s, self._known.age_s)), default=0)
+        if not age_s:
+            return 0
+        return max(0, self._trusted_clock.now_ns() - round(_KEPT_SHARE * age_s * 10**9))
 
     def run(self, stop: Event, wake: Event) -> None:
         """Sweep at once and every `cleanup_interval_minutes`, or when `wake` is set.

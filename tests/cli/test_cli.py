@@ -469,7 +469,7 @@ def test_a_token_is_never_seen(cli: Cli, inside: Inside) -> None:
 
         def refused() -> bool:
             assert agent.process.poll() is None, agent.log
-            return "Connection refused" in agent.log
+            return "connection refused" in agent.log
 
         eventually(refused, "a try to deliver")
         shown, shown_json, status, status_json = (
@@ -487,6 +487,6 @@ def test_a_token_is_never_seen(cli: Cli, inside: Inside) -> None:
     assert TOKEN not in told + agent.log + command_line
     assert "influxdb_token            ********  " in shown.out
     assert "\nInfluxDB      http://127.0.0.1:9\n" in status.out
-    assert "Connection refused" in status_json.json()["last_error"]
+    assert "connection refused" in status_json.json()["last_error"]
     for path in cli.data_dir.iterdir():
         assert TOKEN.encode() not in path.read_bytes()

@@ -98,6 +98,22 @@ def test_without_refused_lines_all_three_say_so(cli: Cli, inside: Inside) -> Non
         fill(cli, "m f=1i")
 
 
+def test_lines_beyond_their_age_stay_and_are_told_of(cli: Cli, inside: Inside) -> None:
+    refuse(cli, 2)
+    old = SystemClock().now_ns() - 2 * 3600 * 10**9
+    with Spool(cli.data_dir, 2**24) as spool:
+        spool.append([f"short f=1i {old}"], old)
+        spool.settle(leased(spool), old, [Refusal(f"short f=1i {old}", "a reason")])
+    (cli.config_dir / "settings.toml").write_text("retention_overrides = { short = 1 }\n")
+    done = inside(cli, "rejected", "retry", "--all")
+    assert done.out == (
+        "2 lines are on the queue again; an agent delivers them.\n"
+        "1 lines are older than their age, and stay in the list.\n"
+    )
+    (left,) = inside(cli, "rejected", "list", "--json").json()
+    assert left["line"].startswith("short ")
+
+
 @pytest.mark.parametrize("command", ["retry", "drop"])
 def test_lines_must_be_named_and_be_there(cli: Cli, inside: Inside, command: str) -> None:
     refuse(cli, 1)

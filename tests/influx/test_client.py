@@ -213,7 +213,7 @@ def test_a_certificate_names_a_server_by_its_alternative_names_alone(
     assert "certificate is not valid for 'localhost'" in str(error)
 
 
-RESET = "[Errno 104] Connection reset by peer"
+RESET = "connection reset by peer"
 CUT = "the answer is cut off or broken"
 START = b"HTTP/1.1 200 OK\r\n"
 
@@ -378,7 +378,7 @@ def answered(call: Call, answer: bytes) -> None:
             call(connection)
         except (InfluxError, setup_api.NotInfluxDB2Error) as error:
             told = str(error)
-            assert told.startswith((f"{url} answered", f"{url} takes", f"no answer from {url}: "))
+            assert told.startswith((f"{url} ", f"no answer from {url}: "))
             assert "\n" not in told
             assert "s3cret" not in told
             assert len(told) < 300
@@ -475,7 +475,7 @@ def test_an_answer_that_cannot_be_understood_has_its_status_and_no_secrets() -> 
     answer = last_response("201 Created", b'{"auth": {"tokens": "s3cret"}}')
     error = failed(answer, CALLS["onboard"])
     assert error.answer.status == 201
-    assert str(error).endswith(" answered with something else than InfluxDB 2 does")
+    assert str(error).endswith(" did not answer as InfluxDB 2 does")
 
 
 def test_an_answer_that_is_too_large_is_none() -> None:
@@ -487,7 +487,7 @@ def test_an_answer_that_is_too_large_is_none() -> None:
 def test_an_answer_is_left_packed() -> None:
     body = gzip.compress(b" " * (9 * 2**20) + b"{}")
     error = failed(last_response("200 OK", body, "Content-Encoding: gzip"))
-    assert "with something else than InfluxDB 2 does" in str(error)
+    assert "did not answer as InfluxDB 2 does" in str(error)
 
 
 CODES = "\x1b[31m two\r\n\u202elines\x07 " + "x" * 20_000
@@ -593,7 +593,7 @@ CHANGES: dict[str, Call] = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_page_is_no_success_of_a_change(name: str) -> None:
     error = failed(last_response("200 OK", b"<html>Sign in</html>"), CHANGES[name])
-    assert str(error).endswith(" something else than InfluxDB 2 does")
+    assert str(error).endswith(" did not answer as InfluxDB 2 does")
 
 
 def test_the_error_of_a_query_is_told_in_print_up_to_a_length() -> None:

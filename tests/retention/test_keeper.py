@@ -252,6 +252,25 @@ def test_a_count_that_fails_holds_up_no_sweep_and_is_tried_again(
     assert read_status(bench.settings).bucket_drift is None
 
 
+@pytest.mark.parametrize(
+    ("bucket_h", "own_h", "override_h", "expected_h"),
+    [(0, 0, None, 0), (0, 168, None, 168), (24, 168, None, 24), (168, 48, 2, 2), (24, 0, 0, 24)],
+)
+def test_the_oldest_time_for_a_point_is_one_that_the_server_takes_and_no_sweep_removes(
+    bench: Bench, bucket_h: int, own_h: int, override_h: int | None, expected_h: int
+) -> None:
+    if bucket_h:
+        api.set_age(bench.bucket, bucket_h)
+    overrides = {} if override_h is None else {"cpu": override_h}
+    bench.keep(bucket_retention="off", retention_hours=own_h, retention_overrides=overrides)
+    oldest_ns = bench.keeper.oldest_ns("cpu")
+    age_h = (time.time_ns() - oldest_ns) / HOUR_NS
+    assert oldest_ns == 0 if expected_h == 0 else 0.8 * expected_h < age_h < expected_h
+    bench.put(age_h)
+    bench.keeper.sweep()
+    assert bench.count() == 1
+
+
 def test_downsampling_comes_and_goes_with_the_settings(bench: Bench, means: str) -> None:
     wanted = Downsample("5m", 1000, means)
     assert bench.keep(downsample=wanted) == {}
