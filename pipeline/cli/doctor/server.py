@@ -26,7 +26,7 @@ from pipeline.settings import hours_text
 _NOBODY, _MOMENT = "metrics-pipeline doctor", (0, 1)
 _UNREACHED = "start it, open the way to it, or correct influxdb_url"
 _RIGHTS = "give it a token that may read and write this bucket"
-_TOKEN = "put a valid token in the settings"
+_RENEW = "put a valid token in the settings"
 _LONGEST_WORD = 60
 _SAME_NAME_S = 3600
 _SAME_NAME_POINTS = 1_000
@@ -59,7 +59,7 @@ def examine(
     clock: Clock,
     host: str,
     spooled: Spooled,
-    place_of_token: str = _TOKEN,
+    place_of_token: str = _RENEW,
 ) -> Iterator[Finding]:
     """Check all that delivery and retention need, and say which checks could not be made.
 
@@ -145,7 +145,7 @@ def time_of_day(connection: Connection) -> Finding:
     return Finding("clock", True, f"within {LARGEST_SKEW_S:.0f} s of the server's")
 
 
-def token(connection: Connection, place: str = _TOKEN) -> Finding:
+def token(connection: Connection, place: str = _RENEW) -> Finding:
     """Check that the server knows the token."""
     try:
         # Any token may ask; what it may not see is left out of the answer.
