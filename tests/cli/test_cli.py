@@ -4,23 +4,29 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from click.testing import CliRunner
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 import pipeline
 from pipeline.cli import main
 from pipeline.clock import SystemClock
 from pipeline.collectors import catalogue
-from pipeline.point import Point, decode, encode
+from pipeline.health import human
+from pipeline.point import FieldValue, Point, decode, encode
 from pipeline.settings import NAMES
 from pipeline.spool import Spool, SpoolReader
-from tests.agents import AgentProcess, eventually, running, ticks, times
+from tests.agents import AgentProcess, environment, eventually, running, ticks, times
 from tests.cli.commands import Cli, Done, Inside, finish
 
 MINUTE_NS = 60 * 10**9
@@ -300,6 +306,64 @@ def test_status_cannot_be_watched_as_json(cli: Cli, inside: Inside) -> None:
     done = inside(cli, "status", "--watch", "--json")
     assert done.status == 2
     assert done.error.startswith("--watch and --json do not go together; see ")
+
+
+odd = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.integers(-(2**63), 2**63 - 1),
+    st.booleans(),
+    st.text(max_size=50),
+    st.sampled_from([1.7e308, -1.7e308, 5e-324, -5e-324, -40.0, 0]),
+)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(odd, min_size=1, max_size=6), st.booleans())
+@example([1.7e308, -1.7e308], False)
+@example([1.7e308] * 3, False)
+@example([-1.7e308, 1.7e308], True)
+@example([5e-324], False)
+@example([5e-324, 0.0, -5e-324], False)
+@example([1.0, "a text"], False)
+@example([True, 3, "a text"], True)
+def test_show_takes_whatever_a_file_has_said(
+    tmp_path_factory: pytest.TempPathFactory, values: list[FieldValue], rate: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("odd")
+    begin = time.time_ns() - 60 * 10**9
+    with Spool(folder, 2**24) as spool:
+        for number, value in enumerate(values):
+            at = begin + number * 10**9
+            spool.append([encode(Point("own", {"f": value}), at)], at)
+    numbers = [value for value in values if not isinstance(value, str)]
+    options = ["--rate"] if rate else []
+    for words in (["own", "f"], ["own", "f", "--json"]):
+        done = CliRunner().invoke(main, ["show", *words, *options], env=environment(folder))
+        if rate and done.exit_code:  # nothing has grown
+            assert done.stderr.startswith("metrics-pipeline: no such readings in the last 1h")
+            continue
+        assert done.exit_code == 0, done.output
+        if "--json" in words or not numbers:
+            continue
+        *chart, _, row = done.stdout.split("\n")[:-1]
+        assert all(len(line) <= 120 for line in chart)
+        _, least, mean, most, _ = row.rsplit(maxsplit=4)
+        assert not re.search("nan|inf", f"{least} {mean} {most}")
+        if not rate:
+            assert [least, most] == [human.number(one) for one in (min(numbers), max(numbers))]
+
+
+def test_the_mean_is_that_of_the_numbers_and_of_any_size(cli: Cli, inside: Inside) -> None:
+    cli.data_dir.mkdir()
+    with Spool(cli.data_dir, 2**24) as spool:
+        for number, fields in enumerate(("f=1.7e308,g=1", "f=1.7e308,g=4", 'f=1.4e308,g="off"')):
+            at = time.time_ns() - (60 - number) * 10**9
+            spool.append([f"own {fields} {at}"], at)
+    rows = [line.split() for line in inside(cli, "show", "own").out.splitlines()]
+    assert rows[1:] == [
+        ["f", "1.4e+308", "1.4e+308", "1.6e+308", "1.7e+308", "3"],
+        ["g", "off", "1", "2.5", "4", "3"],
+    ]
 
 
 def test_show_tells_the_growth_per_second_of_what_counts_up(filled: Cli, inside: Inside) -> None:

@@ -290,6 +290,32 @@ def test_a_wrong_token_is_told_and_never_shown(bucket: Bucket, cli: Cli) -> None
     assert "wr0ng" not in str(found)
 
 
+def test_the_place_of_a_wrong_token_is_the_one_that_wins(bucket: Bucket, cli: Cli) -> None:
+    found = examined(cli, bucket=bucket, influxdb_token="wr0ng")
+    assert found["token"].fix == (
+        "put a valid token in environment variable METRICS_INFLUXDB_TOKEN"
+    )
+    env = cli.env(bucket=bucket)
+    del env["METRICS_INFLUXDB_TOKEN"]
+
+    def fix(**more: str) -> str:
+        its = {**env, **more}
+        found = doctor.examine(
+            lambda: load(cli.config_dir, its), cli.config_dir, SystemClock(), its
+        )
+        return next(one.fix for one in found if one.check == "token")
+
+    secrets = cli.config_dir / ".secrets.toml"
+    secrets.write_text('influxdb_token = "wr0ng"\n')
+    secrets.chmod(0o600)
+    assert fix() == f"put a valid token in {secrets}"
+    credential = cli.folder / "influxdb_token"
+    credential.write_text("wr0ng")
+    assert fix(CREDENTIALS_DIRECTORY=str(cli.folder)) == (
+        f"put a valid token where the service has its credential from ({credential})"
+    )
+
+
 def test_a_token_that_may_only_read_or_only_write_is_told(bucket: Bucket, cli: Cli) -> None:
     reading, writing = (api.create_token(bucket, [right]) for right in ("read", "write"))
     assert failed(examined(cli, bucket=bucket, influxdb_token=reading)) == ["write", "delete"]

@@ -119,7 +119,7 @@ def test_the_listing_has_the_number_of_series_and_the_newest_value(
         (25_276_514_304, "25.28G"),
         (-25_276_514_304.0, "-25.28G"),
         (2**63 - 1, "9.223E"),
-        (1e30, "1e+12E"),
+        (1e30, "1e+30"),
         (0.0671387, "0.0671387"),
         (True, "True"),
         ("a text of any length, whole " * 4, ("a text of any length, whole " * 4).strip()),

@@ -725,6 +725,23 @@ def test_a_variable_that_says_otherwise_is_told_before_anything_is_made(
     assert before["tokens"] == []
 
 
+def test_a_credential_that_would_win_over_the_new_token_is_told(
+    influx_server: InfluxServer, org: str, place: Place, tmp_path: Path
+) -> None:
+    credential = tmp_path / "influxdb_token"
+    credential.write_text("no-token-of-this-server")
+    env = {"CREDENTIALS_DIRECTORY": str(tmp_path), **operator(influx_server)}
+    before = place.state()
+    assert place.error(influx_server.url, "--org", org, **env) == (
+        f"{credential} gives influxdb_token another value than setup would: take it out there"
+    )
+    assert place.state() == before
+    # The one that was made is the credential from then on.
+    (made,) = Seen(influx_server, org).find("authorizations")
+    credential.write_text(made["token"])
+    assert "Dashboards: made" in place.ok(influx_server.url, "--org", org, **env)
+
+
 def test_settings_that_are_broken_are_told_first(place: Place) -> None:
     (place.folder / "settings.toml").write_text("retention_hours = 'a week'\n")
     assert "retention_hours" in place.error("http://127.0.0.1:1")

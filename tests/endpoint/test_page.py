@@ -1,4 +1,5 @@
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -6,10 +7,14 @@ from http import HTTPStatus
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, example, given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 
 from pipeline.endpoint.page import page_reply
 from pipeline.endpoint.page.svg import HEIGHT, above
 from pipeline.endpoint.site import Reply
+from pipeline.point import FieldValue, Point, encode
 from pipeline.settings import Settings
 from pipeline.spool import Spool
 from tests.clocks import START_NS, ManualClock
@@ -173,9 +178,82 @@ def test_a_line_stays_within_its_chart(settings: Settings, look: Look) -> None:
             assert 0 <= float(y) <= HEIGHT
 
 
+odd = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.integers(-(2**63), 2**63 - 1),
+    st.booleans(),
+    st.text(max_size=50),
+    st.sampled_from([1.7e308, -1.7e308, 5e-324, -5e-324, -40.0, 0]),
+)
+
+
+@settings_of_hypothesis(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(odd, min_size=1, max_size=6), st.integers(-7200, 7200))
+@example([1.7e308, -1.7e308], 0)
+@example([5e-324], 0)
+@example([-5.0, -20.0], 0)
+@example([1.0, "a text"], 0)
+def test_whatever_a_file_has_said_the_page_is_made_and_its_lines_stay_in_their_charts(
+    tmp_path_factory: pytest.TempPathFactory, values: list[FieldValue], ahead_s: int
+) -> None:
+    folder = tmp_path_factory.mktemp("odd")
+    fields = {"cpu": "usage_active", "system": "load1", "net": "bytes_recv", "temp": "temp"}
+    with Spool(folder, 2**24) as spool:
+        for number, value in enumerate(values):
+            time_ns = START_NS + number * SECOND
+            points = [Point(m, {f: value}, {"cpu": "cpu-total"}) for m, f in fields.items()]
+            spool.append([encode(point, time_ns) for point in points], time_ns)
+    clock = ManualClock(START_NS + ahead_s * SECOND)
+    page = parsed(Page(clock).reply(Settings(data_dir=folder), {}))
+    for path in paths(page):
+        for x, y in re.findall(r"[ML](\S+) ([^\sLM]+)", path):
+            assert 0 <= float(x) <= 1000
+            assert 0 <= float(y) <= HEIGHT
+    texts = {value for value in values if isinstance(value, str)}
+    for cell in {cell for row in page.rows for cell in row[1:]} - texts:
+        assert not re.match("-?(nan|inf)", cell)
+
+
+def test_temperatures_below_0_are_drawn(settings: Settings, look: Look) -> None:
+    settings.data_dir.mkdir()
+    with Spool(settings.data_dir, 2**24) as spool:
+        for number, value in enumerate((10.0, -20.0, -5.0)):
+            time_ns = START_NS + number * SECOND
+            spool.append([f"temp,sensor=shed temp={value} {time_ns}"], time_ns)
+    page = look()
+    assert page.row("shed") == ["-5°C", "-20°C", "-5°C", "10°C"]
+    (path,) = paths(page)
+    # From 10 at the top to -20 at the bottom.
+    assert re.findall(r"L\S+ (\S+?)(?=[ML]|$)", path) == ["0.0", "200.0", "100.0"]
+    first = page.texts.index("10°C")
+    assert page.texts[first : first + 3] == ["10°C", "-5°C", "-20°C"]
+
+
+def test_a_text_among_numbers_is_shown_and_drawn_over(settings: Settings, look: Look) -> None:
+    settings.data_dir.mkdir()
+    with Spool(settings.data_dir, 2**24) as spool:
+        for number, value in enumerate(("1", "3", '"<off>"')):
+            time_ns = START_NS + number * SECOND
+            spool.append([f"temp,sensor=shed temp={value} {time_ns}"], time_ns)
+    assert look().row("shed") == ["<off>", "1°C", "2°C", "3°C"]
+
+
 @pytest.mark.parametrize(
     ("value", "edge"),
-    [(0, 1), (-3, 1), (0.07, 0.08), (1, 1), (1.01, 1.5), (99, 100), (100, 100), (2.1e6, 3e6)],
+    [
+        (0, 1),
+        (-3, 1),
+        (0.07, 0.08),
+        (1, 1),
+        (1.01, 1.5),
+        (99, 100),
+        (100, 100),
+        (2.1e6, 3e6),
+        (1.7e308, sys.float_info.max),
+        (5e-324, 1e-300),
+    ],
 )
 def test_the_upper_edge_is_a_round_number(value: float, edge: float) -> None:
     assert above(value) == pytest.approx(edge)

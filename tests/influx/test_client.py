@@ -344,6 +344,8 @@ CALLS: dict[str, Call] = {
     "oldest": lambda c: rfc3339(HostPoints(c, "h").oldest(0, 1) or 0),
     "counts": lambda c: HostPoints(c, "h").counts(0, 1),
     "measurements": lambda c: HostPoints(c, "h").measurements(0, 1),
+    "measurements ever": lambda c: HostPoints(c, "h").measurements_ever(),
+    "unreadable": lambda c: HostPoints(c, "h").unreadable(0, 1),
     "times": lambda c: HostPoints(c, "h").times("m", 0, 1, 9),
     "remove": lambda c: HostPoints(c, "h").remove(0, 1),
     "delete": lambda c: HostPoints(c, "h").delete(0, 1),

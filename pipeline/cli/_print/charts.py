@@ -10,7 +10,7 @@ from rich.console import Console
 from pipeline.cli._print.tables import plain, table
 from pipeline.clock import rfc3339
 from pipeline.health import human
-from pipeline.spool import Series
+from pipeline.spool import Series, between, share
 
 _LINES = 14
 _SERIES = 6
@@ -69,14 +69,16 @@ def _chart(series: Sequence[Series], since_ns: int, now_ns: int, *, rate: bool) 
     plotext.theme("clear")
     plotext.plot_size(min(Console().width, _WIDEST), _LINES)
     plotext.title(f"{series[0].measurement} {series[0].field}{' per second' if rate else ''}")
-    for one in series:
-        times = [(time_ns - first) / 1e9 for time_ns, _ in one.samples]
-        values = [value for _, value in one.samples]
-        plotext.plot(times, values, marker="braille", label=_tags(one) or None)
     low = min(one.summary[0] for one in series if one.summary)
     high = max(one.summary[2] for one in series if one.summary)
-    levels = sorted({low + (high - low) * part / 4 for part in range(5)})
-    plotext.yticks(levels, [human.number(level) for level in levels])
+    # Shares of the height, as plotext cannot draw every float.
+    for one in series:
+        samples = [(t, value) for t, value in one.samples if not isinstance(value, str)]
+        times = [(time_ns - first) / 1e9 for time_ns, _ in samples]
+        shares = [share(value, low, high) for _, value in samples]
+        plotext.plot(times, shares, marker="braille", label=_tags(one) or None)
+    parts = [part / 4 for part in range(5)] if high > low else [0.5]
+    plotext.yticks(parts, [human.number(between(low, high, part)) for part in parts])
     # The newest reading may be from this moment, or later if the clock was set back.
     last = max(now_ns, first + 10**9, *(one.samples[-1][0] for one in series))
     width = (last - first) / 1e9

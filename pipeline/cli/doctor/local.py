@@ -71,8 +71,20 @@ def examine(
         return
     with contextlib.closing(Connection(settings, clock)) as connection:
         yield from checks.examine(
-            connection, clock, settings.host, lambda: _spooled(settings.data_dir, clock)
+            connection,
+            clock,
+            settings.host,
+            lambda: _spooled(settings.data_dir, clock),
+            _place_of_token(loaded.sources["influxdb_token"], environ),
         )
+
+
+def _place_of_token(source: str, environ: Mapping[str, str]) -> str:
+    """Say where a valid token is to be put."""
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    if folder and Path(source).parent == Path(folder):  # a copy, which the service manager makes
+        return f"put a valid token where the service has its credential from ({source})"
+    return f"put a valid token in {source}"
 
 
 def exposed(name: str, found: Collection[Exposure], otherwise: str) -> Finding:

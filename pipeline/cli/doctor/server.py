@@ -26,6 +26,7 @@ from pipeline.settings import hours_text
 _NOBODY, _MOMENT = "metrics-pipeline doctor", (0, 1)
 _UNREACHED = "start it, open the way to it, or correct influxdb_url"
 _RIGHTS = "give it a token that may read and write this bucket"
+_RENEW = "put a valid token in the settings"
 _LONGEST_WORD = 60
 _SAME_NAME_S = 3600
 _SAME_NAME_POINTS = 1_000
@@ -53,7 +54,13 @@ class Finding:
     fix: str = ""
 
 
-def examine(connection: Connection, clock: Clock, host: str, spooled: Spooled) -> Iterator[Finding]:
+def examine(
+    connection: Connection,
+    clock: Clock,
+    host: str,
+    spooled: Spooled,
+    place_of_token: str = _RENEW,
+) -> Iterator[Finding]:
     """Check all that delivery and retention need, and say which checks could not be made.
 
     Args:
@@ -61,11 +68,12 @@ def examine(connection: Connection, clock: Clock, host: str, spooled: Spooled) -
         clock: The clock to compare with the server's.
         host: The value of the tag `host`.
         spooled: Returns what this host's own store holds.
+        place_of_token: Says where a valid token is to be put.
     """
     checks: dict[str, Callable[[], Finding]] = {
         "server": lambda: server(connection),
         "clock": lambda: time_of_day(connection),
-        "token": lambda: token(connection),
+        "token": lambda: token(connection, place_of_token),
         "bucket": lambda: bucket(connection),
         "write": lambda: may_write(connection),
         "query": lambda: may_query(connection),
@@ -137,13 +145,13 @@ def time_of_day(connection: Connection) -> Finding:
     return Finding("clock", True, f"within {LARGEST_SKEW_S:.0f} s of the server's")
 
 
-def token(connection: Connection) -> Finding:
+def token(connection: Connection, place: str = _RENEW) -> Finding:
     """Check that the server knows the token."""
     try:
         # Any token may ask; what it may not see is left out of the answer.
         connection.ask(lambda api: api.request("GET", "/api/v2/buckets", query={"limit": "1"}))
     except InfluxError as error:
-        return Finding("token", False, str(error), "put a valid token in .secrets.toml")
+        return Finding("token", False, str(error), place)
     return Finding("token", True, "the server knows it")
 
 
