@@ -139,7 +139,7 @@ def test_a_sweep_that_fails_reads_the_whole_store_once_in_an_interval(tmp_path: 
         health = Health(clock, 60, lambda _: None)
         health.trouble("delivery").begins("no answer")
         known = KnownRule(spool)
-        target = Target(settings, lambda: settings, clock, known.learn)
+        target = Target(settings, lambda: settings, clock, known)
         trusted_clock = TrustedClock(clock, spool, health, 3600)
         keeper = Keeper(settings, spool, target, known, clock, trusted_clock, health)
         before = read_so_far()
