@@ -341,6 +341,6 @@ def _keep_refused(db: sqlite3.Connection, time_ns: int, refused: Sequence[Refusa
         )
         db.execute(
             "DELETE FROM rejected WHERE id IN (SELECT id FROM rejected ORDER BY id LIMIT max(0, "
-            "(SELECT value FROM counter WHERE name = 'rejected_kept') - ?))",
+            "coalesce((SELECT value FROM counter WHERE name = 'rejected_kept'), 0) - ?))",
             (_REJECTED_KEPT,),
         )
