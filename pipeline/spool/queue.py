@@ -161,12 +161,15 @@ class Spool:
         Returns:
             The batch, or None when nothing waits.
         """
+        lost = 0
         while True:
             batch, damaged = self._database.read(lambda db: _next(db, max_points, newest=newest))
-            if damaged:
-                self._discard(damaged)
+            lost += self._discard(damaged)
             if batch or not damaged:
-                return batch
+                break
+        if lost:
+            _log.error("%s was damaged, %d points in it are lost", self.path, lost)
+        return batch
 
     def settle(
         self,
@@ -295,14 +298,13 @@ class Spool:
             self._first_id = self.next_id = int(db.execute(query).fetchone()[0])
         return db
 
-    def _discard(self, damaged: Sequence[int]) -> None:
+    def _discard(self, damaged: Sequence[int]) -> int:
         def commit(db: sqlite3.Connection) -> int:
             lost = rows.drop(db, damaged, Cause.CORRUPT_STORE)
             rows.tally(db, {f"{LOST}{Cause.CORRUPT_STORE}": lost})
             return lost
 
-        lost = self._database.write(commit)
-        _log.error("%s was damaged, %d points in it are lost", self.path, lost)
+        return self._database.write(commit) if damaged else 0
 
 
 def _next(
@@ -341,6 +343,6 @@ def _keep_refused(db: sqlite3.Connection, time_ns: int, refused: Sequence[Refusa
         )
         db.execute(
             "DELETE FROM rejected WHERE id IN (SELECT id FROM rejected ORDER BY id LIMIT max(0, "
-            "(SELECT value FROM counter WHERE name = 'rejected_kept') - ?))",
+            "coalesce((SELECT value FROM counter WHERE name = 'rejected_kept'), 0) - ?))",
             (_REJECTED_KEPT,),
         )

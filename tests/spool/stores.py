@@ -6,6 +6,7 @@ import random
 import signal
 import sqlite3
 import sys
+import tracemalloc
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -149,3 +150,13 @@ def read_so_far() -> int:
     """Return how many bytes this process has read from files."""
     first = Path("/proc/self/io").read_text(encoding="ascii").splitlines()[0]
     return int(first.removeprefix("rchar: "))
+
+
+def peak_of(work: Callable[[], object]) -> int:
+    """The most memory that Python took for some work, in bytes."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()

@@ -1,8 +1,6 @@
 import os
 import tempfile
-import tracemalloc
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from pipeline.settings import Age
 from pipeline.spool import Aging, Refusal, Spool, SpoolError, SpoolReader
-from tests.spool.stores import MB, NOW, account, history, leased, lines, sql
+from tests.spool.stores import MB, NOW, account, history, leased, lines, peak_of, sql
 
 
 def test_a_reading_is_leased_as_it_was_appended(spool: Spool) -> None:
@@ -155,16 +153,6 @@ def test_a_closed_spool_says_so(tmp_path: Path) -> None:
     spool.close()
     with pytest.raises(SpoolError, match="closed"):
         spool.append(["m f=1i 1"], 1)
-
-
-def peak_of(work: Callable[[], object]) -> int:
-    """The most memory that Python took for some work, in bytes."""
-    tracemalloc.start()
-    try:
-        work()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 def test_readings_get_another_time_some_at_a_time(spool: Spool) -> None:
