@@ -33,9 +33,7 @@ class File(Collector):
     def __init__(self, host: Host, options: CollectorOptions) -> None:
         super().__init__(host, options)
         self._folder = options.directory
-        self._silence = f"no answer within {options.timeout_ms} ms from {self._folder}"
         self._timeout_s = options.timeout_ms / 1000
-        self._runner = host.timeout_runner(self.name)
         self._is_selected = selection(self, options)
 
     def collect(self) -> Iterator[Point | Omission]:
@@ -46,9 +44,12 @@ class File(Collector):
         """
         if self._folder is None:
             raise NoData
-        question = {self._folder: partial(_read_folder, self._folder, self._is_selected)}
-        answers = self._runner.run(question, self._timeout_s)
-        answer = answers.get(self._folder, TimeoutError(self._silence))
+        key = (self.name, self._folder)
+        calls = {key: partial(_read_folder, self._folder, self._is_selected)}
+        answers = self.host.runner.run(calls, self._timeout_s)
+        if key not in answers:
+            raise TimeoutError(f"{self.host.runner.silence(self._timeout_s)} from {self._folder}")
+        answer = answers[key]
         if isinstance(answer, Exception):
             raise answer
         yield from answer

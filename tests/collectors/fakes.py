@@ -11,6 +11,7 @@ from typing import Any, cast
 import psutil
 
 from pipeline.collectors._host.host import Host
+from pipeline.collectors.base import Collector
 from pipeline.point import Point
 from pipeline.settings import CollectorOptions
 from tests.clocks import ManualClock
@@ -108,10 +109,8 @@ class FakeHost:
 
     def host(self, statvfs: Callable[[str], os.statvfs_result] | None = None) -> Host:
         look = statvfs or (lambda path: _STATVFS)
-        places = {"root": self.root, "proc": self.proc, "sys": self.sys}
-        return Host(
-            self.ps, self.clock, look, self._read_file, list_folder=self._list_folder, **places
-        )
+        places = self.root, self.proc, self.sys
+        return Host(self.ps, self.clock, look, self._read_file, *places, self._list_folder)
 
     def contain(self) -> None:
         """See the host from a container, where its root folder is /host."""
@@ -136,6 +135,14 @@ class FakeHost:
 
 
 _STATVFS = statvfs()
+
+
+def read(collector: Collector) -> list[Point]:
+    """The points of a reading in which nothing is left out."""
+    items = list(collector.collect())
+    points = [item for item in items if isinstance(item, Point)]
+    assert points == items
+    return points
 
 
 def types(point: Point) -> dict[str, type]:
