@@ -49,12 +49,14 @@ class Collector(ABC):
         series_tag: The tag that tells its series apart, such as `interface`; None if it has one.
         default_exclude: Globs on that tag's value that stay out unless the user says otherwise.
         default_enabled: Whether it runs unless the user says otherwise.
+        repeats_points: Whether it gives the very same points again while they do not change.
     """
 
     name: str
     series_tag: str | None = None
     default_exclude: tuple[str, ...] = ()
     default_enabled: bool = True
+    repeats_points: bool = False
 
     def __init__(self, host: Host, options: CollectorOptions) -> None:
         self.host = host

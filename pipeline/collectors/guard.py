@@ -49,6 +49,23 @@ class Outcome:
             yield problem, f"Collector {self.collector} {problem}: {why}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A point as it is written.
+
+    Attributes:
+        point: The point; as long as it is kept, no other has its id.
+        series: The first part of its line.
+        head: The line up to its time; "" if nothing of it can be written.
+        refusals: Why each figure that is missing in it cannot be written.
+    """
+
+    point: Point
+    series: str
+    head: str
+    refusals: Sequence[str] = ()
+
+
 class Guard:
     """Runs one collector: times it, isolates its failure, and keeps its series within bounds.
 
@@ -83,6 +100,9 @@ class Guard:
         self._begins = begins
         self._usual_points = 0
         self._largest_surplus = 0
+        self._repeats_points = getattr(collector, "repeats_points", False)
+        self._written: Mapping[int, _Written] = {}
+        self._tags: Mapping[str, str] = {}
 
     def run(self, timestamp_ns: int, tags: Mapping[str, str]) -> Outcome:
         """Run the collector once; `tags` are those that every point gets, such as `host`.
@@ -106,24 +126,31 @@ class Guard:
         lines: dict[str, str] = {}
         refusals: list[str] = []
         doubles = surplus = 0
+        before, written = self._written_with(tags), {}
         for point in points:
             if len(lines) == self._max_series:
                 surplus += 1
                 continue
-            line, reasons = _encode(point, timestamp_ns, tags)
-            series = series_of(line)
-            if line and series in lines:
+            one = written[id(point)] = before.get(id(point)) or _write(point, tags)
+            if one.series in lines:
                 doubles += 1
                 continue
-            refusals += reasons
-            if line:
-                lines[series] = line
+            refusals += one.refusals
+            if one.head:
+                lines[one.series] = f"{one.head}{timestamp_ns}"
+        self._written = written if self._repeats_points else {}
         silent = sum(one.points for one in omissions if isinstance(one, Silence))
         left_out = doubles + surplus + sum(one.points for one in omissions) - silent
         self._usual_points = len(lines) + left_out + silent
         problems = self._problems(omissions, refusals, doubles, surplus)
         lost = left_out + len(refusals)
         return Outcome(self.name, (*lines.values(),), lost, 0.0, problems, silent)
+
+    def _written_with(self, tags: Mapping[str, str]) -> Mapping[int, _Written]:
+        """Return the points that were written with these tags the last time, each by its id."""
+        before = self._written if tags == self._tags else {}
+        self._tags = tags
+        return before
 
     def _problems(
         self, omissions: Sequence[Omission], refusals: Sequence[str], doubles: int, surplus: int
@@ -158,14 +185,17 @@ class Guard:
         return value is None or self._is_selected(value)
 
 
-def _encode(point: Point, timestamp_ns: int, tags: Mapping[str, str]) -> tuple[str, Sequence[str]]:
-    """Return a point's line, and why each of its figures that it lacks cannot be written."""
+def _write(point: Point, tags: Mapping[str, str]) -> _Written:
     with suppress(PointError):
-        return encode(point, timestamp_ns, tags), ()
+        return _with_line(point, encode(point, 0, tags), ())
     rest, reasons = writable(point)
     name = f"{point.measurement} {dict(point.tags) or ''}".rstrip()
     name = name.encode(errors="backslashreplace").decode()  # it may be no text
     try:
-        return encode(rest, timestamp_ns, tags), [f"{name}: {why}" for why in reasons]
+        return _with_line(point, encode(rest, 0, tags), [f"{name}: {why}" for why in reasons])
     except PointError as error:  # it is the name of all of them
-        return "", [f"{name}: {error}"]
+        return _with_line(point, "", [f"{name}: {error}"])
+
+
+def _with_line(point: Point, line: str, refusals: Sequence[str]) -> _Written:
+    return _Written(point, series_of(line), line.removesuffix("0"), refusals)

@@ -135,6 +135,18 @@ def test_a_figure_that_cannot_be_written_costs_itself_only(stub: Stub) -> None:
     assert run(guard).lost_points == 2  # points
 
 
+def test_points_that_come_again_get_the_time_and_the_tags_of_their_reading(stub: Stub) -> None:
+    stub.repeats_points = True
+    bad = Point("stub", {"value": 1, "bad": 2**63}, {"id": "b"})
+    same = [*points("a"), bad]
+    stub.give = lambda: same
+    guard = Guard(stub, DEFAULTS, ManualClock())
+    for time_ns, host in ((1, "h"), (2, "h"), (3, "other"), (4, "other")):
+        outcome = guard.run(time_ns, {"host": host})
+        assert outcome.lines == tuple(f"stub,host={host},id={i} value=1i {time_ns}" for i in "ab")
+        assert outcome.lost_points == 1
+
+
 def test_silence_is_counted_apart(stub: Stub) -> None:
     stub.give = lambda: [*points("a"), Silence("b", "no answer"), Omission("c", "no", points=5)]
     outcome = run(Guard(stub, DEFAULTS, ManualClock()))
