@@ -1,4 +1,6 @@
+import itertools
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -87,6 +89,35 @@ def test_sensor_keeps_its_name_when_drivers_change_numbers(fake: FakeHost) -> No
         for path, content in fake.files.items()
     }
     assert sorted(sensors(host, 5.0), key=repr) == sorted(before, key=repr)
+
+
+def test_name_and_value_are_from_one_look(fake: FakeHost) -> None:
+    before, host, looks = sensors(fake.host(), 5.0), fake.host(), itertools.count()
+    swapped = {
+        path.replace("hwmon0", "hwmonX")
+        .replace("hwmon1", "hwmon0")
+        .replace("hwmonX", "hwmon1"): its
+        for path, its in fake.files.items()
+    }
+
+    def read_file(path: str) -> bytes:
+        if next(looks) == 2:  # the drivers are loaded anew when both chips have been found
+            fake.files = swapped
+        return host.read_file(path)
+
+    found = sensors(replace(host, read_file=read_file), 5.0)
+    assert {(one.chip, one.celsius) for one in found} < {(one.chip, one.celsius) for one in before}
+
+
+@pytest.mark.parametrize("silent", ["Package id 0", "Core 0"])
+def test_of_a_processor_that_does_not_answer_no_other_chip_speaks(silent: str) -> None:
+    readings = [
+        Reading("acpitz", "", 27.8),
+        *(Reading("coretemp", label, None) for label in (silent,)),
+    ]
+    with pytest.raises(TimeoutError):
+        processor_temperature(readings)
+    assert processor_temperature([*readings, Reading("coretemp", silent, 50.0)]) == 50.0
 
 
 def of(chip: str, **celsius: float) -> list[Reading]:
