@@ -78,7 +78,8 @@ class Net(Collector):
     def _ask_for_links(self, names: Collection[str]) -> None:
         """Learn again which interfaces to report and how fast they are, if it may have changed."""
         now = self.host.clock.monotonic()
-        if names != self._asked_for or now - self._asked_at >= _LINKS_LAST_S:
+        is_whole = names == self._asked_for and None not in self._speeds.values()
+        if not is_whole or now - self._asked_at >= _LINKS_LAST_S:
             self._speeds = _ask(self.host, names, self._timeout_s)
             self._asked_for, self._asked_at = names, now
 

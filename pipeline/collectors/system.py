@@ -26,7 +26,7 @@ class System(Collector):
         fields: dict[str, FieldValue] = {}
         fields["load1"], fields["load5"], fields["load15"] = _load(self.host)
         cores = self.host.cached(cpu_times).keys() - {TOTAL}
-        fields["n_cpus"] = len(cores)
+        fields["n_cpus"] = len(cores) or UNKNOWN
         if cores != self._cores:  # counting the physical ones opens a file for each
             self._physical = self.host.ps.cpu_count(logical=False)
             self._cores = cores

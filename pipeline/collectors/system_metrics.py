@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
-from pipeline.collectors._host.cpu_times import TOTAL, CpuUsage, cpu_times
+from pipeline.collectors._host.cpu_times import TOTAL, CpuUsage, Times, cpu_times
 from pipeline.collectors._host.figures import UNKNOWN, percent
 from pipeline.collectors._host.host import Host
 from pipeline.collectors._host.sensors import Reading, processor_temperature, sensors
@@ -52,9 +52,12 @@ class Summary(Collector):
 
     def __init__(self, host: Host, options: CollectorOptions) -> None:
         super().__init__(host, options)
-        self._usage = CpuUsage(host, lambda: {TOTAL: host.cached(cpu_times)[TOTAL]})
+        self._usage = CpuUsage(host, self._cpu_times)
         self._root = host.host_path("/")
         self._timeout_s = options.timeout_ms / 1000
+
+    def _cpu_times(self) -> Mapping[str, Times]:
+        return {name: its for name, its in self.host.cached(cpu_times).items() if name == TOTAL}
 
     def collect(self) -> Iterator[Point | Silence]:
         """Yield one point, in percent, bytes and °C."""

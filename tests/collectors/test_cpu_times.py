@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -41,10 +42,15 @@ def test_core_switched_off_during_the_reading_gives_no_other_its_name(fake: Fake
 
 
 @pytest.mark.parametrize("figure", [b"x", b"-", b"0x10", b"1,5"])
-def test_a_row_that_cannot_be_read_costs_itself_only(fake: FakeHost, figure: bytes) -> None:
+def test_a_figure_that_cannot_be_read_costs_itself_only(fake: FakeHost, figure: bytes) -> None:
     before = cpu_times(fake.host())
     fake.files["/proc/stat"] = fake.files["/proc/stat"].replace(b"cpu0 1000", b"cpu0 " + figure, 1)
-    assert cpu_times(fake.host()) == {name: before[name] for name in ("cpu-total", "cpu1")}
+    read = cpu_times(fake.host())
+    assert math.isnan(read["cpu0"]["user"])
+    assert {**read["cpu0"], "user": 10.0} == before["cpu0"]
+    assert [read[name] for name in ("cpu-total", "cpu1")] == [
+        before[name] for name in ("cpu-total", "cpu1")
+    ]
 
 
 @given(readings, readings)

@@ -14,7 +14,7 @@ from pipeline.clock import SystemClock
 from pipeline.collectors import Guard, Host, build
 from pipeline.point import decode
 from pipeline.settings import CollectorOptions
-from tests.agents import eventually
+from tests.agents import environment, eventually, running
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -158,3 +158,19 @@ def test_a_hung_sensor_costs_itself_only_until_it_answers_again(
         file.write(b"40000\n")
     ticks = itertools.count(4)
     eventually(lambda: read(made, next(ticks)) == ([*"abcde"], {}), "b is told")
+
+
+@pytest.mark.slow
+def test_an_agent_goes_on_from_its_start_though_a_sensor_hangs(
+    sensors: dict[str, Path], tmp_path: Path
+) -> None:
+    for path in list(sensors.values())[1:]:
+        path.unlink()
+        path.write_bytes(b"40000\n")
+    env = environment(tmp_path / "data", collection_interval_ms=200)
+    with running({**env, "HOST_SYS": str(tmp_path)}, tmp_path) as agent:
+        status = agent.until(lambda its: its["ticks"] >= 10, "ten readings")
+        assert agent.stop() == 0
+    assert status["troubles"]["collector temp"].startswith("leaves out a temp1: no answer within")
+    assert status["lost"]["collector_failed"] >= 10
+    assert agent.log.count("Collector temp leaves out a temp1") == 1

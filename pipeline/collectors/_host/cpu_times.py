@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from threading import Event
 
-from pipeline.collectors._host.figures import UNREADABLE, whole
+from pipeline.collectors._host.figures import UNREADABLE, figure
 from pipeline.collectors._host.host import Host
 
 TOTAL = "cpu-total"
@@ -56,20 +56,12 @@ def cpu_times(host: Host) -> dict[str, Times]:
     except UNREADABLE:
         pass
     # A core was switched on or off meanwhile, or the row of one cannot be read.
-    times = {}
-    for name, (_, row) in zip(names, rows, strict=True):
-        with suppress(ValueError):
-            times[name] = _parse(row)
-    return times
+    return {name: _parse(row) for name, (_, row) in zip(names, rows, strict=True)}
 
 
 def _parse(row: bytes) -> Times:
-    """Read a row of proc_stat(5).
-
-    Raises:
-        ValueError: A figure of it is none.
-    """
-    counted = [whole(figure) / os.sysconf("SC_CLK_TCK") for figure in row.split()]
+    """Read a row of proc_stat(5), each of whose figures may be none."""
+    counted = [figure(text) / os.sysconf("SC_CLK_TCK") for text in row.split()]
     return dict.fromkeys(KINDS, 0.0) | dict(zip(KINDS, counted, strict=False))
 
 
