@@ -6,7 +6,7 @@ Line protocol as InfluxDB 2 reads it: https://docs.influxdata.com/influxdb/v2/re
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 FieldValue = float | int | str | bool
@@ -65,10 +65,9 @@ class Line:
 def encode(point: Point, timestamp_ns: int, tags: Mapping[str, str] | None = None) -> str:
     r"""Write a point as one line, without a line break at its end.
 
-    NaN and infinities are left out, since InfluxDB has no such value. A whole float loses its
-    `.0`: the type is told by the missing `i`. Tags are sorted by key, as InfluxDB stores them.
-    Two things are changed: a line break becomes the two characters `\n`, and a name's closing
-    backslash, which would escape what follows it, is dropped.
+    A whole float loses its `.0`: the type is told by the missing `i`. Tags are sorted by key, as
+    InfluxDB stores them. Two things are changed: a line break becomes the two characters `\n`, and
+    a backslash at a name's end, which would escape what follows it, becomes the four `\x5c`.
 
     Args:
         point: The point.
@@ -76,37 +75,49 @@ def encode(point: Point, timestamp_ns: int, tags: Mapping[str, str] | None = Non
         tags: Tags common to all points; the point's own win over them.
 
     Returns:
-        The line, or "" when the point has no field left.
+        The line, or "" when the point has no field.
 
     Raises:
-        PointError: A name is empty, reserved or one that InfluxDB cannot read back, an integer
-            exceeds 64 bits, a name or a text is longer than InfluxDB takes, a value is of a type
-            that it lacks, or a text is not Unicode.
+        PointError: A name is empty, reserved or one that InfluxDB cannot read back, a number is not
+            finite or exceeds 64 bits, a name or a text is longer than InfluxDB takes, a value is of
+            a type that it lacks, or a text is not Unicode.
     """
     fields = ",".join(
-        [
-            f"{_field_key(key)}={text}"
-            for key, value in point.fields.items()
-            if (text := _value(key, value)) is not None
-        ]
+        [f"{_field_key(key)}={_value(key, value)}" for key, value in point.fields.items()]
     )
     if not fields:
         return ""
     own = tuple(point.tags.items())
     series = _series(point.measurement, (*tags.items(), *own) if tags else own)
     line = f"{series} {fields} {timestamp_ns}"
-    if not line.isascii():
-        _require_text(line)
     if len(line) > _SURELY_SHORT:
         _require_short(series, point)
     return line
 
 
-def _require_text(line: str) -> None:
+def writable(point: Point) -> tuple[Point, list[str]]:
+    """Part a point from the fields that line protocol cannot carry.
+
+    Returns:
+        The point without them, and why each of them cannot be written.
+    """
+    fields, reasons = {}, []
+    for key, value in point.fields.items():
+        try:
+            _field_key(key)
+            _value(key, value)
+        except PointError as error:
+            reasons.append(str(error))
+        else:
+            fields[key] = value
+    return replace(point, fields=fields), reasons
+
+
+def _require_text(text: str) -> None:
     try:
-        line.encode()
+        text.encode()
     except UnicodeEncodeError as error:  # such as a file name that is not UTF-8
-        raise PointError(f"{line[:80]!r} holds what is no text") from error
+        raise PointError(f"{text[:80]!r} holds what is no text") from error
 
 
 def _require_short(series: str, point: Point) -> None:
@@ -123,7 +134,10 @@ def _shown(name: str) -> str:
 
 
 def _name(text: str, escapes: dict[int, str]) -> str:
-    return text.rstrip("\\").translate(escapes)
+    if not isinstance(text, str):
+        raise PointError(f"{text!r} is no text")
+    _require_text(text)
+    return (f"{text[:-1]}\\x5c" if text.endswith("\\") else text).translate(escapes)
 
 
 @_remembered
@@ -164,16 +178,19 @@ def _key(text: str) -> str:
     return name
 
 
-def _value(key: str, value: FieldValue) -> str | None:
+def _value(key: str, value: FieldValue) -> str:
     if isinstance(value, float):
-        return repr(float(value)).removesuffix(".0") if math.isfinite(value) else None
+        if not math.isfinite(value):
+            raise PointError(f"field {_shown(key)} is no finite number")
+        return repr(float(value)).removesuffix(".0")
     if value is True or value is False:
         return "true" if value else "false"
     if isinstance(value, int):
         if not _INT64_MIN <= value <= _INT64_MAX:
-            raise PointError(f"field {_shown(key)}: {value} does not fit in 64 bits")
+            raise PointError(f"field {_shown(key)} does not fit in 64 bits")
         return f"{value:d}i"
     if isinstance(value, str):
+        _require_text(value)
         return f'"{value.translate(_STRING)}"'
     raise PointError(f"field {_shown(key)}: {type(value).__name__} is not a type of InfluxDB")
 
@@ -209,6 +226,14 @@ def measurement_of(line: str) -> str:
     return _ESCAPED_MEASUREMENT_RE.sub(r"\1", match[0]) if match else ""
 
 
+def series_of(line: str) -> str:
+    """Return the first part of a line, which names its series; "" of no line."""
+    end = line.find(" ")
+    while line[end - 1 : end] == "\\":
+        end = line.index(" ", end + 1)
+    return line[: max(0, end)]
+
+
 @dataclass(frozen=True, slots=True)
 class RawLine:
     """A line cut into its three parts, which are as they were written."""
@@ -227,11 +252,8 @@ def scan(block: str, measurements: Collection[str] | None = None) -> Iterator[Ra
     starts = tuple(one.translate(_MEASUREMENT) + end for one in measurements or () for end in ", ")
     for line in split_lines(block):
         if measurements is None or line.startswith(starts):
-            end = line.index(" ")
-            while line[end - 1] == "\\":
-                end = line.index(" ", end + 1)
-            time = line.rindex(" ")
-            yield RawLine(line[:end], line[end + 1 : time], int(line[time + 1 :]))
+            series, time = series_of(line), line.rindex(" ")
+            yield RawLine(series, line[len(series) + 1 : time], int(line[time + 1 :]))
 
 
 def decode(block: str) -> Iterator[Line]:

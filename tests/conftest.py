@@ -22,6 +22,8 @@ _SERVERS = {"influx_server", "influxd_binary"}
 
 # For `make unit`, which keeps all cores busy.
 settings.register_profile("quick", max_examples=20, deadline=None)
+# For `make fuzz`.
+settings.register_profile("long", max_examples=10_000, deadline=None)
 
 
 def pytest_configure() -> None:

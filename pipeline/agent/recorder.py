@@ -89,8 +89,12 @@ class Recorder:
     def change(self, guards: Sequence[Guard] | None, tags: Mapping[str, str]) -> None:
         """Change the tags and, unless None, the collectors, between two readings."""
         with self._lock:
-            self._guards = self._guards if guards is None else guards
             self._tags = tags
+            if guards is not None:
+                for name in self._problems.keys() - {guard.name for guard in guards}:
+                    del self._problems[name]
+                    self._health.trouble(f"collector {name}").ends()
+                self._guards = guards
 
     def record(self, tick: Tick) -> dict[str, str]:
         """Take one reading, and commit it with those that could not be committed before.
@@ -120,6 +124,7 @@ class Recorder:
         for outcome in outcomes:
             cause = Cause.COLLECTOR_FAILED if outcome.error else Cause.LEFT_OUT
             lost[cause] += outcome.lost_points
+            lost[Cause.COLLECTOR_FAILED] += outcome.silent_points
             self._report(outcome)
         self._usual_points = len(lines)
         told = self._untold()

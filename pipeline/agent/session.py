@@ -86,9 +86,9 @@ class Session:
         self._remote = self._connect(settings)
 
     def _build(self, settings: Settings) -> tuple[Guard, ...]:
-        # Kept as long as it can be: it knows which calls hang.
         if self.host is None or self.host.root != str(settings.host_root):
-            self.host = Host.system(self._clock, settings.host_root, os.environ)
+            self.host = Host.system(self._clock, settings.host_root, os.environ, self.host)
+        self.host.keep_pace(settings.collection_interval_ms / 1000)
         return build(self.host, settings.collectors)
 
     def _with_agent_metrics(
@@ -160,6 +160,8 @@ class Session:
                 self._spool.set_bound(_bound(new))
         if "collection_interval_ms" in changed:
             self.health.expect(new.collection_interval_ms / 1000)
+            if self.host is not None:
+                self.host.keep_pace(new.collection_interval_ms / 1000)
             self._workers.wake("tick")
         if changed & _REMOTE:
             self._trusted_clock.set_shortest_age(_age_s(new))

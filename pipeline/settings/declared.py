@@ -47,7 +47,7 @@ class CollectorOptions:
     network: Annotated[bool, "`disk`: whether it also reports network file systems."] = False
     timeout_ms: Annotated[
         int,
-        "`disk`, `file`: longest wait for a file system to answer.",
+        "`disk`, `file`, `net`, `system_metrics`, `temp`: longest wait for what may not answer.",
         between(10, 60_000, "milliseconds"),
     ] = 1_000
 

@@ -1,12 +1,17 @@
+from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeline.collectors.file_lines import parse
+from pipeline.collectors import file_lines
 from pipeline.point import FieldValue, Point, encode
 from tests.test_point import points
+
+
+def parse(text: str) -> Iterator[Point]:
+    return file_lines.parse(file_lines.content_lines(text))
 
 
 def only(line: str) -> Point:

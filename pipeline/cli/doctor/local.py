@@ -169,6 +169,10 @@ def collector(guard: Guard, clock: Clock, settings: Settings) -> Finding:
     if outcome.error:
         fix = f"fix that, or set enabled = false in [collectors.{guard.name}]"
         return Finding(name, False, outcome.error, fix)
+    if outcome.silent_points:
+        message = "; ".join(f"{problem}: {why}" for problem, why in outcome.problems.items())
+        fix = f"see to that, or raise timeout_ms in [collectors.{guard.name}]"
+        return Finding(name, False, message, fix)
     if outcome.lost_points:
         message = f"leaves out {_points(outcome.lost_points)}"
         return Finding(name, False, message, "metrics-pipeline once says which and why")
