@@ -38,7 +38,7 @@ def list_rejected(source: Source, *, limit: int, as_json: bool) -> None:
             {"id": one.id, "time": rfc3339(one.time_ns), "reason": one.reason, "line": one.line}
             for one in lines
         ]
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(rows, indent=2))
     elif not lines:
         click.echo("No refused lines are kept.")
     else:

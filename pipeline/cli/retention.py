@@ -33,7 +33,7 @@ def show_plan(source: Source, *, as_json: bool) -> None:
     with _told():
         made = plan.make(source.settings(), SystemClock())
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(made), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(dataclasses.asdict(made), indent=2))
     else:
         _show(made)
 

@@ -319,6 +319,15 @@ def test_on_a_terminal_what_is_watched_is_in_its_place(monkeypatch: pytest.Monke
     assert text.endswith("\x1b[?25h")  # the cursor is there again
 
 
+@pytest.mark.usefixtures("_terminal")
+def test_a_dumb_terminal_gets_what_is_watched_again_and_again() -> None:
+    stream = Terminal()
+    with contextlib.redirect_stdout(stream):
+        watched(lambda number: look(ticks=number + 1))
+    assert re.findall(r"^readings +(\d)", stream.getvalue(), re.MULTILINE) == ["1", "2", "3"]
+    assert "\x1b" not in stream.getvalue()
+
+
 def on_a_terminal(show: Callable[[], None]) -> dict[str, str]:
     """Each column by its head, without the spaces, as 80 columns and no colours show it."""
     stream = Terminal()
