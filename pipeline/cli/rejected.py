@@ -55,10 +55,12 @@ def list_rejected(source: Source, *, limit: int, as_json: bool) -> None:
 @pass_source
 def retry(source: Source, ids: tuple[int, ...], *, all_lines: bool) -> None:
     """Put lines on the queue again, each with its own time."""
+    from pipeline.health import human  # noqa: PLC0415
     from pipeline.spool import retry_rejected  # noqa: PLC0415
 
     count = _change(source, ids, retry_rejected, all_lines=all_lines)
-    click.echo(f"{count} lines are on the queue again; an agent delivers them.")
+    lines = human.count(count, "line is", "lines are")
+    click.echo(f"{lines} on the queue again, to be delivered by an agent.")
 
 
 @rejected.command(epilog=example("metrics-pipeline rejected drop 17 18"))
@@ -67,10 +69,11 @@ def retry(source: Source, ids: tuple[int, ...], *, all_lines: bool) -> None:
 @pass_source
 def drop(source: Source, ids: tuple[int, ...], *, all_lines: bool) -> None:
     """Delete lines. They stay counted as lost."""
+    from pipeline.health import human  # noqa: PLC0415
     from pipeline.spool import drop_rejected  # noqa: PLC0415
 
     count = _change(source, ids, drop_rejected, all_lines=all_lines)
-    click.echo(f"{count} lines are deleted.")
+    click.echo(f"{human.count(count, 'line is', 'lines are')} deleted.")
 
 
 def _change(

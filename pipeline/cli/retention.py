@@ -42,11 +42,14 @@ def show_plan(source: Source, *, as_json: bool) -> None:
 @pass_source
 def apply_plan(source: Source) -> None:
     """Remove it now. Of this host alone; the counts before and after are printed."""
+    from pipeline.health import human  # noqa: PLC0415
     from pipeline.retention import plan  # noqa: PLC0415
 
     def progress(where: str, measurement: str, until: str, points: int) -> None:
         what = measurement or ("all else" if len(settings.ages.each) > 1 else "all")
-        click.echo(f"{where}: {what} before {until}: {points} points removed", err=True)
+        click.echo(
+            f"{where}: {what} before {until}: {human.count(points, 'point')} removed", err=True
+        )
 
     settings, clock = source.settings(), SystemClock()
     with _told():
@@ -54,9 +57,8 @@ def apply_plan(source: Source) -> None:
         plan.apply(settings, clock, progress)
         after = plan.make(settings, clock)
     _show(after)
-    click.echo(
-        f"Older than their age: {before.older_points} points before, {after.older_points} now."
-    )
+    older = human.count(before.older_points, "point")
+    click.echo(f"Older than their age: {older} before, {after.older_points} now.")
 
 
 def _show(made: "Plan") -> None:

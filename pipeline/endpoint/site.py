@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import parse_qsl
 
-from pipeline.trouble import Trouble
+from pipeline.health import Trouble
 
 # What a client on this host calls it. A page from elsewhere whose name was made to point here
 # (DNS rebinding) comes with a name of its own.

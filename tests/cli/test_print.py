@@ -270,7 +270,7 @@ def test_the_status_of_an_agent_with_a_server_tells_all(shown: Callable[[], str]
         ["InfluxDB", "http://influx:8086"],
         ["bucket keeps", "1.5 h"],
         ["delivered", "11 points"],
-        ["rejected", "1 points"],
+        ["rejected", "1 point"],
         ["store", "/nowhere"],
     ]
 

@@ -14,6 +14,7 @@ from pipeline.cli.doctor import server as checks
 from pipeline.cli.doctor.server import Finding
 from pipeline.clock import Clock
 from pipeline.collectors import Guard, Host, build
+from pipeline.health import human
 from pipeline.influx import Connection
 from pipeline.settings import HOUR_NS, Exposure, Loaded, Settings, SettingsError
 from pipeline.spool import SpoolError, SpoolReader, holder
@@ -105,7 +106,7 @@ def store(directory: Path) -> Finding:
     except SpoolError as error:
         what, _, fix = str(error).rpartition("; ")
         return Finding("store", False, what or fix, fix)
-    return Finding("store", True, f"{contents.ticks} readings so far")
+    return Finding("store", True, f"{human.count(contents.ticks, 'reading')} so far")
 
 
 def room(settings: Settings) -> Finding:
@@ -145,14 +146,12 @@ def collector(guard: Guard, clock: Clock, settings: Settings) -> Finding:
         fix = f"fix that, or set enabled = false in [collectors.{guard.name}]"
         return Finding(name, False, outcome.error, fix)
     if outcome.lost_points:
-        message = f"leaves out {_points(outcome.lost_points)}"
+        message = f"leaves out {human.count(outcome.lost_points, 'point')}"
         return Finding(name, False, message, "metrics-pipeline once says which and why")
     points = len(outcome.lines)
-    return Finding(name, True, _points(points) if points else "nothing to read on this host")
-
-
-def _points(number: int) -> str:
-    return f"{number} point" if number == 1 else f"{number} points"
+    return Finding(
+        name, True, human.count(points, "point") if points else "nothing to read on this host"
+    )
 
 
 def _may_write(path: Path) -> bool:
