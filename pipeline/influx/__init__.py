@@ -10,7 +10,7 @@ from pipeline.influx.buckets import (
     reconcile,
     shard_group_s,
 )
-from pipeline.influx.client import Api
+from pipeline.influx.client import Api, unprotected
 from pipeline.influx.connection import CLOCK_FIX, LARGEST_SKEW_S, NOTHING, Connection
 from pipeline.influx.dashboards.boards import DASHBOARDS
 from pipeline.influx.dashboards.checks import CHECKS
@@ -45,5 +45,6 @@ __all__ = [
     "reconcile",
     "shard_group_s",
     "task_name",
+    "unprotected",
     "verdict",
 ]

@@ -52,7 +52,11 @@ def findings(found: "Iterable[Finding]") -> None:
     """Print what `doctor` found, each fix below its failure."""
     rows: list[tuple[str, str, str]] = []
     for one in found:
-        rows.append(("ok" if one.ok else "FAILED", one.check, one.message))
+        if not one.checked:
+            rows.append(("not checked", one.check, one.fix))
+            continue
+        held = "warning" if one.fix else "ok"
+        rows.append((held if one.ok else "FAILED", one.check, one.message))
         if one.fix:
             rows.append(("", "", f"-> {one.fix}"))
     table((), rows)

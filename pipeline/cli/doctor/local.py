@@ -15,7 +15,7 @@ from pipeline.cli.doctor.server import Finding
 from pipeline.clock import Clock
 from pipeline.collectors import Guard, Host, build
 from pipeline.health import human
-from pipeline.influx import Connection
+from pipeline.influx import Connection, unprotected
 from pipeline.settings import HOUR_NS, Exposure, Loaded, Settings, SettingsError
 from pipeline.spool import SpoolError, SpoolReader, holder
 
@@ -63,10 +63,18 @@ def examine(
     if not settings.delivers:
         yield Finding("server", True, "no influxdb_url: readings stay on this machine")
         return
+    yield encryption(settings)
     with contextlib.closing(Connection(settings, clock)) as connection:
         yield from checks.examine(
             connection, clock, settings.host, lambda: _spooled(settings.data_dir, clock)
         )
+
+
+def encryption(settings: Settings) -> Finding:
+    """Say what others on the way to the server can do; the agent works all the same."""
+    if (exposure := unprotected(settings)) is None:
+        return Finding("encryption", True, "nobody on the way to the server can read what is sent")
+    return Finding("encryption", True, exposure.message, exposure.fix)
 
 
 def exposed(name: str, found: Collection[Exposure], otherwise: str) -> Finding:
