@@ -15,8 +15,8 @@ from pipeline.agent.worker import Work, Workers
 from pipeline.clock import Clock, Schedule, SystemClock, Tick
 from pipeline.collectors import Guard, Host, build, guarded
 from pipeline.delivery import Delivery, Pace
-from pipeline.health import AgentMetrics, Health
-from pipeline.influx import Target
+from pipeline.health import AgentMetrics, Health, Trouble
+from pipeline.influx import Target, unprotected
 from pipeline.retention import Keeper, KnownRule, Swept, TrustedClock
 from pipeline.settings import NAMES, Settings, make_folder
 from pipeline.spool import DirectoryInUseError, DirectoryLock, Fact, Spool, SpoolError
@@ -74,6 +74,7 @@ class Session:
         interval_s = settings.collection_interval_ms / 1000
         self.health = Health(clock, interval_s, self._spool.note)
         self._workers = Workers(clock, self.health)
+        self._exposed = Trouble()  # only logged: readings are delivered all the same
         # Collection. The schedule outlives failures, so that readings missed in them are counted.
         self._schedule = Schedule(clock, settings.collection_interval_ms)
         self._agent_metrics = AgentMetrics(self.health, self._spool, clock)
@@ -230,6 +231,11 @@ class Session:
             clear("delivery")
             return
         _log.info("Delivering to %s, bucket %r", settings.influxdb_url, settings.influxdb_bucket)
+        if exposure := unprotected(settings):
+            line = str(exposure)
+            self._exposed.begins(line, line[0].upper() + line[1:], kind=line)
+        else:
+            self._exposed.ends()
         self._workers.start("delivery", delivery.run, delivery.retire, lambda: clear("delivery"))
 
     def _note(self, facts: dict[str, str | None]) -> None:

@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 
-from pipeline.health import Health
+from pipeline.health import Health, human
 
 _UNTIL_READY_S = 0.05
 _USUALLY_S = 10.0
@@ -84,4 +84,6 @@ def _status(health: Health) -> str:
     if troubles := health.troubles():
         told = "; ".join(f"{source}: {why}" for source, why in troubles.items())
         return " ".join(told.split())
-    return f"{health.last_reading.points} points a reading" if health.last_reading else "Starting"
+    if (reading := health.last_reading) is not None:
+        return f"{human.count(reading.points, 'point')} a reading"
+    return "Starting"

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from threading import Event
 
 from pipeline.clock import Clock
-from pipeline.health import Health
-
-_log = logging.getLogger(__name__)
+from pipeline.health import Health, Trouble
 
 _RESTART_S = 10.0
 _TAKE_OVER_S = 2.0
@@ -50,6 +48,7 @@ class Worker:
         self._work = work
         self._clock = clock
         self._trouble = health.trouble(name)
+        self._accident = Trouble()  # only logged, once: it is over when the thread runs again
         self._before = before
         self._retire = retire
         self._begin = begin
@@ -71,7 +70,8 @@ class Worker:
         if self.alive or self._stop.is_set():
             return
         if self._thread is not None:
-            _log.error("The thread %s ended by accident and is started again", self.name)
+            line = f"The thread {self.name} ended by accident and is started again"
+            self._accident.begins(line, line, level=logging.ERROR)
         # A server that hangs must not keep the process from ending.
         thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         thread.start()

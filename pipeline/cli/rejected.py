@@ -41,7 +41,7 @@ def list_rejected(source: Source, *, limit: int, as_json: bool) -> None:
             {"id": one.id, "time": rfc3339(one.time_ns), "reason": one.reason, "line": one.line}
             for one in lines
         ]
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(rows, indent=2))
     elif not lines:
         click.echo("No refused lines are kept.")
     else:
@@ -58,6 +58,7 @@ def list_rejected(source: Source, *, limit: int, as_json: bool) -> None:
 @pass_source
 def retry(source: Source, ids: tuple[int, ...], *, all_lines: bool) -> None:
     """Put lines on the queue again, each with its own time, but for those beyond their age."""
+    from pipeline.health import human  # noqa: PLC0415
     from pipeline.spool import retry_rejected  # noqa: PLC0415
 
     def change(settings: Settings, wanted: Collection[int] | None) -> tuple[int, int]:
@@ -65,9 +66,11 @@ def retry(source: Source, ids: tuple[int, ...], *, all_lines: bool) -> None:
         return retry_rejected(settings.data_dir, wanted, settings.ages, now_ns)
 
     count, old = _change(source, ids, change, (0, 0), all_lines=all_lines)
-    click.echo(f"{count} lines are on the queue again; an agent delivers them.")
+    lines = human.count(count, "line is", "lines are")
+    click.echo(f"{lines} on the queue again, to be delivered by an agent.")
     if old:
-        click.echo(f"{old} lines are older than their age, and stay in the list.")
+        beyond = human.count(old, "line is older than its", "lines are older than their")
+        click.echo(f"{beyond} age, and left in the list.")
 
 
 @rejected.command(epilog=example("metrics-pipeline rejected drop 17 18"))
@@ -76,13 +79,14 @@ def retry(source: Source, ids: tuple[int, ...], *, all_lines: bool) -> None:
 @pass_source
 def drop(source: Source, ids: tuple[int, ...], *, all_lines: bool) -> None:
     """Delete lines. They stay counted as lost."""
+    from pipeline.health import human  # noqa: PLC0415
     from pipeline.spool import drop_rejected  # noqa: PLC0415
 
     def change(settings: Settings, wanted: Collection[int] | None) -> int:
         return drop_rejected(settings.data_dir, wanted)
 
     count = _change(source, ids, change, 0, all_lines=all_lines)
-    click.echo(f"{count} lines are deleted.")
+    click.echo(f"{human.count(count, 'line is', 'lines are')} deleted.")
 
 
 def _change(

@@ -29,6 +29,11 @@ def scaled(value: float, digits: int = 3) -> str:
     return f"{rounded:g}{_THOUSANDS[power - 1] if power else ''}"
 
 
+def count(number: int, one: str, many: str = "") -> str:
+    """Write a number of things: 1 point, 2 points; `many` is the plural if it takes no s."""
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
 def duration(seconds: float) -> str:
     """Write a duration with its two greatest units: 12 s, 2 h 5 min, 3 d."""
     left = max(0, int(seconds))

@@ -11,7 +11,7 @@ from pipeline.influx.buckets import (
     reconcile,
     shard_group_s,
 )
-from pipeline.influx.client import Api, is_org_id
+from pipeline.influx.client import Api, is_org_id, unprotected
 from pipeline.influx.connection import CLOCK_FIX, LARGEST_SKEW_S, NOTHING, Connection
 from pipeline.influx.dashboards.boards import DASHBOARDS
 from pipeline.influx.dashboards.checks import CHECKS
@@ -50,5 +50,6 @@ __all__ = [
     "reconcile",
     "shard_group_s",
     "task_name",
+    "unprotected",
     "verdict",
 ]

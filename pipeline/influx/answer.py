@@ -1,11 +1,19 @@
 """What an answer means for the readings that were sent: the one table from answer to verdict."""
 
+import html
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
 LONGEST_RETRY_AFTER_S = 3_600.0
 _DIGITS = 20
+_HEAD = 4_000
+_PAGE_RE = re.compile(r"<(?:!doctype|html|head|body)\b", re.IGNORECASE)
+_TITLE_RE = re.compile(r"<title[^>]*>([^<]*[^<\s][^<]*)<", re.IGNORECASE)
+_MARKUP_RE = re.compile(
+    r"<(script|style)\b.*?</\1\s*>|<!--.*?-->|<[^>]*(?:>|$)", re.IGNORECASE | re.DOTALL
+)
 
 
 class Verdict(Enum):
@@ -110,6 +118,15 @@ def retry_after_s(header: str | None, now_s: float) -> float:
         return min(float(text[:_DIGITS]), LONGEST_RETRY_AFTER_S)
     date = date_s(text)
     return 0.0 if date is None else min(max(0.0, date - now_s), LONGEST_RETRY_AFTER_S)
+
+
+def readable(text: str) -> str:
+    """Return what a person reads of an answer: of a page in HTML its title, or else its text."""
+    if not _PAGE_RE.search(text[:_HEAD]):
+        return text
+    title = _TITLE_RE.search(text[:_HEAD])
+    said = title[1] if title else _MARKUP_RE.sub(" ", text[:_HEAD])
+    return html.unescape(said)
 
 
 def one_line(text: str, longest: int) -> str:

@@ -207,10 +207,12 @@ def _announce(connection: Connection, wanted: Wanted, now_ns: int) -> None:
     named = ", ".join(f"{host or 'without a host'} {counts[host]}" for host in most)
     more = f", and {len(counts) - len(most)} more" if len(counts) > len(most) else ""
     uncounted = ", ".join(map(repr, unreadable[:_NAMED]))
+    points, hosts = sum(counts.values()), len(counts)
     _log.warning(
-        "Bucket %r: InfluxDB will delete what is older than %s: %d points of %d hosts%s, "
-        "the newest before %s%s",
-        wanted.bucket, hours_text(wanted.hours), sum(counts.values()), len(counts),
+        "Bucket %r: InfluxDB will delete what is older than %s: "
+        "%d point%s of %d host%s%s, the newest before %s%s",
+        wanted.bucket, hours_text(wanted.hours),
+        points, "s" * (points != 1), hosts, "s" * (hosts != 1),
         f" ({named}{more})" if counts else "", rfc3339(cutoff_ns),
         f"; and of {uncounted}, which it cannot count" if unreadable else "",
     )  # fmt: skip

@@ -10,7 +10,15 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from pipeline.clock import Clock
-from pipeline.influx.answer import Answer, InfluxError, date_s, in_words, one_line, retry_after_s
+from pipeline.influx.answer import (
+    Answer,
+    InfluxError,
+    date_s,
+    in_words,
+    one_line,
+    readable,
+    retry_after_s,
+)
 from pipeline.influx.client import Api, QueryError, basic_login, known
 from pipeline.settings import Settings
 
@@ -178,7 +186,8 @@ class Connection:
         if status == 204:
             return Answer(status, date_s=date_s(header("Date")))
         code, said, longest = _code_and_message(data.decode(errors="replace"))
-        message = one_line(self.masked(said, secrets), longest)
+        read = readable(self.masked(said, secrets))
+        message = one_line(self.masked(read, secrets), longest)
         return Answer(
             status,
             code,

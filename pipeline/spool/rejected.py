@@ -86,7 +86,9 @@ def _take(
         ids_left = database.read(lambda db: _found(db, ids))
 
         def part(db: sqlite3.Connection) -> tuple[int, int] | None:
-            found = [(number, line) for number in ids_left[:_AT_ONCE] for line in _lines(db, number)]
+            found = [
+                (number, line) for number in ids_left[:_AT_ONCE] for line in _lines(db, number)
+            ]
             wanted = [(number, line) for number, line in found if is_wanted(line)]
             _delete(db, [number for number, _ in wanted])
             use(db, [line for _, line in wanted])

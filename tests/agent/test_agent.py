@@ -21,7 +21,7 @@ from pipeline.agent.session import AgentError
 from pipeline.clock import Clock, SystemClock, Tick
 from pipeline.health import read_status
 from pipeline.retention import Retention, Swept
-from pipeline.settings import CollectorOptions, Files, Settings
+from pipeline.settings import CollectorOptions, Files, Loaded, Settings
 from pipeline.spool import Spool, SpoolError, SpoolReader, holder
 from tests.agents import eventually, ticks, times
 from tests.clocks import ShiftedClock
@@ -224,6 +224,29 @@ def test_an_endpoint_comes_when_there_is_a_thread_for_it(
     eventually(lambda: followed.health and not followed.health.troubles(), "the endpoint")
     url = f"http://127.0.0.1:{followed.settings.http_port}/health"
     assert (refused, call("GET", url).status) == (3, 200)
+
+
+def test_a_file_system_that_hangs_keeps_nobody_who_asks_for_the_settings(
+    followed: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers: list[str] = []
+    inside, go_on = Event(), Event()
+
+    def hang(self: Files) -> Loaded:
+        readers.append(threading.current_thread().name)
+        inside.set()
+        go_on.wait(30)
+        return self.load()
+
+    monkeypatch.setattr(Files, "reload", hang)
+    followed.start()
+    followed.reload()
+    assert inside.wait(30)
+    followed.reload()
+    followed.stop()
+    assert not followed.running
+    go_on.set()
+    assert readers == ["settings"]
 
 
 def test_a_clock_that_is_ahead_at_the_start_makes_no_young_reading_go(

@@ -413,3 +413,18 @@ def test_a_thread_that_has_died_is_replaced(
 
     eventually(goes_on, "readings")
     assert caplog.messages.count("The thread tick ended by accident and is started again") == 1
+
+
+def test_a_way_that_others_can_read_is_told_once_at_the_start(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    way = {"influxdb_url": "http://influx.example", "influxdb_proxy": "http://127.0.0.1:9"}
+    names = {"influxdb_org": "o", "influxdb_bucket": "b", "influxdb_token": "t"}
+    bench.session.start()
+    for hours in (24, 48):
+        bench.change(retention_hours=hours, **way, **names)
+    told = [text for text in caplog.messages if "not encrypted" in text]
+    assert told == [
+        "What is sent to http://influx.example is not encrypted, whoever is on the way can read "
+        "the token and change the readings: let the server speak TLS, and write https://"
+    ]

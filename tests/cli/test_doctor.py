@@ -14,7 +14,7 @@ import pytest
 from pipeline.cli.doctor import local as doctor
 from pipeline.cli.doctor.server import Finding
 from pipeline.clock import SystemClock
-from pipeline.settings import load
+from pipeline.settings import Settings, load
 from pipeline.spool import Spool
 from tests.agents import running
 from tests.cli.commands import Cli, Done, Inside
@@ -23,6 +23,8 @@ from tests.health.test_health import another_user
 from tests.influxd import api
 from tests.influxd.api import Bucket
 from tests.influxd.process import free_port
+
+NAMES = {"influxdb_org": "o", "influxdb_bucket": "b", "influxdb_token": "t"}
 
 
 def findings(done: Done) -> dict[str, dict[str, Any]]:
@@ -271,6 +273,52 @@ def test_a_server_that_does_not_answer_is_told_and_what_hangs_on_it(
     assert "connection refused" in found["server"].message
     assert others == ["clock", "token", "bucket", "write", "query", "delete", "points", "host"]
     assert {found[name].fix for name in others} == {"fix server first"}
+    assert not any(found[name].checked for name in others)
+
+
+@pytest.mark.usefixtures("_log_restored")
+def test_what_failed_is_told_once_and_the_rest_as_not_checked(cli: Cli, inside: Inside) -> None:
+    done = inside(cli, "doctor", influxdb_url=f"http://127.0.0.1:{free_port()}", **NAMES)
+    assert done.status == 1
+    last = [line.split("  ")[0] for line in done.out.splitlines()][-9:]
+    assert last == ["FAILED", "", *["not checked"] * 7]
+    assert done.out.count("Connection refused") == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy", "verify", "message"),
+    [
+        ("http://127.0.0.1:8086", "", True, None),
+        ("http://[::1]:8086", "", True, None),
+        ("http://localhost:8086", "", True, None),
+        ("http://influx.localhost:8086", "http://127.0.0.9:3128", True, None),
+        ("https://localhost:8086", "", False, None),
+        ("https://influx.example", "", True, None),
+        ("https://influx.example", "http://proxy.example:3128", True, None),
+        ("https://influx.example", "", False, "the certificate of {} is not checked, "),
+        ("http://influx.example", "", True, "what is sent to {} is not encrypted, "),
+        ("http://influx.example", "http://localhost:3128", True, "what is sent to {} is not "),
+        ("http://localhost:8086", "http://proxy.example:3128", True, "what is sent to {} is not "),
+        ("http://127.0.0.1.example", "", False, "what is sent to {} is not encrypted, "),
+    ],
+)
+def test_a_way_to_another_host_that_others_can_read_is_told(
+    url: str, proxy: str, message: str | None, *, verify: bool
+) -> None:
+    settings = Settings(influxdb_url=url, influxdb_proxy=proxy, influxdb_verify_tls=verify)
+    found = doctor.encryption(settings)
+    assert found.ok
+    assert bool(found.fix) is (message is not None)
+    expected = "nobody on the way" if message is None else message.format(url)
+    assert found.message.startswith(expected)
+
+
+@pytest.mark.usefixtures("_log_restored")
+def test_a_risk_is_a_warning_and_no_failure(cli: Cli, inside: Inside) -> None:
+    way = {"influxdb_url": "http://influx.example", "influxdb_proxy": "http://127.0.0.1:9"}
+    done = inside(cli, "doctor", **way, **NAMES)
+    (line,) = [line for line in done.out.splitlines() if " encryption " in line]
+    assert line.startswith("warning ")
 
 
 @pytest.mark.parametrize("ahead_s", [60, -60])

@@ -41,7 +41,7 @@ def test_refused_lines_are_listed_retried_and_dropped_while_the_agent_runs(
         assert "already exists as type float" in first["reason"]
 
         done = cli("rejected", "drop", str(second["id"]))
-        assert (done.status, done.out) == (0, "1 lines are deleted.\n")
+        assert (done.status, done.out) == (0, "1 line is deleted.\n")
         done = cli("rejected", "retry", str(first["id"]))
         assert (done.status, done.err) == (0, "")
         # Nothing has changed on the server: refused again, counted once.

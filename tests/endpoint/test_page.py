@@ -206,7 +206,7 @@ def test_whatever_a_file_has_said_the_page_is_made_and_its_lines_stay_in_their_c
             points = [Point(m, {f: value}, {"cpu": "cpu-total"}) for m, f in fields.items()]
             spool.append([encode(point, time_ns) for point in points], time_ns)
     clock = ManualClock(START_NS + ahead_s * SECOND)
-    page = parsed(Page(clock).reply(Settings(data_dir=folder), {}))
+    page = parsed(page_reply(Settings(data_dir=folder), clock, {}))
     for path in paths(page):
         for x, y in re.findall(r"[ML](\S+) ([^\sLM]+)", path):
             assert 0 <= float(x) <= 1000

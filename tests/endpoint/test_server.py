@@ -14,6 +14,8 @@ from threading import Event
 
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.clock import SystemClock
 from pipeline.endpoint.server import Endpoint
@@ -452,6 +454,18 @@ def test_a_route_that_fails_is_500_and_the_server_goes_on(
     assert (answer.status, answer.json()) == (500, {"error": "out of order"})
     assert ask(connection, "/count").status == 200
     assert caplog.messages == ["The endpoint failed to answer /broken: out of order"]
+
+
+@given(
+    st.lists(
+        st.sampled_from([b"GET", b" ", b"/", b"HTTP/1.1", b"\r\n", b"Host", b":", b"localhost"])
+        | st.binary(max_size=9)
+    ).map(b"".join)
+)
+def test_whatever_comes_is_answered(head: bytes) -> None:
+    site = Site({"/": Route(lambda _: Reply.json({}))})
+    first, *_ = site.answer(head + b"\r\n\r\n").split(b"\r\n")
+    assert first.startswith(b"HTTP/1.1 ")
 
 
 def test_a_route_that_fails_a_thousand_times_is_told_once_and_when_it_works_again(

@@ -527,11 +527,31 @@ def test_a_failure_is_told_in_print(body: bytes) -> None:
     assert len(called.version) <= 60
 
 
+NGINX = b"""<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n
+<center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>nginx/1.24.0</center></body></html>"""
+
+
+@pytest.mark.parametrize(
+    ("page", "told"),
+    [
+        (NGINX, "502 Bad Gateway"),
+        (b"<!DOCTYPE html><TITLE lang=en>\n Sign in &amp; go </TITLE>", "Sign in & go"),
+        (b"<html><style>b{}</style><script>x<y</script><h1>Not <b>here</b></h1>", "Not here"),
+        (b"<html><title></title><!-- a > b --><p>No such page</p><p", "No such page"),
+        (b"expected <int> & no more", "expected <int> & no more"),
+    ],
+)
+def test_of_a_page_what_a_person_reads_is_told(page: bytes, told: str) -> None:
+    message = failed(last_response("502 Bad Gateway", page)).answer.message
+    assert message.endswith(f" answered 502: {told}")
+
+
 TOKEN = "s3cret/token=="
 ECHOES = {
     "page": last_response(
         "502 Bad Gateway", f"GET /health\r\nAuthorization: Token {TOKEN}\r\n".encode()
     ),
+    "title": last_response("502 No", f"<html><title>{TOKEN} s3cret&#47;token&#61;=".encode()),
     "message": last_response(
         "400 No", json.dumps({"code": "invalid", "message": f"no {TOKEN}"}).encode()
     ),

@@ -14,7 +14,8 @@ from pipeline.cli.doctor import server as checks
 from pipeline.cli.doctor.server import Finding
 from pipeline.clock import Clock
 from pipeline.collectors import Guard, Host, build
-from pipeline.influx import Connection
+from pipeline.health import human
+from pipeline.influx import Connection, unprotected
 from pipeline.settings import (
     HOUR_NS,
     Exposure,
@@ -69,6 +70,7 @@ def examine(
     if not settings.delivers:
         yield Finding("server", True, "no influxdb_url: readings stay on this machine")
         return
+    yield encryption(settings)
     with contextlib.closing(Connection(settings, clock)) as connection:
         yield from checks.examine(
             connection,
@@ -77,6 +79,13 @@ def examine(
             lambda: _spooled(settings.data_dir, clock),
             _place_of_token(loaded.sources["influxdb_token"], environ),
         )
+
+
+def encryption(settings: Settings) -> Finding:
+    """Say what others on the way to the server can do; the agent works all the same."""
+    if (exposure := unprotected(settings)) is None:
+        return Finding("encryption", True, "nobody on the way to the server can read what is sent")
+    return Finding("encryption", True, exposure.message, exposure.fix)
 
 
 def _place_of_token(source: str, environ: Mapping[str, str]) -> str:
@@ -130,7 +139,7 @@ def store(directory: Path) -> Finding:
     except SpoolError as error:
         what, _, fix = str(error).rpartition("; ")
         return Finding("store", False, what or fix, fix)
-    return Finding("store", True, f"{contents.ticks} readings so far")
+    return Finding("store", True, f"{human.count(contents.ticks, 'reading')} so far")
 
 
 def room(settings: Settings) -> Finding:
@@ -174,14 +183,12 @@ def collector(guard: Guard, clock: Clock, settings: Settings) -> Finding:
         fix = f"see to that, or raise timeout_ms in [collectors.{guard.name}]"
         return Finding(name, False, message, fix)
     if outcome.lost_points:
-        message = f"leaves out {_points(outcome.lost_points)}"
+        message = f"leaves out {human.count(outcome.lost_points, 'point')}"
         return Finding(name, False, message, "metrics-pipeline once says which and why")
     points = len(outcome.lines)
-    return Finding(name, True, _points(points) if points else "nothing to read on this host")
-
-
-def _points(number: int) -> str:
-    return f"{number} point" if number == 1 else f"{number} points"
+    return Finding(
+        name, True, human.count(points, "point") if points else "nothing to read on this host"
+    )
 
 
 def _may_write(path: Path) -> bool:

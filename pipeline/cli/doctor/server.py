@@ -43,15 +43,17 @@ class Finding:
 
     Attributes:
         check: Its name.
-        ok: Whether it holds.
+        ok: Whether it holds. With a `fix`, it does so with a risk.
         message: What was found, in one line.
         fix: What to do, in one line; "" when there is nothing to do.
+        checked: Whether it could be checked.
     """
 
     check: str
     ok: bool
     message: str
     fix: str = ""
+    checked: bool = True
 
 
 def examine(
@@ -88,7 +90,8 @@ def examine(
     broken = ""
     for name, check in checks.items():
         if broken:
-            yield Finding(name, False, "could not be checked", f"fix {broken} first")
+            fix = f"fix {broken} first"
+            yield Finding(name, False, "could not be checked", fix, checked=False)
             continue
         try:
             found = check()
