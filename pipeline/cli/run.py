@@ -1,6 +1,8 @@
 """`run`: the agent in the foreground, until a signal."""
 
+import contextlib
 import os
+import resource
 import signal
 import sys
 
@@ -19,6 +21,9 @@ def run(source: Source) -> None:
     """Run the agent until Ctrl-C or SIGTERM. SIGHUP lets it read its settings again."""
     from pipeline.agent import Agent, Notifier  # noqa: PLC0415
 
+    # A core dump would hold the token. The unit of systemd forbids the call, and sees to it itself.
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Blocked in every thread and waited for, so that no handler runs in the midst of anything.
     # One that is ignored stays so, as nohup has it.
     known = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
