@@ -1,6 +1,8 @@
 """`run`: the agent in the foreground, until a signal."""
 
+import contextlib
 import os
+import resource
 import signal
 import sys
 
@@ -18,6 +20,9 @@ def run(source: Source) -> None:
     """Run the agent until Ctrl-C or SIGTERM. SIGHUP lets it read its settings again."""
     from pipeline.agent import Agent, Notifier  # noqa: PLC0415
 
+    # A core dump would hold the token. The unit of systemd forbids the call, and sees to it itself.
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signals = _blocked()
     files = Files(source.directory, os.environ, collectors.names())
     settings = files.load().settings

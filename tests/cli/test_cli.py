@@ -187,6 +187,16 @@ def test_a_folder_that_cannot_be_is_told_in_a_sentence(
     assert done.error.endswith(": File name too long")
 
 
+def test_an_agent_that_crashes_leaves_no_core_dump(cli: Cli) -> None:
+    unlimited = ("sh", "-c", 'ulimit -c unlimited; exec "$@"', "sh")
+    agent = AgentProcess(cli.env(), cli.folder, before=unlimited)
+    try:
+        agent.until(lambda status: status["ticks"] > 0, "a reading")
+        assert psutil.Process(agent.process.pid).rlimit(psutil.RLIMIT_CORE) == (0, 0)
+    finally:
+        agent.kill()
+
+
 def test_a_second_run_on_the_same_data_is_refused_and_names_the_first(
     cli: Cli, agent: AgentProcess
 ) -> None:
