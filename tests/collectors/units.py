@@ -36,6 +36,7 @@ _UNITS = (
     ("temp", "temp", "celsius"),
     ("metrics_gap", "readings", "count"),
     ("metrics_gap", "seconds", "seconds"),
+    ("metrics_agent", "version", "text"),
     ("metrics_agent", ".*_ms", "milliseconds"),
     ("metrics_agent", ".*_s", "seconds"),
     ("metrics_agent", ".*_bytes|memory_rss", "bytes"),
