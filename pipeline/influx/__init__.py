@@ -12,8 +12,8 @@ from pipeline.influx.buckets import (
 )
 from pipeline.influx.client import Api
 from pipeline.influx.connection import CLOCK_FIX, LARGEST_SKEW_S, NOTHING, Connection
-from pipeline.influx.dashboards.boards import DASHBOARDS
 from pipeline.influx.dashboards.checks import CHECKS
+from pipeline.influx.dashboards.template import DASHBOARDS
 from pipeline.influx.points import HostPoints
 from pipeline.influx.target import CONFIRMED_AFTER_S, PATIENCE_S, Target
 from pipeline.influx.tasks import task_name

@@ -225,8 +225,7 @@ class Setup:
         done = dashboards.install(connection, org_id, connection.settings.influxdb_bucket)
         self._tell(f"Dashboards: {'made' if done.dashboards else 'are there'}")
         self._tell(f"Checks: {'made' if done.checks else 'are there'}")
-        url = connection.settings.influxdb_url.rstrip("/")
-        self._tell(f"Open {url}/orgs/{org_id}/dashboards/{done.first}")
+        self._tell(f"Open {done.first}")
 
     @staticmethod
     def _values(settings: Settings) -> dict[str, str]:
