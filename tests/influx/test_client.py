@@ -621,7 +621,7 @@ def test_a_token_that_is_not_shown_is_not_used(text: str | None) -> None:
     }
     with answering(found(answer)) as connection:
         named = setup_api.Tokens(connection, "1", ["b"], tasks=False).find_or_create("n")
-    assert named == ((text, False) if text else ("new", True))
+    assert named == ((text, "n", False) if text else ("new", "n (b)", True))
 
 
 @pytest.mark.parametrize("rules", [{}, {"retentionRules": None}, {"retentionRules": []}])

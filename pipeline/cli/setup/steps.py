@@ -214,11 +214,11 @@ class Setup:
         if keep and isinstance(setup_api.access(settings, self._clock), Rule):
             self._tell("Token: the one that is there may read and write the bucket")
             return present
-        token, made = tokens.find_or_create(f"metrics-pipeline of {settings.host}")
+        token, name, made = tokens.find_or_create(f"metrics-pipeline of {settings.host}")
         self._files.check({"influxdb_token": token})
         may = " and ".join(f"bucket {name!r}" for name in buckets) + ", tasks," * bool(means.bucket)
         told = f"{'made' if made else 'is there'}, may read and write {may} and nothing else"
-        self._tell(f"Token 'metrics-pipeline of {settings.host}': {told}")
+        self._tell(f"Token {name!r}: {told}")
         return token
 
     def _install_dashboards(self, connection: Connection, org_id: str) -> None:
