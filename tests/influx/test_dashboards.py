@@ -98,6 +98,8 @@ def rare_lines() -> Iterator[str]:
     yield f"disk,host={SILENT},path=/,device=sda1,fstype=ext4,mode=rw used_percent=96.5 {now}"
     yield f"disk,host={SILENT},path=/cd,device=sr0,fstype=iso9660,mode=ro used_percent=100.0 {now}"
     yield f"mem,host={SILENT} used_percent=91.0 {now}"
+    waiting = "backlog_points=7i,backlog_age_s=1.5,rejected_points=0i,memory_rss=2000000i"
+    yield f"metrics_agent,host={SILENT} {waiting} {now}"
     yield f"system_metrics,host={ODD.replace(' ', chr(92) + ' ')} memory_percent=99.0 {now}"
 
 
@@ -269,6 +271,35 @@ def test_the_busiest_core_is_above_the_mean(filled: InfluxServer) -> None:
         assert api.write(filled, BUCKET, line.encode())[0] == 204
     rows = answer(filled, cell(ONE_HOST, "Processor, the busiest core").query, BUCKET, "cores")
     assert {row["cores"]: row["_value"] for row in rows} == {"mean of all": 30, "the busiest": 55}
+
+
+def test_an_agent_that_lost_something_is_above_one_that_has_much_to_deliver(
+    filled: InfluxServer,
+) -> None:
+    query = cell(AGENTS, "Agents, those with losses first").query
+    rows = {row["host"]: row for row in answer(filled, query, BUCKET, "")}
+    silent = rows[SILENT]
+    assert (silent["waiting"], silent["lost"], silent["memory"]) == (7, 0, 2)
+    assert rows[HOST]["lost"] == 2 * len(Cause)
+    assert rows[HOST]["rank"] < silent["rank"] == -7
+
+
+def test_what_was_lost_is_drawn_by_cause_and_no_other_cause(filled: InfluxServer) -> None:
+    api.create_bucket(filled, "losses")
+    now = time.time_ns()
+    lines = [
+        f"metrics_agent,host={host} lost_expired={expired}i,lost_disk_full={full}i,lost_rejected=5i"
+        f" {now - ago * simulated.MINUTE_NS}"
+        for host, full in ((HOST, 0), (SILENT, 9))
+        for ago, expired in ((3, 1), (2, 4), (1, 4))
+    ]
+    lines.append(f"metrics_agent,host={SILENT} lost_disk_full=11i {now}")
+    assert api.write(filled, "losses", "\n".join(lines).encode())[0] == 204
+    rows = answer(filled, cell(AGENTS, "Lost, points by cause").query, "losses", "")
+    shown: dict[str, list[int]] = {}
+    for row in sorted(rows, key=lambda row: row["_time"]):
+        shown.setdefault(row["cause"], []).append(row["_value"])
+    assert shown == {"expired": [6, 0], "disk_full": [0, 0, 2]}
 
 
 def test_what_is_missing_is_drawn_among_nothing(filled: InfluxServer) -> None:

@@ -1,12 +1,10 @@
 """The dashboard of the agents: whether they keep up, lose nothing, and cost little."""
 
 from pipeline.influx.dashboards.cells import (
-    GROWTH,
     MEAN,
     NEWEST,
-    PERCENT_OF_A_CORE,
     RATE,
-    SUM,
+    Cell,
     Dashboard,
     fleet,
     gaps,
@@ -20,11 +18,28 @@ from pipeline.influx.dashboards.cells import (
 _AGENT = "metrics_agent"
 _OWN = "not exists r.collector"
 _LOST = "r._field =~ /^lost_/"
-# Of what was not lost there are many readings, and nothing to be seen.
-_GROWTH = (GROWTH, "|> filter(fn: (r) => r._value > 0)")
-_CAUSE = ("cause", 'strings.trimPrefix(v: r._field, prefix: "lost_")')
-_NOTHING_LOST = "Nothing, in this span."
-
+# The store's counters begin anew with it.
+_GROWTH = "|> difference(nonNegative: true, initialZero: true)"
+# A single value draws no line, and two draw a slope: where there is nothing, there is 0.
+_SUM = "|> aggregateWindow(every: v.windowPeriod, fn: sum, createEmpty: true)\n  |> fill(value: 0)"
+# Most causes never are one, and would hide the others.
+_LOST_BY_CAUSE = script(
+    "all = " + select(of(_AGENT, where=_LOST), _GROWTH, '|> group(columns: ["_field"])'),
+    """causes = all
+  |> sum()
+  |> filter(fn: (r) => r._value > 0)
+  |> group()
+  |> findColumn(fn: (key) => true, column: "_field")""",
+    """all
+  |> aggregateWindow(every: v.windowPeriod, fn: sum, createEmpty: false)
+  |> filter(fn: (r) => contains(value: r._field, set: causes))
+  |> map(fn: (r) => ({
+    _time: r._time,
+    _value: r._value,
+    cause: strings.trimPrefix(v: r._field, prefix: "lost_"),
+  }))
+  |> group(columns: ["cause"])""",
+)
 _NEWEST = script(
     "newest = "
     + select(
@@ -36,7 +51,7 @@ _NEWEST = script(
     "lost = "
     + select(
         of(_AGENT, where=_LOST),
-        *_GROWTH,
+        _GROWTH,
         "|> toFloat()",
         '|> group(columns: ["host"])',
         "|> sum()",
@@ -45,15 +60,19 @@ _NEWEST = script(
     """union(tables: [newest, lost])
   |> group()
   |> pivot(rowKey: ["host"], columnKey: ["_field"], valueColumn: "_value")
-  |> map(fn: (r) => ({
-    host: r.host,
-    waiting: r.backlog_points,
-    age: r.backlog_age_s,
-    lost: if exists r.lost then r.lost else 0.0,
-    refused: r.rejected_points,
-    memory: r.memory_rss / 1000000.0,
-    rank: -1000.0 * r.lost - r.backlog_points,
-  }))""",
+  |> map(fn: (r) => {
+    lost = if exists r.lost then r.lost else 0.0
+
+    return {
+      host: r.host,
+      waiting: r.backlog_points,
+      age: r.backlog_age_s,
+      lost: lost,
+      refused: r.rejected_points,
+      memory: r.memory_rss / 1000000.0,
+      rank: -1000000.0 * lost - r.backlog_points,
+    }
+  })""",
 )
 _VERSIONS = select(
     of(_AGENT, "version"),
@@ -72,10 +91,10 @@ AGENTS = Dashboard(
             {
                 "host": "host",
                 "waiting": "points waiting",
-                "age": "the oldest for, s",
+                "age": "the oldest for s",
                 "lost": "points lost in this span",
                 "refused": "lines refused",
-                "memory": "memory, MB",
+                "memory": "memory MB",
             },
             "rank",
             width=8,
@@ -91,20 +110,12 @@ AGENTS = Dashboard(
         ),
         highest("Waiting for delivery, points", of(_AGENT, "backlog_points", _OWN), fn="max"),
         highest("The oldest waits for", of(_AGENT, "backlog_age_s", _OWN), fn="max", unit=" s"),
-        fleet(
-            "Lost, points by cause",
-            of(_AGENT, where=_LOST),
-            *_GROWTH,
-            '|> group(columns: ["_field"])',
-            SUM,
-            by=_CAUSE,
-            note=_NOTHING_LOST,
-        ),
+        Cell("Lost, points by cause", _LOST_BY_CAUSE, note="Nothing, in this span."),
         fleet(
             "Readings that are missing, by cause",
             of("metrics_gap", "readings"),
             '|> group(columns: ["cause"])',
-            SUM,
+            _SUM,
             by=("cause", "r.cause"),
             note="None, in this span.",
         ),
@@ -114,7 +125,7 @@ AGENTS = Dashboard(
             "Share of a core",
             of(_AGENT, "cpu_time_s", _OWN),
             RATE,
-            PERCENT_OF_A_CORE,
+            "|> map(fn: (r) => ({r with _value: 100.0 * r._value}))",
             unit=" %",
             bounds=("0", ""),
         ),
@@ -128,7 +139,7 @@ AGENTS = Dashboard(
         highest(
             "Deliveries that failed",
             of(_AGENT, "retries", _OWN),
-            GROWTH,
+            _GROWTH,
             fn="sum",
         ),
         fleet(

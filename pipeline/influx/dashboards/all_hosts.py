@@ -18,7 +18,7 @@ from pipeline.influx.dashboards.cells import (
 )
 
 _HEARD = of("system", "uptime")
-# The newest status of each series, whichever its level; checks run each 15 minutes at least.
+# The newest status of each series, whichever its level, of checks that run each hour at least.
 _WRONG = script(
     AGO,
     """from(bucket: "_monitoring")
@@ -33,7 +33,7 @@ _WRONG = script(
     level: r._level,
     message: r._value,
     check: r._check_name,
-    ago: ago(t: r._time),
+    looked: ago(t: r._time) + " ago",
     rank: if r._level == "crit" then 0 else if r._level == "warn" then 1 else 2,
   }))""",
 )
@@ -112,7 +112,7 @@ ALL_HOSTS = Dashboard(
         table(
             "What is wrong now",
             _WRONG,
-            {"level": "level", "message": "what", "check": "check", "ago": "looked at, ago"},
+            {"level": "level", "message": "what", "check": "check", "looked": "looked at"},
             "rank",
             width=12,
             note="Nothing, as far as the checks see.",

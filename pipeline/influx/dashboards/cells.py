@@ -11,13 +11,8 @@ from typing import Any, Literal
 
 NEWEST = "|> last()"
 MEAN = "|> aggregateWindow(every: v.windowPeriod, fn: mean, createEmpty: false)"
-MAX = "|> aggregateWindow(every: v.windowPeriod, fn: max, createEmpty: false)"
-# A single value draws no line, and two draw a slope: where there is nothing, there is 0.
-SUM = "|> aggregateWindow(every: v.windowPeriod, fn: sum, createEmpty: true)\n  |> fill(value: 0)"
 # Counters begin anew when a host or an agent restarts.
 RATE = "|> derivative(unit: 1s, nonNegative: true)\n  |> filter(fn: (r) => exists r._value)"
-GROWTH = "|> difference(nonNegative: true, initialZero: true)"
-PERCENT_OF_A_CORE = "|> map(fn: (r) => ({r with _value: 100.0 * r._value}))"
 
 # A table shows a time by a clock of 12 hours without AM or PM: so it gets texts.
 AGO = "ago = (t) => string(v: duration(v: (int(v: now()) - int(v: t)) / 1000000000 * 1000000000))"

@@ -2,7 +2,6 @@
 
 from pipeline.influx.dashboards.cells import (
     FULL,
-    MAX,
     MEAN,
     MEMORY,
     RATE,
@@ -131,8 +130,9 @@ ONE_HOST = Dashboard(
             "Network, errors and drops a second",
             of("net", "err_in err_out drop_in drop_out"),
             RATE,
+            # Of all interfaces the worst one.
             '|> group(columns: ["_field"])',
-            MAX,
+            "|> aggregateWindow(every: v.windowPeriod, fn: max, createEmpty: false)",
         ),
         graph(
             "Processes, by state",
