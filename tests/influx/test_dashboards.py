@@ -1,5 +1,6 @@
 """Cells, choices and checks: run by the real server on what agents write, and installed there."""
 
+import json
 import re
 import time
 import uuid
@@ -464,11 +465,14 @@ def test_every_check_can_be_edited_in_the_pages_of_the_server(
 # ---- Again, after a change, after an interruption ------------------------------------------------
 
 
+CHECKED = {"query", "every", "type", "status", "timeSince", "thresholds", "statusMessageTemplate"}
+
+
 def state(server: InfluxServer) -> dict[str, Any]:
     """All that is there, but for ids and times."""
     text = {"checks": {}, "variables": found(server, "variables"), "dashboards": {}}
     for name, check in found(server, "checks").items():
-        text["checks"][name] = {key: check[key] for key in ("query", "every", "type", "status")}
+        text["checks"][name] = {key: check[key] for key in check.keys() & CHECKED}
     for name, board in found(server, "dashboards").items():
         path = f"/api/v2/dashboards/{board['id']}?include=properties"
         cells = server.call("GET", path).expect(200).json()["cells"]
@@ -509,6 +513,38 @@ def test_what_a_user_changed_stays_and_only_what_was_deleted_comes_back(
     text = str(now["dashboards"][ALL_HOSTS.name])
     assert re.findall(r"/dashboards/(\w+)\?vars", text) == [host]
     assert text == str(then).replace(boards[ONE_HOST.name]["id"], host)
+
+
+def test_a_set_up_from_another_place_or_for_another_bucket_replaces_nothing(
+    empty_org: InfluxServer,
+) -> None:
+    first = install(empty_org)
+    elsewhere = InfluxServer(
+        empty_org.url.replace("127.0.0.1", "localhost"), empty_org.org, empty_org.token, "process"
+    )
+    before = state(empty_org)
+    done = install(elsewhere, bucket="other")
+    assert (done.dashboards, done.checks) == (False, True)
+    assert done.first == first.first.replace("127.0.0.1", "localhost")
+    after = state(empty_org)
+    assert {**after, "checks": None} == {**before, "checks": None}
+    assert len(after["checks"]) == 2 * len(CHECKS)
+
+
+@pytest.mark.parametrize("kind", ["check", "dashboard"])
+def test_another_version_replaces_what_is_there(empty_org: InfluxServer, kind: str) -> None:
+    one = resource(kind)
+    with closing(connected(empty_org)) as connection:
+        there = stacks.Stacks(connection, api.org_id(empty_org))
+        before, then = there.apply_once(one), state(empty_org)
+        text = json.dumps([one.template, one.rest]).replace("5m", "7m").replace("-7d", "-9d")
+        template, rest = json.loads(text)
+        other = stacks.Resource(one.name, template, rest, version={"number": 2})
+        assert there.apply_once(other) == stacks.Applied(before.path, changed=True)
+        assert state(empty_org) != then
+        assert not there.apply_once(other).changed
+        assert there.apply_once(one).changed
+        assert state(empty_org) == then
 
 
 def test_the_stacks_of_former_versions_are_replaced(empty_org: InfluxServer) -> None:

@@ -32,7 +32,7 @@ class Resource:
         name: Its name, which is in its stack's name.
         template: The resource of a template.
         rest: What a template cannot carry: of a check; or of a dashboard's cells, by their title.
-        version: In place of the template, where that has what two set-ups may choose.
+        version: In place of all that, where it has what two set-ups may choose.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Resource:
     @property
     def about(self) -> str:
         """What a stack says that has this version."""
-        version = [dict(self.version or self.template), dict(self.rest)]
+        version = dict(self.version) or [dict(self.template), dict(self.rest)]
         text = json.dumps(version, sort_keys=True).encode()
         return f"Template {hashlib.sha256(text).hexdigest()[:16]} of metrics-pipeline"
 
