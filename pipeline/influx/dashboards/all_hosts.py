@@ -42,9 +42,8 @@ _WORST = script(
     "swap = (tables=<-, t, u) => strings.replaceAll(v: tables, t: t, u: u)",
     "escape = (v) => http.pathEscape(inputString: v)"
     ' |> swap(t: "&", u: "%26") |> swap(t: "+", u: "%2B")',
-    # A host without a value has none to be compared, and shows so.
-    "some = (v) => if exists v then v else 0.0\n"
-    'text = (v) => if exists v then string(v: math.round(x: 10.0 * v) / 10.0) else "-"',
+    # A host may lack a value. Its place stays empty: only numbers are coloured.
+    "some = (v) => if exists v then v else 0.0",
     f"values = {select(of('system_metrics', 'cpu_usage memory_percent'), NEWEST, _COLUMNS)}",
     "disks = "
     + select(
@@ -64,9 +63,9 @@ _WORST = script(
 
     return {{
       host: r.host,
-      processor: text(v: r.cpu_usage),
-      memory: text(v: r.memory_percent),
-      disk: text(v: r.used_percent),
+      processor: r.cpu_usage,
+      memory: r.memory_percent,
+      disk: r.used_percent,
       page: {PAGE} + escape(v: v.metrics_bucket) + "&vars%5Bmetrics_host%5D=" + escape(v: r.host),
       rank: 100.0 - c,
     }}
