@@ -37,7 +37,7 @@ IDS = [f"{board.name}: {cell.title}" for board, cell in CELLS]
 PAGE = "http://server/orgs/0/dashboards/1?vars%5Bmetrics_bucket%5D="
 # What no agent writes on every machine, or not within a few seconds.
 RARE = ("temp", "metrics_agent", "diskio")
-# Ten times what the slowest takes here, and far from what a query in the square of the rows would.
+# The slowest takes a tenth of it where nothing else runs; InfluxDB's pages ask for all at once.
 LIMIT_S = 2.0
 
 Row = dict[str, Any]
@@ -57,6 +57,16 @@ def answer(
     flux = re.sub(r"\bv\.(\w+)", lambda match: chosen[match[1]], flux)
     rows = api.query(server, re.sub(r"\bPAGE\b", f'"{PAGE}"', flux))
     return [{name: row[name] for name in row.keys() - {"result", "table"}} for row in rows]
+
+
+def at_once(server: InfluxServer, one: Cell, bucket: str, host: str) -> list[Row]:
+    """Fill a cell within the limit; a machine that is busy with something else has three tries."""
+    for _ in range(3):
+        began = time.perf_counter()
+        rows = answer(server, one.query, bucket, host)
+        if time.perf_counter() - began < LIMIT_S:
+            return rows
+    raise AssertionError(f"{one.title} takes more than {LIMIT_S} s")
 
 
 def cell(board: Dashboard, title: str) -> Cell:
@@ -174,13 +184,8 @@ def statuses(filled: InfluxServer) -> dict[str, list[Row]]:
 def test_every_cell_is_filled_at_once(
     filled: InfluxServer, one: Cell, place: tuple[str, str]
 ) -> None:
-    took = []
-    for _ in range(3):
-        began = time.perf_counter()
-        rows = answer(filled, one.query, *place)
-        took.append(time.perf_counter() - began)
+    rows = at_once(filled, one, *place)
     assert rows
-    assert min(took) < LIMIT_S
     columns = {name for row in rows for name in row}
     if one.kind == "graph":
         (series,) = columns - {"_time", "_value"}  # the legend has all columns
