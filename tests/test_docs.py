@@ -310,7 +310,7 @@ def test_the_queries_for_counters_see_a_restart_as_such(bucket: Bucket) -> None:
     assert api.write(bucket.server, bucket.name, "\n".join(lines).encode())[0] == 204
     document = text("docs/flux.md")
 
-    def answer(title: str) -> object:
+    def answer(title: str) -> list[object]:
         (query,) = blocks(document.split(f"## {title}")[1].split("\n## ")[0], "flux")
         rows = api.query(bucket.server, query.replace(f'"{BUCKET}"', f'"{bucket.name}"'))
         return [row["_value"] for row in rows]
