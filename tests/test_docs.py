@@ -20,7 +20,8 @@ from pipeline import collectors
 from pipeline.agent import Agent
 from pipeline.cli import main
 from pipeline.endpoint import routes
-from pipeline.influx import CHECKS, DASHBOARDS
+from pipeline.influx.dashboards.checks import CHECKS
+from pipeline.influx.dashboards.template import DASHBOARDS
 from pipeline.settings import NAMES, CollectorOptions, Files, Settings
 from pipeline.spool import Spool
 from tests.agents import environment, running
