@@ -13,18 +13,14 @@ from pipeline.influx.buckets import (
 )
 from pipeline.influx.client import Api, is_org_id, unprotected
 from pipeline.influx.connection import CLOCK_FIX, LARGEST_SKEW_S, NOTHING, Connection
-from pipeline.influx.dashboards.boards import DASHBOARDS
-from pipeline.influx.dashboards.checks import CHECKS
 from pipeline.influx.points import HostPoints, UnreadableError, predicate
 from pipeline.influx.target import CONFIRMED_AFTER_S, PATIENCE_S, Target
 from pipeline.influx.tasks import task_name
 from pipeline.influx.writeonly import WriteOnlyError
 
 __all__ = [
-    "CHECKS",
     "CLOCK_FIX",
     "CONFIRMED_AFTER_S",
-    "DASHBOARDS",
     "LARGEST_SKEW_S",
     "NOTHING",
     "PATIENCE_S",

@@ -69,7 +69,6 @@ class Api:
         self._queries = self._client.query_api()
         self.setup = library.SetupService(http)
         self.tasks = library.TasksService(http)
-        self.templates = library.TemplatesService(http)
         self.writes = library.WriteService(http)
 
     @property

@@ -6,6 +6,7 @@ All of it raises an InfluxError where the server does not answer, or does not al
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain, count
 from threading import Event
 from typing import Any
 
@@ -197,7 +198,8 @@ class Tokens:
     ) -> None:
         self._connection = connection
         self._org_id = org_id
-        things = [("buckets", _bucket_id(connection, org_id, name)) for name in buckets]
+        self._buckets = tuple(buckets)
+        things = [("buckets", _bucket_id(connection, org_id, name)) for name in self._buckets]
         things += [("tasks", "")] if tasks else []
         self._scope = {(action, *thing) for action in ("read", "write") for thing in things}
         self._all = connection.ask(
@@ -208,11 +210,20 @@ class Tokens:
         """Tell whether a token is known to be allowed more or less than an agent needs."""
         return any(own.text == token and own.scope != self._scope for own in self._all)
 
-    def find_or_create(self, name: str) -> tuple[str, bool]:
-        """Return the agent's token of a name, and whether it was created: a run may have failed."""
-        for own in self._all:
-            if own == _Token(own.text, name, "active", self._scope) and own.text:
-                return own.text, False
+    def find_or_create(self, name: str) -> tuple[str, str, bool]:
+        """Return the agent's token of a name, its own name, and whether it was created.
+
+        One that has the name but another scope may be in use, and stays: this one's name then has
+        the buckets, too.
+        """
+        longer = f"{name} ({', '.join(self._buckets)})"
+        for own in self._all:  # a run may have failed
+            is_named = own.description == name or own.description.startswith(f"{name} (")
+            if is_named and (own.status, own.scope) == ("active", self._scope) and own.text:
+                return own.text, own.description, False
+        taken = {own.description for own in self._all}
+        names = chain((name, longer), (f"{longer} {number}" for number in count(2)))
+        free = next(one for one in names if one not in taken)
         permissions = [
             {
                 "action": action,
@@ -220,11 +231,11 @@ class Tokens:
             }
             for action, kind, id_ in sorted(self._scope)
         ]
-        wanted = {"orgID": self._org_id, "description": name, "permissions": permissions}
+        wanted = {"orgID": self._org_id, "description": free, "permissions": permissions}
         made = self._connection.ask(
             lambda api: str(known(api.authorizations.post_authorizations(wanted).token))
         )
-        return made, True
+        return made, free, True
 
 
 def _bucket_id(connection: Connection, org_id: str, name: str) -> str:

@@ -43,6 +43,7 @@ from tests.servers import last_response, scripted
 
 SHIPPED = (Path(__file__).parents[2] / "settings.toml").read_text(encoding="utf-8")
 PASSWORD = "a-password-of-mine"
+BOARDS = ["Metrics: all hosts", "Metrics: one host", "Metrics: the agents"]
 LINES = [
     "Bucket 'metrics': keeps 168 h",
     "Token: the one that is there may read and write the bucket",
@@ -262,9 +263,11 @@ def test_an_operators_token_makes_all_that_is_missing_and_nothing_twice(
     assert told[0] == f"Organisation {org!r}: made"
     assert told[1] == "Bucket 'b': created, keeps 168 h"
     seen = Seen(influx_server, org).names()
+    kinds = ("checks", "dashboards", "variables")
+    each = sorted(f"metrics-pipeline: {name}" for kind in kinds for name in seen[kind])
     assert seen == {
         "buckets": ["_monitoring", "_tasks", "b"],
-        "dashboards": ["Metrics: all hosts", "Metrics: one host"],
+        "dashboards": BOARDS,
         "checks": [
             "Agent loses data (b)",
             "File system is nearly full (b)",
@@ -272,7 +275,7 @@ def test_an_operators_token_makes_all_that_is_missing_and_nothing_twice(
             "Memory is nearly used up (b)",
         ],
         "variables": ["metrics_bucket", "metrics_host"],
-        "stacks": ["metrics-pipeline", "metrics-pipeline checks of b"],
+        "stacks": each,
         "tokens": ["metrics-pipeline of h1"],
     }
     before = place.state()
@@ -324,7 +327,8 @@ def test_with_downsampling_the_token_suffices_for_that_too(
     (place.folder / "settings.toml").write_text(means + place.text())
     told = place.ok(url, **as_operator)
     allowed = "bucket 'metrics' and bucket 'means', tasks, and nothing else"
-    assert f"Token 'metrics-pipeline of h1': made, may read and write {allowed}" in told
+    name = "metrics-pipeline of h1 (metrics, means)"
+    assert f"Token {name!r}: made, may read and write {allowed}" in told
     assert "Token: the one that is there may read and write the bucket" in place.ok(url)
     assert "Token: the one that is there may read and write the bucket" in place.ok(
         url, **as_operator
@@ -339,9 +343,10 @@ def test_with_downsampling_the_token_suffices_for_that_too(
 
     (place.folder / "settings.toml").write_text(place.text().removeprefix(means))
     told = place.ok(url, **as_operator)
-    assert any(
-        line.endswith("may read and write bucket 'metrics' and nothing else") for line in told
-    )
+    allowed = "may read and write bucket 'metrics' and nothing else"
+    assert f"Token 'metrics-pipeline of h1': is there, {allowed}" in told
+    # Each of the two can be told from the other, as either may be in use.
+    assert Seen(influx_server, org).names()["tokens"] == ["metrics-pipeline of h1", name]
 
 
 def test_the_means_have_a_bucket_of_their_own(
@@ -362,14 +367,15 @@ def test_what_a_user_has_changed_stays_and_what_was_deleted_comes_back(
     url, env = influx_server.url, operator(influx_server)
     place.ok(url, "--org", org, **env)
     seen = Seen(influx_server, org)
-    (board,) = [one for one in seen.find("dashboards") if one["name"] == "Metrics: one host"]
+    board = next(one for one in seen.find("dashboards") if one["name"] == BOARDS[1])
     path = f"/api/v2/dashboards/{board['id']}"
     influx_server.call("PATCH", path, {"name": "Mine"}).expect(200)
     assert "Dashboards: are there" in place.ok(url, **env)
-    assert seen.names()["dashboards"] == ["Metrics: all hosts", "Mine"]
+    assert seen.names()["dashboards"] == sorted(["Mine", BOARDS[0], BOARDS[2]])
     influx_server.call("DELETE", path).expect(204)
-    assert "Dashboards: made" in place.ok(url, **env)
-    assert seen.names()["dashboards"] == ["Metrics: all hosts", "Metrics: one host"]
+    told = place.ok(url, **env)
+    assert {"Dashboards: made", "Checks: are there"} <= {*told}
+    assert seen.names()["dashboards"] == BOARDS
 
 
 def test_a_run_that_failed_midway_is_run_again(

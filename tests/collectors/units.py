@@ -37,6 +37,7 @@ _UNITS = (
     ("metrics_gap", "readings", "count"),
     ("metrics_gap", "seconds", "seconds"),
     ("metrics_gap", "start_ns", "nanoseconds"),
+    ("metrics_agent", "version", "text"),
     ("metrics_agent", ".*_ms", "milliseconds"),
     ("metrics_agent", ".*_s", "seconds"),
     ("metrics_agent", ".*_bytes|memory_rss", "bytes"),

@@ -2,7 +2,6 @@
 
 import gc
 import gzip
-import hashlib
 import json
 import socket
 import threading
@@ -27,6 +26,7 @@ from pipeline.influx.answer import InfluxError, Verdict, verdict
 from pipeline.influx.buckets import Rule, Wanted, describe, look, reconcile
 from pipeline.influx.connection import Connection
 from pipeline.influx.dashboards import stacks
+from pipeline.influx.dashboards.stacks import Resource
 from pipeline.influx.points import HostPoints, count_by_host
 from pipeline.influx.target import Target
 from pipeline.retention import KnownRule
@@ -356,8 +356,8 @@ CALLS: dict[str, Call] = {
     "orgs": setup_api.organisations,
     "org": lambda c: setup_api.make_organisation(c, "o"),
     "tokens": lambda c: setup_api.Tokens(c, "1", ["b"], tasks=True).find_or_create("n"),
-    "stack": lambda c: stacks.apply_once(c, "1", "s", [{}], []),
-    "resources": lambda c: stacks.ids(c, "1", "s"),
+    "stack": lambda c: stacks.Stacks(c, "1").apply_once(Resource("s", {})),
+    "resources": lambda c: stacks.Stacks(c, "1").remove("s"),
 }
 NAMES = (
     "buckets", "orgs", "tasks", "stacks", "authorizations", "id", "name", "retentionRules",
@@ -608,7 +608,7 @@ CHANGES: dict[str, Call] = {
     "task": lambda c: c.ask(lambda api: api.tasks.post_tasks({"flux": "x"})),
     "bucket": lambda c: c.ask(lambda api: api.buckets.post_buckets({"name": "b"})),
     "rule": lambda c: c.ask(lambda api: api.buckets.patch_buckets_id("1", {})),
-    "stack": lambda c: stacks.apply_once(c, "1", "s", [{}], []),
+    "stack": lambda c: stacks.Stacks(c, "1").apply_once(Resource("s", {})),
 }
 
 
@@ -627,18 +627,16 @@ def test_the_error_of_a_query_is_told_in_print_up_to_a_length() -> None:
 
 
 def test_the_link_of_a_stack_leads_to_no_other_server(recorder: Recorder) -> None:
-    version = hashlib.sha256(b"[]").hexdigest()[:16]
     link = f"@{urlsplit(recorder.url).netloc}/x"
     stack = {
         "createdAt": "2023-11-14T22:13:20Z",
         "id": "1",
-        "description": f"Template {version} of metrics-pipeline",
-        "resources": [{"templateMetaName": "n", "resourceID": "1", "links": {"self": link}}],
+        "description": Resource("s", {}).about,
+        "resources": [{"links": {"self": link}}],
     }
     with answering(found({"stacks": [stack]})) as connection:
-        assert not stacks.apply_once(
-            connection, "1", "s", [{}], []
-        )  # it was asked for, and is there
+        done = stacks.Stacks(connection, "1").apply_once(Resource("s", {}))
+    assert not done.changed  # it was asked for, and is there
     assert recorder.requests == []  # it would have had the token
 
 
@@ -661,7 +659,7 @@ def test_a_token_that_is_not_shown_is_not_used(text: str | None) -> None:
     }
     with answering(found(answer)) as connection:
         named = setup_api.Tokens(connection, "1", ["b"], tasks=False).find_or_create("n")
-    assert named == ((text, False) if text else ("new", True))
+    assert named == ((text, "n", False) if text else ("new", "n (b)", True))
 
 
 @pytest.mark.parametrize("rules", [{}, {"retentionRules": None}, {"retentionRules": []}])

@@ -237,19 +237,18 @@ class Setup:
         if keep and isinstance(setup_api.access(settings, self._clock), Rule):
             self._tell("Token: the one that is there may read and write the bucket")
             return present
-        token, made = tokens.find_or_create(f"metrics-pipeline of {settings.host}")
+        token, name, made = tokens.find_or_create(f"metrics-pipeline of {settings.host}")
         self._files.check({"influxdb_token": token})
         may = " and ".join(f"bucket {name!r}" for name in buckets) + ", tasks," * bool(means.bucket)
         told = f"{'made' if made else 'is there'}, may read and write {may} and nothing else"
-        self._tell(f"Token 'metrics-pipeline of {settings.host}': {told}")
+        self._tell(f"Token {name!r}: {told}")
         return token
 
     def _install_dashboards(self, connection: Connection, org_id: str) -> None:
         done = dashboards.install(connection, org_id, connection.settings.influxdb_bucket)
         self._tell(f"Dashboards: {'made' if done.dashboards else 'are there'}")
         self._tell(f"Checks: {'made' if done.checks else 'are there'}")
-        url = connection.settings.influxdb_url.rstrip("/")
-        self._tell(f"Open {url}/orgs/{org_id}/dashboards/{done.first}")
+        self._tell(f"Open {done.first}")
 
     @staticmethod
     def _values(settings: Settings) -> dict[str, str]:
