@@ -144,8 +144,10 @@ def _name(text: str, escapes: dict[int, str]) -> str:
 def _series(measurement: str, tags: tuple[tuple[str, str], ...]) -> str:
     # Of two of one key the later counts, but for an empty one: no point loses its host by that.
     values = {key: text for key, value in tags if (text := _name(value, _KEY))}
-    pairs = "".join(f",{_tag_key(key)}={text}" for key, text in sorted(values.items()))
-    return f"{_measurement(measurement)}{pairs}"
+    pairs = {_tag_key(key): text for key, text in sorted(values.items())}
+    if len(pairs) < len(values):
+        raise PointError("two of its tags have one name, but for a closing backslash")
+    return _measurement(measurement) + "".join(f",{key}={text}" for key, text in pairs.items())
 
 
 def _measurement(text: str) -> str:

@@ -145,6 +145,7 @@ def test_an_integer_beyond_64_bits_is_refused(value: int) -> None:
         Point("m", {"time": 1}),  # InfluxDB drops it in silence
         Point("m", {"f": 1}, {"time": "x"}),
         Point("m", {"f": 1}, {"": "x"}),
+        Point("m", {"f": 1}, {"a": "x", "a\\": "x"}),  # InfluxDB refuses doubles
         *(
             Point("m", {"f": 1}, {f"_{name}": "x"})
             for name in ("value", "time", "start", "stop", "")

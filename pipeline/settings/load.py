@@ -9,7 +9,13 @@ from types import MappingProxyType
 from typing import Any
 
 from pipeline.settings.constraints import MASK, as_text, specs
-from pipeline.settings.declared import NAMES, SYSTEM_DATA_DIR, Downsample, Settings
+from pipeline.settings.declared import (
+    HOUR_S,
+    NAMES,
+    SYSTEM_DATA_DIR,
+    Downsample,
+    Settings,
+)
 from pipeline.settings.sources import (
     CONFIG_DIR,
     CREDENTIALS,
@@ -124,8 +130,9 @@ def load(
     missing: list[str] = []
     if complete and not problems:
         missing += _missing(values, given.keys() - values.keys(), config_dir, environ)
-    if complete and not problems and not validator.problems:
-        missing += [f"{given[name].source}: {why}" for name, why in _contradictions(values)]
+    if not problems and not validator.problems:
+        wrong = [*_too_short(values), *(_contradictions(values) if complete else ())]
+        missing += [f"{given['downsample'].source}: {why}" for why in wrong]
     defaults = dict(_defaults(values, environ, hostname))
     if not defaults.get("host", True):
         missing.append(_nameless(config_dir))
@@ -240,24 +247,31 @@ def _nameless(config_dir: Path) -> str:
     return f"{why}: set host in {config_dir / PLAIN} or by {PREFIX}HOST"
 
 
-def _contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
+    """Say what is wrong with `downsample` beside other settings."""
     wanted: Downsample = values.get("downsample", Downsample())
     if wanted == Downsample():
         return
     for name in ("every", "bucket"):
         if not getattr(wanted, name):
-            yield "downsample", f"downsample needs downsample.{name}, which is not set"
+            yield f"downsample needs downsample.{name}, which is not set"
     if not values.get("influxdb_url"):
-        yield "downsample", "downsample needs influxdb_url: InfluxDB does it"
+        yield "downsample needs influxdb_url: InfluxDB does it"
     elif wanted.bucket == values.get("influxdb_bucket"):
-        yield "downsample", "downsample.bucket must be another bucket than influxdb_bucket"
-    if wanted.every:
-        overrides = values.get("retention_overrides", {})
-        ages = {f"retention_overrides.{name}": hours for name, hours in overrides.items()}
-        ages["retention_hours"] = values.get("retention_hours", Settings().retention_hours)
-        for name, hours in ages.items():
-            if 0 < hours * 3600 < wanted.needed_s:
-                yield "downsample", wanted.too_much_for(name, hours)
+        yield "downsample.bucket must be another bucket than influxdb_bucket"
+
+
+def _too_short(values: Mapping[str, Any]) -> Iterator[str]:
+    """Say which ages do not hold the readings that `downsample` makes a value of."""
+    wanted: Downsample = values.get("downsample", Downsample())
+    if not wanted.every:
+        return
+    overrides = values.get("retention_overrides", {})
+    ages = {f"retention_overrides.{name}": hours for name, hours in overrides.items()}
+    ages["retention_hours"] = values.get("retention_hours", Settings().retention_hours)
+    for name, hours in ages.items():
+        if 0 < hours * HOUR_S < wanted.needed_s:
+            yield wanted.too_much_for(name, hours)
 
 
 def _default_data_dir(environ: Mapping[str, str]) -> Path:

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.settings import NAMES, Downsample, SettingsError, describe, duration_s
+from pipeline.settings import (
+    NAMES,
+    Downsample,
+    SettingsError,
+    SettingsFiles,
+    describe,
+    duration_s,
+)
 from tests.settings.loading import INFLUXDB, TOKEN, loads, problem, problems, variable
 
 INTEGERS = {
@@ -351,6 +358,8 @@ def test_readings_are_kept_until_their_downsampled_value_is_made(
     message = problem(tmp_path, toml, INFLUXDB)
     assert message.startswith(f"DIR/settings.toml: downsample.every = '{every}' needs readings for")
     assert wrong in message
+    with pytest.raises(SettingsError, match="needs readings for"):  # before setup makes anything
+        SettingsFiles(tmp_path, {}, ())
 
 
 @pytest.mark.parametrize(
