@@ -201,8 +201,8 @@ class Target:
         return due is not None and self._clock.monotonic() >= due
 
     def _have_no_buckets(self, only: WriteOnlyError) -> None:
-        self._write_only = True
-        self._listener.leave_alone(str(only))
+        self._write_only = self._takes_writes = True
+        self._leave_alone(str(only))
         self._listener.learn(None, str(only))
 
     def write(self, body: bytes) -> Answer:
@@ -218,7 +218,8 @@ class Target:
             self._prepared = self._takes_writes = False
         elif answer.status == 204 and not self._takes_writes:
             self._takes_writes = True
-            self._leave_alone(self._left_alone)
+            if self._left_alone:
+                self._listener.leave_alone(self._left_alone)
         return answer
 
     def renew(self) -> None:
