@@ -146,7 +146,7 @@ def _series(measurement: str, tags: tuple[tuple[str, str], ...]) -> str:
     values = {key: text for key, value in tags if (text := _name(value, _KEY))}
     pairs = {_tag_key(key): text for key, text in sorted(values.items())}
     if len(pairs) < len(values):
-        raise PointError("two of its tags have one name, but for a closing backslash")
+        raise PointError("two of its tags have one name once they are written")
     return _measurement(measurement) + "".join(f",{key}={text}" for key, text in pairs.items())
 
 
@@ -168,9 +168,10 @@ def _tag_key(text: str) -> str:
 
 @_remembered
 def _field_key(text: str) -> str:
+    name = _key(text)
     if _REFUSED_RE.search(text):
         raise PointError(f"field {_shown(text)} has a backslash before a sign")
-    return _key(text)
+    return name
 
 
 def _key(text: str) -> str:

@@ -145,7 +145,7 @@ def test_an_integer_beyond_64_bits_is_refused(value: int) -> None:
         Point("m", {"time": 1}),  # InfluxDB drops it in silence
         Point("m", {"f": 1}, {"time": "x"}),
         Point("m", {"f": 1}, {"": "x"}),
-        Point("m", {"f": 1}, {"a": "x", "a\\": "x"}),  # InfluxDB refuses doubles
+        Point("m", {"f": 1}, {"a\n": "x", "a\\n": "x"}),  # InfluxDB refuses doubles
         *(
             Point("m", {"f": 1}, {f"_{name}": "x"})
             for name in ("value", "time", "start", "stop", "")
@@ -199,8 +199,8 @@ def test_tags_are_merged_sorted_and_empty_ones_left_out() -> None:
 
 
 def test_an_empty_tag_of_a_point_takes_no_others_place() -> None:
-    for empty in ("", "\\"):
-        assert encode(Point("m", {"f": 1}, {"host": empty}), 7, {"host": "h"}) == "m,host=h f=1i 7"
+    point = Point("m", {"f": 1}, {"host": ""})
+    assert encode(point, 7, {"host": "h"}) == "m,host=h f=1i 7"
 
 
 @pytest.mark.parametrize("letter", ["x", "é"])
