@@ -305,7 +305,8 @@ def test_a_clock_that_jumps_an_hour_stops_nothing_loses_nothing_and_is_told(
     agent.stop()
     found = times(data_dir)
     assert len(set(found)) == len(found) == ticks(data_dir)
-    there, back = warnings(caplog)
+    # Whether a sweep meets the clock in between, and finds it later than expected, is chance.
+    there, back = [text for text in warnings(caplog) if "jumped" in text]
     assert ("forward" in there, "forward" in back) == (shift_h > 0, shift_h < 0)
 
 
