@@ -13,14 +13,16 @@ from pipeline.health import Health
 _UNTIL_READY_S = 0.05
 _USUALLY_S = 10.0
 _SEND_WITHIN_S = 1.0
+_START_S, _START_AGAIN_S = 30, 10.0
 
 
 class Notifier:
     """Sends the notifications while it is entered; does nothing without a manager.
 
-    An agent is ready when its first reading is durable. It is alive while readings are taken, so
-    that the manager's watchdog also ends an agent that only looks as if it ran. A full disk or a
-    server that is down is not a reason to end it.
+    An agent is ready when its first reading is durable. Until then it asks for more time: to open a
+    large store, or until a full disk has room. It is alive while readings are taken, so that the
+    manager's watchdog also ends an agent that only looks as if it ran. A full disk or a server that
+    is down is not a reason to end it.
 
     Args:
         environ: NOTIFY_SOCKET names the manager's socket; WATCHDOG_USEC and WATCHDOG_PID say how
@@ -37,6 +39,7 @@ class Notifier:
         self._health = health
         self._clock = clock
         self._ready = False
+        self._asked: float | None = None
         self._status = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
@@ -57,18 +60,26 @@ class Notifier:
     def look(self) -> None:
         """Send what has to be sent now."""
         health = self._health()
-        if health is None:
-            return
         words = []
-        if not self._ready and health.last_reading is not None:
+        if not self._ready and health is not None and health.last_reading is not None:
             self._ready = True
             words.append("READY=1")
-        if not health.stalled():
+        if not self._ready and (health is None or not health.stalled()):
+            words += self._more_time()
+        if health is not None and not health.stalled():
             words.append("WATCHDOG=1")
-        if (status := _status(health)) != self._status:
+        if health is not None and (status := _status(health)) != self._status:
             self._status = status
             words.append(f"STATUS={status}")
-        self._send(*words)
+        if words:
+            self._send(*words)
+
+    def _more_time(self) -> list[str]:
+        now = self._clock.monotonic()
+        if self._asked is not None and now - self._asked < _START_AGAIN_S:
+            return []
+        self._asked = now
+        return [f"EXTEND_TIMEOUT_USEC={_START_S}000000"]
 
     def _run(self) -> None:
         pause_s = 0.0

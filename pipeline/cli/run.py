@@ -27,12 +27,19 @@ def run(source: Source) -> None:
     files = Files(source.directory, os.environ, collectors.names())
     settings = files.load().settings
     _configure_logs(settings)
-    agent = Agent(settings, files, on_change=_configure_logs)
-    agent.start()
+
+    def end() -> None:
+        os.kill(os.getpid(), signals[0])
+
+    agent = Agent(settings, files, on_change=_configure_logs, on_lost=end)
     with Notifier(os.environ, lambda: agent.health, SystemClock()):
-        while signal.sigwait(signals) == signal.SIGHUP:
+        agent.start()
+        while signal.sigwait(signals) == signal.SIGHUP and not agent.lost:
             agent.reload()
+    lost = agent.lost
     agent.close()
+    if lost:  # the log says why
+        sys.exit(1)
 
 
 def _configure_logs(settings: Settings) -> None:

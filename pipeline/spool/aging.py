@@ -15,6 +15,7 @@ from pipeline.spool.schema import AGED, LOST
 
 # A large clean-up is done in parts, so that no tick waits long for it.
 _AT_ONCE = 500
+_BEFORE_ALL = -(2**63)  # as an id
 
 _Place = tuple[int, int]  # the time and the id of a reading
 
@@ -70,7 +71,7 @@ class Aging:
             SpoolError: The spool cannot be read or written; what is removed stays removed.
         """
         some = None if age is None or age.everything else age
-        removed, after = 0, (start_ns, -1)
+        removed, after = 0, (start_ns, _BEFORE_ALL)
 
         def step(db: sqlite3.Connection) -> tuple[_Place | None, int]:
             return _remove_some(db, after, stop_ns, some, count=count)

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -13,9 +13,10 @@ from pipeline.spool import reader, rows
 from pipeline.spool.aging import Aging
 from pipeline.spool.contents import Batch, Cause, Contents, Gap, Refusal
 from pipeline.spool.database import Database
-from pipeline.spool.opening import AgentRepair, open_own
+from pipeline.spool.opening import OwnStore
 from pipeline.spool.room import Room
-from pipeline.spool.schema import LOST, NAME, DamagedError, FullError
+from pipeline.spool.salvage import SHIFT, steps
+from pipeline.spool.schema import LOST, NAME, DamagedError, FullError, translated
 
 _log = logging.getLogger(__name__)
 
@@ -54,11 +55,11 @@ class Spool:
         self, directory: Path, max_bytes: int, now_ns: Callable[[], int] = time.time_ns
     ) -> None:
         self.path = directory / NAME
-        self._now_ns = now_ns
-        self._room = Room(self.path, max_bytes)
-        self._repair = AgentRepair(self._room, now_ns)
-        self._database = Database(self.path, self._open, self._repair)
-        self._first_id = 0  # of the ticks that this process commits
+        with translated(self.path, "opened", own=True):
+            self._room = Room(self.path, max_bytes)
+        self._store = OwnStore(self.path, self._room, now_ns)
+        self._database = Database(self.path, self._open, self._store.repair)
+        self._first_id: int | None = None  # of the ticks that this process commits
         self.aging = Aging(self._database)
         with contextlib.suppress(FullError):
             self._shrink()
@@ -75,6 +76,29 @@ class Spool:
     def pressure(self) -> str | None:
         """Why readings that were not delivered make room for newer ones; None while none do."""
         return self._room.pressure
+
+    @property
+    def salvaging(self) -> bool:
+        """Whether a damaged store waits for `salvage`."""
+        return self._store.salvaging
+
+    @property
+    def _above(self) -> int:
+        """By how much the ids of a batch are higher than those in the store.
+
+        A new store begins with the id 1 again, and a batch may name ticks of a former one.
+        """
+        return self._store.made * SHIFT
+
+    def salvage(self) -> Iterator[None]:
+        """Copy what can be read of damaged stores that were replaced, and yield after each step.
+
+        Raises:
+            SpoolError: The store cannot be written; the next time goes on there.
+        """
+        yield from steps(self._database, self._room.keep)
+        with self._database.connection() as db:
+            self._store.look(db)
 
     def close(self) -> None:
         """Close the file: any use raises a SpoolError from now on."""
@@ -149,7 +173,9 @@ class Spool:
         Returns:
             The batch, or None when nothing waits.
         """
-        batch, damaged = self._database.read(lambda db: _next(db, max_points, newest=newest))
+        batch, damaged = self._database.read(
+            lambda db: _next(db, max_points, self._above, newest=newest)
+        )
         if damaged:
             self._discard(damaged)
         return batch
@@ -172,7 +198,7 @@ class Spool:
 
         def commit(db: sqlite3.Connection) -> None:
             # Ticks that were deleted while the batch was under way are counted already.
-            settled = sum(rows.unqueue(db, tick) for tick in batch.ids)
+            settled = sum(rows.unqueue(db, tick - self._above) for tick in batch.ids)
             _keep_refused(db, time_ns, refused)
             rejected = min(len(refused), settled)
             aged = min(expired, settled - rejected)
@@ -206,7 +232,7 @@ class Spool:
         """
 
         def commit(db: sqlite3.Connection) -> int:
-            moved, first = 0, self._first_id
+            moved, first = 0, (self._first_id or 0) - self._above
             # A few at a time: it may be the readings of days.
             while found := db.execute(_WAITING_SINCE, (first, before_ns)).fetchall():
                 for tick, time_ns, block in found:
@@ -237,19 +263,19 @@ class Spool:
         Raises:
             SpoolError: The store could not be read, or not be salvaged.
         """
-        before = self._repair.salvages
+        before = self._store.made
         if not self._database.is_open:
             return
         try:
             with (
                 contextlib.suppress(FileNotFoundError),
-                reader.SpoolReader(self.path.parent) as own,
+                reader.SpoolReader(self.path.parent, shared=True) as own,
             ):
                 own.examine()
         except DamagedError as error:
             with self._database.held() as usable:
-                if usable and self._repair.salvages == before:
-                    self._repair.salvage(self._database, error)
+                if usable and self._store.made == before:
+                    self._store.replace(self._database, error)
 
     def set_bound(self, max_bytes: int) -> None:
         """Set another bound on what the files take of the disk, and delete what is beyond it.
@@ -257,7 +283,7 @@ class Spool:
         Raises:
             SpoolError: That failed now; the bound holds from the next reading on.
         """
-        with self._database.held():
+        with self._database.held(), translated(self.path, "written", own=True):
             self._room.set_bound(max_bytes)
             if self._database.is_open:
                 with self._database.connection() as db:
@@ -271,15 +297,15 @@ class Spool:
             pass
 
     def _open(self) -> sqlite3.Connection:
-        db = open_own(self.path, self._room.limits, self._now_ns())
-        if not self._first_id:
+        db = self._store.connect()
+        if self._first_id is None:
             query = "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'tick'"
-            self._first_id = int(db.execute(query).fetchone()[0])
+            self._first_id = int(db.execute(query).fetchone()[0]) + self._above
         return db
 
     def _discard(self, damaged: Sequence[int]) -> None:
         def commit(db: sqlite3.Connection) -> int:
-            lost = rows.drop(db, damaged, Cause.CORRUPT_STORE)
+            lost = rows.drop(db, [tick - self._above for tick in damaged], Cause.CORRUPT_STORE)
             rows.tally(db, {f"{LOST}{Cause.CORRUPT_STORE}": lost})
             return lost
 
@@ -288,7 +314,7 @@ class Spool:
 
 
 def _next(
-    db: sqlite3.Connection, max_points: int, *, newest: bool
+    db: sqlite3.Connection, max_points: int, above: int, *, newest: bool
 ) -> tuple[Batch | None, list[int]]:
     """Return the next batch, and the ticks before its end that are damaged."""
     leased: list[tuple[int, int, int, str]] = []
@@ -300,10 +326,10 @@ def _next(
             more = True
             break
         try:
-            leased.append((tick, time_ns, points, rows.unpack(block)))
+            leased.append((tick + above, time_ns, points, rows.unpack(block)))
             left -= points
         except rows.DAMAGES:
-            damaged.append(tick)
+            damaged.append(tick + above)
     if not leased:
         return None, damaged
     ids, times, sizes, texts = zip(*leased, strict=True)

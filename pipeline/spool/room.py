@@ -13,7 +13,7 @@ from typing import Self
 
 from pipeline.spool.contents import Cause
 from pipeline.spool.database import Database
-from pipeline.spool.files import delete_damaged, sibling
+from pipeline.spool.files import delete_corrupt, sibling
 from pipeline.spool.rows import drop, tally
 from pipeline.spool.schema import LOST, FullError, free
 
@@ -150,7 +150,7 @@ class Room:
     def relieve(self, database: Database) -> bool:
         """Make room on a full disk without losing a reading; return whether a store is open."""
         self._reserve.release()
-        if gone := delete_damaged(self._path):
+        if gone := delete_corrupt(self._path):
             _log.warning("The disk is full: %d files of damaged stores were deleted", gone)
         if database.is_open:
             with contextlib.suppress(FullError), database.connection() as db:

@@ -16,6 +16,8 @@ from pipeline.health import Health, ReadingStats
 from tests.agents import environment, eventually
 from tests.clocks import ManualClock
 
+MORE_TIME = "EXTEND_TIMEOUT_USEC=30000000"
+
 
 class Manager:
     """The other end of NOTIFY_SOCKET."""
@@ -71,11 +73,11 @@ def test_ready_is_told_once_after_the_first_durable_reading(
 ) -> None:
     one = notifier(health, address)
     one.look()
-    assert manager.listen() == ["WATCHDOG=1", "STATUS=Starting"]
+    assert manager.listen() == [MORE_TIME, "WATCHDOG=1", "STATUS=Starting"]
     health.reading_committed(ReadingStats(0.1, 42, {}))
     one.look()
     one.look()
-    told = manager.listen()[2:]
+    told = manager.listen()[3:]
     assert told == ["READY=1", "WATCHDOG=1", "STATUS=42 points a reading", "WATCHDOG=1"]
 
 
@@ -100,12 +102,37 @@ def test_a_full_disk_is_told_and_starves_nothing(
     clock.advance(3 * 60.0 + 1)
     health.tick_attempted()
     one.look()
-    assert manager.listen() == ["WATCHDOG=1", "STATUS=spool: the disk is full"]
+    assert manager.listen() == [MORE_TIME, "WATCHDOG=1", "STATUS=spool: the disk is full"]
 
 
-def test_a_stopped_collection_is_not_vouched_for(manager: Manager, address: str) -> None:
-    notifier(None, address).look()
-    assert manager.listen() == []
+def test_a_stopped_collection_is_not_vouched_for(
+    manager: Manager, address: str, health: Health, clock: ManualClock
+) -> None:
+    health.reading_committed(ReadingStats(0.1, 42, {}))
+    running: list[Health | None] = [health, None]
+    one = Notifier({"NOTIFY_SOCKET": address}, lambda: running.pop(0), clock)
+    one.look()
+    heard = len(manager.listen())
+    one.look()
+    assert len(manager.listen()) == heard
+
+
+def test_a_long_start_asks_for_more_time_now_and_then(
+    manager: Manager, address: str, clock: ManualClock
+) -> None:
+    one = notifier(None, address, clock)
+    for seconds in (0.0, 9.0, 1.0, 9.0, 1.0):
+        clock.advance(seconds)
+        one.look()
+    assert manager.listen() == [MORE_TIME] * 3
+
+
+def test_a_start_that_gets_nowhere_gets_no_more_time(
+    manager: Manager, address: str, health: Health, clock: ManualClock
+) -> None:
+    clock.advance(3 * 60.0 + 1)
+    notifier(health, address, clock).look()
+    assert MORE_TIME not in manager.listen()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.clock import SystemClock
 from pipeline.spool import Aging, DirectoryLock, Spool, SpoolError, SpoolReader
-from tests.spool.stores import MB, account, contents, history, killed, reading
+from tests.spool.stores import MB, account, contents, history, killed, reading, salvaged
 
 READINGS = 15
 OPENERS = [SpoolReader, Aging.beside]
@@ -87,7 +87,7 @@ def test_a_command_leaves_a_damaged_store_to_the_agent(
         opener(store)
     assert str(refusal.value).startswith(told)
     assert files(store) == before
-    Spool(store, 100 * MB).close()
+    salvaged(Spool(store, 100 * MB)).close()
     assert len(history(store)) >= READINGS - lost
     found = contents(store)
     account(found)

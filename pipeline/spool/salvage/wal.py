@@ -29,6 +29,9 @@ class Log:
     damaged: bool
 
 
+EMPTY = Log(0, {}, damaged=False)
+
+
 @dataclass(frozen=True, slots=True)
 class _Frame:
     page: int
