@@ -234,11 +234,12 @@ class Session:
     def _salvage_beside(self) -> None:
         """Let a thread copy what can be read of a damaged store, if there is one."""
         if self._spool.salvaging and not self._workers.runs("salvage"):
-            self._workers.start("salvage", self._salvage, lambda: self.health.clear("salvage"))
+            self._workers.start("salvage", self._salvage)
 
     def _salvage(self, stop: Event, _: Event) -> None:
         begun = self._clock.monotonic()
         for _step in self._spool.salvage():
+            self.health.trouble("salvage").ends()
             # Readings and delivery have at least as much of the store as this.
             if self._clock.wait(stop, self._clock.monotonic() - begun):
                 return

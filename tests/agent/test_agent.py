@@ -27,6 +27,7 @@ from tests.clocks import ShiftedClock
 from tests.influxd.http import call
 from tests.influxd.process import free_port
 from tests.machine import fill_up, tiny_disk
+from tests.spool.stores import filled, scribble
 
 HOUR_MS = 3_600_000
 HOUR_NS = HOUR_MS * 10**6
@@ -414,6 +415,74 @@ def test_a_store_that_is_damaged_while_the_agent_runs_is_mended_and_told(
     agent.stop()
     assert "saved" in str(read_status(agent.settings).last_salvage)
     assert list(data_dir.glob("spool.db.corrupt-*"))
+
+
+class HoldingClock(HurriedClock):
+    """Holds a salvage after its first step until it may go on."""
+
+    def __init__(self) -> None:
+        self.go_on = Event()
+        self.held = Event()
+
+    def wait(self, event: Event, seconds: float) -> bool:
+        if threading.current_thread().name == "salvage":
+            self.held.set()
+            while not self.go_on.is_set() and not event.wait(0.01):
+                pass
+            return event.is_set()
+        return super().wait(event, seconds)
+
+
+def test_readings_go_on_beside_a_salvage_and_a_stop_ends_it_for_the_next_start(
+    make: Callable[..., Agent], data_dir: Path
+) -> None:
+    data_dir.mkdir()
+    filled(data_dir, ticks=200)
+    scribble(data_dir / "spool.db", 0, 100)
+    clock = HoldingClock()
+    agent = make(clock, collection_interval_ms=10)
+    agent.start()
+    assert clock.held.wait(30)
+    begun = ticks(data_dir)
+    eventually(lambda: ticks(data_dir) > begun + 3, "readings beside the salvage")
+    assert "of it is read" in str(read_status(agent.settings).last_salvage)
+    assert agent.health is not None
+    assert agent.health.troubles() == {}
+    agent.stop()
+    assert not any(thread.name == "salvage" for thread in threading.enumerate())
+    before = ticks(data_dir)
+    agent = make(clock, collection_interval_ms=10)
+    agent.start()
+    clock.go_on.set()
+    eventually(lambda: "saved" in str(read_status(agent.settings).last_salvage), "its end")
+    agent.stop()
+    after = read_status(agent.settings)
+    assert (after.delivered_points, after.lost.get("corrupt_store")) == (60, None)
+    assert after.ticks >= before + 200
+    aged = 3 * 180  # which is at once, as there is no server, and no loss
+    assert after.points == after.delivered_points + after.backlog_points + aged
+
+
+def test_a_salvage_that_fails_is_told_and_goes_on(
+    make: Callable[..., Agent], data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data_dir.mkdir()
+    filled(data_dir, ticks=200)
+    scribble(data_dir / "spool.db", 0, 100)
+    failures = [SpoolError("out of order")] * 3
+    salvage = Spool.salvage
+
+    def fails(spool: Spool) -> Iterator[None]:
+        if failures:
+            raise failures.pop()
+        return salvage(spool)
+
+    monkeypatch.setattr(Spool, "salvage", fails)
+    agent = make(HurriedClock(), collection_interval_ms=10)
+    agent.start()
+    eventually(lambda: "saved" in str(read_status(agent.settings).last_salvage), "its end")
+    assert agent.health is not None
+    eventually(lambda: agent.health and not agent.health.troubles(), "that it is over")
 
 
 def test_a_start_needs_no_more_of_the_disk_than_its_readings_do(
