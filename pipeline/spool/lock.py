@@ -65,8 +65,9 @@ class DirectoryLock:
                 raise self._lost()
 
     def _renew(self) -> None:
-        try:
+        with contextlib.suppress(OSError):
             self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        try:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             file = os.open(self._path, flags, 0o644)
         except FileExistsError:

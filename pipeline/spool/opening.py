@@ -264,8 +264,8 @@ class OwnStore:
     def _make_anew(self, database: Database) -> None:
         """Make a store anew that was removed, with the account of the one that is still open."""
         path = self._path
-        if path.exists():
-            _log.error("%s was replaced by another file while it was in use", path)
+        if path.exists() or files.has_log(path):  # the next look at it finds out what it is
+            _log.error("%s was removed or replaced while it was in use", path)
             database.release()
         else:
             with translated(path, "made anew", _NO_ROOM, own=True), files.building(path) as new:

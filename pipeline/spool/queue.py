@@ -285,11 +285,10 @@ class Spool:
         """
         with self._database.held(), translated(self.path, "written", own=True):
             self._room.set_bound(max_bytes)
-            if self._database.is_open:
-                with self._database.connection() as db:
-                    self._room.limits.apply(db)
         self._shrink()
-        with self._database.connection() as db:  # only this makes the file smaller
+        with self._database.connection() as db:
+            self._room.limits.apply(db)
+            # Only this makes the file smaller.
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _shrink(self) -> None:

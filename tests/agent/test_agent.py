@@ -1,6 +1,7 @@
 import contextlib
 import json
 import os
+import shutil
 import socket
 import sqlite3
 import threading
@@ -21,7 +22,7 @@ from pipeline.clock import Clock, SystemClock, Tick
 from pipeline.health import read_status
 from pipeline.retention import Retention, Swept
 from pipeline.settings import CollectorOptions, Settings
-from pipeline.spool import Spool, SpoolError, SpoolReader, holder
+from pipeline.spool import DirectoryLock, Spool, SpoolError, SpoolReader, holder
 from tests.agents import eventually, ticks, times
 from tests.clocks import ShiftedClock
 from tests.influxd.http import call
@@ -411,9 +412,8 @@ def test_a_store_that_is_damaged_while_the_agent_runs_is_mended_and_told(
         return bool(seen) and seen[-1] > seen[0] + 3
 
     eventually(goes_on, "readings again")
-    eventually(lambda: any("was damaged" in m for m in caplog.messages), "the end of the salvage")
+    eventually(lambda: "saved" in str(read_status(agent.settings).last_salvage), "its end")
     agent.stop()
-    assert "saved" in str(read_status(agent.settings).last_salvage)
     assert list(data_dir.glob("spool.db.corrupt-*"))
 
 
@@ -470,6 +470,53 @@ def test_readings_go_on_beside_a_salvage_and_a_stop_ends_it_for_the_next_start(
     assert after.ticks >= before + 200
     assert after.points == after.delivered_points + after.backlog_points
     assert len(times(data_dir)) == after.ticks
+
+
+def test_a_folder_that_is_removed_is_made_anew_and_its_loss_told(
+    make: Callable[..., Agent], data_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = make(HurriedClock(), collection_interval_ms=10)
+    agent.start()
+    eventually(lambda: ticks(data_dir) >= 3, "readings")
+    shutil.rmtree(data_dir)
+    eventually(lambda: (data_dir / "spool.db").exists() and ticks(data_dir) >= 3, "readings again")
+    assert agent.running
+    assert holder(data_dir) == os.getpid()
+    after = read_status(agent.settings)
+    assert after.lost["corrupt_store"] >= 3
+    assert "was removed while it was in use" in str(after.last_salvage)
+    assert f"{data_dir}/agent.lock was removed and is made anew" in caplog.messages
+    agent.stop()
+    assert agent.health is None
+
+
+def test_an_agent_whose_lock_is_another_ones_ends_and_touches_the_store_no_more(
+    make: Callable[..., Agent], data_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = make(HurriedClock(), collection_interval_ms=10), make(HurriedClock())
+    first.start()
+    eventually(lambda: ticks(data_dir) >= 3, "readings")
+    (data_dir / "agent.lock").rename(data_dir / "elsewhere")
+    other = DirectoryLock(data_dir, SystemClock())
+    eventually(lambda: not first.running, "its end")
+    other.release()
+    why = (
+        f"{data_dir}/agent.lock was replaced while this agent held it, and another one may use "
+        f"{data_dir}; this one ends"
+    )
+    assert first.lost == why
+    assert caplog.messages.count(f"Metrics collection ends: {why}") == 1
+    before = ticks(data_dir)
+    second.start()
+    eventually(lambda: ticks(data_dir) == before + 1, "a reading of the other one")
+    with pytest.raises(AgentError, match="is in use by process"):
+        first.start()
+    first.stop()
+    assert ticks(data_dir) == before + 1
+    second.stop()
+    first.start()
+    eventually(lambda: ticks(data_dir) > before + 3, "readings")
+    assert first.running
 
 
 def test_a_salvage_that_fails_is_told_and_goes_on(
