@@ -1,7 +1,6 @@
 """Room: the bound on what a store takes of the disk, and what to do when the disk is full."""
 
 import contextlib
-import errno
 import logging
 import os
 import sqlite3
@@ -15,7 +14,7 @@ from pipeline.spool.contents import Cause
 from pipeline.spool.database import Database
 from pipeline.spool.files import delete_corrupt, sibling
 from pipeline.spool.rows import drop, tally
-from pipeline.spool.schema import LOST, FullError, free
+from pipeline.spool.schema import LOST, NO_ROOM, FullError, free
 
 _log = logging.getLogger(__name__)
 
@@ -99,7 +98,7 @@ class Reserve:
                 os.posix_fallocate(file.fileno(), 0, size)
         except OSError as error:
             self._path.unlink(missing_ok=True)
-            return error.errno != errno.ENOSPC  # a file system without fallocate has no reserve
+            return error.errno not in NO_ROOM  # a file system without fallocate has no reserve
         return True
 
 

@@ -84,8 +84,9 @@ AGED = "aged"
 ERRORS = (sqlite3.Error, UnicodeDecodeError, OSError)
 """The errors of a store that cannot be used."""
 _DAMAGE_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-_ROOM_CODES, _NO_ROOM = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}, 2**16
-_ROOM_ERRNOS = {errno.ENOSPC, errno.EDQUOT}
+_ROOM_CODES, _LEAST_ROOM = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}, 2**16
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""The numbers of system errors that tell of a full disk, or of a quota that is used up."""
 
 
 class SpoolError(Exception):
@@ -134,7 +135,7 @@ def translated(path: Path, verb: str, fix: str = "", *, own: bool = False) -> It
 
 def _described(error: Exception, message: str, path: Path, *, own: bool) -> SpoolError:
     if isinstance(error, OSError):
-        is_full = error.errno in _ROOM_ERRNOS
+        is_full = error.errno in NO_ROOM
         return FullError(message) if is_full else SpoolError(message)
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     # A damaged header may say that the file is read-only.
@@ -153,11 +154,11 @@ def _has_room(path: Path) -> bool:
     try:
         try:
             with probe.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, _NO_ROOM)
+                os.posix_fallocate(file.fileno(), 0, _LEAST_ROOM)
         finally:
             probe.unlink(missing_ok=True)
     except OSError as error:
-        return error.errno not in _ROOM_ERRNOS
+        return error.errno not in NO_ROOM
     return True
 
 

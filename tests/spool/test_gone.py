@@ -3,6 +3,8 @@
 import errno
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -191,3 +193,48 @@ def test_on_a_full_disk_a_store_that_is_removed_is_made_when_there_is_room(tmp_p
             after = spool.contents()
         account(after)
         assert after.points == 3 * (READINGS + 1)
+
+
+FILL = """
+import sys
+from pathlib import Path
+from pipeline.spool import Spool
+from tests.spool.stores import MB, account, reading
+folder = Path(sys.argv[1])
+with Spool(folder, 64 * MB) as spool:
+    for number in range(300):
+        spool.append(reading(number), number)
+    (folder / "quota").touch()
+    for number in range(300, 1000):
+        spool.append(reading(number), number)
+    pressure, lost = spool.pressure, spool.contents().lost["spool_full"]
+    account(spool.contents())
+    (folder / "quota").unlink()
+    spool.append(reading(1000), 1000)
+    print(lost, spool.contents().ticks, pressure, spool.pressure, sep="|")
+"""
+
+
+def test_a_quota_that_is_used_up_is_a_full_disk(tmp_path: Path) -> None:
+    library, folder = tmp_path / "quota.so", tmp_path / "data"
+    folder.mkdir()
+    source = Path(__file__).with_name("quota.c")
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
+    told = subprocess.run(
+        [sys.executable, "-c", FILL, folder],
+        env={
+            **os.environ,
+            "LD_PRELOAD": str(library),
+            "QUOTA_FOLDER": str(folder),
+            "QUOTA_BYTES": str(2 * MB),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    lost, ticks, pressure, later = told.strip().split("|")
+    assert int(lost) > 0
+    assert (ticks, later) == ("1001", "None")
+    assert pressure == f"the disk of {folder} is full, make room on it"
+    assert not (folder / "spool.db.probe").exists()
