@@ -87,4 +87,4 @@ def _change(
     except FileNotFoundError as error:
         if all_lines:
             return 0
-        raise click.ClickException(f"no lines are kept yet: there is no {error}") from None
+        raise click.ClickException(f"no lines are kept yet: {error}") from None
