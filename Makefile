@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Every version and its hash; no index address, so that any mirror serves.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Without compiled files each command that a test starts compiles the whole package anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help run test deploy-test browser victoria package unit chaos check format bench fleet schema docs influxd constraints clean
@@ -32,18 +34,20 @@ $(VENV)/deploy.installed: constraints/deploy.txt $(VENV)/dev.installed
 run: $(VENV)/run.installed ## run the agent on its embedded store, until Ctrl-C
 	@exec $(BIN)/metrics-pipeline run
 
+# Tests wait, too: more at a time than there are cores.
+PYTEST = $(BIN)/python -m pytest -n 3 --dist worksteal
 test: $(VENV)/dev.installed ## run every test, against a disposable InfluxDB
 	@tests/influxd/build.sh --if-needed
-	$(BIN)/python -m pytest -m "not deploy"
+	$(PYTEST) -m "not deploy"
 
 deploy-test: $(VENV)/deploy.installed ## install the agent in every way, for real; needs root
 	@tests/influxd/build.sh --if-needed
 	$(BIN)/python -m pytest -m deploy tests/deploy
 
-# Tests wait, too: more at a time than there are cores, and few examples of what has many.
+# Few examples of what has many.
 EXAMPLES ?= --hypothesis-profile quick
 unit: $(VENV)/dev.installed ## run the quick tests, which need no InfluxDB
-	$(BIN)/python -m pytest -n 4 --dist worksteal $(EXAMPLES) -m "not influxdb and not slow and not deploy"
+	$(PYTEST) $(EXAMPLES) -m "not influxdb and not slow and not deploy"
 
 # Ten minutes at most, with what the end takes.
 CHAOS_SECONDS ?= 540

@@ -17,7 +17,7 @@ LAYERS = (
     {"health"},
     {"collectors", "influx", "spool"},
     {"settings"},
-    {"clock", "point", "trouble"},
+    {"clock", "point"},
 )
 # What costs memory or time is for those who need it alone.
 OWNERS = {

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from pipeline.agent import gaps
 from pipeline.clock import Clock, Tick
-from pipeline.collectors import Guard
-from pipeline.health import Health, ReadingStats
+from pipeline.collectors import Guard, Outcome
+from pipeline.health import Health, ReadingStats, Trouble
 from pipeline.spool import Cause, Gap, Spool, SpoolError
 
 # While the disk takes nothing, readings are held in memory: a few hundred kilobytes at most.
@@ -51,6 +51,7 @@ class Recorder:
         self._tags = tags
         self._health = health
         self._spool_trouble, self._room_trouble = health.trouble("spool"), health.trouble("room")
+        self._problems: dict[str, dict[str, Trouble]] = {}  # of each collector
         # The schedule is not the only one to ask for readings: a program that embeds the agent may.
         self._lock = threading.Lock()
         self._closed = False
@@ -104,6 +105,7 @@ class Recorder:
         for outcome in outcomes:
             cause = Cause.COLLECTOR_FAILED if outcome.error else Cause.LEFT_OUT
             lost[cause] += outcome.lost_points
+            self._report(outcome)
         self._usual_points = len(lines)
         told = self._untold()
         lines = (*gaps.lines(told, self._tags), *lines)
@@ -114,6 +116,24 @@ class Recorder:
             ReadingStats(self._clock.monotonic() - begun, len(lines), seconds)
         )
         return {outcome.collector: outcome.error for outcome in outcomes if outcome.error}
+
+    def _report(self, outcome: Outcome) -> None:
+        """Log each problem of a collector when it begins and when it ends; show what there is."""
+        name = outcome.collector
+        known = self._problems.setdefault(name, {})
+        if known.keys() == outcome.problems.keys():
+            return  # not each time with another number
+        for problem, warning in outcome.warnings():
+            known.setdefault(problem, Trouble()).begins(warning, warning)
+        for problem in known.keys() - outcome.problems.keys():
+            known.pop(problem).ends(f"Collector {name} works again, it no longer {problem}")
+        shown = self._health.trouble(f"collector {name}")
+        if known:
+            shown.begins(
+                "; ".join(f"{problem}: {why}" for problem, why in outcome.problems.items())
+            )
+        else:
+            shown.ends()
 
     def _missing(self, tick: Tick, time_ns: int) -> tuple[Gap, ...]:
         before_ns, self._before_ns = self._before_ns, time_ns

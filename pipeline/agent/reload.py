@@ -6,8 +6,8 @@ from collections.abc import Callable
 from threading import Event, Lock
 
 from pipeline.clock import Clock
+from pipeline.health import Trouble
 from pipeline.settings import Files, Loaded, Settings, SettingsError, describe
-from pipeline.trouble import Trouble
 
 _log = logging.getLogger(__name__)
 

@@ -5,6 +5,7 @@ import logging
 import os
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
@@ -37,6 +38,14 @@ _REMOTE = frozenset(
 
 class AgentError(Exception):
     """The agent cannot start; the message says what, where and the fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Remote:
+    """Retention and delivery by one state of the settings; no delivery without an InfluxDB."""
+
+    keeper: Keeper
+    delivery: Delivery | None
 
 
 class Session:
@@ -77,8 +86,7 @@ class Session:
         self._recorder = Recorder(guards, self._spool, clock, _tags(settings), self.health)
         # Retention and delivery, replaced when their settings change.
         self._trusted_clock = TrustedClock(clock, self._spool, self.health, _age_s(settings))
-        self._target, self._keeper = self._remote(settings)
-        self._delivery: Delivery | None = None
+        self._remote = self._connect(settings)
 
     def _build(self, settings: Settings) -> tuple[Guard, ...]:
         # Kept as long as it can be: it knows which calls hang.
@@ -91,24 +99,23 @@ class Session:
     ) -> tuple[Guard, ...]:
         return (*guards, *guarded(self._agent_metrics, settings.collectors, self._clock))
 
-    def _remote(self, settings: Settings) -> tuple[Target | None, Keeper]:
-        clock, trusted_clock = self._clock, self._trusted_clock
-        known, target = KnownRule(self._spool), None
+    def _connect(self, settings: Settings) -> _Remote:
+        spool, clock, health = self._spool, self._clock, self.health
+        trusted_clock = self._trusted_clock
+        known, target = KnownRule(spool), None
         if settings.delivers:
             date, unset = trusted_clock.server_says, trusted_clock.unset
-            target = Target(settings, self._reload, clock, known.learn, date, unset)
-        keeper = Keeper(settings, self._spool, target, known, clock, trusted_clock, self.health)
-        return target, keeper
-
-    def _deliver_to(self, target: Target) -> Delivery:
-        settings, keeper = self.settings, self._keeper
+            target = Target(settings, self._reload, clock, known, date, unset)
+        keeper = Keeper(settings, spool, target, known, clock, trusted_clock, health)
+        if target is None:
+            return _Remote(keeper, None)
         pace = Pace(
             settings.flush_interval_ms / 1000,
             settings.flush_jitter_ms / 1000,
             settings.batch_max_points,
         )
-        return Delivery(
-            self._spool, target, self._clock, pace, random.uniform, self.health, keeper.trim
+        return _Remote(
+            keeper, Delivery(spool, target, clock, pace, random.uniform, health, keeper.trim)
         )
 
     def start(self) -> None:
@@ -124,7 +131,7 @@ class Session:
         if why := self.health.troubles().get("threads"):
             # A thread that runs starts the others again. Without one, nothing would.
             raise AgentError(why)
-        self._start_remote()
+        self._start_remote(None)
 
     def follow(self, work: Work) -> None:
         """Start the thread that follows the settings' files."""
@@ -154,8 +161,8 @@ class Session:
             self._workers.wake("tick")
         if changed & _REMOTE:
             self._trusted_clock.set_shortest_age(_age_s(new))
-            self._target, self._keeper = self._remote(new)
-            self._start_remote()
+            before, self._remote = self._remote.delivery, self._connect(new)
+            self._start_remote(before)
         self._note({})
 
     def record(self) -> dict[str, str]:
@@ -179,7 +186,7 @@ class Session:
             SpoolError: The local copy could not be swept.
         """
         self._must_own_directory()
-        return self._keeper.sweep()
+        return self._remote.keeper.sweep()
 
     def stop(self) -> None:
         """End all threads; keep the last reading, and send it if the server answers in time."""
@@ -245,9 +252,9 @@ class Session:
                 return
             begun = self._clock.monotonic()
 
-    def _start_remote(self) -> None:
-        """Start the sweep and, if there is an InfluxDB, delivery."""
-        health, target, before = self.health, self._target, self._delivery
+    def _start_remote(self, before: Delivery | None) -> None:
+        """Start the sweep and, if there is an InfluxDB, delivery, in place of the one before."""
+        health, settings, remote = self.health, self.settings, self._remote
 
         def begin_delivery() -> None:
             if before is not None:
@@ -255,17 +262,14 @@ class Session:
             health.clear("delivery")
 
         self._workers.start(
-            "sweep", self._keeper.run, lambda: health.clear("sweep", "downsampling")
+            "sweep", remote.keeper.run, lambda: health.clear("sweep", "downsampling")
         )
-        if target is None:
-            self._delivery = None
+        if remote.delivery is None:
             self._workers.end(_STOP_REST_S, "delivery")
             begin_delivery()
             return
-        settings = self.settings
         _log.info("Delivering to %s, bucket %r", settings.influxdb_url, settings.influxdb_bucket)
-        self._delivery = self._deliver_to(target)
-        self._workers.start("delivery", self._delivery.run, begin_delivery)
+        self._workers.start("delivery", remote.delivery.run, begin_delivery)
 
     def _note(self, facts: dict[str, str | None]) -> None:
         settings = self.settings

@@ -39,6 +39,9 @@ def _read(source: Source) -> list[str]:
     guards = build(Host.system(clock, settings.host_root, os.environ), settings.collectors)
     now_ns = clock.now_ns()
     outcomes = [guard.run(now_ns, tags) for guard in guards]
+    for outcome in outcomes:
+        for _, warning in outcome.warnings():
+            click.echo(warning, err=True)
     lines = [line for outcome in outcomes for line in outcome.lines]
     if not lines and (errors := [f"{o.collector}: {o.error}" for o in outcomes if o.error]):
         raise click.ClickException(f"no collector could read anything; {errors[0]}")

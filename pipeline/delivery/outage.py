@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from pipeline.clock import Clock
+from pipeline.health import Trouble
 from pipeline.influx import Answer
-from pipeline.trouble import Trouble
 
 
 class Outage:

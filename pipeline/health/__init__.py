@@ -4,6 +4,7 @@ from pipeline.health.agent_metrics import AgentMetrics, usage
 from pipeline.health.health import Health, ReadingStats
 from pipeline.health.status import Status, read_status
 from pipeline.health.summary import Summary, SummaryRow, summarize
+from pipeline.health.trouble import Trouble
 
 __all__ = [
     "AgentMetrics",
@@ -12,6 +13,7 @@ __all__ = [
     "Status",
     "Summary",
     "SummaryRow",
+    "Trouble",
     "read_status",
     "summarize",
     "usage",

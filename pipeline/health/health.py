@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from pipeline.clock import Clock
+from pipeline.health.trouble import Trouble
 from pipeline.spool import Fact, SpoolError
-from pipeline.trouble import Trouble
 
 # Ticks may be late now and then on a busy host; this many intervals without one are no accident.
 _OVERDUE_INTERVALS = 3

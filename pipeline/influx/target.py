@@ -5,6 +5,7 @@ import dataclasses
 import logging
 import threading
 from collections.abc import Callable
+from typing import Protocol
 
 from pipeline.clock import Clock
 from pipeline.influx.answer import Answer, InfluxError
@@ -12,7 +13,6 @@ from pipeline.influx.buckets import Rule, Wanted, command, drift, look, reconcil
 from pipeline.influx.connection import Connection
 from pipeline.influx.writeonly import WriteOnlyError
 from pipeline.settings import Settings, SettingsError
-from pipeline.trouble import Trouble
 
 _log = logging.getLogger(__name__)
 
@@ -22,6 +22,23 @@ CONFIRMED_AFTER_S = 60.0
 """The time until a lengthened rule is checked, in seconds; other hosts start within it."""
 
 
+class RuleListener(Protocol):
+    """Learns what the server says of the bucket."""
+
+    def learn(self, rule: Rule | None, drift: str) -> None:
+        """Learn the rule, and how it differs from the settings.
+
+        Args:
+            rule: The rule; None for a server without buckets.
+            drift: The difference in a sentence; "" when there is none.
+        """
+        ...
+
+    def leave_alone(self, why: str) -> None:
+        """Learn why the rule is not what the settings want and stays so; "" when it is."""
+        ...
+
+
 class Target:
     """Where this host's readings go.
 
@@ -29,8 +46,7 @@ class Target:
         settings: With `influxdb_url` set.
         reload: Reads the settings again, for a token that was rotated.
         clock: Passed to the connection.
-        on_rule: Is called with the bucket's rule, None for a server without buckets, and with how
-            that differs from the settings, "" when it does not.
+        listener: Learns the bucket's rule.
         on_date: Is called with InfluxDB's own clock, in seconds since 1970-01-01 UTC.
         obstacle: Returns why nothing may be sent at present; "" when it may.
     """
@@ -40,14 +56,14 @@ class Target:
         settings: Settings,
         reload: Callable[[], Settings],
         clock: Clock,
-        on_rule: Callable[[Rule | None, str], None],
+        listener: RuleListener,
         on_date: Callable[[float], object] = lambda _: None,
         obstacle: Callable[[], str] = str,
     ) -> None:
         self.settings = settings
         self._reload = reload
         self._clock = clock
-        self._on_rule = on_rule
+        self._listener = listener
         self._on_date = on_date
         self._obstacle = obstacle
         self._connection: Connection | None = None
@@ -55,7 +71,6 @@ class Target:
         self._prepared = False
         self._confirm_at: float | None = None
         self._write_only = False
-        self._trouble = Trouble()
 
     @property
     def prepared(self) -> bool:
@@ -98,14 +113,14 @@ class Target:
         if rule is None:
             return
         if rule.refused:
-            self._warn(f"The retention rule is left alone: {rule.refused}")
+            self._listener.leave_alone(f"The retention rule is left alone: {rule.refused}")
         else:
-            self._trouble.ends()
+            self._listener.leave_alone("")
         if rule.change:
             _log.info("%s", rule.change)
             if wanted.mode == "extend":
                 self._confirm_at = self._clock.monotonic() + CONFIRMED_AFTER_S
-        self._on_rule(rule, drift(wanted, rule))
+        self._listener.learn(rule, drift(wanted, rule))
 
     def _reconciled(self, wanted: Wanted) -> Rule | None:
         """Return the rule; None where it is left alone, which is logged."""
@@ -119,11 +134,11 @@ class Target:
             answer = error.answer
             if not answer.claims_success and answer.status not in (401, 403, 404, 422):
                 raise
-            self._warn(f"The bucket's retention rule is left alone: {error}")
+            self._listener.leave_alone(f"The bucket's retention rule is left alone: {error}")
             return None
         self._write_only = False
         if rule is None:
-            self._warn(
+            self._listener.leave_alone(
                 f"Bucket {wanted.bucket!r} cannot be seen with this token, "
                 f"so its retention rule is left alone; with another one: {command(wanted)}"
             )
@@ -148,7 +163,7 @@ class Target:
             self._have_no_buckets(only)
             return
         if rule is not None:
-            self._on_rule(rule, drift(Wanted.of(self.settings), rule))
+            self._listener.learn(rule, drift(Wanted.of(self.settings), rule))
 
     def _may_confirm(self) -> bool:
         due = self._confirm_at  # once: another thread may change it
@@ -156,12 +171,8 @@ class Target:
 
     def _have_no_buckets(self, only: WriteOnlyError) -> None:
         self._write_only = True
-        self._warn(str(only))
-        self._on_rule(None, str(only))
-
-    def _warn(self, message: str) -> None:
-        # Each try with a refused token prepares again; one warning is enough.
-        self._trouble.begins(message, message, kind=message)
+        self._listener.leave_alone(str(only))
+        self._listener.learn(None, str(only))
 
     def write(self, body: bytes) -> Answer:
         """Send a gzip member of lines; a failure is an answer too."""
@@ -180,8 +191,7 @@ class Target:
         """Read the token from the settings again."""
         try:
             token = self._reload().influxdb_token
-        except SettingsError as error:
-            self._warn(f"The token is not read anew: {error}")
+        except SettingsError:  # who follows the settings reports it
             return
         self.settings = dataclasses.replace(self.settings, influxdb_token=token)
         self.close()

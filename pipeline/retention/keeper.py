@@ -8,7 +8,7 @@ from threading import Event
 
 from pipeline.clock import Clock
 from pipeline.collectors import catalogue
-from pipeline.health import Health
+from pipeline.health import Health, Trouble
 from pipeline.influx import (
     CONFIRMED_AFTER_S,
     PATIENCE_S,
@@ -44,6 +44,7 @@ class KnownRule:
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
         self._changed = Event()
+        self._left_alone = Trouble()  # only logged: `status` shows the difference
         self.rule: Rule | None = None
 
     @property
@@ -59,6 +60,14 @@ class KnownRule:
             self._spool.note({Fact.BUCKET_AGE_S: age, Fact.BUCKET_DRIFT: drift or None})
         if rule and rule.change:
             self._changed.set()
+
+    def leave_alone(self, why: str) -> None:
+        """Log why the rule is not what the settings want and stays so; "" when it is."""
+        # Each try with a refused token prepares again; one warning is enough.
+        if why:
+            self._left_alone.begins(why, why, kind=why)
+        else:
+            self._left_alone.ends()
 
     def on_change(self, event: Event) -> None:
         """Set this event, from now on, when the agent itself has changed the rule."""

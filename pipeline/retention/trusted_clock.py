@@ -6,10 +6,9 @@ import threading
 from datetime import timedelta
 
 from pipeline.clock import PLAUSIBLE_NS, Clock, Tick, rfc3339
-from pipeline.health import Health
+from pipeline.health import Health, Trouble
 from pipeline.influx import LARGEST_SKEW_S
 from pipeline.spool import Fact, Spool, SpoolError
-from pipeline.trouble import Trouble
 
 _log = logging.getLogger(__name__)
 

@@ -126,6 +126,29 @@ def test_a_collector_that_fails_costs_its_own_points_and_no_others(
     assert one.lost == {"collector_failed": 2}
 
 
+def test_a_problem_of_a_collector_is_shown_while_it_lasts_and_logged_when_it_begins_and_ends(
+    bench: Callable[..., Bench], caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = Stub("bad", "x")
+    one = bench(bad)
+    for attempt in range(3):
+        bad.failure = OSError(f"try {attempt}")
+        one.record()
+    assert one.health.troubles() == {"collector bad": "fails: OSError: try 0"}
+    bad.failure, bad.ids = None, ("x", "x")
+    one.record()
+    assert one.health.troubles() == {"collector bad": "reads a series twice: 1 left out"}
+    bad.ids = ("x",)
+    one.record()
+    assert one.health.troubles() == {}
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "Collector bad fails: OSError: try 0"),
+        ("WARNING", "Collector bad reads a series twice: 1 left out"),
+        ("INFO", "Collector bad works again, it no longer fails"),
+        ("INFO", "Collector bad works again, it no longer reads a series twice"),
+    ]
+
+
 def test_a_reading_of_which_nothing_is_left_is_counted_though_there_is_no_row(
     bench: Callable[..., Bench],
 ) -> None:

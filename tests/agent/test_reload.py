@@ -8,8 +8,8 @@ from threading import Event
 import pytest
 
 from pipeline.agent.reload import NEED_RESTART, Reload
+from pipeline.health import Trouble
 from pipeline.settings import Files, Settings, SettingsError
-from pipeline.trouble import Trouble
 from tests.clocks import ManualClock
 
 TOKEN = "k3y-nobody-may-see"

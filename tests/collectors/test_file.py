@@ -134,16 +134,14 @@ def test_a_name_that_is_no_text_is_told_on_one_line(tmp_path: Path) -> None:
     assert omission.what == r"'a\n\udcff.lp'"
 
 
-def test_trouble_is_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bad_file_is_a_problem_until_it_is_right(tmp_path: Path) -> None:
     guard = Guard(file(tmp_path), DEFAULTS, FakeHost().clock)
     bad = tmp_path / "bad.lp"
-    for content in ("?", "??", "a v=1", "a v=2"):
-        bad.write_text(content)
-        guard.run(1, {})
-    assert caplog.messages == [
-        "Collector file leaves out 'bad.lp': line 1: it is not line protocol",
-        "Collector file no longer leaves out 'bad.lp'",
-    ]
+    bad.write_text("?")
+    problem = {"leaves out 'bad.lp'": "line 1: it is not line protocol"}
+    assert guard.run(1, {}).problems == problem
+    bad.write_text("a v=1")
+    assert guard.run(1, {}).problems == {}
 
 
 def test_without_a_folder_there_is_nothing_to_read() -> None:

@@ -71,7 +71,7 @@ def test_outcome(stub: Stub, fake: FakeHost) -> None:
     guard = Guard(stub, DEFAULTS, fake.clock)
     assert guard.name == "stub"
     line = f"stub,host=h,id=a value=1i {TIME}"
-    assert run(guard) == Outcome("stub", (line,), lost_points=0, seconds=0.25, error=None)
+    assert run(guard) == Outcome("stub", (line,), lost_points=0, seconds=0.25, problems={})
 
 
 def test_failure_is_contained(stub: Stub) -> None:
@@ -95,25 +95,6 @@ def test_failure_loses_what_the_last_good_reading_had(stub: Stub) -> None:
     assert run(guard).lost_points == 0
 
 
-def test_failure_and_recovery_are_logged_once_each(
-    stub: Stub, caplog: pytest.LogCaptureFixture
-) -> None:
-    guard = Guard(stub, DEFAULTS, ManualClock())
-    good = stub.give
-    run(guard)
-    for attempt in range(5):
-        stub.give = raising(OSError(f"try {attempt}"))
-        run(guard)
-    stub.give = good
-    run(guard)
-    run(guard)
-    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        ("WARNING", "Collector stub fails: OSError: try 0"),
-        ("INFO", "Collector stub works again, it no longer fails"),
-    ]
-    assert all(record.exc_info is None for record in caplog.records)
-
-
 def test_traceback_is_for_debugging(stub: Stub, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     stub.give = raising(OSError())
@@ -132,42 +113,31 @@ def test_a_collector_cannot_end_the_process(stub: Stub) -> None:
     assert run(Guard(stub, DEFAULTS, ManualClock())).error == "SystemExit: 3"
 
 
-def test_no_data_is_quiet(stub: Stub, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
+def test_no_data_is_no_problem(stub: Stub) -> None:
     stub.give = raising(NoData())
     outcome = run(Guard(stub, DEFAULTS, ManualClock()))
-    assert (outcome.lines, outcome.lost_points, outcome.error) == ((), 0, None)
-    assert caplog.records == []
+    assert (outcome.lines, outcome.lost_points, outcome.problems) == ((), 0, {})
 
 
 @pytest.mark.parametrize("bad", [Point("stub", {"value": 2**63}), Point("stub\udcff", {"v": 1})])
-def test_refused_point_costs_itself_only(
-    stub: Stub, bad: Point, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_refused_point_costs_itself_only(stub: Stub, bad: Point) -> None:
     guard = Guard(stub, DEFAULTS, ManualClock())
     good = points("a", "b")
     stub.give = lambda: [good[0], bad, good[1]]
-    for _ in range(3):
-        outcome = run(guard)
-        assert (ids(outcome), outcome.lost_points, outcome.error) == (["a", "b"], 1, None)
+    outcome = run(guard)
+    assert (ids(outcome), outcome.lost_points, outcome.error) == (["a", "b"], 1, None)
+    assert list(outcome.problems) == ["has points that cannot be written"]
     stub.give = lambda: good
-    run(guard)
-    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
-    assert caplog.messages[0].startswith("Collector stub has points that cannot be written: ")
+    assert run(guard).problems == {}
 
 
-def test_omission_is_lost_and_named_once(stub: Stub, caplog: pytest.LogCaptureFixture) -> None:
-    guard = Guard(stub, DEFAULTS, ManualClock())
-    one, two = Omission("/mnt/a", "no answer"), Omission("/mnt/b", "refused")
-    for omissions in ([one], [one], [two, one], [one], []):
-        stub.give = lambda omissions=omissions: [*points("a"), *omissions]  # type: ignore[misc]
-        outcome = run(guard)
-        assert (ids(outcome), outcome.lost_points) == (["a"], len(omissions))
-    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        ("WARNING", "Collector stub leaves out /mnt/a: no answer"),
-        ("WARNING", "Collector stub leaves out /mnt/b: refused"),
-        ("INFO", "Collector stub no longer leaves out /mnt/b"),
-        ("INFO", "Collector stub no longer leaves out /mnt/a"),
+def test_omission_is_lost_and_named(stub: Stub) -> None:
+    stub.give = lambda: [*points("a"), Omission("/mnt/a", "no answer"), Omission("/mnt/b", "no")]
+    outcome = run(Guard(stub, DEFAULTS, ManualClock()))
+    assert (ids(outcome), outcome.lost_points) == (["a"], 2)
+    assert list(outcome.warnings()) == [
+        ("leaves out /mnt/a", "Collector stub leaves out /mnt/a: no answer"),
+        ("leaves out /mnt/b", "Collector stub leaves out /mnt/b: no"),
     ]
 
 
@@ -192,17 +162,13 @@ def test_point_without_a_number_is_no_line_and_no_loss(stub: Stub) -> None:
     assert (ids(outcome), outcome.lost_points) == (["b"], 0)
 
 
-def test_second_point_of_a_series_is_lost_not_merged(
-    stub: Stub, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_second_point_of_a_series_is_lost_not_merged(stub: Stub) -> None:
     twice = Point("stub", {"value": 2, "more": 3}, {"id": "a"})
     stub.give = lambda: [*points("a", "b"), twice]
-    guard = Guard(stub, DEFAULTS, ManualClock())
-    outcome = run(guard)
+    outcome = run(Guard(stub, DEFAULTS, ManualClock()))
     assert outcome.lines[0] == f"stub,host=h,id=a value=1i {TIME}"
     assert (ids(outcome), outcome.lost_points) == (["a", "b"], 1)
-    run(guard)
-    assert caplog.messages == ["Collector stub reads a series twice: 1 left out"]
+    assert outcome.problems == {"reads a series twice": "1 left out"}
 
 
 def test_same_tags_of_another_measurement_are_another_series(stub: Stub) -> None:
@@ -243,8 +209,8 @@ def test_globs_mean_nothing_to_a_collector_of_one_series(stub: Stub) -> None:
     assert select(stub, CollectorOptions(exclude=("*",)), "a") == ["a"]
 
 
-def test_surplus_is_left_out_alike_each_time_counted_and_said_once(
-    stub: Stub, caplog: pytest.LogCaptureFixture
+def test_surplus_is_left_out_alike_and_counted_each_time_and_a_problem_from_then_on(
+    stub: Stub,
 ) -> None:
     guard = Guard(stub, CollectorOptions(max_series=2), ManualClock())
     for surplus in (("c",), ("c", "d"), (), ("c",)):
@@ -252,7 +218,7 @@ def test_surplus_is_left_out_alike_each_time_counted_and_said_once(
         stub.give = lambda names=names: points(*names)  # type: ignore[misc]
         outcome = run(guard)
         assert (ids(outcome), outcome.lost_points) == (["a", "b"], len(surplus))
-    assert caplog.messages == ["Collector stub has too many series: 1 left out by max_series"]
+        assert list(outcome.problems) == ["has too many series"]
 
 
 @given(

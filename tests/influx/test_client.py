@@ -28,7 +28,9 @@ from pipeline.influx.connection import Connection
 from pipeline.influx.dashboards import stacks
 from pipeline.influx.points import HostPoints, count_by_host
 from pipeline.influx.target import Target
+from pipeline.retention import KnownRule
 from pipeline.settings import Downsample, Settings
+from pipeline.spool import Spool
 from tests import servers
 from tests.clocks import ManualClock
 from tests.configured import settings_for
@@ -646,10 +648,14 @@ def test_a_bucket_without_rules_keeps_all(rules: dict[str, None]) -> None:
     ],
     ids=["200", "201", "204", "206", "302", "304"],
 )
-def test_readings_do_not_wait_for_a_server_that_cannot_be_understood(answer: bytes) -> None:
+def test_readings_do_not_wait_for_a_server_that_cannot_be_understood(
+    spool: Spool, answer: bytes
+) -> None:
     """Its bucket cannot be looked after, but it may take them."""
     with answering(answer) as connection:
-        target = Target(connection.settings, lambda: connection.settings, ManualClock(), print)
+        target = Target(
+            connection.settings, lambda: connection.settings, ManualClock(), KnownRule(spool)
+        )
         target.prepare()
         assert target.prepared
         assert not target.write_only

@@ -14,6 +14,7 @@ from pipeline.health import Health
 from pipeline.influx.connection import Connection
 from pipeline.influx.points import HostPoints
 from pipeline.influx.target import Target
+from pipeline.retention import KnownRule
 from pipeline.settings import Settings
 from pipeline.spool import Contents, Spool
 from tests.clocks import ManualClock
@@ -31,7 +32,7 @@ def drained(
 ) -> Contents:
     """Deliver all with these settings; `found` are those that a look at the files finds."""
     settings = settings_for(bucket, bucket_retention="off", **changes)
-    target = Target(settings, lambda: found or settings, clock, lambda rule, drift: None)
+    target = Target(settings, lambda: found or settings, clock, KnownRule(spool))
     pace = Pace(10, 0, 5_000)
     health = Health(clock, 60, lambda _: None)
     with closing(target):

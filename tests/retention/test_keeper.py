@@ -62,7 +62,7 @@ class Bench:
 
     def _make(self) -> Keeper:
         self.known = KnownRule(self.spool)
-        target = Target(self.settings, lambda: self.settings, self.clock, self.known.learn)
+        target = Target(self.settings, lambda: self.settings, self.clock, self.known)
         trusted_clock = TrustedClock(self.clock, self.spool, self.health, 3600)
         return Keeper(
             self.settings, self.spool, target, self.known, self.clock, trusted_clock, self.health
@@ -81,6 +81,15 @@ class Bench:
             f' |> filter(fn: (r) => r.host == "{host}")'
         )
         return len(api.query(self.bucket.server, query))
+
+
+def test_why_a_rule_is_left_alone_is_logged_once(
+    spool: Spool, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = KnownRule(spool)
+    for why in ("a", "a", "b", "a", "", "a"):
+        known.leave_alone(why)
+    assert caplog.messages == ["a", "b", "a"]
 
 
 @pytest.fixture

@@ -93,12 +93,12 @@ def test_every_value_arrives_and_what_is_not_there_is_told_once(
 
 @pytest.mark.parametrize("path", ["", "/", "/influx"])
 def test_gzip_members_joined_arrive_whole_and_once_also_below_a_path(
-    victoria: Victoria, host: str, given: dict[str, Any], path: str
+    victoria: Victoria, host: str, given: dict[str, Any], path: str, spool: Spool
 ) -> None:
     now_ms = time.time_ns() // 10**6
     lines = [f"m,host={host} f={n}i {(now_ms + n) * 10**6}" for n in range(3)]
     settings = Settings(**given | {"influxdb_url": victoria.url + path})
-    with closing(Target(settings, lambda: settings, SystemClock(), lambda *_: None)) as target:
+    with closing(Target(settings, lambda: settings, SystemClock(), KnownRule(spool))) as target:
         target.prepare()
         for _ in range(2):  # as after an answer that was lost
             assert target.write(b"".join(pack(joined([line])) for line in lines)).status == 204
@@ -118,7 +118,7 @@ def test_sweep_after_sweep_keeps_the_local_age_and_tells_nothing_anew(
     settings = Settings(**given, data_dir=tmp_path, downsample=downsample)
     health = Health(clock, 60, lambda _: None)
     known = KnownRule(spool)
-    target = Target(settings, lambda: settings, clock, known.learn)
+    target = Target(settings, lambda: settings, clock, known)
     trusted_clock = TrustedClock(clock, spool, health, 3600)
     keeper = Keeper(settings, spool, target, known, clock, trusted_clock, health)
     keeper.run(clock.stop, Event())

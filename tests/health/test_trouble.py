@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from pipeline.trouble import Trouble
+from pipeline.health import Trouble
 
 
 def test_it_is_logged_when_it_begins_and_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
