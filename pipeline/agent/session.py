@@ -202,8 +202,10 @@ class Session:
         self._lock.release()
 
     def _tick(self, stop: Event, wake: Event) -> None:
-        while not stop.is_set() and self._owns_directory():
+        while not stop.is_set():
             if (tick := self._schedule.wait(wake)) is not None:
+                if not self._owns_directory():
+                    return
                 self._take(tick)
                 continue
             wake.clear()

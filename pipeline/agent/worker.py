@@ -92,7 +92,7 @@ class Worker:
         """Wait for its end until that moment of the monotonic clock."""
         if (before := self._before) is not None:
             before.join(deadline)
-        if self._thread is not None:
+        if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(max(0.0, deadline - self._clock.monotonic()))
 
     def _run(self) -> None:
