@@ -93,7 +93,7 @@ def test_an_agent_whose_folder_another_one_has_taken_ends_with_a_sentence(tmp_pa
         DirectoryLock(data_dir, SystemClock()).release()
         assert agent.process.wait(30) == 1
         told = (
-            f"Metrics collection ends: {data_dir}/agent.lock was replaced while this agent held it, "
-            f"and another one may use {data_dir}; this one ends"
+            f"Metrics collection ends: {data_dir}/agent.lock was replaced while this agent held "
+            f"it, and another one may use {data_dir}; this one ends"
         )
         assert agent.log.count(told) == 1
