@@ -141,6 +141,7 @@ _FIELD = r'(?P<key>(?:[^,= ]|(?<=\\)[,= ])+)=(?P<value>"(?:[^"\\]|\\.)*"|[^, "]+
 _FIELD_RE = re.compile(_FIELD)
 _FIELDS = re.sub(r"\?P<\w+>", "?:", rf"{_FIELD}(?:,{_FIELD})*")
 _LINE_RE = re.compile(rf"(?P<series>(?:[^ ]|(?<=\\) )+) (?P<fields>{_FIELDS}) (?P<time>-?\d+)")
+_TIME_RE = re.compile(r"-?\d{1,19}")
 _MEASUREMENT_RE = re.compile(r"(?:[^, ]|(?<=\\)[, ])+")
 _ESCAPED_MEASUREMENT_RE = re.compile(r"\\([, ])")
 _ESCAPED_RE = re.compile(r"\\([,= ])")
@@ -150,6 +151,13 @@ _ESCAPED_STRING_RE = re.compile(r'\\(["\\])')
 def split_lines(block: str) -> list[str]:
     r"""Split a text into its lines: by `\n` alone, where `splitlines` knows other breaks, too."""
     return block.removesuffix("\n").split("\n") if block else []
+
+
+def moved(line: str, before_ns: int, by_ns: int) -> str:
+    """Return a line with another time, later by `by_ns`, if it has one before `before_ns`."""
+    rest, _, time = line.rpartition(" ")
+    is_wrong = _TIME_RE.fullmatch(time) is not None and int(time) < before_ns
+    return f"{rest} {int(time) + by_ns}" if is_wrong else line
 
 
 def measurement_of(line: str) -> str:

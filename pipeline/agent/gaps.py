@@ -1,6 +1,6 @@
 """Gaps: the spans in which readings are missing, and their points `metrics_gap`."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pipeline.point import Point, encode
 from pipeline.spool import Cause, Gap
@@ -40,9 +40,14 @@ def down(before_ns: int | None, now_ns: int, interval_s: float) -> Iterator[Gap]
             yield Gap("agent_down", before_ns, now_ns, readings)
 
 
-def joined(parts: Iterable[Gap]) -> Gap:
-    """Return one gap that covers several of one cause."""
+def joined(parts: Iterable[Gap]) -> list[Gap]:
+    """Return one gap for each cause, which covers all of that cause."""
     every = list(parts)
+    causes = dict.fromkeys(gap.cause for gap in every)
+    return [_one([gap for gap in every if gap.cause == cause]) for cause in causes]
+
+
+def _one(every: Sequence[Gap]) -> Gap:
     return Gap(
         every[0].cause,
         min(gap.start_ns for gap in every),

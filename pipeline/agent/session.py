@@ -312,7 +312,7 @@ def _open(settings: Settings, clock: Clock) -> tuple[DirectoryLock, Spool]:
             "make it writable for this user, or set data_dir"
         ) from error
     try:
-        return lock, Spool(directory, _bound(settings), clock.now_ns)
+        return lock, Spool(directory, _bound(settings), clock)
     except SpoolError as error:
         lock.release()
         raise AgentError(str(error)) from error

@@ -110,6 +110,7 @@ class Keeper:
         self._retention = Retention(spool, trusted_clock.now_ns, ages, delivers=delivers)
         self._sweeping = threading.Lock()
         self._downsampled = False
+        self._check_at = clock.monotonic()
 
     def trim(self, time_ns: int) -> bool:
         """Remove what is too old to be sent, if a reading of that time is; return whether it is."""
@@ -139,7 +140,7 @@ class Keeper:
     def _try_to_sweep(self, stop: Event, excused: set[int | None]) -> bool:
         """Sweep; return whether to try again soon, as after each excused answer, once."""
         try:
-            self._spool.check()
+            self._check()
             self.sweep(stop.is_set)
         except InfluxError as error:
             # Delivery reports a server that does not answer. At the start it may not have done so
@@ -155,6 +156,13 @@ class Keeper:
         else:
             self._trouble.ends()
         return False
+
+    def _check(self) -> None:
+        """Read the whole store, but not again with each try of a sweep that fails."""
+        now = self._clock.monotonic()
+        if now >= self._check_at:
+            self._check_at = now + self._settings.cleanup_interval_minutes * 60.0
+            self._spool.check()
 
     def sweep(self, stopped: Callable[[], bool] = lambda: False) -> Swept:
         """Remove what is older than its age, in InfluxDB and here.

@@ -13,15 +13,22 @@ from pipeline.spool.schema import LOST, examine
 
 _log = logging.getLogger(__name__)
 
+# The counters are kept by triggers; a store that was not upgraded yet has none of them.
+_KEPT = """SELECT
+    coalesce((SELECT value FROM counter WHERE name = 'waiting'),
+        (SELECT sum(points) FROM pending), 0),
+    coalesce((SELECT value FROM counter WHERE name = 'waiting_bytes'),
+        (SELECT sum(bytes) FROM pending), 0),
+    coalesce((SELECT value FROM counter WHERE name = 'rejected_kept'),
+        (SELECT count(*) FROM rejected)),
+    (SELECT time_ns FROM tick WHERE id = (SELECT min(id) FROM pending))
+"""
+
 
 def contents(db: sqlite3.Connection) -> Contents:
     """Return the figures of a store."""
     counters: dict[str, int] = dict(db.execute("SELECT name, value FROM counter"))
-    backlog = db.execute(
-        "SELECT coalesce(sum(points), 0), coalesce(sum(bytes), 0), "
-        "(SELECT time_ns FROM tick WHERE id = (SELECT min(id) FROM pending)) FROM pending"
-    ).fetchone()
-    (kept,) = db.execute("SELECT count(*) FROM rejected").fetchone()
+    waiting, size, kept, oldest = db.execute(_KEPT).fetchone()
     # In a damaged store a time can be a text, which is greater than any number.
     (first,) = db.execute("SELECT min(time_ns) FROM tick").fetchone()
     (last,) = db.execute("SELECT max(time_ns) FROM tick WHERE time_ns < ''").fetchone()
@@ -29,9 +36,9 @@ def contents(db: sqlite3.Connection) -> Contents:
         ticks=counters.get("ticks", 0),
         points=counters.get("points", 0),
         delivered_points=counters.get("delivered", 0),
-        backlog_points=backlog[0],
-        backlog_bytes=backlog[1],
-        backlog_oldest_ns=backlog[2],
+        backlog_points=waiting,
+        backlog_bytes=size,
+        backlog_oldest_ns=oldest,
         rejected_points=kept,
         lost={k.removeprefix(LOST): v for k, v in counters.items() if k.startswith(LOST)},
         first_ns=first,

@@ -6,7 +6,7 @@ The agent applies the bound and the age with its next reading.
 import re
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -18,6 +18,10 @@ from pipeline.spool.schema import LOST
 _LOST = f"{LOST}{Cause.REJECTED}"
 _TIME = re.compile(r" (-?\d{1,19})$")
 _INT64_MAX = 2**63 - 1
+# They are taken in parts, so that no tick waits long for it, and few are held in memory.
+_AT_ONCE = 200
+
+_Line = tuple[int, str]  # the time of the refusal, and the line
 
 
 class UnknownLineError(Exception):
@@ -32,40 +36,57 @@ def retry_rejected(directory: Path, ids: Collection[int] | None = None) -> int:
     Raises:
         FileNotFoundError: There is no spool in the data directory.
         UnknownLineError: There is no line with one of the ids; nothing was changed.
-        SpoolError: The spool cannot be opened or written; nothing was changed.
+        SpoolError: The spool cannot be opened or written; what was changed stays so.
     """
 
-    def queue(db: sqlite3.Connection) -> int:
-        taken = _taken(db, ids)
+    def queue(db: sqlite3.Connection, taken: Sequence[_Line]) -> None:
         readings = defaultdict(list)
-        for _, refused_ns, line in taken:
+        for refused_ns, line in taken:
             readings[_time_ns(line, refused_ns)].append(line)
         for time_ns, lines in sorted(readings.items()):
             insert(db, lines, time_ns)
         _uncount(db, len(taken))
-        return len(taken)
 
-    return _write(directory, queue)
+    return _take(directory, ids, queue)
 
 
 def drop_rejected(directory: Path, ids: Collection[int] | None = None) -> int:
     """Delete lines, as `retry_rejected` takes them; return how many. They stay counted as lost."""
-    return _write(directory, lambda db: len(_taken(db, ids)))
+    return _take(directory, ids, lambda _, __: None)
 
 
-def _write(directory: Path, change: Callable[[sqlite3.Connection], int]) -> int:
+def _take(
+    directory: Path,
+    ids: Collection[int] | None,
+    use: Callable[[sqlite3.Connection, Sequence[_Line]], None],
+) -> int:
+    """Take lines out, and use them; return how many that were."""
     with closing(open_beside(directory, write=True)) as database:
-        return database.write(change)
+        wanted = database.read(lambda db: _found(db, ids))
+
+        def part(db: sqlite3.Connection) -> int | None:
+            some = [taken for number in wanted[:_AT_ONCE] if (taken := _taken(db, number))]
+            use(db, some)
+            return len(some) if wanted else None
+
+        number = 0
+        for taken in database.write_in_parts(part):
+            del wanted[:_AT_ONCE]
+            number += taken
+        return number
 
 
-def _taken(db: sqlite3.Connection, ids: Collection[int] | None) -> list[tuple[int, int, str]]:
-    """Take lines out; return the id, the time of the refusal and the text of each."""
-    kept = db.execute("SELECT id, time_ns, line FROM rejected ORDER BY id")
-    wanted = [row for row in kept if ids is None or row[0] in ids]
-    if missing := set(ids or ()) - {row[0] for row in wanted}:
+def _found(db: sqlite3.Connection, ids: Collection[int] | None) -> list[int]:
+    kept = {number for (number,) in db.execute("SELECT id FROM rejected")}
+    if missing := set(ids or ()) - kept:
         raise UnknownLineError(_unknown(missing))
-    db.executemany("DELETE FROM rejected WHERE id = ?", ((row[0],) for row in wanted))
-    return wanted
+    return sorted(kept if ids is None else kept & set(ids))
+
+
+def _taken(db: sqlite3.Connection, number: int) -> _Line | None:
+    query = "DELETE FROM rejected WHERE id = ? RETURNING time_ns, line"
+    found: _Line | None = db.execute(query, (number,)).fetchone()
+    return found
 
 
 def _uncount(db: sqlite3.Connection, points: int) -> None:

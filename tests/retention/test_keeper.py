@@ -20,6 +20,7 @@ from tests.chaos.proxy import PASS, Proxy
 from tests.configured import settings_for
 from tests.influxd import api
 from tests.influxd.api import Bucket
+from tests.spool.stores import many, read_so_far, reading
 
 HOUR_NS = 3600 * 10**9
 
@@ -126,6 +127,26 @@ def test_a_server_that_does_not_answer_is_tried_again_soon(bench: Bench) -> None
     assert bench.keep(influxdb_url="http://127.0.0.1:1") == {}  # delivery tells
     assert bench.clock.waits == [60]
     assert bench.spool.contents().backlog_points == 0  # the local age is kept all the same
+
+
+def test_a_sweep_that_fails_reads_the_whole_store_once_in_an_interval(tmp_path: Path) -> None:
+    many(tmp_path, 1_000, 0, reading(0, 10))
+    large = (tmp_path / "spool.db").stat().st_size
+    url = "http://127.0.0.1:1"
+    settings = Settings(data_dir=tmp_path, influxdb_url=url, influxdb_token="t", retention_hours=0)
+    clock = HurriedClock(61)
+    with Spool(tmp_path, 2**28) as spool:
+        health = Health(clock, 60, lambda _: None)
+        health.trouble("delivery").begins("no answer")
+        known = KnownRule(spool)
+        target = Target(settings, lambda: settings, clock, known)
+        trusted_clock = TrustedClock(clock, spool, health, 3600)
+        keeper = Keeper(settings, spool, target, known, clock, trusted_clock, health)
+        before = read_so_far()
+        keeper.run(clock.stop, Event())
+        assert clock.waits == [60] * 61
+        # Twice, and not 61 times; the rest is influxdb-client, which the first request loads.
+        assert 2 <= (read_so_far() - before) / large < 6
 
 
 def test_a_delete_that_takes_minutes_is_given_up_tried_again_and_shows(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.spool import Aging, Fact, Gap, Spool, SpoolError, SpoolReader
+from tests.clocks import ManualClock
 from tests.machine import fill_up, tiny_disk
 from tests.spool.stores import (
     MB,
@@ -29,7 +30,7 @@ USES: dict[str, Callable[[Spool], object]] = {
     "append": lambda spool: spool.append(reading(99), 99),
     "lease": lambda spool: spool.lease(9),
     "give_up": lambda spool: spool.give_up(0),
-    "restamp": lambda spool: spool.restamp(0, 0),
+    "restamp": lambda spool: spool.restamp(range(9), 0, 0),
     "note": lambda spool: spool.note({"b": "2"}),
     "facts": lambda spool: spool.facts(),
     "gaps": lambda spool: spool.gaps(),
@@ -52,7 +53,7 @@ def remove(directory: Path, *endings: str) -> None:
 @pytest.fixture
 def spool(tmp_path: Path) -> Spool:
     filled(tmp_path, READINGS, DELIVERED)
-    return Spool(tmp_path, 100 * MB, lambda: NOW)
+    return Spool(tmp_path, 100 * MB, ManualClock(NOW))
 
 
 @each_use

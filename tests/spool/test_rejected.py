@@ -15,7 +15,7 @@ from pipeline.spool import (
     drop_rejected,
     retry_rejected,
 )
-from tests.spool.stores import NOW, account, leased, lines
+from tests.spool.stores import NOW, account, leased, lines, sql
 
 
 def refuse(spool: Spool, *lines: str, among: int = 0) -> None:
@@ -44,6 +44,20 @@ def test_the_newest_refused_lines_are_listed_first(spool: Spool, tmp_path: Path)
         ("b f=1i 2", "no b f=1i 2"),
     ]
     assert {one.time_ns for one in listed} == {NOW + 1}
+
+
+def test_the_newest_10000_are_kept(spool: Spool, tmp_path: Path) -> None:
+    sql(
+        tmp_path,
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 2 FROM n WHERE i < 19999) "
+        "INSERT INTO rejected SELECT i, 1, 'no', 'm f=1i ' || i FROM n",  # some were dropped
+    )
+    refuse(spool, "a f=1i 1", "b f=1i 2", "c f=1i 3")
+    with SpoolReader(tmp_path) as reader:
+        listed = reader.rejected(20_000)
+    assert [one.line for one in listed[:3]] == ["c f=1i 3", "b f=1i 2", "a f=1i 1"]
+    assert (len(listed), listed[-1].line) == (10_000, "m f=1i 7")
+    assert spool.contents().rejected_points == 10_000
 
 
 def test_retried_lines_wait_again_and_are_lost_no_more(spool: Spool, tmp_path: Path) -> None:
@@ -98,6 +112,14 @@ def test_dropped_lines_are_gone_and_stay_lost(spool: Spool, tmp_path: Path) -> N
     assert drop_rejected(tmp_path) == 0
     assert spool.contents().lost == {"rejected": 3}
     account(spool.contents())
+
+
+def test_no_id_comes_back(spool: Spool, tmp_path: Path) -> None:
+    refuse(spool, "a f=1i 1", "b f=1i 2")
+    listed = kept(tmp_path)[0].id
+    drop_rejected(tmp_path, [listed])
+    refuse(spool, "c f=1i 3")
+    assert [one.id for one in kept(tmp_path)] == [listed + 1, listed - 1]
 
 
 @pytest.mark.parametrize("change", [retry_rejected, drop_rejected])

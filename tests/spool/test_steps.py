@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.spool import Fact, Refusal, Spool, SpoolReader
+from pipeline.spool import Batch, Fact, Refusal, Spool, SpoolReader
+from tests.clocks import ManualClock
 from tests.spool.stores import (
     MB,
     NOW,
@@ -30,7 +31,7 @@ TICKS, DELIVERED, NEW = 200, 50, 1000
 
 
 def opened(directory: Path) -> Spool:
-    return Spool(directory, 100 * MB, lambda: NOW)
+    return Spool(directory, 100 * MB, ManualClock(NOW))
 
 
 def blocks(*numbers: int) -> list[str]:
@@ -206,6 +207,7 @@ def test_refused_lines_keep_their_ids_and_what_is_refused_meanwhile_gets_others(
         salvaged(spool)
         with SpoolReader(tmp_path) as reader:
             after = reader.rejected(99)
+    assert {row for row in after if row.line != "m f=1i 1"} == set(before)
     assert sorted(row.line for row in after) == sorted([*(r.line for r in before), "m f=1i 1"])
     assert len({row.id for row in after}) == 7
 
@@ -214,12 +216,12 @@ def test_refused_lines_keep_their_ids_and_what_is_refused_meanwhile_gets_others(
     "use",
     [
         lambda spool, batch: spool.settle(batch, NOW),
-        lambda spool, _: spool.restamp(NOW, 5),
+        lambda spool, batch: spool.restamp(range(batch.ids[0], spool.next_id), NOW, 5),
     ],
     ids=["settle", "restamp"],
 )
 def test_what_names_readings_of_before_finds_these_and_no_others(
-    tmp_path: Path, use: Callable[[Spool, object], object]
+    tmp_path: Path, use: Callable[[Spool, Batch], object]
 ) -> None:
     with opened(tmp_path) as spool:
         spool.append(["m f=1i 1"], 1)

@@ -18,6 +18,7 @@ from pipeline.spool.rows import DAMAGES, mark, tally, unpack
 from pipeline.spool.salvage.pages import Pages, Row
 from pipeline.spool.salvage.progress import (
     PREFIX,
+    SHIFT,
     Progress,
     begin,
     end,
@@ -33,6 +34,11 @@ _AT_ONCE = 64  # pages: some hundredths of a second
 _LARGEST_ID = 2**62
 _TOO_MANY = 2**53  # points and readings, for any machine and time
 _SETTLED = ("delivered", AGED, *(f"{LOST}{cause}" for cause in COMMITTED))
+_OVERTAKEN = """INSERT OR IGNORE INTO ahead SELECT :id WHERE EXISTS
+    (SELECT 1 FROM pending WHERE id < :id UNION ALL SELECT 1 FROM salvage WHERE id < :id)"""
+_ALL_OVERTAKEN = """INSERT OR IGNORE INTO ahead SELECT id FROM tick
+    WHERE id > :id AND id NOT IN (SELECT id FROM pending)
+    AND EXISTS (SELECT 1 FROM pending WHERE id <= :id)"""
 # They are about the agent that runs.
 _NEVER_COPIED = {Fact.LAST_ERROR, Fact.TROUBLES, Fact.SALVAGE}
 
@@ -215,6 +221,7 @@ def _copied(
             (tick, progress.stamp),
         ).fetchone()
         if expected is None and not progress.again:
+            db.execute(_OVERTAKEN, {"id": tick})
             continue
         waiting = size if expected is None else expected[0]
         db.execute("INSERT INTO pending VALUES (?, ?, ?)", (tick, waiting, len(lines)))
@@ -242,6 +249,8 @@ def _settle(db: sqlite3.Connection, progress: Progress, path: Path) -> str:
     """Count what waited and was not found as lost; return what came of it all in a sentence."""
     _mark_missing(db, progress)
     tally(db, {f"{LOST}{Cause.CORRUPT_STORE}": progress.left, "points": progress.left})
+    # What was delivered meanwhile left the queue before what was copied.
+    db.execute(_ALL_OVERTAKEN, {"id": SHIFT - progress.lowered})
     end(db, progress)
     lost = f"lost {progress.left} points that waited"
     if not progress.exact:
