@@ -13,6 +13,7 @@ from pipeline.spool import reader, rows
 from pipeline.spool.aging import Aging
 from pipeline.spool.contents import Batch, Cause, Contents, Gap, Refusal
 from pipeline.spool.database import Database
+from pipeline.spool.leasing import next_batch
 from pipeline.spool.opening import OwnStore
 from pipeline.spool.room import Room
 from pipeline.spool.salvage import SHIFT, steps
@@ -21,15 +22,7 @@ from pipeline.spool.schema import LOST, NAME, DamagedError, FullError, translate
 _log = logging.getLogger(__name__)
 
 _REJECTED_KEPT = 10_000
-# What is done at once is bounded, so that no tick waits long for it, and memory too.
-_AT_ONCE, _MOST_TEXT = 200, 2**23
-# CROSS JOIN keeps SQLite from going through the log in search of the queue. The casts are for a
-# damaged store, where a value may have any type.
-_OLDEST = (
-    "SELECT id, coalesce(CAST(time_ns AS INTEGER), 0), coalesce(pending.points, 0), "
-    "CAST(lines AS BLOB) FROM pending CROSS JOIN tick USING (id) ORDER BY id"
-)
-_NEWEST = f"{_OLDEST} DESC"
+_AT_ONCE = 200  # so that no tick waits long for it
 _WAITING = (
     "SELECT id, time_ns < ? FROM pending CROSS JOIN tick USING (id) "
     "WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"
@@ -188,7 +181,7 @@ class Spool:
         lost = 0
         while True:
             batch, damaged = self._database.read(
-                lambda db: _next(db, max_points, self._above, newest=newest)
+                lambda db: next_batch(db, max_points, self._above, newest=newest)
             )
             lost += self._discard(damaged)
             if batch or not damaged:
@@ -332,34 +325,6 @@ class Spool:
             return lost
 
         return self._database.write(commit) if damaged else 0
-
-
-def _next(
-    db: sqlite3.Connection, max_points: int, above: int, *, newest: bool
-) -> tuple[Batch | None, list[int]]:
-    """Return the next batch, and the ticks before its end that are damaged."""
-    leased: list[tuple[int, int, int, str]] = []
-    damaged: list[int] = []
-    more = newest
-    left, room = max_points, _MOST_TEXT
-    for tick, time_ns, points, block in db.execute(_NEWEST if newest else _OLDEST):
-        if len(damaged) >= _AT_ONCE or (leased and (newest or points > left)):
-            more = True
-            break
-        try:
-            text = rows.unpack(block)
-        except rows.DAMAGES:
-            damaged.append(tick + above)
-            continue
-        if leased and len(text) > room:
-            more = True
-            break
-        leased.append((tick + above, time_ns, points, text))
-        left, room = left - points, room - len(text)
-    if not leased:
-        return None, damaged
-    ids, times, sizes, texts = zip(*leased, strict=True)
-    return Batch(ids, sum(sizes), rows.pack("".join(texts)), min(times), more), damaged
 
 
 def _keep_refused(db: sqlite3.Connection, time_ns: int, refused: Sequence[Refusal]) -> None:
