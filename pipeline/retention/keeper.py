@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterator
 from threading import Event
@@ -98,6 +99,7 @@ class Keeper:
         health: Health,
     ) -> None:
         self._settings = settings
+        self._interval_s = settings.cleanup_interval_minutes * 60.0
         self._spool = spool
         self._target = target
         self._known = known
@@ -110,7 +112,7 @@ class Keeper:
         self._retention = Retention(spool, trusted_clock.now_ns, ages, delivers=delivers)
         self._sweeping = threading.Lock()
         self._downsampled = False
-        self._check_at = clock.monotonic()
+        self._unchecked_s = math.inf  # for how long the store was not checked as a whole
 
     def trim(self, time_ns: int) -> bool:
         """Remove what is too old to be sent, if a reading of that time is; return whether it is."""
@@ -124,7 +126,6 @@ class Keeper:
 
         It ends at `stop`, after the window that is being swept.
         """
-        interval_s = self._settings.cleanup_interval_minutes * 60.0
         excused: set[int | None] = {None, 404}
         self._known.on_change(wake)
         while not stop.is_set():
@@ -133,9 +134,10 @@ class Keeper:
             if soon or (self._target is not None and self._target.needs_recheck):
                 wait_s = CONFIRMED_AFTER_S
             else:
-                wait_s = interval_s
+                wait_s = self._interval_s
             if not stop.is_set():  # a stop may have set `wake` before it was cleared
                 self._clock.wait(wake, wait_s)
+                self._unchecked_s += wait_s
 
     def _try_to_sweep(self, stop: Event, excused: set[int | None]) -> bool:
         """Sweep; return whether to try again soon, as after each excused answer, once."""
@@ -159,9 +161,8 @@ class Keeper:
 
     def _check(self) -> None:
         """Read the whole store, but not again with each try of a sweep that fails."""
-        now = self._clock.monotonic()
-        if now >= self._check_at:
-            self._check_at = now + self._settings.cleanup_interval_minutes * 60.0
+        if self._unchecked_s >= self._interval_s:
+            self._unchecked_s = 0.0
             self._spool.check()
 
     def sweep(self, stopped: Callable[[], bool] = lambda: False) -> Swept:

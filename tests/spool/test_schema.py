@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.health import read_status
 from pipeline.settings import Settings
-from pipeline.spool import Spool, SpoolError, SpoolReader
+from pipeline.spool import Aging, Spool, SpoolError, SpoolReader, retry_rejected
 from pipeline.spool.schema import VERSION
 from tests.spool.stores import (
     MB,
@@ -99,6 +99,21 @@ def test_a_store_of_0_1_0_is_read_before_it_is_upgraded(tmp_path: Path) -> None:
     assert (status.points, status.backlog_points, status.last_salvage) == (12, 8, None)
     assert len(history(tmp_path)) == 5
     assert version(tmp_path) == 1
+
+
+def test_commands_write_to_a_store_of_0_1_0_before_it_is_upgraded(tmp_path: Path) -> None:
+    made(tmp_path)
+    with Aging.beside(tmp_path) as aging:
+        assert aging.remove(0, 3 * 10**9 + 1, count=True) == 4
+    assert retry_rejected(tmp_path) == 1
+    assert version(tmp_path) == 1
+    with Spool(tmp_path, MB) as spool:
+        found = spool.contents()
+        account(found)
+        assert (found.backlog_points, found.rejected_points, found.lost["expired"]) == (7, 0, 2)
+        assert leased(spool).ids == (4, 5, 6, 7)
+    (size,) = sql(tmp_path, "SELECT sum(bytes) FROM pending")
+    assert size == (found.backlog_bytes,)
 
 
 def test_a_store_of_0_1_0_that_is_damaged_is_salvaged_as_well(tmp_path: Path) -> None:
