@@ -412,8 +412,8 @@ def test_a_store_that_is_damaged_while_the_agent_runs_is_mended_and_told(
 
     eventually(goes_on, "readings again")
     eventually(lambda: "saved" in str(read_status(agent.settings).last_salvage), "its end")
+    eventually(lambda: list(data_dir.glob("spool.db.corrupt-*")), "the other name of the file")
     agent.stop()
-    assert list(data_dir.glob("spool.db.corrupt-*"))
 
 
 def broken(data_dir: Path) -> None:
