@@ -8,7 +8,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test deploy-test browser victoria package unit chaos check format bench fleet schema docs influxd constraints clean
+.PHONY: help run test deploy-test browser victoria package unit chaos fuzz check format bench fleet schema docs influxd constraints clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ chaos: export CHAOS_SEED := $(CHAOS_SEED)
 chaos: $(VENV)/dev.installed ## break agent and server at random, and settle the account
 	@tests/influxd/build.sh --if-needed
 	$(BIN)/python -m pytest --capture=no tests/chaos/test_chaos.py
+
+fuzz: $(VENV)/dev.installed ## give the collectors 10,000 texts that no kernel writes; some minutes
+	$(PYTEST) --hypothesis-profile long tests/collectors/test_fuzz.py
 
 browser: $(VENV)/dev.installed ## look at the agent's page in a Chromium, which it needs
 	$(BIN)/python -m pytest tests/browser

@@ -44,6 +44,7 @@ _FIELDS_LEFT_OUT = {
     ("system", "n_unique_users"),
     ("diskio", "io_await"),
     ("diskio", "io_svctm"),
+    ("net", "speed"),  # where it is unknown
 }
 _TAGS_LEFT_OUT = {"label", "wwid"}
 

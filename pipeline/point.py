@@ -6,12 +6,17 @@ Line protocol as InfluxDB 2 reads it: https://docs.influxdata.com/influxdb/v2/re
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 FieldValue = float | int | str | bool
 
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+# InfluxDB's bounds, in bytes: on measurement, tags and a field's key together with four of its own,
+# and on a text. https://github.com/influxdata/influxdb/blob/v2.7.12/models/points.go
+_LONGEST_KEY, _OWN_BYTES = 65_535, 4
+_LONGEST_TEXT = 2**20
+_SURELY_SHORT = _LONGEST_KEY // 4 - _OWN_BYTES  # characters of UTF-8, of a whole line
 
 # A line break in a name cannot be escaped: it becomes the two characters people read. So does one
 # in a string, so that a point is always one line of text. And so does a NUL in a name, of which
@@ -20,6 +25,10 @@ _CONTROL = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0"}
 _MEASUREMENT = str.maketrans({",": "\\,", " ": "\\ ", **_CONTROL})
 _KEY = str.maketrans({",": "\\,", "=": "\\=", " ": "\\ ", **_CONTROL})
 _STRING = str.maketrans({'"': '\\"', "\\": "\\\\", "\n": "\\\\n", "\r": "\\\\r"})
+
+# No escape helps here: a measurement with one of these is stored and never seen again, a field with
+# one is refused. In a tag they are just what they are.
+_UNSEEN_RE, _REFUSED_RE = re.compile(r'\\[ ,="]'), re.compile(r"\\[ ,=]")
 
 # Names come back tick after tick, and to escape them anew would be half the cost of a line.
 _remembered = lru_cache(maxsize=4096)
@@ -37,7 +46,7 @@ class Point:
         measurement: What was measured, such as `cpu`.
         fields: Field key to value. The type of a value is its type in InfluxDB: a percentage is a
             float even when it is 0.
-        tags: Tag key to value: what tells this series from its sisters. Empty values are left out.
+        tags: Tag key to value: what tells this series from its sisters. An empty value is none.
     """
 
     measurement: str
@@ -56,10 +65,9 @@ class Line:
 def encode(point: Point, timestamp_ns: int, tags: Mapping[str, str] | None = None) -> str:
     r"""Write a point as one line, without a line break at its end.
 
-    NaN and infinities are left out, since InfluxDB has no such value. A whole float loses its
-    `.0`: the type is told by the missing `i`. Tags are sorted by key, as InfluxDB stores them.
-    Two things are changed: a line break becomes the two characters `\n`, and a name's closing
-    backslash, which would escape what follows it, is dropped.
+    A whole float loses its `.0`: the type is told by the missing `i`. Tags are sorted by key, as
+    InfluxDB stores them. Two things are changed: a line break becomes the two characters `\n`, and
+    a backslash at a name's end, which would escape what follows it, becomes the four `\x5c`.
 
     Args:
         point: The point.
@@ -67,72 +75,127 @@ def encode(point: Point, timestamp_ns: int, tags: Mapping[str, str] | None = Non
         tags: Tags common to all points; the point's own win over them.
 
     Returns:
-        The line, or "" when the point has no field left.
+        The line, or "" when the point has no field.
 
     Raises:
-        PointError: A name is empty or reserved, an integer exceeds 64 bits, a value is of a type
-            that InfluxDB lacks, or a text is not Unicode.
+        PointError: A name is empty, reserved or one that InfluxDB cannot read back, a number is not
+            finite or exceeds 64 bits, a name or a text is longer than InfluxDB takes, a value is of
+            a type that it lacks, or a text is not Unicode.
     """
     fields = ",".join(
-        [
-            f"{_key(key)}={text}"
-            for key, value in point.fields.items()
-            if (text := _value(key, value)) is not None
-        ]
+        [f"{_field_key(key)}={_value(key, value)}" for key, value in point.fields.items()]
     )
     if not fields:
         return ""
-    merged = {**tags, **point.tags} if tags else point.tags
-    line = f"{_series(point.measurement, tuple(merged.items()))} {fields} {timestamp_ns}"
-    if not line.isascii():
-        _require_text(line)
+    own = tuple(point.tags.items())
+    series = _series(point.measurement, (*tags.items(), *own) if tags else own)
+    line = f"{series} {fields} {timestamp_ns}"
+    if len(line) > _SURELY_SHORT:
+        _require_short(series, point)
     return line
 
 
-def _require_text(line: str) -> None:
+def writable(point: Point) -> tuple[Point, list[str]]:
+    """Part a point from the fields that line protocol cannot carry.
+
+    Returns:
+        The point without them, and why each of them cannot be written.
+    """
+    fields, reasons = {}, []
+    for key, value in point.fields.items():
+        try:
+            _field_key(key)
+            _value(key, value)
+        except PointError as error:
+            reasons.append(str(error))
+        else:
+            fields[key] = value
+    return replace(point, fields=fields), reasons
+
+
+def _require_text(text: str) -> None:
     try:
-        line.encode()
+        text.encode()
     except UnicodeEncodeError as error:  # such as a file name that is not UTF-8
-        raise PointError(f"{line[:80]!r} holds what is no text") from error
+        raise PointError(f"{text[:80]!r} holds what is no text") from error
+
+
+def _require_short(series: str, point: Point) -> None:
+    longest = max(len(_field_key(key).encode()) for key in point.fields)
+    if len(series.encode()) + longest + _OWN_BYTES > _LONGEST_KEY:
+        raise PointError("its measurement, tags and field key are longer than 64 KiB together")
+    for key, value in point.fields.items():
+        if isinstance(value, str) and len(value.encode()) > _LONGEST_TEXT:
+            raise PointError(f"field {_shown(key)}: its text is longer than 1 MiB")
+
+
+def _shown(name: str) -> str:
+    return repr(name[:60])
 
 
 def _name(text: str, escapes: dict[int, str]) -> str:
-    return text.rstrip("\\").translate(escapes)
+    if not isinstance(text, str):
+        raise PointError(f"{text!r} is no text")
+    _require_text(text)
+    return (f"{text[:-1]}\\x5c" if text.endswith("\\") else text).translate(escapes)
 
 
 @_remembered
 def _series(measurement: str, tags: tuple[tuple[str, str], ...]) -> str:
-    pairs = [(_key(key), _name(value, _KEY)) for key, value in sorted(tags)]
-    return _measurement(measurement) + "".join(f",{key}={value}" for key, value in pairs if value)
+    # Of two of one key the later counts, but for an empty one: no point loses its host by that.
+    values = {key: text for key, value in tags if (text := _name(value, _KEY))}
+    pairs = {_tag_key(key): text for key, text in sorted(values.items())}
+    if len(pairs) < len(values):
+        raise PointError("two of its tags have one name once they are written")
+    return _measurement(measurement) + "".join(f",{key}={text}" for key, text in pairs.items())
 
 
 def _measurement(text: str) -> str:
     name = _name(text, _MEASUREMENT)
     if not name or name.startswith("#"):
-        raise PointError(f"measurement {text!r} must not be empty or start with #")
+        raise PointError(f"measurement {_shown(text)} must not be empty or start with #")
+    if _UNSEEN_RE.search(text):
+        raise PointError(f"measurement {_shown(text)} has a backslash before a sign")
     return name
+
+
+def _tag_key(text: str) -> str:
+    # Flux makes columns of tags, and cannot read a series with a second _time, _value or the like.
+    if text.startswith("_"):
+        raise PointError(f"tag {_shown(text)} begins with _, which InfluxDB reserves")
+    return _key(text)
 
 
 @_remembered
-def _key(text: str) -> str:
-    name = _name(text, _KEY)
-    if not name or name == "time":
-        raise PointError(f"key {text!r} must not be empty or `time`, which InfluxDB reserves")
+def _field_key(text: str) -> str:
+    name = _key(text)
+    if _REFUSED_RE.search(text):
+        raise PointError(f"field {_shown(text)} has a backslash before a sign")
     return name
 
 
-def _value(key: str, value: FieldValue) -> str | None:
+def _key(text: str) -> str:
+    name = _name(text, _KEY)
+    if not name or name == "time":
+        raise PointError(f"key {_shown(text)} must not be empty or `time`, which InfluxDB reserves")
+    return name
+
+
+def _value(key: str, value: FieldValue) -> str:
     if isinstance(value, float):
-        return repr(float(value)).removesuffix(".0") if math.isfinite(value) else None
+        if not math.isfinite(value):
+            raise PointError(f"field {_shown(key)} is no finite number")
+        return repr(float(value)).removesuffix(".0")
     if value is True or value is False:
         return "true" if value else "false"
     if isinstance(value, int):
         if not _INT64_MIN <= value <= _INT64_MAX:
-            raise PointError(f"field {key!r}: {value} does not fit in 64 bits")
+            raise PointError(f"field {_shown(key)} does not fit in 64 bits")
         return f"{value:d}i"
     if isinstance(value, str):
+        _require_text(value)
         return f'"{value.translate(_STRING)}"'
-    raise PointError(f"field {key!r}: {type(value).__name__} is not a type of InfluxDB")
+    raise PointError(f"field {_shown(key)}: {type(value).__name__} is not a type of InfluxDB")
 
 
 # What ends a name is decided by the one character before it, in InfluxDB as here: so `\\,` holds an
@@ -166,6 +229,14 @@ def measurement_of(line: str) -> str:
     return _ESCAPED_MEASUREMENT_RE.sub(r"\1", match[0]) if match else ""
 
 
+def series_of(line: str) -> str:
+    """Return the first part of a line, which names its series; "" of no line."""
+    end = line.find(" ")
+    while line[end - 1 : end] == "\\":
+        end = line.index(" ", end + 1)
+    return line[: max(0, end)]
+
+
 @dataclass(frozen=True, slots=True)
 class RawLine:
     """A line cut into its three parts, which are as they were written."""
@@ -184,11 +255,8 @@ def scan(block: str, measurements: Collection[str] | None = None) -> Iterator[Ra
     starts = tuple(one.translate(_MEASUREMENT) + end for one in measurements or () for end in ", ")
     for line in split_lines(block):
         if measurements is None or line.startswith(starts):
-            end = line.find(" ")
-            while line[end - 1] == "\\":
-                end = line.index(" ", end + 1)
-            time = line.rindex(" ")
-            yield RawLine(line[:end], line[end + 1 : time], int(line[time + 1 :]))
+            series, time = series_of(line), line.rindex(" ")
+            yield RawLine(series, line[len(series) + 1 : time], int(line[time + 1 :]))
 
 
 def decode(block: str) -> Iterator[Line]:

@@ -63,7 +63,8 @@ def collect_system_metrics() -> SystemMetrics:
     errors: list[str] = []
     with _noting(errors):
         root = _files().load().settings.host_root
-        summary = Summary(Host.system(clock, root, os.environ), CollectorOptions())
+        _process.host = Host.system(clock, root, os.environ, _process.host)
+        summary = Summary(_process.host, CollectorOptions())
         with _noting(errors, "cpu"):
             cpu = summary.cpu()
         with _noting(errors, "memory"):
@@ -151,6 +152,7 @@ class _Process:
         self._lock = threading.RLock()
         self._agent: Agent | None = None
         self._inherited: Agent | None = None
+        self.host: Host | None = None  # the last one, which knows what hangs
         atexit.register(self.close)
         os.register_at_fork(after_in_child=self._forget)
 
@@ -190,6 +192,7 @@ class _Process:
 
     def _forget(self) -> None:
         self._lock = threading.RLock()
+        self.host = None
         if self._agent is not None:
             self._agent.abandon()
             self._inherited, self._agent = self._agent, None

@@ -8,16 +8,23 @@ from pipeline.spool import Cause, Gap
 MEASUREMENT = "metrics_gap"
 
 
-def lines(gaps: Iterable[Gap], tags: Mapping[str, str]) -> Iterator[str]:
-    """Write each gap as a point at its start.
+def lines(gaps: Iterable[Gap], tags: Mapping[str, str], oldest_ns: int = 0) -> Iterator[str]:
+    """Write each gap as a point at its start; its field `start_ns` always has the true one.
 
     Args:
         gaps: The gaps.
         tags: Tags of every point, such as `host`.
+        oldest_ns: The oldest time that a point may have, in nanoseconds since 1970-01-01 UTC: a gap
+            that began before is written there, since InfluxDB refuses what is beyond its age.
     """
     for gap in gaps:
-        fields = {"readings": gap.readings, "seconds": (gap.stop_ns - gap.start_ns) / 1e9}
-        yield encode(Point(MEASUREMENT, fields, {"cause": gap.cause}), gap.start_ns, tags)
+        fields = {
+            "readings": gap.readings,
+            "seconds": (gap.stop_ns - gap.start_ns) / 1e9,
+            "start_ns": gap.start_ns,
+        }
+        point = Point(MEASUREMENT, fields, {"cause": gap.cause})
+        yield encode(point, max(gap.start_ns, oldest_ns), tags)
 
 
 def missed(before_ns: int, now_ns: int, readings: int) -> Iterator[Gap]:

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import threading
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.agent import gaps
@@ -45,6 +45,7 @@ class Recorder:
         clock: The source of time.
         tags: Tags of every point, such as `host`.
         health: Shows how it goes.
+        oldest_ns: Tells the oldest time that the point of a gap may have.
     """
 
     def __init__(
@@ -54,12 +55,14 @@ class Recorder:
         clock: Clock,
         tags: Mapping[str, str],
         health: Health,
+        oldest_ns: Callable[[], int] = int,
     ) -> None:
         self._guards = guards
         self._spool = spool
         self._clock = clock
         self._tags = tags
         self._health = health
+        self._oldest_ns = oldest_ns
         self._spool_trouble, self._room_trouble = health.trouble("spool"), health.trouble("room")
         self._problems: dict[str, dict[str, Trouble]] = {}  # of each collector
         # The schedule is not the only one to ask for readings: a program that embeds the agent may.
@@ -86,8 +89,12 @@ class Recorder:
     def change(self, guards: Sequence[Guard] | None, tags: Mapping[str, str]) -> None:
         """Change the tags and, unless None, the collectors, between two readings."""
         with self._lock:
-            self._guards = self._guards if guards is None else guards
             self._tags = tags
+            if guards is not None:
+                for name in self._problems.keys() - {guard.name for guard in guards}:
+                    del self._problems[name]
+                    self._health.trouble(f"collector {name}").ends()
+                self._guards = guards
 
     def record(self, tick: Tick) -> dict[str, str]:
         """Take one reading, and commit it with those that could not be committed before.
@@ -117,10 +124,11 @@ class Recorder:
         for outcome in outcomes:
             cause = Cause.COLLECTOR_FAILED if outcome.error else Cause.LEFT_OUT
             lost[cause] += outcome.lost_points
+            lost[Cause.COLLECTOR_FAILED] += outcome.silent_points
             self._report(outcome)
         self._usual_points = len(lines)
         told = self._untold()
-        lines = (*gaps.lines(told, self._tags), *lines)
+        lines = (*self._written(told), *lines)
         self._held.append(_Reading(time_ns, lines, lost, self._missing(tick, time_ns), told))
         self._commit()
         seconds = {outcome.collector: outcome.seconds for outcome in outcomes}
@@ -160,6 +168,9 @@ class Recorder:
             interval_s, self._interval_s = self._interval_s, None
             return tuple(gaps.down(before_ns, time_ns, interval_s))
         return tuple(gaps.missed(before_ns or time_ns, time_ns, tick.missed))
+
+    def _written(self, told: tuple[Gap, ...]) -> tuple[str, ...]:
+        return tuple(gaps.lines(told, self._tags, self._oldest_ns())) if told else ()
 
     def _untold(self) -> tuple[Gap, ...]:
         """Return the gaps to report: those that have ended, once nothing is being lost."""

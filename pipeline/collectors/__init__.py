@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pipeline.clock import Clock
 from pipeline.collectors import catalogue, plugins
 from pipeline.collectors._host.host import Host
-from pipeline.collectors.base import Collector, NoData, Omission, reason
+from pipeline.collectors.base import Collector, NoData, Omission, Silence, reason
 from pipeline.collectors.cpu import Cpu
 from pipeline.collectors.disk import Disk
 from pipeline.collectors.diskio import DiskIo
@@ -31,6 +31,7 @@ __all__ = [
     "NoData",
     "Omission",
     "Outcome",
+    "Silence",
     "SpaceMetrics",
     "Summary",
     "build",
@@ -78,7 +79,7 @@ def build(host: Host, options: Mapping[str, CollectorOptions]) -> tuple[Guard, .
         its = options.get(collector.name, CollectorOptions())
         try:
             if _is_enabled(collector, its):
-                guards.append(Guard(collector(host, its), its, host.clock))
+                guards.append(Guard(collector(host, its), its, host.clock, host.runner.begin))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - it may do anything
             plugins.warn(collector.name, error)
     return tuple(guards)

@@ -22,10 +22,18 @@ class Omission:
     Attributes:
         what: Its name, such as a path; the same each time.
         why: What is wrong with it.
+        points: How many points or figures are missing for it.
     """
 
     what: str
     why: str
+    points: int = 1
+
+
+class Silence(Omission):
+    """An omission since nobody answered in time; it counts as a failure of the collector."""
+
+    __slots__ = ()
 
 
 class Collector(ABC):
@@ -41,24 +49,27 @@ class Collector(ABC):
         series_tag: The tag that tells its series apart, such as `interface`; None if it has one.
         default_exclude: Globs on that tag's value that stay out unless the user says otherwise.
         default_enabled: Whether it runs unless the user says otherwise.
+        repeats_points: Whether it gives the very same points again while they do not change.
     """
 
     name: str
     series_tag: str | None = None
     default_exclude: tuple[str, ...] = ()
     default_enabled: bool = True
+    repeats_points: bool = False
 
     def __init__(self, host: Host, options: CollectorOptions) -> None:
         self.host = host
 
     @abstractmethod
     def collect(self) -> Iterable[Point | Omission]:
-        """Read the host once; what may never answer is read by a `TimeoutRunner`.
+        """Read the host once; what may never answer is read by its `TimeoutRunner`.
 
         Returns:
             One point for each series, the most important first and always in the same order:
-            `max_series` cuts off the end. An omission in place of a point that should be there;
-            what may come and go is just left out.
+            `max_series` cuts off the end. An omission in place of a point that should be there, a
+            silence in place of one that nobody told in time; what may come and go is just left out.
+            So is a figure; one that should be there and cannot be told is NaN.
 
         Raises:
             NoData: The host has nothing of the kind.
@@ -87,11 +98,6 @@ def printable(name: str) -> str:
     Such bytes come as lone surrogates, as Python reads the names of files.
     """
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
-
-
-def percent(part: float, whole: float) -> float:
-    """Return the part's share of the whole in percent; 0.0 when the whole is nothing."""
-    return 100.0 * (part / whole) if whole else 0.0
 
 
 def reason(error: BaseException) -> str:

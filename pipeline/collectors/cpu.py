@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from pipeline.collectors._host.cpu_times import CpuUsage, Spent, Times, cpu_times
+from pipeline.collectors._host.figures import percent, possible
 from pipeline.collectors._host.host import Host
-from pipeline.collectors.base import Collector, NoData, percent
+from pipeline.collectors.base import Collector, NoData
 from pipeline.point import FieldValue, Point
 from pipeline.settings import CollectorOptions
 
@@ -39,7 +40,7 @@ class Cpu(Collector):
                 fields |= _shares(spent[core])
             if core in times:
                 fields |= _seconds(times[core])
-            yield Point("cpu", fields, {"cpu": core})
+            yield Point("cpu", possible(fields), {"cpu": core})
 
 
 def _shares(spent: Spent) -> dict[str, FieldValue]:

@@ -5,20 +5,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
+from pipeline.collectors._host.figures import part, percent, possible
 from pipeline.collectors._host.host import Host
 from pipeline.collectors._host.mounts import Mount, parse_table, read_table
 from pipeline.collectors.base import (
     Collector,
     NoData,
-    Omission,
-    percent,
+    Silence,
     printable,
     selection,
 )
 from pipeline.point import FieldValue, Point
 from pipeline.settings import CollectorOptions
 
-_Fields = dict[str, FieldValue]
+_Fields = Mapping[str, FieldValue]
 
 
 class Disk(Collector):
@@ -42,29 +42,27 @@ class Disk(Collector):
         super().__init__(host, options)
         self._network = options.network
         self._is_selected = selection(self, options)
-        self._silence = f"no answer within {options.timeout_ms} ms"
         self._timeout_s = options.timeout_ms / 1000
-        self._runner = host.timeout_runner(self.name)
         self._table = b""
         self._mounts: Sequence[Mount] = ()
         self._tags: Mapping[str, Mapping[str, str]] = {}
 
-    def collect(self) -> Iterator[Point | Omission]:
+    def collect(self) -> Iterator[Point | Silence]:
         """Yield one point for each mounted file system that has a size.
 
         One that has vanished or that this user may not look at is left out.
         """
         self._find_mounts()
         # A mount that took the place of a dead one is another one.
-        questions = {m: partial(self._look, m.path) for m in self._mounts if m.may_hang}
-        answers = self._runner.run(questions, self._timeout_s)
+        calls = {("mount", m): partial(self._look, m.path) for m in self._mounts if m.may_hang}
+        answers = self.host.runner.run(calls, self._timeout_s)
         found = False
         for mount in self._mounts:
-            if mount.may_hang and mount not in answers:
-                yield Omission(printable(mount.path), self._silence)
-                continue
-            answer = answers[mount] if mount.may_hang else self._try(mount.path)
-            if isinstance(answer, Exception):
+            key = ("mount", mount)
+            answer = answers.get(key) if mount.may_hang else self._try(mount.path)
+            if answer is None:
+                yield Silence(printable(mount.path), self.host.runner.silence(self._timeout_s))
+            elif isinstance(answer, Exception):
                 if not isinstance(answer, OSError):
                     raise answer
             elif answer["total"]:
@@ -108,18 +106,20 @@ def usage(host: Host, path: str) -> _Fields:
     """
     stat = host.statvfs(path)
     unit = stat.f_frsize
-    used, free = max(0, stat.f_blocks - stat.f_bfree) * unit, stat.f_bavail * unit
-    inodes_used = max(0, stat.f_files - stat.f_ffree)
-    return {
-        "total": stat.f_blocks * unit,
+    total, free = stat.f_blocks * unit, part(stat.f_bavail, stat.f_blocks) * unit
+    used = part(stat.f_blocks - stat.f_bfree, stat.f_blocks) * unit
+    inodes, inodes_free = stat.f_files, part(stat.f_ffree, stat.f_files)
+    fields = {
+        "total": total,
         "used": used,
         "free": free,
         "used_percent": percent(used, used + free),
-        "inodes_total": stat.f_files,
-        "inodes_used": inodes_used,
-        "inodes_free": stat.f_ffree,
-        "inodes_used_percent": percent(inodes_used, inodes_used + stat.f_ffree),
+        "inodes_total": inodes,
+        "inodes_used": inodes - inodes_free,
+        "inodes_free": inodes_free,
+        "inodes_used_percent": percent(inodes - inodes_free, inodes),
     }
+    return possible(fields)
 
 
 def _tags(host: Host, mount: Mount) -> dict[str, str]:

@@ -1,34 +1,40 @@
 """Block devices: what was read and written, and how long it took."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from math import inf
+from typing import Any
 
 from pipeline.collectors._host.cpu_times import SHORTEST_S
+from pipeline.collectors._host.figures import UNREADABLE, figure, possible
 from pipeline.collectors._host.host import Host
 from pipeline.collectors.base import Collector, NoData, printable
 from pipeline.point import Point
 from pipeline.settings import CollectorOptions
 
-# Telegraf's name to psutil's.
+# Telegraf's name to psutil's, and to the column after the name in /proc/diskstats with its unit:
+# https://docs.kernel.org/admin-guide/iostats.html
 _NAMES = {
-    "reads": "read_count",
-    "merged_reads": "read_merged_count",
-    "read_bytes": "read_bytes",
-    "read_time": "read_time",
-    "writes": "write_count",
-    "merged_writes": "write_merged_count",
-    "write_bytes": "write_bytes",
-    "write_time": "write_time",
-    "io_time": "busy_time",
+    "reads": ("read_count", 0, 1),
+    "merged_reads": ("read_merged_count", 1, 1),
+    "read_bytes": ("read_bytes", 2, 512),
+    "read_time": ("read_time", 3, 1),
+    "writes": ("write_count", 4, 1),
+    "merged_writes": ("write_merged_count", 5, 1),
+    "write_bytes": ("write_bytes", 6, 512),
+    "write_time": ("write_time", 7, 1),
+    "io_time": ("busy_time", 9, 1),
 }
 
-# Telegraf's name to the column in /proc/diskstats, for what psutil lacks:
-# https://docs.kernel.org/admin-guide/iostats.html
-_COLUMNS = {"iops_in_progress": 11, "weighted_io_time": 13}
+# For what psutil lacks.
+_COLUMNS = {"iops_in_progress": 8, "weighted_io_time": 10}
 
-Counters = Mapping[str, Mapping[str, int]]
+# How many columns follow the name: in Linux since 5.5, since 4.18, and before.
+_WIDTHS = (17, 15, 11)
+
+Counters = Mapping[str, Mapping[str, float]]
 
 
 class DiskIo(Collector):
@@ -53,7 +59,8 @@ class DiskIo(Collector):
 
         Bytes, and milliseconds for the times. `io_util` is the share of the time since the last
         reading in which the device was busy, in percent, as iostat's %util; absent over less than
-        0.1 s, and when the counters began anew.
+        0.1 s, and when the counters began anew. The kernel counts a request's time when it ends, so
+        that more may come together than has passed: 100 then.
         """
         counters = _read(self.host)
         now = self.host.clock.monotonic()
@@ -65,31 +72,54 @@ class DiskIo(Collector):
             raise NoData
         for name, counted in counters.items():
             busy_ms = counted["io_time"] - before.get(name, {}).get("io_time", inf)
-            shares = {"io_util": 100 * busy_ms / passed_ms} if busy_ms >= 0 else {}
-            yield Point("diskio", {**counted, **shares}, {"name": name})
+            shares = {"io_util": min(100.0, 100 * busy_ms / passed_ms)} if busy_ms >= 0 else {}
+            yield Point("diskio", possible({**counted, **shares}), {"name": name})
 
 
-def _read(host: Host) -> dict[str, dict[str, int]]:
-    """Read the counters of each device, without `nowrap`, which hides that they began anew.
+def _read(host: Host) -> dict[str, dict[str, float]]:
+    """Read the counters of each device that was ever used.
+
+    Without psutil's `nowrap`, which hides that they began anew. One row that psutil cannot read,
+    such as that of a device with a blank in its name, costs it all of them.
 
     Raises:
         OSError: They cannot be read.
-        ValueError: The name of one has a space in it, which psutil takes for the name's end.
     """
-    lacking = _read_lacking(host)
-    return {
-        printable(name): {field: getattr(disk, its) for field, its in _NAMES.items()}
-        | lacking[name]
-        for name, disk in host.ps.disk_io_counters(perdisk=True, nowrap=False).items()
-        if name in lacking
-    }
+    rows = _rows(host)
+    try:
+        told = host.ps.disk_io_counters(perdisk=True, nowrap=False)
+    except UNREADABLE:
+        told = {}
+    return {printable(name): _counters(row, told.get(name)) for name, row in rows.items()}
 
 
-def _read_lacking(host: Host) -> dict[str, dict[str, int]]:
-    """Read what psutil lacks of each device that was ever used."""
-    rows = [line.split() for line in host.read_file(f"{host.proc}/diskstats").splitlines()]
-    return {
-        os.fsdecode(row[2]): {field: int(row[column]) for field, column in _COLUMNS.items()}
-        for row in rows
-        if any(map(int, row[3:]))
+def _counters(row: list[bytes], told: Any) -> dict[str, float]:
+    """Return the counters of one device; psutil's, where it tells of it."""
+    counted = {
+        field: getattr(told, its) if told else figure(row[column], unit)
+        for field, (its, column, unit) in _NAMES.items()
     }
+    return counted | {field: figure(row[column]) for field, column in _COLUMNS.items()}
+
+
+def _rows(host: Host) -> dict[str, list[bytes]]:
+    """Return the columns of each device that was ever used.
+
+    A name may have blanks in it, so that its end is known by the number of columns, which is the
+    same for all.
+    """
+    lines = host.read_file(f"{host.proc}/diskstats").split(b"\n")
+    widths = [(line, width) for line in lines if (width := _width(line))]
+    usual = Counter(width for _, width in widths).most_common(1)
+    rows = {}
+    for line, width in widths:
+        head, *row = line.rsplit(None, min(width, usual[0][0]))
+        if any(column != b"0" for column in row):
+            rows[os.fsdecode(head.split(None, 2)[2])] = row
+    return rows
+
+
+def _width(line: bytes) -> int:
+    """Return how many columns a line has after the name; 0 if it is none of the table."""
+    words = len(line.split()) - 3
+    return next((width for width in _WIDTHS if width <= words), 0)

@@ -7,6 +7,7 @@ takes no longer than the text is long.
 import math
 import re
 from collections.abc import Iterable, Iterator
+from io import StringIO
 from typing import TypeVar
 
 from pipeline.point import FieldValue, Point, encode
@@ -38,20 +39,26 @@ _FLAGS = {
 V = TypeVar("V")
 
 
-def parse(text: str) -> Iterator[Point]:
-    """Read lines; comments (#) and empty ones are passed over.
+def content_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield each line, with its number, that is no comment (#) and not empty."""
+    for number, line in enumerate(StringIO(text, newline="\n"), start=1):  # one at a time
+        line = line.strip(" \t\r\n")
+        if line and not line.startswith("#"):
+            yield number, line
+
+
+def parse(lines: Iterable[tuple[int, str]]) -> Iterator[Point]:
+    """Read lines, each with its number.
 
     Raises:
         ValueError: With the number of the first line that is not as it should be, and why. It
             quotes nothing: who may write in the folder could have any file's text logged by a link.
     """
-    for number, line in enumerate(text.split("\n"), start=1):
-        line = line.strip(" \t\r")
-        if line and not line.startswith("#"):
-            try:
-                yield _point(line)
-            except ValueError as error:
-                raise ValueError(f"line {number}: {error}") from None
+    for number, line in lines:
+        try:
+            yield _point(line)
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from None
 
 
 def _point(line: str) -> Point:

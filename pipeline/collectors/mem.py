@@ -2,21 +2,22 @@
 
 from collections.abc import Iterator, Mapping
 
+from pipeline.collectors._host.figures import UNREADABLE, figure, part, percent, possible
 from pipeline.collectors._host.host import Host
-from pipeline.collectors.base import Collector, percent
+from pipeline.collectors.base import Collector
 from pipeline.point import Point
 
-# Telegraf's name to psutil's.
+# Telegraf's name to psutil's, and to the one in /proc/meminfo.
 _NAMES = {
-    "total": "total",
-    "available": "available",
-    "free": "free",
-    "active": "active",
-    "inactive": "inactive",
-    "buffered": "buffers",
-    "cached": "cached",
-    "shared": "shared",
-    "slab": "slab",
+    "total": ("total", b"MemTotal"),
+    "available": ("available", b"MemAvailable"),
+    "free": ("free", b"MemFree"),
+    "active": ("active", b"Active"),
+    "inactive": ("inactive", b"Inactive"),
+    "buffered": ("buffers", b"Buffers"),
+    "cached": ("cached", b"Cached"),
+    "shared": ("shared", b"Shmem"),
+    "slab": ("slab", b"Slab"),
 }
 
 # Telegraf's name to the one in /proc/meminfo, for what psutil leaves out. What a kernel does not
@@ -45,6 +46,14 @@ _SIZES = {
 }
 _COUNTS = {"huge_pages_total": b"HugePages_Total", "huge_pages_free": b"HugePages_Free"}
 
+_PARTS = {
+    "swap_free": "swap_total",
+    "high_free": "high_total",
+    "low_free": "low_total",
+    "vmalloc_used": "vmalloc_total",
+    "huge_pages_free": "huge_pages_total",
+}
+
 
 class Mem(Collector):
     """Writes `mem`, as Telegraf's input of that name."""
@@ -53,10 +62,10 @@ class Mem(Collector):
 
     def collect(self) -> Iterator[Point]:
         """Yield one point, in bytes, percent, and numbers of huge pages."""
-        yield Point("mem", {**self.host.cached(memory), **_read_kernel(self.host)})
+        yield Point("mem", {**self.host.cached(memory), **_read_lacking(self.host)})
 
 
-def memory(host: Host) -> Mapping[str, int | float]:
+def memory(host: Host) -> Mapping[str, float]:
     """Read what psutil tells of the memory, by the names of `mem`, in bytes and percent.
 
     `used` is total - available, as in gopsutil 4.25.11, which Telegraf 1.37.2 has;
@@ -65,24 +74,44 @@ def memory(host: Host) -> Mapping[str, int | float]:
     Raises:
         OSError: It cannot be read.
     """
-    told = host.ps.virtual_memory()
-    total, available = told.total, told.available
-    return {
-        **{field: getattr(told, name) for field, name in _NAMES.items()},
-        "used": total - available,
+    try:
+        told = host.ps.virtual_memory()
+        sizes = {field: getattr(told, name) for field, (name, _) in _NAMES.items()}
+    except UNREADABLE:
+        counted = meminfo(host)
+        sizes = {field: size(counted, key) for field, (_, key) in _NAMES.items()}
+        sizes["cached"] += size(counted, b"SReclaimable")
+    total, available = sizes["total"], part(sizes["available"], sizes["total"])
+    figures = {
+        **sizes,
+        "available": available,
+        "free": part(sizes["free"], total),
+        "used": part(total - available, total),
         "used_percent": percent(total - available, total),
         "available_percent": percent(available, total),
     }
+    return possible(figures)
 
 
-def _read_kernel(host: Host) -> Mapping[str, int]:
-    """Read what psutil lacks."""
+def meminfo(host: Host) -> Mapping[bytes, bytes]:
+    """Return what /proc/meminfo says, key to text.
+
+    Raises:
+        OSError: It cannot be read.
+    """
     lines = host.read_file(f"{host.proc}/meminfo").splitlines()
-    counted = dict(line.partition(b":")[::2] for line in lines)
-    sizes = {field: 1024 * _number_of(counted.get(key)) for field, key in _SIZES.items()}
-    return sizes | {field: _number_of(counted.get(key)) for field, key in _COUNTS.items()}
+    return dict(line.partition(b":")[::2] for line in lines)
 
 
-def _number_of(text: bytes | None) -> int:
-    """Return what `   42 kB` says, in its own unit; 0 of what the kernel does not tell."""
-    return int(text.removesuffix(b" kB")) if text else 0
+def size(counted: Mapping[bytes, bytes], key: bytes) -> float:
+    """Return what `   42 kB` says, in bytes; 0 of what the kernel does not tell."""
+    return figure(counted[key].removesuffix(b" kB"), 1024) if key in counted else 0
+
+
+def _read_lacking(host: Host) -> Mapping[str, float]:
+    """Read what psutil lacks."""
+    counted = meminfo(host)
+    sizes = {field: size(counted, key) for field, key in _SIZES.items()}
+    counts = {field: figure(counted.get(key, b"0")) for field, key in _COUNTS.items()}
+    figures = {**sizes, **counts}
+    return figures | {field: part(figures[field], figures[its]) for field, its in _PARTS.items()}

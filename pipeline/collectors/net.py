@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
+from functools import partial
 
+from pipeline.collectors._host.figures import UNREADABLE, figure, possible, whole
 from pipeline.collectors._host.host import Host
-from pipeline.collectors.base import Collector, NoData, printable
+from pipeline.collectors.base import Collector, NoData, Silence, printable, selection
 from pipeline.point import Point
 from pipeline.settings import CollectorOptions
 
@@ -20,6 +21,9 @@ _COUNTERS = {
     "drop_in": ("dropin", 3),
     "drop_out": ("dropout", 11),
 }
+
+# What drivers say of a link whose speed they do not know is 0 or -1, also as an unsigned number.
+_FASTEST = 2**31 - 1
 
 _UP, _LOOPBACK = 0x1, 0x8  # bits of /sys/class/net/*/flags
 
@@ -40,73 +44,104 @@ class Net(Collector):
 
     def __init__(self, host: Host, options: CollectorOptions) -> None:
         super().__init__(host, options)
-        self._speeds: Mapping[str, int] = {}
+        self._is_selected = selection(self, options)
+        self._timeout_s = options.timeout_ms / 1000
+        self._speeds: Mapping[str, int | None] = {}
         self._asked_for: Collection[str] = ()
         self._asked_at = 0.0
 
-    def collect(self) -> Iterator[Point]:
+    def collect(self) -> Iterator[Point | Silence]:
         """Yield the counters since boot of each interface that is up and no loopback.
 
         They are the kernel's own, so that a query for the rate sees a restart as such. `speed` is
-        in Mbit/s, -1 where it is unknown.
+        in Mbit/s, and absent where it is unknown: -1, as Telegraf writes it, is no speed, and makes
+        every mean and sum wrong.
         """
-        counters = _read(self.host)
+        counters = {
+            name: its
+            for name, its in _read(self.host).items()
+            if self._is_selected(printable(name))
+        }
         self._ask_for_links(counters.keys())
         reported = sorted(counters.keys() & self._speeds.keys())
         if not reported:
             raise NoData
         for name in reported:
-            fields = {**counters[name], "speed": self._speeds[name]}
-            yield Point("net", fields, {"interface": printable(name)})
+            fields, speed = counters[name], self._speeds[name]
+            if speed is None:
+                why = self.host.runner.silence(self._timeout_s)
+                yield Silence(f"speed of {printable(name)}", why)
+            elif speed:
+                fields["speed"] = speed
+            yield Point("net", possible(fields), {"interface": printable(name)})
 
     def _ask_for_links(self, names: Collection[str]) -> None:
         """Learn again which interfaces to report and how fast they are, if it may have changed."""
         now = self.host.clock.monotonic()
-        if names != self._asked_for or now - self._asked_at >= _LINKS_LAST_S:
-            self._speeds = _ask(self.host, names)
+        is_whole = names == self._asked_for and None not in self._speeds.values()
+        if not is_whole or now - self._asked_at >= _LINKS_LAST_S:
+            self._speeds = _ask(self.host, names, self._timeout_s)
             self._asked_for, self._asked_at = names, now
 
 
-def _read(host: Host) -> dict[str, dict[str, int]]:
-    """Read the counters of each interface, without `nowrap`, which hides that they began anew."""
-    if not host.is_own:
-        return _read_around(host)
-    return {
-        name: {field: getattr(counted, its) for field, (its, _) in _COUNTERS.items()}
-        for name, counted in host.ps.net_io_counters(pernic=True, nowrap=False).items()
-    }
+def _read(host: Host) -> dict[str, dict[str, float]]:
+    """Read the counters of each interface, without `nowrap`, which hides that they began anew.
 
-
-def _read_around(host: Host) -> dict[str, dict[str, int]]:
-    """Read the counters of a container's host, which psutil lacks: it reads /proc/net.
-
-    That is the reader's own network whatever /proc it is in. The host's is its first process's.
+    psutil lacks those of a container's host: it reads /proc/net, which is the reader's own network
+    whatever /proc it is in. The host's is its first process's.
     """
-    counters = {}
-    for line in host.read_file(f"{host.proc}/1/net/dev").splitlines()[2:]:
-        name, _, row = line.rpartition(b":")
-        counted = row.split()
-        counters[os.fsdecode(name.strip())] = {
-            field: int(counted[column]) for field, (_, column) in _COUNTERS.items()
+    if not host.is_own:
+        return _parse(host.read_file(f"{host.proc}/1/net/dev"))
+    try:
+        return {
+            name: {field: getattr(counted, its) for field, (its, _) in _COUNTERS.items()}
+            for name, counted in host.ps.net_io_counters(pernic=True, nowrap=False).items()
         }
+    except UNREADABLE:
+        return _parse(host.read_file(f"{host.proc}/net/dev"))
+
+
+def _parse(table: bytes) -> dict[str, dict[str, float]]:
+    """Read the counters one by one, each of which may be none."""
+    counters = {}
+    for line in table.split(b"\n")[2:]:
+        name, _, row = line.rpartition(b":")
+        counted = dict(enumerate(row.split()))
+        if name := name.strip():
+            counters[os.fsdecode(name)] = {
+                field: figure(counted.get(column, b"")) for field, (_, column) in _COUNTERS.items()
+            }
     return counters
 
 
-def _ask(host: Host, names: Collection[str]) -> dict[str, int]:
-    """Return the speed of each interface to report, as /sys has it: -1 or none if unknown.
+def _ask(host: Host, names: Collection[str], timeout_s: float) -> dict[str, int | None]:
+    """Return the speed of each interface to report; 0 if it is unknown, None without an answer.
 
     psutil's `net_if_stats` fails as a whole on a name that is not UTF-8, and knows the reader's
-    own network alone.
+    own network alone. For the speed the driver asks the device, which may take long.
     """
-    speeds = {}
-    for name in names:
-        folder = f"{host.sys}/class/net/{name}"
-        try:
-            flags = int(host.read_file(f"{folder}/flags"), 16)
-        except (OSError, ValueError):  # a container with another network in its /sys
-            flags = _UP if name != "lo" else _LOOPBACK
-        if flags & _UP and not flags & _LOOPBACK:
-            speeds[name] = -1
-            with suppress(OSError, ValueError):  # the kernel refuses to tell of what has none
-                speeds[name] = int(host.read_file(f"{folder}/speed"))
-    return speeds
+    up = [name for name in names if _is_up(host, name)]
+    speed_of = {name: f"{host.sys}/class/net/{name}/speed" for name in up}
+    answers = host.runner.run(
+        {("speed", path): partial(host.read_file, path) for path in speed_of.values()}, timeout_s
+    )
+    return {name: _speed(answers.get(("speed", path))) for name, path in speed_of.items()}
+
+
+def _is_up(host: Host, name: str) -> bool:
+    """Tell whether an interface is up, and no loopback."""
+    try:
+        flags = int(host.read_file(f"{host.sys}/class/net/{name}/flags"), 16)
+    except (OSError, ValueError):  # a container with another network in its /sys
+        flags = _UP if name != "lo" else _LOOPBACK
+    return bool(flags & _UP) and not flags & _LOOPBACK
+
+
+def _speed(answer: bytes | Exception | None) -> int | None:
+    if answer is None:
+        return None
+    try:
+        speed = whole(answer) if isinstance(answer, bytes) else 0  # of what has none it is refused
+    except ValueError:
+        return 0
+    return speed if 0 < speed < _FASTEST else 0

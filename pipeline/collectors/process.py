@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from heapq import nlargest
 
 from pipeline.collectors._host.cpu_times import SHORTEST_S
+from pipeline.collectors._host.figures import possible, whole
 from pipeline.collectors._host.host import Host
 from pipeline.collectors._host.process_table import (
     FLAGS,
@@ -19,7 +20,7 @@ from pipeline.collectors._host.process_table import (
     columns,
     process_table,
 )
-from pipeline.collectors.base import Collector, percent, selection
+from pipeline.collectors.base import Collector, selection
 from pipeline.point import FieldValue, Point
 from pipeline.settings import CollectorOptions
 
@@ -100,8 +101,8 @@ class Process(Collector):
                 "pid_count": its.processes,
             }
             if spent is not None:
-                fields["cpu_usage"] = percent(its.ticks, full)
-            yield Point("process", fields, {"process_name": its.name, "user": its.user})
+                fields["cpu_usage"] = 100.0 * its.ticks / full
+            yield Point("process", possible(fields), {"process_name": its.name, "user": its.user})
 
     def _read(self) -> dict[_Id, _Process]:
         processes = {}
@@ -154,13 +155,13 @@ class Process(Collector):
 def _parse(stat: bytes, its: list[bytes]) -> _Process:
     """Name a kernel thread without what it works on, such as `kworker` for `kworker/0:1-events`."""
     name = stat[stat.find(b"(") + 1 : stat.rfind(b")")]
-    is_kernel_thread = bool(int(its[FLAGS]) & _KERNEL_THREAD)
+    is_kernel_thread = bool(whole(its[FLAGS]) & _KERNEL_THREAD)
     return _Process(
         name.partition(b"/")[0] if is_kernel_thread else name,
         is_kernel_thread,
-        threads=int(its[THREADS]),
-        ticks=int(its[USER_TIME]) + int(its[SYSTEM_TIME]),
-        pages=int(its[RESIDENT]),
+        threads=whole(its[THREADS]),
+        ticks=whole(its[USER_TIME]) + whole(its[SYSTEM_TIME]),
+        pages=whole(its[RESIDENT]),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from pipeline.collectors._host.figures import figure
 from pipeline.collectors._host.process_table import STATE, THREADS, columns, process_table
 from pipeline.collectors.base import Collector
 from pipeline.point import Point
@@ -32,7 +33,7 @@ class Processes(Collector):
         `unknown` are those in another state, and those that this user may not look at.
         """
         table = self.host.cached(process_table)
-        fields = {"total": len(table), "total_threads": 0, "unknown": 0}
+        fields: dict[str, float] = {"total": len(table), "total_threads": 0, "unknown": 0}
         fields |= dict.fromkeys(_STATES.values(), 0)
         for stat in table.values():
             state, threads = _look(stat)
@@ -41,10 +42,10 @@ class Processes(Collector):
         yield Point("processes", fields)
 
 
-def _look(stat: bytes | None) -> tuple[bytes, int]:
+def _look(stat: bytes | None) -> tuple[bytes, float]:
     """Return a process's state and how many threads it has; b"" and 0 if that is not told."""
     try:
         its = columns(stat or b"", THREADS)
-        return its[STATE], int(its[THREADS])
     except ValueError:
         return b"", 0
+    return its[STATE], figure(its[THREADS])

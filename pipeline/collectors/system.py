@@ -1,8 +1,10 @@
 """The system as a whole: load, cores, uptime."""
 
+import math
 from collections.abc import Collection, Iterator
 
 from pipeline.collectors._host.cpu_times import TOTAL, cpu_times
+from pipeline.collectors._host.figures import UNKNOWN, decimal, figure, possible
 from pipeline.collectors._host.host import Host
 from pipeline.collectors.base import Collector
 from pipeline.point import FieldValue, Point
@@ -24,16 +26,15 @@ class System(Collector):
         fields: dict[str, FieldValue] = {}
         fields["load1"], fields["load5"], fields["load15"] = _load(self.host)
         cores = self.host.cached(cpu_times).keys() - {TOTAL}
-        fields["n_cpus"] = len(cores)
+        fields["n_cpus"] = len(cores) or UNKNOWN
         if cores != self._cores:  # counting the physical ones opens a file for each
             self._physical = self.host.ps.cpu_count(logical=False)
             self._cores = cores
         if self._physical:
             fields["n_physical_cpus"] = self._physical
-        uptime = _uptime(self.host)
-        fields["uptime"] = uptime
-        fields["uptime_format"] = format_uptime(uptime)
-        yield Point("system", fields)
+        fields["uptime"] = uptime = _uptime(self.host)
+        fields["uptime_format"] = UNKNOWN if math.isnan(uptime) else format_uptime(int(uptime))
+        yield Point("system", possible(fields))
 
 
 def _load(host: Host) -> tuple[float, float, float]:
@@ -41,17 +42,18 @@ def _load(host: Host) -> tuple[float, float, float]:
     if host.proc == "/proc":
         load1, load5, load15 = host.ps.getloadavg()
     else:
-        load1, load5, load15 = map(float, host.read_file(f"{host.proc}/loadavg").split()[:3])
+        told = host.read_file(f"{host.proc}/loadavg").split()[:3]
+        load1, load5, load15 = [*map(decimal, told), UNKNOWN, UNKNOWN, UNKNOWN][:3]
     return load1, load5, load15
 
 
-def _uptime(host: Host) -> int:
+def _uptime(host: Host) -> float:
     """Return the seconds since boot, those asleep included, as Telegraf's.
 
     psutil's `boot_time` is by the wall clock, so that its distance to now depends on both being
     asked for before and after the same setting of it.
     """
-    return int(float(host.read_file(f"{host.proc}/uptime").split()[0]))
+    return figure(host.read_file(f"{host.proc}/uptime").partition(b".")[0])
 
 
 def format_uptime(seconds: int) -> str:

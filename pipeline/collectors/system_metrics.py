@@ -1,13 +1,15 @@
 """The summary record: a host in one line."""
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
-from pipeline.collectors._host.cpu_times import TOTAL, CpuUsage, cpu_times
+from pipeline.collectors._host.cpu_times import TOTAL, CpuUsage, Times, cpu_times
+from pipeline.collectors._host.figures import UNKNOWN, percent
 from pipeline.collectors._host.host import Host
-from pipeline.collectors._host.sensors import processor_temperature, sensors
-from pipeline.collectors.base import Collector, percent
+from pipeline.collectors._host.sensors import Reading, processor_temperature, sensors
+from pipeline.collectors.base import Collector, Silence
 from pipeline.collectors.disk import usage as disk_usage
 from pipeline.collectors.mem import memory
 from pipeline.point import FieldValue, Point
@@ -50,36 +52,49 @@ class Summary(Collector):
 
     def __init__(self, host: Host, options: CollectorOptions) -> None:
         super().__init__(host, options)
-        self._usage = CpuUsage(host, lambda: {TOTAL: host.cached(cpu_times)[TOTAL]})
+        self._usage = CpuUsage(host, self._cpu_times)
         self._root = host.host_path("/")
         self._timeout_s = options.timeout_ms / 1000
-        self._runner = host.timeout_runner(self.name)
 
-    def collect(self) -> Iterator[Point]:
+    def _cpu_times(self) -> Mapping[str, Times]:
+        return {name: its for name, its in self.host.cached(cpu_times).items() if name == TOTAL}
+
+    def collect(self) -> Iterator[Point | Silence]:
         """Yield one point, in percent, bytes and °C."""
-        parts: dict[str, CpuMetrics | SpaceMetrics] = {
-            "cpu": self.cpu(),
-            "memory": self.memory(),
-            "disk": self.disk(),
-        }
-        fields = {
-            f"{part}_{figure}": value
-            for part, figures in parts.items()
-            for figure, value in asdict(figures).items()
-            if value is not None
-        }
+        figures: dict[str, FieldValue | None] = {"cpu_usage": self._cpu_usage()}
+        try:
+            figures["cpu_temperature"] = self._cpu_temperature()
+        except TimeoutError:
+            yield Silence("cpu_temperature", self.host.runner.silence(self._timeout_s))
+        fields = {name: value for name, value in figures.items() if value is not None}
+        for what, space in (("memory", self.memory()), ("disk", self.disk())):
+            if space == SpaceMetrics():
+                yield Silence(what, self.host.runner.silence(self._timeout_s))
+                continue
+            for figure, value in asdict(space).items():
+                fields[f"{what}_{figure}"] = UNKNOWN if value is None else value
         yield Point(self.name, fields)
 
     def cpu(self) -> CpuMetrics:
         """Read the processor; waiting for a disk is no work."""
-        usage = temperature = None
+        usage, temperature = self._cpu_usage(), None
+        with suppress(TimeoutError):
+            temperature = self._cpu_temperature()
+        return CpuMetrics(usage, temperature)
+
+    def _cpu_usage(self) -> float | None:
+        usage = None
         for spent in self._usage.since_last().values():
             resting = spent["idle"] + spent["iowait"]
             whole = sum(spent.values())
             usage = percent(max(0.0, whole - resting), whole)
+        return usage
+
+    def _cpu_temperature(self) -> float | None:
+        readings: Sequence[Reading] = ()
         with suppress(OSError, ValueError):  # what fails to tell now may not do so next time
-            temperature = processor_temperature(self.host.cached(sensors))
-        return CpuMetrics(usage, temperature)
+            readings = sensors(self.host, self._timeout_s)
+        return processor_temperature(readings)
 
     def memory(self) -> SpaceMetrics:
         """Read the memory, by the figures of `mem`: used is total - available."""
@@ -89,12 +104,18 @@ class Summary(Collector):
         """Read the disk that the system is on, by the figures of `disk`; none if it is silent."""
         if self.host.is_own:  # without it, nothing here would run
             return _space(disk_usage(self.host, self._root))
-        question = {self._root: lambda: disk_usage(self.host, self._root)}
-        answer = self._runner.run(question, self._timeout_s).get(self._root)
+        key = (self.name, self._root)
+        calls = {key: lambda: disk_usage(self.host, self._root)}
+        answer = self.host.runner.run(calls, self._timeout_s).get(key)
         if isinstance(answer, Exception):
             raise answer
         return SpaceMetrics() if answer is None else _space(answer)
 
 
 def _space(fields: Mapping[str, FieldValue]) -> SpaceMetrics:
-    return SpaceMetrics(int(fields["total"]), int(fields["used"]), float(fields["used_percent"]))
+    total, used, share = (float(fields[name]) for name in ("total", "used", "used_percent"))
+    return SpaceMetrics(
+        None if math.isnan(total) else int(fields["total"]),
+        None if math.isnan(used) else int(fields["used"]),
+        None if math.isnan(share) else share,
+    )

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 
+from pipeline.collectors._host.host import Host
 from pipeline.collectors._host.sensors import sensors
-from pipeline.collectors.base import Collector, NoData
+from pipeline.collectors.base import Collector, NoData, Silence
 from pipeline.point import Point
+from pipeline.settings import CollectorOptions
 
 
 class Temp(Collector):
@@ -13,17 +15,27 @@ class Temp(Collector):
     name = "temp"
     series_tag = "sensor"
 
-    def collect(self) -> Iterator[Point]:
+    def __init__(self, host: Host, options: CollectorOptions) -> None:
+        super().__init__(host, options)
+        self._timeout_s = options.timeout_ms / 1000
+
+    def collect(self) -> Iterator[Point | Silence]:
         """Yield one point for each sensor, in °C.
 
         Sensors of one name, such as those of two disks of one make, are one series in Telegraf's
         scheme; the hottest speaks for them.
         """
         hottest: dict[str, float] = {}
-        for reading in self.host.cached(sensors):
+        silent = []
+        for reading in sensors(self.host, self._timeout_s):
+            if reading.celsius is None:
+                why = self.host.runner.silence(self._timeout_s)
+                silent.append(Silence(f"{reading.chip} {reading.label}", why))
+                continue
             parts = (reading.chip, reading.label.lower().replace(" ", "_"))
             name = "_".join(part for part in parts if part)
             hottest[name] = max(reading.celsius, hottest.get(name, reading.celsius))
+        yield from silent
         if not hottest:
             raise NoData
         for name, celsius in hottest.items():

@@ -56,7 +56,9 @@ class TrustedClock:
         self._trouble = health.trouble("clock")
         self.set_shortest_age(age_s)
         self._lock = threading.Lock()
-        self._unexpected = Trouble()  # only logged: a clock that was set right jumps too
+        # Only logged: a clock that was set right jumps too.
+        self._unexpected, self._jumps = Trouble(), Trouble()
+        self._jumped = 0.0
         # A reading that is taken before the clock is set gets its right time afterwards.
         self._unset = clock.now_ns() < PLAUSIBLE_NS
         self._unset_from = spool.next_id
@@ -80,6 +82,7 @@ class TrustedClock:
             expected = not self._base_ns or now_ns <= expected_ns + self._slack_ns
             if expected or elapsed_s >= _HOUR_S:
                 self._believe(now_ns)
+                self._unexpected.ends()
                 return now_ns
             why = (
                 f"The clock says {rfc3339(now_ns)}, {_span(now_ns - expected_ns)} later than "
@@ -114,12 +117,7 @@ class TrustedClock:
         Raises:
             SpoolError: The readings could not get their right time.
         """
-        if tick.jumped_ns:
-            _log.warning(
-                "The clock jumped %s by %s: it was set, or the machine slept",
-                "forward" if tick.jumped_ns > 0 else "back",
-                _span(abs(tick.jumped_ns)),
-            )
+        self._look_for_jump(tick)
         if self._unset and tick.jumped_ns:
             taken = range(self._unset_from, self._spool.next_id)
             self._shifts.append(_Shift(tick.jumped_ns, taken))
@@ -137,6 +135,16 @@ class TrustedClock:
     def _is_behind(self) -> bool:
         """Whether there are, or will be, readings with the time of a clock that was not set."""
         return self._unset or bool(self._shifts)
+
+    def _look_for_jump(self, tick: Tick) -> None:
+        if tick.jumped_ns:
+            way = "forward" if tick.jumped_ns > 0 else "back"
+            span = _span(abs(tick.jumped_ns))
+            line = f"The clock jumped {way} by {span}: it was set, or the machine slept"
+            self._jumps.begins(line, line, kind=way)
+            self._jumped = self._clock.monotonic()
+        elif self._clock.monotonic() - self._jumped >= _HOUR_S:
+            self._jumps.ends()
 
     def _restamp(self) -> None:
         until = self._clock.monotonic() + _RESTAMPED_FOR_S
@@ -162,6 +170,8 @@ class TrustedClock:
         wrong = abs(ahead_s) > bound_s
         with self._lock:
             self._believe(min(now_ns, round(date_s * _SECOND_NS)) if wrong else now_ns)
+            if not wrong:
+                self._unexpected.ends()
         if not wrong:
             self._trouble.ends()
         elif not self._trouble.under_way:  # not each time with another number
@@ -172,7 +182,6 @@ class TrustedClock:
 
     def _believe(self, now_ns: int) -> None:
         self._base_ns, self._since = now_ns, self._clock.monotonic()
-        self._unexpected.ends()
 
 
 def _span(span_ns: int) -> str:

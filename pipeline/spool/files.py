@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipeline.spool.access import make, opened
 from pipeline.spool.schema import migrate
 
 _NEW, _SALVAGED, _DAMAGED, _CORRUPT = ".new", ".salvaged-", ".damaged-", ".corrupt-"
@@ -54,6 +55,7 @@ def building(path: Path) -> Iterator[sqlite3.Connection]:
     """Build a store in `spool.db.new`: empty at first, on the disk at the end."""
     new = sibling(path, _NEW)
     new.unlink(missing_ok=True)
+    os.close(make(new))
     db = sqlite3.connect(new, isolation_level=None)
     try:
         # It needs no journal: one that is not finished is deleted.
@@ -173,7 +175,7 @@ def _unused(path: Path) -> Iterator[None]:
     deadline = time.monotonic() + _USED_FOR_S
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
-            file = stack.enter_context(path.open("r+b"))
+            file = stack.enter_context(os.fdopen(opened(path, os.O_RDWR), "r+b"))
             while time.monotonic() < deadline:
                 try:
                     fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, _SHARED_SIZE, _SHARED_FIRST)

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.spool import files
+from pipeline.spool.access import look_at_store
 from pipeline.spool.contents import Cause, Fact, Gap
 from pipeline.spool.database import Database, file_of
 from pipeline.spool.lock import holder
@@ -64,6 +65,8 @@ def open_beside(directory: Path, *, write: bool = False, shared: bool = False) -
     """
     path = directory / NAME
     with translated(path, "opened", _OTHER_USER):
+        with contextlib.suppress(NotADirectoryError):
+            look_at_store(path)
         if (why := _found_damage(path)) is not None:
             raise damaged(path, why)
     connect = _connect_to_write if write else partial(_connect_to_read, shared=shared)

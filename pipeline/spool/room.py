@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from pipeline.spool.access import look, make
 from pipeline.spool.contents import Cause
 from pipeline.spool.database import Database
 from pipeline.spool.files import delete_corrupt, sibling
 from pipeline.spool.rows import LEAST_ID, drop, tally
-from pipeline.spool.schema import LOST, NO_ROOM, FullError, free
+from pipeline.spool.schema import LOST, NO_ROOM, FullError, SpoolError, free
 
 _log = logging.getLogger(__name__)
 
@@ -95,20 +96,21 @@ class Reserve:
         self.held = False
 
     def _is_held(self) -> bool:
-        if not self._path.exists():
-            return False
-        found = self._path.stat()
-        # A larger one is of another bound; what was not allocated, or was copied with holes in it,
-        # holds no room. Both are made anew.
-        allocated = min(found.st_size, found.st_blocks * _BLOCK)
-        return found.st_size <= self._size and allocated >= _LEAST_RESERVE
+        with contextlib.suppress(OSError, SpoolError):
+            found = look(self._path)
+            # A larger one is of another bound; what was not allocated, or was copied with holes in
+            # it, holds no room. Both are made anew.
+            allocated = min(found.st_size, found.st_blocks * _BLOCK)
+            return found.st_size <= self._size and allocated >= _LEAST_RESERVE
+        return False
 
     def _taken(self) -> bool:
         size = min(self._size, free(self._path.parent) // 4)
         if size < _LEAST_RESERVE:
             return False
+        self._path.unlink(missing_ok=True)  # also a link
         try:
-            with self._path.open("wb") as file:
+            with os.fdopen(make(self._path), "wb") as file:
                 os.posix_fallocate(file.fileno(), 0, size)
         except OSError as error:
             self._path.unlink(missing_ok=True)

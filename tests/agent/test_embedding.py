@@ -144,7 +144,8 @@ def test_the_example_of_the_documentation_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "failure", [KeyError("MemTotal"), PermissionError(13, "Permission denied"), RecursionError()]
+    "failure",
+    [NotImplementedError("swap"), PermissionError(13, "Permission denied"), RecursionError()],
 )
 def test_collect_system_metrics_raises_nothing_whatever_psutil_raises(
     failure: Exception, monkeypatch: pytest.MonkeyPatch

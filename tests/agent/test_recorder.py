@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.agent.recorder import Recorder
 from pipeline.clock import Tick
-from pipeline.collectors import Collector, Guard
+from pipeline.collectors import Collector, Guard, Silence
 from pipeline.health import Health
 from pipeline.point import Point
 from pipeline.settings import CollectorOptions
@@ -33,11 +33,12 @@ class Stub(Collector):
         self.name = name
         self.ids = ids
         self.failure: Exception | None = None
+        self.silences: list[Silence] = []
 
-    def collect(self) -> Iterable[Point]:
+    def collect(self) -> Iterable[Point | Silence]:
         if self.failure is not None:
             raise self.failure
-        return [Point(self.name, {"f": 1}, {"id": each}) for each in self.ids]
+        return [*self.silences, *(Point(self.name, {"f": 1}, {"id": each}) for each in self.ids)]
 
 
 class Bench:
@@ -126,6 +127,23 @@ def test_a_collector_that_fails_costs_its_own_points_and_no_others(
     assert one.lost == {"collector_failed": 2}
 
 
+def test_who_does_not_answer_is_a_trouble_and_counted_until_it_is_over(
+    bench: Callable[..., Bench],
+) -> None:
+    stub = Stub("temp", "x")
+    one = bench(stub)
+    stub.silences = [Silence(name, "no answer") for name in ("hdd", "bmc")]
+    for _ in range(2):
+        assert one.record() == {}
+    assert one.lost == {"collector_failed": 4}
+    assert one.health.troubles() == {
+        "collector temp": "leaves out hdd: no answer; leaves out bmc: no answer"
+    }
+    stub.silences = []
+    one.record()
+    assert (one.lost, one.health.troubles()) == ({"collector_failed": 4}, {})
+
+
 def test_a_problem_of_a_collector_is_shown_while_it_lasts_and_logged_when_it_begins_and_ends(
     bench: Callable[..., Bench], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -147,6 +165,17 @@ def test_a_problem_of_a_collector_is_shown_while_it_lasts_and_logged_when_it_beg
         ("INFO", "Collector bad works again, it no longer fails"),
         ("INFO", "Collector bad works again, it no longer reads a series twice"),
     ]
+
+
+def test_a_collector_that_is_switched_off_has_no_problem_any_more(
+    bench: Callable[..., Bench],
+) -> None:
+    bad = Stub("bad", "x")
+    bad.failure = OSError()
+    one = bench(bad)
+    one.record()
+    one.recorder.change([], {})
+    assert one.health.troubles() == {}
 
 
 def test_a_reading_of_which_nothing_is_left_is_counted_though_there_is_no_row(

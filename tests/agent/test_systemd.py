@@ -5,8 +5,8 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,6 @@ from pipeline.agent.systemd import Notifier
 from pipeline.health import Health, ReadingStats
 from tests.agents import environment, eventually
 from tests.clocks import ManualClock
-
-MORE_TIME = "EXTEND_TIMEOUT_USEC=30000000"
 
 
 class Manager:
@@ -61,11 +59,8 @@ def health(clock: ManualClock) -> Health:
     return Health(clock, 60, lambda _: None)
 
 
-def notifier(
-    health: Health | None, address: str, clock: ManualClock | None = None, **environ: str
-) -> Notifier:
-    environ = {"NOTIFY_SOCKET": address, **environ}
-    return Notifier(environ, lambda: health, clock or ManualClock())
+def notifier(health: Health | None, address: str, **environ: str) -> Notifier:
+    return Notifier({"NOTIFY_SOCKET": address, **environ}, lambda: health)
 
 
 def test_ready_is_told_once_after_the_first_durable_reading(
@@ -73,11 +68,11 @@ def test_ready_is_told_once_after_the_first_durable_reading(
 ) -> None:
     one = notifier(health, address)
     one.look()
-    assert manager.listen() == [MORE_TIME, "WATCHDOG=1", "STATUS=Starting"]
+    assert manager.listen() == ["WATCHDOG=1", "STATUS=Starting"]
     health.reading_committed(ReadingStats(0.1, 42, {}))
     one.look()
     one.look()
-    told = manager.listen()[3:]
+    told = manager.listen()[2:]
     assert told == ["READY=1", "WATCHDOG=1", "STATUS=42 points a reading", "WATCHDOG=1"]
 
 
@@ -102,37 +97,17 @@ def test_a_full_disk_is_told_and_starves_nothing(
     clock.advance(3 * 60.0 + 1)
     health.tick_attempted()
     one.look()
-    assert manager.listen() == [MORE_TIME, "WATCHDOG=1", "STATUS=spool: the disk is full"]
+    assert manager.listen() == ["WATCHDOG=1", "STATUS=spool: the disk is full"]
 
 
-def test_a_stopped_collection_is_not_vouched_for(
-    manager: Manager, address: str, health: Health, clock: ManualClock
-) -> None:
-    health.reading_committed(ReadingStats(0.1, 42, {}))
-    running: list[Health | None] = [health, None]
-    one = Notifier({"NOTIFY_SOCKET": address}, lambda: running.pop(0), clock)
-    one.look()
-    heard = len(manager.listen())
-    one.look()
-    assert len(manager.listen()) == heard
+def test_a_start_asks_for_time(manager: Manager, address: str) -> None:
+    Notifier({"NOTIFY_SOCKET": address}, lambda: None).starting()
+    assert manager.listen() == ["EXTEND_TIMEOUT_USEC=600000000"]
 
 
-def test_a_long_start_asks_for_more_time_now_and_then(
-    manager: Manager, address: str, clock: ManualClock
-) -> None:
-    one = notifier(None, address, clock)
-    for seconds in (0.0, 9.0, 1.0, 9.0, 1.0):
-        clock.advance(seconds)
-        one.look()
-    assert manager.listen() == [MORE_TIME] * 3
-
-
-def test_a_start_that_gets_nowhere_gets_no_more_time(
-    manager: Manager, address: str, health: Health, clock: ManualClock
-) -> None:
-    clock.advance(3 * 60.0 + 1)
-    notifier(health, address, clock).look()
-    assert MORE_TIME not in manager.listen()
+def test_a_stopped_collection_is_not_vouched_for(manager: Manager, address: str) -> None:
+    notifier(None, address).look()
+    assert manager.listen() == []
 
 
 @pytest.mark.parametrize(
@@ -149,16 +124,10 @@ def test_a_start_that_gets_nowhere_gets_no_more_time(
 def test_signs_of_life_come_four_times_as_often_as_they_must(
     environ: dict[str, str], pause_s: float, health: Health, tmp_path: Path
 ) -> None:
+    one = notifier(health, str(tmp_path / "nobody"), **environ)
+    assert one.look() == 0.05  # until it is ready
     health.reading_committed(ReadingStats(0.1, 42, {}))
-    clock = ManualClock()
-    with notifier(health, str(tmp_path / "nobody"), clock, **environ):
-        eventually(lambda: len(clock.waits) > 1, "a sign of life")
-    assert clock.waits[1] == pause_s
-
-
-def test_a_manager_that_is_gone_is_borne(health: Health, tmp_path: Path) -> None:
-    with notifier(health, str(tmp_path / "nobody")) as one:
-        one.look()
+    assert [one.look() for _ in range(2)] == [pause_s] * 2
 
 
 def test_the_agent_tells_when_it_is_ready_and_when_it_stops(
@@ -180,6 +149,33 @@ def test_the_agent_tells_when_it_is_ready_and_when_it_stops(
     assert manager.listen()[-1] == "STOPPING=1"
 
 
-def test_without_a_manager_there_is_no_thread(health: Health) -> None:
-    with notifier(health, ""):
-        assert "notify" not in {thread.name for thread in threading.enumerate()}
+def test_without_a_manager_there_is_nothing_to_do(health: Health) -> None:
+    one = notifier(health, "")
+    assert one.look() >= 3600
+    one.stopping()
+
+
+NO_OTHER_THREAD = """
+import threading
+from pipeline.cli import main
+start = threading.Thread.start
+def refuse(self):
+    if self.name not in ("tick", "settings", "sweep"):
+        raise RuntimeError("can't start new thread")
+    start(self)
+threading.Thread.start = refuse
+main(["run"])
+"""
+
+
+def test_no_thread_is_needed_to_notify(tmp_path: Path) -> None:
+    address = str(tmp_path / "notify")
+    manager = Manager(address)
+    env = environment(tmp_path / "data") | {"NOTIFY_SOCKET": address}
+    with closing(manager), subprocess.Popen([sys.executable, "-c", NO_OTHER_THREAD], env=env) as it:
+        try:
+            eventually(lambda: "READY=1" in manager.listen(), "that it is ready")
+            it.send_signal(signal.SIGTERM)
+            assert it.wait(30) == 0
+        finally:
+            it.kill()

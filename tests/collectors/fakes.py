@@ -1,16 +1,19 @@
 """A host that says what a test wants."""
 
 import os
+import shutil
+import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from types import SimpleNamespace
 from typing import Any, cast
 
 import psutil
 
 from pipeline.collectors._host.host import Host
+from pipeline.collectors.base import Collector
 from pipeline.point import Point
 from pipeline.settings import CollectorOptions
 from tests.clocks import ManualClock
@@ -39,9 +42,14 @@ class TreePs:
     """
 
     OF_PROC = ("cpu_times", "virtual_memory", "swap_memory", "net_io_counters", "disk_io_counters")
+    FILES = ("stat", "meminfo", "vmstat", "net/dev", "diskstats")
 
     def __init__(self, fake: "FakeHost") -> None:
         self._fake = fake
+        self._folder = Path(mkdtemp())
+        (self._folder / "net").mkdir()
+        self._written: dict[str, bytes | None] = {}
+        weakref.finalize(self, shutil.rmtree, self._folder)
         self.mounts = [mount("/", "/dev/vda1")]
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -51,24 +59,27 @@ class TreePs:
 
     def _ask(self, function: Callable[..., Any], **options: bool) -> Any:
         before = psutil.PROCFS_PATH
-        with TemporaryDirectory() as folder:
-            psutil.PROCFS_PATH = folder
-            try:
-                self._write(Path(folder))
-                return function(**options)
-            finally:
-                psutil.PROCFS_PATH = before
+        psutil.PROCFS_PATH = str(self._folder)
+        try:
+            for name in self.FILES:
+                self._write(name)
+            return function(**options)
+        finally:
+            psutil.PROCFS_PATH = before
 
-    def _write(self, folder: Path) -> None:
-        proc = f"{self._fake.proc}/"
-        for path, content in self._fake.files.items():
-            if path.startswith(proc):
-                file = folder / path.removeprefix(proc)
-                file.parent.mkdir(parents=True, exist_ok=True)
-                if path in self._fake.errors:
-                    file.mkdir()
-                else:
-                    file.write_bytes(content)
+    def _write(self, name: str) -> None:
+        path, file = f"{self._fake.proc}/{name}", self._folder / name
+        content = None if path in self._fake.errors else self._fake.files.get(path, b"")
+        if content == self._written.get(name, ...):
+            return
+        if file.is_dir():
+            file.rmdir()
+        file.unlink(missing_ok=True)
+        if path in self._fake.errors:
+            file.mkdir()
+        elif path in self._fake.files:
+            file.write_bytes(self._fake.files[path])
+        self._written[name] = content
 
     def cpu_count(self, logical: bool = True) -> int | None:
         return 2 if logical else 1
@@ -108,10 +119,8 @@ class FakeHost:
 
     def host(self, statvfs: Callable[[str], os.statvfs_result] | None = None) -> Host:
         look = statvfs or (lambda path: _STATVFS)
-        places = {"root": self.root, "proc": self.proc, "sys": self.sys}
-        return Host(
-            self.ps, self.clock, look, self._read_file, list_folder=self._list_folder, **places
-        )
+        places = self.root, self.proc, self.sys
+        return Host(self.ps, self.clock, look, self._read_file, *places, self._list_folder)
 
     def contain(self) -> None:
         """See the host from a container, where its root folder is /host."""
@@ -136,6 +145,14 @@ class FakeHost:
 
 
 _STATVFS = statvfs()
+
+
+def read(collector: Collector) -> list[Point]:
+    """The points of a reading in which nothing is left out."""
+    items = list(collector.collect())
+    points = [item for item in items if isinstance(item, Point)]
+    assert points == items
+    return points
 
 
 def types(point: Point) -> dict[str, type]:

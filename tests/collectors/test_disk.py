@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.collectors import Guard, Omission
+from pipeline.collectors import Guard, Omission, Silence
 from pipeline.collectors.base import NoData
 from pipeline.collectors.disk import Disk
-from pipeline.point import Point
+from pipeline.point import Point, decode
 from tests.agents import eventually
 
 from .fakes import DEFAULTS, FakeHost, mount, statvfs, types
@@ -89,6 +89,28 @@ def test_file_system_without_inodes_of_its_own(fake: FakeHost) -> None:
     (point,) = points(disk(fake, lambda path: statvfs(f_files=0, f_ffree=0)))
     assert point.fields["inodes_used_percent"] == 0.0
     assert type(point.fields["inodes_used_percent"]) is float
+
+
+@pytest.mark.parametrize(
+    ("figures", "lacking"),
+    [
+        ({"f_files": -1}, "inodes_total inodes_used inodes_free inodes_used_percent"),
+        ({"f_ffree": 201}, "inodes_used inodes_free inodes_used_percent"),
+        ({"f_bavail": -5}, "free used_percent"),
+        ({"f_bavail": 1001}, "free used_percent"),
+        ({"f_bfree": -1}, "used used_percent"),
+        ({"f_bfree": 1001}, "used used_percent"),
+        ({"f_blocks": 2**61}, "total used"),  # in bytes, beyond 64 bits
+    ],
+)
+def test_figures_that_cannot_be_are_left_out_one_by_one(
+    fake: FakeHost, figures: dict[str, int], lacking: str
+) -> None:
+    whole = Guard(disk(fake), DEFAULTS, fake.clock).run(1, {})
+    broken = Guard(disk(fake, lambda _: statvfs(**figures)), DEFAULTS, fake.clock).run(1, {})
+    (its,), (all_of_them,) = (decode("\n".join(one.lines)) for one in (broken, whole))
+    assert all_of_them.point.fields.keys() - its.point.fields.keys() == {*lacking.split()}
+    assert broken.lost_points == len(lacking.split())
 
 
 # ---- Which of them
@@ -322,7 +344,7 @@ def test_silence_is_an_omission_until_it_is_over(fake: FakeHost) -> None:
     made = disk(fake, look, timeout_ms=500)
     for _ in range(3):
         silent, *others = made.collect()
-        assert silent == Omission("/mnt/silent", "no answer within 500 ms")
+        assert silent == Silence("/mnt/silent", "no answer within 500 ms")
         assert [item.tags["path"] for item in others if isinstance(item, Point)] == [
             "/mnt/other",
             "/",
@@ -340,7 +362,9 @@ def test_nothing_but_silence_is_an_omission_too(fake: FakeHost) -> None:
         return statvfs()
 
     guard = Guard(disk(table(fake, "x / fuse.x"), look, timeout_ms=10), DEFAULTS, fake.clock)
-    assert guard.run(1, {}).lost_points == 1
+    outcome = guard.run(1, {})
+    assert (outcome.silent_points, outcome.lost_points) == (1, 0)
+    assert outcome.problems == {"leaves out /": "no answer within 10 ms"}
     speak.set()
 
 
@@ -353,7 +377,7 @@ def test_one_that_took_a_silent_ones_place_is_asked(fake: FakeHost) -> None:
 
     dead = threading.Event()
     made = disk(table(fake, "x /mnt fuse.x", "/dev/vda1 / ext4"), look, timeout_ms=200)
-    assert [type(item) for item in made.collect()] == [Omission, Point]
+    assert [type(item) for item in made.collect()] == [Silence, Point]
     dead.set()
     table(fake, "/dev/vda1 / ext4", "x /mnt fuse.x")
     assert paths(made) == ["/", "/mnt"]
@@ -371,7 +395,7 @@ def test_collector_made_anew_does_not_ask_again_who_is_silent(fake: FakeHost) ->
     host = table(fake, "x /mnt fuse.x", "/dev/vda1 / ext4").host(look)
     for _ in range(3):
         made = Disk(host, replace(DEFAULTS, timeout_ms=100))
-        assert [type(item) for item in made.collect()] == [Omission, Point]
+        assert [type(item) for item in made.collect()] == [Silence, Point]
     assert asked.count("/mnt") == 1
     speak.set()
 

@@ -100,6 +100,41 @@ def test_names_that_need_care(fake: FakeHost) -> None:
     assert list(read(fake, DiskIo(fake.host(), DEFAULTS))) == [*names, r"\xff"]
 
 
+@pytest.mark.parametrize("columns", [11, 15, 17])
+def test_a_device_with_a_blank_in_its_name_costs_no_other(fake: FakeHost, columns: int) -> None:
+    counted = range(1, columns + 1)
+    fake.files[PATH] = b"".join(
+        f" 8 0 {name} {' '.join(map(str, counted))}\n".encode() for name in ("sda", "my  disk 2")
+    )
+    sda, odd = read(fake, DiskIo(fake.host(), DEFAULTS)).values()
+    assert (sda.tags, odd.tags) == ({"name": "sda"}, {"name": "my  disk 2"})
+    assert odd.fields == sda.fields
+    assert (odd.fields["reads"], odd.fields["read_bytes"], odd.fields["io_time"]) == (1, 1536, 10)
+
+
+@pytest.mark.parametrize(
+    ("column", "field", "lost"),
+    [(0, "reads", 1), (8, "iops_in_progress", 1), (9, "io_time", 1), (10, "weighted_io_time", 1)],
+)
+@pytest.mark.parametrize("figure", ["-1", "18446744073709551615", "x", "9" * 5000])
+def test_a_figure_that_cannot_be_costs_itself_only(
+    fake: FakeHost, column: int, field: str, lost: int, figure: str
+) -> None:
+    counted = ["3"] * 17
+    counted[column] = figure
+    fake.files[PATH] = row("sda") + f" 8 16 sdb {' '.join(counted)}\n".encode()
+    outcome = Guard(DiskIo(fake.host(), DEFAULTS), DEFAULTS, fake.clock).run(1, {})
+    sda, sdb = (line.point.fields for line in decode("\n".join(outcome.lines)))
+    assert (sda.keys() - sdb.keys(), outcome.lost_points) == ({field}, lost)
+
+
+def test_a_device_is_never_busy_for_longer_than_the_time(fake: FakeHost) -> None:
+    fake.files[PATH] = row("sda", busy=100)
+    diskio = DiskIo(fake.host(), DEFAULTS)
+    fake.files[PATH] = row("sda", busy=5100)  # requests of 5 s that ended just now
+    assert read(fake, diskio)["sda"].fields["io_util"] == 100.0
+
+
 # Columns of Linux before 4.18, before 5.5, and since.
 @given(
     st.sampled_from([11, 15, 17]).flatmap(

@@ -1,5 +1,7 @@
 import os
 import socket
+import tracemalloc
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +19,18 @@ from .fakes import DEFAULTS, FakeHost
 
 def file(folder: Path | None) -> File:
     return File(FakeHost().host(), replace(DEFAULTS, directory=folder))
+
+
+@pytest.fixture
+def settled(tmp_path: Path) -> Callable[[str], None]:
+    """Writes a file that looks as if nobody had touched it for long."""
+
+    def write(text: str) -> None:
+        path = tmp_path / "a.lp"
+        path.write_text(text)
+        os.utime(path, (1_600_000_000, 1_600_000_000))
+
+    return write
 
 
 def read(folder: Path) -> list[Point | Omission]:
@@ -40,6 +54,16 @@ def test_lines_get_the_time_and_the_common_tags(tmp_path: Path) -> None:
     assert outcome.lines == ("a,host=h,site=lab v=1 7", "b,host=h,site=here v=2 7")
 
 
+def test_a_name_that_flux_cannot_query_is_left_out_and_told(tmp_path: Path) -> None:
+    (tmp_path / "a.lp").write_text("a,_value=x v=1")
+    (tmp_path / "b.lp").write_text("b v=2")
+    guard = Guard(file(tmp_path), DEFAULTS, FakeHost().clock)
+    outcome = guard.run(7, {"host": "h"})
+    assert (outcome.lines, outcome.lost_points) == (("b,host=h v=2 7",), 1)
+    why = "line 1: tag '_value' begins with _, which InfluxDB reserves"
+    assert outcome.problems == {"leaves out 'a.lp'": why}
+
+
 def test_a_series_in_two_files_is_that_of_the_first(tmp_path: Path) -> None:
     (tmp_path / "a.lp").write_text("a v=1")
     (tmp_path / "b.lp").write_text("a v=2")
@@ -52,6 +76,67 @@ def test_other_files_are_passed_over(tmp_path: Path) -> None:
         (tmp_path / name).write_text("a v=1")
     (tmp_path / "folder").mkdir()
     assert read(tmp_path) == []
+
+
+def test_a_file_that_has_not_changed_is_not_read_again(
+    tmp_path: Path, settled: Callable[[str], None]
+) -> None:
+    made = file(tmp_path)
+    settled("a v=1")
+    assert list(made.collect()) == [Point("a", {"v": 1.0})]
+    settled("a v=2")  # which nothing tells from before
+    assert list(made.collect()) == [Point("a", {"v": 1.0})]
+    settled("a v=33")
+    assert list(made.collect()) == [Point("a", {"v": 33.0})]
+    (tmp_path / "a.lp").unlink()
+    assert list(made.collect()) == []
+
+
+def test_a_file_that_may_have_changed_since_is_read_again(tmp_path: Path) -> None:
+    made, path = file(tmp_path), tmp_path / "a.lp"
+    for value in (1.0, 2.0):
+        path.write_text(f"a v={value}")
+        os.utime(path, (2**31, 2**31))  # no longer ago than it was read
+        assert list(made.collect()) == [Point("a", {"v": value})]
+
+
+def test_what_is_beyond_max_series_is_counted_and_takes_no_memory(tmp_path: Path) -> None:
+    lines = 170_000
+    (tmp_path / "a.lp").write_text("a v=1\n" + "\n".join("b v=1" for _ in range(lines)))
+    (tmp_path / "b.lp").write_text("c v=1\n# end\n")
+    options = replace(DEFAULTS, directory=tmp_path, max_series=2, timeout_ms=60_000)
+    made = File(FakeHost().host(), options)
+    tracemalloc.start()
+    try:
+        outcome = Guard(made, options, FakeHost().clock).run(7, {})
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert outcome.lines == ("a v=1 7", "b v=1 7")
+    assert outcome.lost_points == lines
+    assert next(outcome.warnings()) == (
+        "leaves out 'a.lp'",
+        "Collector file leaves out 'a.lp': it has 169999 lines beyond max_series",
+    )
+    assert most < 8 * 2**20
+
+
+def test_places_that_a_file_leaves_are_for_the_next_one(
+    tmp_path: Path, settled: Callable[[str], None]
+) -> None:
+    settled("a v=1\nb v=1")
+    (tmp_path / "b.lp").write_text("c v=1\nd v=1")
+    options = replace(DEFAULTS, directory=tmp_path, max_series=3)
+    made = File(FakeHost().host(), options)
+
+    def told() -> list[str]:
+        return [item.measurement for item in made.collect() if isinstance(item, Point)]
+
+    assert told() == ["a", "b", "c"]
+    settled("a v=1")
+    assert told() == ["a", "c", "d"]
+    settled("a v=1\nb v=1")
+    assert told() == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,17 @@
+from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeline.collectors.file_lines import parse
+from pipeline.collectors import file_lines
 from pipeline.point import FieldValue, Point, encode
 from tests.test_point import points
+
+
+def parse(text: str) -> Iterator[Point]:
+    return file_lines.parse(file_lines.content_lines(text))
 
 
 def only(line: str) -> Point:
@@ -101,6 +106,8 @@ def test_what_is_no_line(line: str) -> None:
         ("m v=9223372036854775808i", "does not fit in 64 bits"),
         ("m time=1", "`time`, which InfluxDB reserves"),
         ("m,time=1 v=1", "`time`, which InfluxDB reserves"),
+        ("m,_value=1 v=1", "begins with _, which InfluxDB reserves"),
+        ("m,t=" + "x" * 65_530 + " v=1", "longer than 64 KiB together"),
     ],
 )
 def test_what_would_not_do(line: str, says: str) -> None:

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.collectors._host.host import Host
-from pipeline.collectors.base import Collector, NoData, Omission
+from pipeline.collectors.base import Collector, NoData, Omission, Silence
 from pipeline.collectors.guard import Guard, Outcome
-from pipeline.point import Point
+from pipeline.point import FieldValue, Point
 from pipeline.settings import CollectorOptions
 from tests.clocks import ManualClock
 
@@ -119,6 +119,49 @@ def test_no_data_is_no_problem(stub: Stub) -> None:
     assert (outcome.lines, outcome.lost_points, outcome.problems) == ((), 0, {})
 
 
+def test_a_figure_that_cannot_be_written_costs_itself_only(stub: Stub) -> None:
+    guard = Guard(stub, DEFAULTS, ManualClock())
+    figures: dict[str, FieldValue] = {"a": 2**64 - 1, "b": 1, "c": float("nan"), "d": 2.5}
+    stub.give = lambda: [Point("stub", figures, {"id": "x"}), *points("y")]
+    outcome = run(guard)
+    assert outcome.lines[0] == f"stub,host=h,id=x b=1i,d=2.5 {TIME}"
+    assert (len(outcome.lines), outcome.lost_points) == (2, 2)
+    assert outcome.problems == {
+        "has figures that cannot be written": (
+            "stub {'id': 'x'}: field 'a' does not fit in 64 bits"
+        )
+    }
+    stub.give = raising(OSError())
+    assert run(guard).lost_points == 2  # points
+
+
+def test_points_that_come_again_get_the_time_and_the_tags_of_their_reading(stub: Stub) -> None:
+    stub.repeats_points = True
+    bad = Point("stub", {"value": 1, "bad": 2**63}, {"id": "b"})
+    same = [*points("a"), bad]
+    stub.give = lambda: same
+    guard = Guard(stub, DEFAULTS, ManualClock())
+    for time_ns, host in ((1, "h"), (2, "h"), (3, "other"), (4, "other")):
+        outcome = guard.run(time_ns, {"host": host})
+        assert outcome.lines == tuple(f"stub,host={host},id={i} value=1i {time_ns}" for i in "ab")
+        assert outcome.lost_points == 1
+
+
+def test_silence_is_counted_apart(stub: Stub) -> None:
+    stub.give = lambda: [*points("a"), Silence("b", "no answer"), Omission("c", "no", points=5)]
+    outcome = run(Guard(stub, DEFAULTS, ManualClock()))
+    assert (len(outcome.lines), outcome.lost_points, outcome.silent_points) == (1, 5, 1)
+    assert list(outcome.problems) == ["leaves out b", "leaves out c"]
+
+
+@pytest.mark.parametrize("names", [("a\n", r"a\n"), ("a\\", r"a\x5c")])
+def test_names_that_become_the_same_are_one_series(stub: Stub, names: tuple[str, str]) -> None:
+    stub.give = lambda: points(*names)
+    outcome = run(Guard(stub, DEFAULTS, ManualClock()))
+    assert (len(outcome.lines), outcome.lost_points) == (1, 1)
+    assert list(outcome.problems) == ["reads a series twice"]
+
+
 @pytest.mark.parametrize("bad", [Point("stub", {"value": 2**63}), Point("stub\udcff", {"v": 1})])
 def test_refused_point_costs_itself_only(stub: Stub, bad: Point) -> None:
     guard = Guard(stub, DEFAULTS, ManualClock())
@@ -126,7 +169,7 @@ def test_refused_point_costs_itself_only(stub: Stub, bad: Point) -> None:
     stub.give = lambda: [good[0], bad, good[1]]
     outcome = run(guard)
     assert (ids(outcome), outcome.lost_points, outcome.error) == (["a", "b"], 1, None)
-    assert list(outcome.problems) == ["has points that cannot be written"]
+    assert list(outcome.problems) == ["has figures that cannot be written"]
     stub.give = lambda: good
     assert run(guard).problems == {}
 
@@ -156,8 +199,8 @@ def test_what_is_no_point_is_a_failure(stub: Stub) -> None:
     assert run(Guard(stub, DEFAULTS, ManualClock())).error is not None
 
 
-def test_point_without_a_number_is_no_line_and_no_loss(stub: Stub) -> None:
-    stub.give = lambda: [Point("stub", {"value": float("nan")}, {"id": "a"}), *points("b")]
+def test_point_without_a_figure_is_no_line(stub: Stub) -> None:
+    stub.give = lambda: [Point("stub", {}, {"id": "a"}), *points("b")]
     outcome = run(Guard(stub, DEFAULTS, ManualClock()))
     assert (ids(outcome), outcome.lost_points) == (["b"], 0)
 

@@ -13,6 +13,7 @@ import pytest
 from pipeline.clock import SystemClock
 from pipeline.collectors import Host, build
 from pipeline.collectors.base import printable
+from tests.agents import AgentProcess, environment, eventually, ticks
 from tests.clocks import ManualClock
 from tests.machine import open_files
 
@@ -142,3 +143,19 @@ def test_many_processes_need_few_files(own: Host) -> None:
             sleeper.kill()
             sleeper.wait()
     assert [outcome.error for outcome in outcomes if outcome.error] == []
+
+
+@pytest.mark.slow
+def test_an_agent_with_few_files_loses_no_point(tmp_path: Path) -> None:
+    env = environment(
+        tmp_path / "data", collection_interval_ms=50, collectors="{process = {enabled = true}}"
+    )
+    limited = ("sh", "-c", 'ulimit -n 64; exec "$@"', "sh")
+    agent = AgentProcess(env, tmp_path, before=limited)
+    try:
+        eventually(lambda: ticks(tmp_path / "data") >= 10, "ten readings")
+        lost = agent.status()["lost"]
+        assert agent.stop() == 0
+    finally:
+        agent.kill()
+    assert lost.keys() <= {"tick_missed"}, agent.log

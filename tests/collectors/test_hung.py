@@ -1,15 +1,24 @@
-"""What a real file system that does not answer does to the agent: it costs itself only."""
+"""What file systems and sensors that do not answer do to the agent: they cost themselves only."""
 
+import itertools
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
+import psutil
 import pytest
+
+from pipeline.clock import SystemClock
+from pipeline.collectors import Guard, Host, build
+from pipeline.point import decode
+from pipeline.settings import CollectorOptions
+from tests.agents import environment, eventually, running
 
 ROOT = Path(__file__).parent.parent.parent
 
-pytestmark = pytest.mark.skipif(
+mounting = pytest.mark.skipif(
     not Path("/dev/fuse").exists() or os.geteuid() != 0, reason="mounting takes FUSE and root"
 )
 
@@ -26,6 +35,7 @@ def run(*command: str, **env: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@mounting
 def test_once_reads_the_others_says_so_and_ends(tmp_path: Path) -> None:
     hung = tmp_path / "hung"
     hung.mkdir()
@@ -65,7 +75,8 @@ guard = Guard(Disk(host, options), options, host.clock)
 def read():
     outcome = guard.run(1, {})
     where = [folder in line for line in outcome.lines]
-    found = "lost", outcome.lost_points, "read", len(where), "of it", sum(where)
+    found = "lost", outcome.lost_points, "silent", outcome.silent_points
+    found += "read", len(where), "of it", sum(where)
     return *found, *(warning for _, warning in outcome.warnings())
 
 silent = read()
@@ -79,9 +90,87 @@ print(*read())
 """
 
 
+@mounting
 def test_silence_is_told_as_long_as_it_lasts(tmp_path: Path) -> None:
     told = f"Collector disk leaves out {tmp_path}: no answer within 300 ms"
     assert run("-c", SCENARIO, str(tmp_path)).stdout.splitlines() == [
-        *3 * [f"lost 1 read 1 of it 0 {told}"],
-        "lost 0 read 2 of it 1",
+        *3 * [f"lost 0 silent 1 read 1 of it 0 {told}"],
+        "lost 0 silent 0 read 2 of it 1",
     ]
+
+
+@pytest.fixture
+def sensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """A sensor on each of five chips: a FIFO, at which a look blocks until somebody writes."""
+    monkeypatch.setattr(psutil, "PROCFS_PATH", "/proc")  # and put it back
+    made = {}
+    for number, chip in enumerate("abcde"):
+        folder = tmp_path / f"class/hwmon/hwmon{number}"
+        folder.mkdir(parents=True)
+        (folder / "name").write_text(f"{chip}\n")
+        made[chip] = folder / "temp1_input"
+        os.mkfifo(made[chip])
+    return made
+
+
+def guards(sys: Path, timeout_ms: int) -> list[Guard]:
+    host = Host.system(SystemClock(), environ={"HOST_SYS": str(sys)})
+    options = {name: CollectorOptions(timeout_ms=timeout_ms) for name in ("temp", "system_metrics")}
+    return [guard for guard in build(host, options) if guard.name in options]
+
+
+def read(made: list[Guard], tick: int) -> tuple[list[str], dict[str, str]]:
+    """The chips that are told, and what is said of those that are not."""
+    outcomes = [guard.run(tick, {}) for guard in made]
+    lines = [line for outcome in outcomes for line in outcome.lines if line.startswith("temp,")]
+    chips = [line.point.tags["sensor"] for line in decode("\n".join(lines))]
+    return chips, {what: why for outcome in outcomes for what, why in outcome.problems.items()}
+
+
+def test_slow_sensors_are_asked_at_the_same_time_and_once_a_tick(
+    sensors: dict[str, Path], tmp_path: Path
+) -> None:
+    together = threading.Barrier(len(sensors))  # one after the other, none would be answered
+
+    def answer(path: Path) -> None:  # once: a second look would hang
+        with path.open("wb") as file:
+            together.wait(60)
+            file.write(b"40000\n")
+
+    for path in sensors.values():
+        threading.Thread(target=answer, args=[path], daemon=True).start()
+    assert read(guards(tmp_path, 60_000), 1) == ([*sensors], {})
+
+
+def test_a_hung_sensor_costs_itself_only_until_it_answers_again(
+    sensors: dict[str, Path], tmp_path: Path
+) -> None:
+    plain = {chip: tmp_path / chip for chip in sensors}
+    for chip, path in plain.items():
+        path.write_bytes(b"40000\n")
+        if chip != "b":
+            path.replace(sensors[chip])
+    made = guards(tmp_path, 500)
+    for tick in (1, 2, 3):
+        assert read(made, tick) == ([*"acde"], {"leaves out b temp1": "no answer within 500 ms"})
+    with sensors["b"].open("wb") as file:  # which one look waits for
+        plain["b"].replace(sensors["b"])
+        file.write(b"40000\n")
+    ticks = itertools.count(4)
+    eventually(lambda: read(made, next(ticks)) == ([*"abcde"], {}), "b is told")
+
+
+@pytest.mark.slow
+def test_an_agent_goes_on_from_its_start_though_a_sensor_hangs(
+    sensors: dict[str, Path], tmp_path: Path
+) -> None:
+    for path in list(sensors.values())[1:]:
+        path.unlink()
+        path.write_bytes(b"40000\n")
+    env = environment(tmp_path / "data", collection_interval_ms=200)
+    with running({**env, "HOST_SYS": str(tmp_path)}, tmp_path) as agent:
+        status = agent.until(lambda its: its["ticks"] >= 10, "ten readings")
+        assert agent.stop() == 0
+    assert status["troubles"]["collector temp"].startswith("leaves out a temp1: no answer within")
+    assert status["lost"]["collector_failed"] >= 10
+    assert agent.log.count("Collector temp leaves out a temp1") == 1

@@ -2,13 +2,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import pytest
 
+from pipeline.collectors import Guard, Omission, Silence
 from pipeline.collectors.base import NoData
 from pipeline.collectors.net import Net
-from pipeline.point import Point
+from pipeline.point import Point, decode
 
 from .captured import NET_DEV
 from .fakes import DEFAULTS, FakeHost, types
@@ -62,12 +65,17 @@ def open_net(source: Own) -> Net:
     return Net(source.fake.host(), DEFAULTS)
 
 
+def read(items: Net | Iterable[Point | Omission]) -> list[Point]:
+    every = items.collect() if isinstance(items, Net) else items
+    return [item for item in every if isinstance(item, Point)]
+
+
 def interfaces(net: Net) -> list[str]:
-    return [point.tags["interface"] for point in net.collect()]
+    return [point.tags["interface"] for point in read(net)]
 
 
 def test_point(source: Own) -> None:
-    (point,) = open_net(source).collect()
+    (point,) = read(open_net(source))
     assert point == Point(
         "net",
         {
@@ -96,7 +104,7 @@ def test_which_interfaces(source: Own) -> None:
 
 def test_speed_that_is_not_told_is_unknown(source: Own) -> None:
     source.plug_in("wlan0")
-    assert [point.fields["speed"] for point in open_net(source).collect()] == [1000, -1]
+    assert [point.fields.get("speed") for point in read(open_net(source))] == [1000, None]
 
 
 def test_names_that_need_care(source: Own) -> None:
@@ -111,13 +119,13 @@ def test_counter_that_began_anew_is_told_as_it_is(source: Own) -> None:
     net = open_net(source)
     list(net.collect())
     source.begin_anew()
-    (point,) = net.collect()
+    (point,) = read(net)
     assert (point.fields["bytes_sent"], point.fields["bytes_recv"]) == (3, 4)
 
 
 def test_links_are_asked_for_again_in_a_while_or_after_a_change(source: Own) -> None:
     def speed() -> object:
-        return next(iter(net.collect())).fields["speed"]
+        return read(net)[0].fields["speed"]
 
     net = open_net(source)
     assert speed() == 1000
@@ -137,25 +145,66 @@ def test_no_interface_is_no_data(source: Own) -> None:
         interfaces(open_net(source))
 
 
-@pytest.mark.parametrize("speed", [b"-1\n", b"", b"nonsense\n"])
-def test_unknown_speed(fake: FakeHost, speed: bytes) -> None:
+@pytest.mark.parametrize(
+    "speed", [b"-1\n", b"0\n", b"4294967295\n", b"", b"nonsense\n", b"9" * 5000]
+)
+def test_unknown_speed_is_not_written(fake: FakeHost, speed: bytes) -> None:
     fake.files["/sys/class/net/eth0/speed"] = speed
-    (point,) = Net(fake.host(), DEFAULTS).collect()
-    assert point.fields["speed"] == -1
+    (point,) = read(Net(fake.host(), DEFAULTS))
+    assert (point.fields["bytes_sent"], "speed" in point.fields) == (100, False)
 
 
 def test_refused_speed_is_unknown(fake: FakeHost) -> None:
     fake.errors["/sys/class/net/eth0/speed"] = OSError(22, "Invalid argument")
-    (point,) = Net(fake.host(), DEFAULTS).collect()
-    assert point.fields["speed"] == -1
+    (point,) = read(Net(fake.host(), DEFAULTS))
+    assert "speed" not in point.fields
+
+
+def test_a_driver_that_does_not_tell_the_speed_costs_the_speed_only(fake: FakeHost) -> None:
+    answers = threading.Event()
+    host, read_file = fake.host(), fake.host().read_file
+
+    def hang(path: str) -> bytes:
+        assert not path.endswith("eth0/speed") or answers.wait(60)
+        return read_file(path)
+
+    Own(fake).plug_in("eth1")
+    fake.files["/sys/class/net/eth1/speed"] = b"10\n"
+    net = Net(replace(host, read_file=hang), replace(DEFAULTS, timeout_ms=50))
+    silence = Silence("speed of eth0", "no answer within 50 ms")
+    for _ in range(2):
+        told, first, second = net.collect()
+        assert (told, read([first, second])) == (silence, [first, second])
+        assert [point.fields.get("speed") for point in read([first, second])] == [None, 10]
+        fake.clock.advance(10.0)
+    answers.set()
+
+
+@pytest.mark.parametrize("row", ["18446744073709551615", "-7", "x", "9" * 5000])
+def test_a_figure_that_cannot_be_costs_itself_only(source: Own, row: str) -> None:
+    source.plug_in("eth1")
+    before = source.fake.files[source.dev]
+    source.fake.files[source.dev] = before.replace(b" 101 ", f" {row} ".encode())
+    outcome = Guard(open_net(source), DEFAULTS, source.fake.clock).run(1, {})
+    eth0, eth1 = (line.point.fields for line in decode("\n".join(outcome.lines)))
+    assert (len(eth0), len(eth1), outcome.lost_points) == (8, 8, 1)
+    assert "bytes_recv" not in eth0
+    assert eth1["bytes_recv"] == 0
+
+
+@pytest.mark.parametrize("line", ["", "nonsense", "eth9: 1 2", ": 1", "eth9:"])
+def test_a_line_of_another_shape_costs_itself_only(source: Own, line: str) -> None:
+    source.fake.files[source.dev] += f"{line}\n".encode()
+    first = read(open_net(source))[0]
+    assert first.fields["bytes_recv"] == 101
 
 
 def test_without_sight_of_the_links_traffic_is_told_all_the_same(fake: FakeHost) -> None:
     fake.errors["/sys/class/net/eth0/flags"] = PermissionError()
     del fake.files["/sys/class/net/lo/flags"], fake.files["/sys/class/net/eth0/speed"]
-    (point,) = Net(fake.host(), DEFAULTS).collect()
+    (point,) = read(Net(fake.host(), DEFAULTS))
     assert point.tags == {"interface": "eth0"}
-    assert point.fields["speed"] == -1
+    assert "speed" not in point.fields
 
 
 def test_unreadable_file_is_a_failure(source: Own) -> None:

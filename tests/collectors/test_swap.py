@@ -1,5 +1,8 @@
+import pytest
+
+from pipeline.collectors import Guard
 from pipeline.collectors.swap import Swap
-from pipeline.point import Point
+from pipeline.point import Point, decode
 
 from .fakes import DEFAULTS, FakeHost, types
 
@@ -26,3 +29,30 @@ def test_host_without_swap(fake: FakeHost) -> None:
     (point,) = Swap(fake.host(), DEFAULTS).collect()
     assert set(point.fields.values()) == {0}
     assert type(point.fields["used_percent"]) is float
+
+
+@pytest.mark.parametrize(
+    ("free", "left"),
+    [
+        # lxcfs of a container without swap
+        (b"18446744073709346016 kB", {"total", "in", "out"}),
+        # and where the kernel counts a page twice
+        (b"4000128 kB", {"total", "in", "out"}),
+        (b"nonsense", {"total", "in", "out"}),
+    ],
+)
+def test_free_space_that_cannot_be_costs_itself_and_what_is_made_of_it(
+    fake: FakeHost, free: bytes, left: set[str]
+) -> None:
+    fake.files["/proc/meminfo"] = fake.files["/proc/meminfo"].replace(b"3000000 kB", free)
+    outcome = Guard(Swap(fake.host(), DEFAULTS), DEFAULTS, fake.clock).run(1, {})
+    (read,) = decode("\n".join(outcome.lines))
+    assert ({*read.point.fields}, outcome.lost_points) == (left, 3)
+
+
+def test_a_counter_that_cannot_be_costs_itself_only(fake: FakeHost) -> None:
+    fake.files["/proc/vmstat"] = fake.files["/proc/vmstat"].replace(b"pswpin 10", b"pswpin -1")
+    outcome = Guard(Swap(fake.host(), DEFAULTS), DEFAULTS, fake.clock).run(1, {})
+    (read,) = decode("\n".join(outcome.lines))
+    assert read.point.fields["out"] == 81_920
+    assert ("in" in read.point.fields, outcome.lost_points) == (False, 1)

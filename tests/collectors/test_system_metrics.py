@@ -3,19 +3,19 @@ import pytest
 from pipeline.collectors.system_metrics import Summary
 from pipeline.point import Point
 
-from .fakes import DEFAULTS, FakeHost, types
+from .fakes import DEFAULTS, FakeHost, read, types
 
 
-def read(fake: FakeHost, collector: Summary) -> Point:
+def after_a_second(fake: FakeHost, collector: Summary) -> Point:
     fake.clock.advance(1.0)
-    (point,) = collector.collect()
+    (point,) = read(collector)
     return point
 
 
 def test_point(fake: FakeHost) -> None:
     collector = Summary(fake.host(), DEFAULTS)
     fake.cpu(cpu0={"user": 30.25, "steal": 0.25, "iowait": 0.5, "idle": 301.0})
-    assert read(fake, collector) == Point(
+    assert after_a_second(fake, collector) == Point(
         "system_metrics",
         {
             "cpu_usage": 25.0,
@@ -33,7 +33,7 @@ def test_point(fake: FakeHost) -> None:
 def test_types(fake: FakeHost) -> None:
     collector = Summary(fake.host(), DEFAULTS)
     fake.cpu(cpu0={"user": 30.0, "idle": 301.0})
-    point = read(fake, collector)
+    point = after_a_second(fake, collector)
     integers = {"memory_total", "memory_used", "disk_total", "disk_used"}
     assert {field for field, kind in types(point).items() if kind is int} == integers
     assert set(types(point).values()) == {int, float}
@@ -43,13 +43,13 @@ def test_types(fake: FakeHost) -> None:
 def test_first_reading_is_right(fake: FakeHost) -> None:
     collector = Summary(fake.host(), DEFAULTS)
     fake.cpu(cpu0={"user": 30.05, "idle": 300.05})
-    (point,) = collector.collect()
+    (point,) = read(collector)
     assert fake.clock.waits == [pytest.approx(0.1)]
     assert point.fields["cpu_usage"] == pytest.approx(50.0)
 
 
 def test_usage_is_absent_when_no_time_passed(fake: FakeHost) -> None:
-    point = read(fake, Summary(fake.host(), DEFAULTS))
+    point = after_a_second(fake, Summary(fake.host(), DEFAULTS))
     assert "cpu_usage" not in point.fields
     assert point.fields["memory_percent"] == 25.0
 
@@ -58,6 +58,6 @@ def test_broken_sensors_cost_the_temperature_only(fake: FakeHost) -> None:
     for path in fake.files:
         if path.startswith("/sys/class/hwmon"):
             fake.errors[path] = OSError(5, "Input/output error")
-    point = read(fake, Summary(fake.host(), DEFAULTS))
+    point = after_a_second(fake, Summary(fake.host(), DEFAULTS))
     assert "cpu_temperature" not in point.fields
     assert "memory_total" in point.fields

@@ -4,13 +4,13 @@ from pipeline.collectors.base import NoData
 from pipeline.collectors.temp import Temp
 from pipeline.point import Point
 
-from .fakes import DEFAULTS, FakeHost, types
+from .fakes import DEFAULTS, FakeHost, read, types
 
 HWMON = "/sys/class/hwmon"
 
 
 def test_points(fake: FakeHost) -> None:
-    points = list(Temp(fake.host(), DEFAULTS).collect())
+    points = read(Temp(fake.host(), DEFAULTS))
     assert points == [
         Point("temp", {"temp": 27.8}, {"sensor": "acpitz"}),
         Point("temp", {"temp": 48.0}, {"sensor": "coretemp_package_id_0"}),
@@ -24,7 +24,7 @@ def test_hottest_speaks_for_sensors_of_one_name(fake: FakeHost) -> None:
         chip = f"{HWMON}/hwmon{number}"
         fake.files |= {f"{chip}/name": b"nvme\n", f"{chip}/temp1_label": b"Composite\n"}
         fake.files[f"{chip}/temp1_input"] = f"{heat}\n".encode()
-    points = [p for p in Temp(fake.host(), DEFAULTS).collect() if "nvme" in p.tags["sensor"]]
+    points = [p for p in read(Temp(fake.host(), DEFAULTS)) if "nvme" in p.tags["sensor"]]
     assert points == [Point("temp", {"temp": 44.0}, {"sensor": "nvme_composite"})]
 
 

@@ -16,10 +16,11 @@ class Oracle:
     """Answers all but the silent, and these when they are woken.
 
     As a clock, it waits for an answer until there can be none but by `wake`, however long that
-    takes.
+    takes; then the time is over.
     """
 
     def __init__(self, *silent: str) -> None:
+        self.elapsed = 0.0
         self.silent = {name: threading.Event() for name in silent}
         self.asked: list[str] = []
         self.waiting: set[str] = set()
@@ -51,14 +52,16 @@ class Oracle:
         raise NotImplementedError
 
     def monotonic(self) -> float:
-        return 0.0
+        return self.elapsed
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
-        assert seconds == 1.0
+        if seconds < 0.1:  # calls wait for a thread
+            return event.wait(seconds)
         for _ in range(60_000):
             if event.wait(0.001):
                 return True
             if not self.due:  # all have answered who can; the last of them may be about to say so
+                self.elapsed += seconds
                 return event.wait(0.02)
         raise AssertionError("no answer within a minute")
 
@@ -113,8 +116,8 @@ def test_what_no_thread_could_be_started_for_is_asked_the_next_time(
     with asking() as (runner, oracle):
         with monkeypatch.context() as shortage:
             shortage.setattr(threading.Thread, "start", refuse)
-            with pytest.raises(RuntimeError, match="can't start"):
-                runner.run(oracle.questions("a"), 1.0)
+            answers = runner.run(oracle.questions("ab"), 1.0)
+            assert [type(answer) for answer in answers.values()] == [RuntimeError, RuntimeError]
         assert runner.run(oracle.questions("a"), 1.0) == {"a": "A"}
 
 
@@ -166,6 +169,48 @@ def test_one_that_was_not_asked_for_meanwhile_is_still_silent() -> None:
         assert oracle.asked.count("a") == 1
 
 
+def test_quick_ones_share_a_thread() -> None:
+    with asking(idle_s=2.0) as (runner, _):
+        for _ in range(3):
+            runner.run({letter: letter.upper for letter in "abcdefghij"}, 1.0)
+        assert len(threads()) == 1
+
+
+def test_in_one_tick_nothing_is_asked_twice() -> None:
+    with asking("b") as (runner, oracle):
+        for tick in (1, 2):
+            runner.begin(tick)
+            for _ in range(2):
+                runner.begin(tick)
+                assert runner.run(oracle.questions("ab"), 1.0) == {"a": "A"}
+        assert oracle.asked == ["a", "b", "a"]
+        assert oracle.elapsed == 1.0  # that was waited for b once
+
+
+def test_a_late_answer_is_dropped_and_the_next_one_counts_when_it_is_in_time_again() -> None:
+    with asking("a") as (runner, oracle):
+        runner.begin(1)
+        assert runner.run(oracle.questions("a"), 1.0) == {}
+        oracle.elapsed += 5.0
+        oracle.wake("a")
+        runner.begin(2)
+        runner.run(oracle.questions("a"), 1.0)  # not waited for: it took 5 s the last time
+        eventually(lambda: oracle.asked == ["a", "a"] and not oracle.due, "it is answered")
+        runner.begin(3)
+        assert runner.run(oracle.questions("a"), 1.0) == {"a": "A"}
+        assert oracle.elapsed == 6.0
+
+
+def test_a_tick_waits_no_longer_than_it_may() -> None:
+    with asking("a", "b") as (runner, oracle):
+        runner.bound(0.75)
+        runner.begin(1)
+        assert runner.run(oracle.questions("a"), 5.0) == {}
+        assert oracle.elapsed == 0.75
+        assert runner.run(oracle.questions("bc"), 5.0) == {"c": "C"}  # which has some time left
+        assert oracle.elapsed == pytest.approx(0.95)
+
+
 def test_each_has_the_whole_time() -> None:
     def slow() -> str:
         time.sleep(0.3)
@@ -178,7 +223,8 @@ def test_each_has_the_whole_time() -> None:
 
 def test_without_an_answer_the_time_is_limited() -> None:
     oracle = Oracle("a")
-    assert TimeoutRunner(SystemClock(), 0.01).run(oracle.questions("a"), 0.01) == {}
+    runner = TimeoutRunner(SystemClock(), 0.01)
+    assert runner.run(oracle.questions("a"), 0.01) == {}
     oracle.wake("a")
 
 

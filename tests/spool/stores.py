@@ -20,7 +20,7 @@ from pipeline.spool.schema import COMMITTED
 MB = 2**20
 NOW = 1_700_000_000 * 10**9
 PAGE = 4096
-_ONLY_READ = ("wal.py", "pages.py", "contents.py", "schema.py")
+_ONLY_READ = ("access.py", "wal.py", "pages.py", "contents.py", "schema.py")
 
 
 def leased(spool: Spool, max_points: int = 1_000_000, *, newest: bool = False) -> Batch:

@@ -105,7 +105,7 @@ def test_commands_write_to_a_store_of_0_1_0_before_it_is_upgraded(tmp_path: Path
     made(tmp_path)
     with Aging.beside(tmp_path) as aging:
         assert aging.remove(0, 3 * 10**9 + 1, count=True) == 4
-    assert retry_rejected(tmp_path) == 1
+    assert retry_rejected(tmp_path) == (1, 0)
     assert version(tmp_path) == 1
     with Spool(tmp_path, MB) as spool:
         found = spool.contents()

@@ -1,10 +1,12 @@
 """What the processor spent its time on: since boot, and between two readings."""
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from threading import Event
 
+from pipeline.collectors._host.figures import UNREADABLE, figure
 from pipeline.collectors._host.host import Host
 
 TOTAL = "cpu-total"
@@ -24,7 +26,7 @@ KINDS = (
 )
 """The kinds of work by psutil's names, which are Telegraf's too."""
 
-_CORE_RE = re.compile(rb"^(cpu\d+) ", re.MULTILINE)
+_ROW_RE = re.compile(rb"^cpu(\d*) +([^\n]*)", re.MULTILINE)
 
 Times = Mapping[str, float]
 """Kind of work to seconds since boot; guests' time is also part of `user` and `nice`."""
@@ -42,14 +44,25 @@ def cpu_times(host: Host) -> dict[str, Times]:
     psutil lacks the cores' names: where cpu1 is switched off, its second core is cpu2.
 
     Raises:
-        OSError: They cannot be read, or a core was switched on or off meanwhile.
+        OSError: They cannot be read.
     """
-    names = [name.decode() for name in _CORE_RE.findall(host.read_file(f"{host.proc}/stat"))]
-    cores = host.ps.cpu_times(percpu=True)
-    if len(cores) != len(names):
-        raise OSError("a core was switched on or off during the reading")
-    named = zip((TOTAL, *names), (host.ps.cpu_times(), *cores), strict=True)
-    return {name: {kind: getattr(times, kind, 0.0) for kind in KINDS} for name, times in named}
+    rows = _ROW_RE.findall(host.read_file(f"{host.proc}/stat"))
+    names = [f"cpu{number.decode()}" if number else TOTAL for number, _ in rows]
+    try:
+        told = [host.ps.cpu_times(), *host.ps.cpu_times(percpu=True)]
+        if names[:1] == [TOTAL] and len(told) == len(names):
+            named = zip(names, told, strict=True)
+            return {name: {kind: getattr(its, kind, 0.0) for kind in KINDS} for name, its in named}
+    except UNREADABLE:
+        pass
+    # A core was switched on or off meanwhile, or the row of one cannot be read.
+    return {name: _parse(row) for name, (_, row) in zip(names, rows, strict=True)}
+
+
+def _parse(row: bytes) -> Times:
+    """Read a row of proc_stat(5), each of whose figures may be none."""
+    counted = [figure(text) / os.sysconf("SC_CLK_TCK") for text in row.split()]
+    return dict.fromkeys(KINDS, 0.0) | dict(zip(KINDS, counted, strict=False))
 
 
 class CpuUsage:
@@ -102,7 +115,7 @@ def difference(before: Times, after: Times) -> Spent:
     that stood still. Guests' time, which the kernel also counts as user and nice, is taken out of
     these.
     """
-    spent = {kind: max(0.0, seconds - before[kind]) for kind, seconds in after.items()}
+    spent = {kind: max(seconds - before[kind], 0.0) for kind, seconds in after.items()}
     for guest, holder in (("guest", "user"), ("guest_nice", "nice")):
         spent[guest] = min(spent[guest], spent[holder])
         spent[holder] -= spent[guest]

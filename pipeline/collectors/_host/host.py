@@ -16,6 +16,10 @@ T = TypeVar("T")
 _ONE_TICK_S = 0.005
 _CHUNK = 16_384
 
+# The share of the interval that a tick may wait for answers; the rest is for all else. On a busy
+# machine a thread may need some of a second, which is no silence.
+_LONGEST_WAIT, _LEAST_WAIT_S = 0.9, 0.5
+
 
 def _read_file(path: str) -> bytes:
     # By descriptor: there is a file for each process, and `open` takes half as long again.
@@ -43,6 +47,9 @@ class Host:
         proc: Where the host's /proc is seen.
         sys: Where the host's /sys is seen.
         list_folder: Returns the names in a folder of the kernel's, in any order.
+        runner: Makes the calls that may never return; a key begins with the name of its kind. A new
+            collector does not repeat a call that still hangs for the one before it. Its clock is a
+            real one: answers come from another thread, whatever the time is here.
     """
 
     ps: Any
@@ -53,8 +60,8 @@ class Host:
     proc: str = "/proc"
     sys: str = "/sys"
     list_folder: Callable[[str], list[str]] = os.listdir
-    _runners: dict[str, TimeoutRunner] = field(
-        default_factory=dict, init=False, repr=False, compare=False
+    runner: TimeoutRunner = field(
+        default_factory=lambda: TimeoutRunner(SystemClock()), repr=False, compare=False
     )
     _readings: dict[Any, tuple[float, Any]] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -62,7 +69,11 @@ class Host:
 
     @classmethod
     def system(
-        cls, clock: Clock, root: Path = Path("/"), environ: Mapping[str, str] | None = None
+        cls,
+        clock: Clock,
+        root: Path = Path("/"),
+        environ: Mapping[str, str] | None = None,
+        before: Self | None = None,
     ) -> Self:
         """Return this machine, as psutil reads it.
 
@@ -71,6 +82,7 @@ class Host:
             root: Where its root folder is seen.
             environ: The environment: HOST_PROC and HOST_SYS, which Telegraf obeys too, name its
                 /proc and /sys where these are not in that folder.
+            before: The host that was read before, if any: its runner knows which calls still hang.
         """
         import psutil  # noqa: PLC0415 - costs memory that `status` and `settings` do without
 
@@ -80,20 +92,17 @@ class Host:
         # here alone, and each time: another root may have been read before.
         psutil.PROCFS_PATH = proc
         sys = environ.get("HOST_SYS") or str(root / "sys")
-        return cls(psutil, clock, root=str(root), proc=proc, sys=sys)
+        runner = before.runner if before else TimeoutRunner(SystemClock())
+        return cls(psutil, clock, root=str(root), proc=proc, sys=sys, runner=runner)
 
     @property
     def is_own(self) -> bool:
         """Whether it is where this process lives itself, and not a container's host."""
         return (self.root, self.proc, self.sys) == ("/", "/proc", "/sys")
 
-    def timeout_runner(self, subject: str) -> TimeoutRunner:
-        """Return the runner for a subject; it lasts as long as the host.
-
-        So a new collector does not repeat a call that still hangs for the one before it. The clock
-        is a real one: results come from another thread, whatever the time is here.
-        """
-        return self._runners.setdefault(subject, TimeoutRunner(SystemClock()))
+    def keep_pace(self, interval_s: float) -> None:
+        """Wait for no answer for so long that the next tick would be late."""
+        self.runner.bound(max(_LEAST_WAIT_S, _LONGEST_WAIT * interval_s))
 
     def host_path(self, path: str) -> str:
         """Return where this process sees what the host has at an absolute path."""

@@ -1,9 +1,12 @@
 """The host's sensors of temperature, and which of them tells the processor's."""
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
+from pipeline.collectors._host.figures import whole
 from pipeline.collectors._host.host import Host
 
 # The processor's own chips by the kernel's names, best first. ACPI's zone is often the board's.
@@ -32,26 +35,37 @@ class Reading:
     Attributes:
         chip: The chip that it is on, such as `coretemp`.
         label: Which of the chip's it is, such as `Package id 0`; may be empty.
-        celsius: Its temperature in °C.
+        celsius: Its temperature in °C; None when it does not answer in time.
     """
 
     chip: str
     label: str
-    celsius: float
+    celsius: float | None
 
 
-_Sensor = tuple[str, str, str]
-"""Chip, label and file of a sensor."""
+@dataclass(frozen=True, slots=True)
+class _Sensor:
+    """Where a sensor is: the files of its chip's name, its label and its value; and two names."""
+
+    chip: str
+    stem: str
+    name: str
+    label: str
+    value: str
 
 
-def sensors(host: Host) -> list[Reading]:
+def sensors(host: Host, timeout_s: float) -> list[Reading]:
     """Read all sensors, in a stable order; those that fail or talk nonsense are left out.
 
     psutil lacks the sensors of a container's host, a way to ask one by itself, and the zones of a
     machine whose chips tell nothing; of each sensor it also reads the limits.
+
+    Args:
+        host: The host.
+        timeout_s: Longest wait, in seconds: a driver may ask a bus, a disk or another computer.
     """
     # As Telegraf: thermal zones where no chip tells anything.
-    return _read(host, _find_chips) or _read(host, _find_zones)
+    return _read(host, _find_chips(host), timeout_s) or _read(host, _find_zones(host), timeout_s)
 
 
 def processor_temperature(readings: Sequence[Reading]) -> float | None:
@@ -60,32 +74,46 @@ def processor_temperature(readings: Sequence[Reading]) -> float | None:
     Returns:
         The hottest package of the best chip in °C, or its hottest reading if it tells no package;
         None without such a chip: a disk's temperature is no stand-in for the processor's.
+
+    Raises:
+        TimeoutError: That chip did not answer in time; nor is the board's temperature a stand-in.
     """
     chips = {reading.chip for reading in readings}
     best = next((chip for chip in _CHIPS if chip in chips), None)
     its = [reading for reading in readings if reading.chip == best]
     packages = [reading for reading in its if reading.label.startswith(_WHOLE_PROCESSOR)]
-    return max((reading.celsius for reading in packages or its), default=None)
+    chosen = packages or its
+    told = [reading.celsius for reading in chosen if reading.celsius is not None]
+    if chosen and not told:
+        raise TimeoutError(f"{best} does not answer")
+    return max(told, default=None)
 
 
-def _read(host: Host, find: Callable[[Host], list[_Sensor]]) -> list[Reading]:
+def _read(host: Host, found: Sequence[_Sensor], timeout_s: float) -> list[Reading]:
+    """Read each sensor by itself, with its names: the drivers' numbers may change hands."""
+    calls = {("sensor", one): partial(_look, host, one) for one in found}
+    answers = host.runner.run(calls, timeout_s)
     readings = []
-    for chip, label, path in find(host):
-        with suppress(OSError, ValueError):
-            readings.append(Reading(chip, label, float(host.read_file(path)) / 1000))
-    return [reading for reading in readings if _LOWEST < reading.celsius < _HIGHEST]
+    for key in calls:
+        silent = Reading(key[1].chip, key[1].stem, None)
+        answer = answers.get(key, silent)
+        if isinstance(answer, Reading):
+            readings.append(answer)
+        elif not isinstance(answer, OSError | ValueError):
+            raise answer
+    return [one for one in readings if one.celsius is None or _LOWEST < one.celsius < _HIGHEST]
+
+
+def _look(host: Host, one: _Sensor) -> Reading:
+    chip, label = _chip(host, one.name), _text(host, one.label) if one.label else ""
+    return Reading(chip, label, whole(host.read_file(one.value)) / 1000)
 
 
 def _find_chips(host: Host) -> list[_Sensor]:
     """Return the chips' sensors: https://docs.kernel.org/hwmon/sysfs-interface.html."""
     chips = [f"{host.sys}/class/hwmon/{name}" for name in _list(host, f"{host.sys}/class/hwmon")]
     for folders in (chips, [f"{chip}/device" for chip in chips]):  # the latter: older kernels
-        found = [
-            (_chip(host, folder), _text(host, f"{folder}/{stem}_label"), path)
-            for folder in folders
-            for stem, path in _inputs(host, folder)
-        ]
-        if found:
+        if found := [one for folder in folders for one in _inputs(host, folder)]:
             return found
     return []
 
@@ -93,20 +121,23 @@ def _find_chips(host: Host) -> list[_Sensor]:
 def _find_zones(host: Host) -> list[_Sensor]:
     zones = f"{host.sys}/class/thermal"
     return [
-        (_text(host, f"{zones}/{name}/type"), "", f"{zones}/{name}/temp")
+        _Sensor(_text(host, kind := f"{zones}/{name}/type"), name, kind, "", f"{zones}/{name}/temp")
         for name in _list(host, zones)
         if name.startswith("thermal_zone")
     ]
 
 
-def _chip(host: Host, folder: str) -> str:
-    return _text(host, f"{folder}/name") or folder.removesuffix("/device").rpartition("/")[2]
+def _chip(host: Host, name: str) -> str:
+    folder = name.rpartition("/")[0].removesuffix("/device")
+    return _text(host, name) or folder.rpartition("/")[2]
 
 
-def _inputs(host: Host, folder: str) -> Iterator[tuple[str, str]]:
-    for name in _list(host, folder):
-        if name.startswith("temp") and name.endswith("_input"):
-            yield name.removesuffix("_input"), f"{folder}/{name}"
+def _inputs(host: Host, folder: str) -> Iterator[_Sensor]:
+    names = [name for name in _list(host, folder) if re.fullmatch("temp.*_input", name)]
+    chip = _chip(host, f"{folder}/name") if names else ""
+    for name in names:
+        stem = name.removesuffix("_input")
+        yield _Sensor(chip, stem, f"{folder}/name", f"{folder}/{stem}_label", f"{folder}/{name}")
 
 
 def _list(host: Host, folder: str) -> list[str]:

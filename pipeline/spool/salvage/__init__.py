@@ -1,10 +1,12 @@
 """Salvage: the rows of a damaged store that can be read go into a new one; the rest is counted."""
 
 import logging
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.spool import files
+from pipeline.spool.access import opened
 from pipeline.spool.salvage.pages import MAGIC, Pages
 from pipeline.spool.salvage.progress import SHIFT, Progress, unfinished
 from pipeline.spool.salvage.steps import first_step, steps
@@ -39,7 +41,7 @@ def damage(path: Path) -> str | None:
 
 def _look(path: Path) -> str | None:
     try:
-        with path.open("rb") as file:
+        with os.fdopen(opened(path, os.O_RDONLY), "rb") as file:
             head = file.read(len(MAGIC))
     except FileNotFoundError:
         return "it is missing, but not its write-ahead log" if files.has_log(path) else None

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from pipeline.spool.access import opened
+
 _HEADER, _FRAME = struct.Struct(">8I"), struct.Struct(">6I")
 _MAGIC = 0x377F0682  # the lowest bit tells the byte order of the checksums
 _MASK = 0xFFFFFFFF
@@ -51,7 +53,7 @@ def read_log(path: Path, page_size: int) -> Log:
         size = 0
     if size <= _HEADER.size:
         return Log(page_size, {}, damaged=False)
-    with path.open("rb") as file:
+    with os.fdopen(opened(path, os.O_RDONLY), "rb") as file:
         head = file.read(_HEADER.size)
         fields = _HEADER.unpack(head)
         order = ">" if fields[0] & 1 else "<"

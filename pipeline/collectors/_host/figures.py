@@ -1,0 +1,68 @@
+"""Figures as the kernel writes them, and as they can be."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import TypeVar
+
+from pipeline.point import FieldValue
+
+V = TypeVar("V", bound=FieldValue)
+
+_WHOLE_RE = re.compile(rb"[-+]?[0-9]{1,30}")
+_DECIMAL_RE = re.compile(rb"[0-9]{1,30}(?:\.[0-9]{1,30})?")
+
+UNKNOWN = math.nan
+"""A figure that nobody can tell; it is left out of its point, and counted."""
+
+UNREADABLE = (ValueError, LookupError, TypeError, ArithmeticError, AssertionError, RuntimeWarning)
+"""What psutil raises for a text of the kernel's that it cannot read: one figure costs it all."""
+
+
+def whole(text: bytes) -> int:
+    """Return the whole number that a text is, with blanks around it or not.
+
+    Python takes more for a number than the kernel writes: `1_0`, and one of any length.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if not _WHOLE_RE.fullmatch(digits := text.strip()):
+        raise ValueError(f"{digits[:40]!r} is no whole number")
+    return int(digits)
+
+
+def figure(text: bytes, unit: int = 1) -> float:
+    """Return the whole number that a text is, times its unit; UNKNOWN if it is none or below 0."""
+    try:
+        number = whole(text) * unit
+    except ValueError:
+        return UNKNOWN
+    return number if number >= 0 else UNKNOWN
+
+
+def decimal(text: bytes) -> float:
+    """Return the number that a text such as `0.25` is; UNKNOWN if it is none."""
+    return float(text) if _DECIMAL_RE.fullmatch(text) else UNKNOWN
+
+
+def part(of_it: float, all_of_it: float) -> float:
+    """Return a part of something; UNKNOWN if it is less than nothing, or more than all of it."""
+    return UNKNOWN if of_it < 0 or of_it > all_of_it else of_it
+
+
+def percent(of_it: float, all_of_it: float) -> float:
+    """Return a part's share of the whole in percent; 0.0 when the whole is nothing.
+
+    UNKNOWN if the part is less than nothing, or more than all of it.
+    """
+    known = part(of_it, all_of_it)
+    return 100.0 * (known / all_of_it) if all_of_it else float(known)
+
+
+def possible(fields: Mapping[str, V]) -> dict[str, V | float]:
+    """Return fields in which each number below 0 is UNKNOWN."""
+    return {
+        field: UNKNOWN if not isinstance(value, str) and value < 0 else value
+        for field, value in fields.items()
+    }

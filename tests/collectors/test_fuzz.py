@@ -1,0 +1,174 @@
+"""Whatever the kernel writes, nothing raises, and no number comes out that was not in.
+
+`make fuzz` tries 10,000 texts, `make unit` few.
+"""
+
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from pipeline.collectors import ALL, Guard, Host, Outcome
+from pipeline.point import Line, decode
+from pipeline.settings import CollectorOptions
+
+from .captured import LINUX, proc_stat
+from .fakes import FakeHost, statvfs
+
+MOUNTS = b"""\
+20 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw,discard
+21 1 254:2 / /srv rw,relatime - ext4 /dev/root rw
+22 1 0:30 / /run rw - tmpfs tmpfs rw
+"""
+FILES = {
+    **LINUX,
+    "/proc/stat": proc_stat(cpu0={"user": 10.0, "idle": 100.0}, cpu1={"user": 2.0, "idle": 20.0}),
+    "/proc/self/mountinfo": MOUNTS,
+    "/proc/1/mountinfo": MOUNTS,
+    "/sys/dev/block/254:2/uevent": b"MAJOR=254\nDEVNAME=vdb\n",
+    "/sys/class/net/lo/speed": b"10\n",
+}
+OPTIONS = CollectorOptions(times=True, timeout_ms=60_000)
+
+fake = FakeHost()  # one for all examples, since it keeps files and threads
+host = fake.host()
+ticks = itertools.count(1)
+
+paths = st.sampled_from(sorted(FILES))
+figures = st.one_of(
+    st.sampled_from(
+        [b"", b"-", b"-1", b"x", b"0x1f", b"1.5", b"18446744073709551615", b"9" * 25, b"9" * 5000]
+    ),
+    st.integers(0, 2**65).map(lambda number: str(number).encode()),
+)
+lines = st.one_of(
+    st.sampled_from(
+        [b"", b" ", b":", b"cpu", b"cpu0", b"cpu9 1 2", b"a b c", b"x: 1", b"\xff\xfe"]
+    ),
+    st.binary(max_size=40),
+)
+
+
+@st.composite
+def bent(draw: st.DrawFn, text: bytes) -> bytes:
+    """A text of the kernel's in which a figure or a line is another one, or which is cut off."""
+    for _ in range(draw(st.integers(1, 3))):
+        way = draw(st.sampled_from(["figure", "figure", "figure", "line", "cut", "double"]))
+        if way == "figure":
+            found = list(re.finditer(rb"-?\d+", text))
+            if found:
+                one = draw(st.sampled_from(found))
+                text = text[: one.start()] + draw(figures) + text[one.end() :]
+            continue
+        rows = text.split(b"\n")
+        at = draw(st.integers(0, len(rows) - 1))
+        if way == "line":
+            rows.insert(at, draw(lines))
+        elif way == "double":
+            rows.insert(at, rows[at])
+        text = text[: draw(st.integers(0, len(text)))] if way == "cut" else b"\n".join(rows)
+    return text
+
+
+def made(host: Host) -> list[Guard]:
+    begins = host.runner.begin
+    return [Guard(each(host, OPTIONS), OPTIONS, host.clock, begins) for each in ALL]
+
+
+def read(files: dict[str, bytes], later: dict[str, bytes]) -> list[Outcome]:
+    """Take two readings a second apart, in which the files hold what is given."""
+    fake.files = files
+    fake.clock.advance(100.0)  # nothing is known from before
+    outcomes = []
+    guards = made(host)
+    for its in (files, later):
+        fake.files = its
+        fake.clock.advance(1.0)
+        tick = next(ticks)
+        outcomes += [guard.run(tick, {}) for guard in guards]
+    return outcomes
+
+
+def told(outcomes: list[Outcome]) -> Iterator[Line]:
+    yield from decode("\n".join(line for outcome in outcomes for line in outcome.lines))
+
+
+def numbers(outcomes: list[Outcome]) -> Iterator[tuple[str, str, float]]:
+    for line in told(outcomes):
+        for field, value in line.point.fields.items():
+            if not isinstance(value, str):
+                yield line.point.measurement, field, value
+
+
+def failures(outcomes: list[Outcome]) -> list[str]:
+    return [f"{one.collector}: {one.error}" for one in outcomes if one.error]
+
+
+STATVFS = ["f_bsize", "f_frsize", "f_blocks", "f_bfree", "f_bavail", "f_files", "f_ffree"]
+quiet = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+
+
+@quiet
+@given(paths, st.binary(max_size=300), st.booleans())
+@example("/proc/stat", b"", True)
+@example("/proc/meminfo", b"MemTotal: 1 kB\n", True)
+@example("/proc/uptime", b"nan inf", True)
+@example("/proc/stat", b"cpu nan inf 1e5 -1 0 0 0 0 0 0\n", False)
+def test_no_text_raises(path: str, text: bytes, always: bool) -> None:
+    before = FILES | {path: text} if always else FILES
+    assert failures(read(before, FILES | {path: text})) == []
+
+
+MADE_OF_OTHERS = re.compile(
+    # differences, sums, shares and numbers of things
+    "mem (used|cached|shared|inactive|available)|swap used|system_metrics .*|disk .*"
+    "|processes .*|process .*|system n_.*|.* (.*_percent|usage_.*|io_util|time_active)"
+)
+UNITS = (1, 512, 1024, 4096, 1 / 100, 1 / 1000)
+
+
+def possible_of(text: bytes) -> set[float]:
+    """What the figures in a text are, in each unit that there is."""
+    found = [float(one) for each in (rb"\d+", rb"\d+\.\d+") for one in re.findall(each, text)]
+    return {round(one * unit, 3) for one in found for unit in UNITS}
+
+
+KNOWN = {0.0}.union(*map(possible_of, FILES.values()))
+
+
+@quiet
+@given(paths.flatmap(lambda path: st.tuples(st.just(path), bent(FILES[path]))))
+def test_no_number_comes_out_that_was_not_in(changed: tuple[str, bytes]) -> None:
+    path, text = changed
+    outcomes = read(FILES, FILES | {path: text})
+    assert failures(outcomes) == []
+    possible = KNOWN | possible_of(text)
+    for measurement, field, value in numbers(outcomes):
+        assert measurement in ("temp", "system_metrics") or value >= 0
+        if field.endswith("_percent") or field.startswith("usage_") or field == "io_util":
+            assert value <= 100.0
+        elif not MADE_OF_OTHERS.fullmatch(f"{measurement} {field}"):
+            assert round(abs(value), 3) in possible, (measurement, field, value)
+
+
+@quiet
+@given(
+    st.dictionaries(
+        st.sampled_from(STATVFS),
+        st.integers(-(2**63), 2**64 - 1),
+    )
+)
+def test_no_file_system_tells_what_cannot_be(stat: dict[str, int]) -> None:
+    fake.files = FILES
+    fake.clock.advance(100.0)
+    guards = made(replace(host, statvfs=lambda _: statvfs(**stat)))
+    outcomes = [
+        guard.run(next(ticks), {}) for guard in guards if guard.name in ("disk", "system_metrics")
+    ]
+    assert failures(outcomes) == []
+    for measurement, field, value in numbers(outcomes):
+        assert value >= 0, (measurement, field)
+        assert value <= 100.0 or not field.endswith("percent"), (measurement, field)
