@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.clock import SystemClock
 from pipeline.spool import Aging, DirectoryLock, Spool, SpoolError, SpoolReader
+from tests.agent.test_recorder import nothing_can_be_written
 from tests.spool.stores import MB, account, contents, history, killed, reading, salvaged
 
 READINGS = 15
@@ -156,19 +157,19 @@ def test_a_store_that_cannot_be_shared_is_not_read_without_its_log(
     store: Path, opener: Callable[[Path], object]
 ) -> None:
     (store / "spool.db-shm").unlink()
-    (store / "spool.db-shm").symlink_to("nowhere/at-all")
-    with pytest.raises(SpoolError, match=r"spool\.db cannot be opened: .*; try as the user of the"):
+    told = r"spool\.db cannot be opened: .*; try as the user of the"
+    with nothing_can_be_written(), pytest.raises(SpoolError, match=told):
         opener(store)
 
 
 def test_a_check_never_reads_a_store_without_sharing_it(tmp_path: Path) -> None:
     with Spool(tmp_path, 100 * MB) as spool:
         spool.append(reading(0), 0)
-    (tmp_path / "spool.db-shm").symlink_to("nowhere/at-all")
-    with SpoolReader(tmp_path) as reader:  # a reader may, as nobody writes
-        reader.examine()
-    with pytest.raises(SpoolError, match=r"spool\.db cannot be opened: "):
-        SpoolReader(tmp_path, shared=True)
+    with nothing_can_be_written():
+        with SpoolReader(tmp_path) as reader:  # a reader may, as nobody writes
+            reader.examine()
+        with pytest.raises(SpoolError, match=r"spool\.db cannot be opened: "):
+            SpoolReader(tmp_path, shared=True)
 
 
 TRY = """
