@@ -7,7 +7,18 @@ from pathlib import Path
 
 import click
 
-from benchmarks import agents, backlog, endurance, history, host, readings, schema, start, stores
+from benchmarks import (
+    agents,
+    backlog,
+    endurance,
+    history,
+    host,
+    readings,
+    schema,
+    size,
+    start,
+    stores,
+)
 from benchmarks.bench import Bench, Subject, opened
 from benchmarks.document import written
 from benchmarks.machine import described
@@ -23,6 +34,7 @@ SUBJECTS = (
     start.SUBJECT,
     endurance.SUBJECT,
     history.SUBJECT,
+    size.SUBJECT,
     host.SUBJECT,
     readings.SUBJECT,
     schema.SUBJECT,
@@ -64,7 +76,7 @@ def measured(bench: Bench, soak_s: float) -> Measured:
         with stores.begun(bench) as making, endurance.lived(bench) as life:
             found.take(endurance.SUBJECT, lambda: [life.table()])
             found.take(history.SUBJECT, lambda: history.measured(bench, making.wait()))
-        for each in (backlog, start, host, readings, schema):
+        for each in (backlog, start, size, host, readings, schema):
             found.take(each.SUBJECT, partial(each.SUBJECT.measure, bench))
         found.take(agents.SUBJECT, lambda: agents.measured(soak, soak_s))
     return found

@@ -12,6 +12,11 @@ from functools import lru_cache
 FieldValue = float | int | str | bool
 
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+# InfluxDB's bounds, in bytes: on measurement, tags and a field's key together with four of its own,
+# and on a text. https://github.com/influxdata/influxdb/blob/v2.7.12/models/points.go
+_LONGEST_KEY, _OWN_BYTES = 65_535, 4
+_LONGEST_TEXT = 2**20
+_SURELY_SHORT = _LONGEST_KEY // 4 - _OWN_BYTES  # characters of UTF-8, of a whole line
 
 # A line break in a name cannot be escaped: it becomes the two characters people read. So does one
 # in a string, so that a point is always one line of text. And so does a NUL in a name, of which
@@ -20,6 +25,10 @@ _CONTROL = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0"}
 _MEASUREMENT = str.maketrans({",": "\\,", " ": "\\ ", **_CONTROL})
 _KEY = str.maketrans({",": "\\,", "=": "\\=", " ": "\\ ", **_CONTROL})
 _STRING = str.maketrans({'"': '\\"', "\\": "\\\\", "\n": "\\\\n", "\r": "\\\\r"})
+
+# No escape helps here: a measurement with one of these is stored and never seen again, a field with
+# one is refused. In a tag they are just what they are.
+_UNSEEN_RE, _REFUSED_RE = re.compile(r'\\[ ,="]'), re.compile(r"\\[ ,=]")
 
 # Names come back tick after tick, and to escape them anew would be half the cost of a line.
 _remembered = lru_cache(maxsize=4096)
@@ -37,7 +46,7 @@ class Point:
         measurement: What was measured, such as `cpu`.
         fields: Field key to value. The type of a value is its type in InfluxDB: a percentage is a
             float even when it is 0.
-        tags: Tag key to value: what tells this series from its sisters. Empty values are left out.
+        tags: Tag key to value: what tells this series from its sisters. An empty value is none.
     """
 
     measurement: str
@@ -69,14 +78,21 @@ def encode(point: Point, timestamp_ns: int, tags: Mapping[str, str] | None = Non
         The line, or "" when the point has no field.
 
     Raises:
-        PointError: A name is empty or reserved, a number is not finite or exceeds 64 bits, a value
-            is of a type that InfluxDB lacks, or a text is not Unicode.
+        PointError: A name is empty, reserved or one that InfluxDB cannot read back, a number is not
+            finite or exceeds 64 bits, a name or a text is longer than InfluxDB takes, a value is of
+            a type that it lacks, or a text is not Unicode.
     """
-    fields = ",".join([f"{_key(key)}={_value(key, value)}" for key, value in point.fields.items()])
+    fields = ",".join(
+        [f"{_field_key(key)}={_value(key, value)}" for key, value in point.fields.items()]
+    )
     if not fields:
         return ""
-    merged = {**tags, **point.tags} if tags else point.tags
-    return f"{_series(point.measurement, tuple(merged.items()))} {fields} {timestamp_ns}"
+    own = tuple(point.tags.items())
+    series = _series(point.measurement, (*tags.items(), *own) if tags else own)
+    line = f"{series} {fields} {timestamp_ns}"
+    if len(line) > _SURELY_SHORT:
+        _require_short(series, point)
+    return line
 
 
 def writable(point: Point) -> tuple[Point, list[str]]:
@@ -88,7 +104,7 @@ def writable(point: Point) -> tuple[Point, list[str]]:
     fields, reasons = {}, []
     for key, value in point.fields.items():
         try:
-            _key(key)
+            _field_key(key)
             _value(key, value)
         except PointError as error:
             reasons.append(str(error))
@@ -104,6 +120,19 @@ def _require_text(text: str) -> None:
         raise PointError(f"{text[:80]!r} holds what is no text") from error
 
 
+def _require_short(series: str, point: Point) -> None:
+    longest = max(len(_field_key(key).encode()) for key in point.fields)
+    if len(series.encode()) + longest + _OWN_BYTES > _LONGEST_KEY:
+        raise PointError("its measurement, tags and field key are longer than 64 KiB together")
+    for key, value in point.fields.items():
+        if isinstance(value, str) and len(value.encode()) > _LONGEST_TEXT:
+            raise PointError(f"field {_shown(key)}: its text is longer than 1 MiB")
+
+
+def _shown(name: str) -> str:
+    return repr(name[:60])
+
+
 def _name(text: str, escapes: dict[int, str]) -> str:
     if not isinstance(text, str):
         raise PointError(f"{text!r} is no text")
@@ -113,40 +142,60 @@ def _name(text: str, escapes: dict[int, str]) -> str:
 
 @_remembered
 def _series(measurement: str, tags: tuple[tuple[str, str], ...]) -> str:
-    pairs = [(_key(key), _name(value, _KEY)) for key, value in sorted(tags)]
-    return _measurement(measurement) + "".join(f",{key}={value}" for key, value in pairs if value)
+    # Of two of one key the later counts, but for an empty one: no point loses its host by that.
+    values = {key: text for key, value in tags if (text := _name(value, _KEY))}
+    pairs = {_tag_key(key): text for key, text in sorted(values.items())}
+    if len(pairs) < len(values):
+        raise PointError("two of its tags have one name once they are written")
+    return _measurement(measurement) + "".join(f",{key}={text}" for key, text in pairs.items())
 
 
 def _measurement(text: str) -> str:
     name = _name(text, _MEASUREMENT)
     if not name or name.startswith("#"):
-        raise PointError(f"measurement {text!r} must not be empty or start with #")
+        raise PointError(f"measurement {_shown(text)} must not be empty or start with #")
+    if _UNSEEN_RE.search(text):
+        raise PointError(f"measurement {_shown(text)} has a backslash before a sign")
     return name
 
 
+def _tag_key(text: str) -> str:
+    # Flux makes columns of tags, and cannot read a series with a second _time, _value or the like.
+    if text.startswith("_"):
+        raise PointError(f"tag {_shown(text)} begins with _, which InfluxDB reserves")
+    return _key(text)
+
+
 @_remembered
+def _field_key(text: str) -> str:
+    name = _key(text)
+    if _REFUSED_RE.search(text):
+        raise PointError(f"field {_shown(text)} has a backslash before a sign")
+    return name
+
+
 def _key(text: str) -> str:
     name = _name(text, _KEY)
     if not name or name == "time":
-        raise PointError(f"key {text!r} must not be empty or `time`, which InfluxDB reserves")
+        raise PointError(f"key {_shown(text)} must not be empty or `time`, which InfluxDB reserves")
     return name
 
 
 def _value(key: str, value: FieldValue) -> str:
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise PointError(f"field {key!r} is no finite number")
+            raise PointError(f"field {_shown(key)} is no finite number")
         return repr(float(value)).removesuffix(".0")
     if value is True or value is False:
         return "true" if value else "false"
     if isinstance(value, int):
         if not _INT64_MIN <= value <= _INT64_MAX:
-            raise PointError(f"field {key!r} does not fit in 64 bits")
+            raise PointError(f"field {_shown(key)} does not fit in 64 bits")
         return f"{value:d}i"
     if isinstance(value, str):
         _require_text(value)
         return f'"{value.translate(_STRING)}"'
-    raise PointError(f"field {key!r}: {type(value).__name__} is not a type of InfluxDB")
+    raise PointError(f"field {_shown(key)}: {type(value).__name__} is not a type of InfluxDB")
 
 
 # What ends a name is decided by the one character before it, in InfluxDB as here: so `\\,` holds an
@@ -155,6 +204,7 @@ _FIELD = r'(?P<key>(?:[^,= ]|(?<=\\)[,= ])+)=(?P<value>"(?:[^"\\]|\\.)*"|[^, "]+
 _FIELD_RE = re.compile(_FIELD)
 _FIELDS = re.sub(r"\?P<\w+>", "?:", rf"{_FIELD}(?:,{_FIELD})*")
 _LINE_RE = re.compile(rf"(?P<series>(?:[^ ]|(?<=\\) )+) (?P<fields>{_FIELDS}) (?P<time>-?\d+)")
+_TIME_RE = re.compile(r"-?\d{1,19}")
 _MEASUREMENT_RE = re.compile(r"(?:[^, ]|(?<=\\)[, ])+")
 _ESCAPED_MEASUREMENT_RE = re.compile(r"\\([, ])")
 _ESCAPED_RE = re.compile(r"\\([,= ])")
@@ -164,6 +214,13 @@ _ESCAPED_STRING_RE = re.compile(r'\\(["\\])')
 def split_lines(block: str) -> list[str]:
     r"""Split a text into its lines: by `\n` alone, where `splitlines` knows other breaks, too."""
     return block.removesuffix("\n").split("\n") if block else []
+
+
+def moved(line: str, before_ns: int, by_ns: int) -> str:
+    """Return a line with another time, later by `by_ns`, if it has one before `before_ns`."""
+    rest, _, time = line.rpartition(" ")
+    is_wrong = _TIME_RE.fullmatch(time) is not None and int(time) < before_ns
+    return f"{rest} {int(time) + by_ns}" if is_wrong else line
 
 
 def measurement_of(line: str) -> str:

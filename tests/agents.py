@@ -114,9 +114,11 @@ class AgentProcess:
 
 
 @contextmanager
-def running(env: Mapping[str, str], cwd: Path, *options: str) -> Iterator[AgentProcess]:
+def running(
+    env: Mapping[str, str], cwd: Path, *options: str, before: Sequence[str] = ()
+) -> Iterator[AgentProcess]:
     """Run the agent; it is gone at the end."""
-    agent = AgentProcess(env, cwd, *options)
+    agent = AgentProcess(env, cwd, *options, before=before)
     try:
         yield agent
     finally:

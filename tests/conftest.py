@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -23,6 +24,12 @@ _SERVERS = {"influx_server", "influxd_binary"}
 settings.register_profile("quick", max_examples=20, deadline=None)
 # For `make fuzz`.
 settings.register_profile("long", max_examples=10_000, deadline=None)
+
+
+def pytest_configure() -> None:
+    """Lets Ctrl-C be told from nothing, which a start in the background would have ignored."""
+    # Whoever is started inherits what is ignored, and not what has a handler.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m is applied

@@ -140,6 +140,20 @@ def forward(request: Request, url: str) -> bytes | None:
     return response(f"{got.status} {got.reason}", body, *kept)
 
 
+def gateway(url: str, stop: Callable[[Request], bytes | None]) -> Behaviour:
+    """Pass each request on to a server, but for those that `stop` answers; b"" is no answer."""
+
+    def behave(client: socket.socket, over: threading.Event) -> None:
+        while request := read_request(client):
+            answer = stop(request)
+            if answer == b"":
+                over.wait()
+                return
+            client.sendall(answer or forward(request, url) or b"")
+
+    return behave
+
+
 def never_answer(client: socket.socket, over: threading.Event) -> None:
     read_request(client)
     over.wait()

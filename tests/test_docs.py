@@ -20,7 +20,8 @@ from pipeline import collectors
 from pipeline.agent import Agent
 from pipeline.cli import main
 from pipeline.endpoint import routes
-from pipeline.influx import CHECKS, DASHBOARDS
+from pipeline.influx.dashboards.checks import CHECKS
+from pipeline.influx.dashboards.template import DASHBOARDS
 from pipeline.settings import NAMES, CollectorOptions, Files, Settings
 from pipeline.spool import Spool
 from tests.agents import environment, running
@@ -225,7 +226,8 @@ def test_dashboards_md_lists_the_dashboards_and_checks_with_their_thresholds() -
     assert listed == [board.name for board in DASHBOARDS]
     for check in CHECKS:
         (row,) = re.findall(rf"^\| {check.name} \|.*$", document, re.MULTILINE)
-        limits = [f"above {value:g} %" for value in check.above.values() if value]
+        # Of losses, any is too much.
+        limits = [f"above {value:g} %" for value in check.above.values() if value >= 1]
         assert all(limit in row for limit in limits), check.name
         every = "every minute" if check.every == "1m" else f"every {check.every[:-1]} minutes"
         assert every in row
@@ -250,6 +252,14 @@ def test_every_query_has_its_answer() -> None:
         assert blocks(text(name), "flux")
     both = [text(name) for name in ("README.md", "docs/flux.md")]
     assert len(examples()) == sum(len(blocks(document, "flux")) for document in both)
+
+
+def test_a_query_that_draws_a_graph_is_told_from_one_that_does_not() -> None:
+    parts = re.split(r"^## ", text("docs/flux.md"), flags=re.MULTILINE)[1:]
+    for part in parts:
+        (mark,) = re.findall(r"^\*(Graph|Raw data)\.\*", part, re.MULTILINE)
+        columns = set(blocks(part, "csv")[0].splitlines()[0].split(","))
+        assert ({"_time", "_value"} <= columns) is (mark == "Graph"), part
 
 
 def rare_lines() -> Iterator[str]:
@@ -301,10 +311,13 @@ def test_the_queries_for_counters_see_a_restart_as_such(bucket: Bucket) -> None:
     assert api.write(bucket.server, bucket.name, "\n".join(lines).encode())[0] == 204
     document = text("docs/flux.md")
 
-    def answer(title: str) -> object:
+    def answer(title: str) -> list[object]:
         (query,) = blocks(document.split(f"## {title}")[1].split("\n## ")[0], "flux")
         rows = api.query(bucket.server, query.replace(f'"{BUCKET}"', f'"{bucket.name}"'))
         return [row["_value"] for row in rows]
 
-    assert answer("How many bytes per second go over the network?") == [10.0]
+    # One of the minutes has no rate.
+    assert sorted(answer("How many bytes per second go over the network?"), key=str) == [
+        10.0, 10.0, 10.0, None,
+    ]  # fmt: skip
     assert answer("How many bytes went over the network, restarts included?") == [1860]

@@ -145,7 +145,7 @@ def test_an_age_takes_effect_at_once_there_and_here(
     )
     agent.until(lambda s: s["bucket_retention_hours"] == 24, "the rule")
     assert agent.stop() == 0
-    assert "1 points of 1 hosts (h2 1)" in agent.log
+    assert "1 point of 1 host (h2 1)" in agent.log
 
 
 def test_a_file_that_is_swapped_by_a_symbolic_link_is_seen(live: Live, start: Start) -> None:

@@ -1,4 +1,5 @@
 import math
+import re
 import sys
 from contextlib import suppress
 
@@ -23,10 +24,13 @@ from pipeline.point import (
 
 # A closing backslash in a name and a line break do not come back as they were, and readers of line
 # protocol cannot agree on control characters in names: all have tests of their own below.
-names = (
+texts = (
     st.text(st.characters(exclude_categories=("C", "Zl", "Zp")), min_size=1)
     .map(lambda text: text.rstrip("\\"))
-    .filter(lambda text: text and not text.startswith("#") and text != "time")
+    .filter(bool)
+)
+names = texts.filter(
+    lambda text: text[0] not in "#_" and text != "time" and not re.search(r'\\[ ,="]', text)
 )
 strings = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00\n\r"))
 integers = st.integers(-(2**63), 2**63 - 1)
@@ -37,7 +41,7 @@ points = st.builds(
     Point,
     names,
     st.dictionaries(names, values, min_size=1, max_size=5),
-    st.dictionaries(names, names, max_size=4),
+    st.dictionaries(names, texts, max_size=4),
 )
 timestamps = st.integers(-(2**63) + 2, 2**63 - 2)  # what InfluxDB takes for a time
 
@@ -47,7 +51,7 @@ def same(left: object, right: object) -> bool:
 
 
 @given(points, timestamps)
-@example(Point("\\=", {"f": 1.0}), 0)  # only a comma and a blank are escaped in a measurement
+@example(Point("=", {"f": 1.0}), 0)  # only a comma and a blank are escaped in a measurement
 def test_what_is_encoded_is_read_back_unchanged_with_its_types(point: Point, time: int) -> None:
     (line,) = decode(encode(point, time))
     assert (line.point.measurement, line.point.tags) == (point.measurement, point.tags)
@@ -141,6 +145,14 @@ def test_an_integer_beyond_64_bits_is_refused(value: int) -> None:
         Point("m", {"time": 1}),  # InfluxDB drops it in silence
         Point("m", {"f": 1}, {"time": "x"}),
         Point("m", {"f": 1}, {"": "x"}),
+        Point("m", {"f": 1}, {"a\n": "x", "a\\n": "x"}),  # InfluxDB refuses doubles
+        *(
+            Point("m", {"f": 1}, {f"_{name}": "x"})
+            for name in ("value", "time", "start", "stop", "")
+        ),
+        *(Point(f"a\\{sign}b", {"f": 1}) for sign in ' ,="'),  # stored, and never seen again
+        *(Point("m", {f"a\\{sign}b": 1}) for sign in " ,="),
+        Point("m", {"f": "x" * (2**20 + 1)}),
         Point("m", {"f": 1}, {"path": "/\udcff"}),  # a file name that is not UTF-8
         Point("m", {"f": "\udcff"}),
         Point("m", {"f": math.nan}),
@@ -184,6 +196,22 @@ def test_a_types_name_survives() -> None:
 def test_tags_are_merged_sorted_and_empty_ones_left_out() -> None:
     point = Point("m", {"f": 1}, {"z": "own", "empty": ""})
     assert encode(point, 7, {"a": "common", "z": "common"}) == "m,a=common,z=own f=1i 7"
+
+
+def test_an_empty_tag_of_a_point_takes_no_others_place() -> None:
+    point = Point("m", {"f": 1}, {"host": ""})
+    assert encode(point, 7, {"host": "h"}) == "m,host=h f=1i 7"
+
+
+@pytest.mark.parametrize("letter", ["x", "é"])
+def test_names_are_as_long_as_influxdb_takes_them(letter: str) -> None:
+    def point(length: int) -> Point:
+        tag = letter * ((length - len("m,t=") - 4 - len("f")) // len(letter.encode()))
+        return Point("m", {"f": 1}, {"t": tag})
+
+    assert encode(point(65_535), 7)
+    with pytest.raises(PointError, match="longer than 64 KiB"):
+        encode(point(65_537), 7)
 
 
 def test_a_line_break_in_a_text_becomes_the_two_characters_that_people_read() -> None:

@@ -37,7 +37,6 @@ class Agent:
     ) -> None:
         self.settings = settings
         self._files = files
-        self._reload: Reload | None = None
         self._on_change = on_change
         self._clock = clock or SystemClock()
         self._lock = threading.RLock()
@@ -84,7 +83,7 @@ class Agent:
                 raise
             self._collecting = True
             _log.info("Readings are kept in %s", self.settings.data_dir)
-            self._serve()
+            self._serve(session)
             self._follow(session)
 
     def try_start(self) -> str:
@@ -100,10 +99,9 @@ class Agent:
         self.settings, self._files = settings, files
 
     def reload(self) -> None:
-        """Read the settings again now."""
-        reload = self._reload
-        if reload is not None and not reload.read():
-            _log.info("The settings have not changed")
+        """Have the settings read again now, by the thread that follows them."""
+        if (session := self._session) is not None:
+            session.wake("settings")
 
     def stop(self) -> None:
         """End collection and keep the last reading; the endpoint goes on answering."""
@@ -111,7 +109,6 @@ class Agent:
             if self._session is None or not self._collecting:
                 return
             self._collecting = False
-            self._reload = None
             self._session.stop()
             self._session = None
             _log.info("Metrics collection stopped")
@@ -186,7 +183,7 @@ class Agent:
         if self._files is None:
             return
         loaded = self._files.loaded
-        self._reload = reload = Reload(
+        reload = Reload(
             self._files,
             self._clock,
             self._change,
@@ -194,7 +191,7 @@ class Agent:
             # The settings in use: the files may differ in those that need a restart.
             loaded and dataclasses.replace(loaded, settings=self.settings),
         )
-        session.follow(lambda stop, _: reload.run(stop, session.look))
+        session.follow(lambda stop, wake: reload.run(stop, wake, lambda: self._look(session)))
 
     def _change(self, settings: Settings) -> None:
         with self._lock:
@@ -204,19 +201,27 @@ class Agent:
             self.settings = settings
             self._on_change(settings)
             session.change(settings)
-            self._serve()
+            self._serve(session)
 
-    def _serve(self) -> None:
-        port = self.settings.http_port
+    def _look(self, session: Session) -> None:
+        """Start again what could not be started, or has died."""
+        session.look()
+        with self._lock:
+            if self._collecting and self._session is session:
+                self._serve(session)
+
+    def _serve(self, session: Session) -> None:
+        port, trouble = self.settings.http_port, session.health.trouble("endpoint")
         if self._endpoint is not None and self._endpoint.port != port:
             self._endpoint.close()
             self._endpoint = None
         if port == 0 or self._endpoint is not None:
+            trouble.ends()
             return
         try:
-            self._endpoint = Endpoint(port, routes(self, self._clock))
+            self._endpoint = Endpoint(port, routes(self, self._clock), self._clock)
         except OSError as error:
-            _log.warning(
-                "The endpoint is off, port %d cannot be used (%s); set another http_port, or 0",
-                port, error.strerror,
-            )  # fmt: skip
+            why = f"port {port} cannot be used ({error.strerror}); set another http_port, or 0"
+            trouble.begins(f"the endpoint is off: {why}", f"The endpoint is off, {why}", kind=port)
+        else:
+            trouble.ends(f"The endpoint answers at port {port}")

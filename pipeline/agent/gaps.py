@@ -1,6 +1,6 @@
 """Gaps: the spans in which readings are missing, and their points `metrics_gap`."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pipeline.point import Point, encode
 from pipeline.spool import Cause, Gap
@@ -8,16 +8,23 @@ from pipeline.spool import Cause, Gap
 MEASUREMENT = "metrics_gap"
 
 
-def lines(gaps: Iterable[Gap], tags: Mapping[str, str]) -> Iterator[str]:
-    """Write each gap as a point at its start.
+def lines(gaps: Iterable[Gap], tags: Mapping[str, str], oldest_ns: int = 0) -> Iterator[str]:
+    """Write each gap as a point at its start; its field `start_ns` always has the true one.
 
     Args:
         gaps: The gaps.
         tags: Tags of every point, such as `host`.
+        oldest_ns: The oldest time that a point may have, in nanoseconds since 1970-01-01 UTC: a gap
+            that began before is written there, since InfluxDB refuses what is beyond its age.
     """
     for gap in gaps:
-        fields = {"readings": gap.readings, "seconds": (gap.stop_ns - gap.start_ns) / 1e9}
-        yield encode(Point(MEASUREMENT, fields, {"cause": gap.cause}), gap.start_ns, tags)
+        fields = {
+            "readings": gap.readings,
+            "seconds": (gap.stop_ns - gap.start_ns) / 1e9,
+            "start_ns": gap.start_ns,
+        }
+        point = Point(MEASUREMENT, fields, {"cause": gap.cause})
+        yield encode(point, max(gap.start_ns, oldest_ns), tags)
 
 
 def missed(before_ns: int, now_ns: int, readings: int) -> Iterator[Gap]:
@@ -40,9 +47,14 @@ def down(before_ns: int | None, now_ns: int, interval_s: float) -> Iterator[Gap]
             yield Gap("agent_down", before_ns, now_ns, readings)
 
 
-def joined(parts: Iterable[Gap]) -> Gap:
-    """Return one gap that covers several of one cause."""
+def joined(parts: Iterable[Gap]) -> list[Gap]:
+    """Return one gap for each cause, which covers all of that cause."""
     every = list(parts)
+    causes = dict.fromkeys(gap.cause for gap in every)
+    return [_one([gap for gap in every if gap.cause == cause]) for cause in causes]
+
+
+def _one(every: Sequence[Gap]) -> Gap:
     return Gap(
         every[0].cause,
         min(gap.start_ns for gap in every),

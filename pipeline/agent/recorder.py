@@ -4,13 +4,14 @@ import contextlib
 import logging
 import threading
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from pipeline.agent import gaps
-from pipeline.clock import Clock, Tick
+from pipeline.clock import PLAUSIBLE_NS, Clock, Tick
 from pipeline.collectors import Guard, Outcome
 from pipeline.health import Health, ReadingStats, Trouble
+from pipeline.point import moved
 from pipeline.spool import Cause, Gap, Spool, SpoolError
 
 # While the disk takes nothing, readings are held in memory: a few hundred kilobytes at most.
@@ -25,6 +26,15 @@ class _Reading:
     gaps: tuple[Gap, ...] = ()
     told: tuple[Gap, ...] = ()
 
+    def corrected(self, by_ns: int) -> "_Reading":
+        """Return it with other times, where it has those of a clock that was not set."""
+        return replace(
+            self,
+            time_ns=_corrected(self.time_ns, by_ns),
+            lines=tuple(moved(line, PLAUSIBLE_NS, by_ns) for line in self.lines),
+            gaps=_gaps_corrected(self.gaps, by_ns),
+        )
+
 
 class Recorder:
     """Makes readings durable, one at a time.
@@ -35,6 +45,7 @@ class Recorder:
         clock: The source of time.
         tags: Tags of every point, such as `host`.
         health: Shows how it goes.
+        oldest_ns: Tells the oldest time that the point of a gap may have.
     """
 
     def __init__(
@@ -44,12 +55,14 @@ class Recorder:
         clock: Clock,
         tags: Mapping[str, str],
         health: Health,
+        oldest_ns: Callable[[], int] = int,
     ) -> None:
         self._guards = guards
         self._spool = spool
         self._clock = clock
         self._tags = tags
         self._health = health
+        self._oldest_ns = oldest_ns
         self._spool_trouble, self._room_trouble = health.trouble("spool"), health.trouble("room")
         self._problems: dict[str, dict[str, Trouble]] = {}  # of each collector
         # The schedule is not the only one to ask for readings: a program that embeds the agent may.
@@ -59,7 +72,7 @@ class Recorder:
         self._overflow: Counter[str] = Counter()
         self._usual_points = 0
         self._gaps = True  # for all that is known
-        self._dropped: list[Gap] = []
+        self._dropped: tuple[Gap, ...] = ()  # the gaps of readings that were held for too long
         self._before_ns: int | None = None
         self._interval_s: float | None = None
 
@@ -102,6 +115,8 @@ class Recorder:
 
     def _record(self, tick: Tick) -> dict[str, str]:
         begun = self._clock.monotonic()
+        if tick.jumped_ns:
+            self._correct(tick.jumped_ns)
         time_ns = self._free(tick.timestamp_ns)
         outcomes = [guard.run(time_ns, self._tags) for guard in self._guards]
         lines = tuple(line for outcome in outcomes for line in outcome.lines)
@@ -113,7 +128,7 @@ class Recorder:
             self._report(outcome)
         self._usual_points = len(lines)
         told = self._untold()
-        lines = (*gaps.lines(told, self._tags), *lines)
+        lines = (*self._written(told), *lines)
         self._held.append(_Reading(time_ns, lines, lost, self._missing(tick, time_ns), told))
         self._commit()
         seconds = {outcome.collector: outcome.seconds for outcome in outcomes}
@@ -140,12 +155,22 @@ class Recorder:
         else:
             shown.ends()
 
+    def _correct(self, by_ns: int) -> None:
+        """Correct the times of a clock that was not set before it jumped, as the spool's are."""
+        self._held = deque(reading.corrected(by_ns) for reading in self._held)
+        self._dropped = _gaps_corrected(self._dropped, by_ns)
+        if self._before_ns is not None:
+            self._before_ns = _corrected(self._before_ns, by_ns)
+
     def _missing(self, tick: Tick, time_ns: int) -> tuple[Gap, ...]:
         before_ns, self._before_ns = self._before_ns, time_ns
         if self._interval_s is not None:
             interval_s, self._interval_s = self._interval_s, None
             return tuple(gaps.down(before_ns, time_ns, interval_s))
         return tuple(gaps.missed(before_ns or time_ns, time_ns, tick.missed))
+
+    def _written(self, told: tuple[Gap, ...]) -> tuple[str, ...]:
+        return tuple(gaps.lines(told, self._tags, self._oldest_ns())) if told else ()
 
     def _untold(self) -> tuple[Gap, ...]:
         """Return the gaps to report: those that have ended, once nothing is being lost."""
@@ -202,7 +227,7 @@ class Recorder:
                     reading.lines, reading.time_ns, lost, missing, reading.told
                 )
                 self._overflow.clear()
-                self._dropped.clear()
+                self._dropped = ()
                 self._held.popleft()
         except SpoolError as error:
             self._bound()
@@ -226,4 +251,19 @@ class Recorder:
             self._overflow.update(dropped.lost)
             self._overflow[Cause.DISK_FULL] += len(dropped.lines)
             gone = Gap(Cause.DISK_FULL, dropped.time_ns, dropped.time_ns, 1)
-            self._dropped = [gaps.joined([*self._dropped, gone])]
+            self._dropped = tuple(gaps.joined([*self._dropped, *dropped.gaps, gone]))
+
+
+def _corrected(time_ns: int, by_ns: int) -> int:
+    return time_ns + by_ns if time_ns < PLAUSIBLE_NS else time_ns
+
+
+def _gaps_corrected(gaps: Sequence[Gap], by_ns: int) -> tuple[Gap, ...]:
+    return tuple(
+        replace(
+            gap,
+            start_ns=_corrected(gap.start_ns, by_ns),
+            stop_ns=_corrected(gap.stop_ns, by_ns),
+        )
+        for gap in gaps
+    )

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 from collections.abc import Callable
-from threading import Event, Lock
+from threading import Event
 
 from pipeline.clock import Clock
 from pipeline.health import Trouble
@@ -42,23 +42,31 @@ class Reload:
         self._clock = clock
         self._apply = apply
         self._trouble = trouble
-        self._reading = Lock()
         self._used = used or files.loaded or files.load()
-        self._told: set[object] = set()
+        # Only logged: the agent works all the same.
+        self._exposed, self._fixed = Trouble(), Trouble()
 
-    def run(self, stop: Event, look: Callable[[], None] = lambda: None) -> None:
+    def run(self, stop: Event, wake: Event, look: Callable[[], None] = lambda: None) -> None:
         """Look at the files until `stop`, and read them when they have changed.
 
         Args:
             stop: Ends it at once.
+            wake: Set with `stop`, and to have the files read whether or not they have changed.
             look: Is called each time, for other things to look at.
         """
         looks = 0
         self._warn(self._used)
-        while not self._clock.wait(stop, self._rest_s()):
+        while True:
+            self._clock.wait(wake, self._rest_s())
+            if stop.is_set():
+                return
             looks += 1
             look()
-            if self._files.changed() or (self._trouble.under_way and looks % _AGAIN_LOOKS == 0):
+            if wake.is_set():
+                wake.clear()
+                if not self.read():
+                    _log.info("The settings have not changed")
+            elif self._files.changed() or (self._trouble.under_way and looks % _AGAIN_LOOKS == 0):
                 self.read()
 
     def _rest_s(self) -> float:
@@ -73,15 +81,14 @@ class Reload:
         Returns:
             Whether the settings changed.
         """
-        with self._reading:
-            try:
-                new = self._files.reload()
-            except SettingsError as error:
-                self._refuse(str(error))
-                return False
-            self._trouble.ends("The settings can be used again")
-            self._warn(new)
-            return self._take(self._keep_fixed(new))
+        try:
+            new = self._files.reload()
+        except SettingsError as error:
+            self._refuse(str(error))
+            return False
+        self._trouble.ends("The settings can be used again")
+        self._warn(new)
+        return self._take(self._keep_fixed(new))
 
     def _refuse(self, error: str) -> None:
         problems = error.splitlines()
@@ -90,10 +97,11 @@ class Reload:
 
     def _warn(self, loaded: Loaded) -> None:
         """Warn once of what others can do to the files."""
-        for exposure in (*loaded.changeable, *loaded.readable):
-            if exposure not in self._told:
-                self._told.add(exposure)
-                _log.warning("%s", exposure)
+        exposures = (*loaded.changeable, *loaded.readable)
+        for exposure in exposures:
+            self._exposed.begins(str(exposure), str(exposure), kind=exposure)
+        if not exposures:
+            self._exposed.ends()
 
     def _keep_fixed(self, new: Loaded) -> Loaded:
         """Return the new settings, without changes that need a restart; log those once."""
@@ -102,13 +110,13 @@ class Reload:
             value, used = getattr(new.settings, name), getattr(self._used.settings, name)
             if value != used:
                 kept[name] = used
-                if value not in self._told:
-                    self._told.add(value)
-                    _log.warning(
-                        "%s = %s (%s) needs a restart of the agent (these do: %s); "
-                        "until then it is %s",
-                        name, value, new.sources[name], ", ".join(NEED_RESTART), used,
-                    )  # fmt: skip
+                line = (
+                    f"{name} = {value} ({new.sources[name]}) needs a restart of the agent "
+                    f"(these do: {', '.join(NEED_RESTART)}); until then it is {used}"
+                )
+                self._fixed.begins(line, line, kind=value)
+        if not kept:
+            self._fixed.ends()
         sources = {**new.sources, **{name: self._used.sources[name] for name in kept}}
         settings = dataclasses.replace(new.settings, **kept)
         return dataclasses.replace(new, settings=settings, sources=sources)

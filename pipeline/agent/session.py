@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
+from pipeline.agent import gaps
 from pipeline.agent.recorder import Recorder
 from pipeline.agent.worker import Work, Workers
 from pipeline.clock import Clock, Schedule, SystemClock, Tick
 from pipeline.collectors import Guard, Host, build, guarded
 from pipeline.delivery import Delivery, Pace
-from pipeline.health import AgentMetrics, Health
-from pipeline.influx import Target
+from pipeline.health import AgentMetrics, Health, Trouble
+from pipeline.influx import Target, unprotected
 from pipeline.retention import Keeper, KnownRule, Swept, TrustedClock
-from pipeline.settings import NAMES, Settings
+from pipeline.settings import NAMES, Settings, make_folder
 from pipeline.spool import DirectoryInUseError, DirectoryLock, Fact, Spool, SpoolError
 
 _log = logging.getLogger(__name__)
@@ -73,11 +74,14 @@ class Session:
         interval_s = settings.collection_interval_ms / 1000
         self.health = Health(clock, interval_s, self._spool.note)
         self._workers = Workers(clock, self.health)
+        self._exposed = Trouble()  # only logged: readings are delivered all the same
         # Collection. The schedule outlives failures, so that readings missed in them are counted.
         self._schedule = Schedule(clock, settings.collection_interval_ms)
         self._agent_metrics = AgentMetrics(self.health, self._spool, clock)
         guards = self._with_agent_metrics(guards, settings)
-        self._recorder = Recorder(guards, self._spool, clock, _tags(settings), self.health)
+        self._recorder = Recorder(
+            guards, self._spool, clock, _tags(settings), self.health, self._oldest_gap_ns
+        )
         # Retention and delivery, replaced when their settings change.
         self._trusted_clock = TrustedClock(clock, self._spool, self.health, _age_s(settings))
         self._remote = self._connect(settings)
@@ -92,6 +96,9 @@ class Session:
         self, guards: tuple[Guard, ...], settings: Settings
     ) -> tuple[Guard, ...]:
         return (*guards, *guarded(self._agent_metrics, settings.collectors, self._clock))
+
+    def _oldest_gap_ns(self) -> int:
+        return self._remote.keeper.oldest_ns(gaps.MEASUREMENT)
 
     def _connect(self, settings: Settings) -> _Remote:
         spool, clock, health = self._spool, self._clock, self.health
@@ -125,11 +132,15 @@ class Session:
         if why := self.health.troubles().get("threads"):
             # A thread that runs starts the others again. Without one, nothing would.
             raise AgentError(why)
-        self._start_remote(None)
+        self._start_remote()
 
     def follow(self, work: Work) -> None:
         """Start the thread that follows the settings' files."""
         self._workers.start("settings", work)
+
+    def wake(self, name: str) -> None:
+        """Cut the wait of a thread short."""
+        self._workers.wake(name)
 
     def look(self) -> None:
         """Start the threads that should run and do not."""
@@ -155,8 +166,8 @@ class Session:
             self._workers.wake("tick")
         if changed & _REMOTE:
             self._trusted_clock.set_shortest_age(_age_s(new))
-            before, self._remote = self._remote.delivery, self._connect(new)
-            self._start_remote(before)
+            self._remote = self._connect(new)
+            self._start_remote()
         self._note({})
 
     def record(self) -> dict[str, str]:
@@ -208,24 +219,24 @@ class Session:
             self._workers.wake("delivery")
         self._workers.look()
 
-    def _start_remote(self, before: Delivery | None) -> None:
-        """Start the sweep and, if there is an InfluxDB, delivery, in place of the one before."""
-        health, settings, remote = self.health, self.settings, self._remote
-
-        def begin_delivery() -> None:
-            if before is not None:
-                before.retire()
-            health.clear("delivery")
-
+    def _start_remote(self) -> None:
+        """Start the sweep and, if there is an InfluxDB, delivery, in place of the ones before."""
+        settings, keeper, delivery = self.settings, self._remote.keeper, self._remote.delivery
+        clear = self.health.clear
         self._workers.start(
-            "sweep", remote.keeper.run, lambda: health.clear("sweep", "downsampling")
+            "sweep", keeper.run, keeper.retire, lambda: clear("sweep", "downsampling")
         )
-        if remote.delivery is None:
-            self._workers.end(_STOP_REST_S, "delivery")
-            begin_delivery()
+        if delivery is None:
+            self._workers.end(_STOP_REST_S, "delivery", retire=True)
+            clear("delivery")
             return
         _log.info("Delivering to %s, bucket %r", settings.influxdb_url, settings.influxdb_bucket)
-        self._workers.start("delivery", remote.delivery.run, begin_delivery)
+        if exposure := unprotected(settings):
+            line = str(exposure)
+            self._exposed.begins(line, line[0].upper() + line[1:], kind=line)
+        else:
+            self._exposed.ends()
+        self._workers.start("delivery", delivery.run, delivery.retire, lambda: clear("delivery"))
 
     def _note(self, facts: dict[str, str | None]) -> None:
         settings = self.settings
@@ -251,9 +262,9 @@ def _bound(settings: Settings) -> int:
 def _open(settings: Settings, clock: Clock) -> tuple[DirectoryLock, Spool]:
     directory: Path = settings.data_dir
     try:
-        directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+        make_folder(directory, 0o750)
         lock = DirectoryLock(directory, clock)
-    except DirectoryInUseError as error:
+    except (DirectoryInUseError, SpoolError) as error:
         raise AgentError(str(error)) from error
     except (FileExistsError, NotADirectoryError) as error:
         raise AgentError(
@@ -266,7 +277,7 @@ def _open(settings: Settings, clock: Clock) -> tuple[DirectoryLock, Spool]:
             "make it writable for this user, or set data_dir"
         ) from error
     try:
-        return lock, Spool(directory, _bound(settings), clock.now_ns)
+        return lock, Spool(directory, _bound(settings), clock)
     except SpoolError as error:
         lock.release()
         raise AgentError(str(error)) from error

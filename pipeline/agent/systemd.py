@@ -3,20 +3,18 @@
 import contextlib
 import os
 import socket
-import threading
 from collections.abc import Callable, Mapping
-from typing import Self
 
-from pipeline.clock import Clock
-from pipeline.health import Health
+from pipeline.health import Health, human
 
 _UNTIL_READY_S = 0.05
 _USUALLY_S = 10.0
+_WITHOUT_MANAGER_S = 86_400.0
 _SEND_WITHIN_S = 1.0
 
 
 class Notifier:
-    """Sends the notifications while it is entered; does nothing without a manager.
+    """Notifies a manager, if there is one, by as few words as it needs.
 
     An agent is ready when its first reading is durable. It is alive while readings are taken, so
     that the manager's watchdog also ends an agent that only looks as if it ran. A full disk or a
@@ -26,39 +24,29 @@ class Notifier:
         environ: NOTIFY_SOCKET names the manager's socket; WATCHDOG_USEC and WATCHDOG_PID say how
             long it waits for a sign of life, and of whom.
         health: Returns the state of the collection; None while it is stopped.
-        clock: The source of time.
     """
 
-    def __init__(
-        self, environ: Mapping[str, str], health: Callable[[], Health | None], clock: Clock
-    ) -> None:
+    def __init__(self, environ: Mapping[str, str], health: Callable[[], Health | None]) -> None:
         self._address = _address(environ.get("NOTIFY_SOCKET", ""))
         self._pause_s = min(_USUALLY_S, _patience_s(environ) / 4)
         self._health = health
-        self._clock = clock
         self._ready = False
         self._status = ""
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
 
-    def __enter__(self) -> Self:
-        """Start notifying."""
-        if self._address:
-            self._thread.start()
-        return self
+    def look(self) -> float:
+        """Send what has to be sent now; return in how many seconds to look again."""
+        if not self._address:
+            return _WITHOUT_MANAGER_S
+        if (health := self._health()) is not None:
+            self._tell(health)
+        return self._pause_s if self._ready else _UNTIL_READY_S
 
-    def __exit__(self, *_: object) -> None:
-        """Notify that the agent is stopping, and end."""
-        self._stop.set()
+    def stopping(self) -> None:
+        """Notify that the agent is stopping."""
         if self._address:
-            self._thread.join(_SEND_WITHIN_S)
             self._send("STOPPING=1")
 
-    def look(self) -> None:
-        """Send what has to be sent now."""
-        health = self._health()
-        if health is None:
-            return
+    def _tell(self, health: Health) -> None:
         words = []
         if not self._ready and health.last_reading is not None:
             self._ready = True
@@ -68,13 +56,8 @@ class Notifier:
         if (status := _status(health)) != self._status:
             self._status = status
             words.append(f"STATUS={status}")
-        self._send(*words)
-
-    def _run(self) -> None:
-        pause_s = 0.0
-        while not self._clock.wait(self._stop, pause_s):
-            self.look()
-            pause_s = self._pause_s if self._ready else _UNTIL_READY_S
+        if words:
+            self._send(*words)
 
     def _send(self, *words: str) -> None:
         # A manager that is being restarted is back for the next notification.
@@ -101,4 +84,6 @@ def _status(health: Health) -> str:
     if troubles := health.troubles():
         told = "; ".join(f"{source}: {why}" for source, why in troubles.items())
         return " ".join(told.split())
-    return f"{health.last_reading.points} points a reading" if health.last_reading else "Starting"
+    if (reading := health.last_reading) is not None:
+        return f"{human.count(reading.points, 'point')} a reading"
+    return "Starting"

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from threading import Event
 
 from pipeline.clock import Clock
-from pipeline.health import Health
-
-_log = logging.getLogger(__name__)
+from pipeline.health import Health, Trouble
 
 _RESTART_S = 10.0
 _TAKE_OVER_S = 2.0
@@ -31,6 +29,8 @@ class Worker:
         clock: The source of time.
         health: Shows a failure.
         before: The worker that this one replaces; it goes on until the thread of this one runs.
+        retire: Is called before the worker ends because another one replaces it: it is to report
+            and to finish nothing any more.
         begin: Is called before the work, when the one before has ended or had its time to.
     """
 
@@ -41,13 +41,16 @@ class Worker:
         clock: Clock,
         health: Health,
         before: "Worker | None" = None,
+        retire: Callable[[], None] = _nothing,
         begin: Callable[[], None] = _nothing,
     ) -> None:
         self.name = name
         self._work = work
         self._clock = clock
         self._trouble = health.trouble(name)
+        self._accident = Trouble()  # only logged, once: it is over when the thread runs again
         self._before = before
+        self._retire = retire
         self._begin = begin
         self._stop = Event()
         self._wake = Event()
@@ -67,7 +70,8 @@ class Worker:
         if self.alive or self._stop.is_set():
             return
         if self._thread is not None:
-            _log.error("The thread %s ended by accident and is started again", self.name)
+            line = f"The thread {self.name} ended by accident and is started again"
+            self._accident.begins(line, line, level=logging.ERROR)
         # A server that hangs must not keep the process from ending.
         thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         thread.start()
@@ -84,7 +88,12 @@ class Worker:
         self._stop.set()
         self.wake()
         if (before := self._before) is not None:
-            before.end()
+            before.retire()
+
+    def retire(self) -> None:
+        """Ask it to end, since another one replaces it."""
+        self._retire()
+        self.end()
 
     def join(self, deadline: float) -> None:
         """Wait for its end until that moment of the monotonic clock."""
@@ -95,7 +104,7 @@ class Worker:
 
     def _run(self) -> None:
         if self._before is not None:
-            self._before.end()
+            self._before.retire()
             self._before.join(self._clock.monotonic() + _TAKE_OVER_S)
             self._before = None
         self._begin()
@@ -129,11 +138,19 @@ class Workers:
         self._lock = threading.Lock()
         self._workers: dict[str, Worker] = {}
 
-    def start(self, name: str, work: Work, begin: Callable[[], None] = _nothing) -> None:
+    def start(
+        self,
+        name: str,
+        work: Work,
+        retire: Callable[[], None] = _nothing,
+        begin: Callable[[], None] = _nothing,
+    ) -> None:
         """Start a worker; it replaces the one of the same name, as `Worker` says."""
         with self._lock:
             before = self._workers.get(name)
-            self._workers[name] = Worker(name, work, self._clock, self._health, before, begin)
+            self._workers[name] = Worker(
+                name, work, self._clock, self._health, before, retire, begin
+            )
         self.look()
 
     def look(self) -> None:
@@ -157,12 +174,18 @@ class Workers:
         if (worker := self._workers.get(name)) is not None:
             worker.wake()
 
-    def end(self, within_s: float, *names: str) -> None:
-        """End workers for good, and wait for that so many seconds at most."""
+    def end(self, within_s: float, *names: str, retire: bool = False) -> None:
+        """End workers for good, and wait for that so many seconds at most.
+
+        With `retire` they finish nothing, as if others replaced them.
+        """
         with self._lock:
             found = [self._workers.pop(name) for name in names if name in self._workers]
             for worker in found:
-                worker.end()
+                if retire:
+                    worker.retire()
+                else:
+                    worker.end()
         deadline = self._clock.monotonic() + within_s
         for worker in found:
             worker.join(deadline)

@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import TextIO
 
+from pipeline.cli.streams import visible
+
 # sd-daemon(3): the journal reads a priority in front of a line.
 _PRIORITY = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
 
@@ -72,4 +74,4 @@ def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
 
 
 def _one_line(text: str) -> str:
-    return text.replace("\n", " | ")
+    return visible(text.replace("\n", " | "))

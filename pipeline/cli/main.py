@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from pipeline import __version__, collectors
-from pipeline.cli import logs
+from pipeline.cli import logs, streams
 from pipeline.settings import (
     Exposure,
     Loaded,
@@ -25,6 +25,10 @@ class _Commands(click.Group):
     """Ends every known failure with a sentence on standard error, and a status other than 0."""
 
     def main(self, *args: Any, **options: Any) -> Any:
+        with streams.prepared():
+            return self._main(*args, **options)
+
+    def _main(self, *args: Any, **options: Any) -> Any:
         if sys.platform != "linux":
             _fail("this system is not supported, run it on Linux", 1)
         try:
@@ -76,7 +80,7 @@ def _fail(message: str, status: int) -> NoReturn:
 def complain(message: str) -> None:
     """Print an error on standard error."""
     mark = logs.error_mark(sys.stderr, os.environ)
-    for line in message.splitlines():
+    for line in message.split("\n"):
         click.echo(f"{mark}metrics-pipeline: {line}", err=True)
 
 
@@ -117,7 +121,7 @@ def example(text: str) -> str:
     return f"\b\nExample:\n  {text}"
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "color": True})
 @click.option(
     "--config-dir",
     type=click.Path(path_type=Path),

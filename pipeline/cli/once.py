@@ -25,7 +25,7 @@ def once(source: Source, *, as_json: bool) -> None:
             {**dataclasses.asdict(line.point), "timestamp_ns": line.timestamp_ns}
             for line in decode("\n".join(lines))
         ]
-        click.echo(json.dumps(points, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(points, indent=2))
     else:
         click.echo("\n".join(lines))
 

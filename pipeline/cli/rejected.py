@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Callable, Collection
-from pathlib import Path
+from typing import TypeVar
 
 import click
 
 from pipeline.cli.main import Source, example, json_option, pass_source
-from pipeline.clock import rfc3339
+from pipeline.clock import SystemClock, rfc3339
+from pipeline.settings import Settings
+
+T = TypeVar("T")
 
 _ids = click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
 _all = click.option("--all", "all_lines", is_flag=True, help="All of them.")
@@ -38,7 +41,7 @@ def list_rejected(source: Source, *, limit: int, as_json: bool) -> None:
             {"id": one.id, "time": rfc3339(one.time_ns), "reason": one.reason, "line": one.line}
             for one in lines
         ]
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(rows, indent=2))
     elif not lines:
         click.echo("No refused lines are kept.")
     else:
@@ -54,11 +57,20 @@ def list_rejected(source: Source, *, limit: int, as_json: bool) -> None:
 @_all
 @pass_source
 def retry(source: Source, ids: tuple[int, ...], *, all_lines: bool) -> None:
-    """Put lines on the queue again, each with its own time."""
+    """Put lines on the queue again, each with its own time, but for those beyond their age."""
+    from pipeline.health import human  # noqa: PLC0415
     from pipeline.spool import retry_rejected  # noqa: PLC0415
 
-    count = _change(source, ids, retry_rejected, all_lines=all_lines)
-    click.echo(f"{count} lines are on the queue again; an agent delivers them.")
+    def change(settings: Settings, wanted: Collection[int] | None) -> tuple[int, int]:
+        now_ns = SystemClock().now_ns()
+        return retry_rejected(settings.data_dir, wanted, settings.ages, now_ns)
+
+    count, old = _change(source, ids, change, (0, 0), all_lines=all_lines)
+    lines = human.count(count, "line is", "lines are")
+    click.echo(f"{lines} on the queue again, to be delivered by an agent.")
+    if old:
+        beyond = human.count(old, "line is older than its", "lines are older than their")
+        click.echo(f"{beyond} age, and left in the list.")
 
 
 @rejected.command(epilog=example("metrics-pipeline rejected drop 17 18"))
@@ -67,24 +79,29 @@ def retry(source: Source, ids: tuple[int, ...], *, all_lines: bool) -> None:
 @pass_source
 def drop(source: Source, ids: tuple[int, ...], *, all_lines: bool) -> None:
     """Delete lines. They stay counted as lost."""
+    from pipeline.health import human  # noqa: PLC0415
     from pipeline.spool import drop_rejected  # noqa: PLC0415
 
-    count = _change(source, ids, drop_rejected, all_lines=all_lines)
-    click.echo(f"{count} lines are deleted.")
+    def change(settings: Settings, wanted: Collection[int] | None) -> int:
+        return drop_rejected(settings.data_dir, wanted)
+
+    count = _change(source, ids, change, 0, all_lines=all_lines)
+    click.echo(f"{human.count(count, 'line is', 'lines are')} deleted.")
 
 
 def _change(
     source: Source,
     ids: tuple[int, ...],
-    change: Callable[[Path, Collection[int] | None], int],
+    change: Callable[[Settings, Collection[int] | None], T],
+    nothing: T,
     *,
     all_lines: bool,
-) -> int:
+) -> T:
     if bool(ids) == all_lines:
         raise click.UsageError("name lines by their IDs, or all with --all")
     try:
-        return change(source.settings().data_dir, None if all_lines else frozenset(ids))
+        return change(source.settings(), None if all_lines else frozenset(ids))
     except FileNotFoundError as error:
         if all_lines:
-            return 0
+            return nothing
         raise click.ClickException(f"no lines are kept yet: there is no {error}") from None

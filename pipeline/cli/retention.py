@@ -33,7 +33,7 @@ def show_plan(source: Source, *, as_json: bool) -> None:
     with _told():
         made = plan.make(source.settings(), SystemClock())
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(made), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(dataclasses.asdict(made), indent=2))
     else:
         _show(made)
 
@@ -42,11 +42,13 @@ def show_plan(source: Source, *, as_json: bool) -> None:
 @pass_source
 def apply_plan(source: Source) -> None:
     """Remove it now. Of this host alone; the counts before and after are printed."""
+    from pipeline.health import human  # noqa: PLC0415
     from pipeline.retention import plan  # noqa: PLC0415
 
-    def progress(where: str, measurement: str, until: str, points: int) -> None:
+    def progress(where: str, measurement: str, until: str, points: int | None) -> None:
         what = measurement or ("all else" if len(settings.ages.each) > 1 else "all")
-        click.echo(f"{where}: {what} before {until}: {points} points removed", err=True)
+        removed = "uncounted points" if points is None else human.count(points, "point")
+        click.echo(f"{where}: {what} before {until}: {removed} removed", err=True)
 
     settings, clock = source.settings(), SystemClock()
     with _told():
@@ -54,9 +56,8 @@ def apply_plan(source: Source) -> None:
         plan.apply(settings, clock, progress)
         after = plan.make(settings, clock)
     _show(after)
-    click.echo(
-        f"Older than their age: {before.older_points} points before, {after.older_points} now."
-    )
+    older = human.count(before.older_points, "point")
+    click.echo(f"Older than their age: {older} before, {after.older_points} now.")
 
 
 def _show(made: "Plan") -> None:
@@ -68,6 +69,12 @@ def _show(made: "Plan") -> None:
         click.echo("There are no points yet.")
     if made.left_out:
         click.echo(made.left_out)
+    for one in made.uncounted:
+        click.echo(
+            f"Bucket {one.where!r}: measurement {one.measurement!r} cannot be counted: InfluxDB "
+            "cannot read all of its points, as with a tag _value or _time; metrics-pipeline doctor "
+            "has the command that deletes them"
+        )
 
 
 @contextmanager

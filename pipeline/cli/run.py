@@ -1,6 +1,8 @@
 """`run`: the agent in the foreground, until a signal."""
 
+import contextlib
 import os
+import resource
 import signal
 import sys
 
@@ -9,7 +11,6 @@ import click
 from pipeline import collectors
 from pipeline.cli import logs
 from pipeline.cli.main import Source, example, pass_source
-from pipeline.clock import SystemClock
 from pipeline.settings import Files, Settings
 
 
@@ -19,20 +20,37 @@ def run(source: Source) -> None:
     """Run the agent until Ctrl-C or SIGTERM. SIGHUP lets it read its settings again."""
     from pipeline.agent import Agent, Notifier  # noqa: PLC0415
 
-    # Blocked in every thread and waited for, so that no handler runs in the midst of anything.
-    # One that is ignored stays so, as nohup has it.
-    known = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    signals = [one for one in known if signal.getsignal(one) is not signal.SIG_IGN]
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    # A core dump would hold the token. The unit of systemd forbids the call, and sees to it itself.
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signals = _blocked()
     files = Files(source.directory, os.environ, collectors.names())
     settings = files.load().settings
     _configure_logs(settings)
     agent = Agent(settings, files, on_change=_configure_logs)
     agent.start()
-    with Notifier(os.environ, lambda: agent.health, SystemClock()):
-        while signal.sigwait(signals) == signal.SIGHUP:
-            agent.reload()
+    notifier = Notifier(os.environ, lambda: agent.health)
+    while True:
+        received = signal.sigtimedwait(signals, notifier.look())
+        if received is None:
+            continue
+        if received.si_signo != signal.SIGHUP:
+            break
+        agent.reload()
+    notifier.stopping()
     agent.close()
+
+
+def _blocked() -> set[signal.Signals]:
+    """Block the signals to wait for, so that no handler runs in the midst of anything."""
+    # Under nohup, and in the background of a script, SIGINT comes ignored and stays so: Ctrl-C is
+    # for another program then. SIGHUP comes ignored, too, but ends nothing here.
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    signals = {signal.SIGTERM, signal.SIGHUP, *(() if ignored else (signal.SIGINT,))}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    for number in signals:
+        signal.signal(number, signal.SIG_DFL)  # what is ignored never comes
+    return signals
 
 
 def _configure_logs(settings: Settings) -> None:

@@ -5,7 +5,6 @@ at least once here is exactly once there.
 """
 
 import contextlib
-import logging
 from collections.abc import Callable
 from threading import Event
 from typing import Protocol
@@ -15,22 +14,22 @@ import tenacity
 from pipeline.clock import Clock, Random
 from pipeline.delivery.outage import Outage
 from pipeline.delivery.pacing import Pace, Size, rest_s, retry_s
+from pipeline.delivery.refusals import Refusals
 from pipeline.health import Health
-from pipeline.influx import Answer, InfluxError, Verdict, is_expired, verdict
-from pipeline.point import split_lines
-from pipeline.spool import Batch, Refusal, Spool, joined, pack, unpack
-
-_log = logging.getLogger(__name__)
+from pipeline.influx import Answer, InfluxError, Verdict, verdict
+from pipeline.spool import Batch, Spool
 
 # A stop sends what is left, if the server answers in time.
 LAST_FLUSH_S = 2.0
+# InfluxDB has no rule that is shorter, so that it refuses no younger reading for its age.
+_SHORTEST_RULE_NS = 3600 * 10**9
 
 
 class Server(Protocol):
     """Where readings go."""
 
     def prepare(self) -> None:
-        """Make ready what a write needs, such as the bucket.
+        """Make ready what writes need: a bucket, and its rule long enough.
 
         Raises:
             InfluxError: It could not be made ready.
@@ -86,9 +85,10 @@ class Delivery:
         self._health = health
         self._trim = trim
         self._size = Size(pace.batch_max_points)
+        self._refusals = Refusals(clock)
         self._outage = Outage(clock, health.trouble("delivery"), self._backlog)
         self._retired = False
-        self._prepared = False
+        self._prepared = self._tried_to_prepare = False
         self._rested_at = 0.0
 
     def run(self, stop: Event, wake: Event) -> None:
@@ -106,12 +106,13 @@ class Delivery:
                     self.drain(stop)
                     self._clock.wait(wake, self._pace.flush_interval_s)
                     wake.clear()
-            self._last_flush()
+            if not self._retired:  # what waits may be for another server
+                self._last_flush()
         finally:
             self._server.close()
 
     def retire(self) -> None:
-        """Leave the outage to another delivery, however long a request is still under way here."""
+        """Leave all to another delivery, however long a request is still under way here."""
         self._retired = True
 
     def drain(self, stop: Event) -> None:
@@ -171,79 +172,61 @@ class Delivery:
         if batch is None:
             return False
         begun = self._clock.monotonic()
-        answer = self._write(batch.body, pause)
-        outcome = verdict(answer)
-        if outcome is Verdict.DELIVERED:
-            self._spool.settle(batch, self._clock.now_ns())
-        elif outcome is Verdict.HALVE:
-            self._settle_refused(batch, answer, pause)
-        else:
-            self._undelivered(outcome, answer)
-        self._health.wrote(self._clock.monotonic() - begun)
-        self._passed(probe=probe)
+        outcome = self._refusals.deliver(batch, lambda body: self._send(body, pause))
+        self._spool.settle(batch, self._clock.now_ns(), outcome.refused, outcome.expired)
+        if outcome.asked:
+            self._health.wrote(self._clock.monotonic() - begun)
+            self._passed(probe=probe)
         return batch.more
 
     def _lease(self, newest: bool) -> Batch | None:
         batch = self._spool.lease(self._size.points, newest=newest)
-        if batch is not None and not self._prepared:
-            self._server.prepare()
-            self._prepared = True
+        if batch is not None:
+            self._prepare(batch.oldest_ns)
         # For each batch: readings grow old during an outage, and `prepare` brings the bucket's age.
         if batch is not None and self._trim(batch.oldest_ns):
             batch = self._spool.lease(self._size.points, newest=newest)
         return batch
 
-    def _write(self, body: bytes, pause: Callable[[float], None]) -> Answer:
+    def _prepare(self, oldest_ns: int) -> None:
+        """Prepare the server, once; only readings that need it wait where that fails.
+
+        Raises:
+            InfluxError: It failed, and its rule may be too short for a reading of that time.
+        """
+        old = oldest_ns < self._clock.now_ns() - _SHORTEST_RULE_NS
+        if self._prepared or (self._tried_to_prepare and not old):
+            return
+        self._tried_to_prepare = True
+        try:
+            self._server.prepare()
+            self._prepared = True
+        except InfluxError:
+            if old:
+                raise
+
+    def _send(self, body: bytes, pause: Callable[[float], None]) -> Answer:
+        """Send lines; return the answer in which the server judges them.
+
+        Raises:
+            InfluxError: It did not.
+        """
         rest = self._rested_at - self._clock.monotonic()
         if rest > 0:
             pause(rest)
         begun = self._clock.monotonic()
         answer = self._server.write(body)
         answered = self._clock.monotonic()
-        self._rested_at = answered + rest_s(self._random, answered - begun)
-        return answer
-
-    def _settle_refused(self, batch: Batch, answer: Answer, pause: Callable[[float], None]) -> None:
-        refused: list[Refusal] = []
-        expired = 0
-        for line, reason in self._isolate(split_lines(unpack(batch.body)), answer, pause):
-            if is_expired(reason):
-                expired += 1
-            else:
-                refused.append(Refusal(line, reason.message))
-        self._spool.settle(batch, self._clock.now_ns(), refused, expired)
-        for refusal in refused[:1]:
-            _log.warning(
-                "InfluxDB refused %d of %d points, kept as rejected; the first: %s (%s)",
-                len(refused), batch.points, refusal.line, refusal.reason,
-            )  # fmt: skip
-
-    def _isolate(
-        self, lines: list[str], answer: Answer, pause: Callable[[float], None]
-    ) -> list[tuple[str, Answer]]:
-        """Return the lines that the server refuses, each with its answer; deliver the others.
-
-        Each half is sent anew, so k refused lines of n cost about k log n requests. Lines that are
-        in InfluxDB already are sent again: that changes nothing.
-        """
-        if len(lines) == 1:
-            return [(lines[0], answer)]
-        refused = []
-        middle = len(lines) // 2
-        for half in (lines[:middle], lines[middle:]):
-            answer = self._write(pack(joined(half)), pause)
-            outcome = verdict(answer)
-            if outcome is Verdict.HALVE:
-                refused += self._isolate(half, answer, pause)
-            elif outcome is not Verdict.DELIVERED:
-                self._undelivered(outcome, answer)
-        return refused
-
-    def _undelivered(self, outcome: Verdict, answer: Answer) -> None:
+        outcome = verdict(answer)
+        judged = outcome in (Verdict.DELIVERED, Verdict.HALVE)
+        # After a failure comes the backoff, and nothing more: one that took long was a hang.
+        self._rested_at = answered + rest_s(self._random, answered - begun if judged else 0.0)
+        if judged:
+            return answer
         if outcome is Verdict.UNAUTHORIZED:
             self._server.renew()
         if outcome in (Verdict.UNAUTHORIZED, Verdict.NO_BUCKET):
-            self._prepared = False
+            self._prepared = self._tried_to_prepare = False
         raise InfluxError(answer)
 
     def _failed(self, error: InfluxError) -> None:

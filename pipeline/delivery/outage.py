@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from pipeline.clock import Clock
-from pipeline.health import Trouble
+from pipeline.health import Trouble, human
 from pipeline.influx import Answer
 
 
@@ -39,10 +39,10 @@ class Outage:
             self._began = self._clock.monotonic()
         self.failures += 1
         self.probed = False
-        why = answer.message
+        why, kept = answer.message, human.count(self._backlog(), "point is", "points are")
         self._trouble.begins(
             why,
-            f"Delivery stopped, {self._backlog()} points are kept until it works: {why}",
+            f"Delivery stopped, {kept} kept until it works: {why}",
             kind=answer.status,
         )
 
@@ -57,6 +57,5 @@ class Outage:
             return
         lasted = self._clock.monotonic() - self._began
         self.probed, self.failures = False, 0
-        self._trouble.ends(
-            f"Delivery works again after {lasted:.0f} s, {waiting} points to catch up"
-        )
+        left = human.count(waiting, "point")
+        self._trouble.ends(f"Delivery works again after {lasted:.0f} s, {left} to catch up")

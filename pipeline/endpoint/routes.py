@@ -1,15 +1,20 @@
 """The routes of the loopback endpoint."""
 
 import dataclasses
+import threading
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Protocol
 
 from pipeline.clock import Clock, SystemClock
-from pipeline.endpoint.page import Page
+from pipeline.endpoint.page import page_reply
 from pipeline.endpoint.prometheus import text
-from pipeline.endpoint.server import Reply, Routes
+from pipeline.endpoint.site import Query, Reply, Route, Routes
 from pipeline.health import Health, read_status
 from pipeline.settings import Settings
+from pipeline.spool import SpoolError
+
+_TURN_S = 5.0
 
 
 class Controls(Protocol):
@@ -27,17 +32,44 @@ class Controls(Protocol):
         ...
 
 
-def routes(agent: Controls, clock: Clock | None = None) -> Routes:
-    """Return what answers each path."""
-    page = Page(clock or SystemClock())
+def routes(agent: Controls, clock: Clock | None = None, turn_s: float = _TURN_S) -> Routes:
+    """Return what answers each path.
+
+    Args:
+        agent: The agent.
+        clock: Time.
+        turn_s: How long a question to the store waits for its turn, in seconds.
+    """
+    now = clock or SystemClock()
+    reading = threading.Lock()
+
+    def from_store(reply: Callable[[Query], Reply]) -> Route:
+        """Make one answer at a time, since each takes files and memory that the agent needs."""
+
+        def made(query: Query) -> Reply:
+            if not reading.acquire(timeout=turn_s):
+                return _unavailable("Others are being answered; try again.")
+            try:
+                return reply(query)
+            except SpoolError as error:
+                return _unavailable(str(error))
+            finally:
+                reading.release()
+
+        return Route(made)
+
     return {
-        "/": lambda query: page.reply(agent.settings, query),
-        "/health": lambda _: _health(agent.health),
-        "/live": lambda _: _live(agent.health),
-        "/status": lambda _: Reply.json(dataclasses.asdict(read_status(agent.settings))),
-        "/metrics": lambda _: _metrics(agent),
-        "/api/internal/init": lambda _: _init(agent),
+        "/": from_store(lambda query: page_reply(agent.settings, now, query)),
+        "/health": Route(lambda _: _health(agent.health)),
+        "/live": Route(lambda _: _live(agent.health)),
+        "/status": from_store(lambda _: _status(agent.settings)),
+        "/metrics": from_store(lambda _: _metrics(agent)),
+        "/api/internal/init": Route(lambda _: _init(agent), changes=True),
     }
+
+
+def _unavailable(why: str) -> Reply:
+    return Reply.json({"error": why}, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def _health(health: Health | None) -> Reply:
@@ -56,13 +88,18 @@ def _live(health: Health | None) -> Reply:
     return Reply.json({"status": "pass"})
 
 
+def _status(settings: Settings) -> Reply:
+    return Reply.json(dataclasses.asdict(read_status(settings)))
+
+
 def _metrics(agent: Controls) -> Reply:
     figures = text(read_status(agent.settings), agent.health)
     return Reply(HTTPStatus.OK, "text/plain; version=0.0.4; charset=utf-8", figures)
 
 
 def _init(agent: Controls) -> Reply:
-    if error := agent.try_start():
+    # A start that finds it running would say so in the log, with each request.
+    if agent.health is None and (error := agent.try_start()):
         body = {"success": False, "metricsCollectionRunning": False, "error": error}
         return Reply.json(body, HTTPStatus.INTERNAL_SERVER_ERROR)
     return Reply.json({"success": True, "metricsCollectionRunning": True})

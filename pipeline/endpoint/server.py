@@ -1,68 +1,60 @@
-"""The loopback endpoint: serves routes to this host."""
+"""The loopback endpoint: serves this host, and takes nothing that the agent needs."""
 
 import contextlib
 import errno
-import json
 import logging
-import selectors
+import resource
 import socket
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from http import HTTPStatus
-from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl
 
-if TYPE_CHECKING:
-    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pipeline.clock import Clock, SystemClock
+from pipeline.endpoint.site import Routes, Site
 
 _log = logging.getLogger(__name__)
 
 _LOOPBACK = "127.0.0.1"
-# What a client on this host calls it. A page from elsewhere whose name was made to point here
-# (DNS rebinding) comes with a name of its own.
-_OWN_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
-_CLIENT_TIMEOUT_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """The answer of a route."""
-
-    status: HTTPStatus
-    content_type: str
-    body: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def json(cls, value: object, status: HTTPStatus = HTTPStatus.OK) -> "Reply":
-        """Answer a value as JSON."""
-        return cls(status, "application/json", json.dumps(value) + "\n")
-
-
-Query = Mapping[str, str]
-Routes = Mapping[str, Callable[[Query], Reply]]
-"""Path to what answers a GET. In its query, the last value of a name counts."""
-_Answer = Callable[[str, str, str], tuple[HTTPStatus, Mapping[str, str], bytes]]
-"""Method, target and host of a request to the status, the headers and the body of its answer."""
+_MOST_CLIENTS = 16
+# Of the files that the process may have open, clients get one in so many.
+_FILES_A_CLIENT = 16
+_CLIENT_S = 5.0
+_PAUSE_S = 1.0
+# Within it, whoever means it has sent its request.
+_SOON_S = 0.05
+_LONGEST_HEAD = 16 * 1024
 
 
 class Endpoint:
     """Serves routes to this host only, until `close`.
 
+    It serves 16 clients at a time at most, and each one request. When all places are taken, those
+    that have sent no whole request make room, so that slow clients keep nobody out.
+
     Args:
         port: The TCP port; 0 lets the system choose one, see `port`.
         routes: Path to what answers a GET.
+        clock: Ends what takes too long.
+        client_s: How long a client may take for its request, and again for the answer, in seconds.
 
     Raises:
         OSError: The port is taken, or the system starts no thread.
     """
 
-    def __init__(self, port: int, routes: Routes) -> None:
-        self._routes = routes
+    def __init__(
+        self,
+        port: int,
+        routes: Routes,
+        clock: Clock | None = None,
+        client_s: float = _CLIENT_S,
+    ) -> None:
+        self._site = Site(routes)
+        self._clock = clock or SystemClock()
+        self._client_s = client_s
+        self._places = threading.Semaphore(_most_clients())
+        self._lock = threading.Lock()
+        self._asking: set[socket.socket] = set()  # who has not sent a whole request yet
+        self._closing = threading.Event()
         self._listener = _listener(port)
         self.port: int = self._listener.getsockname()[1]
-        self._closing = False
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
         try:
             self._thread.start()
@@ -72,9 +64,11 @@ class Endpoint:
 
     def close(self) -> None:
         """Stop serving and free the port."""
-        self._closing = True
-        with contextlib.suppress(OSError), socket.create_connection((_LOOPBACK, self.port)):
-            self._thread.join()
+        self._closing.set()
+        self._places.release()  # for a client that is waiting for one
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # which ends `accept`
+        self._thread.join()
         self._listener.close()
 
     def abandon(self) -> None:
@@ -82,32 +76,76 @@ class Endpoint:
         self._listener.close()
 
     def _serve(self) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._listener, selectors.EVENT_READ)
-            selector.select()
-        if self._closing:
-            return
-        server = _http_server(self._listener, self._answer)
-        # serve_forever would wake twice a second, for as long as the host runs, and take half a
-        # second to stop; this sleeps until there is a client, the last of them being `close`.
-        while not self._closing:
-            server.handle_request()
+        while not self._closing.is_set():
+            try:
+                client, _ = self._listener.accept()
+                self._admit(client)
+            except Exception:  # noqa: BLE001  # nothing may end the serving
+                # Where there is no file or thread for it, the next try would fail at once, too.
+                _log.debug("The endpoint could not take a client", exc_info=True)
+                self._clock.wait(self._closing, _PAUSE_S)
 
-    def _answer(
-        self, method: str, target: str, host: str
-    ) -> tuple[HTTPStatus, Mapping[str, str], bytes]:
-        if method == "GET":
-            reply = _reply(self._routes, target, host)
-        else:
-            reply = _refuse_method(self._routes, target)
-        body = reply.body.encode()
-        headers = {
-            "Content-Type": reply.content_type,
-            "Content-Length": str(len(body)),
-            "Cache-Control": "no-store",
-            **reply.headers,
-        }
-        return reply.status, headers, body
+    def _admit(self, client: socket.socket) -> None:
+        """Serve a client in a thread of its own, as soon as there is a place for it."""
+        if not self._places.acquire(timeout=_SOON_S):
+            self._send_away()
+            if not self._places.acquire(timeout=self._client_s):
+                client.close()
+                return
+        with self._lock:
+            self._asking.add(client)
+        try:
+            threading.Thread(target=self._attend, args=(client,), daemon=True).start()
+        except RuntimeError:
+            self._leave(client)
+            raise
+
+    def _send_away(self) -> None:
+        """End the connections of all who have sent no whole request."""
+        with self._lock:
+            for silent in self._asking:
+                with contextlib.suppress(OSError):
+                    silent.shutdown(socket.SHUT_RDWR)
+            self._asking.clear()
+
+    def _attend(self, client: socket.socket) -> None:
+        try:
+            if head := self._head(client):
+                answer = self._site.answer(head)
+                client.settimeout(self._client_s)  # for the answer as a whole
+                client.sendall(answer)
+                client.shutdown(socket.SHUT_WR)
+        except Exception:  # noqa: BLE001  # no client may end more than its own connection
+            _log.debug("The endpoint lost a client", exc_info=True)
+        finally:
+            self._leave(client)
+
+    def _head(self, client: socket.socket) -> bytes:
+        """Receive the head of a request, or what there is of one."""
+        deadline = self._clock.monotonic() + self._client_s
+        head = b""
+        while b"\r\n\r\n" not in head and len(head) < _LONGEST_HEAD:
+            client.settimeout(max(0.0, deadline - self._clock.monotonic()))
+            some = client.recv(_LONGEST_HEAD - len(head))
+            if not some:
+                break
+            head += some
+        with self._lock:
+            self._asking.discard(client)
+        return head
+
+    def _leave(self, client: socket.socket) -> None:
+        with self._lock:
+            self._asking.discard(client)
+            client.close()
+        self._places.release()
+
+
+def _most_clients() -> int:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return _MOST_CLIENTS
+    return max(1, min(_MOST_CLIENTS, files // _FILES_A_CLIENT))
 
 
 def _listener(port: int) -> socket.socket:
@@ -120,82 +158,3 @@ def _listener(port: int) -> socket.socket:
         listener.close()
         raise
     return listener
-
-
-def _http_server(listener: socket.socket, answer: _Answer) -> "ThreadingHTTPServer":
-    """Return a server of clients that connect to a listener, each in a thread of its own."""
-    # An agent that nobody asks does without the 6 MiB of http.server.
-    from http.server import ThreadingHTTPServer  # noqa: PLC0415
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: object, client_address: object) -> None:
-            # A client that is gone, or the like: socketserver would print a traceback.
-            _log.debug("The endpoint lost a client", exc_info=True)
-
-    server = Server(listener.getsockname(), _handler(answer), bind_and_activate=False)
-    server.socket.close()
-    server.socket = listener
-    return server
-
-
-def _handler(answer: _Answer) -> "type[BaseHTTPRequestHandler]":
-    from http.server import BaseHTTPRequestHandler  # noqa: PLC0415
-
-    class Handler(BaseHTTPRequestHandler):
-        server_version = "metrics-pipeline"
-        sys_version = ""
-        protocol_version = "HTTP/1.1"
-        timeout = _CLIENT_TIMEOUT_S
-
-        def __getattr__(self, name: str) -> Callable[[], None]:
-            # http.server looks for do_<METHOD>, and answers 501 where there is none.
-            if not name.startswith("do_"):
-                raise AttributeError(name)
-            return self._answer
-
-        def _answer(self) -> None:
-            host = self.headers.get("Host", "")
-            status, headers, body = answer(self.command, self.path, host)
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its name there
-            _log.debug(format, *args)
-
-    return Handler
-
-
-def _reply(routes: Routes, target: str, host: str) -> Reply:
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
-    if name.lower() not in _OWN_NAMES:
-        return _error(HTTPStatus.FORBIDDEN, "ask for localhost")
-    route = routes.get(_path(target))
-    if route is None:
-        return _error(HTTPStatus.NOT_FOUND, f"served here: {', '.join(routes)}")
-    try:
-        return route(dict(parse_qsl(target.partition("?")[2])))
-    except Exception as error:  # noqa: BLE001  # no failure of a route may end the thread
-        _log.error("The endpoint failed to answer %s: %s", _path(target), error)
-        return _error(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
-
-
-def _refuse_method(routes: Routes, target: str) -> Reply:
-    known = _path(target) in routes
-    status = HTTPStatus.METHOD_NOT_ALLOWED if known else HTTPStatus.NOT_FOUND
-    # A body that nobody reads would be taken for the next request.
-    headers = {"Allow": "GET", "Connection": "close"}
-    return replace(_error(status, "only GET is served here"), headers=headers)
-
-
-def _path(target: str) -> str:
-    return target.partition("?")[0]
-
-
-def _error(status: HTTPStatus, message: str) -> Reply:
-    return Reply.json({"error": message}, status)

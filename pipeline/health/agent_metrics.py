@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline import __version__
 from pipeline.clock import Clock
 from pipeline.collectors import AGENT, Collector, NoData
 from pipeline.health.health import Health
@@ -70,13 +71,14 @@ class AgentMetrics(Collector):
         }
 
     def _work(self, now: float) -> dict[str, FieldValue]:
-        """Return what the agent did and used since it started, and in the last reading."""
+        """Return what the agent is, did and used since it started, and in the last reading."""
         used = usage()
         fields: dict[str, FieldValue] = {
             "uptime_s": now - self._began,
             "retries": self._health.retries,
             "cpu_time_s": used.cpu_s,
             "memory_rss": used.resident_bytes,
+            "version": __version__,
         }
         if (tick := self._health.last_reading) is not None:
             fields |= {"tick_ms": 1000.0 * tick.seconds, "tick_points": tick.points}

@@ -21,10 +21,17 @@ def number(value: FieldValue) -> str:
 
 def scaled(value: float, digits: int = 3) -> str:
     """Write a number with so many digits and a letter for its thousands: 17.3, 25.3G."""
-    power = min(int(math.log10(abs(value))) // 3, len(_THOUSANDS)) if abs(value) >= _THOUSAND else 0
+    power = int(math.log10(abs(value))) // 3 if abs(value) >= _THOUSAND else 0
+    if power > len(_THOUSANDS):
+        return f"{value:.{digits}g}"
     # Rounded before it is written: 999.9 with 3 digits is 1000, and not 1e+03.
     rounded = float(f"{value / _THOUSAND**power:.{digits}g}")
     return f"{rounded:g}{_THOUSANDS[power - 1] if power else ''}"
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """Write a number of things: 1 point, 2 points; `many` is the plural if it takes no s."""
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
 
 
 def duration(seconds: float) -> str:

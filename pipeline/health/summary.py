@@ -68,7 +68,9 @@ def _first(state: Status, now_ns: int) -> Iterator[SummaryRow]:
     reading = _ago(state.last_reading, now_ns) if state.last_reading else "none yet"
     yield SummaryRow("last reading", reading, _late(state, now_ns))
     if state.influxdb_url:
-        waiting = f"{state.backlog_points} points, {human.scaled(state.backlog_bytes, 4)}B"
+        waiting = (
+            f"{human.count(state.backlog_points, 'point')}, {human.scaled(state.backlog_bytes, 4)}B"
+        )
         if state.backlog_oldest:
             waiting += f", the oldest {_ago(state.backlog_oldest, now_ns)}"
         yield SummaryRow("waiting", waiting)
@@ -83,7 +85,7 @@ def _first(state: Status, now_ns: int) -> Iterator[SummaryRow]:
 def _more(state: Status) -> Iterator[SummaryRow]:
     yield SummaryRow("interval", f"{state.collection_interval_ms} ms")
     yield SummaryRow("kept", hours_text(state.retention_hours))
-    yield SummaryRow("readings", f"{state.ticks} ({state.points} points)")
+    yield SummaryRow("readings", f"{state.ticks} ({human.count(state.points, 'point')})")
     if state.influxdb_url:
         bucket = state.bucket_retention_hours
         rule = "not known" if bucket is None else hours_text(bucket)
@@ -91,8 +93,8 @@ def _more(state: Status) -> Iterator[SummaryRow]:
         if state.bucket_drift:
             rule += f"; {state.bucket_drift}"
         yield SummaryRow("bucket keeps", rule, bool(state.bucket_drift))
-        yield SummaryRow("delivered", f"{state.delivered_points} points")
-        yield SummaryRow("rejected", f"{state.rejected_points} points")
+        yield SummaryRow("delivered", human.count(state.delivered_points, "point"))
+        yield SummaryRow("rejected", human.count(state.rejected_points, "point"))
     if state.last_salvage:
         yield SummaryRow("last salvage", state.last_salvage)
     yield SummaryRow("store", state.data_dir)

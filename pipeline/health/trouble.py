@@ -5,6 +5,9 @@ from collections.abc import Callable, Hashable
 
 _log = logging.getLogger(__name__)
 
+# What a server says may be ever new, such as a request's number.
+_MOST_KINDS = 10
+
 
 class Trouble:
     """Something that does not work at times.
@@ -40,12 +43,13 @@ class Trouble:
             reason: Why, in a sentence.
             lines: What the log says when it begins.
             kind: The kind of the reason: the first one of each kind is logged, since reasons may
-                take turns.
+                take turns; of ten kinds at most.
             level: The level of the lines.
             error: Its traceback is logged too, where debug lines are.
         """
-        is_new = kind not in self._logged
-        self._logged.add(kind)
+        is_new = kind not in self._logged and len(self._logged) < _MOST_KINDS
+        if is_new:
+            self._logged.add(kind)
         if reason != self.reason:
             self.reason = reason
             self._changed(self)

@@ -7,23 +7,20 @@ from pipeline.influx.buckets import (
     describe,
     difference,
     look,
+    org_option,
     reconcile,
     shard_group_s,
 )
-from pipeline.influx.client import Api
+from pipeline.influx.client import Api, is_org_id, unprotected
 from pipeline.influx.connection import CLOCK_FIX, LARGEST_SKEW_S, NOTHING, Connection
-from pipeline.influx.dashboards.boards import DASHBOARDS
-from pipeline.influx.dashboards.checks import CHECKS
-from pipeline.influx.points import HostPoints
+from pipeline.influx.points import HostPoints, UnreadableError, predicate
 from pipeline.influx.target import CONFIRMED_AFTER_S, PATIENCE_S, Target
 from pipeline.influx.tasks import task_name
 from pipeline.influx.writeonly import WriteOnlyError
 
 __all__ = [
-    "CHECKS",
     "CLOCK_FIX",
     "CONFIRMED_AFTER_S",
-    "DASHBOARDS",
     "LARGEST_SKEW_S",
     "NOTHING",
     "PATIENCE_S",
@@ -34,16 +31,21 @@ __all__ = [
     "InfluxError",
     "Rule",
     "Target",
+    "UnreadableError",
     "Verdict",
     "Wanted",
     "WriteOnlyError",
     "describe",
     "difference",
     "is_expired",
+    "is_org_id",
     "look",
     "one_line",
+    "org_option",
+    "predicate",
     "reconcile",
     "shard_group_s",
     "task_name",
+    "unprotected",
     "verdict",
 ]

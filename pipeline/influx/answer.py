@@ -1,11 +1,19 @@
 """What an answer means for the readings that were sent: the one table from answer to verdict."""
 
+import html
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
 LONGEST_RETRY_AFTER_S = 3_600.0
 _DIGITS = 20
+_HEAD = 4_000
+_PAGE_RE = re.compile(r"<(?:!doctype|html|head|body)\b", re.IGNORECASE)
+_TITLE_RE = re.compile(r"<title[^>]*>([^<]*[^<\s][^<]*)<", re.IGNORECASE)
+_MARKUP_RE = re.compile(
+    r"<(script|style)\b.*?</\1\s*>|<!--.*?-->|<[^>]*(?:>|$)", re.IGNORECASE | re.DOTALL
+)
 
 
 class Verdict(Enum):
@@ -69,6 +77,9 @@ _VERDICTS: Mapping[int, Verdict] = {
 # A refusal of lines must be InfluxDB's own word: something else that answers 400 (a TLS port asked
 # in plain HTTP does) would send every line to the rejected ones.
 _REFUSED_LINES = {400: "invalid", 422: "unprocessable entity"}
+# The words of 2.7.12, and of 2.0 to 2.7.11; 2.0 says them with a 500. All other lines are stored.
+_EXPIRED_STATUSES = (422, 500)
+_EXPIRED_WORDS = ("points outside retention policy of", "points beyond retention policy dropped=")
 
 
 def verdict(answer: Answer) -> Verdict:
@@ -77,12 +88,15 @@ def verdict(answer: Answer) -> Verdict:
         return Verdict.KEEP
     if answer.status in _REFUSED_LINES and answer.code == _REFUSED_LINES[answer.status]:
         return Verdict.HALVE
+    if is_expired(answer):
+        return Verdict.HALVE
     return _VERDICTS.get(answer.status, Verdict.KEEP)
 
 
 def is_expired(answer: Answer) -> bool:
     """Return whether lines were refused as older than the bucket's age."""
-    return answer.status == 422 and "points outside retention policy of" in answer.message
+    its_own_word = answer.status in _EXPIRED_STATUSES and answer.code
+    return bool(its_own_word) and any(words in answer.message for words in _EXPIRED_WORDS)
 
 
 def retry_after_s(header: str | None, now_s: float) -> float:
@@ -106,9 +120,25 @@ def retry_after_s(header: str | None, now_s: float) -> float:
     return 0.0 if date is None else min(max(0.0, date - now_s), LONGEST_RETRY_AFTER_S)
 
 
+def readable(text: str) -> str:
+    """Return what a person reads of an answer: of a page in HTML its title, or else its text."""
+    if not _PAGE_RE.search(text[:_HEAD]):
+        return text
+    title = _TITLE_RE.search(text[:_HEAD])
+    said = title[1] if title else _MARKUP_RE.sub(" ", text[:_HEAD])
+    return html.unescape(said)
+
+
 def one_line(text: str, longest: int) -> str:
     """Return the start of a text without line breaks, escape codes and what else is not seen."""
     return " ".join("".join(c if c.isprintable() else " " for c in text[:longest]).split())
+
+
+def in_words(error: BaseException) -> str:
+    """Return what an error says, without the number that the system gives it."""
+    if isinstance(error, OSError) and (words := error.strerror):
+        return words[0].lower() + words[1:]
+    return str(error)
 
 
 def date_s(header: str | None) -> float | None:

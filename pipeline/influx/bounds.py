@@ -10,6 +10,8 @@ from typing import Any
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from pipeline.influx.answer import in_words
+
 MOST_BYTES = 2**23  # of an answer
 _NUMERIC = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
 
@@ -50,6 +52,9 @@ class _Response(http.client.HTTPResponse):
         while 101 < self.status < 200:  # http.client passes over 100 alone
             self.headers = None  # type: ignore[assignment]  # as before it began
             super().begin()
+        # urllib3 logs each answer that has a header it cannot read, in the server's words.
+        self.headers.defects.clear()
+        self.headers.set_payload("")
 
 
 class _Reader(io.RawIOBase):
@@ -93,7 +98,8 @@ class _Connection(HTTPConnection):
                     self.sock.close()
                 if addresses == [name]:
                     raise
-                why = f"no connection to {' or '.join(addresses)}: {error.__cause__ or error}"
+                why = in_words(error.__cause__ or error)
+                why = f"no connection to {' or '.join(addresses)}: {why}"
                 if left == 1:
                     raise OSError(why) from None
             finally:

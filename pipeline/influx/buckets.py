@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.clock import rfc3339
 from pipeline.influx.answer import InfluxError
-from pipeline.influx.client import Api, known
+from pipeline.influx.client import Api, is_org_id, known, org_query
 from pipeline.influx.connection import Connection
 from pipeline.influx.points import count_by_host
 from pipeline.influx.writeonly import raise_if_write_only
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 _HOUR_S = 3600
 _DAY_S = 24 * _HOUR_S
 _LONGEST_S = 2**63 // 10**9  # that Go can count
-_HOSTS_NAMED = 5
+_NAMED = 5
 # InfluxDB counts the spans of shard groups from 0001-01-01, a Monday, as Go does.
 _YEAR_1_S = 62_135_596_800
 
@@ -92,7 +92,9 @@ def shard_group_s(age_s: int) -> int:
     return _DAY_S if age_s >= 2 * _DAY_S else _HOUR_S
 
 
-def reconcile(connection: Connection, wanted: Wanted, now_ns: int) -> Rule | None:
+def reconcile(
+    connection: Connection, wanted: Wanted, now_ns: int, *, shorten: bool = True
+) -> Rule | None:
     """Make a bucket's rule what `bucket_retention` asks for.
 
     `off` only looks; `create` makes a missing bucket with the age as its rule; `extend` also
@@ -100,9 +102,11 @@ def reconcile(connection: Connection, wanted: Wanted, now_ns: int) -> Rule | Non
     and says first how much that removes.
 
     Args:
-        connection: For `enforce`, one with a timeout of minutes: InfluxDB counts slowly.
+        connection: To shorten, one with a timeout of minutes: InfluxDB counts slowly.
         wanted: The rule that it should have.
         now_ns: Now, in nanoseconds since 1970-01-01 UTC.
+        shorten: Whether `enforce` may shorten a rule now: what that removes is counted first, which
+            may take minutes.
 
     Returns:
         The rule as it is now, or None when the token can see no such bucket: one that may only
@@ -116,11 +120,12 @@ def reconcile(connection: Connection, wanted: Wanted, now_ns: int) -> Rule | Non
     if found is None:
         return None if wanted.mode == "off" else _create(connection, wanted)
     bucket_id, now = found
-    if not wanted.asks_for(now.age_s):
-        return now
     age_s = wanted.hours * _HOUR_S
+    shorter = not _longer(age_s, now.age_s)
+    if not wanted.asks_for(now.age_s) or (shorter and not shorten):
+        return now
     try:
-        if not _longer(age_s, now.age_s):
+        if shorter:
             _announce(connection, wanted, now_ns)
         connection.ask(lambda api: api.buckets.patch_buckets_id(bucket_id, _rules(age_s)))
     except InfluxError as error:
@@ -182,31 +187,40 @@ def drift(wanted: Wanted, rule: Rule) -> str:
 def command(wanted: Wanted) -> str:
     """Return the command of InfluxDB's own client that sets the rule."""
     span = shard_group_s(wanted.hours * _HOUR_S) // _HOUR_S
-    org, name = shlex.quote(wanted.org), shlex.quote(wanted.bucket)
-    found = f"influx bucket list --org {org} --name {name} --hide-headers | cut -f1"
+    org, name = org_option(wanted.org), shlex.quote(wanted.bucket)
+    found = f"influx bucket list {org} --name {name} --hide-headers | cut -f1"
     age = f"{wanted.hours}h" if wanted.hours else "0"
     return (
         f'influx bucket update --id "$({found})" --retention {age} --shard-group-duration {span}h'
     )
 
 
+def org_option(org: str) -> str:
+    """Return the option of InfluxDB's own client that names an organisation."""
+    return f"--org-id {org}" if is_org_id(org) else f"--org {shlex.quote(org)}"
+
+
 def _announce(connection: Connection, wanted: Wanted, now_ns: int) -> None:
     cutoff_ns = now_ns - wanted.hours * HOUR_NS
-    counts = count_by_host(connection, wanted.bucket, cutoff_ns)
-    most = sorted(counts, key=lambda host: -counts[host])[:_HOSTS_NAMED]
+    counts, unreadable = count_by_host(connection, wanted.bucket, cutoff_ns)
+    most = sorted(counts, key=lambda host: -counts[host])[:_NAMED]
     named = ", ".join(f"{host or 'without a host'} {counts[host]}" for host in most)
     more = f", and {len(counts) - len(most)} more" if len(counts) > len(most) else ""
+    uncounted = ", ".join(map(repr, unreadable[:_NAMED]))
+    points, hosts = sum(counts.values()), len(counts)
     _log.warning(
-        "Bucket %r: InfluxDB will delete what is older than %s: %d points of %d hosts%s, "
-        "the newest before %s",
-        wanted.bucket, hours_text(wanted.hours), sum(counts.values()), len(counts),
+        "Bucket %r: InfluxDB will delete what is older than %s: "
+        "%d point%s of %d host%s%s, the newest before %s%s",
+        wanted.bucket, hours_text(wanted.hours),
+        points, "s" * (points != 1), hosts, "s" * (hosts != 1),
         f" ({named}{more})" if counts else "", rfc3339(cutoff_ns),
+        f"; and of {uncounted}, which it cannot count" if unreadable else "",
     )  # fmt: skip
 
 
 def _find(connection: Connection, name: str) -> tuple[str, Rule] | None:
     # An operator's token sees every organisation's bucket of that name.
-    query = {"name": name, "org": connection.settings.influxdb_org}
+    query = {"name": name, **org_query(connection.settings.influxdb_org)}
 
     def read(api: Api) -> tuple[str, Rule] | None:
         # The client's model makes 30 days of a rule without an age.
@@ -224,9 +238,9 @@ def _find(connection: Connection, name: str) -> tuple[str, Rule] | None:
 
 
 def _create(connection: Connection, wanted: Wanted) -> Rule | None:
-    name = connection.settings.influxdb_org
+    which = org_query(connection.settings.influxdb_org, "org_id")
     orgs = connection.ask(
-        lambda api: [known(org.id) for org in api.organizations.get_orgs(org=name).orgs]
+        lambda api: [known(org.id) for org in api.organizations.get_orgs(**which).orgs]
     )
     if not orgs:
         return None

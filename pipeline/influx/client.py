@@ -4,14 +4,19 @@ import base64
 import contextlib
 import csv
 import io
+import re
 import warnings
 from collections.abc import Callable, Mapping
+from ipaddress import ip_address
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from pipeline import __version__
-from pipeline.settings import Settings
+from pipeline.settings import Exposure, Settings
 
 T = TypeVar("T")
+
+_ID_RE = re.compile(r"(?!0{16})[0-9a-fA-F]{16}")
 
 
 class QueryError(Exception):
@@ -64,7 +69,6 @@ class Api:
         self._queries = self._client.query_api()
         self.setup = library.SetupService(http)
         self.tasks = library.TasksService(http)
-        self.templates = library.TemplatesService(http)
         self.writes = library.WriteService(http)
 
     @property
@@ -142,6 +146,42 @@ class Api:
             with contextlib.suppress(Exception):  # a session ends by itself, too
                 self.request("POST", "/api/v2/signout")
         self._client.close()
+
+
+def is_org_id(org: str) -> bool:
+    """Tell whether InfluxDB takes an organisation for an ID, wherever either may stand."""
+    return _ID_RE.fullmatch(org) is not None
+
+
+def org_query(org: str, by_id: str = "orgID") -> dict[str, str]:
+    """Return the parameter that names an organisation; many requests have one for IDs alone."""
+    return {by_id if is_org_id(org) else "org": org}
+
+
+def unprotected(settings: Settings) -> Exposure | None:
+    """Return what others on the way to the server can do, if anything, and what ends it."""
+    url, proxy = urlsplit(settings.influxdb_url), urlsplit(settings.influxdb_proxy)
+    if _is_here(url.hostname) and (url.scheme == "https" or _is_here(proxy.hostname)):
+        return None
+    may = "whoever is on the way can read the token and change the readings"
+    if url.scheme != "https":
+        message = f"what is sent to {settings.influxdb_url} is not encrypted, {may}"
+        return Exposure(message, "let the server speak TLS, and write https://")
+    if settings.influxdb_verify_tls:
+        return None
+    message = f"the certificate of {settings.influxdb_url} is not checked, {may}"
+    fix = "name a certificate of your own by influxdb_ca_cert, and leave influxdb_verify_tls true"
+    return Exposure(message, fix)
+
+
+def _is_here(host: str | None) -> bool:
+    """Tell whether a name, if there is one, is always this host's own."""
+    if not host or host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def known(value: T | None) -> T:

@@ -3,13 +3,22 @@
 import gzip
 import html
 import json
+import re
 import traceback
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 from urllib.parse import quote
 
 from pipeline.clock import Clock
-from pipeline.influx.answer import Answer, InfluxError, date_s, one_line, retry_after_s
+from pipeline.influx.answer import (
+    Answer,
+    InfluxError,
+    date_s,
+    in_words,
+    one_line,
+    readable,
+    retry_after_s,
+)
 from pipeline.influx.client import Api, QueryError, basic_login, known
 from pipeline.settings import Settings
 
@@ -28,7 +37,6 @@ _LONGEST_PAGE = 200  # the same of whatever answered in its place
 _LONGEST_VERSION = 60
 _MASK = "***"
 _SHORTEST_SECRET = 8  # a shorter one would be found within words
-_ELSE = "with something else than InfluxDB 2 does"
 _UNSENDABLE = "the address, a name, the token or the login has what HTTP cannot carry"
 
 
@@ -136,11 +144,11 @@ class Connection:
                 api.sign_in(*self._login)
                 api.bounds.begin()
             return request(api)
-        except Exception as error:  # a broken answer can raise anything
+        except Exception as error:  # noqa: BLE001  # a broken answer can raise anything
             answer = self._failure(error, secrets)
             # The frames of urllib3 hold the error, which holds them.
             traceback.clear_frames(error.__traceback__)
-            raise InfluxError(answer) from error
+            raise InfluxError(answer) from None  # its cause has the server's words as they are
         finally:
             if self._api is not None:
                 self._api.bounds.begin()
@@ -166,13 +174,11 @@ class Connection:
         header = response.headers.get
         if not 200 <= response.status < 300:
             return self._answered(response.status, header, response.data, secrets)
-        said = _ELSE
+        message = f"{url} did not answer as InfluxDB 2 does"
         if isinstance(error, QueryError):
-            text = f"{response.status}: {self.masked(str(error), secrets)}"
-            said = one_line(text, LONGEST_MESSAGE)
-        return Answer(
-            response.status, message=f"{url} answered {said}", version=self._version(header)
-        )
+            text = f"{url} answered {response.status}: {self.masked(str(error), secrets)}"
+            message = one_line(text, LONGEST_MESSAGE)
+        return Answer(response.status, message=message, version=self._version(header))
 
     def _answered(
         self, status: int, header: Header, data: bytes, secrets: tuple[str, ...] = ()
@@ -180,7 +186,8 @@ class Connection:
         if status == 204:
             return Answer(status, date_s=date_s(header("Date")))
         code, said, longest = _code_and_message(data.decode(errors="replace"))
-        message = one_line(self.masked(said, secrets), longest)
+        read = readable(self.masked(said, secrets))
+        message = one_line(self.masked(read, secrets), longest)
         return Answer(
             status,
             code,
@@ -205,22 +212,24 @@ class Connection:
 def _forms(token: str, login: tuple[str, str]) -> Iterator[str]:
     """Yield the secrets of a connection in each form that an echo may have, the longest first."""
     secrets = {token, login[1], basic_login(*login, errors="replace")} - {""}
-    forms = {
-        form
-        for secret in secrets
-        for form in (
-            secret,
-            json.dumps(secret)[1:-1],
-            html.escape(secret),
-            quote(secret.encode(errors="replace"), safe=""),
-        )
-    }
+    # Without what pads Base64, which is written in more ways than can be listed.
+    secrets |= {secret.rstrip("=") for secret in secrets}
+    forms = {form for secret in secrets for form in _echoes(secret)}
     yield from sorted(forms, key=len, reverse=True)
+
+
+def _echoes(secret: str) -> Iterator[str]:
+    quoted = quote(secret.encode(errors="replace"), safe="")
+    plain = json.dumps(secret)[1:-1]
+    yield from (secret, html.escape(secret), quoted, plain)
+    yield plain.replace("/", r"\/")
+    yield re.sub("%..", lambda code: code[0].lower(), quoted)
+    yield re.sub(r"[^\w.-]", lambda odd: f"\\u{ord(odd[0]):04x}", secret, flags=re.ASCII)
 
 
 def _reason(error: BaseException, masked: Callable[[str], str]) -> str:
     """Return why no answer came, in words without secrets."""
-    text = one_line(masked(str(error)), _LONGEST_PAGE)
+    text = one_line(masked(in_words(error)), _LONGEST_PAGE)
     if isinstance(error, OSError):
         return text or type(error).__name__
     if type(error).__name__ == "IncompleteRead":

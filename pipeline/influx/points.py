@@ -4,10 +4,12 @@ A point is a line as it was written: one measurement, one tag set, one time, wha
 Every question raises an InfluxError where the server does not answer, or does not allow it.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 
 from pipeline.clock import rfc3339
+from pipeline.influx.answer import Answer, InfluxError
 from pipeline.influx.connection import Connection
 from pipeline.settings import Age
 
@@ -32,14 +34,21 @@ _FLUX = str.maketrans(
 )
 
 
+class UnreadableError(InfluxError):
+    """InfluxDB has points that Flux cannot read, as of a series with a tag `_value` or `_time`."""
+
+
 def flux_string(text: str) -> str:
     """Return a Flux string literal for any text."""
     return f'"{text.translate(_FLUX)}"'
 
 
-def predicate_string(text: str) -> str:
-    """Return a string literal of a delete predicate."""
-    return f'"{text.translate(_PREDICATE)}"'
+def predicate(host: str, measurement: str | None = None) -> str:
+    """Return the predicate of a deletion of a host's points, all or those of a measurement."""
+    its = f'host="{host.translate(_PREDICATE)}"'
+    if measurement is None:
+        return its
+    return f'{its} AND _measurement="{measurement.translate(_PREDICATE)}"'
 
 
 class HostPoints:
@@ -97,6 +106,26 @@ class HostPoints:
         )
         return self._query(start_ns, stop_ns, Age(0, measurement), pipe, _times)
 
+    def measurements_ever(self, age: Age = ALL) -> list[str]:
+        """Return the measurements that an age is for, of any time and whether they can be read."""
+        is_its = _is_its(self._host)
+        names = _measurements_ever(self._connection, self.bucket, is_its)
+        return [name for name in names if age.covers(name)]
+
+    def unreadable(self, start_ns: int, stop_ns: int, age: Age = ALL) -> list[str]:
+        """Return the measurements of a span that an age is for and that Flux cannot read."""
+        if self._is_readable(start_ns, stop_ns, age):
+            return []
+        names = self.measurements_ever(age)
+        return [n for n in names if not self._is_readable(start_ns, stop_ns, Age(0, n))]
+
+    def _is_readable(self, start_ns: int, stop_ns: int, age: Age) -> bool:
+        try:
+            self.oldest(start_ns, stop_ns, age)
+        except UnreadableError:
+            return False
+        return True
+
     def remove(self, start_ns: int, stop_ns: int, age: Age = ALL) -> int:
         """Delete the points of a span that an age is for; return how many are gone."""
         # The server's answer to a delete counts nothing.
@@ -106,31 +135,90 @@ class HostPoints:
             self.delete(start_ns, stop_ns, name)
         return sum(before.values()) - self.count(start_ns, stop_ns, age) if before else 0
 
+    def remove_unreadable(self, start_ns: int, stop_ns: int, age: Age = ALL) -> list[str]:
+        """Delete the points of a span of `unreadable`; return their measurements."""
+        found = self.unreadable(start_ns, stop_ns, age)
+        for name in found:
+            self.delete(start_ns, stop_ns, name)
+        return found
+
     def delete(self, start_ns: int, stop_ns: int, measurement: str | None = None) -> None:
         """Delete the points of a span, all or those of a measurement.
 
         InfluxDB answers the same whether there were any or not.
         """
-        predicate = f"host={predicate_string(self._host)}"
-        if measurement is not None:
-            predicate += f" AND _measurement={predicate_string(measurement)}"
         span = (rfc3339(start_ns), rfc3339(stop_ns - 1))  # InfluxDB deletes the stop as well
         where = (self.bucket, self._connection.settings.influxdb_org)
-        self._connection.ask(lambda api: api.delete_points(*span, predicate, *where))
+        what = predicate(self._host, measurement)
+        self._connection.ask(lambda api: api.delete_points(*span, what, *where))
 
     def _query(self, start_ns: int, stop_ns: int, age: Age, rest: str, read: Read[T]) -> T:
-        terms = [f"r.host == {flux_string(self._host)}"]
+        terms = [_is_its(self._host)]
         if age.measurement is not None:
-            terms.append(f"r._measurement == {flux_string(age.measurement)}")
+            terms.append(_is_of(age.measurement))
         terms += (f"r._measurement != {flux_string(other)}" for other in age.others)
         pipe = f"|> filter(fn: (r) => {' and '.join(terms)}) {rest}"
-        return self._connection.query(_flux(self.bucket, start_ns, stop_ns, pipe), read)
+        return _ask(self._connection, _flux(self.bucket, start_ns, stop_ns, pipe), read)
 
 
-def count_by_host(connection: Connection, bucket: str, stop_ns: int) -> dict[str, int]:
-    """Return how many points of a bucket are older than a time, by host; "" has those of none."""
-    flux = _flux(bucket, 0, stop_ns, f"{_LINES} {_total('host')}")
-    return connection.query(flux, lambda rows: _numbers(rows, "n", "host"))
+def count_by_host(
+    connection: Connection, bucket: str, stop_ns: int
+) -> tuple[dict[str, int], list[str]]:
+    """Count the points of a bucket that are older than a time.
+
+    Returns:
+        How many there are by host, "" having those of none; and the measurements that Flux cannot
+        read, whose points are not among them.
+    """
+
+    def count(condition: str = "") -> dict[str, int]:
+        flux = _flux(bucket, 0, stop_ns, f"{condition} {_LINES} {_total('host')}")
+        return _ask(connection, flux, lambda rows: _numbers(rows, "n", "host"))
+
+    try:
+        return count(), []
+    except UnreadableError:
+        counts: Counter[str] = Counter()
+        unreadable = []
+        for name in _measurements_ever(connection, bucket, "true"):
+            try:
+                counts.update(count(f"|> filter(fn: (r) => {_is_of(name)})"))
+            except UnreadableError:
+                unreadable.append(name)
+        return counts, unreadable
+
+
+def _measurements_ever(connection: Connection, bucket: str, condition: str) -> list[str]:
+    # Of the index: no point is read.
+    flux = (
+        'import "influxdata/influxdb/schema" '
+        f'schema.tagValues(bucket: {flux_string(bucket)}, tag: "_measurement", '
+        f"predicate: (r) => {condition}, start: 0)"
+    )
+    return connection.query(flux, lambda rows: [row["_value"] for row in rows])
+
+
+def _ask(connection: Connection, flux: str, read: Read[T]) -> T:
+    try:
+        return connection.query(flux, read)
+    except InfluxError as error:
+        if _is_about_points(error.answer):
+            raise UnreadableError(error.answer) from error
+        raise
+
+
+def _is_about_points(answer: Answer) -> bool:
+    """Tell whether a question that is right failed by the points that it is about."""
+    refused = answer.status == 400 and answer.code == "invalid"
+    return refused or (answer.status == 500 and "panic" in answer.message)
+
+
+def _is_its(host: str) -> str:
+    return f"r.host == {flux_string(host)}"
+
+
+def _is_of(measurement: str) -> str:
+    return f"r._measurement == {flux_string(measurement)}"
 
 
 def _flux(bucket: str, start_ns: int, stop_ns: int, pipe: str) -> str:

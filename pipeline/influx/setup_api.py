@@ -3,9 +3,11 @@
 All of it raises an InfluxError where the server does not answer, or does not allow it.
 """
 
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain, count
+from threading import Event
 from typing import Any
 
 from pipeline.clock import Clock
@@ -15,6 +17,10 @@ from pipeline.influx.client import Api, known
 from pipeline.influx.connection import NOTHING, Connection
 from pipeline.influx.writeonly import raise_if_write_only
 from pipeline.settings import Settings
+
+LOCK = "metrics-pipeline setup is under way"
+_LABELS = "/api/v2/labels"
+_KILLED_AFTER_S, _LOOK_AGAIN_S = 60.0, 0.5
 
 
 class NotInfluxDB2Error(Exception):
@@ -69,8 +75,74 @@ def organisations(connection: Connection) -> dict[str, str]:
 
 
 def make_organisation(connection: Connection, name: str) -> str:
-    """Make an organisation and return its id."""
+    """Make an organisation and return its id; that of one that was made meanwhile, too."""
+    try:
+        return _make_organisation(connection, name)
+    except InfluxError as error:
+        if error.answer.status != 422 or name not in (there := organisations(connection)):
+            raise
+        return there[name]
+
+
+def _make_organisation(connection: Connection, name: str) -> str:
     return connection.ask(lambda api: str(known(api.organizations.post_orgs({"name": name}).id)))
+
+
+@contextmanager
+def alone(
+    connection: Connection, org_id: str, clock: Clock, tell: Callable[[str], object]
+) -> Iterator[None]:
+    """Keep other setups of an organisation waiting, and wait for one that is under way.
+
+    Two at once would each find that nothing is there, and make it twice. A label is the lock, since
+    InfluxDB refuses a second one of a name. One that stays for a minute is of a setup that was
+    killed, and is removed. Where labels are not allowed, nothing is locked.
+    """
+    holder: str | None = None
+    since = clock.monotonic()
+    while (own := _lock(connection, org_id)) == "":
+        now = _labels(connection, org_id).get(LOCK, "")
+        if holder is None:
+            tell("Another setup of this organisation is under way: waiting for it")
+        if now != holder:
+            holder, since = now, clock.monotonic()
+        elif clock.monotonic() - since >= _KILLED_AFTER_S:
+            _unlock(connection, holder)
+        else:
+            clock.wait(Event(), _LOOK_AGAIN_S)
+    try:
+        yield
+    finally:
+        if own is not None:
+            _unlock(connection, own)
+
+
+def _lock(connection: Connection, org_id: str) -> str | None:
+    """Make the label; return its id, "" where there is one, None where that is not allowed."""
+    label = {"orgID": org_id, "name": LOCK}
+    try:
+        return connection.ask(
+            lambda api: str(api.request("POST", _LABELS, label)[0]["label"]["id"])
+        )
+    except InfluxError as error:
+        if error.answer.status in (401, 403):
+            return None
+        if error.answer.status != 422:
+            raise
+        return ""
+
+
+def _unlock(connection: Connection, label_id: str) -> None:
+    with suppress(InfluxError):  # another setup removes it
+        connection.ask(lambda api: api.request("DELETE", f"{_LABELS}/{label_id}"))
+
+
+def _labels(connection: Connection, org_id: str) -> dict[str, str]:
+    def read(api: Api) -> dict[str, str]:
+        found, _, _ = api.request("GET", _LABELS, query={"orgID": org_id})
+        return {str(label["name"]): str(label["id"]) for label in found["labels"]}
+
+    return connection.ask(read)
 
 
 def access(settings: Settings, clock: Clock) -> Rule | str:
@@ -126,7 +198,8 @@ class Tokens:
     ) -> None:
         self._connection = connection
         self._org_id = org_id
-        things = [("buckets", _bucket_id(connection, org_id, name)) for name in buckets]
+        self._buckets = tuple(buckets)
+        things = [("buckets", _bucket_id(connection, org_id, name)) for name in self._buckets]
         things += [("tasks", "")] if tasks else []
         self._scope = {(action, *thing) for action in ("read", "write") for thing in things}
         self._all = connection.ask(
@@ -137,11 +210,20 @@ class Tokens:
         """Tell whether a token is known to be allowed more or less than an agent needs."""
         return any(own.text == token and own.scope != self._scope for own in self._all)
 
-    def find_or_create(self, name: str) -> tuple[str, bool]:
-        """Return the agent's token of a name, and whether it was created: a run may have failed."""
-        for own in self._all:
-            if own == _Token(own.text, name, "active", self._scope) and own.text:
-                return own.text, False
+    def find_or_create(self, name: str) -> tuple[str, str, bool]:
+        """Return the agent's token of a name, its own name, and whether it was created.
+
+        One that has the name but another scope may be in use, and stays: this one's name then has
+        the buckets, too.
+        """
+        longer = f"{name} ({', '.join(self._buckets)})"
+        for own in self._all:  # a run may have failed
+            is_named = own.description == name or own.description.startswith(f"{name} (")
+            if is_named and (own.status, own.scope) == ("active", self._scope) and own.text:
+                return own.text, own.description, False
+        taken = {own.description for own in self._all}
+        names = chain((name, longer), (f"{longer} {number}" for number in count(2)))
+        free = next(one for one in names if one not in taken)
         permissions = [
             {
                 "action": action,
@@ -149,11 +231,11 @@ class Tokens:
             }
             for action, kind, id_ in sorted(self._scope)
         ]
-        wanted = {"orgID": self._org_id, "description": name, "permissions": permissions}
+        wanted = {"orgID": self._org_id, "description": free, "permissions": permissions}
         made = self._connection.ask(
             lambda api: str(known(api.authorizations.post_authorizations(wanted).token))
         )
-        return made, True
+        return made, free, True
 
 
 def _bucket_id(connection: Connection, org_id: str, name: str) -> str:

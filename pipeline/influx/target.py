@@ -69,8 +69,11 @@ class Target:
         self._connection: Connection | None = None
         self._preparing = threading.Lock()
         self._prepared = False
+        self._to_shorten = False
         self._confirm_at: float | None = None
         self._write_only = False
+        self._takes_writes = False
+        self._left_alone = ""
 
     @property
     def prepared(self) -> bool:
@@ -92,13 +95,14 @@ class Target:
         return self._write_only
 
     def prepare(self) -> None:
-        """Reconcile the bucket's rule with the settings: once, and again after a refused write.
+        """Make the bucket what writes need: there, and with a rule that is long enough.
 
-        Where the token may not see or change the bucket, that is logged, and readings are written
-        all the same: the sweep keeps this host's age.
+        That is done once, and again after a refused write. Where the token may not see or change
+        the bucket, that is logged, and readings are written all the same: the sweep keeps this
+        host's age. A rule that is too long is left to `shorten`.
 
         Raises:
-            InfluxError: The server did not answer; the readings wait.
+            InfluxError: The server did not answer.
         """
         with self._preparing:
             if not self._prepared:
@@ -110,23 +114,17 @@ class Target:
         rule = self._reconciled(wanted)
         if confirms:
             self._confirm_at = None
-        if rule is None:
-            return
-        if rule.refused:
-            self._listener.leave_alone(f"The retention rule is left alone: {rule.refused}")
-        else:
-            self._listener.leave_alone("")
-        if rule.change:
-            _log.info("%s", rule.change)
-            if wanted.mode == "extend":
+        if rule is not None:
+            self._to_shorten = wanted.mode == "enforce" and wanted.asks_for(rule.age_s)
+            if rule.change and wanted.mode == "extend":
                 self._confirm_at = self._clock.monotonic() + CONFIRMED_AFTER_S
-        self._listener.learn(rule, drift(wanted, rule))
+            self._report(wanted, rule)
 
     def _reconciled(self, wanted: Wanted) -> Rule | None:
-        """Return the rule; None where it is left alone, which is logged."""
+        """Return the rule; None where it is left alone, which is reported."""
         try:
-            with self.connection(PATIENCE_S if wanted.mode == "enforce" else None) as connection:
-                rule = reconcile(connection, wanted, self._clock.now_ns())
+            with self.connection() as connection:
+                rule = reconcile(connection, wanted, self._clock.now_ns(), shorten=False)
         except WriteOnlyError as only:
             self._have_no_buckets(only)
             return None
@@ -134,15 +132,48 @@ class Target:
             answer = error.answer
             if not answer.claims_success and answer.status not in (401, 403, 404, 422):
                 raise
-            self._listener.leave_alone(f"The bucket's retention rule is left alone: {error}")
+            self._leave_alone(f"The bucket's retention rule is left alone: {error}")
             return None
         self._write_only = False
         if rule is None:
-            self._listener.leave_alone(
+            self._leave_alone(
                 f"Bucket {wanted.bucket!r} cannot be seen with this token, "
                 f"so its retention rule is left alone; with another one: {command(wanted)}"
             )
         return rule
+
+    def shorten(self, connection: Connection) -> None:
+        """Shorten the rule, if `enforce` asks for that; where that fails, the next call does it.
+
+        No write needs it, and what it removes is counted first, which may take minutes.
+
+        Args:
+            connection: One with a timeout of minutes.
+        """
+        if not self._to_shorten:
+            return
+        wanted = Wanted.of(self.settings)
+        try:
+            rule = reconcile(connection, wanted, self._clock.now_ns())
+        except InfluxError as error:
+            self._leave_alone(f"The bucket's retention rule is left alone: {error}")
+            return
+        if rule is not None:
+            self._to_shorten = bool(rule.refused)
+            self._report(wanted, rule)
+
+    def _report(self, wanted: Wanted, rule: Rule) -> None:
+        why = f"The retention rule is left alone: {rule.refused}" if rule.refused else ""
+        self._leave_alone(why)
+        if rule.change:
+            _log.info("%s", rule.change)
+        self._listener.learn(rule, drift(wanted, rule))
+
+    def _leave_alone(self, why: str) -> None:
+        """Report why the rule is left alone, once a write has shown that the token is right."""
+        self._left_alone = why
+        if self._takes_writes or not why:
+            self._listener.leave_alone(why)
 
     def look(self, connection: Connection) -> None:
         """Look at the bucket's rule, so that one that somebody changed shows.
@@ -170,8 +201,8 @@ class Target:
         return due is not None and self._clock.monotonic() >= due
 
     def _have_no_buckets(self, only: WriteOnlyError) -> None:
-        self._write_only = True
-        self._listener.leave_alone(str(only))
+        self._write_only = self._takes_writes = True
+        self._leave_alone(str(only))
         self._listener.learn(None, str(only))
 
     def write(self, body: bytes) -> Answer:
@@ -184,7 +215,11 @@ class Target:
         if answer.date_s is not None:
             self._on_date(answer.date_s)
         if answer.status in (401, 403, 404):
-            self._prepared = False
+            self._prepared = self._takes_writes = False
+        elif answer.status == 204 and not self._takes_writes:
+            self._takes_writes = True
+            if self._left_alone:
+                self._listener.leave_alone(self._left_alone)
         return answer
 
     def renew(self) -> None:

@@ -10,27 +10,26 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import groupby
 
-from pipeline.influx.client import Api, known
+from pipeline.influx.buckets import look
+from pipeline.influx.client import Api, known, org_query
 from pipeline.influx.connection import Connection
 from pipeline.influx.points import flux_string
-from pipeline.settings import Settings, duration_s
+from pipeline.settings import LATE_S, Settings
 
-# Readings that come late by up to this are still counted in.
-_LATE_S = 3600
 # In the description of the tasks that are ours.
 _MARK = "Made by metrics-pipeline; it is changed by the settings of that host."
 _FLUX = """\
 // Made by metrics-pipeline on {host}; to change it, change the settings there.
 import "date"
+import "system"
 import "types"
 
 option task = {{name: {name}, every: {every}, offset: {offset}s}}
 
+late = date.truncate(t: date.sub(d: {late}s, from: now()), unit: {every})
+{start}
 data = from(bucket: {source})
-    |> range(
-        start: date.truncate(t: date.sub(d: {late}s, from: now()), unit: {every}),
-        stop: date.truncate(t: now(), unit: {every}),
-    )
+    |> range(start: start, stop: date.truncate(t: now(), unit: {every}))
     |> filter(fn: (r) => r.host == {host})
 
 // Counters and texts: the last value.
@@ -55,6 +54,13 @@ data
     |> aggregateWindow(every: {every}, fn: last, createEmpty: false)
     |> to(bucket: {target})
     |> yield(name: "other")
+"""
+# A value that was made of a whole span is not made anew of what is left of it.
+_WHOLE = """\
+// The first span of which no reading was old enough to be deleted.
+kept = date.sub(d: {age}s, from: system.time())
+whole = date.truncate(t: date.add(d: {every}, to: kept), unit: {every})
+start = if late < whole then whole else late
 """
 
 
@@ -82,18 +88,26 @@ def task_name(settings: Settings) -> str:
     return f"metrics-pipeline {bucket} {host}"
 
 
-def flux(settings: Settings, last: Fields) -> str:
-    """Return the task as Flux; see `reconcile`."""
+def flux(settings: Settings, last: Fields, age_s: int = 0) -> str:
+    """Return the task as Flux; see `reconcile`.
+
+    Args:
+        settings: The settings.
+        last: The fields of which the last value counts.
+        age_s: The age at which readings are deleted, in seconds; 0 is for ever.
+    """
     wanted = settings.downsample
-    every_s = duration_s(wanted.every)
     # The tasks of many hosts run at different moments, and each after its readings have come.
-    spread = zlib.crc32(settings.host.encode()) % max(1, min(every_s // 2, 120))
+    shortest, longest = wanted.wait_s
+    spread = zlib.crc32(settings.host.encode()) % (longest - shortest)
+    start = _WHOLE.format(age=age_s, every=wanted.every) if age_s else "start = late"
     return _FLUX.format(
         host=flux_string(settings.host),
         name=flux_string(task_name(settings)),
         every=wanted.every,
-        offset=every_s // 4 + spread,
-        late=max(_LATE_S, 2 * every_s),
+        offset=shortest + spread,
+        late=max(LATE_S, 2 * wanted.every_s),
+        start=start,
         source=flux_string(settings.influxdb_bucket),
         target=flux_string(wanted.bucket),
         last=_condition(last),
@@ -124,7 +138,9 @@ def reconcile(connection: Connection, settings: Settings, before: str, last: Fie
         elif old == before:
             changes.append(f"Task {old!r}: gone, or not for this token to see: look after it")
     if wanted:
-        changes.append(_put(connection, settings, flux(settings, last)))
+        rule = look(connection)
+        ages_s = {settings.ages.shortest * 3600, rule.age_s if rule else 0} - {0}
+        changes.append(_put(connection, settings, flux(settings, last, min(ages_s, default=0))))
     return Downsampled(wanted, "; ".join(filter(None, changes)))
 
 
@@ -133,7 +149,7 @@ def _put(connection: Connection, settings: Settings, text: str) -> str:
     wanted = {"flux": text, "description": _MARK, "status": "active"}
     task = _find(connection, settings, name)
     if task is None:
-        org = {"org": settings.influxdb_org}
+        org = org_query(settings.influxdb_org)
         connection.ask(lambda api: api.tasks.post_tasks(wanted | org))
         return f"Task {name!r}: created, every {settings.downsample.every}"
     if task == task | wanted:
@@ -153,7 +169,7 @@ def _find(connection: Connection, settings: Settings, name: str) -> dict[str, st
     """Return the host's own task: another may have its name, but not its mark."""
 
     def read(api: Api) -> dict[str, str] | None:
-        tasks = api.tasks.get_tasks(name=name, org=settings.influxdb_org).tasks
+        tasks = api.tasks.get_tasks(name=name, **org_query(settings.influxdb_org, "org_id")).tasks
         own = (task for task in tasks if task.description == _MARK)
         kept = ("id", "flux", "description", "status")
         return next(({key: known(getattr(task, key)) for key in kept} for task in own), None)

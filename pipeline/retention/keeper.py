@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterator
 from threading import Event
@@ -32,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 # A reading may reach InfluxDB so long after the sweep has passed its time.
 _BEHIND_S = 86_400
+# Of an age: a point on its very edge would be refused, or go with the next sweep.
+_KEPT_SHARE = 0.9
 
 
 class KnownRule:
@@ -45,6 +48,7 @@ class KnownRule:
         self._spool = spool
         self._changed = Event()
         self._left_alone = Trouble()  # only logged: `status` shows the difference
+        self._retired = False
         self.rule: Rule | None = None
 
     @property
@@ -54,6 +58,8 @@ class KnownRule:
 
     def learn(self, rule: Rule | None, drift: str) -> None:
         """Take note of the rule, and of how it differs from what the settings want."""
+        if self._retired:
+            return
         self.rule = rule
         age = str(rule.age_s) if rule else None
         with contextlib.suppress(SpoolError):
@@ -64,7 +70,7 @@ class KnownRule:
     def leave_alone(self, why: str) -> None:
         """Log why the rule is not what the settings want and stays so; "" when it is."""
         # Each try with a refused token prepares again; one warning is enough.
-        if why:
+        if why and not self._retired:
             self._left_alone.begins(why, why, kind=why)
         else:
             self._left_alone.ends()
@@ -72,6 +78,10 @@ class KnownRule:
     def on_change(self, event: Event) -> None:
         """Set this event, from now on, when the agent itself has changed the rule."""
         self._changed = event
+
+    def retire(self) -> None:
+        """Leave it to the rule of another bucket, or of other settings, to be noted."""
+        self._retired = True
 
 
 class Keeper:
@@ -98,6 +108,7 @@ class Keeper:
         health: Health,
     ) -> None:
         self._settings = settings
+        self._interval_s = settings.cleanup_interval_minutes * 60.0
         self._spool = spool
         self._target = target
         self._known = known
@@ -110,6 +121,8 @@ class Keeper:
         self._retention = Retention(spool, trusted_clock.now_ns, ages, delivers=delivers)
         self._sweeping = threading.Lock()
         self._downsampled = False
+        self._unchecked_s = math.inf  # for how long the store was not checked as a whole
+        self._retired = False
 
     def trim(self, time_ns: int) -> bool:
         """Remove what is too old to be sent, if a reading of that time is; return whether it is."""
@@ -118,13 +131,27 @@ class Keeper:
         self._retention.trim(self._known.age_s)
         return True
 
+    def oldest_ns(self, measurement: str) -> int:
+        """Return the oldest time at which a new point is taken, and stays for a while.
+
+        Args:
+            measurement: The point's measurement.
+
+        Returns:
+            Nanoseconds since 1970-01-01 UTC.
+        """
+        own_s = self._settings.ages.of(measurement).hours * 3600
+        age_s = min(filter(None, (own_s, self._known.age_s)), default=0)
+        if not age_s:
+            return 0
+        return max(0, self._trusted_clock.now_ns() - round(_KEPT_SHARE * age_s * 10**9))
+
     def run(self, stop: Event, wake: Event) -> None:
         """Sweep at once and every `cleanup_interval_minutes`, or when `wake` is set.
 
         It ends at `stop`, after the window that is being swept.
         """
-        interval_s = self._settings.cleanup_interval_minutes * 60.0
-        excused: set[int | None] = {None, 404}
+        excused: set[int | None] = {None, 401, 404}
         self._known.on_change(wake)
         while not stop.is_set():
             soon = self._try_to_sweep(stop, excused)
@@ -132,29 +159,49 @@ class Keeper:
             if soon or (self._target is not None and self._target.needs_recheck):
                 wait_s = CONFIRMED_AFTER_S
             else:
-                wait_s = interval_s
+                wait_s = self._interval_s
             if not stop.is_set():  # a stop may have set `wake` before it was cleared
                 self._clock.wait(wake, wait_s)
+                self._unchecked_s += wait_s
+
+    def retire(self) -> None:
+        """Leave it to another keeper to report, however long a request is still under way here."""
+        self._retired = True
+        self._known.retire()
 
     def _try_to_sweep(self, stop: Event, excused: set[int | None]) -> bool:
         """Sweep; return whether to try again soon, as after each excused answer, once."""
         try:
-            self._spool.check()
-            self.sweep(stop.is_set)
+            self._check()
+            swept = self.sweep(stop.is_set)
         except InfluxError as error:
-            # Delivery reports a server that does not answer. At the start it may not have done so
-            # yet, nor made the bucket.
+            if self._retired:
+                return False
+            # Delivery reports a server that does not answer, or takes no such token. At the start
+            # it may not have done so yet, nor made the bucket.
             status = error.answer.status
-            reported = status is None and "delivery" in self._health.troubles()
-            if reported or status in excused:
+            if "delivery" in self._health.troubles() or status in excused:
                 excused.discard(status)
                 return True
             self._trouble.begins(
                 str(error), f"Old points could not be removed from InfluxDB: {error}"
             )
         else:
-            self._trouble.ends()
+            if self._retired:
+                return False
+            if swept.uncounted:
+                names = ", ".join(map(repr, swept.uncounted))
+                why = f"InfluxDB cannot read old points of {names}: they were deleted uncounted"
+                self._trouble.begins(why, why)
+            else:
+                self._trouble.ends()
         return False
+
+    def _check(self) -> None:
+        """Read the whole store, but not again with each try of a sweep that fails."""
+        if self._unchecked_s >= self._interval_s:
+            self._unchecked_s = 0.0
+            self._spool.check()
 
     def sweep(self, stopped: Callable[[], bool] = lambda: False) -> Swept:
         """Remove what is older than its age, in InfluxDB and here.
@@ -184,12 +231,15 @@ class Keeper:
             target.look(connection)
         else:
             target.prepare()
+        if self._retired:
+            return  # what the settings want is another keeper's affair
+        target.shorten(connection)
         asked = self._settings.downsample.every or not target.write_only
         if asked and not self._downsampled:
             try:
                 self._downsample(connection)
             except InfluxError as error:
-                if error.answer.status is None:
+                if error.answer.status is None or self._retired:
                     raise
                 message = f"downsampling is not as the settings say: {error}"
                 if not isinstance(error, WriteOnlyError):

@@ -14,13 +14,14 @@ from pipeline.influx import (
     HostPoints,
     InfluxError,
     Rule,
+    UnreadableError,
     WriteOnlyError,
     look,
 )
 from pipeline.point import measurement_of, split_lines
 from pipeline.retention.keeper import places
 from pipeline.retention.sweep import LocalPoints, Place, remove_in_windows
-from pipeline.settings import Settings
+from pipeline.settings import Age, Settings
 from pipeline.spool import Aging, SpoolReader
 
 LOCAL = "local copy"
@@ -54,6 +55,14 @@ class PlanRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Uncounted:
+    """A measurement that cannot be counted, and the bucket that it is in."""
+
+    where: str
+    measurement: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What is older than its age.
 
@@ -66,6 +75,7 @@ class Plan:
         shard_group_hours: The span of its shard groups, in hours.
         rows: Each measurement in each place.
         left_out: Why there are no rows of the server, in a sentence; "" when there may be.
+        uncounted: The measurements that have no row, since InfluxDB cannot read all their points.
     """
 
     now: str
@@ -75,6 +85,7 @@ class Plan:
     shard_group_hours: float | None
     rows: tuple[PlanRow, ...]
     left_out: str
+    uncounted: tuple[Uncounted, ...] = ()
 
     @property
     def older_points(self) -> int:
@@ -82,9 +93,9 @@ class Plan:
         return sum(row.older_points for row in self.rows)
 
 
-Progress = Callable[[str, str, str, int], None]
+Progress = Callable[[str, str, str, int | None], None]
 """Shows that so many points in a place, of a measurement or of all others (""), are gone up to a
-time: place, measurement, time, points."""
+time: place, measurement, time, points, which are None where they cannot be counted."""
 
 
 def make(settings: Settings, clock: Clock) -> Plan:
@@ -96,6 +107,7 @@ def make(settings: Settings, clock: Clock) -> Plan:
     """
     now_ns = clock.now_ns()
     rows: list[PlanRow] = []
+    uncounted: list[Uncounted] = []
     rule: Rule | None = None
     left_out = ""
     facts: Mapping[str, str] = {}
@@ -107,7 +119,10 @@ def make(settings: Settings, clock: Clock) -> Plan:
             try:
                 rule = look(connection)
                 for place, points in places(connection, settings, rule):
-                    rows += _remote(place, points, facts, now_ns, look(connection, points.bucket))
+                    its = _Remote(place, points, facts, now_ns, look(connection, points.bucket))
+                    found, unread = its.read()
+                    rows += found
+                    uncounted += (Uncounted(points.bucket, name) for name in unread)
             except WriteOnlyError as only:
                 left_out = str(only)
     return Plan(
@@ -118,6 +133,7 @@ def make(settings: Settings, clock: Clock) -> Plan:
         rule.shard_group_s / 3600 if rule else None,
         tuple(rows),
         left_out,
+        tuple(uncounted),
     )
 
 
@@ -156,8 +172,11 @@ def _check_clock(settings: Settings, clock: Clock) -> None:
 def _remove(place: Place, where: str, now_ns: int, progress: Progress) -> None:
     for age in place.ages:
         cutoff = age.cutoff_ns(now_ns)
-        for until, points in remove_in_windows(place.points, age, 0, cutoff, place.window_s):
-            progress(where, age.measurement or "", rfc3339(until), points)
+        for step in remove_in_windows(place.points, age, 0, cutoff, place.window_s):
+            for name in step.uncounted:
+                progress(where, name, rfc3339(cutoff), None)
+            if not step.uncounted:
+                progress(where, age.measurement or "", rfc3339(step.until_ns), step.points)
 
 
 def _local(spool: SpoolReader, settings: Settings, now_ns: int) -> list[PlanRow]:
@@ -184,18 +203,40 @@ def _local(spool: SpoolReader, settings: Settings, now_ns: int) -> list[PlanRow]
     ]
 
 
-def _remote(
-    place: Place, points: HostPoints, facts: Mapping[str, str], now_ns: int, rule: Rule | None
-) -> list[PlanRow]:
-    rows = []
-    for age in place.ages:
-        cutoff = age.cutoff_ns(now_ns)
-        start = place.start_ns(facts.get(place.mark(age)[0], ""), age, cutoff)
+@dataclass(frozen=True, slots=True)
+class _Remote:
+    """A place in InfluxDB, and what has to be known for its rows."""
+
+    place: Place
+    points: HostPoints
+    facts: Mapping[str, str]
+    now_ns: int
+    rule: Rule | None
+
+    def read(self) -> tuple[list[PlanRow], list[str]]:
+        """Return a row for each measurement, and the measurements that cannot be read."""
+        rows: list[PlanRow] = []
+        unread: list[str] = []
+        for age in self.place.ages:
+            mark = self.facts.get(self.place.mark(age)[0], "")
+            start = self.place.start_ns(mark, age, age.cutoff_ns(self.now_ns))
+            try:
+                rows += self._rows(age, start)
+            except UnreadableError:
+                for name in self.points.measurements_ever(age):
+                    try:
+                        rows += self._rows(Age(age.hours, name), start)
+                    except UnreadableError:
+                        unread.append(name)
+        return sorted(rows, key=lambda row: row.measurement), sorted(unread)
+
+    def _rows(self, age: Age, start: int) -> list[PlanRow]:
+        points, cutoff = self.points, age.cutoff_ns(self.now_ns)
         oldest = points.measurements(0, cutoff, age) if cutoff else {}
         older = points.counts(0, cutoff, age) if oldest else {}
         swept = points.counts(start, cutoff, age) if oldest and start else older
-        gone = rule.removes_ns(cutoff - 1) if rule and cutoff else None
-        rows += [
+        gone = self.rule.removes_ns(cutoff - 1) if self.rule and cutoff else None
+        return [
             PlanRow(
                 points.bucket,
                 name,
@@ -205,9 +246,8 @@ def _remote(
                 swept.get(name, 0),
                 _text(gone and gone + _RULE_LAG_NS),
             )
-            for name in points.measurements(0, now_ns + 1, age)
+            for name in points.measurements(0, self.now_ns + 1, age)
         ]
-    return sorted(rows, key=lambda row: row.measurement)
 
 
 def _time_ns(line: str) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipeline.influx import InfluxError
+from pipeline.influx import InfluxError, UnreadableError
 from pipeline.settings import HOUR_NS, Age, Ages
 from pipeline.spool import Aging, Spool
 
@@ -25,7 +25,14 @@ class Points(Protocol):
         """Return the time of the oldest point of a span that an age covers, or an earlier time.
 
         None: there is no such point.
+
+        Raises:
+            UnreadableError: Some of them cannot be read.
         """
+        ...
+
+    def remove_unreadable(self, start_ns: int, stop_ns: int, age: Age, /) -> Sequence[str]:
+        """Remove those of a span that cannot be read, uncounted; return their measurements."""
         ...
 
     def remove(self, start_ns: int, stop_ns: int, age: Age, /) -> int:
@@ -48,6 +55,10 @@ class LocalPoints:
     def oldest(self, start_ns: int, stop_ns: int, _: Age) -> int | None:
         """Return the time of the oldest reading in a span, whatever it holds, or None."""
         return self._aging.oldest(start_ns, stop_ns)
+
+    def remove_unreadable(self, *_: object) -> Sequence[str]:
+        """Return nothing: each of them can be read."""
+        return ()
 
     def remove(self, start_ns: int, stop_ns: int, age: Age) -> int:
         """Remove the points of a span that an age is for; return how many that were."""
@@ -99,10 +110,12 @@ class Swept:
     Attributes:
         remote: From InfluxDB.
         local: From the local copy.
+        uncounted: Measurements of which InfluxDB cannot read some points, which went uncounted.
     """
 
     remote: int
     local: int
+    uncounted: tuple[str, ...] = ()
 
     @property
     def points(self) -> int:
@@ -110,22 +123,41 @@ class Swept:
         return max(self.remote, self.local)
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of a removal.
+
+    Attributes:
+        until_ns: How far it came.
+        points: How many points it removed since the last step.
+        uncounted: Measurements of which it also removed what cannot be counted.
+    """
+
+    until_ns: int
+    points: int
+    uncounted: Sequence[str] = ()
+
+
 def remove_in_windows(
     points: Points, age: Age, start_ns: int, stop_ns: int, window_s: int
-) -> Iterator[tuple[int, int]]:
-    """Remove the points of a span that an age covers, one window after the other.
-
-    Yields:
-        How far it came, and how many points it removed since the last yield.
-    """
+) -> Iterator[Step]:
+    """Remove the points of a span that an age covers, one window after the other."""
+    uncounted: Sequence[str] | None = None
     while start_ns < stop_ns:
-        oldest = points.oldest(start_ns, stop_ns, age)
+        try:
+            oldest = points.oldest(start_ns, stop_ns, age)
+        except UnreadableError:
+            if uncounted is not None:  # they are gone, and it still holds
+                raise
+            uncounted = points.remove_unreadable(start_ns, stop_ns, age)
+            yield Step(start_ns, 0, uncounted)
+            continue
         if oldest is None:
-            yield stop_ns, 0
+            yield Step(stop_ns, 0)
             return
         oldest = max(oldest, start_ns)  # whatever a server says, this must end
         start_ns = min(oldest + window_s * 10**9, stop_ns)
-        yield start_ns, points.remove(oldest, start_ns, age)
+        yield Step(start_ns, points.remove(oldest, start_ns, age))
 
 
 class Retention:
@@ -165,7 +197,7 @@ class Retention:
         points = LocalPoints(self._spool.aging, delivers=self._delivers)
         removed = points.remove(0, longest.cutoff_ns(self._now_ns()), longest)
         local = Place("local", points, () if longest in self._ages else self._ages)
-        removed += sum(n for age in local.ages for n in self._sweep(local, age))
+        removed += sum(step.points for age in local.ages for step in self._sweep(local, age))
         # What the longest age has removed is not searched for again in the whole queue.
         if bucket_age_s and not 0 < self._longest.hours * 3600 <= bucket_age_s:
             self._spool.give_up(self._now_ns() - bucket_age_s * 10**9)
@@ -189,35 +221,37 @@ class Retention:
         """
         local = self.trim()
         remote = 0
+        uncounted: list[str] = []
         failures: list[InfluxError] = []
         for place, age in ((each, age) for each in places for age in each.ages):
             # A server that does not answer makes each further request a long wait.
             if stopped() or (failures and failures[-1].answer.status is None):
                 break
             try:
-                for points in self._sweep(place, age):
-                    remote += points
+                for step in self._sweep(place, age):
+                    remote += step.points
+                    uncounted += step.uncounted
                     if stopped():
                         break
             except InfluxError as error:
                 failures.append(error)
-        result = Swept(remote, local)
+        result = Swept(remote, local, tuple(uncounted))
         if result.points:
             _log.info("Cleaned up %d old metric records", result.points)
         for failure in failures:
             raise failure
         return result
 
-    def _sweep(self, place: Place, age: Age) -> Iterator[int]:
+    def _sweep(self, place: Place, age: Age) -> Iterator[Step]:
         cutoff = age.cutoff_ns(self._now_ns())
         name, scope = place.mark(age)
         if name not in self._marks:
             self._marks[name] = self._spool.facts().get(name, "")
         start = noted = place.start_ns(self._marks[name], age, cutoff)
-        for until, points in remove_in_windows(place.points, age, start, cutoff, place.window_s):
-            self._marks[name] = f"{until} {scope}"
+        for step in remove_in_windows(place.points, age, start, cutoff, place.window_s):
+            self._marks[name] = f"{step.until_ns} {scope}"
             # A note costs an fsync: it is made when points went, or after an hour of empty span.
-            if points or until - noted > HOUR_NS:
+            if step.points or step.until_ns - noted > HOUR_NS:
                 self._spool.note({name: self._marks[name]})
-                noted = until
-            yield points
+                noted = step.until_ns
+            yield step

@@ -3,6 +3,8 @@
 import contextlib
 import logging
 import threading
+from collections import deque
+from dataclasses import dataclass
 from datetime import timedelta
 
 from pipeline.clock import PLAUSIBLE_NS, Clock, Tick, rfc3339
@@ -14,6 +16,23 @@ _log = logging.getLogger(__name__)
 
 _SECOND_NS = 10**9
 _HOUR_S = 3600.0
+# With each tick readings of 1970 get their time for so long: there may be those of days.
+_RESTAMPED_FOR_S = 0.2
+
+
+@dataclass(slots=True)
+class _Shift:
+    """A jump of a clock that was not set, which the readings before it wait for.
+
+    Attributes:
+        by_ns: How far it jumped.
+        left: The readings that are left to be looked at.
+        moved: How many got their time.
+    """
+
+    by_ns: int
+    left: range
+    moved: int = 0
 
 
 class TrustedClock:
@@ -37,10 +56,13 @@ class TrustedClock:
         self._trouble = health.trouble("clock")
         self.set_shortest_age(age_s)
         self._lock = threading.Lock()
-        self._unexpected = Trouble()  # only logged: a clock that was set right jumps too
+        # Only logged: a clock that was set right jumps too.
+        self._unexpected, self._jumps = Trouble(), Trouble()
+        self._jumped = 0.0
         # A reading that is taken before the clock is set gets its right time afterwards.
         self._unset = clock.now_ns() < PLAUSIBLE_NS
-        self._owed_ns = 0
+        self._unset_from = spool.next_id
+        self._shifts: deque[_Shift] = deque()
         self._believe(0)
         with contextlib.suppress(SpoolError):  # the next one to need the store reports it
             self._believe(int(spool.facts().get(Fact.BELIEVED_NS, 0)))
@@ -52,7 +74,7 @@ class TrustedClock:
     def now_ns(self) -> int:
         """Return the time that may be believed: never later than the wall clock's."""
         now_ns = self._clock.now_ns()
-        if self._unset:
+        if self._is_behind:
             return 0
         with self._lock:
             elapsed_s = self._clock.monotonic() - self._since
@@ -60,6 +82,7 @@ class TrustedClock:
             expected = not self._base_ns or now_ns <= expected_ns + self._slack_ns
             if expected or elapsed_s >= _HOUR_S:
                 self._believe(now_ns)
+                self._unexpected.ends()
                 return now_ns
             why = (
                 f"The clock says {rfc3339(now_ns)}, {_span(now_ns - expected_ns)} later than "
@@ -84,7 +107,8 @@ class TrustedClock:
         later, in InfluxDB it cannot.
         """
         if not self._unset and self._clock.now_ns() >= PLAUSIBLE_NS:
-            return ""
+            late = "readings that were taken before this machine's clock was set get their time"
+            return late if self._shifts else ""
         return f"this machine's clock is not set: it says {rfc3339(self._clock.now_ns())[:4]}"
 
     def look(self, tick: Tick) -> None:
@@ -93,31 +117,51 @@ class TrustedClock:
         Raises:
             SpoolError: The readings could not get their right time.
         """
-        if tick.jumped_ns:
-            _log.warning(
-                "The clock jumped %s by %s: it was set, or the machine slept",
-                "forward" if tick.jumped_ns > 0 else "back",
-                _span(abs(tick.jumped_ns)),
-            )
-        if self._unset:
-            self._owed_ns += tick.jumped_ns
-            self._restamp()
-        was_unset, self._unset = self._unset, tick.timestamp_ns < PLAUSIBLE_NS
-        if self._unset:
+        self._look_for_jump(tick)
+        if self._unset and tick.jumped_ns:
+            taken = range(self._unset_from, self._spool.next_id)
+            self._shifts.append(_Shift(tick.jumped_ns, taken))
+        was_unset, was_behind = self._unset, self._is_behind
+        self._unset = tick.timestamp_ns < PLAUSIBLE_NS
+        if self._unset and not was_unset:
+            self._unset_from = self._spool.next_id
+        self._restamp()
+        if self._is_behind:
             self._trouble.begins(self.unset())
-        elif was_unset:
+        elif was_behind:
             self._trouble.ends()
 
+    @property
+    def _is_behind(self) -> bool:
+        """Whether there are, or will be, readings with the time of a clock that was not set."""
+        return self._unset or bool(self._shifts)
+
+    def _look_for_jump(self, tick: Tick) -> None:
+        if tick.jumped_ns:
+            way = "forward" if tick.jumped_ns > 0 else "back"
+            span = _span(abs(tick.jumped_ns))
+            line = f"The clock jumped {way} by {span}: it was set, or the machine slept"
+            self._jumps.begins(line, line, kind=way)
+            self._jumped = self._clock.monotonic()
+        elif self._clock.monotonic() - self._jumped >= _HOUR_S:
+            self._jumps.ends()
+
     def _restamp(self) -> None:
-        if not self._owed_ns:
-            return
-        moved = self._spool.restamp(PLAUSIBLE_NS, self._owed_ns)
-        self._owed_ns = 0
-        _log.info("%d readings that were taken before the clock was set got their time", moved)
+        until = self._clock.monotonic() + _RESTAMPED_FOR_S
+        while self._shifts and self._clock.monotonic() <= until:
+            shift = self._shifts[0]
+            moved, shift.left = self._spool.restamp(shift.left, PLAUSIBLE_NS, shift.by_ns)
+            shift.moved += moved
+            if not shift.left:
+                self._shifts.popleft()
+                _log.info(
+                    "%d readings that were taken before the clock was set got their time",
+                    shift.moved,
+                )
 
     def server_says(self, date_s: float) -> None:
         """Compare with InfluxDB's own clock, in seconds since 1970-01-01 UTC."""
-        if self._unset:
+        if self._is_behind:
             return
         now_ns = self._clock.now_ns()
         ahead_s = now_ns / _SECOND_NS - date_s
@@ -126,6 +170,8 @@ class TrustedClock:
         wrong = abs(ahead_s) > bound_s
         with self._lock:
             self._believe(min(now_ns, round(date_s * _SECOND_NS)) if wrong else now_ns)
+            if not wrong:
+                self._unexpected.ends()
         if not wrong:
             self._trouble.ends()
         elif not self._trouble.under_way:  # not each time with another number
@@ -136,7 +182,6 @@ class TrustedClock:
 
     def _believe(self, now_ns: int) -> None:
         self._base_ns, self._since = now_ns, self._clock.monotonic()
-        self._unexpected.ends()
 
 
 def _span(span_ns: int) -> str:

@@ -4,6 +4,7 @@ from pipeline.settings.ages import HOUR_NS, Age, Ages, hours_text
 from pipeline.settings.config_files import SettingsFiles
 from pipeline.settings.constraints import duration_s
 from pipeline.settings.declared import (
+    LATE_S,
     NAMES,
     SYSTEM_DATA_DIR,
     CollectorOptions,
@@ -20,12 +21,19 @@ from pipeline.settings.load import (
     load,
 )
 from pipeline.settings.sources import SYSTEM_CONFIG_DIR
-from pipeline.settings.trust import Exposure
+from pipeline.settings.trust import (
+    Exposure,
+    changeable,
+    is_written_by_others,
+    make_folder,
+    owner,
+)
 from pipeline.settings.validate import refusal
 from pipeline.settings.watch import Files
 
 __all__ = [
     "HOUR_NS",
+    "LATE_S",
     "NAMES",
     "SYSTEM_CONFIG_DIR",
     "SYSTEM_DATA_DIR",
@@ -40,11 +48,15 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SettingsFiles",
+    "changeable",
     "describe",
     "duration_s",
     "find_config_dir",
     "find_data_dir",
     "hours_text",
+    "is_written_by_others",
     "load",
+    "make_folder",
+    "owner",
     "refusal",
 ]

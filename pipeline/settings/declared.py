@@ -16,10 +16,15 @@ from pipeline.settings.constraints import (
     UNESCAPED,
     URL,
     between,
+    duration_s,
     like,
 )
 
 SYSTEM_DATA_DIR = Path("/var/lib/metrics-pipeline")
+HOUR_S = 3600
+LATE_S = HOUR_S
+"""Readings that come late by up to this still count in a downsampled value."""
+_SPREAD_S = 120  # the tasks of many hosts run at different moments of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,34 @@ class Downsample:
     ] = 8_760
     bucket: Annotated[str, "Bucket in InfluxDB that gets it, another than `influxdb_bucket`."] = ""
 
+    @property
+    def every_s(self) -> int:
+        """The span of time, in seconds."""
+        return duration_s(self.every)
+
+    @property
+    def wait_s(self) -> tuple[int, int]:
+        """The shortest and the longest time from the end of a span until its value is made."""
+        shortest = self.every_s // 4
+        return shortest, shortest + max(1, min(self.every_s // 2, _SPREAD_S))
+
+    @property
+    def needed_s(self) -> int:
+        """The age of readings that is needed, so that a value is made of a whole span of them."""
+        return self.every_s + self.wait_s[1] + LATE_S
+
+    def too_much_for(self, name: str, hours: int) -> str:
+        """Say that the age of a name is too short."""
+        span, wait, late, needed = (
+            f"{seconds / HOUR_S:.5g} h"
+            for seconds in (self.every_s, self.wait_s[1], LATE_S, self.needed_s)
+        )
+        return (
+            f"downsample.every = {self.every!r} needs readings for {needed}: a span of {span}, "
+            f"up to {wait} until its value is made and {late} for what comes late; {name} is "
+            f"{hours}: make it at least {-(-self.needed_s // HOUR_S)}, or downsample.every shorter"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -73,7 +106,7 @@ class Settings:
     influxdb_url: Annotated[
         str, "InfluxDB 2 server that gets the data; empty: it stays on this machine.", URL
     ] = ""
-    influxdb_org: Annotated[str, "Organisation in InfluxDB."] = ""
+    influxdb_org: Annotated[str, "Organisation in InfluxDB: its name or id."] = ""
     influxdb_bucket: Annotated[str, "Bucket in InfluxDB."] = ""
     influxdb_token: Annotated[str, "Token for InfluxDB, best kept in .secrets.toml.", TOKEN] = (
         field(default="", repr=False)

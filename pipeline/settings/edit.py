@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.settings.trust import is_private, narrowed
+from pipeline.settings.trust import is_private, make_folder, narrowed
 
 
 def edited(text: str, values: Mapping[str, str]) -> str:
@@ -92,7 +92,7 @@ def ensure_writable(path: Path) -> None:
         OSError: It cannot; the exception names the file or the folder.
     """
     target = path.resolve()
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}."):
         pass
     if target.exists() and not (

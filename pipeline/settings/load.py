@@ -9,7 +9,13 @@ from types import MappingProxyType
 from typing import Any
 
 from pipeline.settings.constraints import MASK, as_text, specs
-from pipeline.settings.declared import NAMES, SYSTEM_DATA_DIR, Downsample, Settings
+from pipeline.settings.declared import (
+    HOUR_S,
+    NAMES,
+    SYSTEM_DATA_DIR,
+    Downsample,
+    Settings,
+)
 from pipeline.settings.sources import (
     CONFIG_DIR,
     CREDENTIALS,
@@ -23,7 +29,7 @@ from pipeline.settings.sources import (
     on_its_own_line,
 )
 from pipeline.settings.trust import Exposure, changeable, readable
-from pipeline.settings.validate import Validator
+from pipeline.settings.validate import Validator, refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +130,17 @@ def load(
     missing: list[str] = []
     if complete and not problems:
         missing += _missing(values, given.keys() - values.keys(), config_dir, environ)
-    if complete and not problems and not validator.problems:
-        missing += [f"{given[name].source}: {why}" for name, why in _contradictions(values)]
+    if not problems and not validator.problems:
+        wrong = [*_too_short(values), *(_contradictions(values) if complete else ())]
+        missing += [f"{given['downsample'].source}: {why}" for why in wrong]
+    defaults = dict(_defaults(values, environ, hostname))
+    if not defaults.get("host", True):
+        missing.append(_nameless(config_dir))
     if problems := [*problems, *validator.problems, *missing]:
         raise SettingsError(problems)
     sources = {name: given[name].source if name in given else "default" for name in NAMES}
-    for name, default in _defaults(values, environ, hostname):
-        values[name], sources[name] = default, "default"
+    values |= defaults
+    sources |= dict.fromkeys(defaults, "default")
     token = sources["influxdb_token"] if values.get("influxdb_token") else ""
     paths = (config_dir / name for name in FILES)
     secret = [path for path in paths if path.name == SECRETS or str(path) == token]
@@ -215,30 +225,53 @@ def _defaults(
     if not values.get("data_dir"):
         yield "data_dir", _default_data_dir(environ)
     if not values.get("host"):
-        yield "host", _name_of_host(root) or hostname()
+        names = (_name_of_host(root), hostname().strip())
+        usable = (name for name in names if name and not refusal(Settings, "host", name))
+        yield "host", next(usable, "")
 
 
 def _name_of_host(root: Path) -> str:
-    """Return the name of a container's host, or "" outside a container."""
+    """Return the name of a container's host as hostname(5) has it, or "" outside a container."""
     if root == Path("/"):
         return ""
     try:
-        return (root / "etc/hostname").read_text(encoding="utf-8").strip()
+        text = (root / "etc/hostname").read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
         return ""
+    lines = map(str.strip, text.split("\n"))
+    return next((line for line in lines if line and not line.startswith("#")), "")
 
 
-def _contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _nameless(config_dir: Path) -> str:
+    why = "this machine has no name that could be the tag host"
+    return f"{why}: set host in {config_dir / PLAIN} or by {PREFIX}HOST"
+
+
+def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
+    """Say what is wrong with `downsample` beside other settings."""
     wanted: Downsample = values.get("downsample", Downsample())
     if wanted == Downsample():
         return
     for name in ("every", "bucket"):
         if not getattr(wanted, name):
-            yield "downsample", f"downsample needs downsample.{name}, which is not set"
+            yield f"downsample needs downsample.{name}, which is not set"
     if not values.get("influxdb_url"):
-        yield "downsample", "downsample needs influxdb_url: InfluxDB does it"
+        yield "downsample needs influxdb_url: InfluxDB does it"
     elif wanted.bucket == values.get("influxdb_bucket"):
-        yield "downsample", "downsample.bucket must be another bucket than influxdb_bucket"
+        yield "downsample.bucket must be another bucket than influxdb_bucket"
+
+
+def _too_short(values: Mapping[str, Any]) -> Iterator[str]:
+    """Say which ages do not hold the readings that `downsample` makes a value of."""
+    wanted: Downsample = values.get("downsample", Downsample())
+    if not wanted.every:
+        return
+    overrides = values.get("retention_overrides", {})
+    ages = {f"retention_overrides.{name}": hours for name, hours in overrides.items()}
+    ages["retention_hours"] = values.get("retention_hours", Settings().retention_hours)
+    for name, hours in ages.items():
+        if 0 < hours * HOUR_S < wanted.needed_s:
+            yield wanted.too_much_for(name, hours)
 
 
 def _default_data_dir(environ: Mapping[str, str]) -> Path:

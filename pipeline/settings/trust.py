@@ -1,4 +1,4 @@
-"""Who else can change the settings, or read their secrets."""
+"""Who else can change settings or data, or read secrets."""
 
 import grp
 import os
@@ -18,7 +18,7 @@ _WRITING = 0o022
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """What others can do to a file or folder of the settings.
+    """What others can do to a file or folder.
 
     Attributes:
         message: The path, and how others can.
@@ -32,13 +32,13 @@ class Exposure:
         return f"{self.message}: {self.fix}"
 
 
-def changeable(config_dir: Path, names: Iterable[str]) -> tuple[Exposure, ...]:
-    """Return which of the files, links to them and their folders another user can change.
+def changeable(folder: Path, names: Iterable[str]) -> tuple[Exposure, ...]:
+    """Return which of a folder's files, links to them and their folders another user can change.
 
     Root and the user of this process are trusted, and so is a group that is the owner's alone. In a
     sticky folder nobody can exchange the files of others.
     """
-    found = (_changeable(place) for place in dict.fromkeys(_places(config_dir, names)))
+    found = (_changeable(place) for place in dict.fromkeys(_places(folder, names)))
     return tuple(exposure for exposure in found if exposure)
 
 
@@ -63,6 +63,27 @@ def narrowed(about: os.stat_result) -> int:
     return stat.S_IMODE(about.st_mode) & (_OWNER_AND_GROUP if by_group else _OWNER_ONLY)
 
 
+def make_folder(path: Path, mode: int = 0o755) -> None:
+    """Make a folder if it is missing, and those above it, that nobody else can write to.
+
+    Raises:
+        OSError: It cannot be made, or is no folder.
+    """
+    try:
+        path.mkdir(mode)
+    except FileNotFoundError:
+        make_folder(path.parent)
+        path.mkdir(mode)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+
+
+def owner(path: Path) -> str:
+    """Return the name of the user that a file or folder belongs to."""
+    return _name(path.stat().st_uid)
+
+
 def is_private(group: int, user: int) -> bool:
     """Tell whether a group is a user's own, of the same name and with nobody else in it."""
     try:
@@ -72,15 +93,26 @@ def is_private(group: int, user: int) -> bool:
     return found.gr_name == name and set(found.gr_mem) <= {name}
 
 
-def _places(config_dir: Path, names: Iterable[str]) -> Iterator[Path]:
-    for path in (config_dir, *(config_dir / name for name in names)):
+def is_written_by_others(about: os.stat_result) -> bool:
+    """Tell whether the mode of a file or folder lets others change it."""
+    mode = stat.S_IMODE(about.st_mode)
+    if stat.S_ISLNK(about.st_mode) or (stat.S_ISDIR(about.st_mode) and mode & stat.S_ISVTX):
+        return False
+    writing = mode & _WRITING
+    return bool(writing) and not (
+        writing == stat.S_IWGRP and is_private(about.st_gid, about.st_uid)
+    )
+
+
+def _places(folder: Path, names: Iterable[str]) -> Iterator[Path]:
+    for path in (folder, *(folder / name for name in names)):
         try:
             real = path.resolve(strict=True)
         except (OSError, RuntimeError):  # the latter for a link that leads to itself
             continue
         if path.is_symlink():
             yield path
-        if path != config_dir:
+        if path != folder:
             yield real.parent
         yield real
 
@@ -98,21 +130,10 @@ def _changeable(path: Path) -> Exposure | None:
         fixes.append(f"{chown} {_name(me)} {where}")
         if stat.S_ISREG(about.st_mode) and is_private(about.st_gid, about.st_uid):
             fixes.append(f"chmod g+r {where}")  # the owner may be the agent, which reads it
-    if mode := _written_by_others(about):
-        how.append(f"can be written by others (mode {mode:03o})")
+    if is_written_by_others(about):
+        how.append(f"can be written by others (mode {stat.S_IMODE(about.st_mode):03o})")
         fixes.append(f"chmod go-w {where}")
     return Exposure(f"{path} {' and '.join(how)}", " && ".join(fixes)) if how else None
-
-
-def _written_by_others(about: os.stat_result) -> int:
-    """Return the mode if it lets others write, else 0."""
-    mode = stat.S_IMODE(about.st_mode)
-    if stat.S_ISLNK(about.st_mode) or (stat.S_ISDIR(about.st_mode) and mode & stat.S_ISVTX):
-        return 0
-    writing = mode & _WRITING
-    if writing == stat.S_IWGRP and is_private(about.st_gid, about.st_uid):
-        return 0
-    return mode if writing else 0
 
 
 def _name(user: int) -> str:

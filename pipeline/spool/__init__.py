@@ -9,7 +9,7 @@ from pipeline.spool.reader import SpoolReader
 from pipeline.spool.rejected import UnknownLineError, drop_rejected, retry_rejected
 from pipeline.spool.rows import joined, pack, unpack
 from pipeline.spool.schema import VERSION, SpoolError, free
-from pipeline.spool.series import Series, SeriesBuilder
+from pipeline.spool.series import Series, SeriesBuilder, between, share
 
 __all__ = [
     "VERSION",
@@ -31,11 +31,13 @@ __all__ = [
     "SpoolError",
     "SpoolReader",
     "UnknownLineError",
+    "between",
     "drop_rejected",
     "free",
     "holder",
     "joined",
     "pack",
     "retry_rejected",
+    "share",
     "unpack",
 ]

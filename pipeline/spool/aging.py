@@ -1,6 +1,7 @@
 """Removes lines from a spool by their age, in the agent or beside one that is running."""
 
 import sqlite3
+from collections import deque
 from pathlib import Path
 from typing import Self
 
@@ -13,8 +14,9 @@ from pipeline.spool.room import give_back
 from pipeline.spool.rows import DAMAGES, drop, joined, pack, tally, unpack
 from pipeline.spool.schema import AGED, LOST
 
-# A large clean-up is done in parts, so that no tick waits long for it.
-_AT_ONCE = 500
+# A large clean-up is done in parts, so that no tick waits long for it: so many readings, and so
+# many bytes of those that are packed anew, which are held in memory.
+_AT_ONCE, _BYTES_AT_ONCE = 500, 2**20
 
 _Place = tuple[int, int]  # the time and the id of a reading
 
@@ -72,31 +74,30 @@ class Aging:
         some = None if age is None or age.everything else age
         removed, after = 0, (start_ns, -1)
 
-        def step(db: sqlite3.Connection) -> tuple[_Place | None, int]:
+        def part(db: sqlite3.Connection) -> tuple[_Place, int] | None:
             return _remove_some(db, after, stop_ns, some, count=count)
 
-        while True:
-            following, points = self._database.write(step)
-            if following is None:
-                return removed
-            after = following
+        for last, points in self._database.write_in_parts(part):
+            after = last
             removed += points
-            while points and self._database.write(give_back):
-                pass
+            if points:
+                deque(self._database.write_in_parts(give_back), maxlen=0)
+        return removed
 
 
 def _remove_some(
     db: sqlite3.Connection, after: _Place, stop_ns: int, age: Age | None, *, count: bool
-) -> tuple[_Place | None, int]:
-    """Remove lines of some readings; return the last of these, or None, and how many lines."""
+) -> tuple[_Place, int] | None:
+    """Remove lines of some readings; return the last of these, if any, and how many lines."""
     found = db.execute(
         "SELECT id, time_ns, points FROM tick "
         "WHERE (time_ns, id) > (?, ?) AND time_ns < ? ORDER BY time_ns, id LIMIT ?",
         (*after, stop_ns, _AT_ONCE),
     ).fetchall()
-    removed = lost = 0
+    removed = lost = repacked = 0
     smaller = []
     for tick, time_ns, points in found:
+        after = time_ns, tick
         left = _left(db, tick, age) if age else []
         if left is None or len(left) == points:
             continue
@@ -104,7 +105,11 @@ def _remove_some(
         waited = drop(db, [tick])
         lost += waited - len(left) if waited else 0
         if left:
-            smaller.append(((tick, time_ns, len(left), pack(joined(left))), waited))
+            block = pack(joined(left))
+            smaller.append(((tick, time_ns, len(left), block), waited))
+            repacked += len(block)
+        if repacked > _BYTES_AT_ONCE:
+            break
     # They are inserted anew at the end: SQLite frees no page when a row only shrinks.
     for row, waited in smaller:
         db.execute("INSERT INTO tick (id, time_ns, points, lines) VALUES (?, ?, ?, ?)", row)
@@ -112,7 +117,7 @@ def _remove_some(
             tick, _, points, block = row
             db.execute("INSERT INTO pending VALUES (?, ?, ?)", (tick, points, len(block)))
     tally(db, {f"{LOST}{Cause.EXPIRED}" if count else AGED: lost})
-    return ((found[-1][1], found[-1][0]) if found else None), removed
+    return (after, removed) if found else None
 
 
 def _left(db: sqlite3.Connection, tick: int, age: Age) -> list[str] | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from pipeline.clock import Clock, SystemClock
 from pipeline.spool.schema import ERRORS, DamagedError, FullError, SpoolError, damaged, described
 
 T = TypeVar("T")
@@ -29,6 +30,7 @@ class Database:
         path: The store.
         connect: Opens it: at its first use, and after `release`.
         repair: Repairs it after a failure; without it, that is left to its agent.
+        clock: Times the pauses in long changes.
     """
 
     def __init__(
@@ -36,10 +38,12 @@ class Database:
         path: Path,
         connect: Callable[[], sqlite3.Connection],
         repair: Repair = lambda _, __: (),
+        clock: Clock | None = None,
     ) -> None:
         self.path = path
         self._connect = connect
         self._repair = repair
+        self._clock = clock or SystemClock()
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._closed = False
@@ -59,6 +63,23 @@ class Database:
         So SQLite lets the second of two writers wait, be it the agent or a command.
         """
         return self._retry_after_repair("BEGIN IMMEDIATE", change)
+
+    def write_in_parts(self, part: Callable[[sqlite3.Connection], T | None]) -> Iterator[T]:
+        """Make a long change in parts, each in one transaction, until one returns None.
+
+        It yields what the others return. After each, nothing is written for as long as it took:
+        a writer that waits asks only now and then whether it may, and one transaction after the
+        other would keep it out for ever.
+        """
+        while True:
+            begun = self._clock.monotonic()
+            done = self.write(part)
+            took = self._clock.monotonic() - begun
+            if took > 0:
+                self._clock.wait(threading.Event(), took)
+            if done is None:
+                return
+            yield done
 
     @contextlib.contextmanager
     def transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Connection]:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipeline.spool.access import make, opened
 from pipeline.spool.schema import migrate
 
 _NEW, _SALVAGED, _CORRUPT = ".new", ".salvaged-", ".corrupt-"
@@ -53,6 +54,7 @@ def building(path: Path) -> Iterator[sqlite3.Connection]:
     """Build a store in `spool.db.new`: empty at first, on the disk at the end."""
     new = sibling(path, _NEW)
     new.unlink(missing_ok=True)
+    os.close(make(new))
     db = sqlite3.connect(new, isolation_level=None)
     try:
         # It needs no journal: one that is not finished is deleted.
@@ -149,7 +151,7 @@ def _swap(path: Path, ready: Path) -> None:
 def _wait_until_unused(path: Path) -> None:
     """Wait until nobody has the store open: the last to close it may delete a log by its name."""
     deadline = time.monotonic() + _USED_FOR_S
-    with contextlib.suppress(OSError), path.open("r+b") as file:
+    with contextlib.suppress(OSError), os.fdopen(opened(path, os.O_RDWR), "r+b") as file:
         while time.monotonic() < deadline:
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, _SHARED_SIZE, _SHARED_FIRST)

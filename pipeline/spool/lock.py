@@ -7,8 +7,9 @@ from pathlib import Path
 from threading import Event
 
 from pipeline.clock import Clock
+from pipeline.spool.access import LOCK, claim, opened
+from pipeline.spool.schema import SpoolError
 
-_NAME = "agent.lock"
 # `holder` takes the lock for an instant, so that one refusal proves nothing.
 _TRIES, _PAUSE_S = 5, 0.02
 
@@ -26,11 +27,13 @@ class DirectoryLock:
 
     Raises:
         DirectoryInUseError: Another process, or another agent in this one, holds it.
+        SpoolError: This is root, and another user can change what is in it; or the lock is a link.
+        OSError: There is no right to write.
     """
 
     def __init__(self, directory: Path, clock: Clock) -> None:
-        path = directory / _NAME
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        claim(directory)
+        self._file = opened(directory / LOCK, os.O_RDWR | os.O_CREAT)
         for _ in range(_TRIES):
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -38,9 +41,10 @@ class DirectoryLock:
             except BlockingIOError:
                 clock.wait(Event(), _PAUSE_S)
         else:
+            pid = _pid(self._file)
             os.close(self._file)
             raise DirectoryInUseError(
-                f"data directory {directory} is in use by process {_pid(path)}; "
+                f"data directory {directory} is in use by process {pid}; "
                 "stop that agent, or set another data_dir"
             )
         with contextlib.suppress(OSError):  # a full disk has no room for the number
@@ -54,21 +58,20 @@ class DirectoryLock:
 
 def holder(directory: Path) -> int | None:
     """Return the pid of the process that holds a data directory, or None when it is free."""
-    path = directory / _NAME
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
+        file = opened(directory / LOCK, os.O_RDONLY)
+    except (FileNotFoundError, NotADirectoryError, SpoolError):  # no agent holds a link
         return None
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _pid(path)
+        return _pid(file)
     finally:
         os.close(file)
     return None
 
 
-def _pid(path: Path) -> int:
+def _pid(file: int) -> int:
     # 0 while the holder has not written its number yet, and where it could not.
-    text = path.read_bytes().strip()
+    text = os.pread(file, 32, 0).strip()
     return int(text) if text.isdigit() else 0

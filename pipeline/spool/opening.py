@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.spool import files
+from pipeline.spool.access import look, look_at_store
 from pipeline.spool.database import Database
 from pipeline.spool.lock import holder
 from pipeline.spool.room import Limits, Room
@@ -45,9 +46,10 @@ def open_beside(directory: Path, *, write: bool = False) -> Database:
     """
     path = directory / NAME
     try:
+        look_at_store(path)
         if (why := _found_damage(path)) is not None:
             raise damaged(path, why)
-        path.stat()
+        look(path)
     except NotADirectoryError:
         raise FileNotFoundError(path) from None
     except PermissionError as error:

@@ -3,12 +3,12 @@
 import contextlib
 import logging
 import sqlite3
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from pipeline.point import split_lines
+from pipeline.clock import Clock, SystemClock
 from pipeline.spool import reader, rows
 from pipeline.spool.aging import Aging
 from pipeline.spool.contents import Batch, Cause, Contents, Gap, Refusal
@@ -20,14 +20,23 @@ from pipeline.spool.schema import LOST, NAME, DamagedError, FullError
 _log = logging.getLogger(__name__)
 
 _REJECTED_KEPT = 10_000
-_OLDEST = (  # the casts are for a damaged store, where a value may have any type
+# What is done at once is bounded, so that no tick waits long for it, and memory too.
+_AT_ONCE, _MOST_TEXT = 200, 2**23
+# CROSS JOIN keeps SQLite from going through the log in search of the queue. The casts are for a
+# damaged store, where a value may have any type.
+_OLDEST = (
     "SELECT id, coalesce(CAST(time_ns AS INTEGER), 0), coalesce(pending.points, 0), "
-    "CAST(lines AS BLOB) FROM pending JOIN tick USING (id) ORDER BY id"
+    "CAST(lines AS BLOB) FROM pending CROSS JOIN tick USING (id) ORDER BY id"
 )
 _NEWEST = f"{_OLDEST} DESC"
-_WAITING_SINCE = (
-    "SELECT id, time_ns, CAST(lines AS BLOB) FROM pending JOIN tick USING (id) "
-    "WHERE id >= ? AND time_ns < ? ORDER BY id LIMIT 100"
+_WAITING = (
+    "SELECT id, time_ns < ? FROM pending CROSS JOIN tick USING (id) "
+    "WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"
+)
+_SOME = "SELECT max(id) FROM (SELECT id FROM pending WHERE id >= ? ORDER BY id LIMIT ?)"
+_GIVEN_UP = (
+    "DELETE FROM pending WHERE id BETWEEN ? AND ? "
+    "AND (SELECT time_ns FROM tick WHERE tick.id = pending.id) < ? RETURNING points"
 )
 
 
@@ -40,25 +49,25 @@ class Spool:
     Args:
         directory: The data directory, held by the caller's lock; it must exist.
         max_bytes: The bound on what its files take of the disk.
-        now_ns: Tells the time, in nanoseconds since 1970-01-01 UTC.
+        clock: The source of time.
 
     Attributes:
         path: The store.
         aging: Removes what is too old.
+        next_id: The id of the next reading, or an earlier one that no reading has.
 
     Raises:
         SpoolError: The file cannot be made, or is another program's or another version's.
     """
 
-    def __init__(
-        self, directory: Path, max_bytes: int, now_ns: Callable[[], int] = time.time_ns
-    ) -> None:
+    def __init__(self, directory: Path, max_bytes: int, clock: Clock | None = None) -> None:
         self.path = directory / NAME
-        self._now_ns = now_ns
+        clock = clock or SystemClock()
+        self._now_ns = clock.now_ns
         self._room = Room(self.path, max_bytes)
-        self._repair = AgentRepair(self._room, now_ns)
-        self._database = Database(self.path, self._open, self._repair)
-        self._first_id = 0  # of the ticks that this process commits
+        self._repair = AgentRepair(self._room, clock.now_ns)
+        self._database = Database(self.path, self._open, self._repair, clock)
+        self._first_id = self.next_id = 0  # the first of this process
         self.aging = Aging(self._database)
         with contextlib.suppress(FullError):
             self._shrink()
@@ -122,9 +131,10 @@ class Spool:
         """
         missing, ended = tuple(gaps), tuple(told)
 
-        def commit(db: sqlite3.Connection) -> bool:
+        def commit(db: sqlite3.Connection) -> tuple[bool, int]:
+            tick = 0
             if lines:
-                rows.insert(db, lines, time_ns)
+                tick = rows.insert(db, lines, time_ns)
                 rows.tally(db, {"ticks": 1, "points": len(lines)})
             rows.tally(db, {f"{LOST}{cause}": points for cause, points in (lost or {}).items()})
             for gap in ended:  # before new gaps are marked, which would widen them
@@ -132,9 +142,11 @@ class Spool:
             for gap in missing:
                 rows.mark(db, gap)
             self._room.keep(db)
-            return db.execute("SELECT 1 FROM gap LIMIT 1").fetchone() is not None
+            return db.execute("SELECT 1 FROM gap LIMIT 1").fetchone() is not None, tick
 
-        return self._database.write(commit)
+        untold, tick = self._database.write(commit)
+        self.next_id = max(self.next_id, tick + 1)
+        return untold
 
     def lease(self, max_points: int, *, newest: bool = False) -> Batch | None:
         """Return what to send next; it stays queued until it is settled.
@@ -149,9 +161,14 @@ class Spool:
         Returns:
             The batch, or None when nothing waits.
         """
-        batch, damaged = self._database.read(lambda db: _next(db, max_points, newest=newest))
-        if damaged:
-            self._discard(damaged)
+        lost = 0
+        while True:
+            batch, damaged = self._database.read(lambda db: _next(db, max_points, newest=newest))
+            lost += self._discard(damaged)
+            if batch or not damaged:
+                break
+        if lost:
+            _log.error("%s was damaged, %d points in it are lost", self.path, lost)
         return batch
 
     def settle(
@@ -184,38 +201,43 @@ class Spool:
     def give_up(self, before_ns: int) -> int:
         """Take readings that are too old for the server off the queue; return how many points.
 
-        They count as expired. The local copy keeps them until its own age.
+        They count as expired. The local copy keeps them until its own age. It ends where the queue
+        has none for a while: the server refuses what lies behind that, which counts as expired too.
+        """
+        first, expired = 0, 0
+
+        def part(db: sqlite3.Connection) -> tuple[int, int] | None:
+            (last,) = db.execute(_SOME, (first, _AT_ONCE)).fetchone()
+            gone = db.execute(_GIVEN_UP, (first, last, before_ns)).fetchall()
+            points = sum(int(points) for (points,) in gone)
+            rows.tally(db, {f"{LOST}{Cause.EXPIRED}": points})
+            return (last + 1, points) if gone else None
+
+        for following, points in self._database.write_in_parts(part):
+            first = following
+            expired += points
+        return expired
+
+    def restamp(self, ids: range, before_ns: int, by_ns: int) -> tuple[int, range]:
+        """Correct the time of some waiting readings that this process took with a wrong clock.
+
+        Args:
+            ids: The readings.
+            before_ns: Only those with an earlier time than this are corrected.
+            by_ns: By how much, in nanoseconds.
+
+        Returns:
+            How many were corrected, and the readings that are left.
         """
 
-        def commit(db: sqlite3.Connection) -> int:
-            gone = db.execute(
-                "DELETE FROM pending WHERE "
-                "(SELECT time_ns FROM tick WHERE tick.id = pending.id) < ? RETURNING points",
-                (before_ns,),
+        def commit(db: sqlite3.Connection) -> tuple[int, range]:
+            first = max(ids.start, self._first_id)
+            scope = (before_ns, first, ids.stop, _AT_ONCE)
+            found = db.execute(_WAITING, scope).fetchall()
+            corrected = sum(
+                rows.restamp(db, tick, before_ns, by_ns) for tick, is_wrong in found if is_wrong
             )
-            expired = sum(int(points) for (points,) in gone)
-            rows.tally(db, {f"{LOST}{Cause.EXPIRED}": expired})
-            return expired
-
-        return self._database.write(commit)
-
-    def restamp(self, before_ns: int, by_ns: int) -> int:
-        """Correct the time of waiting readings that were taken since the spool was opened.
-
-        Those before `before_ns` were taken `by_ns` later. Return how many that were.
-        """
-
-        def commit(db: sqlite3.Connection) -> int:
-            moved, first = 0, self._first_id
-            # A few at a time: it may be the readings of days.
-            while found := db.execute(_WAITING_SINCE, (first, before_ns)).fetchall():
-                for tick, time_ns, block in found:
-                    with contextlib.suppress(*rows.DAMAGES):  # `lease` finds and counts these
-                        lines = split_lines(rows.unpack(block))
-                        rows.replace(db, tick, _stamped(lines, time_ns + by_ns), time_ns + by_ns)
-                        moved += 1
-                first = found[-1][0] + 1
-            return moved
+            return corrected, range(found[-1][0] + 1 if found else ids.stop, ids.stop)
 
         return self._database.write(commit)
 
@@ -267,24 +289,22 @@ class Spool:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _shrink(self) -> None:
-        while self._database.write(self._room.shrink):
-            pass
+        deque(self._database.write_in_parts(self._room.shrink), maxlen=0)
 
     def _open(self) -> sqlite3.Connection:
         db = open_own(self.path, self._room.limits, self._now_ns())
         if not self._first_id:
             query = "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'tick'"
-            self._first_id = int(db.execute(query).fetchone()[0])
+            self._first_id = self.next_id = int(db.execute(query).fetchone()[0])
         return db
 
-    def _discard(self, damaged: Sequence[int]) -> None:
+    def _discard(self, damaged: Sequence[int]) -> int:
         def commit(db: sqlite3.Connection) -> int:
             lost = rows.drop(db, damaged, Cause.CORRUPT_STORE)
             rows.tally(db, {f"{LOST}{Cause.CORRUPT_STORE}": lost})
             return lost
 
-        lost = self._database.write(commit)
-        _log.error("%s was damaged, %d points in it are lost", self.path, lost)
+        return self._database.write(commit) if damaged else 0
 
 
 def _next(
@@ -294,16 +314,21 @@ def _next(
     leased: list[tuple[int, int, int, str]] = []
     damaged: list[int] = []
     more = newest
-    left = max_points
+    left, room = max_points, _MOST_TEXT
     for tick, time_ns, points, block in db.execute(_NEWEST if newest else _OLDEST):
-        if leased and (newest or points > left):
+        if len(damaged) >= _AT_ONCE or (leased and (newest or points > left)):
             more = True
             break
         try:
-            leased.append((tick, time_ns, points, rows.unpack(block)))
-            left -= points
+            text = rows.unpack(block)
         except rows.DAMAGES:
             damaged.append(tick)
+            continue
+        if leased and len(text) > room:
+            more = True
+            break
+        leased.append((tick, time_ns, points, text))
+        left, room = left - points, room - len(text)
     if not leased:
         return None, damaged
     ids, times, sizes, texts = zip(*leased, strict=True)
@@ -317,10 +342,7 @@ def _keep_refused(db: sqlite3.Connection, time_ns: int, refused: Sequence[Refusa
             ((time_ns, refusal.reason, refusal.line) for refusal in refused),
         )
         db.execute(
-            "DELETE FROM rejected WHERE id <= (SELECT max(id) FROM rejected) - ?",
+            "DELETE FROM rejected WHERE id IN (SELECT id FROM rejected ORDER BY id LIMIT max(0, "
+            "coalesce((SELECT value FROM counter WHERE name = 'rejected_kept'), 0) - ?))",
             (_REJECTED_KEPT,),
         )
-
-
-def _stamped(lines: Iterable[str], time_ns: int) -> Iterable[str]:
-    return (f"{line.rpartition(' ')[0]} {time_ns}" for line in lines)

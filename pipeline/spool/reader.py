@@ -13,15 +13,27 @@ from pipeline.spool.schema import LOST, examine
 
 _log = logging.getLogger(__name__)
 
+# The counters are kept by triggers; a store that was not upgraded yet has none of them.
+_KEPT = """SELECT
+    coalesce((SELECT value FROM counter WHERE name = 'waiting'),
+        (SELECT sum(points) FROM pending), 0),
+    coalesce((SELECT value FROM counter WHERE name = 'waiting_bytes'),
+        (SELECT sum(bytes) FROM pending), 0),
+    coalesce((SELECT value FROM counter WHERE name = 'rejected_kept'),
+        (SELECT count(*) FROM rejected)),
+    (SELECT time_ns FROM tick WHERE id = (SELECT min(id) FROM pending))
+"""
+_BEFORE = (
+    "SELECT time_ns, id FROM tick WHERE time_ns >= ? AND (time_ns, id) < (?, ?) "
+    "ORDER BY time_ns DESC, id DESC LIMIT 1 OFFSET ?"
+)
+_LAST = 2**63 - 1
+
 
 def contents(db: sqlite3.Connection) -> Contents:
     """Return the figures of a store."""
     counters: dict[str, int] = dict(db.execute("SELECT name, value FROM counter"))
-    backlog = db.execute(
-        "SELECT coalesce(sum(points), 0), coalesce(sum(bytes), 0), "
-        "(SELECT time_ns FROM tick WHERE id = (SELECT min(id) FROM pending)) FROM pending"
-    ).fetchone()
-    (kept,) = db.execute("SELECT count(*) FROM rejected").fetchone()
+    waiting, size, kept, oldest = db.execute(_KEPT).fetchone()
     # In a damaged store a time can be a text, which is greater than any number.
     (first,) = db.execute("SELECT min(time_ns) FROM tick").fetchone()
     (last,) = db.execute("SELECT max(time_ns) FROM tick WHERE time_ns < ''").fetchone()
@@ -29,9 +41,9 @@ def contents(db: sqlite3.Connection) -> Contents:
         ticks=counters.get("ticks", 0),
         points=counters.get("points", 0),
         delivered_points=counters.get("delivered", 0),
-        backlog_points=backlog[0],
-        backlog_bytes=backlog[1],
-        backlog_oldest_ns=backlog[2],
+        backlog_points=waiting,
+        backlog_bytes=size,
+        backlog_oldest_ns=oldest,
         rejected_points=kept,
         lost={k.removeprefix(LOST): v for k, v in counters.items() if k.startswith(LOST)},
         first_ns=first,
@@ -48,6 +60,22 @@ def gaps(db: sqlite3.Connection) -> list[Gap]:
     """Return the spans of missing readings of which no point tells yet."""
     found = db.execute("SELECT cause, start_ns, stop_ns, readings FROM gap ORDER BY start_ns")
     return [Gap(*row) for row in found]
+
+
+def _all(db: sqlite3.Connection, since_ns: int) -> Iterator[bytes]:
+    query = "SELECT CAST(lines AS BLOB) FROM tick WHERE time_ns >= ? ORDER BY time_ns, id"
+    return (block for (block,) in db.execute(query, (since_ns,)))
+
+
+def _some(db: sqlite3.Connection, since_ns: int, step: int) -> Iterator[bytes]:
+    """Yield one reading of `step`, the newest among them; of the others only the index is read."""
+    chosen: list[int] = []
+    place, skipped = (_LAST, _LAST), 0
+    while found := db.execute(_BEFORE, (since_ns, *place, skipped)).fetchone():
+        place, skipped = found, step - 1
+        chosen.append(found[1])
+    query = "SELECT CAST(lines AS BLOB) FROM tick WHERE id = ?"
+    return (db.execute(query, (tick,)).fetchone()[0] for tick in reversed(chosen))
 
 
 class SpoolReader:
@@ -112,14 +140,7 @@ class SpoolReader:
         damaged = 0
         step = self.step(since_ns, most) if most else 1
         with self._database.transaction("BEGIN") as db:
-            # Readings that are left out are not read: the index on the time has their ids.
-            rows = db.execute(
-                "SELECT CAST(lines AS BLOB) FROM tick WHERE time_ns >= ?1 AND (?2 = 1 OR id IN ("
-                "SELECT id FROM (SELECT id, row_number() OVER (ORDER BY time_ns DESC, id DESC) AS n"
-                " FROM tick WHERE time_ns >= ?1) WHERE n % ?2 = 1)) ORDER BY time_ns, id",
-                (since_ns, step),
-            )
-            for (block,) in rows:
+            for block in _all(db, since_ns) if step == 1 else _some(db, since_ns, step):
                 try:
                     text = unpack(block)
                 except DAMAGES:

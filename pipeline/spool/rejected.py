@@ -6,10 +6,12 @@ The agent applies the bound and the age with its next reading.
 import re
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from pipeline.point import measurement_of
+from pipeline.settings import Age, Ages
 from pipeline.spool.contents import Cause
 from pipeline.spool.opening import open_beside
 from pipeline.spool.rows import insert
@@ -18,54 +20,101 @@ from pipeline.spool.schema import LOST
 _LOST = f"{LOST}{Cause.REJECTED}"
 _TIME = re.compile(r" (-?\d{1,19})$")
 _INT64_MAX = 2**63 - 1
+_FOR_EVER = Ages((Age(0),))
+# They are taken in parts, so that no tick waits long for it, and few are held in memory.
+_AT_ONCE = 200
+
+_Line = tuple[int, str]  # the time of the refusal, and the line
 
 
 class UnknownLineError(Exception):
     """There is no rejected line with an id that was named; the message says which."""
 
 
-def retry_rejected(directory: Path, ids: Collection[int] | None = None) -> int:
-    """Put lines, None being all, on the queue again; return how many.
+def retry_rejected(
+    directory: Path,
+    ids: Collection[int] | None = None,
+    ages: Ages = _FOR_EVER,
+    now_ns: int = 0,
+) -> tuple[int, int]:
+    """Put lines on the queue again, each with its own time; they are no longer lost.
 
-    Each has its own time, and is no longer lost.
+    Args:
+        directory: The data directory.
+        ids: Those that are wanted; None: all.
+        ages: The ages. A line that is older than that of its measurement stays where it is: no
+            sweep would come back for it.
+        now_ns: Now, in nanoseconds since 1970-01-01 UTC.
+
+    Returns:
+        How many are on the queue again, and how many are too old for that.
 
     Raises:
         FileNotFoundError: There is no spool in the data directory.
         UnknownLineError: There is no line with one of the ids; nothing was changed.
-        SpoolError: The spool cannot be opened or written; nothing was changed.
+        SpoolError: The spool cannot be opened or written; what was changed stays so.
     """
 
-    def queue(db: sqlite3.Connection) -> int:
-        taken = _taken(db, ids)
+    def is_young(taken: _Line) -> bool:
+        refused_ns, line = taken
+        return _time_ns(line, refused_ns) >= ages.of(measurement_of(line)).cutoff_ns(now_ns)
+
+    def queue(db: sqlite3.Connection, taken: Sequence[_Line]) -> None:
         readings = defaultdict(list)
-        for _, refused_ns, line in taken:
+        for refused_ns, line in taken:
             readings[_time_ns(line, refused_ns)].append(line)
         for time_ns, lines in sorted(readings.items()):
             insert(db, lines, time_ns)
         _uncount(db, len(taken))
-        return len(taken)
 
-    return _write(directory, queue)
+    return _take(directory, ids, queue, is_young)
 
 
 def drop_rejected(directory: Path, ids: Collection[int] | None = None) -> int:
     """Delete lines, as `retry_rejected` takes them; return how many. They stay counted as lost."""
-    return _write(directory, lambda db: len(_taken(db, ids)))
+    return _take(directory, ids, lambda _, __: None)[0]
 
 
-def _write(directory: Path, change: Callable[[sqlite3.Connection], int]) -> int:
+def _take(
+    directory: Path,
+    ids: Collection[int] | None,
+    use: Callable[[sqlite3.Connection, Sequence[_Line]], None],
+    is_wanted: Callable[[_Line], bool] = lambda _: True,
+) -> tuple[int, int]:
+    """Take lines out, and use them; return how many that were, and how many stay."""
     with closing(open_beside(directory, write=True)) as database:
-        return database.write(change)
+        ids_left = database.read(lambda db: _found(db, ids))
+
+        def part(db: sqlite3.Connection) -> tuple[int, int] | None:
+            found = [
+                (number, line) for number in ids_left[:_AT_ONCE] for line in _lines(db, number)
+            ]
+            wanted = [(number, line) for number, line in found if is_wanted(line)]
+            _delete(db, [number for number, _ in wanted])
+            use(db, [line for _, line in wanted])
+            return (len(wanted), len(found) - len(wanted)) if ids_left else None
+
+        number = stay = 0
+        for taken, left in database.write_in_parts(part):
+            del ids_left[:_AT_ONCE]
+            number += taken
+            stay += left
+        return number, stay
 
 
-def _taken(db: sqlite3.Connection, ids: Collection[int] | None) -> list[tuple[int, int, str]]:
-    """Take lines out; return the id, the time of the refusal and the text of each."""
-    kept = db.execute("SELECT id, time_ns, line FROM rejected ORDER BY id")
-    wanted = [row for row in kept if ids is None or row[0] in ids]
-    if missing := set(ids or ()) - {row[0] for row in wanted}:
+def _found(db: sqlite3.Connection, ids: Collection[int] | None) -> list[int]:
+    kept = {number for (number,) in db.execute("SELECT id FROM rejected")}
+    if missing := set(ids or ()) - kept:
         raise UnknownLineError(_unknown(missing))
-    db.executemany("DELETE FROM rejected WHERE id = ?", ((row[0],) for row in wanted))
-    return wanted
+    return sorted(kept if ids is None else kept & set(ids))
+
+
+def _lines(db: sqlite3.Connection, number: int) -> Iterator[_Line]:
+    yield from db.execute("SELECT time_ns, line FROM rejected WHERE id = ?", (number,))
+
+
+def _delete(db: sqlite3.Connection, numbers: Iterable[int]) -> None:
+    db.executemany("DELETE FROM rejected WHERE id = ?", ((number,) for number in numbers))
 
 
 def _uncount(db: sqlite3.Connection, points: int) -> None:

@@ -7,30 +7,37 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Self
 
+from pipeline.spool.access import look, make
 from pipeline.spool.contents import Cause
 from pipeline.spool.database import Database
 from pipeline.spool.files import delete_damaged, sibling
 from pipeline.spool.rows import drop, tally
-from pipeline.spool.schema import LOST, FullError, free
+from pipeline.spool.schema import LOST, FullError, SpoolError, free
 
 _log = logging.getLogger(__name__)
 
 _LOST = f"{LOST}{Cause.SPOOL_FULL}"
-# At the bound, room is made for many ticks at once, so that not every tick costs a search.
-_ROOM_SHARE = 100
-# Ordered by time, so that the index is read and no lines are. The newest reading stays.
-_OLDEST = "SELECT id FROM tick WHERE id < (SELECT max(id) FROM tick) ORDER BY time_ns LIMIT 64"
-_OLDEST_DELIVERED = _OLDEST.replace(" ORDER", " AND id NOT IN (SELECT id FROM pending) ORDER")
-# A large clean-up is done in parts, so that no tick waits long for it.
-_DROPPED_AT_ONCE, _VACUUMED_AT_ONCE = 2_000, 512
+# In this order readings make room, a few at a time: those that were delivered before all that wait,
+# the few that were delivered behind these, and then those that wait. The newest one stays. Each
+# search has one bound, so that it reads no more than it finds.
+_OLDEST = (
+    "SELECT id FROM tick WHERE id > ? AND id < (SELECT coalesce(min(max(tick.id), "
+    "(SELECT min(id) FROM pending)), max(tick.id)) FROM tick) ORDER BY id LIMIT 64",
+    "SELECT id FROM ahead WHERE id > ? AND id < (SELECT max(id) FROM tick) ORDER BY id LIMIT 64",
+    "SELECT id FROM tick WHERE id > ? AND id < (SELECT max(id) FROM tick) ORDER BY id LIMIT 64",
+)
+_NEWEST_SIZE = "SELECT coalesce((SELECT length(lines) FROM tick ORDER BY id DESC LIMIT 1), 0)"
+# A tick makes no more room than that and twice its own size, in bytes. A large clean-up is done in
+# larger parts, but in parts, so that no tick waits long for it.
+_AT_ONCE, _SHRUNK_AT_ONCE, _PAGES_AT_ONCE = 2**18, 2**21, 512
 _LEAST_LOG, _MOST_LOG = 2**16, 2**20
 _LEAST_RESERVE = 2**16
-# On a full disk: how much to free of what is used, and at least.
-_FREED_SHARE, _FREED_LEAST = 16, 2**16
+_BLOCK = 512  # of st_blocks, everywhere
+# On a full disk: how much to free of what is used, at least and at most, in bytes.
+_FREED_SHARE, _FREED_LEAST, _FREED_MOST = 16, 2**16, _AT_ONCE
 _NEAR_SHARE = 10  # of the bound: a store that is as near to it still loses readings
 
 
@@ -75,8 +82,7 @@ class Reserve:
         self._path = path
         self._size = size
         self._again = 0  # how many bytes must be free before it is made again
-        # A larger one, of another bound, is made anew.
-        self.held = (path.exists() and path.stat().st_size <= size) or self._taken()
+        self.held = self._is_held() or self._taken()
 
     def take(self) -> None:
         """Make the file again, if it was deleted and there is room again."""
@@ -90,12 +96,22 @@ class Reserve:
             self._path.unlink()
         self.held = False
 
+    def _is_held(self) -> bool:
+        with contextlib.suppress(OSError, SpoolError):
+            found = look(self._path)
+            # A larger one is of another bound; what was not allocated, or was copied with holes in
+            # it, holds no room. Both are made anew.
+            allocated = min(found.st_size, found.st_blocks * _BLOCK)
+            return found.st_size <= self._size and allocated >= _LEAST_RESERVE
+        return False
+
     def _taken(self) -> bool:
         size = min(self._size, free(self._path.parent) // 4)
         if size < _LEAST_RESERVE:
             return False
+        self._path.unlink(missing_ok=True)  # also a link
         try:
-            with self._path.open("wb") as file:
+            with os.fdopen(make(self._path), "wb") as file:
                 os.posix_fallocate(file.fileno(), 0, size)
         except OSError as error:
             self._path.unlink(missing_ok=True)
@@ -125,20 +141,25 @@ class Room:
             return f"{self._path} has reached its bound, spool_max_mb"
         return None
 
-    def shrink(self, db: sqlite3.Connection) -> int:
-        """Shrink the store towards its bound; return by how many bytes."""
+    def shrink(self, db: sqlite3.Connection) -> int | None:
+        """Shrink the store towards its bound; return by how many bytes, or None."""
         before = _size(db)
-        self.keep(db)
-        return before - _size(db)
+        self.keep(db, _SHRUNK_AT_ONCE)
+        return max(0, before - _size(db)) or None
 
-    def keep(self, db: sqlite3.Connection) -> None:
-        """Keep the bound, in the transaction that adds rows."""
+    def keep(self, db: sqlite3.Connection, most: int = _AT_ONCE) -> None:
+        """Keep the bound, in the transaction that adds a reading.
+
+        Args:
+            db: The store.
+            most: How much room is made at most, in bytes; for a large reading, twice its size.
+        """
         bound = self.limits.rows
         self._reserve.take()
         if not self._reserve.held:
             # On a full disk the database cannot grow, even if the log still can.
             bound = min(bound, self._path.stat().st_size)
-        lost = _keep_bound(db, bound)
+        lost = _keep_bound(db, bound, most)
         tally(db, {_LOST: lost})
         if lost:
             self._losing = True
@@ -162,46 +183,50 @@ class Room:
         """Make room on a full disk by deleting the oldest readings, delivered ones first."""
         with database.transaction() as db:
             # The room stays in the file, for newer readings: other programs would take it.
-            goal = _used(db) - max(_used(db) // _FREED_SHARE, _FREED_LEAST)
-            tally(db, {_LOST: _drop_oldest(db, goal)})
+            used = _used(db)
+            freed = min(max(used // _FREED_SHARE, _FREED_LEAST), _FREED_MOST)
+            tally(db, {_LOST: _drop_oldest(db, used - freed)})
 
 
-def _keep_bound(db: sqlite3.Connection, bound: int) -> int:
-    """Delete the oldest readings beyond a bound, a part at a time, delivered ones first.
+def _keep_bound(db: sqlite3.Connection, bound: int, most: int) -> int:
+    """Delete the oldest readings beyond a bound, delivered ones first.
 
     Return how many points were deleted that were not delivered.
     """
     if _size(db) <= bound:
         return 0
-    lost = _drop_oldest(db, bound - bound // _ROOM_SHARE) if _used(db) > bound else 0
+    most = max(most, 2 * int(db.execute(_NEWEST_SIZE).fetchone()[0]))
+    lost = _drop_oldest(db, max(bound, _used(db) - most))
     pages, _, size = _figures(db)
-    give_back(db, min(_VACUUMED_AT_ONCE, max(0, pages - bound // size)))
+    give_back(db, min(most // size, max(0, pages - bound // size)))
     return lost
 
 
 def _drop_oldest(db: sqlite3.Connection, goal: int) -> int:
     """Delete readings until no more bytes than `goal` are used; return how many points are lost."""
     lost = 0
-    for tick in islice(_oldest(db), _DROPPED_AT_ONCE):
+    for tick in _oldest(db):
         if _used(db) <= goal:
             break
         lost += drop(db, [tick], Cause.SPOOL_FULL)
+        db.execute("DELETE FROM ahead WHERE id = ?", (tick,))
     return lost
 
 
 def _oldest(db: sqlite3.Connection) -> Iterator[int]:
-    # A few at a time: the search for delivered ones is long when there are few.
-    for query in (_OLDEST_DELIVERED, _OLDEST):
-        while ids := db.execute(query).fetchall():
-            yield from (tick for (tick,) in ids)
+    for query in _OLDEST:
+        after = -1
+        while ids := [tick for (tick,) in db.execute(query, (after,))]:
+            yield from ids
+            after = ids[-1]
 
 
-def give_back(db: sqlite3.Connection, most: int = _VACUUMED_AT_ONCE) -> int:
-    """Give unused pages back to the file system; return how many are left."""
+def give_back(db: sqlite3.Connection, most: int = _PAGES_AT_ONCE) -> int | None:
+    """Give unused pages back to the file system; return how many are left, or None."""
     pages = min(most, _figures(db)[1])
     for _ in range(pages):  # with a larger number, the sqlite3 module frees one page, too
         db.execute("PRAGMA incremental_vacuum(1)")
-    return _figures(db)[1]
+    return _figures(db)[1] or None
 
 
 def _size(db: sqlite3.Connection) -> int:

@@ -7,6 +7,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 
+from pipeline.point import moved, split_lines
 from pipeline.spool.contents import Cause, Gap
 
 DAMAGES = (zlib.error, UnicodeDecodeError, TypeError)
@@ -33,21 +34,37 @@ def unpack(block: bytes) -> str:
     return zlib.decompress(block, _GZIP).decode()
 
 
-def insert(db: sqlite3.Connection, lines: Sequence[str], time_ns: int) -> None:
-    """Add a reading to the log and to the queue."""
+def insert(db: sqlite3.Connection, lines: Sequence[str], time_ns: int) -> int:
+    """Add a reading to the log and to the queue; return its id."""
     block = pack(joined(lines))
     (tick,) = db.execute(
         "INSERT INTO tick (time_ns, points, lines) VALUES (?, ?, ?) RETURNING id",
         (time_ns, len(lines), block),
     ).fetchone()
     db.execute("INSERT INTO pending VALUES (?, ?, ?)", (tick, len(lines), len(block)))
+    return int(tick)
 
 
-def replace(db: sqlite3.Connection, tick: int, lines: Iterable[str], time_ns: int) -> None:
-    """Give a waiting reading other lines, as many as before, and another time."""
-    block = pack(joined(lines))
-    db.execute("UPDATE tick SET time_ns = ?, lines = ? WHERE id = ?", (time_ns, block, tick))
+def restamp(db: sqlite3.Connection, tick: int, before_ns: int, by_ns: int) -> bool:
+    """Correct the time of a waiting reading and of its lines; return whether it was not damaged.
+
+    Args:
+        db: The store.
+        tick: The reading.
+        before_ns: Only lines with an earlier time than this are corrected.
+        by_ns: By how much, in nanoseconds.
+    """
+    query = "SELECT time_ns, CAST(lines AS BLOB) FROM tick WHERE id = ?"
+    time_ns, block = db.execute(query, (tick,)).fetchone()
+    try:
+        lines = split_lines(unpack(block))
+    except DAMAGES:  # a lease finds and counts it
+        return False
+    block = pack(joined(moved(line, before_ns, by_ns) for line in lines))
+    change = (time_ns + by_ns, block, tick)
+    db.execute("UPDATE tick SET time_ns = ?, lines = ? WHERE id = ?", change)
     db.execute("UPDATE pending SET bytes = ? WHERE id = ?", (len(block), tick))
+    return True
 
 
 def drop(db: sqlite3.Connection, ids: Iterable[int], cause: Cause | None = None) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.spool.contents import Cause
 
 NAME = "spool.db"
-VERSION = 5
+VERSION = 6
 """The number of the format; 0.1.0 has 1."""
 _UPGRADABLE, _UNRELEASED = 1, range(2, VERSION)
 # A greater number is damage, not a later version.
@@ -41,16 +41,50 @@ CREATE TABLE rejected (
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
+AHEAD = """INSERT INTO ahead SELECT id FROM tick
+    WHERE id > (SELECT min(id) FROM pending) AND id NOT IN (SELECT id FROM pending)"""
+"""Finds the ticks that left the queue before an older one, in a store with none in `ahead`."""
 # The step from the format of 0.1.0 to this one; a new store takes it, too.
 _UPGRADE = """
--- How many points wait, beside the queue: when a part of the queue cannot be read any more, it
--- tells how many are missing.
+-- No id comes back: a line that was listed must never be another one when it is named.
+ALTER TABLE rejected RENAME TO former;
+CREATE TABLE rejected (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    time_ns INTEGER NOT NULL,     -- when the server refused it
+    reason TEXT NOT NULL,
+    line TEXT NOT NULL
+);
+INSERT INTO rejected SELECT id, time_ns, reason, line FROM former;
+DROP TABLE former;
+-- Ticks that left the queue before an older one. All others are older than what waits, or wait.
+CREATE TABLE ahead (id INTEGER PRIMARY KEY);
+CREATE TRIGGER overtaken AFTER DELETE ON pending
+WHEN EXISTS (SELECT 1 FROM pending WHERE id < old.id) BEGIN
+    INSERT OR IGNORE INTO ahead SELECT id FROM tick WHERE id = old.id;
+    DELETE FROM ahead WHERE id < (SELECT min(id) FROM tick);
+END;
+-- How much waits and is kept, so that no one has to count it. When a part of the queue cannot be
+-- read any more, `waiting` also tells how many points are missing.
 INSERT INTO counter SELECT 'waiting', coalesce(sum(points), 0) FROM pending;
+INSERT INTO counter SELECT 'waiting_bytes', coalesce(sum(bytes), 0) FROM pending;
+INSERT INTO counter SELECT 'rejected_kept', count(*) FROM rejected;
 CREATE TRIGGER queued AFTER INSERT ON pending BEGIN
     UPDATE counter SET value = value + new.points WHERE name = 'waiting';
+    UPDATE counter SET value = value + new.bytes WHERE name = 'waiting_bytes';
+    DELETE FROM ahead WHERE id = new.id;
+END;
+CREATE TRIGGER packed_anew AFTER UPDATE OF bytes ON pending BEGIN
+    UPDATE counter SET value = value + new.bytes - old.bytes WHERE name = 'waiting_bytes';
 END;
 CREATE TRIGGER unqueued AFTER DELETE ON pending BEGIN
     UPDATE counter SET value = value - old.points WHERE name = 'waiting';
+    UPDATE counter SET value = value - old.bytes WHERE name = 'waiting_bytes';
+END;
+CREATE TRIGGER refused AFTER INSERT ON rejected BEGIN
+    UPDATE counter SET value = value + 1 WHERE name = 'rejected_kept';
+END;
+CREATE TRIGGER taken AFTER DELETE ON rejected BEGIN
+    UPDATE counter SET value = value - 1 WHERE name = 'rejected_kept';
 END;
 CREATE TABLE gap (
     cause TEXT PRIMARY KEY,
@@ -167,4 +201,4 @@ def migrate(db: sqlite3.Connection, version: int) -> None:
     """Upgrade a store to this version, in one transaction; version 0 is an empty database."""
     if version < VERSION:
         script = _UPGRADE if version else _TABLES + _UPGRADE
-        db.executescript(f"BEGIN IMMEDIATE;{script}PRAGMA user_version = {VERSION};COMMIT;")
+        db.executescript(f"BEGIN IMMEDIATE;{script}{AHEAD};PRAGMA user_version = {VERSION};COMMIT;")

@@ -7,6 +7,20 @@ from dataclasses import dataclass
 from pipeline.point import FieldValue
 
 _FIRST_WIDTH_NS = 1_000_000
+# A power of two changes no digit of a sum, and this one keeps that of the greatest floats finite.
+_SCALE = 2.0**-64
+
+
+def share(value: float, low: float, high: float) -> float:
+    """Return where a value is between two others: 0.0 at the lower or below, 1.0 at the upper."""
+    if math.isinf(high - low):
+        value, low, high = value / 2, low / 2, high / 2
+    return min(max((value - low) / (high - low), 0.0), 1.0) if high > low else 0.5
+
+
+def between(low: float, high: float, part: float) -> float:
+    """Return what is a part of the way from one value to another."""
+    return low * (1 - part) + high * part
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +35,7 @@ class Series:
             in a thinned series, the extremes of each span.
         last: The newest value.
         count: How many values there were before thinning.
-        summary: Their least, mean and greatest; None for texts.
+        summary: The least, mean and greatest of the numbers; None where all are texts.
     """
 
     measurement: str
@@ -51,8 +65,8 @@ class SeriesBuilder:
         self._samples: list[tuple[int, FieldValue]] = []
         self._spans: list[_Span] = []
         self._width_ns = _FIRST_WIDTH_NS
-        self._count = 0
-        self._sum = 0.0
+        self._count = self._numbers = 0
+        self._sum = 0.0  # scaled
         self._least, self._greatest = math.inf, -math.inf
         self._last: FieldValue | None = None
 
@@ -70,10 +84,13 @@ class SeriesBuilder:
             if before is None or time_ns < before[0] or value < before[1]:
                 return
             value = (value - before[1]) / (time_ns - before[0]) * 1e9
+            if math.isinf(value):
+                return
         self._count += 1
         self._last = value
         if not isinstance(value, str):
-            self._sum += value
+            self._numbers += 1
+            self._sum += value * _SCALE
             self._least = min(self._least, value)
             self._greatest = max(self._greatest, value)
         if self._points is None:
@@ -88,9 +105,12 @@ class SeriesBuilder:
         if self._last is None:
             return None
         thinned = [sample for span in self._spans for sample in span.samples()]
-        numbers = math.isfinite(self._least)
-        mean = self._sum / self._count
-        summary = (self._least, mean, self._greatest) if numbers else None
+        summary = None
+        if self._numbers:
+            mean = self._sum / self._numbers / _SCALE
+            # Rounding, and sums below what can be scaled, lead a little out of the range.
+            mean = min(max(mean, self._least), self._greatest)
+            summary = (self._least, mean, self._greatest)
         samples = thinned or self._samples
         return Series(measurement, field, tags, samples, self._last, self._count, summary)
 

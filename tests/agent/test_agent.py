@@ -8,6 +8,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -20,7 +21,7 @@ from pipeline.agent.session import AgentError
 from pipeline.clock import Clock, SystemClock, Tick
 from pipeline.health import read_status
 from pipeline.retention import Retention, Swept
-from pipeline.settings import CollectorOptions, Settings
+from pipeline.settings import CollectorOptions, Files, Loaded, Settings
 from pipeline.spool import Spool, SpoolError, SpoolReader, holder
 from tests.agents import eventually, ticks, times
 from tests.clocks import ShiftedClock
@@ -166,6 +167,86 @@ def test_a_port_that_is_taken_is_a_warning_and_the_agent_goes_on(
         agent.stop()
     agent.start()
     assert call("GET", f"http://127.0.0.1:{port}/health").status == 200
+
+
+class Looking(SystemClock):
+    """Looks at the files all the time."""
+
+    def wait(self, event: Event, seconds: float) -> bool:
+        return super().wait(event, {2.0: 0.01, 5.0: 0.01}.get(seconds, seconds))
+
+
+@pytest.fixture
+def followed(tmp_path: Path) -> Iterator[Agent]:
+    """An agent that follows its files, with an endpoint."""
+    (tmp_path / "settings.toml").write_text(
+        f'data_dir = "{tmp_path}/data"\nhttp_port = {free_port()}\n'
+        f"collection_interval_ms = {HOUR_MS}\n"
+    )
+    files = Files(tmp_path, {}, ("cpu",))
+    with closing(Agent(files.load().settings, files, Looking())) as agent:
+        yield agent
+
+
+def test_an_endpoint_comes_when_its_port_is_free_and_both_are_told_once(
+    followed: Agent, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    port = followed.settings.http_port
+    url = f"http://127.0.0.1:{port}/health"
+    with socket.create_server(("127.0.0.1", port)):
+        followed.start()
+        assert followed.health is not None
+        assert "endpoint" in followed.health.troubles()
+    eventually(lambda: followed.health and not followed.health.troubles(), "the endpoint")
+    assert call("GET", url).status == 200
+    assert [text for text in caplog.messages if text.startswith("The endpoint")] == [
+        f"The endpoint is off, port {port} cannot be used (Address already in use); "
+        "set another http_port, or 0",
+        f"The endpoint answers at port {port}",
+    ]
+
+
+def test_an_endpoint_comes_when_there_is_a_thread_for_it(
+    followed: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, refused = threading.Thread.start, 0
+
+    def refuse(self: threading.Thread) -> None:
+        nonlocal refused
+        if self.name == "http" and refused < 3:
+            refused += 1
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    followed.start()
+    eventually(lambda: followed.health and not followed.health.troubles(), "the endpoint")
+    url = f"http://127.0.0.1:{followed.settings.http_port}/health"
+    assert (refused, call("GET", url).status) == (3, 200)
+
+
+def test_a_file_system_that_hangs_keeps_nobody_who_asks_for_the_settings(
+    followed: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers: list[str] = []
+    inside, go_on = Event(), Event()
+
+    def hang(self: Files) -> Loaded:
+        readers.append(threading.current_thread().name)
+        inside.set()
+        go_on.wait(30)
+        return self.load()
+
+    monkeypatch.setattr(Files, "reload", hang)
+    followed.start()
+    followed.reload()
+    assert inside.wait(30)
+    followed.reload()
+    followed.stop()
+    assert not followed.running
+    go_on.set()
+    assert readers == ["settings"]
 
 
 def test_a_clock_that_is_ahead_at_the_start_makes_no_young_reading_go(

@@ -38,7 +38,10 @@ class Agent:
         self.spool = Spool(directory, 2**24)
         self.health = Health(self.clock, 60, lambda _: None)
         guards = [Guard(Beat(), CollectorOptions(), self.clock)]
-        self.recorder = Recorder(guards, self.spool, self.clock, {"host": "h"}, self.health)
+        self.oldest_ns = 0
+        self.recorder = Recorder(
+            guards, self.spool, self.clock, {"host": "h"}, self.health, lambda: self.oldest_ns
+        )
 
     def beat(self, minute: int, missed: int = 0) -> None:
         self.recorder.record(Tick(START_NS + minute * MINUTE, missed))
@@ -56,9 +59,9 @@ def agent(tmp_path: Path) -> Iterator[Agent]:
 
 
 def gap(cause: str, minute: int, readings: int, seconds: float) -> Line:
-    fields = {"readings": readings, "seconds": seconds}
-    point = Point("metrics_gap", fields, {"cause": cause, "host": "h"})
-    return Line(point, START_NS + minute * MINUTE)
+    start_ns = START_NS + minute * MINUTE
+    fields = {"readings": readings, "seconds": seconds, "start_ns": start_ns}
+    return Line(Point("metrics_gap", fields, {"cause": cause, "host": "h"}), start_ns)
 
 
 def test_ticks_that_came_too_late_are_a_gap(agent: Agent) -> None:
@@ -155,6 +158,23 @@ def test_gaps_that_follow_each_other_are_told_one_by_one(agent: Agent) -> None:
         agent.beat(minute, missed=1)
     agent.beat(8)
     assert agent.told() == [gap("tick_missed", minute, 1, 120.0) for minute in (1, 3, 5)]
+
+
+def test_a_gap_that_began_before_the_age_is_told_within_it(agent: Agent) -> None:
+    agent.beat(1)
+    agent.beat(100, missed=98)
+    agent.beat(200, missed=99)
+    agent.oldest_ns = START_NS + 50 * MINUTE
+    agent.beat(201)
+    first, second = agent.told()
+    assert first == gap("tick_missed", 1, 98, 99 * 60.0)  # told before it became too old
+    assert second == gap("tick_missed", 100, 99, 100 * 60.0)
+    agent.beat(300, missed=98)
+    agent.oldest_ns = START_NS + 250 * MINUTE
+    agent.beat(301)
+    *_, third = agent.told()
+    assert third.timestamp_ns == agent.oldest_ns
+    assert third.point == gap("tick_missed", 201, 98, 99 * 60.0).point
 
 
 def test_what_age_takes_is_no_gap(tmp_path: Path) -> None:

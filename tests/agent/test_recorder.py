@@ -258,6 +258,38 @@ def test_readings_beyond_what_memory_holds_are_lost_the_oldest_first_and_counted
     assert one.lost == {"disk_full": 8, "collector_failed": 2}
 
 
+def test_a_reading_that_is_dropped_leaves_the_gap_before_it(bench: Callable[..., Bench]) -> None:
+    one = bench(Stub("a", "x"))
+    one.record()
+    with nothing_can_be_written():
+        for number in range(HELD + 2):
+            with pytest.raises(SpoolError):
+                one.record(missed=3 if number in (0, 5) else 0)
+    one.record()
+    missed, full = one.spool.gaps()
+    assert (missed.cause, missed.readings) == ("tick_missed", 6)
+    assert (missed.start_ns, missed.stop_ns) == (SECOND, 7 * SECOND)
+    assert (full.cause, full.readings, full.start_ns) == ("disk_full", 2, 2 * SECOND)
+    assert one.lost == {"tick_missed": 6, "disk_full": 2}
+
+
+def test_readings_that_are_held_get_their_time_when_the_clock_is_set(
+    bench: Callable[..., Bench],
+) -> None:
+    one = bench(Stub("a", "x"))
+    ticks = [Tick(5 * SECOND, 0), Tick(15 * SECOND, 2), Tick(START_NS, 0, START_NS - 25 * SECOND)]
+    for tick in ticks:
+        with nothing_can_be_written(), pytest.raises(SpoolError):
+            one.recorder.record(tick)
+    one.recorder.commit()
+    right = [START_NS - 20 * SECOND, START_NS - 10 * SECOND, START_NS]
+    assert times(one.spool.path.parent) == right
+    blocks = history(one.spool.path.parent)
+    assert [int(block.rpartition(" ")[2]) for block in blocks] == right
+    (gap,) = one.spool.gaps()
+    assert (gap.start_ns, gap.stop_ns) == tuple(right[:2])
+
+
 def test_that_the_oldest_readings_make_room_is_told_once_and_so_is_its_end(
     bench: Callable[..., Bench], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -26,6 +26,7 @@ class Bench:
         self.troubles: list[str | None] = [None]
         self.trouble = Trouble(lambda trouble: self.troubles.append(trouble.reason))
         self.clock = ManualClock()
+        self.wake = Event()
 
     def follow(self) -> Reload:
         self.files.load()
@@ -44,7 +45,7 @@ class Bench:
 
         self.clock.waits.clear()
         self.clock.on_wait = edit
-        reload.run(stop)
+        reload.run(stop, self.wake)
 
 
 @pytest.fixture
@@ -274,3 +275,32 @@ def test_to_peek_is_not_to_take(bench: Bench) -> None:
     bench.toml.write_text("http_port = -2")
     with pytest.raises(SettingsError):
         bench.files.peek()
+
+
+def test_files_are_read_when_that_is_asked_for_and_it_is_told_that_nothing_changed(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    bench.toml.write_text("http_port = 1")
+    reload = bench.follow()
+    bench.looks(reload, bench.wake.set)
+    assert caplog.messages == ["The settings have not changed"]
+    assert not bench.wake.is_set()
+
+
+def test_what_lasts_is_told_once_in_a_thousand_looks_and_again_when_it_comes_back(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.toml.write_text('data_dir = "/one"')
+    reload = bench.follow()
+    for _ in range(2):
+        bench.secrets.write_text("")
+        bench.secrets.chmod(0o644)
+        bench.toml.write_text('data_dir = "/two"')
+        for _ in range(1_000):
+            reload.read()
+        bench.secrets.chmod(0o600)
+        bench.toml.write_text('data_dir = "/one"')
+        reload.read()
+    told = [text.partition(" (")[0] for text in caplog.messages]
+    assert told == [f"{bench.secrets} holds secrets and is open to others", "data_dir = /two"] * 2

@@ -1,6 +1,7 @@
 """What a session keeps and what it exchanges when the settings change, and its threads."""
 
 import dataclasses
+import gzip
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ import pytest
 from pipeline.agent.recorder import Recorder
 from pipeline.agent.session import AgentError, Session
 from pipeline.clock import Tick
+from pipeline.health import read_status
 from pipeline.settings import CollectorOptions, Settings
 from pipeline.spool import SpoolReader
 from tests.agents import AgentProcess, eventually, ticks
@@ -36,11 +38,17 @@ class Bench:
             data_dir=data_dir, host="h1", http_port=0, collection_interval_ms=HOUR_MS
         )
         self.clock = ShiftedClock()
+        self.stopped = False
         self.session = Session(self.settings, lambda: self.settings, self.clock)
 
     def change(self, **changes: Any) -> None:
         self.settings = dataclasses.replace(self.settings, **changes)
         self.session.change(self.settings)
+
+    def stop(self) -> None:
+        if not self.stopped:
+            self.stopped = True
+            self.session.stop()
 
     def kept(self) -> str:
         with SpoolReader(self.settings.data_dir) as reader:
@@ -51,7 +59,7 @@ class Bench:
 def bench(tmp_path: Path) -> Iterator[Bench]:
     one = Bench(tmp_path)
     yield one
-    one.session.stop()
+    one.stop()
 
 
 def test_an_interval_that_changes_is_told_as_no_gap(bench: Bench, tmp_path: Path) -> None:
@@ -140,6 +148,132 @@ def test_a_delivery_that_still_waits_for_the_former_server_changes_no_trouble(be
         eventually(lambda: "delivery" in bench.session.health.troubles(), "the new one's trouble")
     eventually(lambda: deliveries() == 1, "the end of the former one")
     assert "http://127.0.0.1:1" in bench.session.health.troubles()["delivery"]
+
+
+def keeping(lines: list[str]) -> Behaviour:
+    """Take each write and keep its lines; there is nothing else."""
+
+    def answer(client: socket.socket, _: Event) -> None:
+        request = read_request(client)
+        if request is not None and request.path.startswith("/api/v2/write"):
+            lines.extend(gzip.decompress(request.body).decode().splitlines())
+            client.sendall(last_response("204 No Content"))
+        else:
+            client.sendall(last_response("404 Not Found"))
+
+    return answer
+
+
+@pytest.mark.slow  # a former server's delivery ends first
+def test_what_waits_when_the_server_changes_goes_to_the_new_one_alone(
+    bench: Bench, tmp_path: Path
+) -> None:
+    def backlog() -> int:
+        with SpoolReader(tmp_path) as reader:
+            return reader.contents().backlog_points
+
+    old_lines: list[str] = []
+    new_lines: list[str] = []
+    with serving(keeping(old_lines)) as old, serving(keeping(new_lines)) as new:
+        bench.session.start()
+        eventually(lambda: ticks(tmp_path) == 1, "the first reading")
+        later = {"flush_jitter_ms": 0, "flush_interval_ms": HOUR_MS}
+        bench.change(influxdb_url=old, influxdb_token="t", **later)
+        eventually(lambda: backlog() == 0, "the first delivery")
+        before = len(old_lines)
+        bench.session.record()
+        bench.change(influxdb_url="")
+        waiting = backlog()
+        assert waiting > 0  # what nobody is to have any more waits
+        bench.change(influxdb_url=old, influxdb_timeout_s=3)
+        eventually(lambda: backlog() == 0, "the delivery of what waited")
+        assert len(old_lines) == before + waiting
+        bench.session.record()
+        waiting = backlog()
+        bench.change(influxdb_url=new)
+        eventually(lambda: backlog() == 0, "the delivery to the new one")
+        assert len(new_lines) == waiting
+        # Without a change, a stop sends what is left.
+        bench.session.record()
+        left = backlog()
+        bench.stop()
+        assert len(new_lines) == waiting + left
+
+
+def bucket(age_s: int) -> bytes:
+    rules = [{"type": "expire", "everySeconds": age_s}]
+    found = {"buckets": [{"id": "1", "name": "", "retentionRules": rules}]}
+    return last_response("200 OK", json.dumps(found).encode())
+
+
+@pytest.mark.slow  # the new keeper gives the former one its time to end
+@pytest.mark.parametrize(
+    "late", [last_response("500 Internal Server Error"), bucket(3600)], ids=["failed", "done"]
+)
+def test_a_sweep_of_former_settings_that_ends_late_reports_nothing(
+    bench: Bench, late: bytes
+) -> None:
+    asked, go_on = Event(), Event()
+
+    def former(client: socket.socket, _: Event) -> None:
+        if is_write(client):
+            client.sendall(last_response("204 No Content"))
+        else:
+            asked.set()
+            go_on.wait(60)
+            client.sendall(late)
+
+    def latter(client: socket.socket, _: Event) -> None:
+        request = read_request(client)
+        path = request.path.partition("?")[0] if request else ""
+        answers = {
+            "/api/v2/write": last_response("204 No Content"),
+            "/api/v2/buckets": bucket(0),
+            "/api/v2/query": last_response("200 OK"),
+        }
+        client.sendall(answers.get(path, last_response("404 Not Found")))
+
+    def swept(url: str) -> bool:
+        with SpoolReader(bench.settings.data_dir) as reader:
+            return any(url in fact for name, fact in reader.facts().items() if "swept" in name)
+
+    def sweeps() -> int:
+        return [thread.name for thread in threading.enumerate()].count("sweep")
+
+    with serving(former) as old, serving(latter) as new:
+        bench.session.start()
+        fixed = {"bucket_retention": "off", "influxdb_token": "t", "flush_jitter_ms": 0}
+        bench.change(influxdb_url=old, **fixed)
+        assert asked.wait(30)
+        bench.change(influxdb_url=new)
+        eventually(lambda: swept(new), "the sweep of the new keeper")
+        go_on.set()
+        eventually(lambda: sweeps() == 1, "the end of the former sweep")
+        assert bench.session.health.troubles() == {}
+        assert read_status(bench.settings).bucket_drift is None
+
+
+@pytest.mark.slow  # a delivery and a sweep
+def test_a_token_that_is_refused_is_logged_once(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[str] = []
+    refusal = b'{"code": "unauthorized", "message": "unauthorized access"}'
+
+    def refuse(client: socket.socket, _: Event) -> None:
+        if (request := read_request(client)) is not None:
+            asked.append(request.path.partition("?")[0])
+            client.sendall(last_response("401 Unauthorized", refusal))
+
+    with serving(refuse) as url:
+        bench.session.start()
+        bench.change(influxdb_url=url, influxdb_token="t", flush_jitter_ms=0)
+        wanted = {"/api/v2/buckets", "/api/v2/write", "/api/v2/query"}
+        eventually(lambda: wanted <= set(asked), "that rule, delivery and sweep have had their try")
+        bench.stop()
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(told) == 1
+    assert told[0].startswith("Delivery stopped, ")
 
 
 @pytest.fixture
@@ -279,3 +413,18 @@ def test_a_thread_that_has_died_is_replaced(
 
     eventually(goes_on, "readings")
     assert caplog.messages.count("The thread tick ended by accident and is started again") == 1
+
+
+def test_a_way_that_others_can_read_is_told_once_at_the_start(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    way = {"influxdb_url": "http://influx.example", "influxdb_proxy": "http://127.0.0.1:9"}
+    names = {"influxdb_org": "o", "influxdb_bucket": "b", "influxdb_token": "t"}
+    bench.session.start()
+    for hours in (24, 48):
+        bench.change(retention_hours=hours, **way, **names)
+    told = [text for text in caplog.messages if "not encrypted" in text]
+    assert told == [
+        "What is sent to http://influx.example is not encrypted, whoever is on the way can read "
+        "the token and change the readings: let the server speak TLS, and write https://"
+    ]

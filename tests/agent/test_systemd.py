@@ -5,8 +5,8 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -59,11 +59,8 @@ def health(clock: ManualClock) -> Health:
     return Health(clock, 60, lambda _: None)
 
 
-def notifier(
-    health: Health | None, address: str, clock: ManualClock | None = None, **environ: str
-) -> Notifier:
-    environ = {"NOTIFY_SOCKET": address, **environ}
-    return Notifier(environ, lambda: health, clock or ManualClock())
+def notifier(health: Health | None, address: str, **environ: str) -> Notifier:
+    return Notifier({"NOTIFY_SOCKET": address, **environ}, lambda: health)
 
 
 def test_ready_is_told_once_after_the_first_durable_reading(
@@ -122,16 +119,10 @@ def test_a_stopped_collection_is_not_vouched_for(manager: Manager, address: str)
 def test_signs_of_life_come_four_times_as_often_as_they_must(
     environ: dict[str, str], pause_s: float, health: Health, tmp_path: Path
 ) -> None:
+    one = notifier(health, str(tmp_path / "nobody"), **environ)
+    assert one.look() == 0.05  # until it is ready
     health.reading_committed(ReadingStats(0.1, 42, {}))
-    clock = ManualClock()
-    with notifier(health, str(tmp_path / "nobody"), clock, **environ):
-        eventually(lambda: len(clock.waits) > 1, "a sign of life")
-    assert clock.waits[1] == pause_s
-
-
-def test_a_manager_that_is_gone_is_borne(health: Health, tmp_path: Path) -> None:
-    with notifier(health, str(tmp_path / "nobody")) as one:
-        one.look()
+    assert [one.look() for _ in range(2)] == [pause_s] * 2
 
 
 def test_the_agent_tells_when_it_is_ready_and_when_it_stops(
@@ -153,6 +144,33 @@ def test_the_agent_tells_when_it_is_ready_and_when_it_stops(
     assert manager.listen()[-1] == "STOPPING=1"
 
 
-def test_without_a_manager_there_is_no_thread(health: Health) -> None:
-    with notifier(health, ""):
-        assert "notify" not in {thread.name for thread in threading.enumerate()}
+def test_without_a_manager_there_is_nothing_to_do(health: Health) -> None:
+    one = notifier(health, "")
+    assert one.look() >= 3600
+    one.stopping()
+
+
+NO_OTHER_THREAD = """
+import threading
+from pipeline.cli import main
+start = threading.Thread.start
+def refuse(self):
+    if self.name not in ("tick", "settings", "sweep"):
+        raise RuntimeError("can't start new thread")
+    start(self)
+threading.Thread.start = refuse
+main(["run"])
+"""
+
+
+def test_no_thread_is_needed_to_notify(tmp_path: Path) -> None:
+    address = str(tmp_path / "notify")
+    manager = Manager(address)
+    env = environment(tmp_path / "data") | {"NOTIFY_SOCKET": address}
+    with closing(manager), subprocess.Popen([sys.executable, "-c", NO_OTHER_THREAD], env=env) as it:
+        try:
+            eventually(lambda: "READY=1" in manager.listen(), "that it is ready")
+            it.send_signal(signal.SIGTERM)
+            assert it.wait(30) == 0
+        finally:
+            it.kill()

@@ -4,23 +4,29 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from click.testing import CliRunner
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 import pipeline
 from pipeline.cli import main
 from pipeline.clock import SystemClock
 from pipeline.collectors import catalogue
-from pipeline.point import Point, decode, encode
+from pipeline.health import human
+from pipeline.point import FieldValue, Point, decode, encode
 from pipeline.settings import NAMES
 from pipeline.spool import Spool, SpoolReader
-from tests.agents import AgentProcess, eventually, running, ticks, times
+from tests.agents import AgentProcess, environment, eventually, running, ticks, times
 from tests.cli.commands import Cli, Done, Inside, finish
 
 MINUTE_NS = 60 * 10**9
@@ -156,19 +162,20 @@ def test_an_impatient_hand_on_ctrl_c_ends_the_agent_well_too(cli: Cli) -> None:
     assert agent.log.count("Metrics collection stopped") == 1
 
 
-def test_nohup_keeps_the_agent_from_ending_with_its_terminal(cli: Cli) -> None:
-    command = ["nohup", sys.executable, "-m", "pipeline", "run"]
+def test_started_by_nohup_in_the_background_it_reloads_by_sighup_and_ends_by_sigterm(
+    cli: Cli,
+) -> None:
+    # As a shell does for `nohup ... &`.
+    ignoring = ("env", "--ignore-signal=INT", "nohup")
     env = cli.env(collection_interval_ms=20)
-    with subprocess.Popen(command, env=env, cwd=cli.folder, stderr=subprocess.DEVNULL) as process:
-        try:
-            eventually(lambda: ticks(cli.data_dir) >= 1, "a reading")
-            process.send_signal(signal.SIGHUP)
-            then = ticks(cli.data_dir) + 5
-            eventually(lambda: ticks(cli.data_dir) >= then, "readings after it")
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
-        finally:
-            process.kill()
+    with running(env, cli.folder, before=ignoring) as agent:
+        eventually(lambda: ticks(cli.data_dir) >= 1, "a reading")
+        agent.process.send_signal(signal.SIGINT)  # which is for the program in the foreground
+        agent.process.send_signal(signal.SIGHUP)
+        eventually(lambda: "The settings have not changed" in agent.log, "that they were read")
+        then = ticks(cli.data_dir) + 5
+        eventually(lambda: ticks(cli.data_dir) >= then, "readings after it")
+        assert agent.stop() == 0
 
 
 @pytest.mark.parametrize("words", ["--config-dir DIR settings check", "status", "show"])
@@ -178,6 +185,16 @@ def test_a_folder_that_cannot_be_is_told_in_a_sentence(
     name = str(cli.folder / (300 * "x"))  # longer than any file system allows
     done = inside(cli, *words.replace("DIR", name).split(), data_dir=name)
     assert done.error.endswith(": File name too long")
+
+
+def test_an_agent_that_crashes_leaves_no_core_dump(cli: Cli) -> None:
+    unlimited = ("sh", "-c", 'ulimit -c unlimited; exec "$@"', "sh")
+    agent = AgentProcess(cli.env(), cli.folder, before=unlimited)
+    try:
+        agent.until(lambda status: status["ticks"] > 0, "a reading")
+        assert psutil.Process(agent.process.pid).rlimit(psutil.RLIMIT_CORE) == (0, 0)
+    finally:
+        agent.kill()
 
 
 def test_a_second_run_on_the_same_data_is_refused_and_names_the_first(
@@ -299,6 +316,64 @@ def test_status_cannot_be_watched_as_json(cli: Cli, inside: Inside) -> None:
     done = inside(cli, "status", "--watch", "--json")
     assert done.status == 2
     assert done.error.startswith("--watch and --json do not go together; see ")
+
+
+odd = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.integers(-(2**63), 2**63 - 1),
+    st.booleans(),
+    st.text(max_size=50),
+    st.sampled_from([1.7e308, -1.7e308, 5e-324, -5e-324, -40.0, 0]),
+)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(odd, min_size=1, max_size=6), st.booleans())
+@example([1.7e308, -1.7e308], False)
+@example([1.7e308] * 3, False)
+@example([-1.7e308, 1.7e308], True)
+@example([5e-324], False)
+@example([5e-324, 0.0, -5e-324], False)
+@example([1.0, "a text"], False)
+@example([True, 3, "a text"], True)
+def test_show_takes_whatever_a_file_has_said(
+    tmp_path_factory: pytest.TempPathFactory, values: list[FieldValue], rate: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("odd")
+    begin = time.time_ns() - 60 * 10**9
+    with Spool(folder, 2**24) as spool:
+        for number, value in enumerate(values):
+            at = begin + number * 10**9
+            spool.append([encode(Point("own", {"f": value}), at)], at)
+    numbers = [value for value in values if not isinstance(value, str)]
+    options = ["--rate"] if rate else []
+    for words in (["own", "f"], ["own", "f", "--json"]):
+        done = CliRunner().invoke(main, ["show", *words, *options], env=environment(folder))
+        if rate and done.exit_code:  # nothing has grown
+            assert done.stderr.startswith("metrics-pipeline: no such readings in the last 1h")
+            continue
+        assert done.exit_code == 0, done.output
+        if "--json" in words or not numbers:
+            continue
+        *chart, _, row = done.stdout.split("\n")[:-1]
+        assert all(len(line) <= 120 for line in chart)
+        _, least, mean, most, _ = row.rsplit(maxsplit=4)
+        assert not re.search("nan|inf", f"{least} {mean} {most}")
+        if not rate:
+            assert [least, most] == [human.number(one) for one in (min(numbers), max(numbers))]
+
+
+def test_the_mean_is_that_of_the_numbers_and_of_any_size(cli: Cli, inside: Inside) -> None:
+    cli.data_dir.mkdir()
+    with Spool(cli.data_dir, 2**24) as spool:
+        for number, fields in enumerate(("f=1.7e308,g=1", "f=1.7e308,g=4", 'f=1.4e308,g="off"')):
+            at = time.time_ns() - (60 - number) * 10**9
+            spool.append([f"own {fields} {at}"], at)
+    rows = [line.split() for line in inside(cli, "show", "own").out.splitlines()]
+    assert rows[1:] == [
+        ["f", "1.4e+308", "1.4e+308", "1.6e+308", "1.7e+308", "3"],
+        ["g", "off", "1", "2.5", "4", "3"],
+    ]
 
 
 def test_show_tells_the_growth_per_second_of_what_counts_up(filled: Cli, inside: Inside) -> None:
@@ -468,7 +543,7 @@ def test_a_token_is_never_seen(cli: Cli, inside: Inside) -> None:
 
         def refused() -> bool:
             assert agent.process.poll() is None, agent.log
-            return "Connection refused" in agent.log
+            return "connection refused" in agent.log
 
         eventually(refused, "a try to deliver")
         shown, shown_json, status, status_json = (
@@ -486,6 +561,6 @@ def test_a_token_is_never_seen(cli: Cli, inside: Inside) -> None:
     assert TOKEN not in told + agent.log + command_line
     assert "influxdb_token            ********  " in shown.out
     assert "\nInfluxDB      http://127.0.0.1:9\n" in status.out
-    assert "Connection refused" in status_json.json()["last_error"]
+    assert "connection refused" in status_json.json()["last_error"]
     for path in cli.data_dir.iterdir():
         assert TOKEN.encode() not in path.read_bytes()

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from pipeline.cli.doctor import local as doctor
 from pipeline.cli.doctor.server import Finding
 from pipeline.clock import SystemClock
-from pipeline.settings import load
+from pipeline.settings import Settings, load
 from pipeline.spool import Spool
 from tests.agents import running
 from tests.cli.commands import Cli, Done, Inside
@@ -22,6 +23,8 @@ from tests.health.test_health import another_user
 from tests.influxd import api
 from tests.influxd.api import Bucket
 from tests.influxd.process import free_port
+
+NAMES = {"influxdb_org": "o", "influxdb_bucket": "b", "influxdb_token": "t"}
 
 
 def findings(done: Done) -> dict[str, dict[str, Any]]:
@@ -87,7 +90,8 @@ def test_beside_a_running_agent_all_is_well(bucket: Bucket, cli: Cli) -> None:
         assert agent.stop() == 0
     assert [name for name, one in found.items() if not one["ok"]] == []
     assert {"settings", "secrets", "data_dir", "store", "room", "port"} <= set(found)
-    assert {"server", "clock", "token", "bucket", "write", "query", "delete", "host"} <= set(found)
+    assert {"server", "clock", "token", "bucket", "write", "query", "delete"} <= set(found)
+    assert {"points", "host"} <= set(found)
     assert {"collector cpu", "collector disk"} <= set(found)
     assert found["collector mem"]["message"] == "1 point"
     assert found["collector file"]["message"] == "nothing to read on this host"
@@ -200,7 +204,19 @@ def test_a_file_that_a_run_by_root_left_is_told(cli: Cli) -> None:
     os.chown(cli.data_dir, 65534, 65534)
     found = examined(cli)
     assert failed(found) == ["data_dir"]
-    assert found["data_dir"].fix.startswith(f"chown --reference={cli.data_dir} {cli.data_dir}/")
+    assert found["data_dir"].fix.startswith(f"chown -h --reference={cli.data_dir} {cli.data_dir}/")
+
+
+def test_data_that_others_can_change_is_told(cli: Cli) -> None:
+    cli.data_dir.mkdir()
+    cli.data_dir.chmod(0o777)
+    (cli.data_dir / "spool.db.reserve").symlink_to("/etc/passwd")
+    for told in ("can be written by others", "spool.db.reserve is a link, and none is followed"):
+        found = examined(cli)
+        assert failed(found) == ["data_dir"]
+        assert found["data_dir"].message.endswith(told)
+        subprocess.run(["sh", "-c", found["data_dir"].fix], check=True)
+    assert failed(examined(cli)) == []
 
 
 def test_a_damaged_store_is_told(cli: Cli) -> None:
@@ -254,9 +270,55 @@ def test_a_server_that_does_not_answer_is_told_and_what_hangs_on_it(
     found = examined(cli, bucket=bucket, influxdb_url=url)
     server, *others = failed(found)
     assert server == "server"
-    assert "Connection refused" in found["server"].message
-    assert others == ["clock", "token", "bucket", "write", "query", "delete", "host"]
+    assert "connection refused" in found["server"].message
+    assert others == ["clock", "token", "bucket", "write", "query", "delete", "points", "host"]
     assert {found[name].fix for name in others} == {"fix server first"}
+    assert not any(found[name].checked for name in others)
+
+
+@pytest.mark.usefixtures("_log_restored")
+def test_what_failed_is_told_once_and_the_rest_as_not_checked(cli: Cli, inside: Inside) -> None:
+    done = inside(cli, "doctor", influxdb_url=f"http://127.0.0.1:{free_port()}", **NAMES)
+    assert done.status == 1
+    last = [line.split("  ")[0] for line in done.out.splitlines()][-9:]
+    assert last == ["FAILED", "", *["not checked"] * 7]
+    assert done.out.count("Connection refused") == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy", "verify", "message"),
+    [
+        ("http://127.0.0.1:8086", "", True, None),
+        ("http://[::1]:8086", "", True, None),
+        ("http://localhost:8086", "", True, None),
+        ("http://influx.localhost:8086", "http://127.0.0.9:3128", True, None),
+        ("https://localhost:8086", "", False, None),
+        ("https://influx.example", "", True, None),
+        ("https://influx.example", "http://proxy.example:3128", True, None),
+        ("https://influx.example", "", False, "the certificate of {} is not checked, "),
+        ("http://influx.example", "", True, "what is sent to {} is not encrypted, "),
+        ("http://influx.example", "http://localhost:3128", True, "what is sent to {} is not "),
+        ("http://localhost:8086", "http://proxy.example:3128", True, "what is sent to {} is not "),
+        ("http://127.0.0.1.example", "", False, "what is sent to {} is not encrypted, "),
+    ],
+)
+def test_a_way_to_another_host_that_others_can_read_is_told(
+    url: str, proxy: str, message: str | None, *, verify: bool
+) -> None:
+    settings = Settings(influxdb_url=url, influxdb_proxy=proxy, influxdb_verify_tls=verify)
+    found = doctor.encryption(settings)
+    assert found.ok
+    assert bool(found.fix) is (message is not None)
+    expected = "nobody on the way" if message is None else message.format(url)
+    assert found.message.startswith(expected)
+
+
+@pytest.mark.usefixtures("_log_restored")
+def test_a_risk_is_a_warning_and_no_failure(cli: Cli, inside: Inside) -> None:
+    way = {"influxdb_url": "http://influx.example", "influxdb_proxy": "http://127.0.0.1:9"}
+    done = inside(cli, "doctor", **way, **NAMES)
+    (line,) = [line for line in done.out.splitlines() if " encryption " in line]
+    assert line.startswith("warning ")
 
 
 @pytest.mark.parametrize("ahead_s", [60, -60])
@@ -276,11 +338,37 @@ def test_a_wrong_token_is_told_and_never_shown(bucket: Bucket, cli: Cli) -> None
     assert "wr0ng" not in str(found)
 
 
+def test_the_place_of_a_wrong_token_is_the_one_that_wins(bucket: Bucket, cli: Cli) -> None:
+    found = examined(cli, bucket=bucket, influxdb_token="wr0ng")
+    assert found["token"].fix == (
+        "put a valid token in environment variable METRICS_INFLUXDB_TOKEN"
+    )
+    env = cli.env(bucket=bucket)
+    del env["METRICS_INFLUXDB_TOKEN"]
+
+    def fix(**more: str) -> str:
+        its = {**env, **more}
+        found = doctor.examine(
+            lambda: load(cli.config_dir, its), cli.config_dir, SystemClock(), its
+        )
+        return next(one.fix for one in found if one.check == "token")
+
+    secrets = cli.config_dir / ".secrets.toml"
+    secrets.write_text('influxdb_token = "wr0ng"\n')
+    secrets.chmod(0o600)
+    assert fix() == f"put a valid token in {secrets}"
+    credential = cli.folder / "influxdb_token"
+    credential.write_text("wr0ng")
+    assert fix(CREDENTIALS_DIRECTORY=str(cli.folder)) == (
+        f"put a valid token where the service has its credential from ({credential})"
+    )
+
+
 def test_a_token_that_may_only_read_or_only_write_is_told(bucket: Bucket, cli: Cli) -> None:
     reading, writing = (api.create_token(bucket, [right]) for right in ("read", "write"))
     assert failed(examined(cli, bucket=bucket, influxdb_token=reading)) == ["write", "delete"]
     found = examined(cli, bucket=bucket, influxdb_token=writing)
-    assert failed(found) == ["query", "host"]
+    assert failed(found) == ["query", "points", "host"]
     assert "its age cannot be seen" in found["bucket"].message
 
 
@@ -310,6 +398,21 @@ def test_a_bucket_with_another_age_is_told(
     found = examined(cli, bucket=bucket, bucket_retention=policy, retention_hours=hours)
     assert ("bucket" not in failed(found)) is ok
     assert (f"keeps {keeps_h} h" if keeps_h else "keeps for ever") in found["bucket"].message
+
+
+def test_points_that_influxdb_cannot_read_are_told(bucket: Bucket, cli: Cli) -> None:
+    now = SystemClock().now_ns()
+    put(bucket, "h1", now)
+    bad = f"a\\ b,host=h1,_time=x v=1 {now}\nc,host=h2,_value=x v=1 {now}"
+    assert api.write(bucket.server, bucket.name, bad.encode())[0] == 204
+    found = examined(cli, bucket=bucket)
+    assert failed(found) == ["points"]
+    assert "InfluxDB cannot read all points of 'a b', as with" in found["points"].message
+    fix = found["points"].fix
+    assert fix.startswith(
+        f"influx delete --org {bucket.server.org} --bucket {bucket.name} --start 1970"
+    )
+    assert fix.endswith("""--predicate 'host="h1" AND _measurement="a b"'""")
 
 
 # ---- two hosts with one name ---------------------------------------------------------------------

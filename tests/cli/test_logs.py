@@ -81,6 +81,17 @@ def test_an_event_is_one_line_with_its_traceback_too(stream: io.StringIO, log_fo
     assert message.endswith("ValueError: first line | second line")
 
 
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_what_a_terminal_would_obey_is_written_so_that_it_is_seen(
+    stream: io.StringIO, log_format: str
+) -> None:
+    logs.configure("info", log_format, stream, {})
+    log.info("%s", "\x1b]0;pwn\x07 \x9b2J \u202e \u2028 \r \x00 ü")
+    (line,) = stream.getvalue().removesuffix("\n").split("\n")
+    message = json.loads(line)["message"] if log_format == "json" else line
+    assert message.endswith(r"\x1b]0;pwn\x07 \x9b2J \u202e \u2028 \r \x00 ü")
+
+
 @pytest.mark.parametrize(
     ("level", "told"), [("debug", "diwe"), ("info", "iwe"), ("warning", "we"), ("error", "e")]
 )

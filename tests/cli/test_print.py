@@ -119,7 +119,7 @@ def test_the_listing_has_the_number_of_series_and_the_newest_value(
         (25_276_514_304, "25.28G"),
         (-25_276_514_304.0, "-25.28G"),
         (2**63 - 1, "9.223E"),
-        (1e30, "1e+12E"),
+        (1e30, "1e+30"),
         (0.0671387, "0.0671387"),
         (True, "True"),
         ("a text of any length, whole " * 4, ("a text of any length, whole " * 4).strip()),
@@ -270,7 +270,7 @@ def test_the_status_of_an_agent_with_a_server_tells_all(shown: Callable[[], str]
         ["InfluxDB", "http://influx:8086"],
         ["bucket keeps", "1.5 h"],
         ["delivered", "11 points"],
-        ["rejected", "1 points"],
+        ["rejected", "1 point"],
         ["store", "/nowhere"],
     ]
 
@@ -317,6 +317,15 @@ def test_on_a_terminal_what_is_watched_is_in_its_place(monkeypatch: pytest.Monke
     up_a_line = "\x1b[1A"
     assert text.count(up_a_line) >= 2 * len(look().first)
     assert text.endswith("\x1b[?25h")  # the cursor is there again
+
+
+@pytest.mark.usefixtures("_terminal")
+def test_a_dumb_terminal_gets_what_is_watched_again_and_again() -> None:
+    stream = Terminal()
+    with contextlib.redirect_stdout(stream):
+        watched(lambda number: look(ticks=number + 1))
+    assert re.findall(r"^readings +(\d)", stream.getvalue(), re.MULTILINE) == ["1", "2", "3"]
+    assert "\x1b" not in stream.getvalue()
 
 
 def on_a_terminal(show: Callable[[], None]) -> dict[str, str]:

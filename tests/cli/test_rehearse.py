@@ -160,6 +160,16 @@ def test_without_a_server_it_says_so_in_a_sentence(cli: Cli, ground: Ground) -> 
     ground.assert_clean()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_root_stages_nothing_where_others_could_exchange_it(ground: Ground, cli: Cli) -> None:
+    os.chown(ground.folder, 12345, 12345)
+    assert finish(cli.start("rehearse", env=ground.environment(cli))).err == (
+        f"metrics-pipeline: {ground.folder} belongs to 12345, and root writes to nothing that "
+        "others can change; set TMPDIR to another folder\n"
+    )
+    ground.assert_clean()
+
+
 @pytest.mark.parametrize("right", ["read", "write"])
 def test_without_the_rights_it_does_not_begin(ground: Ground, cli: Cli, right: str) -> None:
     token = api.create_token(ground.bucket, [right])

@@ -41,7 +41,7 @@ def test_refused_lines_are_listed_retried_and_dropped_while_the_agent_runs(
         assert "already exists as type float" in first["reason"]
 
         done = cli("rejected", "drop", str(second["id"]))
-        assert (done.status, done.out) == (0, "1 lines are deleted.\n")
+        assert (done.status, done.out) == (0, "1 line is deleted.\n")
         done = cli("rejected", "retry", str(first["id"]))
         assert (done.status, done.err) == (0, "")
         # Nothing has changed on the server: refused again, counted once.
@@ -96,6 +96,22 @@ def test_without_refused_lines_all_three_say_so(cli: Cli, inside: Inside) -> Non
             or cli.data_dir.exists()
         )
         fill(cli, "m f=1i")
+
+
+def test_lines_beyond_their_age_stay_and_are_told_of(cli: Cli, inside: Inside) -> None:
+    refuse(cli, 2)
+    old = SystemClock().now_ns() - 2 * 3600 * 10**9
+    with Spool(cli.data_dir, 2**24) as spool:
+        spool.append([f"short f=1i {old}"], old)
+        spool.settle(leased(spool), old, [Refusal(f"short f=1i {old}", "a reason")])
+    (cli.config_dir / "settings.toml").write_text("retention_overrides = { short = 1 }\n")
+    done = inside(cli, "rejected", "retry", "--all")
+    assert done.out == (
+        "2 lines are on the queue again; an agent delivers them.\n"
+        "1 lines are older than their age, and stay in the list.\n"
+    )
+    (left,) = inside(cli, "rejected", "list", "--json").json()
+    assert left["line"].startswith("short ")
 
 
 @pytest.mark.parametrize("command", ["retry", "drop"])

@@ -8,9 +8,11 @@ import time
 import tomllib
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 from urllib.parse import quote
 
@@ -21,15 +23,27 @@ from pipeline.cli import main
 from pipeline.cli.setup.steps import Setup, SetupError, SetupOptions
 from pipeline.clock import SystemClock
 from pipeline.collectors import catalogue
-from pipeline.influx import Connection, HostPoints, Rule, Wanted, reconcile, tasks
+from pipeline.influx import (
+    NOTHING,
+    Connection,
+    HostPoints,
+    Rule,
+    Wanted,
+    reconcile,
+    setup_api,
+    tasks,
+)
 from pipeline.settings import Downsample, SettingsFiles, load
 from tests.agents import environment, running
+from tests.chaos.proxy import Proxy
+from tests.clocks import ManualClock
 from tests.influxd import api
 from tests.influxd.server import InfluxServer, is_new
 from tests.servers import last_response, scripted
 
 SHIPPED = (Path(__file__).parents[2] / "settings.toml").read_text(encoding="utf-8")
 PASSWORD = "a-password-of-mine"
+BOARDS = ["Metrics: all hosts", "Metrics: one host", "Metrics: the agents"]
 LINES = [
     "Bucket 'metrics': keeps 168 h",
     "Token: the one that is there may read and write the bucket",
@@ -133,6 +147,7 @@ def test_from_a_bare_server_to_points_in_it_with_one_command(
     *told, last = place.ok(new_server)
     (password,) = re.findall(r"password (\S+) \(it is not shown again\)", "\n".join(told))
     assert [line.partition(": ")[0] for line in told] == [
+        "User 'admin'",
         "Server",
         "Organisation 'metrics'",
         "Bucket 'metrics'",
@@ -178,6 +193,26 @@ def test_from_a_bare_server_to_points_in_it_with_one_command(
     with running(env, tmp_path, "--config-dir", str(place.folder)) as agent:
         agent.until(lambda status: status["delivered_points"] > 0, "points are delivered")
         assert agent.stop() == 0
+
+
+def test_a_password_is_known_though_the_answer_that_made_its_user_is_lost(
+    new_server: str, place: Place
+) -> None:
+    proxy = Proxy(new_server)
+    told: list[str] = []
+
+    def tell(line: str) -> None:
+        told.append(line)
+        proxy.fault = "lose the answer"
+
+    with closing(proxy):
+        files = SettingsFiles(place.folder, place.env, ())
+        with pytest.raises(SetupError, match="no answer"):
+            Setup(files, SetupOptions(proxy.url), SystemClock(), tell).run()
+    assert not is_new(new_server)
+    (password,) = re.findall(r"password (\S+) \(it is not shown again\)", "\n".join(told))
+    (done,) = place.ok(new_server, "--password-stdin", given=f"{password}\n")[-1:]
+    assert done.startswith(f"Open {new_server}/orgs/")
 
 
 def test_a_password_that_is_given_is_not_told(new_server: str, place: Place) -> None:
@@ -228,9 +263,11 @@ def test_an_operators_token_makes_all_that_is_missing_and_nothing_twice(
     assert told[0] == f"Organisation {org!r}: made"
     assert told[1] == "Bucket 'b': created, keeps 168 h"
     seen = Seen(influx_server, org).names()
+    kinds = ("checks", "dashboards", "variables")
+    each = sorted(f"metrics-pipeline: {name}" for kind in kinds for name in seen[kind])
     assert seen == {
         "buckets": ["_monitoring", "_tasks", "b"],
-        "dashboards": ["Metrics: all hosts", "Metrics: one host"],
+        "dashboards": BOARDS,
         "checks": [
             "Agent loses data (b)",
             "File system is nearly full (b)",
@@ -238,7 +275,7 @@ def test_an_operators_token_makes_all_that_is_missing_and_nothing_twice(
             "Memory is nearly used up (b)",
         ],
         "variables": ["metrics_bucket", "metrics_host"],
-        "stacks": ["metrics-pipeline", "metrics-pipeline checks of b"],
+        "stacks": each,
         "tokens": ["metrics-pipeline of h1"],
     }
     before = place.state()
@@ -290,7 +327,8 @@ def test_with_downsampling_the_token_suffices_for_that_too(
     (place.folder / "settings.toml").write_text(means + place.text())
     told = place.ok(url, **as_operator)
     allowed = "bucket 'metrics' and bucket 'means', tasks, and nothing else"
-    assert f"Token 'metrics-pipeline of h1': made, may read and write {allowed}" in told
+    name = "metrics-pipeline of h1 (metrics, means)"
+    assert f"Token {name!r}: made, may read and write {allowed}" in told
     assert "Token: the one that is there may read and write the bucket" in place.ok(url)
     assert "Token: the one that is there may read and write the bucket" in place.ok(
         url, **as_operator
@@ -305,9 +343,10 @@ def test_with_downsampling_the_token_suffices_for_that_too(
 
     (place.folder / "settings.toml").write_text(place.text().removeprefix(means))
     told = place.ok(url, **as_operator)
-    assert any(
-        line.endswith("may read and write bucket 'metrics' and nothing else") for line in told
-    )
+    allowed = "may read and write bucket 'metrics' and nothing else"
+    assert f"Token 'metrics-pipeline of h1': is there, {allowed}" in told
+    # Each of the two can be told from the other, as either may be in use.
+    assert Seen(influx_server, org).names()["tokens"] == ["metrics-pipeline of h1", name]
 
 
 def test_the_means_have_a_bucket_of_their_own(
@@ -328,14 +367,15 @@ def test_what_a_user_has_changed_stays_and_what_was_deleted_comes_back(
     url, env = influx_server.url, operator(influx_server)
     place.ok(url, "--org", org, **env)
     seen = Seen(influx_server, org)
-    (board,) = [one for one in seen.find("dashboards") if one["name"] == "Metrics: one host"]
+    board = next(one for one in seen.find("dashboards") if one["name"] == BOARDS[1])
     path = f"/api/v2/dashboards/{board['id']}"
     influx_server.call("PATCH", path, {"name": "Mine"}).expect(200)
     assert "Dashboards: are there" in place.ok(url, **env)
-    assert seen.names()["dashboards"] == ["Metrics: all hosts", "Mine"]
+    assert seen.names()["dashboards"] == sorted(["Mine", BOARDS[0], BOARDS[2]])
     influx_server.call("DELETE", path).expect(204)
-    assert "Dashboards: made" in place.ok(url, **env)
-    assert seen.names()["dashboards"] == ["Metrics: all hosts", "Metrics: one host"]
+    told = place.ok(url, **env)
+    assert {"Dashboards: made", "Checks: are there"} <= {*told}
+    assert seen.names()["dashboards"] == BOARDS
 
 
 def test_a_run_that_failed_midway_is_run_again(
@@ -416,6 +456,136 @@ def test_a_bucket_with_another_rule_is_told(
     assert lines[1].startswith(f"Bucket 'metrics': {told}")
 
 
+# ---- Several at once -----------------------------------------------------------------------------
+
+
+def test_setups_at_once_make_nothing_twice(
+    influx_server: InfluxServer, org: str, place: Place, tmp_path: Path
+) -> None:
+    together = Barrier(3)
+
+    def run(number: int) -> list[str]:
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        files = SettingsFiles(folder, {**place.env, "METRICS_HOST": f"h{number % 2}"}, ())
+        options = SetupOptions(influx_server.url, org, token=influx_server.token)
+        told: list[str] = []
+        together.wait()
+        Setup(files, options, SystemClock(), told.append).run()
+        return told
+
+    with ThreadPoolExecutor(3) as pool:
+        told = list(pool.map(run, range(3)))
+    seen = Seen(influx_server, org)
+    names = seen.names()
+    assert names["dashboards"] == ["Metrics: all hosts", "Metrics: one host"]
+    assert len(names["checks"]) == 4
+    assert names["stacks"] == ["metrics-pipeline", "metrics-pipeline checks of metrics"]
+    assert names["tokens"] == ["metrics-pipeline of h0", "metrics-pipeline of h1"]
+    assert seen.find("labels") == []
+    assert sorted(line for lines in told for line in lines if line.startswith("Dashboards")) == [
+        "Dashboards: are there",
+        "Dashboards: are there",
+        "Dashboards: made",
+    ]
+
+
+def test_a_setup_that_was_killed_keeps_the_next_one_waiting_for_a_minute(
+    influx_server: InfluxServer, org: str, place: Place
+) -> None:
+    made = influx_server.call("POST", "/api/v2/orgs", {"name": org}).expect(201).json()
+    label = {"orgID": made["id"], "name": setup_api.LOCK}
+    influx_server.call("POST", "/api/v2/labels", label).expect(201)
+    clock = ManualClock(time.time_ns())
+    told: list[str] = []
+    options = SetupOptions(influx_server.url, org, token=influx_server.token)
+    Setup(SettingsFiles(place.folder, place.env, ()), options, clock, told.append).run()
+    assert 60 <= sum(clock.waits) < 62
+    assert "Another setup of this organisation is under way: waiting for it" in told
+    assert "Dashboards: made" in told
+    assert Seen(influx_server, org).find("labels") == []
+
+
+# ---- The id of an organisation in place of its name ----------------------------------------------
+
+
+def test_the_id_of_an_organisation_is_understood(
+    influx_server: InfluxServer, org: str, place: Place
+) -> None:
+    url, env = influx_server.url, operator(influx_server)
+    place.ok(url, "--org", org, **env)
+    seen = Seen(influx_server, org)
+    before, token = seen.names(), place.token
+    given = seen.org_id.upper()  # InfluxDB takes either
+    (place.folder / "settings.toml").write_text(
+        f'influxdb_url = "{url}"\ninfluxdb_org = "{given}"\ninfluxdb_bucket = "metrics"\n'
+    )
+    state = place.state()
+    assert place.ok(url)[:2] == LINES
+    told = place.ok(url, **env)
+    assert told[:3] == [f"Organisation {org!r}: is there", *LINES]
+    assert place.state() == state
+    assert place.token == token
+    assert seen.names() == before
+    orgs = influx_server.call("GET", "/api/v2/orgs?limit=100").json()["orgs"]
+    assert given not in {one["name"] for one in orgs}
+
+    settings = load(place.folder, {**place.env, "METRICS_RETENTION_HOURS": "336"}).settings
+    with closing(Connection(settings, SystemClock())) as connection:
+        rule = reconcile(connection, Wanted.of(settings), time.time_ns())
+        assert isinstance(rule, Rule)
+        assert rule.change == "Bucket 'metrics': retention rule changed from 168 h to 336 h"
+        points = HostPoints(connection, "h1")
+        assert points.count(0, 10) == 0
+        points.delete(0, 10)
+        assert connection.write(NOTHING).status == 204
+    means = replace(settings, downsample=Downsample("5m", 48, "means"))
+    with closing(
+        Connection(replace(means, influxdb_token=influx_server.token), SystemClock())
+    ) as c:
+        second = replace(Wanted.of(means), bucket="means")
+        assert isinstance(reconcile(c, second, time.time_ns()), Rule)
+        done = tasks.reconcile(c, means, "", catalogue.cumulative())
+        assert "created" in done.change
+        assert tasks.reconcile(c, means, done.task, catalogue.cumulative()).change == ""
+        off = replace(means, downsample=Downsample())
+        assert "removed" in tasks.reconcile(c, off, done.task, catalogue.cumulative()).change
+
+
+def test_an_id_that_no_organisation_has_makes_none(
+    influx_server: InfluxServer, place: Place
+) -> None:
+    told = place.error(influx_server.url, "--org", "0123456789abcdef", **operator(influx_server))
+    assert told.startswith("no organisation has the id 0123456789abcdef (there are metrics-tests")
+    assert told.endswith("by --org")
+    orgs = influx_server.call("GET", "/api/v2/orgs?limit=100").json()["orgs"]
+    assert "0123456789abcdef" not in {one["name"] for one in orgs}
+
+
+def test_a_new_server_gets_no_organisation_that_looks_like_an_id(
+    new_server: str, place: Place
+) -> None:
+    told = place.error(new_server, "--org", "0123456789abcdef")
+    assert told.startswith(
+        "0123456789abcdef is the id of an organisation, and a new server has none"
+    )
+    assert is_new(new_server)
+
+
+def test_an_organisation_whose_name_looks_like_an_id_is_known_by_its_id(
+    influx_server: InfluxServer, place: Place
+) -> None:
+    name = uuid.uuid4().hex[:16]
+    made = influx_server.call("POST", "/api/v2/orgs", {"name": name}).expect(201).json()
+    try:
+        told = place.ok(influx_server.url, "--org", name, **operator(influx_server))
+        assert told[0] == f"Organisation {name!r}: is there"
+        assert place.read("settings.toml")["influxdb_org"] == made["id"]
+        assert place.ok(influx_server.url)[:2] == LINES
+    finally:
+        influx_server.call("DELETE", f"/api/v2/orgs/{made['id']}").expect(204)
+
+
 # ---- Bad input -----------------------------------------------------------------------------------
 
 
@@ -464,7 +634,7 @@ def test_several_organisations_are_named(
 def test_a_server_that_is_down_is_told(place: Place) -> None:
     before = place.state()
     assert place.error("http://127.0.0.1:1") == (
-        "no answer from http://127.0.0.1:1: [Errno 111] Connection refused; "
+        "no answer from http://127.0.0.1:1: connection refused; "
         "see that the address is right and the server runs, then run it again"
     )
     assert place.state() == before
@@ -483,11 +653,11 @@ def test_a_server_that_is_down_is_told(place: Place) -> None:
         ),
         (
             last_response("200 OK", b"<html>"),
-            "answered with something else than InfluxDB 2 does: give the address of an",
+            "did not answer as InfluxDB 2 does: give the address of an",
         ),
         (
             last_response("200 OK", b"{}"),
-            "answered with something else than InfluxDB 2 does: give the address of an",
+            "did not answer as InfluxDB 2 does: give the address of an",
         ),
         (last_response("503 Unavailable"), "answered 503; it can be run again"),
     ],
@@ -559,6 +729,23 @@ def test_a_variable_that_says_otherwise_is_told_before_anything_is_made(
     told = place.error(influx_server.url, "--org", org, **token)
     assert told.startswith("environment variable METRICS_INFLUXDB_TOKEN gives influxdb_token")
     assert before["tokens"] == []
+
+
+def test_a_credential_that_would_win_over_the_new_token_is_told(
+    influx_server: InfluxServer, org: str, place: Place, tmp_path: Path
+) -> None:
+    credential = tmp_path / "influxdb_token"
+    credential.write_text("no-token-of-this-server")
+    env = {"CREDENTIALS_DIRECTORY": str(tmp_path), **operator(influx_server)}
+    before = place.state()
+    assert place.error(influx_server.url, "--org", org, **env) == (
+        f"{credential} gives influxdb_token another value than setup would: take it out there"
+    )
+    assert place.state() == before
+    # The one that was made is the credential from then on.
+    (made,) = Seen(influx_server, org).find("authorizations")
+    credential.write_text(made["token"])
+    assert "Dashboards: made" in place.ok(influx_server.url, "--org", org, **env)
 
 
 def test_settings_that_are_broken_are_told_first(place: Place) -> None:

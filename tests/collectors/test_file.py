@@ -54,6 +54,16 @@ def test_lines_get_the_time_and_the_common_tags(tmp_path: Path) -> None:
     assert outcome.lines == ("a,host=h,site=lab v=1 7", "b,host=h,site=here v=2 7")
 
 
+def test_a_name_that_flux_cannot_query_is_left_out_and_told(tmp_path: Path) -> None:
+    (tmp_path / "a.lp").write_text("a,_value=x v=1")
+    (tmp_path / "b.lp").write_text("b v=2")
+    guard = Guard(file(tmp_path), DEFAULTS, FakeHost().clock)
+    outcome = guard.run(7, {"host": "h"})
+    assert (outcome.lines, outcome.lost_points) == (("b,host=h v=2 7",), 1)
+    why = "line 1: tag '_value' begins with _, which InfluxDB reserves"
+    assert outcome.problems == {"leaves out 'a.lp'": why}
+
+
 def test_a_series_in_two_files_is_that_of_the_first(tmp_path: Path) -> None:
     (tmp_path / "a.lp").write_text("a v=1")
     (tmp_path / "b.lp").write_text("a v=2")

@@ -106,6 +106,8 @@ def test_what_is_no_line(line: str) -> None:
         ("m v=9223372036854775808i", "does not fit in 64 bits"),
         ("m time=1", "`time`, which InfluxDB reserves"),
         ("m,time=1 v=1", "`time`, which InfluxDB reserves"),
+        ("m,_value=1 v=1", "begins with _, which InfluxDB reserves"),
+        ("m,t=" + "x" * 65_530 + " v=1", "longer than 64 KiB together"),
     ],
 )
 def test_what_would_not_do(line: str, says: str) -> None:

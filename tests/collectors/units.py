@@ -36,6 +36,8 @@ _UNITS = (
     ("temp", "temp", "celsius"),
     ("metrics_gap", "readings", "count"),
     ("metrics_gap", "seconds", "seconds"),
+    ("metrics_gap", "start_ns", "nanoseconds"),
+    ("metrics_agent", "version", "text"),
     ("metrics_agent", ".*_ms", "milliseconds"),
     ("metrics_agent", ".*_s", "seconds"),
     ("metrics_agent", ".*_bytes|memory_rss", "bytes"),

@@ -1,6 +1,4 @@
-import gzip
 import json
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil, log2
 from pathlib import Path
@@ -11,73 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.delivery.delivery import LAST_FLUSH_S, Delivery, StoppedError
-from pipeline.delivery.pacing import LONGEST_WAIT_S, SPACING_S, Pace, rest_s
+from pipeline.delivery.delivery import LAST_FLUSH_S, StoppedError
+from pipeline.delivery.pacing import LONGEST_WAIT_S, SPACING_S, rest_s
 from pipeline.endpoint import routes
 from pipeline.health import Health, read_status
-from pipeline.influx import Answer, InfluxError
+from pipeline.influx import Answer
 from pipeline.settings import Settings
-from pipeline.spool import DirectoryLock, Fact, Spool
-from tests.clocks import ManualClock
+from pipeline.spool import DirectoryLock, Spool
+from tests.clocks import START_NS, ManualClock
+from tests.delivery.bench import BAD, DOWN, OK, Bench, Server, at_most, fill
 
-OK = Answer(204)
-DOWN = Answer(None, message="no answer")
 Shown = tuple[str | None, object, bool]
-BAD = Answer(400, "invalid", "unable to parse")
-
-
-class Server:
-    """Answers by script; refuses lines that contain `refuses`, as InfluxDB refuses a batch.
-
-    What `before` returns for the lines of a request comes before all that.
-    """
-
-    def __init__(self, answers: list[Answer] | None = None) -> None:
-        self.answers = answers or []
-        self.requests: list[list[str]] = []
-        self.stored: set[str] = set()
-        self.prepared: list[Answer | None] = []
-        self.renewed = 0
-        self.closed = 0
-        self.unready: list[Answer] = []
-        self.refusal = BAD
-        self.refuses = "bad"
-        self.before: Callable[[list[str]], Answer | None] = lambda _: None
-
-    def prepare(self) -> None:
-        self.prepared.append(self.unready[0] if self.unready else None)
-        if self.unready:
-            raise InfluxError(self.unready.pop(0))
-
-    def write(self, body: bytes) -> Answer:
-        lines = gzip.decompress(body).decode().splitlines()
-        self.requests.append(lines)
-        if (first := self.before(lines)) is not None:
-            return first
-        if self.answers and (answer := self.answers.pop(0)) != OK:
-            return answer
-        good = {line for line in lines if self.refuses not in line}
-        if len(good) < len(lines):
-            if self.refusal.status == 422:
-                self.stored |= good
-            return self.refusal
-        self.stored |= good
-        return OK
-
-    def close(self) -> None:
-        self.closed += 1
-
-    def renew(self) -> None:
-        self.renewed += 1
-
-
-def at_most(lines: int) -> Callable[[list[str]], Answer | None]:
-    """How a server answers that takes only small bodies."""
-    return lambda found: Answer(503, message="too much") if len(found) > lines else None
-
-
-def most(low: float, high: float) -> float:
-    return high
 
 
 @dataclass
@@ -89,47 +31,6 @@ class Agent:
 
     def try_start(self) -> str:
         return ""
-
-
-class Bench:
-    def __init__(
-        self,
-        spool: Spool,
-        server: Server,
-        *,
-        batch: int = 100,
-        jitter_s: float = 0,
-        trim: Callable[[int], bool] = lambda _: False,
-    ) -> None:
-        self.clock, self.stop = ManualClock(), Event()
-        self.told: list[str | None] = []
-
-        def note(facts: Mapping[str, str | None]) -> None:
-            self.told.append(facts[Fact.LAST_ERROR])
-            spool.note(facts)
-
-        self.health = Health(self.clock, 60, note)
-        self.trimmed: list[int] = []
-
-        def look(oldest_ns: int) -> bool:
-            self.trimmed.append(oldest_ns)
-            return trim(oldest_ns)
-
-        pace = Pace(10, jitter_s, batch)
-        self.delivery = Delivery(spool, server, self.clock, pace, most, self.health, look)
-
-    @property
-    def tries(self) -> list[float]:
-        """The waits before a try, without the rests between requests that went well."""
-        return [wait for wait in self.clock.waits if wait > 0.1]
-
-    def stop_after(self, waits: int) -> None:
-        self.clock.on_wait = lambda number: self.stop.set() if number >= waits else None
-
-
-def fill(spool: Spool, *blocks: list[str]) -> None:
-    for number, block in enumerate(blocks):
-        spool.append(block, number)
 
 
 def test_all_that_waits_is_delivered_the_oldest_first(spool: Spool) -> None:
@@ -313,8 +214,8 @@ def test_an_outage_shows_until_the_backlog_moves(tmp_path: Path) -> None:
     def look() -> Shown:
         """What `status`, `/health` and the page say."""
         error = read_status(settings).last_error
-        troubles = json.loads(served["/health"]({}).body)["troubles"]
-        return error, troubles, "All is well." not in str(served["/"]({}).body)
+        troubles = json.loads(served["/health"].reply({}).body)["troubles"]
+        return error, troubles, "All is well." not in str(served["/"].reply({}).body)
 
     shown: list[Shown] = []
     lock = DirectoryLock(tmp_path, ManualClock())
@@ -372,6 +273,27 @@ def test_a_server_that_is_absent_at_the_start_is_prepared_when_it_is_there(spool
     bench.delivery.drain(bench.stop)
     assert server.prepared == [DOWN, DOWN, None]
     assert server.requests == [["a"]]
+
+
+def test_readings_that_no_rule_refuses_wait_for_no_server_to_be_prepared(spool: Spool) -> None:
+    server = Server()
+    server.unready = [DOWN] * 9
+    bench = Bench(spool, server)
+    for minute, line in enumerate(("a", "b")):
+        spool.append([line], START_NS - (59 - minute) * 60 * 10**9)
+        bench.delivery.drain(bench.stop)
+    assert server.requests == [["a"], ["b"]]
+    assert server.prepared == [DOWN]
+    assert bench.tries == []
+    # A write that is refused may need it, and so may a reading that is older than any bucket.
+    server.answers = [Answer(404, "not found")]
+    spool.append(["c"], START_NS)
+    bench.delivery.drain(bench.stop)
+    assert server.prepared == [DOWN] * 2
+    spool.append(["d"], START_NS - 61 * 60 * 10**9)
+    bench.delivery.drain(bench.stop)
+    assert server.prepared == [DOWN] * 9 + [None]
+    assert server.requests[-1] == ["d"]
 
 
 @pytest.mark.parametrize("refusal", [BAD, Answer(422, "unprocessable entity", "type conflict")])
@@ -443,6 +365,28 @@ def test_between_the_batches_of_a_backlog_it_rests_by_the_servers_answer_time(sp
     bench.delivery.drain(bench.stop)
     # The least spacing of requests; then twice the square of the answer time at most.
     assert bench.clock.waits == pytest.approx([0.004, 0.005, 0.5, 32])
+
+
+@pytest.mark.parametrize("answer", [DOWN, Answer(504, message="gateway timeout")])
+def test_a_request_that_hangs_is_followed_by_the_backoff_alone(
+    spool: Spool, answer: Answer
+) -> None:
+    fill(spool, *[[f"line{n}"] for n in range(5)])
+    timeout_s = 5.0
+
+    def hang_at_first(_: list[str]) -> Answer | None:
+        if len(server.requests) > 1:
+            return None
+        bench.clock.advance(timeout_s)
+        return answer
+
+    server = Server()
+    server.before = hang_at_first
+    bench = Bench(spool, server)
+    bench.delivery.drain(bench.stop)
+    assert bench.tries == [1]
+    assert spool.contents().backlog_points == 0
+    assert bench.clock.elapsed < 2 * timeout_s
 
 
 @given(st.floats(0, 1e6), st.floats(0, 1))

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,31 @@ def test_the_second_run_changes_nothing(
     counted = play(host, tmp_path, packages["now"], **given)
     assert (counted["changed"], counted["failed"]) == (0, 0)
     assert host.show("MainPID") == pid
+
+
+def test_every_character_of_a_text_is_kept(tmp_path: Path) -> None:
+    odd = "".join(map(chr, (*range(32), *range(127, 160), 0x2028, 0xFEFF, 0xFFFD, 0x10FFFF)))
+    text = f"{odd} \"'\\ # = [x] é 温度 🌡️ 👩‍🔬"
+    settings = {
+        "influxdb_org": text,
+        "tags": {text: text, "rack-no": "12", "empty": ""},
+        "collectors": {"disk": {"enabled": False, "exclude": [text, "/x y"], "max_series": 5}},
+        "influxdb_timeout_s": 1.5,
+    }
+    template = ROOT / "deploy/ansible/roles/metrics_pipeline/templates/settings.toml.j2"
+    command = ["ansible", "localhost", "--connection=local", "--module-name=template"]
+    given = json.dumps({"metrics_pipeline_settings": settings})
+    written = tmp_path / "settings.toml"
+    done = subprocess.run(
+        [*command, f"--args=src={template} dest={written}", "--extra-vars", given],
+        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert tomllib.loads(written.read_text(encoding="utf-8")) == settings
 
 
 def test_another_version_is_installed_up_and_down_and_the_store_is_kept(

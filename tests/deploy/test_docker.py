@@ -1,5 +1,6 @@
 """The image and compose.yaml on a real engine, with a Debian of ours as the base image."""
 
+import http.client
 import json
 import os
 import shutil
@@ -24,7 +25,18 @@ BASE = "metrics-pipeline-test/debian:base"
 IMAGE = f"metrics-pipeline:{pipeline.__version__}"
 COMPOSE = ROOT / "deploy/docker/compose.yaml"
 HARDENED = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges:true"]
+HARDENED += ["--init", "--ulimit", "core=0", "--tmpfs", "/hostfs/dev/shm:ro,size=4k"]
 HOST = ["--volume", "/:/hostfs:ro,rslave", "--env", "HOST_MOUNT_PREFIX=/hostfs"]
+# As InfluxDB's own image is, as far as compose.yaml has to do with it.
+INFLUXDB = f"""
+FROM {image.LOCAL} AS server
+FROM {BASE}
+COPY --from=server /usr/bin/influxd /usr/local/bin/influxd
+ENV INFLUXD_BOLT_PATH=/var/lib/influxdb2/influxd.bolt INFLUXD_REPORTING_DISABLED=true \\
+    INFLUXD_ENGINE_PATH=/var/lib/influxdb2/engine INFLUXD_SQLITE_PATH=/var/lib/influxdb2/sqlite
+RUN mkdir /var/lib/influxdb2 \\
+    && echo '#!/bin/sh\\nexec "$@"' >/entrypoint.sh && chmod 755 /entrypoint.sh
+"""
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +73,11 @@ class Container:
 
     def run(self, *words: str) -> str:
         """Run the agent's command in it; return its output."""
-        return self._docker("exec", self.name, "/opt/metrics-pipeline/bin/metrics-pipeline", *words)
+        return self.do("/opt/metrics-pipeline/bin/metrics-pipeline", *words)
+
+    def do(self, *words: str) -> str:
+        """Run a command in it; return its output."""
+        return self._docker("exec", self.name, *words)
 
     def state(self) -> dict[str, Any]:
         """Return what the engine says of it."""
@@ -136,6 +152,24 @@ def test_it_is_healthy_within_the_memory_and_the_processor_that_it_is_given(
     assert state["Config"]["User"] == "8687:8687"
 
 
+def test_its_first_process_reaps_orphans(container: Container) -> None:
+    container.do("sh", "-c", "sh -c 'sleep 0.1 & exec true'")
+    processes = ("sh", "-c", "cat /proc/[0-9]*/comm")
+    eventually(lambda: "sleep" not in container.do(*processes), "the orphan is gone, and reaped", 5)
+
+
+def test_it_can_change_neither_the_host_nor_its_settings(container: Container) -> None:
+    places = "/ /hostfs /hostfs/dev/shm /etc/metrics-pipeline /etc/metrics-pipeline/settings.toml"
+    assert container.do("sh", "-c", f"for at in {places}; do test ! -w $at || echo $at; done") == ""
+    assert container.do("stat", "-c", "%U %a", "/etc/metrics-pipeline") == "root 755\n"
+
+
+def test_it_leaves_no_core_dump(container: Container) -> None:
+    limits = container.do("sh", "-c", "cat /proc/[0-9]*/limits")
+    cores = {tuple(line.split()[4:6]) for line in limits.splitlines() if "core file" in line}
+    assert cores == {("0", "0")}
+
+
 def test_the_store_outlives_the_container(
     container: Container, environ: dict[str, str], volume: str
 ) -> None:
@@ -169,9 +203,15 @@ def test_a_second_instance_on_the_same_data_is_told(
 
 
 class Project:
-    """What compose.yaml starts."""
+    """What compose.yaml starts.
+
+    Attributes:
+        name: Its name, with which those of its volumes begin.
+        port: The port at which InfluxDB is to be reached.
+    """
 
     def __init__(self, environ: dict[str, str]) -> None:
+        self.name, self.port = environ["COMPOSE_PROJECT_NAME"], int(environ["INFLUXDB_PORT"])
         way = ["docker", "compose"]
         if subprocess.run([*way, "version"], capture_output=True, check=False).returncode != 0:
             assert shutil.which("docker-compose"), "neither docker compose nor docker-compose"
@@ -189,11 +229,32 @@ class Project:
         found: dict[str, Any] = json.loads(told)
         return found
 
+    def is_open(self, address: str, port: int) -> bool:
+        """Tell whether InfluxDB answers there."""
+        connection = http.client.HTTPConnection(address, port, timeout=5)
+        try:
+            connection.request("GET", "/health")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def address(self) -> str:
+        """Return the address of InfluxDB's container."""
+        container = self.run("ps", "--quiet", "influxdb").strip()
+        form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        told = debian.command("docker", "inspect", "-f", form, container, env=self._environ)
+        return told.strip()
+
 
 @pytest.fixture
 def project(built: str, environ: dict[str, str]) -> Iterator[Project]:
     with image.engine(environ) as client:
         server = image.obtain(client, environ)
+    if server == image.LOCAL:  # it has no shell
+        words = ["docker", "build", "--tag", server := f"{BASE}-influxdb", "-"]
+        subprocess.run(words, env=environ, input=INFLUXDB, text=True, check=True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -210,8 +271,17 @@ def project(built: str, environ: dict[str, str]) -> Iterator[Project]:
     one.run("down", "--volumes")
 
 
-def test_one_command_brings_a_server_its_set_up_and_the_agent(project: Project) -> None:
+def test_one_command_brings_a_server_its_set_up_and_the_agent(
+    project: Project, environ: dict[str, str]
+) -> None:
+    # Until it is set up, nobody but the service `setup` can reach it.
+    project.run("up", "--detach", "influxdb")
+    wait = "until : </dev/tcp/127.0.0.1/8086; do sleep 0.1; done"
+    project.run("exec", "-T", "influxdb", "bash", "-c", wait)
+    assert not project.is_open("127.0.0.1", project.port)
+    assert not project.is_open(project.address(), 8086)
     project.run("up", "--detach")
+    eventually(lambda: project.is_open("127.0.0.1", project.port), "it can be reached")
     eventually(lambda: project.status()["delivered_points"] > 10, "points are delivered", 120)
     first = project.status()
     assert first["last_error"] is None
@@ -221,3 +291,11 @@ def test_one_command_brings_a_server_its_set_up_and_the_agent(project: Project) 
     project.run("up", "--detach", "--force-recreate", "--no-deps", "agent")
     eventually(lambda: project.status()["ticks"] > first["ticks"], "readings go on", 90)
     assert project.status()["lost"] == {}
+    # Settings of a version that made them the agent's own.
+    own = ["chown", "-R", "8687:8687", "/settings"]
+    options = ["--rm", "--user=0", f"--volume={project.name}_settings:/settings", "--entrypoint"]
+    debian.command("docker", "run", *options, own[0], IMAGE, *own[1:], env=environ)
+    project.run("up", "--detach")
+    assert "exited with code" not in project.run("ps")
+    ticks = project.status()["ticks"]
+    eventually(lambda: project.status()["ticks"] > ticks, "readings go on", 90)

@@ -65,6 +65,17 @@ def test_the_agent_has_no_rights_and_no_access_to_the_cluster() -> None:
     assert (host["readOnly"], host["mountPropagation"]) == (True, "HostToContainer")
 
 
+def test_its_first_process_reaps_orphans() -> None:
+    assert pod()["shareProcessNamespace"] is True
+
+
+def test_what_everybody_may_write_to_on_the_node_is_covered() -> None:
+    (agent,) = pod()["containers"]
+    (cover,) = [one for one in agent["volumeMounts"] if one["mountPath"] == "/hostfs/dev/shm"]
+    (empty,) = [one for one in pod()["volumes"] if one["name"] == cover["name"]]
+    assert (cover["readOnly"], empty["emptyDir"]) == (True, {})
+
+
 def test_the_version_is_pinned() -> None:
     assert {one["image"] for one in containers()} == {f"metrics-pipeline:{pipeline.__version__}"}
 

@@ -267,6 +267,12 @@ def test_a_read_only_etc_is_enough(running: Machine) -> None:
 def test_what_it_may_cost_is_what_the_unit_says(running: Machine) -> None:
     assert running.show("MemoryMax") == str(128 * 2**20)
     assert running.show("CPUQuotaPerSecUSec") == "200ms"
+    limits = running.run(f"cat /proc/{pid_of(running)}/limits")
+    files, core = (
+        next(line.split()[-3:-1] for line in limits.splitlines() if line.startswith(name))
+        for name in ("Max open files", "Max core file size")
+    )
+    assert (files, core) == (["1024", "1024"], ["0", "0"])
     assert signal.SIGKILL.name in running.show("WatchdogSignal") or running.show(
         "WatchdogSignal"
     ) == str(signal.SIGKILL.value)

@@ -1,4 +1,5 @@
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -6,10 +7,14 @@ from http import HTTPStatus
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, example, given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 
-from pipeline.endpoint.page import Page
+from pipeline.endpoint.page import page_reply
 from pipeline.endpoint.page.svg import HEIGHT, above
-from pipeline.endpoint.server import Reply
+from pipeline.endpoint.site import Reply
+from pipeline.point import FieldValue, Point, encode
 from pipeline.settings import Settings
 from pipeline.spool import Spool
 from tests.clocks import START_NS, ManualClock
@@ -82,10 +87,8 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def look(settings: Settings, clock: ManualClock) -> Look:
-    page = Page(clock)
-
     def look(**query: str) -> Document:
-        return parsed(page.reply(settings, query))
+        return parsed(page_reply(settings, clock, query))
 
     return look
 
@@ -175,9 +178,82 @@ def test_a_line_stays_within_its_chart(settings: Settings, look: Look) -> None:
             assert 0 <= float(y) <= HEIGHT
 
 
+odd = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.integers(-(2**63), 2**63 - 1),
+    st.booleans(),
+    st.text(max_size=50),
+    st.sampled_from([1.7e308, -1.7e308, 5e-324, -5e-324, -40.0, 0]),
+)
+
+
+@settings_of_hypothesis(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(odd, min_size=1, max_size=6), st.integers(-7200, 7200))
+@example([1.7e308, -1.7e308], 0)
+@example([5e-324], 0)
+@example([-5.0, -20.0], 0)
+@example([1.0, "a text"], 0)
+def test_whatever_a_file_has_said_the_page_is_made_and_its_lines_stay_in_their_charts(
+    tmp_path_factory: pytest.TempPathFactory, values: list[FieldValue], ahead_s: int
+) -> None:
+    folder = tmp_path_factory.mktemp("odd")
+    fields = {"cpu": "usage_active", "system": "load1", "net": "bytes_recv", "temp": "temp"}
+    with Spool(folder, 2**24) as spool:
+        for number, value in enumerate(values):
+            time_ns = START_NS + number * SECOND
+            points = [Point(m, {f: value}, {"cpu": "cpu-total"}) for m, f in fields.items()]
+            spool.append([encode(point, time_ns) for point in points], time_ns)
+    clock = ManualClock(START_NS + ahead_s * SECOND)
+    page = parsed(page_reply(Settings(data_dir=folder), clock, {}))
+    for path in paths(page):
+        for x, y in re.findall(r"[ML](\S+) ([^\sLM]+)", path):
+            assert 0 <= float(x) <= 1000
+            assert 0 <= float(y) <= HEIGHT
+    texts = {value for value in values if isinstance(value, str)}
+    for cell in {cell for row in page.rows for cell in row[1:]} - texts:
+        assert not re.match("-?(nan|inf)", cell)
+
+
+def test_temperatures_below_0_are_drawn(settings: Settings, look: Look) -> None:
+    settings.data_dir.mkdir()
+    with Spool(settings.data_dir, 2**24) as spool:
+        for number, value in enumerate((10.0, -20.0, -5.0)):
+            time_ns = START_NS + number * SECOND
+            spool.append([f"temp,sensor=shed temp={value} {time_ns}"], time_ns)
+    page = look()
+    assert page.row("shed") == ["-5°C", "-20°C", "-5°C", "10°C"]
+    (path,) = paths(page)
+    # From 10 at the top to -20 at the bottom.
+    assert re.findall(r"L\S+ (\S+?)(?=[ML]|$)", path) == ["0.0", "200.0", "100.0"]
+    first = page.texts.index("10°C")
+    assert page.texts[first : first + 3] == ["10°C", "-5°C", "-20°C"]
+
+
+def test_a_text_among_numbers_is_shown_and_drawn_over(settings: Settings, look: Look) -> None:
+    settings.data_dir.mkdir()
+    with Spool(settings.data_dir, 2**24) as spool:
+        for number, value in enumerate(("1", "3", '"<off>"')):
+            time_ns = START_NS + number * SECOND
+            spool.append([f"temp,sensor=shed temp={value} {time_ns}"], time_ns)
+    assert look().row("shed") == ["<off>", "1°C", "2°C", "3°C"]
+
+
 @pytest.mark.parametrize(
     ("value", "edge"),
-    [(0, 1), (-3, 1), (0.07, 0.08), (1, 1), (1.01, 1.5), (99, 100), (100, 100), (2.1e6, 3e6)],
+    [
+        (0, 1),
+        (-3, 1),
+        (0.07, 0.08),
+        (1, 1),
+        (1.01, 1.5),
+        (99, 100),
+        (100, 100),
+        (2.1e6, 3e6),
+        (1.7e308, sys.float_info.max),
+        (5e-324, 1e-300),
+    ],
 )
 def test_the_upper_edge_is_a_round_number(value: float, edge: float) -> None:
     assert above(value) == pytest.approx(edge)
@@ -191,7 +267,7 @@ def test_all_that_comes_from_elsewhere_is_escaped(
         spool.note({"last_error": EVIL})
         spool.append([], START_NS, {EVIL: 3})
     evil = Settings(data_dir=settings.data_dir, host=EVIL, influxdb_url=f"http://{EVIL}")
-    reply = Page(clock).reply(evil, {"hours": EVIL})
+    reply = page_reply(evil, clock, {"hours": EVIL})
     page = parsed(reply)
     assert page.all("script") == []
     assert EVIL not in reply.body
@@ -201,14 +277,13 @@ def test_all_that_comes_from_elsewhere_is_escaped(
 
 
 def test_the_headers_allow_nothing_but_the_style(settings: Settings, clock: ManualClock) -> None:
-    reply = Page(clock).reply(settings, {})
+    reply = page_reply(settings, clock, {})
     policy = reply.headers["Content-Security-Policy"]
     (nonce,) = re.findall(r"^default-src 'none'; style-src 'nonce-([0-9a-f]{32})'; ", policy)
     assert f'<style nonce="{nonce}">' in reply.body
-    assert nonce not in Page(clock).reply(settings, {}).body
+    assert nonce not in page_reply(settings, clock, {}).body
     assert "unsafe" not in policy
     assert "script" not in policy
-    assert reply.headers["X-Content-Type-Options"] == "nosniff"
     page = parsed(reply)
     assert not [tag for tag in page.tags if "style" in tag[1] or "onclick" in tag[1]]
     assert {name for name, _ in page.tags} & {"script", "iframe", "img", "form", "object"} == set()
@@ -223,14 +298,6 @@ def test_before_there_is_a_store_the_page_says_so(look: Look, settings: Settings
     assert "none yet" in page.text
     assert "Temperature" not in page.text  # many hosts have no sensor
     assert not settings.data_dir.exists()
-
-
-def test_a_store_that_cannot_be_read_is_told(settings: Settings, clock: ManualClock) -> None:
-    settings.data_dir.mkdir()
-    (settings.data_dir / "spool.db").write_text("a letter to the editor" * 100)
-    reply = Page(clock).reply(settings, {})
-    assert reply.status == HTTPStatus.SERVICE_UNAVAILABLE
-    assert "is damaged (file is not a database)" in reply.body
 
 
 def test_losses_are_told_with_their_meaning(settings: Settings, look: Look) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.endpoint.routes import routes
-from pipeline.endpoint.server import Reply, Routes
+from pipeline.endpoint.site import Reply, Routes
 from pipeline.health import Health
 from pipeline.settings import Settings
 from pipeline.spool import Spool
@@ -51,7 +51,7 @@ def body(reply: Reply) -> Any:
 
 def test_init_says_why_collection_did_not_start(agent: Agent, served: Routes) -> None:
     agent.refusal = "the data directory is in use"
-    reply = served["/api/internal/init"]({})
+    reply = served["/api/internal/init"].reply({})
     assert reply.status == HTTPStatus.INTERNAL_SERVER_ERROR
     assert body(reply) == {
         "success": False,
@@ -62,19 +62,19 @@ def test_init_says_why_collection_did_not_start(agent: Agent, served: Routes) ->
 
 def test_health_passes_while_readings_are_taken(agent: Agent, served: Routes) -> None:
     agent.try_start()
-    reply = served["/health"]({})
+    reply = served["/health"].reply({})
     assert (reply.status, body(reply)) == (HTTPStatus.OK, {"status": "pass", "troubles": {}})
 
 
 def test_health_fails_when_readings_stop_and_when_there_is_no_collection(
     agent: Agent, served: Routes
 ) -> None:
-    reply = served["/health"]({})
+    reply = served["/health"].reply({})
     assert reply.status == HTTPStatus.SERVICE_UNAVAILABLE
     assert body(reply) == {"status": "fail", "reason": "collection is stopped"}
     agent.try_start()
     agent.clock.advance(1000)
-    reply = served["/health"]({})
+    reply = served["/health"].reply({})
     assert reply.status == HTTPStatus.SERVICE_UNAVAILABLE
     assert body(reply) == {"status": "fail", "reason": "no reading for 1000 s"}
 
@@ -83,7 +83,7 @@ def test_status_and_metrics_tell_the_account_of_the_store_and_no_secret(
     agent: Agent, served: Routes
 ) -> None:
     for ticks in (0, 1):
-        status, metrics = served["/status"]({}), served["/metrics"]({})
+        status, metrics = served["/status"].reply({}), served["/metrics"].reply({})
         assert (status.status, metrics.status) == (HTTPStatus.OK, HTTPStatus.OK)
         assert body(status)["ticks"] == ticks
         assert body(status)["influxdb_url"] == "http://x"
@@ -94,25 +94,25 @@ def test_status_and_metrics_tell_the_account_of_the_store_and_no_secret(
             spool.append(["m f=1i"], START_NS)
     assert "metrics_agent_trouble" not in metrics.body
     agent.try_start()
-    assert "metrics_agent_trouble" in served["/metrics"]({}).body
+    assert "metrics_agent_trouble" in served["/metrics"].reply({}).body
 
 
 def test_live_is_an_agent_whose_readings_go_on_whatever_the_disk_does(
     agent: Agent, served: Routes
 ) -> None:
-    assert served["/live"]({}).status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert served["/live"].reply({}).status == HTTPStatus.SERVICE_UNAVAILABLE
     agent.try_start()
     assert agent.health is not None
     agent.health.trouble("spool").begins("the disk is full")
     agent.clock.advance(3 * 60.0 + 1)
-    assert served["/live"]({}).status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert served["/live"].reply({}).status == HTTPStatus.SERVICE_UNAVAILABLE
     agent.health.tick_attempted()
-    assert served["/health"]({}).status == HTTPStatus.SERVICE_UNAVAILABLE
-    assert served["/live"]({}).status == HTTPStatus.OK
+    assert served["/health"].reply({}).status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert served["/live"].reply({}).status == HTTPStatus.OK
 
 
 def test_the_page_is_of_the_agents_store_and_shows_no_secret(agent: Agent, served: Routes) -> None:
-    reply = served["/"]({"hours": "6"})
+    reply = served["/"].reply({"hours": "6"})
     assert reply.status == HTTPStatus.OK
     assert reply.content_type == "text/html; charset=utf-8"
     assert f"<h1>{agent.settings.host}</h1>" in reply.body
@@ -121,11 +121,12 @@ def test_the_page_is_of_the_agents_store_and_shows_no_secret(agent: Agent, serve
     assert "secret" not in reply.body
 
 
-def test_one_page_is_made_at_a_time_from_the_first_on(
+def test_what_reads_the_store_is_answered_one_at_a_time_from_the_first_on(
     agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = routes(agent, agent.clock)["/"]
-    monkeypatch.setattr("pipeline.endpoint.page.page.WAIT_S", 0.01)
+    agent.try_start()
+    served = routes(agent, agent.clock, turn_s=0.01)
+    page = served["/"].reply
     inside, done = threading.Event(), threading.Event()
     now_ns = agent.clock.now_ns
 
@@ -138,9 +139,30 @@ def test_one_page_is_made_at_a_time_from_the_first_on(
     with ThreadPoolExecutor() as pool:
         first = pool.submit(page, {})
         assert inside.wait(30)
-        second = page({})
+        others = [served[path].reply({}) for path in ("/", "/status", "/metrics")]
+        alive = [served[path].reply({}).status for path in ("/health", "/live")]
         done.set()
         assert first.result(30).status == HTTPStatus.OK
-    assert second.status == HTTPStatus.SERVICE_UNAVAILABLE
-    assert "try again" in second.body
+    assert {reply.status for reply in others} == {HTTPStatus.SERVICE_UNAVAILABLE}
+    assert all("try again" in reply.body for reply in others)
+    assert alive == [HTTPStatus.OK] * 2
     assert page({}).status == HTTPStatus.OK
+
+
+@pytest.mark.parametrize("path", ["/", "/status", "/metrics"])
+def test_a_store_that_cannot_be_read_is_told(agent: Agent, served: Routes, path: str) -> None:
+    (agent.settings.data_dir / "spool.db").write_text("a letter to the editor" * 100)
+    reply = served[path].reply({})
+    assert reply.status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert "is damaged (file is not a database)" in body(reply)["error"]
+
+
+def test_collection_that_runs_is_not_started_again(agent: Agent, served: Routes) -> None:
+    for _ in range(3):
+        reply = served["/api/internal/init"].reply({})
+        assert body(reply) == {"success": True, "metricsCollectionRunning": True}
+    assert agent.starts == 1
+
+
+def test_only_the_start_of_collection_changes_something(served: Routes) -> None:
+    assert [path for path, route in served.items() if route.changes] == ["/api/internal/init"]

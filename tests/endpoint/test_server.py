@@ -1,20 +1,32 @@
 import http.client
 import json
 import logging
+import os
+import resource
 import socket
 import struct
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import closing
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
 from http import HTTPStatus
+from pathlib import Path
+from threading import Event
 
+import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.endpoint.server import Endpoint, Query, Reply
-from tests.agents import eventually
+from pipeline.clock import SystemClock
+from pipeline.endpoint.server import Endpoint
+from pipeline.endpoint.site import Query, Reply, Route, Routes, Site
+from tests.agents import environment, eventually, running, ticks
+from tests.influxd.http import call
+from tests.influxd.process import free_port
 
 TIMEOUT_S = 30
+PLACES = 16
+GET = b"GET /count HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 class Answer:
@@ -37,7 +49,7 @@ def calls() -> list[str]:
 
 
 @pytest.fixture
-def endpoint(calls: list[str]) -> Iterator[Endpoint]:
+def routes(calls: list[str]) -> Routes:
     def count(_: Query) -> Reply:
         calls.append("count")
         return Reply.json({"calls": len(calls), "text": "ü"})
@@ -45,7 +57,17 @@ def endpoint(calls: list[str]) -> Iterator[Endpoint]:
     def told(query: Query) -> Reply:
         return Reply(HTTPStatus.OK, "text/plain", str(dict(query)), {"X-Own": "yes"})
 
-    with closing(Endpoint(0, {"/count": count, "/broken": broken, "/told": told})) as one:
+    return {
+        "/count": Route(count),
+        "/broken": Route(broken),
+        "/told": Route(told),
+        "/change": Route(count, changes=True),
+    }
+
+
+@pytest.fixture
+def endpoint(routes: Routes) -> Iterator[Endpoint]:
+    with closing(Endpoint(0, routes)) as one:
         yield one
 
 
@@ -60,12 +82,21 @@ def ask(connection: http.client.HTTPConnection, target: str, method: str = "GET"
     return Answer(connection.getresponse())
 
 
+def connect(endpoint: Endpoint) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", endpoint.port), TIMEOUT_S)
+
+
+def rest(client: socket.socket) -> bytes:
+    """Return all that comes until the server closes."""
+    return b"".join(iter(lambda: client.recv(65536), b""))
+
+
 def raw(endpoint: Endpoint, request: str) -> str:
-    """Send a request as it is; return all that comes until the server closes."""
-    with socket.create_connection(("127.0.0.1", endpoint.port), TIMEOUT_S) as client:
+    """Send a request as it is; return the whole answer."""
+    with connect(endpoint) as client:
         client.sendall(request.encode())
         client.shutdown(socket.SHUT_WR)
-        return b"".join(iter(lambda: client.recv(65536), b"")).decode()
+        return rest(client).decode()
 
 
 def test_a_route_is_answered_whole_and_not_to_be_stored(
@@ -79,14 +110,23 @@ def test_a_route_is_answered_whole_and_not_to_be_stored(
     assert "Python" not in answer.headers["Server"]
 
 
-def test_a_connection_serves_many_requests(connection: http.client.HTTPConnection) -> None:
-    assert ask(connection, "/count").status == 200
-    client = connection.sock
-    assert [ask(connection, "/count").json() for _ in range(2)] == [
-        {"calls": 2, "text": "ü"},
-        {"calls": 3, "text": "ü"},
-    ]
-    assert connection.sock is client
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [("GET", "/count"), ("GET", "/nowhere"), ("GET", "/broken"), ("GET", "/ü"), ("PUT", "/count")],
+)
+def test_every_answer_forbids_other_sites_what_it_can(
+    endpoint: Endpoint, method: str, target: str
+) -> None:
+    head = raw(endpoint, f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    lines = head.partition("\r\n\r\n")[0].split("\r\n")
+    assert {
+        "X-Content-Type-Options: nosniff",
+        "Referrer-Policy: no-referrer",
+        "Cross-Origin-Resource-Policy: same-origin",
+        "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'",
+        "Cache-Control: no-store",
+        "Connection: close",
+    } <= set(lines)
 
 
 @pytest.mark.parametrize("target", ["/count?", "/count?a=b", "/count?a=/broken?&c"])
@@ -110,7 +150,8 @@ def test_any_other_path_is_404_and_says_what_there_is(
     connection: http.client.HTTPConnection, target: str
 ) -> None:
     answer = ask(connection, target)
-    assert (answer.status, answer.json()) == (404, {"error": "served here: /count, /broken, /told"})
+    assert answer.status == 404
+    assert answer.json() == {"error": "served here: /count, /broken, /told, /change"}
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND", "get"])
@@ -131,17 +172,18 @@ def test_head_is_405_without_a_body(endpoint: Endpoint, calls: list[str]) -> Non
     assert calls == []
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT"])
+@pytest.mark.parametrize(
+    ("method", "status", "number"), [("POST", 405, 0), ("PUT", 405, 0), ("GET", 200, 1)]
+)
 def test_a_body_is_not_taken_for_the_next_request(
-    endpoint: Endpoint, calls: list[str], method: str
+    endpoint: Endpoint, calls: list[str], method: str, status: int, number: int
 ) -> None:
-    body = "GET /count HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    body = GET.decode()
     head = f"{method} /count HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
     answer = raw(endpoint, head + body)
-    assert answer.startswith("HTTP/1.1 405 ")
-    assert "\r\nConnection: close\r\n" in answer
+    assert answer.startswith(f"HTTP/1.1 {status} ")
     assert answer.count("HTTP/1.1") == 1
-    assert calls == []
+    assert len(calls) == number
 
 
 @pytest.mark.parametrize(
@@ -172,22 +214,220 @@ def test_a_page_whose_name_was_made_to_point_here_is_refused(
     assert calls == []
 
 
-@pytest.mark.parametrize("request_line", ["", "\r\n", "GET\r\n\r\n", "GET /count HTTP/9.9\r\n\r\n"])
+@pytest.mark.parametrize("names", [("localhost", "evil.example"), ("localhost", "localhost")])
+def test_two_names_in_one_request_are_refused(
+    endpoint: Endpoint, calls: list[str], names: tuple[str, str]
+) -> None:
+    first, second = names
+    request = f"GET /count HTTP/1.1\r\nHost: {first}\r\nHost: {second}\r\n\r\n"
+    assert raw(endpoint, request).startswith("HTTP/1.1 400 ")
+    assert calls == []
+
+
+ELSEWHERE = [
+    "Origin: http://evil.example",
+    "Origin: null",
+    "Origin: http://localhost:3000",  # another program on this host
+    "Origin: https://localhost:{port}",
+    "Sec-Fetch-Site: cross-site",
+    "Sec-Fetch-Site: same-site",
+    "Sec-Fetch-Site: none\r\nSec-Fetch-Site: cross-site",
+]
+
+
+@pytest.mark.parametrize("header", ELSEWHERE)
+def test_a_page_of_another_site_changes_nothing(
+    endpoint: Endpoint, calls: list[str], header: str
+) -> None:
+    own = f"Host: localhost:{endpoint.port}\r\n{header.format(port=endpoint.port)}"
+    answer = raw(endpoint, f"GET /change HTTP/1.1\r\n{own}\r\n\r\n")
+    assert answer.startswith("HTTP/1.1 403 ")
+    assert calls == []
+    # A link to what only shows something may be anywhere.
+    assert raw(endpoint, f"GET /count HTTP/1.1\r\n{own}\r\n\r\n").startswith("HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        "",
+        "Origin: http://localhost:{port}\r\n",
+        "Origin: http://LOCALHOST:{port}\r\nSec-Fetch-Site: same-origin\r\n",
+        "Sec-Fetch-Site: none\r\n",
+    ],
+)
+def test_programs_and_pages_of_this_endpoint_may_change_something(
+    endpoint: Endpoint, calls: list[str], headers: str
+) -> None:
+    own = f"Host: localhost:{endpoint.port}\r\n{headers.format(port=endpoint.port)}"
+    assert raw(endpoint, f"GET /change HTTP/1.1\r\n{own}\r\n").startswith("HTTP/1.1 200 ")
+    assert calls == ["count"]
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        *("", "\r\n", "GET\r\n\r\n", "GET /count HTTP/9.9\r\n\r\n", "GET count HTTP/1.1\r\n\r\n"),
+        "GET /count HTTP/1.1\r\nHost: localhost\r\n folded: yes\r\n\r\n",
+        "GET /count HTTP/1.1\r\nHost : localhost\r\n\r\n",
+        "GET /count HTTP/1.1\r\nHost: localhost\r\nX: \x00\r\n\r\n",
+        f"GET /count HTTP/1.1\r\nHost: localhost\r\nX: {'x' * 20_000}\r\n\r\n",
+    ],
+    ids=range(9),
+)
 def test_nonsense_is_no_request_and_the_next_client_is_served(
     endpoint: Endpoint, connection: http.client.HTTPConnection, calls: list[str], request_line: str
 ) -> None:
-    raw(endpoint, request_line)
+    with suppress(OSError):  # what is too long is not read to its end
+        raw(endpoint, request_line)
     assert calls == []
     assert ask(connection, "/count").status == 200
 
 
-def test_clients_that_say_nothing_block_nobody(
+def test_clients_that_say_nothing_or_little_keep_nobody_out(
     endpoint: Endpoint, connection: http.client.HTTPConnection
 ) -> None:
-    address = ("127.0.0.1", endpoint.port)
-    with socket.create_connection(address), socket.create_connection(address) as halfway:
-        halfway.sendall(b"GET /cou")
+    with ExitStack() as stack:
+        silent = [stack.enter_context(connect(endpoint)) for _ in range(3 * PLACES)]
+        for client in silent[::2]:
+            client.sendall(b"GET /cou")
         assert ask(connection, "/count").status == 200
+        assert [rest(client) for client in silent[:PLACES]] == [b""] * PLACES
+
+
+def test_a_client_has_its_time_for_a_request_and_no_more(routes: Routes) -> None:
+    def send_slowly(client: socket.socket) -> None:
+        for _ in range(TIMEOUT_S * 100):
+            client.sendall(b"G")
+            Event().wait(0.01)
+
+    with (
+        closing(Endpoint(0, routes, client_s=0.2)) as endpoint,
+        connect(endpoint) as client,
+        pytest.raises(OSError, match=r"reset|Broken pipe"),
+    ):
+        send_slowly(client)
+
+
+def test_a_client_that_takes_no_answer_is_left_after_its_time() -> None:
+    huge = Reply(HTTPStatus.OK, "text/plain", "x" * 2**26)
+    threads = threading.active_count()
+    with (
+        closing(Endpoint(0, {"/count": Route(lambda _: huge)}, client_s=0.2)) as endpoint,
+        connect(endpoint) as client,
+    ):
+        client.sendall(GET)
+        assert client.recv(1) == b"H"
+        eventually(lambda: threading.active_count() == threads + 1, "that it is left")
+
+
+def test_as_many_are_answered_at_a_time_as_there_are_places() -> None:
+    inside, go_on, most, lock = 0, Event(), 0, threading.Lock()
+
+    def slow(_: Query) -> Reply:
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        assert go_on.wait(TIMEOUT_S)
+        with lock:
+            inside -= 1
+        return Reply.json({})
+
+    with closing(Endpoint(0, {"/count": Route(slow)})) as endpoint, ExitStack() as stack:
+        clients = []
+        for _ in range(2 * PLACES):
+            clients.append(stack.enter_context(connect(endpoint)))
+            clients[-1].sendall(GET)
+        eventually(lambda: inside == PLACES, "that all places are taken")
+        go_on.set()
+        assert all(rest(client).startswith(b"HTTP/1.1 200 ") for client in clients)
+    assert most == PLACES
+
+
+class Patient(SystemClock):
+    """Does something before each wait, which is then over at once."""
+
+    def __init__(self, before: Callable[[], object]) -> None:
+        self.waits: list[float] = []
+        self._before = before
+
+    def wait(self, event: Event, seconds: float) -> bool:
+        self.waits.append(seconds)
+        self._before()
+        return event.is_set()
+
+
+def test_where_files_end_it_pauses_and_goes_on_when_there_are_some(routes: Routes) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    clock = Patient(lambda: resource.setrlimit(resource.RLIMIT_NOFILE, limit))
+    with closing(Endpoint(0, routes, clock)) as endpoint, socket.socket() as client:
+        client.settimeout(TIMEOUT_S)
+        free = os.dup(client.fileno())
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, limit[1]))
+        try:
+            client.connect(("127.0.0.1", endpoint.port))
+            client.sendall(GET)
+            assert rest(client).startswith(b"HTTP/1.1 200 ")
+            assert clock.waits == [1.0]
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+
+
+def test_where_threads_end_it_pauses_and_goes_on_when_there_are_some(
+    routes: Routes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    start = threading.Thread.start
+    clock = Patient(lambda: monkeypatch.setattr(threading.Thread, "start", start))
+    with closing(Endpoint(0, routes, clock)) as endpoint:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        with connect(endpoint) as client:
+            assert rest(client) == b""
+        with connect(endpoint) as client:
+            client.sendall(GET)
+            assert rest(client).startswith(b"HTTP/1.1 200 ")
+        assert clock.waits == [1.0]
+
+
+def test_an_endpoint_for_which_there_is_no_thread_frees_the_port(
+    routes: Routes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    port = free_port()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(OSError, match="can't start new thread"):
+            Endpoint(port, routes)
+    with closing(Endpoint(port, routes)) as endpoint:
+        assert endpoint.port == port
+
+
+@pytest.mark.slow
+def test_a_thousand_slow_clients_cost_no_reading_and_keep_nobody_out(tmp_path: Path) -> None:
+    port = free_port()
+    data_dir = tmp_path / "data"
+    env = environment(data_dir, collection_interval_ms=100, http_port=port)
+    url = f"http://127.0.0.1:{port}/health"
+    before = ("prlimit", "--nofile=64", "--")
+    with running(env, tmp_path, before=before) as agent, ExitStack() as stack:
+        eventually(lambda: ticks(data_dir), "the first reading")
+        threads = psutil.Process(agent.process.pid).num_threads()
+        for _ in range(1_000):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(("127.0.0.1", port))
+        then = ticks(data_dir) + 10
+        eventually(lambda: ticks(data_dir) >= then, "readings meanwhile")
+        assert call("GET", url).status == 200
+        assert psutil.Process(agent.process.pid).num_threads() <= threads + 4
+        assert set(agent.status()["lost"]) <= {"tick_missed"}  # of a busy machine
+        assert agent.stop() == 0
 
 
 def test_a_client_that_goes_away_leaves_no_traceback(
@@ -216,6 +456,39 @@ def test_a_route_that_fails_is_500_and_the_server_goes_on(
     assert caplog.messages == ["The endpoint failed to answer /broken: out of order"]
 
 
+@given(
+    st.lists(
+        st.sampled_from([b"GET", b" ", b"/", b"HTTP/1.1", b"\r\n", b"Host", b":", b"localhost"])
+        | st.binary(max_size=9)
+    ).map(b"".join)
+)
+def test_whatever_comes_is_answered(head: bytes) -> None:
+    site = Site({"/": Route(lambda _: Reply.json({}))})
+    first, *_ = site.answer(head + b"\r\n\r\n").split(b"\r\n")
+    assert first.startswith(b"HTTP/1.1 ")
+
+
+def test_a_route_that_fails_a_thousand_times_is_told_once_and_when_it_works_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    fails = True
+
+    def reply(_: Query) -> Reply:
+        return broken(_) if fails else Reply.json({})
+
+    site = Site({"/count": Route(reply)})
+    for _ in range(1_000):
+        assert site.answer(GET).startswith(b"HTTP/1.1 500 ")
+    fails = False
+    for _ in range(1_000):
+        assert site.answer(GET).startswith(b"HTTP/1.1 200 ")
+    assert caplog.messages == [
+        "The endpoint failed to answer /count: out of order",
+        "The endpoint answers /count again",
+    ]
+
+
 def test_only_this_host_is_served(endpoint: Endpoint) -> None:
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.2", endpoint.port), TIMEOUT_S)
@@ -233,17 +506,3 @@ def test_a_close_frees_the_port_even_when_a_client_is_connected() -> None:
         socket.create_connection(("127.0.0.1", endpoint.port))
     with closing(Endpoint(endpoint.port, {})) as again:
         assert again.port == endpoint.port
-
-
-UNASKED = """
-import sys
-from pipeline.endpoint.server import Endpoint
-endpoint = Endpoint(0, {})
-assert "http.server" not in sys.modules
-endpoint.close()
-assert "http.server" not in sys.modules
-"""
-
-
-def test_an_endpoint_that_nobody_asks_does_without_http_server() -> None:
-    subprocess.run([sys.executable, "-W", "error", "-c", UNASKED], check=True, timeout=TIMEOUT_S)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import __version__
 from pipeline.collectors import NoData, catalogue
 from pipeline.health.agent_metrics import AgentMetrics
 from pipeline.health.health import Health, ReadingStats
@@ -12,7 +13,7 @@ from pipeline.spool import Cause, Refusal, Spool
 from tests.clocks import START_NS, ManualClock
 from tests.spool.stores import leased
 
-TYPES = {float: "float", int: "integer"}
+TYPES = {int: "integer", float: "float", str: "string"}
 
 
 class Itself:
@@ -81,6 +82,7 @@ def test_work_is_that_of_this_run(itself: Itself) -> None:
         "write_ms": 250.0,
         "tick_ms": 2.0,
         "tick_points": 17,
+        "version": __version__,
     }
     assert point.fields.items() >= expected.items()
     assert collectors == [

@@ -12,6 +12,13 @@ from pipeline.influx.answer import (
     verdict,
 )
 
+EXPIRED = (
+    # 2.7.12, and 2.0 to 2.7.11
+    "failure writing points to database: partial write: dropped 1 points outside retention "
+    "policy of duration 48h0m0s - oldest point m at 2026-11-21T10:02:49Z dropped",
+    "failure writing points to database: partial write: points beyond retention policy dropped=1",
+)
+
 
 @pytest.mark.parametrize(
     ("answer", "expected"),
@@ -30,6 +37,8 @@ from pipeline.influx.answer import (
         (Answer(422), Verdict.KEEP),
         (Answer(429), Verdict.KEEP),
         (Answer(500, "internal error"), Verdict.KEEP),
+        *((Answer(500, "internal error", words), Verdict.HALVE) for words in EXPIRED),
+        *((Answer(500, "", words), Verdict.KEEP) for words in EXPIRED),  # a proxy's page
         (Answer(503), Verdict.KEEP),
         (Answer(None), Verdict.KEEP),
     ],
@@ -39,11 +48,10 @@ def test_each_answer_has_its_verdict(answer: Answer, expected: Verdict) -> None:
 
 
 def test_points_beyond_the_buckets_age_are_told_from_refused_ones() -> None:
-    message = (
-        "failure writing points to database: partial write: dropped 1 points outside retention "
-        "policy of duration 48h0m0s - oldest point m at 2026-11-21T10:02:49Z dropped"
-    )
-    assert is_expired(Answer(422, "unprocessable entity", message))
+    for message in EXPIRED:
+        assert is_expired(Answer(422, "unprocessable entity", message))
+        assert is_expired(Answer(500, "internal error", message))
+        assert not is_expired(Answer(400, "invalid", message))
     assert not is_expired(Answer(422, "unprocessable entity", "field type conflict"))
     assert not is_expired(
         Answer(400, "invalid", "unable to parse 'points outside retention policy of'")

@@ -1,5 +1,6 @@
 import time
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -49,6 +50,13 @@ def test_a_bucket_for_ever_can_be_created(bucket: Bucket, missing: str) -> None:
     rule = reconciled(bucket, influxdb_bucket=missing, retention_hours=0)
     assert rule is not None
     assert rule_of(bucket, missing) == (0, 7 * DAY) == (rule.age_s, rule.shard_group_s)
+
+
+def test_the_command_that_sets_a_rule_names_an_organisation_by_its_id() -> None:
+    wanted = Wanted("lab", "b", 168, "extend")
+    assert command(wanted).startswith('influx bucket update --id "$(influx bucket list --org lab ')
+    by_id = replace(wanted, org="0123456789abcdef")
+    assert "bucket list --org-id 0123456789abcdef --name b" in command(by_id)
 
 
 def test_off_makes_no_bucket(bucket: Bucket, missing: str) -> None:
@@ -156,6 +164,20 @@ def test_enforce_says_first_how_many_points_of_how_many_hosts_go(
         "19 points of 6 hosts (h2 4, "
     )
     assert ", and 1 more), the newest before 20" in said
+
+
+def test_enforce_does_not_stop_at_points_that_flux_cannot_read(
+    bucket: Bucket, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(bucket, 30, "h1", "h2")
+    bad = f"bad,host=h2,_value=x n=1i {time.time_ns() - 30 * HOUR * 10**9}"
+    assert api.write(bucket.server, bucket.name, bad.encode())[0] == 204
+    rule = reconciled(bucket, retention_hours=24, bucket_retention="enforce")
+    assert rule is not None
+    assert rule_of(bucket) == (DAY, HOUR) == (rule.age_s, rule.shard_group_s)
+    (said,) = [record.getMessage() for record in caplog.records if record.name[:8] == "pipeline"]
+    assert "24 h: 2 points of 2 hosts" in said
+    assert said.endswith("; and of 'bad', which it cannot count")
 
 
 def test_enforce_that_lengthens_has_nothing_to_say(

@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.delivery import Delivery, Pace
 from pipeline.health import Health
+from pipeline.influx import Answer
 from pipeline.influx.connection import Connection
 from pipeline.influx.points import HostPoints
 from pipeline.influx.target import Target
@@ -60,6 +61,41 @@ def test_bad_lines_conflicts_and_expired_points_are_told_apart_and_harm_no_other
     assert (contents.delivered_points, contents.rejected_points) == (60, 2)
     assert contents.backlog_points == 0
     assert stored(bucket) == {("typed", 1)} | {("good", n) for n in range(60)}
+
+
+def test_series_that_conflict_in_every_reading_cost_the_good_ones_no_search_each_time(
+    spool: Spool, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hour_ns = time.time_ns() // HOUR_NS * HOUR_NS - HOUR_NS
+    typed = [f"typed,n={n} f=1i {hour_ns}" for n in range(20)]
+    assert api.write(bucket.server, bucket.name, "\n".join(typed).encode())[0] == 204
+    settings, clock = settings_for(bucket, bucket_retention="off"), ManualClock()
+    write, sent = Connection.write, 0
+
+    def count(connection: Connection, body: bytes) -> Answer:
+        nonlocal sent
+        sent += 1
+        return write(connection, body)
+
+    monkeypatch.setattr(Connection, "write", count)
+    target = Target(settings, lambda: settings, clock, KnownRule(spool))
+    health = Health(clock, 60, lambda _: None)
+    delivery = Delivery(
+        spool, target, clock, Pace(10, 0, 5_000), random.uniform, health, lambda _: False
+    )
+    costs = []
+    with closing(target):
+        for second in range(1, 8):
+            at = hour_ns + second * 10**9
+            conflicts = [f"typed,n={n} f={n}.5 {at}" for n in range(20)]
+            spool.append([*conflicts, f"good f={second}i {at}"], second)
+            before = sent
+            delivery.drain(Event())
+            costs.append(sent - before)
+    assert costs[2:] == [1] * 5
+    contents = spool.contents()
+    assert (contents.delivered_points, contents.lost) == (7, {"rejected": 140})
+    assert stored(bucket) == {("typed", 1)} | {("good", n) for n in range(1, 8)}
 
 
 def test_a_wrong_token_keeps_all_until_the_files_have_the_right_one(

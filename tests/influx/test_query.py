@@ -98,7 +98,7 @@ def test_an_error_without_a_word_is_one_all_the_same(rest: str) -> None:
     ],
 )
 def test_what_is_no_table_is_refused(text: str) -> None:
-    with pytest.raises(InfluxError, match=r"with something else than InfluxDB 2 does$"):
+    with pytest.raises(InfluxError, match=r" did not answer as InfluxDB 2 does$"):
         rows(text)
 
 

@@ -13,6 +13,7 @@ from tests.clocks import ManualClock
 from tests.configured import settings_for
 from tests.influxd import api
 from tests.influxd.api import Bucket
+from tests.servers import Request, gateway, response, serving
 
 BODY = gzip.compress(f"m f=1i {time.time_ns()}".encode())
 
@@ -37,7 +38,7 @@ class Settled:
         self.drifts.append(drift)
 
     def leave_alone(self, why: str) -> None:
-        self.left_alone += [why] if why else []
+        self.left_alone.append(why)
 
     def reload(self) -> Settings:
         if isinstance(self.found, SettingsError):
@@ -64,7 +65,7 @@ def test_a_missing_bucket_is_made_before_the_first_write(
     assert messages(caplog) == [f"Bucket {missing!r}: created, keeps 48 h"]
 
 
-def test_a_token_that_is_refused_is_told_in_one_way_and_replaced_when_it_was_rotated(
+def test_a_token_that_is_refused_is_left_to_delivery_to_report_and_replaced_when_it_was_rotated(
     bucket: Bucket,
 ) -> None:
     here = settled(bucket, influxdb_token="old")
@@ -73,12 +74,11 @@ def test_a_token_that_is_refused_is_told_in_one_way_and_replaced_when_it_was_rot
             here.target.prepare()
             assert here.target.write(BODY).status == 401
             here.target.renew()
-        (told,) = set(here.left_alone)
-        assert "401" in told
         here.found = settings_for(bucket)
         here.target.renew()
         here.target.prepare()
         assert here.target.write(BODY).status == 204
+    assert set(here.left_alone) == {""}
     assert len(here.rules) == 1
 
 
@@ -95,6 +95,8 @@ def test_a_token_that_may_only_write_does_so(bucket: Bucket) -> None:
     with closing(here.target):
         here.target.prepare()
         here.target.prepare()
+        assert here.left_alone == []  # it might be a token that may do nothing
+        assert here.target.write(BODY).status == 204
         assert here.target.write(BODY).status == 204
     assert here.rules == []
     (told,) = here.left_alone
@@ -198,6 +200,47 @@ def test_to_enforce_is_not_repeated(bucket: Bucket) -> None:
     with closing(here.target), here.target.connection() as connection:
         here.target.prepare()
         assert not here.target.needs_recheck
-        api.set_age(bucket, 24)
+        here.target.shorten(connection)
+        api.set_age(bucket, 300)
         here.target.look(connection)
-    assert [rule.age_s for rule in here.rules] == [168 * 3600, 24 * 3600]
+        here.target.shorten(connection)
+    assert [rule.age_s for rule in here.rules] == [0, 168 * 3600, 300 * 3600]
+    assert here.drifts[1] == ""
+
+
+def unauthorized() -> bytes:
+    body = b'{"code":"unauthorized","message":"unauthorized access"}'
+    return response("401 Unauthorized", body)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", unauthorized(), response("429 Too Many Requests"), response("500 Panic")],
+    ids=["none", "401", "429", "500"],
+)
+def test_a_count_that_fails_leaves_the_rule_and_no_reading_waits_for_it(
+    bucket: Bucket, answer: bytes
+) -> None:
+    failing = True
+
+    def count_fails(request: Request) -> bytes | None:
+        return answer if failing and request.path.startswith("/api/v2/query") else None
+
+    with serving(gateway(bucket.server.url, count_fails)) as url:
+        here = settled(bucket, bucket_retention="enforce", influxdb_url=url)
+        with closing(here.target):
+            here.target.prepare()
+            assert here.target.prepared
+            assert here.target.write(BODY).status == 204
+            with here.target.connection(0.2) as connection:
+                for _ in range(2):
+                    here.target.shorten(connection)
+            assert api.age_s(bucket.server, bucket.name) == 0
+            (told,) = set(here.left_alone) - {""}
+            assert "rule is left alone: " in told
+            assert {rule.age_s for rule in here.rules} == {0}
+            failing = False
+            with here.target.connection() as connection:
+                here.target.shorten(connection)
+    assert api.age_s(bucket.server, bucket.name) == 168 * 3600
+    assert here.left_alone[-1] == ""

@@ -21,6 +21,8 @@ from tests.influxd import api
 from tests.influxd.api import Bucket
 
 MINUTE = 60
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
 SECOND = 10**9
 
 
@@ -126,6 +128,29 @@ def test_the_task_writes_means_of_gauges_and_the_last_values_of_counters(
     assert values(means) == {**expected, ("h1", "net", "bytes_recv", end): 5000}
 
 
+@pytest.mark.parametrize(("hours", "rule_hours"), [(48, 0), (168, 48)])
+def test_a_value_is_not_made_anew_of_what_the_age_has_left(
+    bucket: Bucket, means: Bucket, hours: int, rule_hours: int
+) -> None:
+    api.set_age(bucket, rule_hours, shard_hours=1 if rule_hours else 168)
+    now = int(time.time())
+    today = now // DAY * DAY
+    yesterday = today - DAY
+    # Whatever of the day before yesterday is within the age, and all of yesterday.
+    for hour in range(24):
+        write(bucket, yesterday + hour * HOUR, Point("cpu", {"usage_active": float(hour)}))
+        before = yesterday - DAY + hour * HOUR
+        if before > now - 47 * HOUR:
+            write(bucket, before, Point("cpu", {"usage_active": 90.0}))
+    # The value that was made of the whole day.
+    write(means, yesterday, Point("cpu", {"usage_active": 49.7}))
+    settings = wanted(bucket, "1d", retention_hours=hours)
+    done(settings)
+    run_task(bucket, today)
+    key = ("h1", "cpu", "usage_active")
+    assert values(means) == {(*key, yesterday): 49.7, (*key, today): 11.5}
+
+
 def test_the_task_is_created_updated_and_removed_with_the_settings(
     bucket: Bucket, means: Bucket
 ) -> None:
@@ -141,7 +166,7 @@ def test_the_task_is_created_updated_and_removed_with_the_settings(
     assert (updated["id"], updated["every"], updated["flux"]) == (
         task["id"],
         "10m",
-        flux(ten, catalogue.cumulative()),
+        flux(ten, catalogue.cumulative(), 168 * HOUR),
     )
     bucket.server.call("PATCH", f"/api/v2/tasks/{task['id']}", {"status": "inactive"}).expect(200)
     done(ten, name)

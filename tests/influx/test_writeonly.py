@@ -11,7 +11,7 @@ import pytest
 from pipeline.influx.answer import InfluxError
 from pipeline.influx.writeonly import WriteOnlyError
 from tests.configured import settings_for
-from tests.influx.test_target import BODY, Settled, messages
+from tests.influx.test_target import BODY, Settled
 from tests.influxd import api
 from tests.influxd.api import Bucket
 from tests.influxd.server import InfluxServer
@@ -54,7 +54,7 @@ def front(influx_server: InfluxServer) -> Iterator[Front]:
 
 @pytest.mark.parametrize("status", [404, 200, 201, 206, 302])
 def test_a_server_that_takes_readings_alone_is_told_once_and_gets_them(
-    bucket: Bucket, front: Front, caplog: pytest.LogCaptureFixture, status: int
+    bucket: Bucket, front: Front, status: int
 ) -> None:
     front.reads = status
     here = Settled(settings_for(bucket, influxdb_url=front.url))
@@ -64,14 +64,14 @@ def test_a_server_that_takes_readings_alone_is_told_once_and_gets_them(
             here.target.look(connection)
         assert here.target.write_only
         assert here.target.write(BODY).status == 204
-    (told,) = messages(caplog)
+    (told,) = set(here.left_alone)
     assert told.startswith(f"{front.url} takes readings and has nothing else of InfluxDB 2")
     assert set(here.drifts) == {told}
     assert here.rules == []
 
 
 def test_influxdb_that_comes_out_from_behind_a_proxy_is_known_by_the_next_look(
-    bucket: Bucket, front: Front, caplog: pytest.LogCaptureFixture
+    bucket: Bucket, front: Front
 ) -> None:
     here = Settled(settings_for(bucket, influxdb_url=front.url))
     with closing(here.target), here.target.connection() as connection:

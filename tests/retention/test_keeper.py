@@ -20,6 +20,8 @@ from tests.chaos.proxy import PASS, Proxy
 from tests.configured import settings_for
 from tests.influxd import api
 from tests.influxd.api import Bucket
+from tests.servers import Request, gateway, response, serving
+from tests.spool.stores import many, read_so_far, reading
 
 HOUR_NS = 3600 * 10**9
 
@@ -121,11 +123,44 @@ def test_a_delete_that_is_refused_shows_and_is_done_by_the_next_sweep_that_may(
     assert bench.count() == 1
 
 
+def test_what_cannot_be_read_is_removed_and_told_until_it_is_gone(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.put(30, 1)
+    bad = f"bad,host=h1,_value=x f=1i {time.time_ns() - 30 * HOUR_NS}"
+    assert api.write(bench.bucket.server, bench.bucket.name, bad.encode())[0] == 204
+    why = "InfluxDB cannot read old points of 'bad': they were deleted uncounted"
+    assert bench.keep(retention_hours=24) == {"sweep": why}
+    assert caplog.messages.count(why) == 1
+    assert bench.count() == 1
+    assert bench.keep(retention_hours=24) == {}
+
+
 def test_a_server_that_does_not_answer_is_tried_again_soon(bench: Bench) -> None:
     bench.spool.append(["m f=1i"], time.time_ns() - 200 * HOUR_NS)
     assert bench.keep(influxdb_url="http://127.0.0.1:1") == {}  # delivery tells
     assert bench.clock.waits == [60]
     assert bench.spool.contents().backlog_points == 0  # the local age is kept all the same
+
+
+def test_a_sweep_that_fails_reads_the_whole_store_once_in_an_interval(tmp_path: Path) -> None:
+    many(tmp_path, 1_000, 0, reading(0, 10))
+    large = (tmp_path / "spool.db").stat().st_size
+    url = "http://127.0.0.1:1"
+    settings = Settings(data_dir=tmp_path, influxdb_url=url, influxdb_token="t", retention_hours=0)
+    clock = HurriedClock(61)
+    with Spool(tmp_path, 2**28) as spool:
+        health = Health(clock, 60, lambda _: None)
+        health.trouble("delivery").begins("no answer")
+        known = KnownRule(spool)
+        target = Target(settings, lambda: settings, clock, known)
+        trusted_clock = TrustedClock(clock, spool, health, 3600)
+        keeper = Keeper(settings, spool, target, known, clock, trusted_clock, health)
+        before = read_so_far()
+        keeper.run(clock.stop, Event())
+        assert clock.waits == [60] * 61
+        # Twice, and not 61 times; the rest is influxdb-client, which the first request loads.
+        assert 2 <= (read_so_far() - before) / large < 6
 
 
 def test_a_delete_that_takes_minutes_is_given_up_tried_again_and_shows(
@@ -190,6 +225,50 @@ def test_delivery_that_lengthened_the_rule_has_it_looked_at_soon(
     bench.clock.stop.clear()
     bench.keeper.run(bench.clock.stop, Event())
     assert woken == [False, True]
+
+
+def test_a_count_that_fails_holds_up_no_sweep_and_is_tried_again(
+    bench: Bench,
+) -> None:
+    failing = True
+
+    def count_fails(request: Request) -> bytes | None:
+        by_host = b'columns: [\\"host\\"]' in request.body
+        return response("429 Too Many Requests") if failing and by_host else None
+
+    bench.put(200, 1)
+    bench.spool.append(["m f=1i"], time.time_ns())
+    with serving(gateway(bench.bucket.server.url, count_fails)) as url:
+        trouble = bench.keep(3, influxdb_url=url, bucket_retention="enforce")
+        assert trouble == {}
+        assert bench.count() == 1
+        assert api.age_s(bench.bucket.server, bench.bucket.name) == 0
+        drift = read_status(bench.settings).bucket_drift
+        assert drift is not None
+        assert "keeps for ever and not 168 h" in drift
+        failing = False
+        bench.keeper.sweep()
+    assert api.age_s(bench.bucket.server, bench.bucket.name) == 168 * 3600
+    assert read_status(bench.settings).bucket_drift is None
+
+
+@pytest.mark.parametrize(
+    ("bucket_h", "own_h", "override_h", "expected_h"),
+    [(0, 0, None, 0), (0, 168, None, 168), (24, 168, None, 24), (168, 48, 2, 2), (24, 0, 0, 24)],
+)
+def test_the_oldest_time_for_a_point_is_one_that_the_server_takes_and_no_sweep_removes(
+    bench: Bench, bucket_h: int, own_h: int, override_h: int | None, expected_h: int
+) -> None:
+    if bucket_h:
+        api.set_age(bench.bucket, bucket_h)
+    overrides = {} if override_h is None else {"cpu": override_h}
+    bench.keep(bucket_retention="off", retention_hours=own_h, retention_overrides=overrides)
+    oldest_ns = bench.keeper.oldest_ns("cpu")
+    age_h = (time.time_ns() - oldest_ns) / HOUR_NS
+    assert oldest_ns == 0 if expected_h == 0 else 0.8 * expected_h < age_h < expected_h
+    bench.put(age_h)
+    bench.keeper.sweep()
+    assert bench.count() == 1
 
 
 def test_downsampling_comes_and_goes_with_the_settings(bench: Bench, means: str) -> None:

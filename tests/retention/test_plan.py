@@ -118,9 +118,11 @@ def test_apply_removes_it_with_progress_and_touches_no_other_host(
     filled: Bucket, tmp_path: Path
 ) -> None:
     settings = settings_for(filled, data_dir=tmp_path, **AGES)
-    told: list[tuple[str, str, int]] = []
+    told: list[tuple[str, str, int | None]] = []
     plan.apply(settings, SystemClock(), lambda w, m, _, n: told.append((w, m, n)))
-    removed = {where: sum(n for w, _, n in told if w == where) for where in (LOCAL, filled.name)}
+    removed = {
+        where: sum(n or 0 for w, _, n in told if w == where) for where in (LOCAL, filled.name)
+    }
     assert removed == {LOCAL: 6, filled.name: 6}
     assert {m for _, m, n in told if n} == {"cpu", ""}
     assert plan.make(settings, SystemClock()).older_points == 0
@@ -128,6 +130,37 @@ def test_apply_removes_it_with_progress_and_touches_no_other_host(
     with SpoolReader(tmp_path) as spool:
         contents = spool.contents()
     assert (contents.backlog_points, contents.lost) == (6, {"expired": 6})
+
+
+def test_a_measurement_that_cannot_be_read_costs_its_own_count_alone(
+    filled: Bucket, tmp_path: Path, now: int
+) -> None:
+    bad = "\n".join(f"bad,host=h1,_value=x f=1i {now - age * HOUR_NS}" for age in (60, 1))
+    assert api.write(filled.server, filled.name, bad.encode())[0] == 204
+    settings = settings_for(filled, data_dir=tmp_path, **AGES)
+    made = plan.make(settings, SystemClock())
+    assert made.older_points == 12
+    assert made.uncounted == (plan.Uncounted(filled.name, "bad"),)
+    told: list[tuple[str, str, int | None]] = []
+    plan.apply(settings, SystemClock(), lambda w, m, _, n: told.append((w, m, n)))
+    assert [(w, m) for w, m, n in told if n is None] == [(filled.name, "bad")]
+    assert sum(n or 0 for _, _, n in told) == 12
+    after = plan.make(settings, SystemClock())
+    assert (after.older_points, after.uncounted) == (0, made.uncounted)  # its young point stays
+    assert (count(filled, "h2")) == 12
+    assert (
+        filled.server.call(
+            "POST",
+            f"/api/v2/delete?org={filled.server.org}&bucket={filled.name}",
+            {
+                "start": "1970-01-01T00:00:00Z",
+                "stop": rfc3339(now),
+                "predicate": '_measurement="bad"',
+            },
+        ).status
+        == 204
+    )
+    assert plan.make(settings, SystemClock()).uncounted == ()
 
 
 def test_apply_removes_nothing_by_a_clock_that_influxdb_contradicts(
@@ -233,6 +266,21 @@ def test_the_commands_print_and_do_it(filled: Bucket, command: Command) -> None:
     again = command("apply", METRICS_RETENTION_OVERRIDES="")
     assert again.stdout.endswith("Older than their age: 0 points before, 0 now.\n")
     assert f"{filled.name}: all before 20" in again.stderr
+
+
+def test_what_cannot_be_counted_is_named(filled: Bucket, command: Command, now: int) -> None:
+    line = f"bad,host=h1,_time=x f=1i {now - 60 * HOUR_NS}"
+    assert api.write(filled.server, filled.name, line.encode())[0] == 204
+    before = command("plan")
+    assert before.exit_code == 0, before.stderr
+    assert f"Bucket {filled.name!r}: measurement 'bad' cannot be counted" in before.stdout
+    uncounted = [{"where": filled.name, "measurement": "bad"}]
+    assert json.loads(command("plan", "--json").stdout)["uncounted"] == uncounted
+    done = command("apply")
+    assert done.exit_code == 0, done.stderr
+    assert f"{filled.name}: bad before 20" in done.stderr
+    assert "removed uncounted" in done.stderr
+    assert "cannot be counted" not in done.stdout
 
 
 def test_a_server_that_does_not_answer_is_told_in_a_sentence(

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.influx import Answer, InfluxError
+from pipeline.influx import Answer, InfluxError, UnreadableError
 from pipeline.retention.sweep import Place, Retention, Swept
 from pipeline.settings import Age, Ages
 from pipeline.spool import Spool
@@ -24,12 +24,15 @@ class Remote:
         self.asked: list[tuple[int, int]] = []
         self.fails_at: int | None = None
         self.refuses: str | None = None
+        self.unreadable: set[str] = set()
 
     def add(self, hour: float, measurement: str = "m") -> None:
         self.points.append((round(hour * HOUR), measurement))
 
     def oldest(self, start_ns: int, stop_ns: int, age: Age) -> int | None:
         self.asked.append((start_ns, stop_ns))
+        if {name for _, name in self._of(start_ns, stop_ns, age)} & self.unreadable:
+            raise UnreadableError(Answer(500, message="panic"))
         return min(self._of(start_ns, stop_ns, age), default=(None, ""))[0]
 
     def remove(self, start_ns: int, stop_ns: int, age: Age) -> int:
@@ -41,6 +44,13 @@ class Remote:
         old = self._of(start_ns, stop_ns, age)
         self.points = [point for point in self.points if point not in old]
         return len(old)
+
+    def remove_unreadable(self, start_ns: int, stop_ns: int, age: Age) -> list[str]:
+        found = sorted({name for _, name in self._of(start_ns, stop_ns, age)} & self.unreadable)
+        for name in found:
+            old = self._of(start_ns, stop_ns, Age(0, name))
+            self.points = [point for point in self.points if point not in old]
+        return found
 
     def _of(self, start_ns: int, stop_ns: int, age: Age) -> list[tuple[int, str]]:
         return [p for p in self.points if start_ns <= p[0] < stop_ns and age.covers(p[1])]
@@ -297,6 +307,33 @@ def test_what_is_refused_for_one_measurement_does_not_keep_the_others_from_their
     assert remote.points == [(HOUR, "cpu")]
     remote.refuses = None
     assert bench.sweep(24, remote, cpu=10, disk=20).remote == 1
+
+
+def test_what_cannot_be_read_goes_uncounted_and_keeps_no_other_from_its_age(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    remote = Remote()
+    for hour in (1, 2, 999):
+        for name in ("bad", "cpu", "mem"):
+            remote.add(hour, name)
+    remote.unreadable = {"bad"}
+    swept = bench.sweep(24, remote, cpu=10)
+    assert (swept.remote, swept.uncounted) == (4, ("bad",))
+    assert sorted(remote.points) == [(999 * HOUR, name) for name in ("bad", "cpu", "mem")]
+    assert caplog.messages == ["Cleaned up 4 old metric records"]
+    assert bench.sweep(24, remote, cpu=10).uncounted == ()
+
+
+def test_what_stays_unreadable_ends_the_sweep_with_a_sentence(bench: Bench) -> None:
+    class Stuck(Remote):
+        def oldest(self, start_ns: int, stop_ns: int, age: Age) -> int | None:
+            self.asked.append((start_ns, stop_ns))
+            raise UnreadableError(Answer(500, message="panic"))
+
+    remote = Stuck(1)
+    with pytest.raises(InfluxError, match="panic"):
+        bench.sweep(24, remote)
+    assert len(remote.asked) == 2
 
 
 def test_a_server_that_does_not_answer_is_not_asked_again_for_each_measurement(

@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 
@@ -200,6 +201,32 @@ def test_readings_of_1970_get_their_time_when_the_clock_is_set(
     # At 5, 10, 20, 30 and 40 s by the first clock, which was set at 40 s; then each 10 s.
     assert [round((time - START_NS) / SECOND) for time in times] == [-35, -30, -20, -10, 0, 10, 20]
     assert len([message for message in caplog.messages if "got their time" in message]) == 2
+    bench.spool.close()
+
+
+def test_readings_of_days_get_their_time_some_with_each_tick(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path, start_ns=5 * SECOND)
+    restamp = bench.spool.restamp
+
+    def slow(*args: Any) -> Any:
+        bench.clock.advance(0.15)
+        return restamp(*args)
+
+    monkeypatch.setattr(bench.spool, "restamp", slow)
+    for second in range(500):
+        bench.spool.append([f"m f=1i {second * SECOND}"], second * SECOND)
+    bench.clock.wall_ns = START_NS
+    by_ns = START_NS - 500 * SECOND
+    bench.keeper.look(Tick(bench.clock.wall_ns, 0, by_ns))
+    bench.spool.append([f"m f=1i {START_NS}"], START_NS)  # by a clock that is set
+    assert bench.keeper.unset() == bench.health.troubles()["clock"]
+    assert "get their time" in bench.keeper.unset()
+    assert bench.retention.trim(bucket_age_s=DAY_S) == 0  # of what has no time yet
+    bench.keeper.look(Tick(bench.clock.wall_ns, 0, 0))
+    assert (bench.keeper.unset(), bench.health.troubles()) == ("", {})
+    assert bench.times == [*(second * SECOND + by_ns for second in range(500)), START_NS]
     bench.spool.close()
 
 

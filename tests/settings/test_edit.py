@@ -86,6 +86,19 @@ def test_a_file_is_made_with_its_mode(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [".secrets.toml", "settings.toml"]
 
 
+def test_what_is_made_has_its_mode_whatever_the_umask(tmp_path: Path) -> None:
+    plain, secret = tmp_path / "a/b/settings.toml", tmp_path / "a/b/.secrets.toml"
+    before = os.umask(0)
+    try:
+        ensure_writable(plain)
+        edit(plain, {"a": "b"})
+        edit(secret, {"a": "b"}, secret=True)
+    finally:
+        os.umask(before)
+    modes = [path.stat().st_mode & 0o777 for path in (tmp_path / "a", plain.parent, plain, secret)]
+    assert modes == [0o755, 0o755, 0o644, 0o600]
+
+
 @pytest.mark.parametrize("values", [{"a": "b"}, {"a": "c"}])
 def test_a_secret_that_others_may_read_is_closed_to_them(
     tmp_path: Path, values: dict[str, str]

@@ -14,6 +14,7 @@ from pipeline.settings import (
     describe,
     find_config_dir,
     find_data_dir,
+    load,
     sources,
 )
 from tests.settings.loading import INFLUXDB, TOKEN, loads, problem, problems
@@ -112,6 +113,39 @@ def test_in_a_container_the_host_is_called_as_it_calls_itself(tmp_path: Path) ->
     (tmp_path / "etc/hostname").write_text("node-7\n")
     assert loads(env=env).settings.host == "node-7"
     assert loads(env={**env, "METRICS_HOST": "mine"}).settings.host == "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("# Managed by a tool\nweb-1\n", "web-1"),
+        ("\n  \n\t# one\n#two\r\n web-1 \r\nweb-2\n", "web-1"),
+        ("\ufeff# one\nweb-1", "web-1"),
+        ("# nothing else\n", "here"),
+        ("", "here"),
+        ("a\x00b\nweb-2\n", "here"),
+        ("a\x1b[1mb\n", "here"),
+        ("web-1\\\n", "here"),
+    ],
+)
+def test_the_file_of_a_hosts_name_is_read_as_its_manual_has_it(
+    tmp_path: Path, text: str, host: str
+) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/hostname").write_text(text, encoding="utf-8", newline="")
+    assert loads(env={"HOST_MOUNT_PREFIX": str(tmp_path)}).settings.host == host
+
+
+@pytest.mark.parametrize("name", ["", " \n", "a\\", "a\tb", "\udcff"])
+def test_a_machine_without_a_name_needs_one(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, {}, hostname=lambda: name)
+    assert caught.value.problems == (
+        "this machine has no name that could be the tag host: set host in "
+        f"{tmp_path}/settings.toml or by METRICS_HOST",
+    )
+    assert load(tmp_path, {"METRICS_HOST": "web-1"}, hostname=lambda: name).settings.host == "web-1"
+    assert load(tmp_path, {}, hostname=lambda: " web-1\n").settings.host == "web-1"
 
 
 def test_two_loads_do_not_influence_one_another(tmp_path: Path) -> None:

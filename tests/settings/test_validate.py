@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.settings import NAMES, Downsample, SettingsError, describe, duration_s
+from pipeline.settings import (
+    NAMES,
+    Downsample,
+    SettingsError,
+    SettingsFiles,
+    describe,
+    duration_s,
+)
 from tests.settings.loading import INFLUXDB, TOKEN, loads, problem, problems, variable
 
 INTEGERS = {
@@ -318,6 +325,41 @@ def test_a_secret_is_never_shown(tmp_path: Path) -> None:
 )
 def test_no_problem_tells_a_secret(tmp_path: Path, line: str) -> None:
     assert TOKEN not in problem(tmp_path, line)
+
+
+@pytest.mark.parametrize(
+    ("every", "ages", "wrong"),
+    [
+        # A span, a quarter of it and up to two minutes, and an hour.
+        (
+            "7d",
+            "retention_hours = 168",
+            "needs readings for 211.03 h: a span of 168 h, up to 42.033 h",
+        ),
+        ("7d", "retention_hours = 211", "retention_hours is 211: make it at least 212"),
+        ("7d", "retention_hours = 212", ""),
+        ("1d", "retention_hours = 31", "retention_hours is 31: make it at least 32"),
+        ("1d", "retention_hours = 32", ""),
+        ("1d", "retention_hours = 0", ""),
+        ("1d", "retention_overrides = {cpu = 6}", "retention_overrides.cpu is 6: make it at least"),
+        ("1d", "retention_overrides = {cpu = 32, mem = 0}", ""),
+        ("1h", "retention_hours = 2", "needs readings for 2.2833 h"),
+        ("1h", "retention_hours = 3", ""),
+        ("5m", "retention_hours = 2", ""),
+    ],
+)
+def test_readings_are_kept_until_their_downsampled_value_is_made(
+    tmp_path: Path, every: str, ages: str, wrong: str
+) -> None:
+    toml = f'{ages}\ndownsample = {{every = "{every}", bucket = "means"}}'
+    if not wrong:
+        assert loads(tmp_path, toml, env=INFLUXDB).settings.downsample.every == every
+        return
+    message = problem(tmp_path, toml, INFLUXDB)
+    assert message.startswith(f"DIR/settings.toml: downsample.every = '{every}' needs readings for")
+    assert wrong in message
+    with pytest.raises(SettingsError, match="needs readings for"):  # before setup makes anything
+        SettingsFiles(tmp_path, {}, ())
 
 
 @pytest.mark.parametrize(

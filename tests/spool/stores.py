@@ -6,19 +6,21 @@ import random
 import signal
 import sqlite3
 import sys
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from pipeline.spool import Batch, Contents, Spool, SpoolReader
+from pipeline.spool import Batch, Contents, Spool, SpoolReader, joined, pack
+from pipeline.spool.rows import tally
 from pipeline.spool.schema import COMMITTED
 
 MB = 2**20
 NOW = 1_700_000_000 * 10**9
 PAGE = 4096
-_ONLY_READ = ("wal.py", "pages.py", "contents.py", "schema.py")
+_ONLY_READ = ("access.py", "wal.py", "pages.py", "contents.py", "schema.py")
 
 
 def leased(spool: Spool, max_points: int = 1_000_000, *, newest: bool = False) -> Batch:
@@ -118,3 +120,43 @@ def scribble(path: Path, offset: int, size: int, seed: int = 1) -> None:
 
 def aside(directory: Path) -> list[str]:
     return sorted(file.name for file in directory.glob("spool.db.corrupt-*"))
+
+
+def many(
+    directory: Path, delivered: int, waiting: int, lines: Sequence[str] = ("m f=1i 1",)
+) -> None:
+    """Make a store of many readings, a second apart from `NOW` on, the delivered ones first."""
+    Spool(directory, 100 * MB).close()
+    block = pack(joined(lines))
+    number = "WITH RECURSIVE n(i) AS (SELECT ? UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
+    with closing(sqlite3.connect(directory / "spool.db")) as db:
+        db.execute("PRAGMA synchronous = OFF")
+        db.execute(
+            f"{number} INSERT INTO tick SELECT i, ? + i * 1000000000, ?, ? FROM n",  # noqa: S608  # above
+            (1, delivered + waiting, NOW, len(lines), block),
+        )
+        if waiting:
+            db.execute(
+                f"{number} INSERT INTO pending SELECT i, ?, ? FROM n",  # noqa: S608  # above
+                (delivered + 1, delivered + waiting, len(lines), len(block)),
+            )
+        points = (delivered + waiting) * len(lines)
+        counts = {"ticks": delivered + waiting, "points": points}
+        tally(db, {**counts, "delivered": delivered * len(lines)})
+        db.commit()
+
+
+def read_so_far() -> int:
+    """Return how many bytes this process has read from files."""
+    first = Path("/proc/self/io").read_text(encoding="ascii").splitlines()[0]
+    return int(first.removeprefix("rchar: "))
+
+
+def peak_of(work: Callable[[], object]) -> int:
+    """The most memory that Python took for some work, in bytes."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()

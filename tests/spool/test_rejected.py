@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.settings import Ages
 from pipeline.spool import (
     Refusal,
     Rejected,
@@ -15,7 +16,9 @@ from pipeline.spool import (
     drop_rejected,
     retry_rejected,
 )
-from tests.spool.stores import NOW, account, leased, lines
+from tests.spool.stores import NOW, account, leased, lines, sql
+
+HOUR_NS = 3600 * 10**9
 
 
 def refuse(spool: Spool, *lines: str, among: int = 0) -> None:
@@ -46,10 +49,25 @@ def test_the_newest_refused_lines_are_listed_first(spool: Spool, tmp_path: Path)
     assert {one.time_ns for one in listed} == {NOW + 1}
 
 
+def test_the_newest_10000_are_kept(spool: Spool, tmp_path: Path) -> None:
+    sql(
+        tmp_path,
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 2 FROM n WHERE i < 19999) "
+        "INSERT INTO rejected SELECT i, 1, 'no', 'm f=1i ' || i FROM n",  # some were dropped
+    )
+    refuse(spool, "a f=1i 1", "b f=1i 2", "c f=1i 3")
+    with SpoolReader(tmp_path) as reader:
+        listed = reader.rejected(20_000)
+    assert [one.line for one in listed[:3]] == ["c f=1i 3", "b f=1i 2", "a f=1i 1"]
+    assert (len(listed), listed[-1].line) == (10_000, "m f=1i 7")
+    assert spool.contents().rejected_points == 10_000
+
+
 def test_retried_lines_wait_again_and_are_lost_no_more(spool: Spool, tmp_path: Path) -> None:
     refuse(spool, f"a f=1i {NOW}", f"b f=1i {NOW}", f"c f=1i {NOW - 5}", among=4)
     before = spool.contents()
-    assert retry_rejected(tmp_path, [one.id for one in kept(tmp_path) if one.line[0] in "ac"]) == 2
+    wanted = [one.id for one in kept(tmp_path) if one.line[0] in "ac"]
+    assert retry_rejected(tmp_path, wanted) == (2, 0)
     after = spool.contents()
     assert (before.lost, after.lost) == ({"rejected": 3}, {"rejected": 1})
     assert (after.points, after.ticks) == (before.points, before.ticks)
@@ -67,12 +85,23 @@ def test_a_retried_line_has_its_own_time_for_the_age(spool: Spool, tmp_path: Pat
     account(spool.contents())
 
 
+def test_a_line_that_is_older_than_its_own_age_is_not_retried(spool: Spool, tmp_path: Path) -> None:
+    young, old = NOW - HOUR_NS + 1, NOW - HOUR_NS - 1
+    refuse(spool, f"cpu f=1i {young}", f"cpu f=1i {old}", f"mem f=1i {old}", f"mem f=1i {NOW}")
+    ages = Ages.from_hours(2, {"cpu": 1})
+    assert retry_rejected(tmp_path, None, ages, NOW) == (3, 1)
+    assert {*waiting(spool)} == {f"cpu f=1i {young}", f"mem f=1i {old}", f"mem f=1i {NOW}"}
+    assert [one.line for one in kept(tmp_path)] == [f"cpu f=1i {old}"]
+    assert spool.contents().lost == {"rejected": 1}
+    account(spool.contents())
+
+
 def test_a_line_can_be_refused_retried_and_delivered_in_the_end(
     spool: Spool, tmp_path: Path
 ) -> None:
     refuse(spool, f"a f=1i {NOW}")
     for last in (False, True):
-        assert retry_rejected(tmp_path) == 1
+        assert retry_rejected(tmp_path) == (1, 0)
         batch = leased(spool, 10)
         spool.settle(batch, NOW + 2, [] if last else [Refusal(f"a f=1i {NOW}", "again no")])
         account(spool.contents())
@@ -100,9 +129,17 @@ def test_dropped_lines_are_gone_and_stay_lost(spool: Spool, tmp_path: Path) -> N
     account(spool.contents())
 
 
+def test_no_id_comes_back(spool: Spool, tmp_path: Path) -> None:
+    refuse(spool, "a f=1i 1", "b f=1i 2")
+    listed = kept(tmp_path)[0].id
+    drop_rejected(tmp_path, [listed])
+    refuse(spool, "c f=1i 3")
+    assert [one.id for one in kept(tmp_path)] == [listed + 1, listed - 1]
+
+
 @pytest.mark.parametrize("change", [retry_rejected, drop_rejected])
 def test_an_unknown_id_changes_nothing(
-    spool: Spool, tmp_path: Path, change: Callable[[Path, list[int]], int]
+    spool: Spool, tmp_path: Path, change: Callable[[Path, list[int]], object]
 ) -> None:
     refuse(spool, "a f=1i 1")
     before = (spool.contents(), kept(tmp_path))
@@ -119,7 +156,7 @@ def test_a_line_that_the_bound_had_counted_keeps_the_account_exact(
     spool.aging.remove(0, NOW + 1, count=True)  # while it is on its way
     spool.settle(batch, NOW, [Refusal(f"a f=1i {NOW}", "no")])
     assert spool.contents().lost == {"expired": 1}
-    assert retry_rejected(tmp_path) == 1
+    assert retry_rejected(tmp_path) == (1, 0)
     assert spool.contents().backlog_points == 1
     account(spool.contents())
 

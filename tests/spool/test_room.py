@@ -1,5 +1,6 @@
 """The bound, and a real disk that is full: the oldest makes room, is counted, and nothing stops."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -174,6 +175,24 @@ def test_a_reserve_is_enough_to_start_on_a_full_disk(disk: Path) -> None:
         assert spool.contents().ticks == 90
         assert spool.pressure is not None
     assert ballast.exists()
+
+
+@pytest.mark.parametrize(
+    ("written", "size"),
+    [(0, 0), (100, 100), (0, MB), (2 * MB, 2 * MB)],
+    ids=["empty", "small", "a hole", "of another bound"],
+)
+def test_a_reserve_that_holds_no_room_or_too_much_is_made_anew(
+    tmp_path: Path, written: int, size: int
+) -> None:
+    Spool(tmp_path, 16 * MB).close()
+    reserve = tmp_path / "spool.db.reserve"
+    reserve.write_bytes(bytes(written))
+    os.truncate(reserve, size)
+    Spool(tmp_path, 16 * MB).close()
+    found = reserve.stat()
+    assert found.st_size == MB
+    assert found.st_blocks * 512 >= MB
 
 
 def test_on_a_full_disk_damaged_files_of_before_go_before_any_reading(disk: Path) -> None:

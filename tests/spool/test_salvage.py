@@ -11,7 +11,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.settings import Age
-from pipeline.spool import Batch, Fact, Refusal, Spool, SpoolError, SpoolReader
+from pipeline.spool import (
+    Batch,
+    Fact,
+    Refusal,
+    Spool,
+    SpoolError,
+    SpoolReader,
+    drop_rejected,
+)
+from tests.clocks import ManualClock
 from tests.spool.stores import (
     MB,
     NOW,
@@ -39,7 +48,7 @@ def blocks(*numbers: int) -> list[str]:
 
 
 def opened(directory: Path, max_bytes: int = 100 * MB) -> Spool:
-    return Spool(directory, max_bytes, lambda: NOW)
+    return Spool(directory, max_bytes, ManualClock(NOW))
 
 
 def leaf_of(directory: Path, table: str) -> int:
@@ -267,6 +276,21 @@ def test_no_id_comes_back_after_a_salvage(tmp_path: Path) -> None:
         assert lines(leased(spool)) == ["m f=2i 2"]
 
 
+def test_no_id_of_a_refused_line_comes_back_after_a_salvage(tmp_path: Path) -> None:
+    with opened(tmp_path) as spool:
+        spool.append(["m f=1i 1", "m f=2i 1"], 1)
+        spool.settle(leased(spool), NOW, [Refusal("m f=1i 1", "no"), Refusal("m f=2i 1", "no")])
+        drop_rejected(tmp_path, [2])
+    scribble(tmp_path / "spool.db", 0, 100)
+    with opened(tmp_path) as spool, SpoolReader(tmp_path) as reader:
+        assert spool.contents().rejected_points == 1
+        spool.append(["m f=3i 3"], 3)
+        spool.settle(leased(spool), NOW, [Refusal("m f=3i 3", "no")])
+        newer, older = reader.rejected(9)
+    assert older.id == 1
+    assert newer.id > 2
+
+
 def test_without_its_counters_the_account_begins_anew_and_says_so(tmp_path: Path) -> None:
     filled(tmp_path)
     scribble(tmp_path / "spool.db", (leaf_of(tmp_path, "counter") - 1) * PAGE, PAGE)
@@ -284,7 +308,7 @@ def test_without_its_counters_the_account_begins_anew_and_says_so(tmp_path: Path
         ("pending", lambda spool, _: spool.lease(9)),
         ("pending", lambda spool, batch: spool.settle(batch, NOW)),
         ("pending", lambda spool, _: spool.give_up(9)),
-        ("pending", lambda spool, _: spool.restamp(9, 1)),
+        ("pending", lambda spool, _: spool.restamp(range(9), 9, 1)),
         ("fact", lambda spool, _: spool.note({"b": "2"})),
         ("fact", lambda spool, _: spool.facts()),
         ("gap", lambda spool, _: spool.gaps()),
@@ -389,7 +413,7 @@ def test_damaged_files_do_not_pile_up(tmp_path: Path) -> None:
     filled(tmp_path, ticks=3, delivered=0)
     for hour in (3, 1, 5, 2, 4):  # the clock is set, now and then
         scribble(tmp_path / "spool.db", 0, 100)
-        Spool(tmp_path, MB, lambda h=hour: NOW + h * 3600 * 10**9).close()  # type: ignore[misc]  # mypy cannot infer the default
+        Spool(tmp_path, MB, ManualClock(NOW + hour * 3600 * 10**9)).close()
     assert len(aside(tmp_path)) == 3
     assert "spool.db.corrupt-20231115T021320Z" in aside(tmp_path)  # the last one made
     assert history(tmp_path) == blocks(0, 1, 2)

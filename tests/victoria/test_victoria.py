@@ -160,7 +160,7 @@ def test_retention_is_kept_in_the_local_copy_alone(
     done = cli("retention", "apply", **given)
     assert done.status == 0
     assert done.out.count(limits(victoria)) == 1
-    assert done.out.splitlines()[-1] == "Older than their age: 1 points before, 0 now."
+    assert done.out.splitlines()[-1] == "Older than their age: 1 point before, 0 now."
 
 
 def test_a_rehearsal_ends_with_a_sentence(

@@ -8,13 +8,17 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from pipeline.cli._print.tables import plain, table
+from pipeline.cli.streams import draws, exact, visible
 from pipeline.clock import rfc3339
 from pipeline.health import human
-from pipeline.spool import Series
+from pipeline.spool import Series, between, share
 
 _LINES = 14
 _SERIES = 6
 _WIDEST = 120
+# Lines and dots of a chart, and the lines for an encoding that has neither.
+_DRAWN = "─│┌┐└┘├┤┬┴┼⣿"
+_PLAIN = str.maketrans("─│┌┐└┘├┤┬┴┼", "-|+++++++++")
 
 
 def history(series: Sequence[Series], since_ns: int, now_ns: int, *, rate: bool = False) -> None:
@@ -29,7 +33,7 @@ def history(series: Sequence[Series], since_ns: int, now_ns: int, *, rate: bool 
 def history_csv(series: Sequence[Series]) -> None:
     """Write one row for each sample, with a column for each tag."""
     tags = sorted({tag for one in series for tag in one.tags})
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer = csv.writer(exact(), lineterminator="\n")
     writer.writerow(["time", "measurement", *tags, "field", "value"])
     for one in series:
         names = [one.tags.get(tag, "") for tag in tags]
@@ -58,7 +62,8 @@ def _summary(series: Series) -> tuple[str, ...]:
 
 
 def _tags(series: Series) -> str:
-    return " ".join(f"{key}={value}" for key, value in series.tags.items() if key != "host")
+    pairs = (f"{key}={value}" for key, value in series.tags.items() if key != "host")
+    return visible(" ".join(pairs))
 
 
 def _chart(series: Sequence[Series], since_ns: int, now_ns: int, *, rate: bool) -> str:
@@ -68,18 +73,23 @@ def _chart(series: Sequence[Series], since_ns: int, now_ns: int, *, rate: bool) 
     plotext.clear_figure()
     plotext.theme("clear")
     plotext.plot_size(min(Console().width, _WIDEST), _LINES)
-    plotext.title(f"{series[0].measurement} {series[0].field}{' per second' if rate else ''}")
-    for one in series:
-        times = [(time_ns - first) / 1e9 for time_ns, _ in one.samples]
-        values = [value for _, value in one.samples]
-        plotext.plot(times, values, marker="braille", label=_tags(one) or None)
+    title = f"{series[0].measurement} {series[0].field}{' per second' if rate else ''}"
+    plotext.title(visible(title))
+    marker = "braille" if draws(_DRAWN) else "*"
     low = min(one.summary[0] for one in series if one.summary)
     high = max(one.summary[2] for one in series if one.summary)
-    levels = sorted({low + (high - low) * part / 4 for part in range(5)})
-    plotext.yticks(levels, [human.number(level) for level in levels])
+    # Shares of the height, as plotext cannot draw every float.
+    for one in series:
+        samples = [(t, value) for t, value in one.samples if not isinstance(value, str)]
+        times = [(time_ns - first) / 1e9 for time_ns, _ in samples]
+        shares = [share(value, low, high) for _, value in samples]
+        plotext.plot(times, shares, marker=marker, label=_tags(one) or None)
+    parts = [part / 4 for part in range(5)] if high > low else [0.5]
+    plotext.yticks(parts, [human.number(between(low, high, part)) for part in parts])
     # The newest reading may be from this moment, or later if the clock was set back.
     last = max(now_ns, first + 10**9, *(one.samples[-1][0] for one in series))
     width = (last - first) / 1e9
     plotext.xlim(0, width)
     plotext.xticks([0, width], [rfc3339(first)[11:19], rfc3339(last)[11:19]])
-    return str(plotext.uncolorize(plotext.build()))
+    text = str(plotext.uncolorize(plotext.build()))
+    return text if marker == "braille" else text.translate(_PLAIN)

@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.text import Text
 
 from pipeline.cli._print.tables import console, filled, write
+from pipeline.cli.streams import visible
 from pipeline.clock import Clock, rfc3339
 from pipeline.health import Summary, SummaryRow
 
@@ -25,7 +26,7 @@ def watch(read: Callable[[], Summary], clock: Clock) -> None:
     """Print the state of the agent again and again, on a terminal in place, until Ctrl-C."""
     never = Event()
     try:
-        if not sys.stdout.isatty():
+        if not sys.stdout.isatty() or console().is_dumb_terminal:
             while True:
                 status(read())
                 sys.stdout.write("\n")
@@ -42,9 +43,9 @@ def watch(read: Callable[[], Summary], clock: Clock) -> None:
 
 def _group(state: Summary) -> Group:
     rows = [*map(_cells, state.first), (Text(), Text()), *map(_cells, state.more)]
-    headline = Text(state.headline, _GOOD if state.well else _BAD)
+    headline = Text(visible(state.headline), _GOOD if state.well else _BAD)
     return Group(headline, filled((), rows))
 
 
 def _cells(row: SummaryRow) -> tuple[Text, Text]:
-    return Text(row.name), Text(row.text, _BAD if row.bad else "")
+    return Text(visible(row.name)), Text(visible(row.text), _BAD if row.bad else "")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console, RenderableType
 from rich.table import Table
 
+from pipeline.cli.streams import unfiltered, visible
 from pipeline.clock import rfc3339
 from pipeline.collectors import catalogue
 from pipeline.health import human
@@ -51,7 +52,11 @@ def findings(found: "Iterable[Finding]") -> None:
     """Print what `doctor` found, each fix below its failure."""
     rows: list[tuple[str, str, str]] = []
     for one in found:
-        rows.append(("ok" if one.ok else "FAILED", one.check, one.message))
+        if not one.checked:
+            rows.append(("not checked", one.check, one.fix))
+            continue
+        held = "warning" if one.fix else "ok"
+        rows.append((held if one.ok else "FAILED", one.check, one.message))
         if one.fix:
             rows.append(("", "", f"-> {one.fix}"))
     table((), rows)
@@ -88,7 +93,7 @@ def filled(head: Sequence[str], rows: Iterable[Iterable[RenderableType]]) -> Tab
     """Make a table in which a long value continues on the next line."""
     found = Table(*head, box=None, show_header=bool(head), pad_edge=False)
     for row in rows:
-        found.add_row(*row)
+        found.add_row(*(visible(cell) if isinstance(cell, str) else cell for cell in row))
     for column in found.columns:
         column.overflow = "fold"
     return found
@@ -99,13 +104,14 @@ def write(what: RenderableType) -> None:
     printer = console()
     with printer.capture() as capture:
         printer.print(what)
-    sys.stdout.write(plain(capture.get()))
+    unfiltered().write(plain(capture.get()))
 
 
 def console() -> Console:
     """Return a console on standard output."""
     terminal = sys.stdout.isatty()
     return Console(
+        file=unfiltered(),
         width=None if terminal else _NO_BOUND,
         color_system="auto" if terminal else None,
         highlight=False,
@@ -116,4 +122,4 @@ def console() -> Console:
 
 def plain(text: str) -> str:
     """Return the text without spaces at the ends of its lines."""
-    return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+    return "".join(f"{line.rstrip()}\n" for line in text.removesuffix("\n").split("\n"))

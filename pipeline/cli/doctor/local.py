@@ -14,8 +14,16 @@ from pipeline.cli.doctor import server as checks
 from pipeline.cli.doctor.server import Finding
 from pipeline.clock import Clock
 from pipeline.collectors import Guard, Host, build
-from pipeline.influx import Connection
-from pipeline.settings import HOUR_NS, Exposure, Loaded, Settings, SettingsError
+from pipeline.health import human
+from pipeline.influx import Connection, unprotected
+from pipeline.settings import (
+    HOUR_NS,
+    Exposure,
+    Loaded,
+    Settings,
+    SettingsError,
+    is_written_by_others,
+)
 from pipeline.spool import SpoolError, SpoolReader, holder
 
 _LOOPBACK = "127.0.0.1"
@@ -62,10 +70,30 @@ def examine(
     if not settings.delivers:
         yield Finding("server", True, "no influxdb_url: readings stay on this machine")
         return
+    yield encryption(settings)
     with contextlib.closing(Connection(settings, clock)) as connection:
         yield from checks.examine(
-            connection, clock, settings.host, lambda: _spooled(settings.data_dir, clock)
+            connection,
+            clock,
+            settings.host,
+            lambda: _spooled(settings.data_dir, clock),
+            _place_of_token(loaded.sources["influxdb_token"], environ),
         )
+
+
+def encryption(settings: Settings) -> Finding:
+    """Say what others on the way to the server can do; the agent works all the same."""
+    if (exposure := unprotected(settings)) is None:
+        return Finding("encryption", True, "nobody on the way to the server can read what is sent")
+    return Finding("encryption", True, exposure.message, exposure.fix)
+
+
+def _place_of_token(source: str, environ: Mapping[str, str]) -> str:
+    """Say where a valid token is to be put."""
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    if folder and Path(source).parent == Path(folder):  # a copy, which the service manager makes
+        return f"put a valid token where the service has its credential from ({source})"
+    return f"put a valid token in {source}"
 
 
 def exposed(name: str, found: Collection[Exposure], otherwise: str) -> Finding:
@@ -84,10 +112,16 @@ def data_dir(directory: Path) -> Finding:
             "data_dir", False, f"{there} is not a folder that this user may write to", _AS_AGENT
         )
     owner = there.stat().st_uid
+    if there == directory and is_written_by_others(there.stat()):
+        message = f"{there} can be written by others"
+        return Finding("data_dir", False, message, f"chmod go-w {there}")
     for path in sorted(directory.iterdir()) if there == directory else ():
-        if path.stat().st_uid != owner:  # such as after a run by root
+        if path.lstat().st_uid != owner:  # such as after a run by root
             message = f"{path} belongs to another user than its folder"
-            return Finding("data_dir", False, message, f"chown --reference={there} {path}")
+            return Finding("data_dir", False, message, f"chown -h --reference={there} {path}")
+        if path.is_symlink():
+            message = f"{path} is a link, and none is followed"
+            return Finding("data_dir", False, message, f"rm {path}")
         if not _may_write(path):
             return Finding("data_dir", False, f"this user may not write to {path}", _AS_AGENT)
     pid = holder(directory)
@@ -105,7 +139,7 @@ def store(directory: Path) -> Finding:
     except SpoolError as error:
         what, _, fix = str(error).rpartition("; ")
         return Finding("store", False, what or fix, fix)
-    return Finding("store", True, f"{contents.ticks} readings so far")
+    return Finding("store", True, f"{human.count(contents.ticks, 'reading')} so far")
 
 
 def room(settings: Settings) -> Finding:
@@ -149,14 +183,12 @@ def collector(guard: Guard, clock: Clock, settings: Settings) -> Finding:
         fix = f"see to that, or raise timeout_ms in [collectors.{guard.name}]"
         return Finding(name, False, message, fix)
     if outcome.lost_points:
-        message = f"leaves out {_points(outcome.lost_points)}"
+        message = f"leaves out {human.count(outcome.lost_points, 'point')}"
         return Finding(name, False, message, "metrics-pipeline once says which and why")
     points = len(outcome.lines)
-    return Finding(name, True, _points(points) if points else "nothing to read on this host")
-
-
-def _points(number: int) -> str:
-    return f"{number} point" if number == 1 else f"{number} points"
+    return Finding(
+        name, True, human.count(points, "point") if points else "nothing to read on this host"
+    )
 
 
 def _may_write(path: Path) -> bool:

@@ -1,9 +1,10 @@
 """The checks of InfluxDB: each is one question, and none leaves a trace."""
 
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from pipeline.clock import Clock
+from pipeline.clock import Clock, rfc3339
 from pipeline.influx import (
     CLOCK_FIX,
     LARGEST_SKEW_S,
@@ -16,6 +17,8 @@ from pipeline.influx import (
     difference,
     look,
     one_line,
+    org_option,
+    predicate,
 )
 from pipeline.settings import hours_text
 
@@ -23,6 +26,7 @@ from pipeline.settings import hours_text
 _NOBODY, _MOMENT = "metrics-pipeline doctor", (0, 1)
 _UNREACHED = "start it, open the way to it, or correct influxdb_url"
 _RIGHTS = "give it a token that may read and write this bucket"
+_RENEW = "put a valid token in the settings"
 _LONGEST_WORD = 60
 _SAME_NAME_S = 3600
 _SAME_NAME_POINTS = 1_000
@@ -39,18 +43,26 @@ class Finding:
 
     Attributes:
         check: Its name.
-        ok: Whether it holds.
+        ok: Whether it holds. With a `fix`, it does so with a risk.
         message: What was found, in one line.
         fix: What to do, in one line; "" when there is nothing to do.
+        checked: Whether it could be checked.
     """
 
     check: str
     ok: bool
     message: str
     fix: str = ""
+    checked: bool = True
 
 
-def examine(connection: Connection, clock: Clock, host: str, spooled: Spooled) -> Iterator[Finding]:
+def examine(
+    connection: Connection,
+    clock: Clock,
+    host: str,
+    spooled: Spooled,
+    place_of_token: str = _RENEW,
+) -> Iterator[Finding]:
     """Check all that delivery and retention need, and say which checks could not be made.
 
     Args:
@@ -58,15 +70,17 @@ def examine(connection: Connection, clock: Clock, host: str, spooled: Spooled) -
         clock: The clock to compare with the server's.
         host: The value of the tag `host`.
         spooled: Returns what this host's own store holds.
+        place_of_token: Says where a valid token is to be put.
     """
     checks: dict[str, Callable[[], Finding]] = {
         "server": lambda: server(connection),
         "clock": lambda: time_of_day(connection),
-        "token": lambda: token(connection),
+        "token": lambda: token(connection, place_of_token),
         "bucket": lambda: bucket(connection),
         "write": lambda: may_write(connection),
         "query": lambda: may_query(connection),
         "delete": lambda: may_delete(connection),
+        "points": lambda: can_be_read(connection, clock, host),
         "host": lambda: one_host(connection, clock, host, spooled),
     }
     if known := first_look(connection):
@@ -76,7 +90,8 @@ def examine(connection: Connection, clock: Clock, host: str, spooled: Spooled) -
     broken = ""
     for name, check in checks.items():
         if broken:
-            yield Finding(name, False, "could not be checked", f"fix {broken} first")
+            fix = f"fix {broken} first"
+            yield Finding(name, False, "could not be checked", fix, checked=False)
             continue
         try:
             found = check()
@@ -133,13 +148,13 @@ def time_of_day(connection: Connection) -> Finding:
     return Finding("clock", True, f"within {LARGEST_SKEW_S:.0f} s of the server's")
 
 
-def token(connection: Connection) -> Finding:
+def token(connection: Connection, place: str = _RENEW) -> Finding:
     """Check that the server knows the token."""
     try:
         # Any token may ask; what it may not see is left out of the answer.
         connection.ask(lambda api: api.request("GET", "/api/v2/buckets", query={"limit": "1"}))
     except InfluxError as error:
-        return Finding("token", False, str(error), "put a valid token in .secrets.toml")
+        return Finding("token", False, str(error), place)
     return Finding("token", True, "the server knows it")
 
 
@@ -183,6 +198,23 @@ def may_delete(connection: Connection) -> Finding:
     """Check that the token may delete, by deleting what nobody has."""
     HostPoints(connection, _NOBODY).delete(*_MOMENT)
     return Finding("delete", True, "the token may delete")
+
+
+def can_be_read(connection: Connection, clock: Clock, host: str) -> Finding:
+    """Check that InfluxDB can read all of this host's points, which counting them needs."""
+    settings, now_ns = connection.settings, clock.now_ns()
+    unreadable = HostPoints(connection, host).unreadable(0, now_ns)
+    if not unreadable:
+        return Finding("points", True, f"those of host {host!r} can be read")
+    names = ", ".join(map(repr, unreadable))
+    what = f"InfluxDB cannot read all points of {names}, as with a tag _value or _time"
+    where = f"{org_option(settings.influxdb_org)} --bucket {shlex.quote(settings.influxdb_bucket)}"
+    span = f"--start {rfc3339(0)} --stop {rfc3339(now_ns)}"
+    fix = " && ".join(
+        f"influx delete {where} {span} --predicate {shlex.quote(predicate(host, name))}"
+        for name in unreadable
+    )
+    return Finding("points", False, f"{what}: they are neither shown nor counted", fix)
 
 
 def one_host(connection: Connection, clock: Clock, host: str, spooled: Spooled) -> Finding:

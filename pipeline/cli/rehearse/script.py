@@ -1,6 +1,7 @@
 """The rehearsal: an outage staged against the configured server, and the account of its points."""
 
 import contextlib
+import os
 import secrets
 import tempfile
 from collections import Counter
@@ -15,7 +16,7 @@ from pipeline.cli.rehearse.agent import MEASUREMENT, Scratch
 from pipeline.cli.rehearse.proxy import Proxy, State
 from pipeline.clock import Clock
 from pipeline.influx import Connection, HostPoints, InfluxError
-from pipeline.settings import Settings
+from pipeline.settings import Settings, changeable
 from pipeline.spool import Contents
 
 _WITHIN_S = 180.0
@@ -105,8 +106,12 @@ def rehearse(settings: Settings, clock: Clock, environ: Mapping[str, str], say: 
 def _stage(
     settings: Settings, host: str, target: tuple[str, int], environ: Mapping[str, str]
 ) -> Iterator[tuple[Scratch, Proxy]]:
+    above = Path(tempfile.gettempdir())
+    if os.geteuid() == 0 and (exposed := changeable(above, ())):
+        why = "and root writes to nothing that others can change"
+        raise RehearsalError(f"{exposed[0].message}, {why}; set TMPDIR to another folder")
     with (
-        tempfile.TemporaryDirectory(prefix="metrics-pipeline-rehearsal-") as folder,
+        tempfile.TemporaryDirectory(prefix="metrics-pipeline-rehearsal-", dir=above) as folder,
         contextlib.closing(Proxy(*target, answers_connect=not settings.influxdb_proxy)) as proxy,
     ):
         scratch = Scratch(Path(folder), settings, host, proxy.url, environ)

@@ -1,7 +1,7 @@
 """The steps of `setup`; what is right already is left alone."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +14,7 @@ from pipeline.influx import (
     WriteOnlyError,
     dashboards,
     describe,
+    is_org_id,
     reconcile,
     setup_api,
 )
@@ -126,18 +127,23 @@ class Setup:
     def _onboard(self) -> str:
         """Make the first user of a new server; return the operator's token."""
         options = self._options
-        self._settings = replace(
-            self._settings, influxdb_org=self._settings.influxdb_org or _DEFAULT
-        )
+        org = self._settings.influxdb_org or _DEFAULT
+        if is_org_id(org):
+            raise SetupError(
+                f"{org} is the id of an organisation, and a new server has none: "
+                "give a name for it by --org"
+            )
+        self._settings = replace(self._settings, influxdb_org=org)
         self._files.check(self._values(self._settings))
         given = options.password
         if not given and options.ask:
             given = options.ask(f"A password for the user {options.user!r} (none: one is made up)")
         password = given or secrets.token_urlsafe(18)
+        if not given:  # told before it is sent: the answer may be lost, and the user is made
+            self._tell(f"User {options.user!r}: password {password} (it is not shown again)")
         with self._bare() as connection:
             token = setup_api.onboard(connection, options.user, password)
-        told = "" if given else f", password {password} (it is not shown again)"
-        self._tell(f"Server: set up, user {options.user!r}{told}")
+        self._tell(f"Server: set up, user {options.user!r}")
         return token
 
     def _verify(self) -> str:
@@ -162,14 +168,17 @@ class Setup:
             name, org_id = self._organisation(connection)
         settings = replace(self._settings, influxdb_org=name)
         self._files.check(self._values(settings))
-        with self._connect(settings, operator) as connection:
+        with (
+            self._connect(settings, operator) as connection,
+            setup_api.alone(connection, org_id, self._clock, self._tell),
+        ):
             self._tell(describe(self._bucket(connection, Wanted.of(settings)), settings))
             settings = replace(settings, influxdb_token=self._token(connection, settings, org_id))
             self._write(settings)
             self._install_dashboards(connection, org_id)
 
     def _organisation(self, connection: Connection) -> tuple[str, str]:
-        """Return the organisation's name and id; make it when it is missing."""
+        """Return what the settings are to have for the organisation, and its id; make it if new."""
         there = setup_api.organisations(connection)
         name = self._settings.influxdb_org or (next(iter(there)) if len(there) == 1 else "")
         if not name and there:
@@ -180,7 +189,10 @@ class Setup:
         name = name or _DEFAULT
         if name in there:
             self._tell(f"Organisation {name!r}: is there")
-            return name, there[name]
+            # InfluxDB would take such a name for an id.
+            return there[name] if is_org_id(name) else name, there[name]
+        if is_org_id(name):
+            return name, self._known_by_id(name, there)
         try:
             made = setup_api.make_organisation(connection, name)
         except InfluxError as error:
@@ -193,6 +205,17 @@ class Setup:
             ) from error
         self._tell(f"Organisation {name!r}: made")
         return name, made
+
+    def _known_by_id(self, org_id: str, there: Mapping[str, str]) -> str:
+        name = next((name for name, its in there.items() if its == org_id.lower()), None)
+        if name is None:
+            known = ", ".join(sorted(there)) or "none"
+            raise SetupError(
+                f"no organisation has the id {org_id} (there are {known}): "
+                "give another one, or a name that is no id, by --org"
+            )
+        self._tell(f"Organisation {name!r}: is there")
+        return there[name]
 
     def _bucket(self, connection: Connection, wanted: Wanted) -> Rule:
         if wanted.mode == "off":
@@ -214,19 +237,18 @@ class Setup:
         if keep and isinstance(setup_api.access(settings, self._clock), Rule):
             self._tell("Token: the one that is there may read and write the bucket")
             return present
-        token, made = tokens.find_or_create(f"metrics-pipeline of {settings.host}")
+        token, name, made = tokens.find_or_create(f"metrics-pipeline of {settings.host}")
         self._files.check({"influxdb_token": token})
         may = " and ".join(f"bucket {name!r}" for name in buckets) + ", tasks," * bool(means.bucket)
         told = f"{'made' if made else 'is there'}, may read and write {may} and nothing else"
-        self._tell(f"Token 'metrics-pipeline of {settings.host}': {told}")
+        self._tell(f"Token {name!r}: {told}")
         return token
 
     def _install_dashboards(self, connection: Connection, org_id: str) -> None:
         done = dashboards.install(connection, org_id, connection.settings.influxdb_bucket)
         self._tell(f"Dashboards: {'made' if done.dashboards else 'are there'}")
         self._tell(f"Checks: {'made' if done.checks else 'are there'}")
-        url = connection.settings.influxdb_url.rstrip("/")
-        self._tell(f"Open {url}/orgs/{org_id}/dashboards/{done.first}")
+        self._tell(f"Open {done.first}")
 
     @staticmethod
     def _values(settings: Settings) -> dict[str, str]:

@@ -11,9 +11,11 @@ from pipeline.collectors import catalogue
 from pipeline.endpoint.page import svg
 from pipeline.endpoint.page.charts import CHARTS, Chart, greatest
 from pipeline.health import Summary, SummaryRow, human
-from pipeline.spool import Series
+from pipeline.point import FieldValue
+from pipeline.spool import Series, between
 
 HOURS = (1, 6, 24)
+_LONGEST_TEXT = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +43,12 @@ class Content:
     step: int
 
 
-def headers(nonce: str) -> dict[str, str]:
-    """Return the headers that forbid a page everything but the style that has the nonce."""
-    return {
-        "Content-Security-Policy": f"default-src 'none'; style-src 'nonce-{nonce}'; img-src data:; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "no-referrer",
-    }
+def policy(nonce: str) -> str:
+    """Return the policy that forbids a page everything but the style that has the nonce."""
+    return (
+        f"default-src 'none'; style-src 'nonce-{nonce}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
 
 
 def html(content: Content, nonce: str) -> str:
@@ -113,13 +113,16 @@ def _nothing(chart: Chart) -> str:
 
 def _figure(chart: Chart, series: Sequence[Series], content: Content) -> str:
     shown = greatest(series, svg.LINES)
-    most = max(one.summary[2] for one in shown if one.summary)
+    high = chart.high or svg.above(max(one.summary[2] for one in shown if one.summary))
+    least = min(one.summary[0] for one in shown if one.summary)
+    low = -svg.above(-least) if least < 0 and not chart.high else 0.0
     span_ns = content.hours * 3600 * 10**9
     since_ns = content.now_ns - span_ns
     gap_ns = max(3 * content.interval_ms * content.step * 10**6, span_ns // 50)
-    high = chart.high or svg.above(most)
-    frame = svg.Frame(since_ns, content.now_ns, gap_ns, high)
-    levels = "".join(f"<span>{_value(high * part / 2, chart)}</span>" for part in (2, 1, 0))
+    frame = svg.Frame(since_ns, content.now_ns, gap_ns, low, high)
+    levels = "".join(
+        f"<span>{_value(between(low, high, part), chart)}</span>" for part in (1, 0.5, 0)
+    )
     times = (since_ns, since_ns + span_ns // 2, content.now_ns)
     clocks = "".join(f"<span>{rfc3339(time)[11:16]}</span>" for time in times)
     left_out = len(series) - len(shown)
@@ -146,11 +149,13 @@ def _table(chart: Chart, series: Sequence[Series]) -> str:
 
 def _cells(series: Series, chart: Chart) -> str:
     values = (series.last, *(series.summary or ()))
-    return "".join(f"<td>{_value(float(value), chart)}</td>" for value in values)
+    return "".join(f"<td>{_value(value, chart)}</td>" for value in values)
 
 
-def _value(value: float, chart: Chart) -> str:
-    return f"{human.scaled(value)}{chart.unit}"
+def _value(value: FieldValue, chart: Chart) -> str:
+    if isinstance(value, str):  # among numbers, as a file of the user's may have it
+        return escape(value[:_LONGEST_TEXT])
+    return f"{human.scaled(float(value))}{chart.unit}"
 
 
 def _losses(lost: Sequence[tuple[str, int]]) -> str:

@@ -1,15 +1,17 @@
 """A line chart as SVG, without text: that stays readable at any width only outside of it."""
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pipeline.spool import Series
+from pipeline.spool import Series, share
 
 WIDTH, HEIGHT = 1000, 200
 # Colour alone does not tell lines apart for everybody: these are lengths of dash and gap.
 _DASHES = ("", "7 4", "2 4", "12 4 2 4", "4 2", "14 6")
 LINES = len(_DASHES)
+_SMALLEST = -300  # decimal digits; a float has some more
 _STEPS = (1, 1.5, 2, 3, 4, 5, 6, 8, 10)
 
 
@@ -21,12 +23,14 @@ class Frame:
         since_ns: Its left edge.
         until_ns: Its right edge.
         gap_ns: The line is broken between two readings that are further apart.
-        high: Its upper edge; the lower one is 0.
+        low: Its lower edge.
+        high: Its upper edge.
     """
 
     since_ns: int
     until_ns: int
     gap_ns: int
+    low: float
     high: float
 
 
@@ -34,8 +38,9 @@ def above(value: float) -> float:
     """Return a round number that is not below a value."""
     if not value > 0:
         return 1.0
-    size = 10.0 ** math.floor(math.log10(value))
-    return next((step * size for step in _STEPS if step * size >= value), 10 * size)
+    size = 10.0 ** max(math.floor(math.log10(value)), _SMALLEST)
+    edge = next((step * size for step in _STEPS if step * size >= value), 10 * size)
+    return min(edge, sys.float_info.max)
 
 
 def chart(series: Sequence[Series], frame: Frame) -> str:
@@ -65,8 +70,8 @@ def _path(series: Series, frame: Frame) -> Iterator[str]:
     span_ns = max(1, frame.until_ns - frame.since_ns)
     before = None
     for time_ns, value in series.samples:
-        x = (time_ns - frame.since_ns) / span_ns * WIDTH
-        y = HEIGHT * (1 - min(float(value), frame.high) / frame.high)
+        x = share(time_ns, frame.since_ns, frame.since_ns + span_ns) * WIDTH
+        y = HEIGHT * (1 - share(float(value), frame.low, frame.high))
         # A line to the same place is a dot, for a reading that stands alone.
         at = f"{x:.1f} {y:.1f}"
         joined = before is not None and time_ns - before <= frame.gap_ns

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from pipeline.influx.connection import Connection
 from pipeline.influx.dashboards import stacks, template
-
-_STACK = "metrics-pipeline"
-_FIRST = "metrics-all-hosts"
+from pipeline.influx.dashboards.agents import AGENTS
+from pipeline.influx.dashboards.all_hosts import ALL_HOSTS
+from pipeline.influx.dashboards.one_host import ONE_HOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Installed:
     Attributes:
         dashboards: Whether the dashboards were made or changed.
         checks: Whether the checks of the bucket were.
-        first: The id of the dashboard to begin with.
+        first: The address of the dashboard to begin with.
     """
 
     dashboards: bool
@@ -30,10 +30,21 @@ def install(connection: Connection, org_id: str, bucket: str) -> Installed:
     Raises:
         InfluxError: The server did not answer, or did not allow it.
     """
-    # Two set-ups may choose another bucket at first: that is no other version.
-    version = template.dashboards("")
-    boards = stacks.apply_once(connection, org_id, _STACK, template.dashboards(bucket), version)
-    rules = template.checks(bucket)
-    checks = stacks.apply_once(connection, org_id, f"{_STACK} checks of {bucket}", rules, rules)
-    first = stacks.ids(connection, org_id, _STACK).get(_FIRST, "")
-    return Installed(boards, checks, first)
+    there = stacks.Stacks(connection, org_id)
+    # Former versions had one stack for all dashboards, and one for all checks of a bucket.
+    there.remove("metrics-pipeline")
+    there.remove(f"metrics-pipeline checks of {bucket}")
+
+    def address(board: stacks.Applied) -> str:
+        url = connection.settings.influxdb_url.rstrip("/")
+        return f"{url}/orgs/{org_id}/dashboards/{board.id}"
+
+    variables = [there.apply_once(one) for one in template.variables(bucket)]
+    host = there.apply_once(template.dashboard(ONE_HOST))
+    first = there.apply_once(template.dashboard(ALL_HOSTS, address(host)))
+    boards = [*variables, host, first, there.apply_once(template.dashboard(AGENTS))]
+    there.relink(first, host)  # which has a new address where it had been deleted
+    checks = [there.apply_once(one) for one in template.checks(bucket)]
+    return Installed(
+        any(one.changed for one in boards), any(one.changed for one in checks), address(first)
+    )

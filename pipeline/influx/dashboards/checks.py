@@ -8,6 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+# A message is made for each level. A quotation mark within `${}` is an error of the server.
+_SILENCE = (
+    "string(v: duration(v: (int(v: r._time) - r._source_timestamp) / 1000000000 * 1000000000))"
+)
+_PERCENT = "string(v: float(v: int(v: r.used_percent * 10.0)) / 10.0)"
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -40,7 +46,7 @@ CHECKS = (
   |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
   |> filter(fn: (r) => r._measurement == "system")
   |> filter(fn: (r) => r._field == "uptime")""",
-        "${r.host} has been silent for 5 minutes",
+        f"${{r.host}} was last heard of ${{{_SILENCE}}} ago",
         every="1m",
         silent_for="5m",
     ),
@@ -53,7 +59,7 @@ CHECKS = (
   |> filter(fn: (r) => r._field == "used_percent")
   |> filter(fn: (r) => r.mode != "ro")
   |> last()""",
-        "${r.host}: ${r.path} is ${string(v: r.used_percent)} % full",
+        f"${{r.host}}: ${{r.path}} is ${{{_PERCENT}}} % full",
         every="5m",
         above={"WARN": 85.0, "CRIT": 95.0},
     ),
@@ -66,7 +72,7 @@ CHECKS = (
   |> filter(fn: (r) => r._field == "used_percent")
   |> mean()
   |> duplicate(column: "_stop", as: "_time")""",
-        "${r.host}: ${string(v: r.used_percent)} % of the memory is in use",
+        f"${{r.host}}: ${{{_PERCENT}}} % of the memory is in use",
         every="5m",
         above={"WARN": 90.0, "CRIT": 97.0},
     ),
@@ -85,8 +91,8 @@ CHECKS = (
   |> toFloat()
   |> set(key: "_field", value: "lost_points")
   |> filter(fn: (r) => r._field == "lost_points")""",
-        "${r.host}: the agent has lost ${string(v: r.lost_points)} points",
+        "${r.host}: the agent has lost ${string(v: int(v: r.lost_points))} points",
         every="15m",
-        above={"CRIT": 0.0},
+        above={"CRIT": 0.5},
     ),
 )

@@ -1,36 +1,83 @@
-"""Dashboards, variables and checks as an InfluxDB template.
+"""Dashboards, variables and checks as InfluxDB templates, and what a template cannot carry.
 
 https://docs.influxdata.com/influxdb/v2/tools/influxdb-templates/
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.influx.dashboards.boards import DASHBOARDS, VARIABLES
-from pipeline.influx.dashboards.cells import Cell, Dashboard
+from pipeline.influx.dashboards.agents import AGENTS
+from pipeline.influx.dashboards.all_hosts import ALL_HOSTS
+from pipeline.influx.dashboards.cells import PAGE, Cell, Dashboard
 from pipeline.influx.dashboards.checks import CHECKS, Check
+from pipeline.influx.dashboards.one_host import ONE_HOST
+from pipeline.influx.dashboards.stacks import Resource
 from pipeline.influx.points import flux_string
 
+DASHBOARDS = (ALL_HOSTS, ONE_HOST, AGENTS)
+
+VARIABLES = {
+    "metrics_bucket": (
+        "buckets()\n"
+        "  |> filter(fn: (r) => r.name !~ /^_/)\n"
+        '  |> rename(columns: {name: "_value"})\n'
+        '  |> keep(columns: ["_value"])'
+    ),
+    "metrics_host": (
+        'import "influxdata/influxdb/schema"\n\n'
+        'schema.tagValues(bucket: v.metrics_bucket, tag: "host")'
+    ),
+}
+"""What there is to choose above a dashboard: the query for the choices, by name."""
+
 _COLUMNS = 12
-_COLORS = ("#31C0F6", "#A500A5", "#FF7E27")
-_KINDS = {"graph": "Xy", "number": "Single_Stat", "table": "Table"}
+_LINES = (
+    "#31C0F6", "#FF7E27", "#7CE490", "#F48D38", "#DA6FF1",
+    "#FFD255", "#00828A", "#F95F53", "#8F8AF4", "#C9FF00",
+)  # fmt: skip
+# Each can be read on white and on black.
+_TEXT = {"blue": "#00A3FF", "orange": "#E07B1A", "red": "#F95F53"}
+_NAMES = {"blue": "laser", "orange": "tiger", "red": "fire"}  # of InfluxDB's own palette
+_STATES = ("#4E9A5E", "#BF3D5E")
+_ALWAYS = 100_000_000  # up to so many lines a tooltip or a legend has a row for each
+_LOW = 3
+_UNFINISHED = "`setup` was interrupted: run it again."
 
 
-def dashboards(bucket: str) -> list[dict[str, Any]]:
-    """Return the template of the dashboards, for any bucket; the named one is chosen at first."""
-    return [
-        *(_variable(name, query, bucket) for name, query in VARIABLES.items()),
-        *map(_dashboard, DASHBOARDS),
-    ]
+def variables(bucket: str) -> Iterator[Resource]:
+    """Yield the variables, for any bucket; the named one is chosen at first."""
+    for name, query in VARIABLES.items():
+        spec = {"name": name, "type": "query", "language": "flux", "query": query}
+        chosen = {"selected": [bucket]} if name == "metrics_bucket" else {}
+        # Two set-ups may choose another bucket at first: that is no other version.
+        yield Resource(name, _template("Variable", name, spec | chosen), version=spec)
 
 
-def checks(bucket: str) -> list[dict[str, Any]]:
-    """Return the template of the checks of one bucket, named after it."""
-    return [_check(check, bucket) for check in CHECKS]
+def dashboard(board: Dashboard, page: str = "") -> Resource:
+    """Return a dashboard.
+
+    A template cannot say all that a cell is, and the server takes seconds to read the queries in
+    one. So it has the cells' places alone.
+
+    Args:
+        board: The dashboard.
+        page: The address of the dashboard of one host, to which it may link.
+    """
+    spec = {"name": board.name, "description": board.description, "charts": list(_charts(board))}
+    version = {**spec, "cells": _cells(board, "")}
+    made = _template("Dashboard", board.name, spec)
+    return Resource(board.name, made, _cells(board, page), version=version)
 
 
-def _resource(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+def checks(bucket: str) -> Iterator[Resource]:
+    """Yield the checks of one bucket, named after it."""
+    for check in CHECKS:
+        name = f"{check.name} ({bucket})"  # names of checks are of the whole organisation
+        yield Resource(name, _check(check, name, bucket), _builder(check, bucket))
+
+
+def _template(kind: str, name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "apiVersion": "influxdata.com/v2alpha1",
         "kind": kind,
@@ -39,67 +86,125 @@ def _resource(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _variable(name: str, query: str, bucket: str) -> dict[str, Any]:
-    spec: dict[str, Any] = {"name": name, "type": "query", "language": "flux", "query": query}
-    if name == "metrics_bucket":
-        spec["selected"] = [bucket]
-    return _resource("Variable", name, spec)
-
-
-def _dashboard(dashboard: Dashboard) -> dict[str, Any]:
-    spec = {
-        "name": dashboard.name,
-        "description": dashboard.description,
-        "charts": list(_charts(dashboard)),
-    }
-    return _resource("Dashboard", dashboard.name, spec)
-
-
-def _charts(dashboard: Dashboard) -> Iterator[dict[str, Any]]:
+def _charts(board: Dashboard) -> Iterator[dict[str, Any]]:
     x = y = height = 0
-    for cell in dashboard.cells:
+    for cell in board.cells:
         if x + cell.width > _COLUMNS:
             x, y, height = 0, y + height, 0
         place = {"xPos": x, "yPos": y, "width": cell.width, "height": cell.height}
-        yield {"name": cell.title, "queries": [{"query": cell.query}], **place, **_look(cell)}
+        yield {"name": cell.title, "kind": "Markdown", "note": _UNFINISHED, **place}
         x, height = x + cell.width, max(height, cell.height)
 
 
-def _look(cell: Cell) -> dict[str, Any]:
-    common: dict[str, Any] = {"kind": _KINDS[cell.kind]}
-    if cell.kind == "graph":
-        base = {"base": "2", "suffix": "B"} if cell.unit == "B" else {"suffix": cell.unit}
-        scale = [
-            {"type": "scale", "hex": color, "name": "Nineteen Eighty Four", "id": color}
-            for color in _COLORS
-        ]
-        return common | {
-            "geom": "line",
-            "position": "overlaid",
-            "hoverDimension": "auto",
-            "xCol": "_time",
-            "yCol": "_value",
-            "axes": [{"name": "x", "base": "10", "scale": "linear"},
-                     {"name": "y", "scale": "linear", **base}],
-            "colors": scale,
-            "legendColorizeRows": True,
-            "legendOpacity": 1,
-        }  # fmt: skip
-    if cell.kind == "number":
-        text = {"type": "text", "hex": "#00C9FF", "name": "laser", "id": "base", "value": 0}
-        return common | {"suffix": cell.unit, "decimalPlaces": 1, "colors": [text]}
-    return common | {
-        "decimalPlaces": 1,
-        "colors": [{"type": "text", "hex": "#FFFFFF", "name": "white", "id": "base", "value": 0}],
-        "tableOptions": {"verticalTimeAxis": True, "wrapping": "truncate", "fixFirstColumn": False},
-        "timeFormat": "YYYY-MM-DD HH:mm:ss",
+def _cells(board: Dashboard, page: str) -> dict[str, Any]:
+    address = flux_string(f"{page}?vars%5Bmetrics_bucket%5D=")
+    return {
+        cell.title: {
+            "shape": "chronograf-v2",
+            "queries": [
+                {
+                    "text": re.sub(rf"\b{PAGE}\b", lambda _: address, cell.query),
+                    "editMode": "advanced",
+                }
+            ],
+            "note": cell.note,
+            "showNoteWhenEmpty": True,
+            **_LOOKS[cell.kind](cell),
+        }
+        for cell in board.cells
     }
 
 
-def _check(check: Check, bucket: str) -> dict[str, Any]:
+def _graph(cell: Cell) -> dict[str, Any]:
+    axis = {"bounds": [], "label": "", "prefix": "", "suffix": "", "base": "10", "scale": "linear"}
+    base = "10" if cell.unit in ("B", "B/s") else ""
+    return {
+        "type": "xy",
+        "geom": "line",
+        "position": "overlaid",
+        "hoverDimension": "x",
+        "xColumn": "_time",
+        "yColumn": "_value",
+        "axes": {
+            "x": axis,
+            "y": {**axis, "bounds": list(cell.bounds), "suffix": cell.unit, "base": base},
+        },
+        "colors": [
+            {"type": "scale", "hex": color, "name": "Nineteen Eighty Four", "id": str(number)}
+            for number, color in enumerate(_LINES)
+        ],
+        "legendColorizeRows": True,
+        "legendOpacity": 1,
+        "legendOrientationThreshold": _ALWAYS,
+        "staticLegend": {
+            "show": True,
+            "colorizeRows": True,
+            "opacity": 1,
+            # A row for each line where there is the height, else a column.
+            "heightRatio": 0.35 if cell.height > _LOW else 0.24,
+            "orientationThreshold": _ALWAYS if cell.height > _LOW else 1,
+            "valueAxis": "y",
+        },
+    }
+
+
+def _number(cell: Cell) -> dict[str, Any]:
+    return {"type": "single-stat", "suffix": cell.unit, **_text(cell)}
+
+
+def _table(cell: Cell) -> dict[str, Any]:
+    columns = {
+        name: {"internalName": name, "displayName": title, "visible": bool(title)}
+        for name, title in cell.columns.items()
+    }
+    return {
+        "type": "table",
+        "tableOptions": {
+            "verticalTimeAxis": True,
+            "wrapping": "truncate",
+            "fixFirstColumn": False,
+            "sortBy": columns[cell.sort_by],
+        },
+        "fieldOptions": list(columns.values()),
+        **_text(cell),
+    }
+
+
+def _text(cell: Cell) -> dict[str, Any]:
+    return {
+        "decimalPlaces": {"isEnforced": True, "digits": cell.digits},
+        "colors": [
+            {
+                "type": "text",
+                "hex": _TEXT[color],
+                "name": _NAMES[color],
+                "id": color if value else "base",
+                "value": value,
+            }
+            for value, color in ((0.0, "blue"), *cell.colors)
+        ],
+    }
+
+
+def _mosaic(_: Cell) -> dict[str, Any]:
+    return {
+        "type": "mosaic",
+        "xColumn": "_time",
+        "ySeriesColumns": ["host"],
+        "yLabelColumns": ["host"],
+        "fillColumns": ["heard"],
+        "colors": list(_STATES),
+        "legendColorizeRows": True,
+        "legendOpacity": 1,
+    }
+
+
+_LOOKS = {"graph": _graph, "number": _number, "table": _table, "mosaic": _mosaic}
+
+
+def _check(check: Check, name: str, bucket: str) -> dict[str, Any]:
     spec: dict[str, Any] = {
-        # Names of checks are of the whole organisation.
-        "name": f"{check.name} ({bucket})",
+        "name": name,
         "description": check.description,
         "every": check.every,
         "query": check.query.replace("BUCKET", flux_string(bucket)),
@@ -108,8 +213,27 @@ def _check(check: Check, bucket: str) -> dict[str, Any]:
     }
     if check.silent_for:
         spec |= {"level": "CRIT", "timeSince": check.silent_for, "staleTime": "1d"}
-        return _resource("CheckDeadman", check.name, spec)
+        return _template("CheckDeadman", check.name, spec)
     spec["thresholds"] = [
         {"type": "greater", "level": level, "value": value} for level, value in check.above.items()
     ]
-    return _resource("CheckThreshold", check.name, spec)
+    return _template("CheckThreshold", check.name, spec)
+
+
+def _builder(check: Check, bucket: str) -> dict[str, Any]:
+    """Return what a check's page needs to save it: that it has one field."""
+    chosen = dict(re.findall(r'r\.(_measurement|_field) == "(\w+)"', check.query))
+    return {
+        "query": {
+            "editMode": "builder",
+            "builderConfig": {
+                "buckets": [bucket],
+                "tags": [
+                    {"key": key, "values": [value], "aggregateFunctionType": "filter"}
+                    for key, value in chosen.items()
+                ],
+                "functions": [] if check.silent_for else [{"name": "last"}],
+                "aggregateWindow": {"period": "", "fillValues": False},
+            },
+        }
+    }

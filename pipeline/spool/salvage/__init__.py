@@ -1,6 +1,7 @@
 """Salvage: the rows of a damaged store that can be read go into a new one; the rest is counted."""
 
 import logging
+import os
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,11 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.spool import files
+from pipeline.spool.access import opened
 from pipeline.spool.contents import Cause, Fact, Gap
 from pipeline.spool.rows import DAMAGES, mark, unpack
 from pipeline.spool.salvage.pages import MAGIC, Pages, Row
 from pipeline.spool.salvage.wal import read_log
-from pipeline.spool.schema import AGED, COMMITTED, LOST, WAITING, refuse_other_version
+from pipeline.spool.schema import AGED, AHEAD, COMMITTED, LOST, WAITING, refuse_other_version
 
 _log = logging.getLogger(__name__)
 
@@ -21,8 +23,9 @@ __all__ = ["damage", "salvage"]
 _CORRUPT = f"{LOST}{Cause.CORRUPT_STORE}"
 _TOO_MANY = 2**53  # points and readings, for any machine and time
 _PARTS = ("delivered", WAITING, AGED, *(f"{LOST}{cause}" for cause in COMMITTED))
-# A batch on its way names ticks of the damaged store, so no new tick may have the id of a lost one.
-_IDS_LEFT_OUT = 1_000_000
+# A batch on its way names ticks of the damaged store, and a user names rejected lines: so nothing
+# new may have the id of what is lost.
+_NUMBERED, _IDS_LEFT_OUT = ("tick", "rejected"), 1_000_000
 
 
 @dataclass(slots=True)
@@ -31,7 +34,10 @@ class _Found:
 
     counters: dict[str, int] = field(default_factory=dict)
     queued: int = 0
-    last_id: int = 0
+    last_ids: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_NUMBERED, 0))
+
+    def saw(self, table: str, number: int) -> None:
+        self.last_ids[table] = max(self.last_ids[table], number)
 
 
 def damage(path: Path) -> str | None:
@@ -52,7 +58,7 @@ def damage(path: Path) -> str | None:
 
 def _look(path: Path) -> str | None:
     try:
-        with path.open("rb") as file:
+        with os.fdopen(opened(path, os.O_RDONLY), "rb") as file:
             head = file.read(len(MAGIC))
     except FileNotFoundError:
         return "it is missing, but not its write-ahead log" if files.has_log(path) else None
@@ -98,20 +104,21 @@ def _keep(db: sqlite3.Connection, row: Row, found: _Found) -> None:
     """Put a row into its table, which its shape tells."""
     match row.rowid, row.values:
         case int(tick), (None, int(time_ns), int(points), bytes(lines)):
-            found.last_id = max(found.last_id, tick)
+            found.saw("tick", tick)
             if points > 0 and _is_whole(lines):
                 reading = (tick, time_ns, points, lines)
                 db.execute("INSERT OR IGNORE INTO tick VALUES (?, ?, ?, ?)", reading)
         case int(tick), (None, int(points), int(size)) if points > 0:
-            found.last_id = max(found.last_id, tick)
+            found.saw("tick", tick)
             entry = (tick, points, size)
             done = db.execute("INSERT OR IGNORE INTO pending VALUES (?, ?, ?)", entry)
             found.queued += points if done.rowcount else 0
         case int(number), (None, int(time_ns), str(reason), str(line)):
+            found.saw("rejected", number)
             refused = (number, time_ns, reason, line)
             db.execute("INSERT OR IGNORE INTO rejected VALUES (?, ?, ?, ?)", refused)
-        case int(), ("tick", int(last)):  # of sqlite_sequence
-            found.last_id = max(found.last_id, last)
+        case int(), (("tick" | "rejected") as table, int(last)):  # of sqlite_sequence
+            found.saw(table, last)
         case None, (str(cause), int(start), int(stop), int(readings)):
             mark(db, Gap(cause, start, stop, readings))
         case None, (str(name), int(value)):
@@ -156,12 +163,13 @@ def _settle_account(db: sqlite3.Connection, found: _Found) -> str:
         lost = max(0, expected - queued)
         account = _exact(counters, queued, lost)
         summary = f"{saved}, lost {lost} points that waited"
-    db.execute("DELETE FROM counter")
-    kept = ((name, value) for name, value in account.items() if value or name == WAITING)
-    db.executemany("INSERT INTO counter VALUES (?, ?)", kept)
+    # The triggers have counted what waits and what is kept.
+    kept = ((name, value) for name, value in account.items() if value)
+    db.executemany("INSERT OR IGNORE INTO counter VALUES (?, ?)", kept)
+    db.execute(AHEAD)
     db.execute("DELETE FROM sqlite_sequence")
-    last = found.last_id + _IDS_LEFT_OUT
-    db.execute("INSERT INTO sqlite_sequence VALUES ('tick', ?)", (last,))
+    last_ids = ((table, last + _IDS_LEFT_OUT) for table, last in found.last_ids.items())
+    db.executemany("INSERT INTO sqlite_sequence VALUES (?, ?)", last_ids)
     return summary
 
 

@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Self
 
+from pipeline.spool.access import opened
 from pipeline.spool.salvage.wal import read_log
 
 MAGIC = b"SQLite format 3\0"
@@ -149,7 +150,7 @@ class Pages:
 
 def _opened(path: Path) -> int | None:
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return opened(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
 

@@ -4,10 +4,13 @@ SQLite itself reads a log up to its first damaged frame, and ignores the rest.
 https://sqlite.org/fileformat2.html#the_write_ahead_log
 """
 
+import os
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from pipeline.spool.access import opened
 
 _HEADER, _FRAME = struct.Struct(">8I"), struct.Struct(">6I")
 _MAGIC = 0x377F0682  # the lowest bit tells the byte order of the checksums
@@ -46,7 +49,7 @@ def read_log(path: Path, page_size: int) -> Log:
         size = 0
     if size <= _HEADER.size:
         return Log(page_size, {}, damaged=False)
-    with path.open("rb") as file:
+    with os.fdopen(opened(path, os.O_RDONLY), "rb") as file:
         head = file.read(_HEADER.size)
         fields = _HEADER.unpack(head)
         order = ">" if fields[0] & 1 else "<"

@@ -1,0 +1,154 @@
+"""The dashboard of the agents: whether they keep up, lose nothing, and cost little."""
+
+from pipeline.influx.dashboards.cells import (
+    MEAN,
+    NEWEST,
+    RATE,
+    Cell,
+    Dashboard,
+    fleet,
+    gaps,
+    highest,
+    of,
+    script,
+    select,
+    table,
+)
+
+_AGENT = "metrics_agent"
+_OWN = "not exists r.collector"
+_LOST = "r._field =~ /^lost_/"
+# The store's counters begin anew with it.
+_GROWTH = "|> difference(nonNegative: true, initialZero: true)"
+# A single value draws no line, and two draw a slope: where there is nothing, there is 0.
+_SUM = "|> aggregateWindow(every: v.windowPeriod, fn: sum, createEmpty: true)\n  |> fill(value: 0)"
+# Most causes never are one, and would hide the others.
+_LOST_BY_CAUSE = script(
+    "all = " + select(of(_AGENT, where=_LOST), _GROWTH, '|> group(columns: ["_field"])'),
+    """causes = all
+  |> sum()
+  |> filter(fn: (r) => r._value > 0)
+  |> group()
+  |> findColumn(fn: (key) => true, column: "_field")""",
+    """all
+  |> aggregateWindow(every: v.windowPeriod, fn: sum, createEmpty: false)
+  |> filter(fn: (r) => contains(value: r._field, set: causes))
+  |> map(fn: (r) => ({
+    _time: r._time,
+    _value: r._value,
+    cause: strings.trimPrefix(v: r._field, prefix: "lost_"),
+  }))
+  |> group(columns: ["cause"])""",
+)
+_NEWEST = script(
+    "newest = "
+    + select(
+        of(_AGENT, "backlog_points backlog_age_s rejected_points memory_rss", _OWN),
+        NEWEST,
+        "|> toFloat()",
+        '|> keep(columns: ["host", "_field", "_value"])',
+    ),
+    "lost = "
+    + select(
+        of(_AGENT, where=_LOST),
+        _GROWTH,
+        "|> toFloat()",
+        '|> group(columns: ["host"])',
+        "|> sum()",
+        '|> set(key: "_field", value: "lost")',
+    ),
+    """union(tables: [newest, lost])
+  |> group()
+  |> pivot(rowKey: ["host"], columnKey: ["_field"], valueColumn: "_value")
+  |> map(fn: (r) => {
+    lost = if exists r.lost then r.lost else 0.0
+
+    return {
+      host: r.host,
+      waiting: r.backlog_points,
+      age: r.backlog_age_s,
+      lost: lost,
+      refused: r.rejected_points,
+      memory: r.memory_rss / 1000000.0,
+      rank: -1000000.0 * lost - r.backlog_points,
+    }
+  })""",
+)
+_VERSIONS = select(
+    of(_AGENT, "version"),
+    NEWEST,
+    "|> group()",
+    "|> map(fn: (r) => ({version: r._value, host: r.host}))",
+)
+
+AGENTS = Dashboard(
+    "Metrics: the agents",
+    "Whether the agents of all hosts keep up and lose nothing, and what they cost.",
+    (
+        table(
+            "Agents, those with losses first",
+            _NEWEST,
+            {
+                "host": "host",
+                "waiting": "points waiting",
+                "age": "the oldest for s",
+                "lost": "points lost in this span",
+                "refused": "lines refused",
+                "memory": "memory MB",
+            },
+            "rank",
+            width=8,
+            height=4,
+        ),
+        table(
+            "Versions, the oldest first",
+            _VERSIONS,
+            {"version": "version", "host": "host"},
+            "version",
+            height=4,
+            note="No agent tells its version.",
+        ),
+        highest("Waiting for delivery, points", of(_AGENT, "backlog_points", _OWN), fn="max"),
+        highest("The oldest waits for", of(_AGENT, "backlog_age_s", _OWN), fn="max", unit=" s"),
+        Cell("Lost, points by cause", _LOST_BY_CAUSE, note="Nothing, in this span."),
+        fleet(
+            "Readings that are missing, by cause",
+            of("metrics_gap", "readings"),
+            '|> group(columns: ["cause"])',
+            _SUM,
+            by=("cause", "r.cause"),
+            note="None, in this span.",
+        ),
+        gaps(width=8),
+        highest("Memory", of(_AGENT, "memory_rss", _OWN), fn="max", unit="B"),
+        highest(
+            "Share of a core",
+            of(_AGENT, "cpu_time_s", _OWN),
+            RATE,
+            "|> map(fn: (r) => ({r with _value: 100.0 * r._value}))",
+            unit=" %",
+            bounds=("0", ""),
+        ),
+        highest("A reading and its commit", of(_AGENT, "tick_ms", _OWN), unit=" ms"),
+        highest(
+            "A delivery",
+            of(_AGENT, "write_ms", _OWN),
+            unit=" ms",
+            note="None in this span.",
+        ),
+        highest(
+            "Deliveries that failed",
+            of(_AGENT, "retries", _OWN),
+            _GROWTH,
+            fn="sum",
+        ),
+        fleet(
+            "Each collector, mean of all hosts",
+            of(_AGENT, "collect_ms"),
+            '|> group(columns: ["collector"])',
+            MEAN,
+            by=("collector", "r.collector"),
+            unit=" ms",
+        ),
+    ),
+)

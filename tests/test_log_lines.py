@@ -1,0 +1,214 @@
+"""What lasts is a line in the log when it begins and one when it ends, however often it is met."""
+
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from pipeline.agent.recorder import Recorder
+from pipeline.agent.worker import Worker, Workers
+from pipeline.clock import Tick
+from pipeline.collectors import Collector, Guard
+from pipeline.delivery import Delivery, Pace
+from pipeline.health import Health
+from pipeline.influx import Answer, InfluxError
+from pipeline.point import Point
+from pipeline.retention.keeper import KnownRule
+from pipeline.retention.trusted_clock import TrustedClock
+from pipeline.settings import CollectorOptions
+from pipeline.spool import Spool, SpoolError
+from tests.clocks import START_NS, ManualClock
+
+TIMES = 1_000
+COMMITS = 100  # each of which waits for the disk
+SECOND = 10**9
+DAY_S = 86_400
+
+
+@pytest.fixture(autouse=True)
+def _all_lines(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def health(clock: ManualClock) -> Health:
+    return Health(clock, 60, lambda _: None)
+
+
+class Server:
+    """Fails a thousand times, each time in other words."""
+
+    def __init__(self, status: int | None, *, prepares: bool) -> None:
+        self.status, self.prepares, self.left = status, prepares, TIMES
+
+    def _fail(self) -> Answer:
+        self.left -= 1
+        return Answer(self.status, "no code", f"it fails, request {self.left}")
+
+    def prepare(self) -> None:
+        if self.left and self.prepares:
+            raise InfluxError(self._fail())
+
+    def write(self, _: bytes) -> Answer:
+        return self._fail() if self.left else Answer(204)
+
+    def renew(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("prepares", [False, True])
+@pytest.mark.parametrize("status", [None, 200, 302, 400, 401, 403, 404, 422, 429, 500, 503])
+def test_a_server_that_does_not_take_the_readings(
+    spool: Spool,
+    clock: ManualClock,
+    health: Health,
+    caplog: pytest.LogCaptureFixture,
+    status: int | None,
+    *,
+    prepares: bool,
+) -> None:
+    spool.append([f"m f=1i {START_NS}"], START_NS)
+    server = Server(status, prepares=prepares)
+    pace = Pace(1, 0, 100)
+    delivery = Delivery(spool, server, clock, pace, lambda low, _: low, health, lambda _: False)
+    delivery.drain(Event())
+    assert server.left == 0
+    stopped, works = caplog.messages
+    assert stopped.startswith("Delivery stopped, 1 point is kept until it works: it fails")
+    assert works.startswith("Delivery works again after ")
+
+
+@pytest.mark.parametrize("ahead_s", [-DAY_S, -60, 60, DAY_S, 365 * DAY_S])
+def test_a_clock_that_differs_from_the_servers(
+    spool: Spool,
+    clock: ManualClock,
+    health: Health,
+    caplog: pytest.LogCaptureFixture,
+    ahead_s: int,
+) -> None:
+    trusted = TrustedClock(clock, spool, health, 7 * DAY_S)
+    trusted.now_ns()
+    clock.wall_ns += ahead_s * SECOND
+    for _ in range(TIMES):
+        trusted.server_says(clock.wall_ns / SECOND - ahead_s)
+        trusted.now_ns()
+        clock.advance(1)
+    differs = [text for text in caplog.messages if "InfluxDB's; set it" in text]
+    later = [text for text in caplog.messages if "later than expected" in text]
+    assert len(differs) == 1
+    assert len(later) == (ahead_s >= DAY_S)
+    assert len(caplog.messages) == len(differs) + len(later)
+
+
+def test_a_clock_that_jumps_back_and_forth(
+    spool: Spool, clock: ManualClock, health: Health, caplog: pytest.LogCaptureFixture
+) -> None:
+    trusted = TrustedClock(clock, spool, health, 7 * DAY_S)
+    for number in range(TIMES):
+        jumped_s = (60, 0, -60, 0)[number % 4]
+        trusted.look(Tick(clock.now_ns(), 0, jumped_s * SECOND))
+        clock.advance(1)
+    ways = [text.partition(" by ")[0] for text in caplog.messages]
+    assert ways == ["The clock jumped forward", "The clock jumped back"]
+    caplog.clear()
+    clock.advance(7200)
+    for jumped_s in (0, 60):
+        trusted.look(Tick(clock.now_ns(), 0, jumped_s * SECOND))
+    assert len(caplog.messages) == 1
+
+
+def test_a_rule_that_is_left_alone_for_ever_new_reasons(
+    spool: Spool, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = KnownRule(spool)
+    for number in range(TIMES):
+        known.leave_alone(f"the token is refused, request {number}")
+    assert len(caplog.messages) == 10
+
+
+class Failing(Collector):
+    """Fails each time in other words."""
+
+    name = "failing"
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def collect(self) -> Iterable[Point]:
+        self.times += 1
+        raise OSError(f"it failed {self.times} times")
+
+
+def recorder(spool: Spool, clock: ManualClock, health: Health) -> Recorder:
+    guard = Guard(Failing(), CollectorOptions(), clock)
+    return Recorder([guard], spool, clock, {"host": "h1"}, health)
+
+
+def test_a_collector_that_fails(
+    spool: Spool, clock: ManualClock, health: Health, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = recorder(spool, clock, health)
+    for number in range(COMMITS):
+        one.record(Tick(START_NS + number * SECOND, 0))
+    assert caplog.messages == ["Collector failing fails: OSError: it failed 1 times"]
+
+
+def test_a_store_that_takes_nothing(
+    clock: ManualClock, health: Health, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    with closing(Spool(tmp_path, 2**24)) as spool:
+        one = recorder(spool, clock, health)
+    caplog.clear()
+    for number in range(TIMES):
+        with pytest.raises(SpoolError):
+            one.record(Tick(START_NS + number * SECOND, 0))
+    lines = [text for text in caplog.messages if "held in memory" in text]
+    assert len(lines) == 1
+    assert len(caplog.messages) <= 2  # the collector's
+
+
+def test_threads_that_cannot_be_started(
+    clock: ManualClock,
+    health: Health,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: Worker) -> None:
+        raise RuntimeError("can't start new thread")
+
+    workers = Workers(clock, health)
+    with monkeypatch.context() as patch:
+        patch.setattr(Worker, "start", refuse)
+        workers.start("tick", lambda stop, _: None)
+        for _ in range(TIMES):
+            workers.look()
+    monkeypatch.setattr(Worker, "start", lambda _: None)
+    workers.look()
+    assert [text.partition(":")[0] for text in caplog.messages] == [
+        "A thread could not be started, retrying",
+        "All threads run again",
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_dies_each_time(
+    clock: ManualClock, health: Health, caplog: pytest.LogCaptureFixture
+) -> None:
+    def die(stop: Event, wake: Event) -> None:
+        raise SystemExit
+
+    worker = Worker("sweep", die, clock, health)
+    for _ in range(100):
+        worker.start()
+        worker.join(clock.monotonic() + 30)
+    assert caplog.messages == ["The thread sweep ended by accident and is started again"]
