@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.collectors import ALL, Guard, Host, Outcome
@@ -108,10 +108,8 @@ def failures(outcomes: list[Outcome]) -> list[str]:
 
 
 STATVFS = ["f_bsize", "f_frsize", "f_blocks", "f_bfree", "f_bavail", "f_files", "f_ffree"]
-quiet = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 
 
-@quiet
 @given(paths, st.binary(max_size=300), st.booleans())
 @example("/proc/stat", b"", True)
 @example("/proc/meminfo", b"MemTotal: 1 kB\n", True)
@@ -139,7 +137,6 @@ def possible_of(text: bytes) -> set[float]:
 KNOWN = {0.0}.union(*map(possible_of, FILES.values()))
 
 
-@quiet
 @given(paths.flatmap(lambda path: st.tuples(st.just(path), bent(FILES[path]))))
 def test_no_number_comes_out_that_was_not_in(changed: tuple[str, bytes]) -> None:
     path, text = changed
@@ -154,7 +151,6 @@ def test_no_number_comes_out_that_was_not_in(changed: tuple[str, bytes]) -> None
             assert round(abs(value), 3) in possible, (measurement, field, value)
 
 
-@quiet
 @given(
     st.dictionaries(
         st.sampled_from(STATVFS),
