@@ -7,8 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
+import urllib3.connection
 
 from pipeline.influx.answer import in_words
 
@@ -52,8 +51,7 @@ class _Response(http.client.HTTPResponse):
         while 101 < self.status < 200:  # http.client passes over 100 alone
             self.headers = None  # type: ignore[assignment]  # as before it began
             super().begin()
-        # urllib3 logs each answer that has a header it cannot read, in the server's words.
-        self.headers.defects.clear()
+        self.headers.defects.clear()  # urllib3 would log them, in the server's words
         self.headers.set_payload("")
 
 
@@ -64,14 +62,13 @@ class _Reader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int | None:
         self._sock.settimeout(self._bounds.remaining_s())
-        number = self._raw.readinto(buffer)
-        self._bounds.bytes_left -= number or 0
+        self._bounds.bytes_left -= (number := self._raw.readinto(buffer)) or 0
         if self._bounds.bytes_left < 0:
             raise OSError(f"an answer of more than {MOST_BYTES} bytes")
         return number
 
 
-class _Connection(HTTPConnection):
+class _Connection(urllib3.connection.HTTPConnection):
     def __init__(self, *args: Any, bounds: Bounds, **options: Any) -> None:
         super().__init__(*args, **options)
         self._bounds = bounds
@@ -84,7 +81,7 @@ class _Connection(HTTPConnection):
     def connect(self) -> None:
         name, self._bounds.is_new = self.host, True
         own: Any = self
-        if isinstance(own, HTTPSConnection) and self.proxy is None:
+        if isinstance(own, urllib3.connection.HTTPSConnection) and self.proxy is None:
             own.server_hostname = name  # whatever the address, it has to prove that name
         found = socket.getaddrinfo(name, self.port, type=socket.SOCK_STREAM)
         addresses = list(dict.fromkeys(socket.getnameinfo(one, _NUMERIC)[0] for *_, one in found))
@@ -94,27 +91,24 @@ class _Connection(HTTPConnection):
                 super().connect()
                 return
             except (OSError, urllib3.exceptions.HTTPError) as error:
-                if self.sock:
-                    self.sock.close()
+                getattr(self.sock, "close", int)()  # there may be none
                 if addresses == [name]:
                     raise
-                why = in_words(error.__cause__ or error)
-                why = f"no connection to {' or '.join(addresses)}: {why}"
                 if left == 1:
-                    raise OSError(why) from None
+                    tried = f"no connection to {' or '.join(addresses)}"
+                    raise OSError(f"{tried}: {in_words(error.__cause__ or error)}") from None
             finally:
                 self.host = name
 
 
-class _TlsConnection(_Connection, HTTPSConnection): ...
+class _TlsConnection(_Connection, urllib3.connection.HTTPSConnection): ...
 
 
 class _Pool(urllib3.HTTPConnectionPool):
     ConnectionCls = _Connection
 
     def urlopen(self, *args: Any, **options: Any) -> Any:
-        bounds: Bounds = self.conn_kw["bounds"]
-        bounds.begin()
+        (bounds := self.conn_kw["bounds"]).begin()
         options |= {"preload_content": True, "decode_content": False}  # it may be a bomb
         bounds.response = response = super().urlopen(*args, **options)
         if not 200 <= response.status < 300:  # influxdb-client would log it by the root logger

@@ -38,7 +38,7 @@ class Api:
     def __init__(
         self, settings: Settings, timeout_s: float, monotonic: Callable[[], float]
     ) -> None:
-        # 32 MiB and 0.3 s, which an agent without a server need not pay.
+        # It takes memory and time, which an agent without a server need not pay.
         import influxdb_client as library  # noqa: PLC0415
 
         from pipeline.influx.bounds import Bounds  # noqa: PLC0415  # imports urllib3
