@@ -27,6 +27,7 @@ READINGS = 20_000
 )
 @click.argument("measurement", required=False, shell_complete=measurements)
 @click.argument("field", required=False, shell_complete=fields)
+@click.option("--all", "every", is_flag=True, help="Without a MEASUREMENT: list every field.")
 @click.option("--since", default="1h", show_default=True, help="How far back: 90s, 15m, 1h, 7d.")
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Only series with it.")
 @click.option("--rate", is_flag=True, help="Growth per second: for what only counts up.")
@@ -40,16 +41,19 @@ def show(
     since: str,
     tags: tuple[str, ...],
     *,
+    every: bool,
     rate: bool,
     as_csv: bool,
     as_json: bool,
 ) -> None:
-    """Print the local history as a chart and a table. Alone, it lists what there is."""
+    """Print the local history as a chart and a table. Alone, it says what there is."""
     from pipeline.cli import _print  # noqa: PLC0415
     from pipeline.spool import history  # noqa: PLC0415
 
     if rate and measurement is None:
         raise click.UsageError("--rate needs a MEASUREMENT")
+    if every and measurement is not None:
+        raise click.UsageError("--all goes without a MEASUREMENT")
     now_ns = SystemClock().now_ns()
     since_ns, pairs = _since(since, now_ns), dict(map(_pair, tags))
     wanted = history.SeriesFilter(measurement, field, pairs, rate)
@@ -61,7 +65,8 @@ def show(
     with _opened(source) as reader:
         readings, step = reader.history(since_ns, READINGS), reader.step(since_ns, READINGS)
         if measurement is None:
-            _print.listing(_some(history.fields(readings, pairs), since))
+            held = _some(history.fields(readings, pairs), since)
+            (_print.listing if every else _print.overview)(held)
         else:
             series = _some(history.read(readings, [wanted], _POINTS), since)
             _print.history(series, since_ns, now_ns, rate=rate)

@@ -47,6 +47,11 @@ def load() -> tuple[Entry, ...]:
     )
 
 
+def units() -> dict[tuple[str, str], str]:
+    """Return the unit of each field, by measurement and field."""
+    return {(each.measurement, each.field): each.unit for each in load()}
+
+
 def cumulative() -> frozenset[tuple[str, str]]:
     """Return the fields, each with its measurement, of whose values only the last one counts."""
     return frozenset((each.measurement, each.field) for each in load() if each.kind != "gauge")
