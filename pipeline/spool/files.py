@@ -3,7 +3,7 @@
 A store is `spool.db` with SQLite's `spool.db-wal` and `spool.db-shm`. A new one is built in
 `spool.db.new`. When it is whole and is to replace a damaged store, it is renamed to
 `spool.db.salvaged-TIME`. From that moment on it is the store: however often the process ends before
-the damaged files are renamed to `spool.db.corrupt-TIME`, the next start goes on with that. Only the
+the damaged files are renamed to `spool.db.corrupt-TIME`, the next start takes over. Only the
 process that holds the data directory changes these files.
 """
 

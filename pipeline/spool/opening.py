@@ -37,7 +37,7 @@ _NOISE_CODES = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}
 
 
 def open_beside(directory: Path, *, write: bool = False) -> Database:
-    """Open a store beside an agent that may be running; nothing is made or mended.
+    """Open a store beside an agent that may be running; nothing is made or repaired.
 
     Raises:
         FileNotFoundError: There is no store in the directory.
@@ -128,7 +128,7 @@ def _unreachable(path: Path, why: object) -> SpoolError:
 def open_own(path: Path, limits: Limits, now_ns: int) -> sqlite3.Connection:
     """Open the store of a data directory that this process holds.
 
-    A missing one is made, a damaged one mended, an old one upgraded.
+    A missing one is made, a damaged one salvaged, an old one upgraded.
 
     Raises:
         FullError: The disk has no room for it.
