@@ -43,7 +43,7 @@ def history(series: Sequence[Series], since_ns: int, now_ns: int, *, rate: bool 
         first = max(since_ns, min(one.samples[0][0] for one in drawn))
         # The newest reading may be from this moment, or later if the clock was set back.
         last = max(now_ns, first + 10**9, *(one.samples[-1][0] for one in drawn))
-        write(Text(_title(drawn, names, rate=rate) + f", {axes.span(first, last)}"))
+        write(Text(_title(drawn, names, axes.span(first, last), rate=rate)))
         sys.stdout.write(plain(_chart(drawn, (first, last), unit, rate=rate)))
         if len(drawn) > 1:
             write(Text(_legend(names, len(numeric))))
@@ -96,11 +96,13 @@ def _highest(series: Sequence[Series]) -> Sequence[Series]:
     return [one for one in series if id(one) in chosen]
 
 
-def _title(series: Sequence[Series], names: Sequence[str], *, rate: bool) -> str:
+def _title(series: Sequence[Series], names: Sequence[str], span: str, *, rate: bool) -> str:
     hosts = ", ".join(dict.fromkeys(one.tags.get("host", "") for one in series))
     what = f"{series[0].measurement} {series[0].field}{' per second' if rate else ''}"
     own = f" {names[0]}" if len(series) == 1 and names[0] else ""
-    return visible(f"{hosts}: {what}{own}" if hosts else f"{what}{own}")
+    title = visible(f"{hosts}: {what}{own}" if hosts else f"{what}{own}")
+    line = f"{title}, {span}"
+    return line if len(line) <= Console().width else f"{title}\n{span}"
 
 
 def _legend(names: Sequence[str], of: int) -> str:
