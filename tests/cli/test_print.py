@@ -106,7 +106,7 @@ def test_the_overview_has_a_line_a_measurement_with_what_it_says_first(
         FieldSummary("net", "bytes_recv", 1, 1_500_000, (1_500_000, 1_500_000)),
         FieldSummary("own", "note", 1, "a text"),
     ]
-    _print.overview(held)
+    _print.overview(held, look(running=True, pid=7, last_reading="2023-11-14T22:13:20Z"))
     assert table(shown())[:-1] == [
         ["measurement", "fields", "series", "newest"],
         ["cpu", "2", "3", "usage_active 0.5 % to 97.25 %"],
@@ -123,10 +123,12 @@ def test_on_a_terminal_the_overview_is_within_its_height(monkeypatch: pytest.Mon
     monkeypatch.setenv("LINES", "24")
     stream = Terminal()
     with contextlib.redirect_stdout(stream):
-        _print.overview([FieldSummary(f"m{number}", "f", 1, 1) for number in range(40)])
+        held = [FieldSummary(f"m{number}", "f", 1, 1) for number in range(40)]
+        _print.overview(held, look(troubles={"delivery": "no answer"}))
     lines = stream.getvalue().splitlines()
     assert len(lines) < 24
-    assert lines[-4] == "and 23 measurements more"
+    assert lines[:3] == ["The agent is not running.", "delivery: no answer", ""]
+    assert lines[-4] == "and 26 measurements more"
 
 
 def axis(low: float, high: float, name: str, rate: bool) -> list[str]:

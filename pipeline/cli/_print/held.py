@@ -4,17 +4,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.text import Text
 
 from pipeline.cli._print.tables import table, write
 from pipeline.cli.streams import visible
 from pipeline.collectors import catalogue
-from pipeline.health import human
+from pipeline.health import Summary, human
 from pipeline.spool import FieldSummary
 
 # The header, the hints and the prompts around the lines of measurements.
-_AROUND = 7
+_AROUND = 8
 _TELLING = {
     "cpu": "usage_active",
     "disk": "used_percent",
@@ -46,11 +46,15 @@ def listing(held: Sequence[FieldSummary]) -> None:
     table(("measurement", "field", "series", "newest"), rows)
 
 
-def overview(held: Sequence[FieldSummary]) -> None:
-    """Print a line for each measurement that `show` can show; on a terminal, within its height."""
+def overview(held: Sequence[FieldSummary], state: Summary) -> None:
+    """Print what is wrong, and a line for each measurement; on a terminal, within its height."""
+    wrong = [] if state.well else [Text(visible(state.headline), "bold red")]
+    wrong += [Text(visible(f"{row.name}: {row.text}")) for row in state.wrong]
+    if wrong:
+        write(Group(*wrong, Text()))
     units = catalogue.units()
     groups = [list(its) for _, its in groupby(held, lambda one: one.measurement)]
-    room = Console().height - _AROUND if sys.stdout.isatty() else len(groups)
+    room = Console().height - _AROUND - len(wrong) if sys.stdout.isatty() else len(groups)
     rows = [_line(group, units) for group in groups[: max(1, room)]]
     table(("measurement", "fields", "series", "newest"), rows)
     if left := len(groups) - len(rows):
