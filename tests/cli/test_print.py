@@ -177,6 +177,22 @@ def test_the_axis_of_a_chart_has_round_values_in_the_unit_of_the_catalogue(
     assert axis(low, high, name, rate) == texts
 
 
+def test_degrees_are_written_in_any_encoding() -> None:
+    builder = SeriesBuilder()
+    builder.add(START_NS, 44.5)
+    one = builder.series("temp", "temp", {"sensor": "cpu"})
+    assert one is not None
+    got = io.BytesIO()
+    stream = io.TextIOWrapper(got, encoding="ascii", errors="backslashreplace")
+    with contextlib.redirect_stdout(stream):
+        history(one)
+        stream.flush()
+    text = got.getvalue().decode()
+    assert "40 C+" in text
+    assert "  44.5 C  " in text
+    assert "\\x" not in text
+
+
 @pytest.mark.parametrize(
     ("begin", "seconds", "title", "times"),
     [
