@@ -66,7 +66,7 @@ class Tick:
 class Schedule:
     """Fires at once, then at every multiple of the interval.
 
-    It aligns to the wall clock's multiples once, at the start, and goes on by the monotonic clock,
+    It aligns to the wall clock's multiples once, at the start, then follows the monotonic clock,
     so that a wall clock that jumps neither stops it nor makes it fire in a burst. A late tick is
     skipped and counted, never queued.
     """

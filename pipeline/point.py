@@ -30,7 +30,7 @@ _STRING = str.maketrans({'"': '\\"', "\\": "\\\\", "\n": "\\\\n", "\r": "\\\\r"}
 # one is refused. In a tag they are just what they are.
 _UNSEEN_RE, _REFUSED_RE = re.compile(r'\\[ ,="]'), re.compile(r"\\[ ,=]")
 
-# Names come back tick after tick, and to escape them anew would be half the cost of a line.
+# Names come back tick after tick, and to escape them again would be half the cost of a line.
 _remembered = lru_cache(maxsize=4096)
 
 

@@ -1,12 +1,25 @@
 """Clocks that tests move themselves."""
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Condition, Event
+from unittest.mock import patch
 
 from pipeline.clock import SystemClock
 
 START_NS = 1_700_000_000 * 10**9
+CENTRAL_EUROPE = "CET-1CEST,M3.5.0,M10.5.0/3"
+
+
+@contextmanager
+def zone(name: str) -> Iterator[None]:
+    """Set the zone of local times, as tzset(3) has it."""
+    with patch.dict(os.environ, TZ=name):
+        time.tzset()
+        yield
+    time.tzset()
 
 
 class ManualClock:

@@ -111,7 +111,7 @@ class Agent:
             session.wake("settings")
 
     def stop(self) -> None:
-        """End collection and keep the last reading; the endpoint goes on answering."""
+        """End collection and keep the last reading; the endpoint still answers."""
         with self._lock:
             if self._session is None or not self._collecting:
                 return

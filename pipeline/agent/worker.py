@@ -1,4 +1,4 @@
-"""The threads of a session: each goes on until it is ended, whatever fails in it."""
+"""The threads of a session: each runs until it is ended, whatever fails in it."""
 
 import contextlib
 import logging
@@ -30,7 +30,7 @@ class Worker:
         work: What it does.
         clock: The source of time.
         health: Shows a failure.
-        before: The worker that this one replaces; it goes on until the thread of this one runs.
+        before: The worker that this one replaces; it runs until the thread of this one does.
         retire: Is called before the worker ends because another one replaces it: it is to report
             and to finish nothing any more.
         begin: Is called before the work, when the one before has ended or had its time to.

@@ -9,7 +9,7 @@ import click
 from pipeline.cli.completion import fields, measurements
 from pipeline.cli.main import Source, example, json_option, pass_source
 from pipeline.clock import SystemClock
-from pipeline.settings import duration_s
+from pipeline.settings import Settings, duration_s
 
 if TYPE_CHECKING:
     from pipeline.spool import SpoolReader
@@ -27,6 +27,7 @@ READINGS = 20_000
 )
 @click.argument("measurement", required=False, shell_complete=measurements)
 @click.argument("field", required=False, shell_complete=fields)
+@click.option("--all", "every", is_flag=True, help="Without a MEASUREMENT: list every field.")
 @click.option("--since", default="1h", show_default=True, help="How far back: 90s, 15m, 1h, 7d.")
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Only series with it.")
 @click.option("--rate", is_flag=True, help="Growth per second: for what only counts up.")
@@ -40,28 +41,37 @@ def show(
     since: str,
     tags: tuple[str, ...],
     *,
+    every: bool,
     rate: bool,
     as_csv: bool,
     as_json: bool,
 ) -> None:
-    """Print the local history as a chart and a table. Alone, it lists what there is."""
+    """Print the local history as a chart and a table. Alone, it says what there is."""
     from pipeline.cli import _print  # noqa: PLC0415
+    from pipeline.health import read_status, summarize  # noqa: PLC0415
     from pipeline.spool import history  # noqa: PLC0415
 
     if rate and measurement is None:
         raise click.UsageError("--rate needs a MEASUREMENT")
+    if every and measurement is not None:
+        raise click.UsageError("--all goes without a MEASUREMENT")
     now_ns = SystemClock().now_ns()
     since_ns, pairs = _since(since, now_ns), dict(map(_pair, tags))
     wanted = history.SeriesFilter(measurement, field, pairs, rate)
     if as_csv or as_json:
-        with _opened(source) as reader:
+        with _opened(source.settings()) as reader:
             series = history.read(reader.history(since_ns), [wanted])
         (_print.history_json if as_json else _print.history_csv)(_some(series, since))
         return
-    with _opened(source) as reader:
+    settings = source.settings()
+    with _opened(settings) as reader:
         readings, step = reader.history(since_ns, READINGS), reader.step(since_ns, READINGS)
         if measurement is None:
-            _print.listing(_some(history.fields(readings, pairs), since))
+            held = _some(history.fields(readings, pairs), since)
+            if every:
+                _print.listing(held)
+            else:
+                _print.overview(held, summarize(read_status(settings), now_ns))
         else:
             series = _some(history.read(readings, [wanted], _POINTS), since)
             _print.history(series, since_ns, now_ns, rate=rate)
@@ -70,10 +80,10 @@ def show(
 
 
 @contextlib.contextmanager
-def _opened(source: Source) -> "Iterator[SpoolReader]":
+def _opened(settings: Settings) -> "Iterator[SpoolReader]":
     from pipeline.spool import SpoolReader  # noqa: PLC0415
 
-    directory = source.settings().data_dir
+    directory = settings.data_dir
     try:
         with SpoolReader(directory) as reader:
             yield reader

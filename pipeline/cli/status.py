@@ -40,7 +40,7 @@ def _settings(source: Source) -> Settings:
     try:
         return source.settings()
     except SettingsError as error:
-        # A running agent goes on with the former settings, and its state must still be shown.
+        # A running agent keeps the former settings, and its state must still be shown.
         settings = Settings(data_dir=find_data_dir(source.directory, os.environ))
         if not settings.data_dir.exists():
             raise

@@ -12,8 +12,8 @@ class Entry:
         measurement: Its measurement.
         field: Its key.
         type: Its type in InfluxDB: `float`, `integer`, `string` or `boolean`.
-        kind: `gauge`, whose mean says something; `counter`, which only grows until something
-            starts anew; or `text`.
+        kind: `gauge`, whose mean says something; `counter`, which only grows until it is
+            reset; or `text`.
         unit: What its number counts, such as `bytes`.
         tags: The tags that tell the measurement's series apart, besides `host`, which all have.
         meaning: What it says, in one sentence.
@@ -45,6 +45,11 @@ def load() -> tuple[Entry, ...]:
         )
         for row in csv.DictReader(text.splitlines())
     )
+
+
+def units() -> dict[tuple[str, str], str]:
+    """Return the unit of each field, by measurement and field."""
+    return {(each.measurement, each.field): each.unit for each in load()}
 
 
 def cumulative() -> frozenset[tuple[str, str]]:

@@ -59,7 +59,7 @@ class DiskIo(Collector):
 
         Bytes, and milliseconds for the times. `io_util` is the share of the time since the last
         reading in which the device was busy, in percent, as iostat's %util; absent over less than
-        0.1 s, and when the counters began anew. The kernel counts a request's time when it ends, so
+        0.1 s, and when the counters restarted. The kernel counts a request's time when it ends, so
         that more may come together than has passed: 100 then.
         """
         counters = _read(self.host)
@@ -79,7 +79,7 @@ class DiskIo(Collector):
 def _read(host: Host) -> dict[str, dict[str, float]]:
     """Read the counters of each device that was ever used.
 
-    Without psutil's `nowrap`, which hides that they began anew. One row that psutil cannot read,
+    Without psutil's `nowrap`, which hides that they restarted. One row that psutil cannot read,
     such as that of a device with a blank in its name, costs it all of them.
 
     Raises:
@@ -94,7 +94,7 @@ def _read(host: Host) -> dict[str, dict[str, float]]:
 
 
 def _counters(row: list[bytes], told: Any) -> dict[str, float]:
-    """Return the counters of one device; psutil's, where it tells of it."""
+    """Return the counters of one device; psutil's, where it has them."""
     counted = {
         field: getattr(told, its) if told else figure(row[column], unit)
         for field, (its, column, unit) in _NAMES.items()

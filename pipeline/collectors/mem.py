@@ -66,7 +66,7 @@ class Mem(Collector):
 
 
 def memory(host: Host) -> Mapping[str, float]:
-    """Read what psutil tells of the memory, by the names of `mem`, in bytes and percent.
+    """Read what psutil says about the memory, by the names of `mem`, in bytes and percent.
 
     `used` is total - available, as in gopsutil 4.25.11, which Telegraf 1.37.2 has;
     `cached` includes reclaimable slab, as there.

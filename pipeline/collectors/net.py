@@ -85,7 +85,7 @@ class Net(Collector):
 
 
 def _read(host: Host) -> dict[str, dict[str, float]]:
-    """Read the counters of each interface, without `nowrap`, which hides that they began anew.
+    """Read the counters of each interface, without `nowrap`, which hides that they restarted.
 
     psutil lacks those of a container's host: it reads /proc/net, which is the reader's own network
     whatever /proc it is in. The host's is its first process's.

@@ -102,7 +102,7 @@ class Refusals:
     ) -> Iterator[tuple[str, Answer]]:
         """Deliver lines, and yield those that the server refuses, each with its answer.
 
-        Each half is sent anew. Lines that are in InfluxDB already are sent again: that changes
+        Each half is sent by itself. Lines that are in InfluxDB already are sent again: that changes
         nothing. `answer` is the one to all of them, where they were sent.
         """
         if answer is None:

@@ -94,7 +94,7 @@ class Health:
             return self._troubles[subject]
 
     def clear(self, *subjects: str) -> None:
-        """End the troubles of these subjects without a word: they begin anew."""
+        """End the troubles of these subjects without a line in the log: they start again."""
         for subject in subjects:
             self.trouble(subject).ends()
 

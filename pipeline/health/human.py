@@ -1,4 +1,4 @@
-"""Numbers and durations in few characters, for people."""
+"""Numbers, quantities and durations in few characters, for people."""
 
 import math
 
@@ -8,25 +8,51 @@ from pipeline.point import FieldValue
 _FULL = 100_000
 _THOUSAND, _THOUSANDS = 1000, "kMGTPE"
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+_MINUTE_S = 60
+# The signs of the catalogue's units; others are their own sign.
+_SIGNS = {"percent": "%", "celsius": "°C", "seconds": "s", "milliseconds": "ms", "count": ""}
 
 
-def number(value: FieldValue) -> str:
-    """Write a value in few characters: 17.3041, 25.28G."""
+def quantity(value: FieldValue, unit: str, digits: int | None = None, *, rate: bool = False) -> str:
+    """Write a value with its unit: 25.28 GB, 17.3 %, 2 h 5 min.
+
+    Args:
+        value: The value.
+        unit: Its unit, as the catalogue names it; "" when it is not known.
+        digits: How many; else as many as a person can use.
+        rate: Whether it is a growth per second: 1.2 MB/s.
+    """
     if isinstance(value, bool | str):
         return str(value)
-    if abs(value) < _FULL:
-        return f"{value:.6g}"
-    return scaled(value, 4)
+    if unit == "milliseconds" and abs(value) >= _THOUSAND:
+        value, unit = value / 1000, "seconds"
+    if unit == "seconds" and abs(value) >= _MINUTE_S and not (rate or digits):
+        return f"{'-' if value < 0 else ''}{duration(abs(value))}"
+    per = "/s" if rate else ""
+    if unit == "bytes":
+        text, letter = _scaled(value, digits or 4)
+        return f"{text} {letter}B{per}"
+    sign = _SIGNS.get(unit, unit)
+    if abs(value) >= _FULL:
+        text = scaled(value, digits or 4)
+    else:
+        least = len(str(int(abs(value))))  # with fewer it would be 1.2e+04
+        text = f"{value:.{max(digits or (4 if sign else 6), least)}g}"
+    return f"{text}{' ' if sign else ''}{sign}{per}"
 
 
 def scaled(value: float, digits: int = 3) -> str:
     """Write a number with so many digits and a letter for its thousands: 17.3, 25.3G."""
+    return "".join(_scaled(value, digits))
+
+
+def _scaled(value: float, digits: int) -> tuple[str, str]:
     power = int(math.log10(abs(value))) // 3 if abs(value) >= _THOUSAND else 0
     if power > len(_THOUSANDS):
-        return f"{value:.{digits}g}"
+        return f"{value:.{digits}g}", ""
     # Rounded before it is written: 999.9 with 3 digits is 1000, and not 1e+03.
     rounded = float(f"{value / _THOUSAND**power:.{digits}g}")
-    return f"{rounded:g}{_THOUSANDS[power - 1] if power else ''}"
+    return f"{rounded:.{max(digits, 6)}g}", _THOUSANDS[power - 1] if power else ""
 
 
 def count(number: int, one: str, many: str = "") -> str:

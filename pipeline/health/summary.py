@@ -34,19 +34,21 @@ class Summary:
     Attributes:
         well: Whether nobody has to act now.
         headline: One sentence.
+        wrong: A row for each thing that does not work.
         first: What to look at first.
         more: The rest.
     """
 
     well: bool
     headline: str
+    wrong: tuple[SummaryRow, ...]
     first: tuple[SummaryRow, ...]
     more: tuple[SummaryRow, ...]
 
 
 def summarize(state: Status, now_ns: int) -> Summary:
     """Summarize the state of an agent."""
-    late = _late(state, now_ns)
+    late, wrong = _late(state, now_ns), tuple(_wrong(state))
     if not state.running:
         headline = "The agent is not running."
     elif state.last_reading is None:
@@ -54,12 +56,21 @@ def summarize(state: Status, now_ns: int) -> Summary:
     elif late:
         age = human.duration(_age_s(state.last_reading, now_ns))
         headline = f"The agent runs, but its last reading is {age} old."
-    elif state.last_error:
-        headline = "Readings are taken, but something does not work: see the last error."
+    elif wrong:
+        number = human.count(len(wrong), "thing is", "things are")
+        headline = f"Readings are taken, but {number} wrong:"
     else:
         headline = _WELL
     well = headline == _WELL
-    return Summary(well, headline, tuple(_first(state, now_ns)), tuple(_more(state)))
+    return Summary(well, headline, wrong, tuple(_first(state, now_ns)), tuple(_more(state)))
+
+
+def _wrong(state: Status) -> Iterator[SummaryRow]:
+    for subject, why in state.troubles.items():
+        yield SummaryRow(subject, why, bad=True)
+    # The store of an older version has no more than this.
+    if state.last_error and state.last_error not in state.troubles.values():
+        yield SummaryRow("last error", state.last_error, bad=True)
 
 
 def _first(state: Status, now_ns: int) -> Iterator[SummaryRow]:
@@ -68,18 +79,13 @@ def _first(state: Status, now_ns: int) -> Iterator[SummaryRow]:
     reading = _ago(state.last_reading, now_ns) if state.last_reading else "none yet"
     yield SummaryRow("last reading", reading, _late(state, now_ns))
     if state.influxdb_url:
-        waiting = (
-            f"{human.count(state.backlog_points, 'point')}, {human.scaled(state.backlog_bytes, 4)}B"
-        )
+        size = human.quantity(state.backlog_bytes, "bytes")
+        waiting = f"{human.count(state.backlog_points, 'point')}, {size}"
         if state.backlog_oldest:
             waiting += f", the oldest {_ago(state.backlog_oldest, now_ns)}"
         yield SummaryRow("waiting", waiting)
     lost = ", ".join(f"{cause} {points}" for cause, points in state.lost.items())
     yield SummaryRow("lost", lost or "nothing", bool(state.lost))
-    yield SummaryRow("last error", state.last_error or "none", bool(state.last_error))
-    for source, why in state.troubles.items():
-        if why != state.last_error:
-            yield SummaryRow(f"trouble: {source}", why, bad=True)
 
 
 def _more(state: Status) -> Iterator[SummaryRow]:

@@ -51,7 +51,7 @@ class Api:
             settings.influxdb_token,
             # A pair: a single number would be given in full to each address of a name.
             timeout=(timeout_ms, timeout_ms),
-            # Read for each connection anew: a certificate may be exchanged.
+            # Read again for each connection: a certificate may be exchanged.
             ssl_ca_cert=str(settings.influxdb_ca_cert) if settings.influxdb_ca_cert else None,
             verify_ssl=settings.influxdb_verify_tls,
             proxy=settings.influxdb_proxy.rstrip("/") or None,

@@ -26,7 +26,7 @@ T = TypeVar("T")
 Header = Callable[[str], str | None]
 
 NOTHING = gzip.compress(b"", mtime=0)
-"""A write without a line: its answer tells of the server and of the token alone."""
+"""A write without a line: its answer is about the server and the token alone."""
 LARGEST_SKEW_S = 10.0
 """The largest difference between this machine's clock and the server's that is no fault."""
 CLOCK_FIX = "let NTP set both, such as systemd-timesyncd"

@@ -55,7 +55,7 @@ data
     |> to(bucket: {target})
     |> yield(name: "other")
 """
-# A value that was made of a whole span is not made anew of what is left of it.
+# A value that was made of a whole span is not made again from what is left of it.
 _WHOLE = """\
 // The first span of which no reading was old enough to be deleted.
 kept = date.sub(d: {age}s, from: system.time())

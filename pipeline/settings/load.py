@@ -39,12 +39,14 @@ class Loaded:
     Attributes:
         settings: The settings.
         sources: For each by name the file's path, the variable, or "default".
+        defaults: What each would be if nothing set it.
         changeable: The files and folders of theirs that another user can change.
         readable: The files with secrets that others can read.
     """
 
     settings: Settings
     sources: Mapping[str, str]
+    defaults: Mapping[str, object]
     changeable: tuple[Exposure, ...] = ()
     readable: tuple[Exposure, ...] = ()
 
@@ -57,6 +59,12 @@ class SettingRow:
     value: str
     source: str
     meaning: str
+    default: str = ""
+
+    @property
+    def changed(self) -> bool:
+        """Whether it differs from its default."""
+        return self.value != self.default
 
 
 class SettingsError(Exception):
@@ -134,17 +142,24 @@ def load(
         wrong = [*_too_short(values), *(_contradictions(values) if complete else ())]
         missing += [f"{given['downsample'].source}: {why}" for why in wrong]
     defaults = dict(_defaults(values, environ, hostname))
-    if not defaults.get("host", True):
+    unset = {name: value for name, value in defaults.items() if not values.get(name)}
+    if not unset.get("host", True):
         missing.append(_nameless(config_dir))
     if problems := [*problems, *validator.problems, *missing]:
         raise SettingsError(problems)
     sources = {name: given[name].source if name in given else "default" for name in NAMES}
-    values |= defaults
-    sources |= dict.fromkeys(defaults, "default")
+    values |= unset
+    sources |= dict.fromkeys(unset, "default")
     token = sources["influxdb_token"] if values.get("influxdb_token") else ""
     paths = (config_dir / name for name in FILES)
     secret = [path for path in paths if path.name == SECRETS or str(path) == token]
-    return Loaded(Settings(**values), MappingProxyType(sources), exposed, readable(secret))
+    return Loaded(
+        Settings(**values),
+        MappingProxyType(sources),
+        MappingProxyType({name: getattr(Settings(), name) for name in NAMES} | defaults),
+        exposed,
+        readable(secret),
+    )
 
 
 def read_all(
@@ -186,7 +201,8 @@ def describe(loaded: Loaded) -> list[SettingRow]:
     for name, declared in specs(Settings).items():
         text = as_text(getattr(loaded.settings, name))
         value = MASK if text and declared.secret else text
-        rows.append(SettingRow(name, value, loaded.sources[name], declared.meaning))
+        default = as_text(loaded.defaults[name])
+        rows.append(SettingRow(name, value, loaded.sources[name], declared.meaning, default))
     return rows
 
 
@@ -219,15 +235,12 @@ def _defaults(
     values: Mapping[str, Any], environ: Mapping[str, str], hostname: Callable[[], str]
 ) -> Iterator[tuple[str, object]]:
     """Yield the defaults of settings that depend on this machine."""
-    root = values.get("host_root") or Path(environ.get("HOST_MOUNT_PREFIX") or "/")
-    if not values.get("host_root"):
-        yield "host_root", root
-    if not values.get("data_dir"):
-        yield "data_dir", _default_data_dir(environ)
-    if not values.get("host"):
-        names = (_name_of_host(root), hostname().strip())
-        usable = (name for name in names if name and not refusal(Settings, "host", name))
-        yield "host", next(usable, "")
+    root = Path(environ.get("HOST_MOUNT_PREFIX") or "/")
+    yield "host_root", root
+    yield "data_dir", _default_data_dir(environ)
+    names = (_name_of_host(values.get("host_root") or root), hostname().strip())
+    usable = (name for name in names if name and not refusal(Settings, "host", name))
+    yield "host", next(usable, "")
 
 
 def _name_of_host(root: Path) -> str:

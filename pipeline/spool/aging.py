@@ -15,7 +15,7 @@ from pipeline.spool.rows import DAMAGES, LEAST_ID, drop, joined, pack, tally, un
 from pipeline.spool.schema import AGED, LOST
 
 # A large clean-up is done in parts, so that no tick waits long for it: so many readings, and so
-# many bytes of those that are packed anew, which are held in memory.
+# many bytes of those that are packed again, which are held in memory.
 _AT_ONCE, _BYTES_AT_ONCE = 500, 2**20
 
 _Place = tuple[int, int]  # the time and the id of a reading
@@ -56,7 +56,7 @@ class Aging:
     def remove(self, start_ns: int, stop_ns: int, age: Age | None = None, *, count: bool) -> int:
         """Remove lines of a span, and give their space back to the file system.
 
-        A reading that loses some of its lines is packed anew; one that loses all is deleted. A
+        A reading that loses some of its lines is packed again; one that loses all is deleted. A
         damaged one is deleted when all lines of the span go.
 
         Args:
@@ -110,7 +110,7 @@ def _remove_some(
             repacked += len(block)
         if repacked > _BYTES_AT_ONCE:
             break
-    # They are inserted anew at the end: SQLite frees no page when a row only shrinks.
+    # They are inserted again at the end: SQLite frees no page when a row only shrinks.
     for row, waited in smaller:
         db.execute("INSERT INTO tick (id, time_ns, points, lines) VALUES (?, ?, ?, ?)", row)
         if waited:

@@ -3,7 +3,7 @@
 A store is `spool.db` with SQLite's `spool.db-wal` and `spool.db-shm`. A new one is built in
 `spool.db.new`. When it is on the disk and is to replace a damaged store, it is renamed to
 `spool.db.salvaged-TIME`. From that moment on it is the store: however often the process ends before
-the damaged files are renamed to `spool.db.damaged-TIME`, the next start goes on with that. When all
+the damaged files are renamed to `spool.db.damaged-TIME`, the next start takes over. When all
 that can be read of these is in the store, they become `spool.db.corrupt-TIME`, which is kept for a
 user to look into. Only the process that holds the data directory changes these files.
 """

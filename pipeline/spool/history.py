@@ -40,12 +40,14 @@ class FieldSummary:
         field: Its key.
         series: How many series have it.
         last: The newest value; of several series at one time, that of the last one.
+        span: The least and the greatest of the newest numbers of all series; None without numbers.
     """
 
     measurement: str
     field: str
     series: int
     last: FieldValue
+    span: tuple[float, float] | None = None
 
 
 def read(
@@ -96,13 +98,19 @@ def fields(blocks: Iterable[str], tags: Mapping[str, str] | None = None) -> list
             shape = (line.series, line.fields.count("="))
             newest.pop(shape, None)
             newest[shape] = line.fields
-    series: dict[tuple[str, str], set[str]] = {}
-    last: dict[tuple[str, str], FieldValue] = {}
+    found: dict[tuple[str, str], dict[str, FieldValue]] = {}
     for (text, _), values in newest.items():
         measurement, its = read_series(text)
         if not (tags or {}).items() <= its.items():
             continue
         for field, value in read_fields(values).items():
-            series.setdefault((measurement, field), set()).add(text)
-            last[(measurement, field)] = value
-    return [FieldSummary(*key, len(series[key]), last[key]) for key in sorted(series)]
+            series = found.setdefault((measurement, field), {})
+            series.pop(text, None)
+            series[text] = value
+    return [_field(key, tuple(found[key].values())) for key in sorted(found)]
+
+
+def _field(key: tuple[str, str], newest: Sequence[FieldValue]) -> FieldSummary:
+    numbers = [value for value in newest if not isinstance(value, bool | str)]
+    span = (min(numbers), max(numbers)) if numbers else None
+    return FieldSummary(*key, len(newest), newest[-1], span)

@@ -57,7 +57,7 @@ def facts(db: sqlite3.Connection) -> dict[str, str]:
 
 
 def gaps(db: sqlite3.Connection) -> list[Gap]:
-    """Return the spans of missing readings of which no point tells yet."""
+    """Return the spans of missing readings that no point reports yet."""
     found = db.execute("SELECT cause, start_ns, stop_ns, readings FROM gap ORDER BY start_ns")
     return [Gap(*row) for row in found]
 
@@ -114,7 +114,7 @@ class SpoolReader:
         return self._database.read(facts)
 
     def gaps(self) -> list[Gap]:
-        """Return the spans of missing readings of which no point tells yet."""
+        """Return the spans of missing readings that no point reports yet."""
         return self._database.read(gaps)
 
     def rejected(self, limit: int) -> list[Rejected]:

@@ -99,7 +99,7 @@ class Reserve:
         with contextlib.suppress(OSError, SpoolError):
             found = look(self._path)
             # A larger one is of another bound; what was not allocated, or was copied with holes in
-            # it, holds no room. Both are made anew.
+            # it, holds no room. Both are made again.
             allocated = min(found.st_size, found.st_blocks * _BLOCK)
             return found.st_size <= self._size and allocated >= _LEAST_RESERVE
         return False

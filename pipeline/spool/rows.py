@@ -110,7 +110,7 @@ def mark(db: sqlite3.Connection, gap: Gap) -> None:
 
 
 def forget(db: sqlite3.Connection, gap: Gap) -> None:
-    """Forget a gap that a point tells of, unless it became wider meanwhile."""
+    """Forget a gap that a point reports, unless it became wider meanwhile."""
     db.execute(
         "DELETE FROM gap WHERE cause = ? AND start_ns = ? AND stop_ns = ? AND readings = ?",
         (gap.cause, gap.start_ns, gap.stop_ns, gap.readings),

@@ -272,25 +272,33 @@ def test_status_of_a_damaged_store_is_told_in_a_sentence(cli: Cli, inside: Insid
 
 
 def test_show_lists_charts_and_exports_the_local_history(filled: Cli, inside: Inside) -> None:
-    listing, chart = inside(filled, "show"), inside(filled, "show", "disk", "used")
+    overview, chart = inside(filled, "show"), inside(filled, "show", "disk", "used")
+    listing = inside(filled, "show", "--all")
     table = inside(filled, "show", "disk")
     exported = inside(filled, "show", "disk", "used", "--csv")
     data = inside(filled, "show", "disk", "used", "--json")
-    for done in (listing, chart, table, exported):
+    for done in (overview, listing, chart, table, exported):
         assert (done.status, done.err) == (0, "")
         assert "…" not in done.out
         assert "\x1b" not in done.out
         assert all(line == line.rstrip() for line in done.out.splitlines())
+    assert overview.out.startswith("The agent is not running.\n\nmeasurement ")
+    assert [line.split() for line in overview.out.splitlines()[3:5]] == [
+        ["disk", "2", "2", "free", "1.5", "B"],
+        ["system", "1", "1", "uptime_format", "3", "days"],
+    ]
     assert [line.split() for line in listing.out.splitlines()[1:]] == [
-        ["disk", "free", "1", "1.5"],
-        ["disk", "used", "2", "9"],
+        ["disk", "free", "1", "1.5", "B"],
+        ["disk", "used", "2", "9", "B"],
         ["system", "uptime_format", "1", "3", "days"],
     ]
     assert "disk used" in chart.out.splitlines()[0]
-    assert "25.28G┤" in chart.out
+    assert "30 GB┤" in chart.out
     assert "┤" not in table.out
     used = table.out.splitlines()[2]
-    assert used.split() == ["used", "path=/", "8", "7", "8.426G", "25.28G", "3"]
+    assert used.split() == [
+        *("used", "path=/", "8", "B", "7", "B", "8.426", "GB", "25.28", "GB", "3")
+    ]
     rows = list(csv.DictReader(io.StringIO(exported.out)))
     assert [row["value"] for row in rows if row["path"] == "/"] == ["25276514304", "7", "8"]
     assert [row["value"] for row in rows if row["path"] == "/a b,c"] == ["25276514305", "8", "9"]
@@ -360,7 +368,9 @@ def test_show_takes_whatever_a_file_has_said(
         _, least, mean, most, _ = row.rsplit(maxsplit=4)
         assert not re.search("nan|inf", f"{least} {mean} {most}")
         if not rate:
-            assert [least, most] == [human.number(one) for one in (min(numbers), max(numbers))]
+            assert [least, most] == [
+                human.quantity(one, "") for one in (min(numbers), max(numbers))
+            ]
 
 
 def test_the_mean_is_that_of_the_numbers_and_of_any_size(cli: Cli, inside: Inside) -> None:
@@ -381,7 +391,10 @@ def test_show_tells_the_growth_per_second_of_what_counts_up(filled: Cli, inside:
     ((time_ns, value),) = data[0]["samples"]
     assert value == pytest.approx(1 / 600)
     chart = inside(filled, "show", "disk", "used", "--rate")
-    assert chart.out.splitlines()[0].strip() == "disk used per second"
+    assert chart.out.startswith("h1: disk used per second, ")
+    assert "B/s┤" in chart.out
+    done = inside(filled, "show", "disk", "--all")
+    assert done.error.startswith("--all goes without a MEASUREMENT")
     assert inside(filled, "show", "--rate").error.startswith("--rate needs a MEASUREMENT")
     assert time_ns > 0
 
@@ -460,13 +473,15 @@ def test_settings_that_can_be_used(cli: Cli, inside: Inside) -> None:
     lines = {line.split()[0]: line for line in human.out.splitlines()[1:]}
     assert tuple(lines) == NAMES  # a setting is a line, for grep
     toml = cli.config_dir / "settings.toml"
-    assert lines["retention_hours"].split() == ["retention_hours", "48", str(toml)]
+    assert lines["retention_hours"].split() == ["retention_hours", "48", str(toml), "yes"]
     assert lines["data_dir"].split()[1:] == [
-        *(str(cli.data_dir), "environment", "variable", "METRICS_DATA_DIR")
+        *(str(cli.data_dir), "environment", "variable", "METRICS_DATA_DIR", "yes")
     ]
+    assert lines["influxdb_timeout_s"].split() == ["influxdb_timeout_s", "10", "default"]
     rows = {row["name"]: row for row in data.json()}
     assert tuple(rows) == NAMES
-    assert rows["retention_hours"]["value"] == "48"
+    assert (rows["retention_hours"]["value"], rows["retention_hours"]["default"]) == ("48", "168")
+    assert rows["data_dir"]["default"] != rows["data_dir"]["value"]
 
 
 def test_settings_that_are_wrong_are_told_one_a_line_by_every_command(

@@ -2,7 +2,6 @@ import io
 import json
 import logging
 import re
-import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import logs
+from tests.clocks import zone
 
 pytestmark = pytest.mark.usefixtures("_log_restored")
 log = logging.getLogger("pipeline.some.module")
@@ -42,12 +42,9 @@ def test_text_has_time_in_utc_level_and_message(stream: io.StringIO) -> None:
 
 
 @pytest.fixture
-def _far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with monkeypatch.context() as patch:
-        patch.setenv("TZ", "XXX+11")
-        time.tzset()
+def _far_from_utc() -> Iterator[None]:
+    with zone("XXX+11"):
         yield
-    time.tzset()
 
 
 @pytest.mark.usefixtures("_far_from_utc")

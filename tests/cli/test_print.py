@@ -3,7 +3,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -13,7 +13,7 @@ from pipeline.health import Summary, summarize
 from pipeline.point import FieldValue
 from pipeline.settings import SettingRow
 from pipeline.spool import FieldSummary, Series, SeriesBuilder
-from tests.clocks import START_NS, ManualClock
+from tests.clocks import CENTRAL_EUROPE, START_NS, ManualClock, zone
 from tests.configured import status_of
 
 SECOND = 10**9
@@ -26,9 +26,11 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"):
         monkeypatch.delenv(name, raising=False)
+    with zone(CENTRAL_EUROPE):
+        yield
 
 
 @pytest.fixture
@@ -82,17 +84,178 @@ def test_a_setting_is_a_line_with_its_value_and_source_whole(shown: Callable[[],
     long = "/".join(["a-long-path"] * 30)
     _print.settings(
         [
-            SettingRow("data_dir", long, "environment variable METRICS_DATA_DIR", ""),
+            SettingRow("data_dir", long, "environment variable METRICS_DATA_DIR", "", "/var"),
             SettingRow("influxdb_url", "", "default", ""),
         ]
     )
     text = shown()
     assert table(text)[:3] == [
-        ["setting", "value", "from"],
-        ["data_dir", long, "environment variable METRICS_DATA_DIR"],
+        ["setting", "value", "from", "changed"],
+        ["data_dir", long, "environment variable METRICS_DATA_DIR", "yes"],
         ["influxdb_url", "-", "default"],
     ]
     assert len(text.splitlines()) == 3
+
+
+def test_the_overview_has_a_line_a_measurement_with_what_it_says_first(
+    shown: Callable[[], str],
+) -> None:
+    held = [
+        FieldSummary("cpu", "usage_active", 3, 7.25, (0.5, 97.25)),
+        FieldSummary("cpu", "usage_idle", 3, 7.25, (0.5, 7.25)),
+        FieldSummary("net", "bytes_recv", 1, 1_500_000, (1_500_000, 1_500_000)),
+        FieldSummary("own", "note", 1, "a text"),
+    ]
+    _print.overview(held, look(running=True, pid=7, last_reading="2023-11-14T22:13:20Z"))
+    assert table(shown())[:-1] == [
+        ["measurement", "fields", "series", "newest"],
+        ["cpu", "2", "3", "usage_active 0.5 % to 97.25 %"],
+        ["net", "1", "1", "bytes_recv 1.5 MB"],
+        ["own", "1", "1", "note a text"],
+        [],
+        ["Every field: metrics-pipeline show --all"],
+        ["A chart:", "metrics-pipeline show cpu usage_active"],
+    ]
+
+
+@pytest.mark.usefixtures("_terminal")
+def test_on_a_terminal_the_overview_is_within_its_height(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINES", "24")
+    stream = Terminal()
+    with contextlib.redirect_stdout(stream):
+        held = [FieldSummary(f"m{number}", "f", 1, 1) for number in range(40)]
+        _print.overview(held, look(troubles={"delivery": "no answer"}))
+    lines = stream.getvalue().splitlines()
+    assert len(lines) < 24
+    assert lines[:3] == ["The agent is not running.", "delivery: no answer", ""]
+    assert lines[-4] == "and 26 measurements more"
+
+
+def axis(low: float, high: float, name: str, rate: bool) -> list[str]:
+    """The texts beside a chart of two values of a field of the catalogue, from the top."""
+    measurement, field = name.split()
+    builder = SeriesBuilder()
+    builder.add(START_NS, low)
+    builder.add(START_NS + SECOND, high)
+    one = builder.series(measurement, field, {"host": "h1"})
+    assert one is not None
+    stream = io.StringIO()
+    with contextlib.redirect_stdout(stream):
+        _print.history([one], START_NS, START_NS + SECOND, rate=rate)
+    return re.findall(r"^ *(.*)┤", stream.getvalue(), re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "name", "rate", "texts"),
+    [
+        (1, 7, "cpu usage_active", False, ["100 %", "50 %", "0 %"]),
+        (1, 250, "process cpu_usage", False, ["300 %", "200 %", "100 %", "0 %"]),
+        (0, 3_000_000, "net bytes_recv", True, ["3 MB/s", "2 MB/s", "1 MB/s", "0 B/s"]),
+        (0, 0, "net bytes_recv", True, ["1 B/s", "0.5 B/s", "0 B/s"]),
+        (5.0e11, 5.0003e11, "disk used", False, ["500.03 GB", "500.02 GB", "500.01 GB", "500 GB"]),
+        (
+            864_000,
+            867_600,
+            "system uptime",
+            False,
+            ["241 h", "240.5 h", "240 h"],
+        ),
+        (40, 50, "temp temp", False, ["50 °C", "45 °C", "40 °C"]),
+        (-3, 5, "own f", False, ["6", "4", "2", "0", "-2", "-4"]),
+        (
+            -1.7e308,
+            1.7e308,
+            "own f",
+            False,
+            ["1.7e+308", "8.5e+307", "0", "-8.5e+307", "-1.7e+308"],
+        ),
+    ],
+)
+def test_the_axis_of_a_chart_has_round_values_in_the_unit_of_the_catalogue(
+    low: float, high: float, name: str, rate: bool, texts: list[str]
+) -> None:
+    assert axis(low, high, name, rate) == texts
+
+
+def test_degrees_are_written_in_any_encoding() -> None:
+    builder = SeriesBuilder()
+    builder.add(START_NS, 44.5)
+    one = builder.series("temp", "temp", {"sensor": "cpu"})
+    assert one is not None
+    got = io.BytesIO()
+    stream = io.TextIOWrapper(got, encoding="ascii", errors="backslashreplace")
+    with contextlib.redirect_stdout(stream):
+        history(one)
+        stream.flush()
+    text = got.getvalue().decode()
+    assert "40 C+" in text
+    assert "  44.5 C  " in text
+    assert "\\x" not in text
+
+
+@pytest.mark.parametrize(
+    ("begin", "seconds", "title", "times"),
+    [
+        (START_NS, 10, "2023-11-14 23:13:20 to 23:13:30 CET", ["23:13:20", "23:13:25", "23:13:30"]),
+        (
+            START_NS,
+            3600,
+            "2023-11-14 23:13:20 to 2023-11-15 00:13:20 CET",
+            ["23:15", "23:30", "23:45", "Nov 15"],
+        ),
+        (
+            START_NS,
+            7 * 86_400,
+            "2023-11-14 23:13:20 to 2023-11-21 23:13:20 CET",
+            ["Nov 16", "Nov 18", "Nov 20"],
+        ),
+        # Summer ended on 29 October 2023 at 3:00.
+        (
+            1_698_494_400 * SECOND,
+            86_400,
+            "2023-10-28 14:00:00 CEST to 2023-10-29 13:00:00 CET",
+            ["18:00", "Oct 29", "06:00", "12:00"],
+        ),
+    ],
+)
+def test_a_chart_has_the_local_time_and_its_zone(
+    shown: Callable[[], str], begin: int, seconds: int, title: str, times: list[str]
+) -> None:
+    builder = SeriesBuilder()
+    builder.add(begin, 1)
+    one = builder.series("m", "f", {"host": "h1"})
+    assert one is not None
+    _print.history([one], begin, begin + seconds * SECOND)
+    lines = shown().splitlines()
+    assert lines[0] == f"h1: m f, {title}"
+    assert re.findall(r"\w+ \d+|\S+", lines[14]) == times
+
+
+def test_a_chart_has_no_line_across_a_gap(shown: Callable[[], str]) -> None:
+    builder = SeriesBuilder()
+    for second in (*range(10), *range(50, 60)):
+        builder.add(START_NS + second * SECOND, 5)
+    one = builder.series("m", "f", {"host": "h1"})
+    assert one is not None
+    history(one)
+    (line,) = re.findall("[\u2801-\u28ff].*[\u2801-\u28ff]", shown())
+    assert re.fullmatch(r"\S+ {40,}\S+", line)
+
+
+def test_of_many_series_those_with_the_greatest_mean_are_drawn(shown: Callable[[], str]) -> None:
+    history(*(series("f", number, cpu=f"cpu{number}") for number in range(9)))
+    text = shown()
+    assert re.findall(r"^(\d) cpu=(\w+)$", text, re.MULTILINE) == [
+        (str(number), f"cpu{number + 2}") for number in range(1, 7)
+    ]
+    assert "The 6 of 9 series with the greatest mean; --tag chooses others." in text
+
+
+def test_hosts_are_told_apart_where_a_store_has_several(shown: Callable[[], str]) -> None:
+    history(series("f", 1), series("f", 2, host="h2"))
+    text = shown()
+    assert text.startswith("h1, h2: m f, ")
+    assert "\n1 host=h1\n2 host=h2\n" in text
 
 
 def test_the_listing_has_the_number_of_series_and_the_newest_value(
@@ -160,12 +323,12 @@ def test_one_field_has_a_chart_in_80_columns_with_the_legend_whole(
     text = shown()
     chart, _, rows = text.partition("\nfield")
     lines = chart.splitlines()
-    assert lines[0].split() == ["m", "f"]
+    assert lines[0] == "h1: m f, 2023-11-14 23:13:20 to 23:14:20 CET"
     assert max(map(len, lines)) <= 80
-    assert "cpu=cpu0" in chart
-    assert "cpu=cpu1" in chart
-    assert "25.28G┤" in chart
-    assert lines[-1].split() == ["22:13:20", "22:14:20"]
+    assert re.findall(r"(\w+)┤", chart) == ["30G", "20G", "10G", "0"]
+    times, *legend = lines[15 - 1 :]
+    assert times.split() == ["23:13:30", "23:13:45", "23:14:00", "23:14:15"]
+    assert legend == ["1 cpu=cpu0", "2 cpu=cpu1"]
     assert len(rows.splitlines()) == 3
 
 
@@ -179,7 +342,7 @@ def test_a_chart_of_one_sample_or_a_level_line_is_drawn_too(shown: Callable[[], 
 
 def test_the_chart_of_a_rate_says_so(shown: Callable[[], str]) -> None:
     _print.history([series("f", 1.0, 2.0)], START_NS, START_NS + SECOND, rate=True)
-    assert shown().splitlines()[0].strip() == "m f per second"
+    assert shown().startswith("h1: m f per second, ")
 
 
 @pytest.mark.parametrize("many", [[series("f", 1), series("g", 1)], [series("f", "text")]])
@@ -227,7 +390,6 @@ def test_the_status_of_an_agent_without_a_server_says_nothing_of_one(
         ["running", "no"],
         ["last reading", "none yet"],
         ["lost", "nothing"],
-        ["last error", "none"],
         [],
         ["interval", "60000 ms"],
         ["kept", "168 h"],
@@ -257,12 +419,13 @@ def test_the_status_of_an_agent_with_a_server_tells_all(shown: Callable[[], str]
     )
     _print.status(state)
     assert table(shown())[:-1] == [
-        ["Readings are taken, but something does not work: see the last error."],
+        ["Readings are taken, but 1 thing is wrong:"],
+        ["last error", error],
+        [],
         ["running", "yes (process 77)"],
         ["last reading", "12 s ago, at 2023-11-14T22:13:20Z"],
-        ["waiting", "7 points, 123.5MB, the oldest 2 h 10 min ago, at 2023-11-14T20:03:19Z"],
+        ["waiting", "7 points, 123.5 MB, the oldest 2 h 10 min ago, at 2023-11-14T20:03:19Z"],
         ["lost", "rejected 1, tick_missed 5"],
-        ["last error", error],
         [],
         ["interval", "60000 ms"],
         ["kept", "for ever"],
@@ -347,11 +510,15 @@ def on_a_terminal(show: Callable[[], None]) -> dict[str, str]:
 @pytest.mark.usefixtures("_terminal")
 def test_on_a_terminal_a_long_setting_goes_on_below() -> None:
     value, source = "/a-long-path" * 20, "environment variable METRICS_DATA_DIR"
-    rows = [SettingRow("data_dir", value, source, ""), SettingRow("host", "h1", "default", "")]
+    rows = [
+        SettingRow("data_dir", value, source, "", "/var"),
+        SettingRow("host", "h1", "default", "", "h1"),
+    ]
     assert on_a_terminal(lambda: _print.settings(rows)) == {
         "setting": "data_dirhost",
         "value": f"{value}h1",
         "from": "environmentvariableMETRICS_DATA_DIRdefault",
+        "changed": "yes",
     }
 
 
@@ -403,8 +570,7 @@ def test_the_status_tells_all_that_does_not_work_and_how_the_bucket_differs(
         )
     )
     text = shown()
-    assert ["last error", "no answer"] in table(text)
-    assert ["trouble: settings", "half a file"] in table(text)
+    assert table(text)[1:4] == [["settings", "half a file"], ["delivery", "no answer"], []]
     assert text.count("no answer") == 1
     assert ["bucket keeps", "24 h; Bucket 'b' keeps 24 h and not 168 h"] in table(text)
     assert ["last salvage", "9 of 10 points saved"] in table(text)

@@ -3,6 +3,7 @@ import pytest
 from pipeline.health import human
 from pipeline.health.status import Status
 from pipeline.health.summary import summarize
+from pipeline.point import FieldValue
 from tests.clocks import START_NS
 from tests.configured import status_of
 
@@ -22,10 +23,11 @@ def status(**changes: object) -> Status:
         ({}, 30, "All is well."),
         ({}, 31, "The agent runs, but its last reading is 31 s old."),
         ({"lost": {"expired": 5}}, 1, "All is well."),
+        ({"last_error": "no answer"}, 1, "Readings are taken, but 1 thing is wrong:"),
         (
-            {"last_error": "no answer"},
+            {"last_error": "no answer", "troubles": {"room": "full", "delivery": "no answer"}},
             1,
-            "Readings are taken, but something does not work: see the last error.",
+            "Readings are taken, but 2 things are wrong:",
         ),
         (
             {"last_error": "disk full"},
@@ -48,7 +50,7 @@ def test_the_first_sentence_says_the_worst(
 def test_what_is_bad_is_marked() -> None:
     def bad(**changes: object) -> set[str]:
         found = summarize(status(**changes), START_NS + 100 * SECOND)
-        return {row.name for row in (*found.first, *found.more) if row.bad}
+        return {row.name for row in (*found.wrong, *found.first, *found.more) if row.bad}
 
     assert bad(collection_interval_ms=60_000) == set()
     assert bad() == {"last reading"}
@@ -57,6 +59,11 @@ def test_what_is_bad_is_marked() -> None:
         "lost",
         "last error",
     }
+    assert bad(
+        collection_interval_ms=60_000,
+        troubles={"collector net": "fails", "delivery": "x"},
+        last_error="x",
+    ) == {"collector net", "delivery"}
 
 
 def test_a_reading_of_the_future_is_no_age() -> None:
@@ -96,3 +103,31 @@ def test_a_duration_is_short(seconds: float, text: str) -> None:
 )
 def test_a_number_is_shorter_still_where_there_is_little_room(value: float, text: str) -> None:
     assert human.scaled(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "rate", "text"),
+    [
+        (25_276_514_304, "bytes", False, "25.28 GB"),
+        (0, "bytes", False, "0 B"),
+        (1234.0, "bytes", True, "1.234 kB/s"),
+        (17.3041, "percent", False, "17.3 %"),
+        (99.99, "percent", False, "99.99 %"),
+        (0.5, "percent", True, "0.5 %/s"),
+        (44.25, "celsius", False, "44.25 °C"),
+        (7, "count", False, "7"),
+        (7.5, "count", True, "7.5/s"),
+        (12_345, "count", False, "12345"),
+        (12.5, "milliseconds", False, "12.5 ms"),
+        (12_500, "milliseconds", False, "12.5 s"),
+        (90_061, "seconds", False, "1 d 1 h"),
+        (-90, "seconds", False, "-1 min 30 s"),
+        (90, "seconds", True, "90 s/s"),
+        (1000, "Mbit/s", False, "1000 Mbit/s"),
+        (17.3041, "", False, "17.3041"),
+        ("3 days", "text", False, "3 days"),
+        (True, "count", False, "True"),
+    ],
+)
+def test_a_quantity_has_its_unit(value: FieldValue, unit: str, rate: bool, text: str) -> None:
+    assert human.quantity(value, unit, rate=rate) == text

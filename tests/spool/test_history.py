@@ -135,14 +135,14 @@ def test_what_only_looks_like_the_field_is_not_taken_for_it(tmp_path: Path) -> N
 
 def test_what_there_is_has_its_newest_value_and_number_of_series(spool: Spool) -> None:
     assert fields(held(spool, 0)) == [
-        FieldSummary("cpu", "idle", 2, 50.0),
-        FieldSummary("cpu", "user", 1, 30.0),
+        FieldSummary("cpu", "idle", 2, 50.0, (50.0, 70.0)),
+        FieldSummary("cpu", "user", 1, 30.0, (30.0, 30.0)),
         FieldSummary("mem", "note", 1, "at, 30"),
-        FieldSummary("mem", "used", 1, 30),
+        FieldSummary("mem", "used", 1, 30, (30, 30)),
     ]
     assert fields(held(spool, 0), {"cpu": "cpu1"}) == [
-        FieldSummary("cpu", "idle", 1, 70.0),
-        FieldSummary("cpu", "user", 1, 30.0),
+        FieldSummary("cpu", "idle", 1, 70.0, (70.0, 70.0)),
+        FieldSummary("cpu", "user", 1, 30.0, (30.0, 30.0)),
     ]
 
 

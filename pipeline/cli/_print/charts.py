@@ -3,19 +3,28 @@
 import csv
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 from rich.console import Console
+from rich.text import Text
 
-from pipeline.cli._print.tables import plain, table
+from pipeline.cli._print import axes
+from pipeline.cli._print.tables import plain, table, write
 from pipeline.cli.streams import draws, exact, visible
 from pipeline.clock import rfc3339
+from pipeline.collectors import catalogue
 from pipeline.health import human
-from pipeline.spool import Series, between, share
+from pipeline.spool import Series, share
+
+Units = Mapping[tuple[str, str], str]
 
 _LINES = 14
-_SERIES = 6
 _WIDEST = 120
+_TICK = 16  # columns for the text of a time, and some to the next
+_MARKS = "123456"
+# A step between two samples that is so many times the usual one is a gap.
+_GAP = 5
 # Lines and dots of a chart, and the lines for an encoding that has neither.
 _DRAWN = "─│┌┐└┘├┤┬┴┼⣿"
 _PLAIN = str.maketrans("─│┌┐└┘├┤┬┴┼", "-|+++++++++")
@@ -23,10 +32,23 @@ _PLAIN = str.maketrans("─│┌┐└┘├┤┬┴┼", "-|+++++++++")
 
 def history(series: Sequence[Series], since_ns: int, now_ns: int, *, rate: bool = False) -> None:
     """Print a table, and a chart if all series are of one field."""
+    several = len({one.tags.get("host") for one in series}) > 1
+    named = {id(one): _tags(one, host=several) for one in series}
+    units = catalogue.units()
     numeric = [one for one in series if one.summary]
     if numeric and len({one.field for one in series}) == 1:
-        sys.stdout.write(plain(_chart(numeric[:_SERIES], since_ns, now_ns, rate=rate)))
-    rows = ((one.field, _tags(one), *_summary(one)) for one in series)
+        drawn = _highest(numeric)
+        names = [named[id(one)] for one in drawn]
+        unit = units.get((drawn[0].measurement, drawn[0].field), "")
+        first = max(since_ns, min(one.samples[0][0] for one in drawn))
+        # The newest reading may be from this moment, or later if the clock was set back.
+        last = max(now_ns, first + 10**9, *(one.samples[-1][0] for one in drawn))
+        write(Text(_title(drawn, names, axes.span(first, last), rate=rate)))
+        sys.stdout.write(plain(_chart(drawn, (first, last), unit, rate=rate)))
+        if len(drawn) > 1:
+            write(Text(_legend(names, len(numeric))))
+        sys.stdout.write("\n")
+    rows = ((one.field, named[id(one)], *_summary(one, units, rate=rate)) for one in series)
     table(("field", "series", "last", "min", "mean", "max", "samples"), rows)
 
 
@@ -56,40 +78,76 @@ def history_json(series: Sequence[Series]) -> None:
     sys.stdout.write("]\n")
 
 
-def _summary(series: Series) -> tuple[str, ...]:
+def _summary(series: Series, units: Units, *, rate: bool) -> tuple[str, ...]:
+    unit = units.get((series.measurement, series.field), "")
     values = (series.last, *(series.summary or ("", "", "")))
-    return (*map(human.number, values), str(series.count))
+    return (*(human.quantity(value, unit, rate=rate) for value in values), str(series.count))
 
 
-def _tags(series: Series) -> str:
-    pairs = (f"{key}={value}" for key, value in series.tags.items() if key != "host")
+def _tags(series: Series, *, host: bool) -> str:
+    pairs = (f"{key}={value}" for key, value in series.tags.items() if host or key != "host")
     return visible(" ".join(pairs))
 
 
-def _chart(series: Sequence[Series], since_ns: int, now_ns: int, *, rate: bool) -> str:
+def _highest(series: Sequence[Series]) -> Sequence[Series]:
+    """Return those with the greatest means, as many as a chart can tell apart."""
+    by_mean = sorted(series, key=lambda one: one.summary[1] if one.summary else 0.0, reverse=True)
+    chosen = {id(one) for one in by_mean[: len(_MARKS)]}
+    return [one for one in series if id(one) in chosen]
+
+
+def _title(series: Sequence[Series], names: Sequence[str], span: str, *, rate: bool) -> str:
+    hosts = ", ".join(dict.fromkeys(one.tags.get("host", "") for one in series))
+    what = f"{series[0].measurement} {series[0].field}{' per second' if rate else ''}"
+    own = f" {names[0]}" if len(series) == 1 and names[0] else ""
+    title = visible(f"{hosts}: {what}{own}" if hosts else f"{what}{own}")
+    line = f"{title}, {span}"
+    return line if len(line) <= Console().width else f"{title}\n{span}"
+
+
+def _legend(names: Sequence[str], of: int) -> str:
+    marks = "\n".join(f"{mark} {name}" for mark, name in zip(_MARKS, names, strict=False))
+    if of == len(names):
+        return marks
+    return f"{marks}\nThe {len(names)} of {of} series with the greatest mean; --tag chooses others."
+
+
+def _chart(series: Sequence[Series], span_ns: tuple[int, int], unit: str, *, rate: bool) -> str:
     import plotext  # noqa: PLC0415  # no other view needs it
 
-    first = max(since_ns, min(one.samples[0][0] for one in series))
+    first, last = span_ns
+    columns = min(Console().width, _WIDEST)
     plotext.clear_figure()
     plotext.theme("clear")
-    plotext.plot_size(min(Console().width, _WIDEST), _LINES)
-    title = f"{series[0].measurement} {series[0].field}{' per second' if rate else ''}"
-    plotext.title(visible(title))
-    marker = "braille" if draws(_DRAWN) else "*"
+    plotext.plot_size(columns, _LINES)
     low = min(one.summary[0] for one in series if one.summary)
     high = max(one.summary[2] for one in series if one.summary)
-    # Shares of the height, as plotext cannot draw every float.
-    for one in series:
-        samples = [(t, value) for t, value in one.samples if not isinstance(value, str)]
-        times = [(time_ns - first) / 1e9 for time_ns, _ in samples]
-        shares = [share(value, low, high) for _, value in samples]
-        plotext.plot(times, shares, marker=marker, label=_tags(one) or None)
-    parts = [part / 4 for part in range(5)] if high > low else [0.5]
-    plotext.yticks(parts, [human.number(between(low, high, part)) for part in parts])
-    # The newest reading may be from this moment, or later if the clock was set back.
-    last = max(now_ns, first + 10**9, *(one.samples[-1][0] for one in series))
-    width = (last - first) / 1e9
-    plotext.xlim(0, width)
-    plotext.xticks([0, width], [rfc3339(first)[11:19], rfc3339(last)[11:19]])
+    axis = axes.values(low, high, unit, rate=rate)
+    drawn = draws(_DRAWN)
+    marks = _MARKS if len(series) > 1 else ("braille" if drawn else "*",)
+    for mark, one in zip(marks, series, strict=False):
+        for part in _unbroken(one):
+            times = [(time_ns - first) / 1e9 for time_ns, _ in part]
+            # Shares of the height, as plotext cannot draw every float.
+            plotext.plot(times, [share(y, axis.low, axis.high) for _, y in part], marker=mark)
+    shares = [share(at, axis.low, axis.high) for at, _ in axis.ticks]
+    plotext.ylim(0, 1)
+    plotext.yticks(shares, [text for _, text in axis.ticks])
+    ticks = axes.times(first, last, columns // _TICK)
+    plotext.xlim(0, (last - first) / 1e9)
+    plotext.xticks([(at - first) / 1e9 for at, _ in ticks], [text for _, text in ticks])
     text = str(plotext.uncolorize(plotext.build()))
-    return text if marker == "braille" else text.translate(_PLAIN)
+    return text if drawn else text.translate(_PLAIN)
+
+
+def _unbroken(series: Series) -> Iterator[Sequence[tuple[int, float]]]:
+    """Yield the samples from one gap to the next."""
+    samples = [(at, value) for at, value in series.samples if not isinstance(value, str)]
+    steps = sorted(later[0] - earlier[0] for earlier, later in pairwise(samples))
+    usual = steps[len(steps) // 2] if steps else 0
+    begin = 0
+    for number, (earlier, later) in enumerate(pairwise(samples), 1):
+        if later[0] - earlier[0] > _GAP * usual:
+            yield samples[begin:number]
+            begin = number
+    yield samples[begin:]

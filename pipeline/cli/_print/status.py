@@ -42,7 +42,9 @@ def watch(read: Callable[[], Summary], clock: Clock) -> None:
 
 
 def _group(state: Summary) -> Group:
-    rows = [*map(_cells, state.first), (Text(), Text()), *map(_cells, state.more)]
+    blank = (Text(), Text())
+    rows = [*map(_cells, state.wrong), *([blank] if state.wrong else [])]
+    rows += [*map(_cells, state.first), blank, *map(_cells, state.more)]
     headline = Text(visible(state.headline), _GOOD if state.well else _BAD)
     return Group(headline, filled((), rows))
 

@@ -11,35 +11,30 @@ from typing import TYPE_CHECKING
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from pipeline.cli.streams import unfiltered, visible
+from pipeline.cli.streams import draws, unfiltered, visible
 from pipeline.clock import rfc3339
 from pipeline.collectors import catalogue
-from pipeline.health import human
 from pipeline.settings import SettingRow, hours_text
-from pipeline.spool import FieldSummary, Rejected
+from pipeline.spool import Rejected
 
 if TYPE_CHECKING:  # which bring all of InfluxDB along
     from pipeline.cli.doctor.server import Finding
     from pipeline.retention import Plan
 
 _NO_BOUND = 1_000_000  # columns
+_NAME = 24  # columns of a name that is not broken: the longest of the settings
 
 
 def settings(rows: Iterable[SettingRow]) -> None:
-    """Print the settings, each with where it came from."""
-    table(("setting", "value", "from"), ((r.name, r.value or "-", r.source) for r in rows))
+    """Print the settings, each with where it came from, and whether it differs from its default."""
+    cells = ((r.name, r.value or "-", r.source, "yes" if r.changed else "") for r in rows)
+    table(("setting", "value", "from", "changed"), cells)
 
 
 def metrics(entries: Iterable[catalogue.Entry]) -> None:
     """Print the catalogue."""
     rows = ((e.measurement, e.field, e.type, e.unit, e.meaning) for e in entries)
     table(("measurement", "field", "type", "unit", "meaning"), rows)
-
-
-def listing(held: Iterable[FieldSummary]) -> None:
-    """Print the fields that `show` can show."""
-    rows = ((one.measurement, one.field, str(one.series), human.number(one.last)) for one in held)
-    table(("measurement", "field", "series", "newest"), rows)
 
 
 def rejected(lines: Iterable[Rejected]) -> None:
@@ -96,6 +91,9 @@ def filled(head: Sequence[str], rows: Iterable[Iterable[RenderableType]]) -> Tab
         found.add_row(*(visible(cell) if isinstance(cell, str) else cell for cell in row))
     for column in found.columns:
         column.overflow = "fold"
+    # A name that is in two pieces is hard to read; a very long one has to be, to be whole.
+    for column in found.columns[:1]:
+        column.no_wrap = all(len(str(name)) <= _NAME for name in column.cells)
     return found
 
 
@@ -121,5 +119,7 @@ def console() -> Console:
 
 
 def plain(text: str) -> str:
-    """Return the text without spaces at the ends of its lines."""
+    """Return the text without spaces at the ends of its lines, its degrees in any encoding."""
+    if not draws("°"):
+        text = text.replace("°C", "C")
     return "".join(f"{line.rstrip()}\n" for line in text.removesuffix("\n").split("\n"))

@@ -86,7 +86,7 @@ class Setup:
         )
 
     def run(self) -> None:
-        """Run all steps. After a failure it can be run again and goes on from there.
+        """Run all steps. After a failure it can be run again and continues from there.
 
         Raises:
             SetupError: A step failed.

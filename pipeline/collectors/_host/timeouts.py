@@ -12,7 +12,7 @@ K = TypeVar("K", bound=Hashable)
 A = TypeVar("A")
 
 # Files of the kernel answer within microseconds: what takes longer has a thread to itself, while
-# another one goes on with the calls behind it.
+# another one makes the calls behind it.
 _PATIENCE_S = 0.01
 
 # What is asked when a tick's time is over has so long all the same: who hung costs no other.

@@ -81,7 +81,7 @@ def _state(content: Content) -> str:
     mood = "well" if state.well else "bad"
     return (
         '<section aria-labelledby="agent"><h2 id="agent">Agent</h2>'
-        f'<p class="{mood}">{escape(state.headline)}</p>{_list(state.first)}'
+        f'<p class="{mood}">{escape(state.headline)}</p>{_list((*state.wrong, *state.first))}'
         f"<details><summary>More</summary>{_list(state.more)}</details></section>\n"
     )
 

@@ -18,7 +18,7 @@ from pipeline.influx.dashboards.cells import (
 _AGENT = "metrics_agent"
 _OWN = "not exists r.collector"
 _LOST = "r._field =~ /^lost_/"
-# The store's counters begin anew with it.
+# The store's counters start again with a new store.
 _GROWTH = "|> difference(nonNegative: true, initialZero: true)"
 # A single value draws no line, and two draw a slope: where there is nothing, there is 0.
 _SUM = "|> aggregateWindow(every: v.windowPeriod, fn: sum, createEmpty: true)\n  |> fill(value: 0)"

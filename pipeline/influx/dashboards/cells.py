@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 NEWEST = "|> last()"
 MEAN = "|> aggregateWindow(every: v.windowPeriod, fn: mean, createEmpty: false)"
-# Counters begin anew when a host or an agent restarts.
+# Counters start again from 0 when a host or an agent restarts.
 RATE = "|> derivative(unit: 1s, nonNegative: true)\n  |> filter(fn: (r) => exists r._value)"
 
 # A table shows a time by a clock of 12 hours without AM or PM: so it gets texts.
