@@ -1,10 +1,11 @@
-"""The page on a store of a day, as the endpoint serves it."""
+"""The page as the endpoint serves it, of a made day or of a store that there is."""
 
 import dataclasses
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from pipeline.clock import Clock
 from pipeline.endpoint import Endpoint, routes
 from pipeline.health import Health
 from pipeline.settings import Settings
@@ -26,14 +27,25 @@ class Agent:
 
 
 @contextmanager
-def served(folder: Path, names: dict[str, str] | None = None) -> Iterator[str]:
+def served(
+    folder: Path, names: dict[str, str] | None = None, interval_s: int = 120
+) -> Iterator[str]:
     """Serve a page of a day with a gap in it, as of an agent that runs; yield its address."""
     fill(folder, hours=24, step_s=120, names=names, gap=(3.5, 2.5))
-    settings = Settings(data_dir=folder, host="web-1.example", collection_interval_ms=120_000)
     clock = ManualClock(START_NS + 12 * SECOND)
     lock = DirectoryLock(folder, clock)
     try:
-        with closing(Endpoint(0, routes(Agent(settings), clock))) as endpoint:
-            yield f"http://127.0.0.1:{endpoint.port}/"
+        with of_store(folder, clock, interval_s) as address:
+            yield address
     finally:
         lock.release()
+
+
+@contextmanager
+def of_store(folder: Path, clock: Clock, interval_s: int) -> Iterator[str]:
+    """Serve a page of a store as it is; yield its address."""
+    settings = Settings(
+        data_dir=folder, host="web-1.example", collection_interval_ms=interval_s * 1000
+    )
+    with closing(Endpoint(0, routes(Agent(settings), clock))) as endpoint:
+        yield f"http://127.0.0.1:{endpoint.port}/"
