@@ -26,7 +26,7 @@ def _main(target: Path, store: str = "", hours: str = "6") -> None:
                     browser.open(f"{address}?hours={hours}", width, scheme)
                     path = target / f"page-{width}-{scheme}.png"
                     path.write_bytes(browser.picture())
-            browser.open(f"{address}?hours={hours}", 1000)
+            browser.open(f"{address}?hours={hours}", 1000, height=1040)
             (target / "page.png").write_bytes(browser.picture(whole=False))
 
 

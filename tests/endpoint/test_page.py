@@ -197,6 +197,7 @@ def test_the_tiles_have_the_newest_values(settings: Settings, look: Look) -> Non
 @pytest.mark.parametrize(
     ("load", "cores", "level"),
     [
+        (5, 0, ""),
         (0.99, 1, ""),
         (1, 1, "high"),
         (3.9, 4, ""),
@@ -210,7 +211,8 @@ def test_a_high_value_is_marked_and_named(
     store(settings, *((second, [f"system load1={load},n_cpus={cores}i"]) for second in (0, 1)))
     page = look()
     name = f" {level}" if level else ""
-    assert page.tile("Load") == f"{load:g}{name}on {cores} core{'s' * (cores > 1)}"
+    on = f"on {cores} core{'s' * (cores > 1)}" if cores else ""
+    assert page.tile("Load") == f"{load:g}{name}{on}"
     marked = [one["class"] for one in page.all("p") if one.get("class", "").endswith("high")]
     assert marked == ([level.replace(" ", "-")] if level else [])
 
@@ -423,11 +425,12 @@ def test_whatever_a_file_has_said_the_page_is_made_and_its_lines_stay_in_their_c
     tmp_path_factory: pytest.TempPathFactory, values: list[FieldValue], ahead_s: int
 ) -> None:
     folder = tmp_path_factory.mktemp("odd")
-    fields = {"cpu": "usage_active", "system": "load1", "net": "bytes_recv", "temp": "temp"}
+    fields = [("cpu", "usage_active"), ("system", "load1"), ("system", "n_cpus")]
+    fields += [("net", "bytes_recv"), ("temp", "temp")]
     with Spool(folder, 2**24) as spool:
         for number, value in enumerate(values):
             time_ns = START_NS + number * SECOND
-            points = [Point(m, {f: value}, {"cpu": "cpu-total"}) for m, f in fields.items()]
+            points = [Point(m, {f: value}, {"cpu": "cpu-total"}) for m, f in fields]
             spool.append([encode(point, time_ns) for point in points], time_ns)
     clock = ManualClock(START_NS + ahead_s * SECOND)
     page = parsed(page_reply(Settings(data_dir=folder), clock, {}))

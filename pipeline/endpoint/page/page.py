@@ -19,9 +19,7 @@ _TYPE = "text/html; charset=utf-8"
 # page takes a third of a second of processor time at most, whatever the store holds.
 _READINGS = 720
 _POINTS = 200
-# The same for the tiles' small lines.
-_TILE_READINGS = 120
-_TILE_POINTS = 60
+_HOUR_READINGS = 120  # for the small lines of the tiles
 _LEAST_RENEWAL_S = 5
 
 
@@ -67,8 +65,8 @@ def _read(settings: Settings, now_ns: int, span: Span, interval_ns: int) -> Hist
             since_ns, hour_ns = now_ns - span.ns, now_ns - HOUR.ns
             part = reader.step(since_ns, _READINGS)
             times = reader.times(since_ns, _READINGS)
-            hour_part = reader.step(hour_ns, _TILE_READINGS)
-            hour = reader.times(hour_ns, _TILE_READINGS)
+            hour_part = reader.step(hour_ns, _HOUR_READINGS)
+            hour = reader.times(hour_ns, _HOUR_READINGS)
             return History(
                 first_ns=held.first_ns,
                 last_ns=held.last_ns,
@@ -76,7 +74,7 @@ def _read(settings: Settings, now_ns: int, span: Span, interval_ns: int) -> Hist
                 window=window(span.ns, now_ns, held.first_ns, times, part, interval_ns),
                 series=history.read(reader.history(since_ns, _READINGS), lines, _POINTS),
                 hour=window(HOUR.ns, now_ns, held.first_ns, hour, hour_part, interval_ns),
-                newest=history.read(reader.history(hour_ns, _TILE_READINGS), figures, _TILE_POINTS),
+                newest=history.read(reader.history(hour_ns, _HOUR_READINGS), figures, _POINTS),
             )
     except FileNotFoundError:
         return None

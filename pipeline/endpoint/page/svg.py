@@ -19,7 +19,7 @@ LINES = len(_DASHES)
 _SMALLEST = -300  # decimal digits; a float has some more
 _STEPS = (1, 1.5, 2, 3, 4, 5, 6, 8, 10)
 # A label next to an edge would stand over it, and one in a narrow gap over its sides: in percent.
-_EDGE, _WIDE, _NARROW = 8, 25, 9
+_EDGE, _WIDE, _NARROW = 8, 24, 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,27 +75,37 @@ class Figure:
 def figure(tile: Tile, series: Sequence[Series]) -> Figure | None:
     """Return what a tile shows of the series of the last hour; None when there is nothing."""
     newest_ns = max((one.samples[-1][0] for one in series if one.samples), default=0)
-    found = {
-        _last(one): one
+    found = [
+        one
         for one in series
         if is_of(tile.value, one)
         and one.summary
         and one.samples[-1][0] >= newest_ns - _GONE_NS
         and one.tags.get("mode") != "ro"  # what cannot be written to is full by its nature
-    }
+    ]
     if not found:
         return None
-    value = max(found)
-    shown = found[value]
-    cores = next((int(_last(one)) for one in series if is_of(_CORES, one)), 1)
-    size = cores if tile.cores else 1
-    beside = None
-    if tile.beside:
-        others = (one for one in series if is_of(tile.beside[1], one))
-        tags = tag(shown)
-        beside = next((_last(one) for one in others if tag(one) == tags and one.summary), None)
-    level = _level(value / size, tile.bounds)
-    return Figure(value, level, shown, tile.edge * size, cores if tile.cores else None, beside)
+    shown = max(found, key=_last)
+    cores = next((int(_last(one)) for one in series if is_of(_CORES, one) and one.summary), 0)
+    # A load says nothing while the number of cores is not known.
+    bounds = None if tile.cores and cores < 1 else tile.bounds
+    size = max(cores, 1) if tile.cores else 1
+    return Figure(
+        value=_last(shown),
+        level=_level(_last(shown) / size, bounds),
+        series=shown,
+        edge=tile.edge * size,
+        cores=cores if tile.cores and cores > 0 else None,
+        beside=_beside(tile, tag(shown), series),
+    )
+
+
+def _beside(tile: Tile, its: str, series: Sequence[Series]) -> float | None:
+    if tile.beside is None:
+        return None
+    wanted = tile.beside[1]
+    others = (one for one in series if is_of(wanted, one) and tag(one) == its and one.summary)
+    return next(map(_last, others), None)
 
 
 def _level(value: float, bounds: tuple[float, float] | None) -> Level:
