@@ -335,7 +335,9 @@ def test_a_gap_is_not_drawn_over_but_shaded_and_named(settings: Settings, look: 
     # Of 3612 s up to now: from 1812 to 912 s ago, to the readings beside it.
     assert shades[0]["x"] == f"{100 * (1 - 1812 / 3600):.2f}%"
     assert shades[0]["width"] == f"{100 * 900 / 3600:.2f}%"
-    assert "No readings for 15 min, from 14 Nov 21:43:20 to 21:58:20" in page.items
+    name = "No readings for 15 min, from 14 Nov 21:43:20 to 21:58:20"
+    assert name in page.items
+    assert page.texts.count(name) == 1 + len(shades)
     (label,) = {
         one["aria-label"] for one in page.all("div") if "Memory" in one.get("aria-label", "")
     }

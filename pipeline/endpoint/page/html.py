@@ -1,6 +1,5 @@
 """The page as HTML. All that comes from the store or the settings is escaped here."""
 
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -11,14 +10,13 @@ from pipeline.collectors import catalogue
 from pipeline.endpoint.page import svg
 from pipeline.endpoint.page.charts import CHARTS, Chart, greatest
 from pipeline.endpoint.page.tiles import TILES, Figure, Tile, figure
-from pipeline.endpoint.page.window import SPANS, Gap, Span, Window
+from pipeline.endpoint.page.window import SPANS, Span, Window, moment
 from pipeline.health import Summary, SummaryRow, human
 from pipeline.point import FieldValue
 from pipeline.spool import Series, between
 
 _LONGEST_TEXT = 40
 _MOST_GAPS = 10
-_DAY = len("29 Nov")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +105,7 @@ def _header(content: Content) -> str:
     change = f'<a href="{_address(span, paused=not paused)}">{"Resume" if paused else "Pause"}</a>'
     return (
         f'<header><h1>{escape(content.host)}</h1>\n<nav aria-label="How far back"><ul>{spans}'
-        f"</ul></nav>\n<p>{_moment(content.now_ns)} UTC, "
+        f"</ul></nav>\n<p>{moment(content.now_ns)} UTC, "
         f"{'paused' if paused else f'renewed every {every}'} <span>{change} "
         f'<a href="{_address(span, paused=paused)}">Reload</a></span></p></header>\n'
     )
@@ -115,10 +113,6 @@ def _header(content: Content) -> str:
 
 def _address(span: Span, *, paused: bool) -> str:
     return f"/?hours={span.hours}{'&amp;renew=no' * paused}"
-
-
-def _moment(time_ns: int) -> str:
-    return time.strftime("%d %b %H:%M:%S", time.gmtime(time_ns // 10**9))
 
 
 def _state(state: Summary) -> str:
@@ -265,20 +259,10 @@ def _gaps(window: Window) -> str:
     if not window.gaps:
         return ""
     newest = window.gaps[: -_MOST_GAPS - 1 : -1]
-    rows = "".join(f"<li>{_gap(gap, window)}</li>" for gap in newest)
+    rows = "".join(f"<li>{escape(window.name(gap))}</li>" for gap in newest)
     left_out = len(window.gaps) - len(newest)
     more = f"<p>{left_out} more before.</p>" if left_out else ""
     return f'<section aria-labelledby="gaps"><h2 id="gaps">Gaps</h2><ul>{rows}</ul>{more}</section>'
-
-
-def _gap(gap: Gap, window: Window) -> str:
-    length = human.duration((gap.until_ns - gap.since_ns) / 1e9)
-    since, until = _moment(gap.since_ns), _moment(gap.until_ns)
-    if gap.until_ns == window.until_ns:
-        return f"No readings for {length}, since {since}"
-    if since[:_DAY] == until[:_DAY]:
-        until = until[_DAY:]
-    return f"No readings for {length}, from {since} to {until.strip()}"
 
 
 def _losses(lost: Sequence[tuple[str, int]]) -> str:

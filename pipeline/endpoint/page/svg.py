@@ -19,7 +19,7 @@ LINES = len(_DASHES)
 _SMALLEST = -300  # decimal digits; a float has some more
 _STEPS = (1, 1.5, 2, 3, 4, 5, 6, 8, 10)
 # A label next to an edge would stand over it, and one in a narrow gap over its sides: in percent.
-_EDGE, _WIDE, _NARROW = 8, 24, 8
+_EDGE, _WIDE, _NARROW = 8, 24, 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,10 @@ def _ticks(window: Window) -> Iterator[str]:
 
 def _shade(gap: Gap, window: Window) -> str:
     left, right = _percent(gap.since_ns, window), _percent(gap.until_ns, window)
-    return f'<rect class="gap" x="{left:.2f}%" width="{right - left:.2f}%" height="100%"/>'
+    return (
+        f'<rect class="gap" x="{left:.2f}%" width="{right - left:.2f}%" height="100%">'
+        f"<title>{escape(window.name(gap))}</title></rect>"  # what a pointer on it shows
+    )
 
 
 def _label(gap: Gap, window: Window) -> str:

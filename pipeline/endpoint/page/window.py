@@ -6,14 +6,22 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
+from pipeline.health import human
+
 _SECOND_NS = 10**9
 _HOUR_NS = 3600 * _SECOND_NS
 _DAY_NS = 24 * _HOUR_NS
 # What is narrower than this part of a chart cannot be seen.
 _NARROWEST = 200
 _TICKS = 4
+_DAY = len("29 Nov")
 _STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 180, 300, 600, 900, 1200, 1800)
 _STEPS_H = (1, 2, 3, 4, 6, 12, 24, 48)
+
+
+def moment(time_ns: int) -> str:
+    """Write a time in UTC: 29 Nov 05:21:10."""
+    return time.strftime("%d %b %H:%M:%S", time.gmtime(time_ns // _SECOND_NS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,16 @@ class Window:
         return time_ns - before_ns <= most_ns and not any(
             before_ns < gap.until_ns and gap.since_ns < time_ns for gap in self.gaps
         )
+
+    def name(self, gap: Gap) -> str:
+        """Return how long a gap is and when it was."""
+        length = human.duration((gap.until_ns - gap.since_ns) / _SECOND_NS)
+        since, until = moment(gap.since_ns), moment(gap.until_ns)
+        if gap.until_ns == self.until_ns:
+            return f"No readings for {length}, since {since}"
+        if since[:_DAY] == until[:_DAY]:
+            until = until[_DAY:].strip()
+        return f"No readings for {length}, from {since} to {until}"
 
     def ticks(self) -> Iterator[tuple[int, str]]:
         """Yield the round times within it, each with its label."""
