@@ -18,8 +18,10 @@ def points(second: int, names: dict[str, str]) -> list[Point]:
     load = 0.4 + 0.2 * wave + 3 * busy
     # What is counted grows by the integral of a rate.
     received = 4e5 * second - 4e8 * math.cos(second / 1800) + 4e8
+    whole = {"usage_active": active, "usage_user": 0.7 * active, "usage_system": 0.2 * active}
+    whole |= {"usage_iowait": 4 * busy, "usage_softirq": 0.1, "usage_steal": 0.0}
     return [
-        Point("cpu", {"usage_active": active, "usage_iowait": 4 * busy}, {"cpu": "cpu-total"}),
+        Point("cpu", whole, {"cpu": "cpu-total"}),
         Point("cpu", {"usage_active": active, "usage_iowait": 0.0}, {"cpu": "cpu0"}),
         Point("mem", {"used_percent": 41 + 3 * wave + 9 * busy, "used": 1}),
         Point("swap", {"used_percent": 2.5}),
@@ -31,7 +33,13 @@ def points(second: int, names: dict[str, str]) -> list[Point]:
             {"interface": names.get("interface", "eth0")},
         ),
         Point("net", {"bytes_recv": 50 * second, "bytes_sent": 900 * second}, {"interface": "wg0"}),
-        Point("system", {"load1": load, "load5": load * 0.9, "load15": 0.5}),
+        Point(
+            "diskio",
+            {"read_bytes": 100 * second, "write_bytes": int(received / 3)},
+            {"name": "sda"},
+        ),
+        Point("system", {"load1": load, "load5": load * 0.9, "load15": 0.5, "n_cpus": 4}),
+        Point("processes", {"total": 212, "running": 2, "blocked": 1, "zombies": 0}),
         Point("temp", {"temp": 44 + 4 * wave + 18 * busy}, {"sensor": names.get("sensor", "cpu")}),
     ]
 

@@ -69,7 +69,9 @@ def routes(agent: Controls, clock: Clock | None = None, turn_s: float = _TURN_S)
 
 
 def _unavailable(why: str) -> Reply:
-    return Reply.json({"error": why}, HTTPStatus.SERVICE_UNAVAILABLE)
+    # A browser whose page renews itself would stay here else.
+    again = {"Refresh": str(round(_TURN_S))}
+    return Reply.json({"error": why}, HTTPStatus.SERVICE_UNAVAILABLE, again)
 
 
 def _health(health: Health | None) -> Reply:

@@ -67,15 +67,20 @@ def _all(db: sqlite3.Connection, since_ns: int) -> Iterator[bytes]:
     return (block for (block,) in db.execute(query, (since_ns,)))
 
 
-def _some(db: sqlite3.Connection, since_ns: int, step: int) -> Iterator[bytes]:
-    """Yield one reading of `step`, the newest among them; of the others only the index is read."""
-    chosen: list[int] = []
+def _chosen(db: sqlite3.Connection, since_ns: int, step: int) -> list[tuple[int, int]]:
+    """Return time and id of one reading of `step`, the newest among them; only an index is read."""
+    chosen: list[tuple[int, int]] = []
     place, skipped = (_LAST, _LAST), 0
     while found := db.execute(_BEFORE, (since_ns, *place, skipped)).fetchone():
         place, skipped = found, step - 1
-        chosen.append(found[1])
+        chosen.append(found)
+    return chosen[::-1]
+
+
+def _some(db: sqlite3.Connection, since_ns: int, step: int) -> Iterator[bytes]:
     query = "SELECT CAST(lines AS BLOB) FROM tick WHERE id = ?"
-    return (db.execute(query, (tick,)).fetchone()[0] for tick in reversed(chosen))
+    chosen = _chosen(db, since_ns, step)
+    return (db.execute(query, (tick,)).fetchone()[0] for _, tick in chosen)
 
 
 class SpoolReader:
@@ -124,8 +129,16 @@ class SpoolReader:
             lambda db: [Rejected(*row) for row in db.execute(query, (limit,))]
         )
 
-    def times(self, since_ns: int) -> list[int]:
-        """Return the times of the readings held since a time, the oldest first."""
+    def times(self, since_ns: int, most: int | None = None) -> list[int]:
+        """Return the times of the readings held since a time, the oldest first.
+
+        Args:
+            since_ns: The oldest time wanted, in nanoseconds since 1970-01-01 UTC.
+            most: At most so many, those that `history` chooses; None stands for all.
+        """
+        if most and (step := self.step(since_ns, most)) > 1:
+            chosen = self._database.read(lambda db: _chosen(db, since_ns, step))
+            return [time_ns for time_ns, _ in chosen]
         query = "SELECT time_ns FROM tick WHERE time_ns >= ? ORDER BY time_ns"
         return self._database.read(
             lambda db: [time_ns for (time_ns,) in db.execute(query, (since_ns,))]

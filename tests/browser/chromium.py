@@ -60,11 +60,11 @@ class Tab:
                 result: dict[str, Any] = answer["result"]
                 return result
 
-    def open(self, url: str, width: int = 1280, scheme: str = "light") -> None:
+    def open(self, url: str, width: int = 1280, scheme: str = "light", height: int = 800) -> None:
         """Load a page, as a window of this width and a reader of this taste see it."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
-            width=width, height=800, deviceScaleFactor=1, mobile=False,
+            width=width, height=height, deviceScaleFactor=1, mobile=False,
         )  # fmt: skip
         taste = {"name": "prefers-color-scheme", "value": scheme}
         self.call("Emulation.setEmulatedMedia", features=[taste])

@@ -94,10 +94,10 @@ def test_all_is_in_sight_and_can_be_told_from_what_is_behind_it(
 def test_charts_have_their_full_size(browser: Tab, address: str, width: int) -> None:
     browser.open(address, width)
     sizes = browser.run(
-        "[...document.querySelectorAll('.chart svg')].map(one => one.getBoundingClientRect())"
+        "[...document.querySelectorAll('.chart > svg')].map(one => one.getBoundingClientRect())"
         ".map(one => [one.width, one.height])"
     )
-    assert len(sizes) == 7
+    assert len(sizes) == 10
     columns = 2 if width == 1280 else 1
     for wide, high in sizes:
         assert wide > width / columns * 0.7
@@ -119,12 +119,12 @@ def test_the_keyboard_reaches_everything_in_order_and_shows_where_it_is(
 ) -> None:
     browser.open(address)
     reached = []
-    for _ in range(9):
+    for _ in range(12):
         browser.press("Tab")
         reached.append(focused(browser))
     assert [one["text"] for one in reached] == [
-        *("To the content", "1 h", "6 h", "24 h", "More"),
-        *("Make it again", "/status", "/health", "/metrics"),
+        *("To the content", "15 min", "1 h", "6 h", "24 h", "7 d", "Pause", "Reload"),
+        *("More", "/status", "/health", "/metrics"),
     ]
     assert all(one["outline"] == "solid 3px" for one in reached)
     assert [one["text"] for one in reached if not one["seen"]] == []
@@ -132,13 +132,13 @@ def test_the_keyboard_reaches_everything_in_order_and_shows_where_it_is(
 
 def test_the_keyboard_chooses_how_far_back_and_opens_the_rest(browser: Tab, address: str) -> None:
     browser.open(address)
-    for _ in range(3):
+    for _ in range(4):
         browser.press("Tab")
     browser.press("Enter")
     browser.loaded()
     assert browser.run("location.search") == "?hours=6"
     assert browser.run("document.querySelector('[aria-current=page]').textContent") == "6 h"
-    for _ in range(5):
+    for _ in range(9):
         browser.press("Tab")
     browser.press(" ")
     assert browser.run("document.querySelector('details').open") is True
@@ -163,13 +163,15 @@ def test_who_listens_hears_of_every_chart_and_its_figures(browser: Tab, address:
             if not node["ignored"] and node["role"]["value"] == role
         ]
 
-    titles = ["Processor", "Memory", "Load", "Disk use"]
-    titles += ["Network, received", "Network, sent", "Temperature"]
+    tiles = ["Processor", "Memory", "Fullest file system", "Load", "Network"]
+    titles = ["Processor", "Memory", "Load", "File systems", "Disk reads", "Disk writes"]
+    titles += ["Network, received", "Network, sent", "Temperature", "Processes"]
     assert names("image") == [
         f"{title} over 1 h: a line for each row of the table below" for title in titles
     ]
-    assert names("heading") == ["web-1.example", "Agent", "Lost points", *titles]
-    assert len(names("table")) == len(titles)
+    headings = ["web-1.example", "Now", *tiles, *titles, "Agent", "Lost points"]
+    assert sorted(names("heading")) == sorted(headings)
+    assert len(names("table")) == len([*titles, "Lost points"])
     assert {"memory", "swap space", "/srv", "wg0"} <= set(names("rowheader"))
     assert names("columnheader")[:5] == ["line", "now", "least", "mean", "most"]
     assert "How far back" in names("navigation")
@@ -177,12 +179,32 @@ def test_who_listens_hears_of_every_chart_and_its_figures(browser: Tab, address:
     assert browser.run("document.documentElement.lang") == "en"
 
 
+def test_it_renews_itself_and_stays_where_it_was(browser: Tab, tmp_path: Path) -> None:
+    """It takes 5 s, by Chromium's own clock: the least time after which the page renews itself."""
+    with served(tmp_path / "store", interval_s=1) as quick:
+        browser.open(f"{quick}?hours=6", 360)
+        browser.run("scrollTo(0, 700); window.old = true")
+        browser.loaded()
+        assert browser.run("[location.search, window.old === undefined]") == ["?hours=6", True]
+        assert browser.run("scrollY") == 700
+
+
+def test_a_paused_page_asks_for_nothing(browser: Tab, address: str) -> None:
+    browser.open(address)
+    for _ in range(7):
+        browser.press("Tab")
+    browser.press("Enter")
+    browser.loaded()
+    assert browser.run("location.search") == "?hours=1&renew=no"
+    assert browser.run("document.querySelector('meta[http-equiv]')") is None
+
+
 def test_a_name_that_is_a_script_is_shown_and_not_run(browser: Tab, tmp_path: Path) -> None:
     with served(tmp_path / "store", dict.fromkeys(("path", "interface", "sensor"), EVIL)) as evil:
         browser.open(evil, 360)
         assert browser.run("document.title") == "web-1.example: metrics-pipeline"
         assert browser.run("document.querySelectorAll('script, img').length") == 0
-        assert browser.run("document.body.innerText").count(EVIL) == 4
+        assert browser.run("document.body.innerText").count(EVIL) == 5
         assert browser.run("document.documentElement.scrollWidth") <= 360
 
 

@@ -145,6 +145,7 @@ def test_what_reads_the_store_is_answered_one_at_a_time_from_the_first_on(
         assert first.result(30).status == HTTPStatus.OK
     assert {reply.status for reply in others} == {HTTPStatus.SERVICE_UNAVAILABLE}
     assert all("try again" in reply.body for reply in others)
+    assert {reply.headers["Refresh"] for reply in others} == {"5"}  # a page goes on to renew itself
     assert alive == [HTTPStatus.OK] * 2
     assert page({}).status == HTTPStatus.OK
 

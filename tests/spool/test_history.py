@@ -157,6 +157,8 @@ def test_of_many_readings_some_are_enough_evenly_and_the_newest_among_them(spool
         spool.append([f"m f={time}i {time}"], time)
     with SpoolReader(spool.path.parent) as reader:
         assert (reader.step(0, 10), reader.step(0, 4)) == (1, 3)
+        assert reader.times(0, 4) == [10, 40, 70, 100]
+        assert reader.times(75, 9) == [80, 90, 100]
     assert [int(block.split()[-1]) for block in held(spool, 0, 4)] == [10, 40, 70, 100]
     assert [int(block.split()[-1]) for block in held(spool, 25, 2)] == [60, 100]
     assert len(held(spool, 0, 10)) == 10

@@ -5,9 +5,6 @@ from dataclasses import dataclass
 
 from pipeline.spool import Series, SeriesFilter
 
-# The tags that tell the lines of a chart apart where they have no names.
-_TAGS = ("path", "interface", "sensor")
-
 
 @dataclass(frozen=True, slots=True)
 class Chart:
@@ -17,14 +14,14 @@ class Chart:
         title: Its heading.
         unit: The unit, written after a number.
         lines: Name and series of each line; a line without a name is named by its series' tag.
-        high: Its upper edge, where that is fixed.
+        high: Its upper edge, unless a value is greater.
         optional: Whether it is left out where there is nothing to show.
     """
 
     title: str
     unit: str
     lines: tuple[tuple[str, SeriesFilter], ...]
-    high: float | None = None
+    high: float = 1.0
     optional: bool = False
 
     def all(self, series: Iterable[Series]) -> list[Series]:
@@ -34,8 +31,7 @@ class Chart:
 
     def name(self, series: Series) -> str:
         """Return the name of a line."""
-        own = "".join(series.tags.get(tag, "") for tag in _TAGS)
-        return self.lines[self._place(series)][0] or own or series.field
+        return self.lines[self._place(series)][0] or tag(series) or series.field
 
     def question(self) -> str:
         """Return the command that shows all its lines."""
@@ -43,10 +39,18 @@ class Chart:
         return f"metrics-pipeline show {one.measurement} {one.field}{' --rate' * one.rate}"
 
     def _place(self, series: Series) -> int:
-        for place, (_, wanted) in enumerate(self.lines):
-            if wanted.field == series.field and wanted.matches(series.measurement, series.tags):
-                return place
-        return -1
+        places = (place for place, (_, wanted) in enumerate(self.lines) if is_of(wanted, series))
+        return next(places, -1)
+
+
+def tag(series: Series) -> str:
+    """Return what tells a series apart from others of its field, such as the path of a disk."""
+    return "".join(series.tags.get(name, "") for name in ("path", "interface", "name", "sensor"))
+
+
+def is_of(wanted: SeriesFilter, series: Series) -> bool:
+    """Return whether a series was read for a filter."""
+    return wanted.field == series.field and wanted.matches(series.measurement, series.tags)
 
 
 def greatest(series: Sequence[Series], most: int) -> list[Series]:
@@ -56,15 +60,27 @@ def greatest(series: Sequence[Series], most: int) -> list[Series]:
     return [one for one in series if id(one) in chosen]
 
 
-def _cpu(field: str) -> SeriesFilter:
+def cpu(field: str) -> SeriesFilter:
+    """Return the filter for a field of the processor as a whole."""
     return SeriesFilter("cpu", field, {"cpu": "cpu-total"})
+
+
+def _rates(title: str, measurement: str, field: str) -> Chart:
+    return Chart(title, "B/s", (("", SeriesFilter(measurement, field, rate=True)),), high=1000)
 
 
 CHARTS = (
     Chart(
         "Processor",
         "%",
-        (("active", _cpu("usage_active")), ("waiting for disks", _cpu("usage_iowait"))),
+        (
+            ("active", cpu("usage_active")),
+            ("programs", cpu("usage_user")),
+            ("kernel", cpu("usage_system")),
+            ("waiting for disks", cpu("usage_iowait")),
+            ("interrupts", cpu("usage_softirq")),
+            ("other machines", cpu("usage_steal")),
+        ),
         high=100,
     ),
     Chart(
@@ -85,8 +101,20 @@ CHARTS = (
             ("15 minutes", SeriesFilter("system", "load15")),
         ),
     ),
-    Chart("Disk use", "%", (("", SeriesFilter("disk", "used_percent")),), high=100),
-    Chart("Network, received", "B/s", (("", SeriesFilter("net", "bytes_recv", rate=True)),)),
-    Chart("Network, sent", "B/s", (("", SeriesFilter("net", "bytes_sent", rate=True)),)),
+    Chart("File systems", "%", (("", SeriesFilter("disk", "used_percent")),), high=100),
+    _rates("Disk reads", "diskio", "read_bytes"),
+    _rates("Disk writes", "diskio", "write_bytes"),
+    _rates("Network, received", "net", "bytes_recv"),
+    _rates("Network, sent", "net", "bytes_sent"),
     Chart("Temperature", "°C", (("", SeriesFilter("temp", "temp")),), optional=True),
+    Chart(
+        "Processes",
+        "",
+        (
+            ("all", SeriesFilter("processes", "total")),
+            ("running", SeriesFilter("processes", "running")),
+            ("blocked", SeriesFilter("processes", "blocked")),
+            ("zombies", SeriesFilter("processes", "zombies")),
+        ),
+    ),
 )

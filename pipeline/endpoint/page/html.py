@@ -6,16 +6,40 @@ from html import escape
 from importlib.resources import files
 
 from pipeline import __version__
-from pipeline.clock import rfc3339
 from pipeline.collectors import catalogue
 from pipeline.endpoint.page import svg
 from pipeline.endpoint.page.charts import CHARTS, Chart, greatest
+from pipeline.endpoint.page.tiles import TILES, Figure, Tile, figure
+from pipeline.endpoint.page.window import SPANS, Span, Window, moment
 from pipeline.health import Summary, SummaryRow, human
 from pipeline.point import FieldValue
 from pipeline.spool import Series, between
 
-HOURS = (1, 6, 24)
 _LONGEST_TEXT = 40
+_MOST_GAPS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What was read of the host's history.
+
+    Attributes:
+        first_ns: The oldest reading that is held, in nanoseconds since 1970-01-01 UTC.
+        last_ns: The newest.
+        part: Of the window, one reading of so many was read.
+        window: The time that the charts cover.
+        series: The series of the charts.
+        hour: The time that the tiles' small lines cover: the last hour.
+        newest: The series of the tiles.
+    """
+
+    first_ns: int
+    last_ns: int
+    part: int
+    window: Window
+    series: Sequence[Series]
+    hour: Window
+    newest: Sequence[Series]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,23 +48,23 @@ class Content:
 
     Attributes:
         host: The host's name.
-        hours: How far back it goes.
+        span: How far back it goes.
         now_ns: The time at which it is made, in nanoseconds since 1970-01-01 UTC.
         state: The state of the agent.
         lost: Cause and number of lost points.
-        interval_ms: The time from one reading to the next.
-        series: The series that were read.
-        step: One of this many readings was read.
+        renewal_s: After so many seconds it renews itself.
+        paused: Whether it does not.
+        history: What was read; None while there is no reading.
     """
 
     host: str
-    hours: int
+    span: Span
     now_ns: int
     state: Summary
     lost: Sequence[tuple[str, int]]
-    interval_ms: int
-    series: Sequence[Series]
-    step: int
+    renewal_s: int
+    paused: bool
+    history: History | None
 
 
 def policy(nonce: str) -> str:
@@ -55,33 +79,53 @@ def html(content: Content, nonce: str) -> str:
     """Write the page."""
     host = escape(content.host)
     style = (files("pipeline.endpoint.page") / "style.css").read_text(encoding="utf-8")
+    renewal = f'<meta http-equiv="refresh" content="{content.renewal_s}">\n'
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
-        f"<title>{host}: metrics-pipeline</title>\n"
+        f"{'' if content.paused else renewal}<title>{host}: metrics-pipeline</title>\n"
         f'<style nonce="{nonce}">{style}</style>\n</head>\n<body>\n'
-        f'<a class="skip" href="#main">To the content</a>\n<header><h1>{host}</h1>\n'
-        f'{_ranges(content.hours)}</header>\n<main id="main">\n'
-        f"{_state(content)}{_losses(content.lost)}{''.join(_charts(content))}</main>\n"
-        f"{_footer(content)}</body>\n</html>\n"
+        f'<a class="skip" href="#main">To the content</a>\n{_header(content)}'
+        f'<main id="main">\n{_state(content.state)}{_tiles(content.history)}'
+        f'<div class="columns">{_history(content)}{_agent(content.state)}'
+        f"{_losses(content.lost)}</div></main>\n"
+        f"{_footer(content.history)}</body>\n</html>\n"
     )
 
 
-def _ranges(hours: int) -> str:
-    links = "".join(
-        f'<li><a href="/?hours={each}"{" aria-current=page" * (each == hours)}>{each} h</a></li>'
-        for each in HOURS
+def _header(content: Content) -> str:
+    paused, span = content.paused, content.span
+    spans = "".join(
+        f'<li><a href="{_address(one, paused=paused)}"{" aria-current=page" * (one == span)}>'
+        f"{one.name}</a></li>"
+        for one in SPANS
     )
-    return f'<nav aria-label="How far back"><ul>{links}</ul></nav>'
-
-
-def _state(content: Content) -> str:
-    state = content.state
-    mood = "well" if state.well else "bad"
+    every = human.duration(content.renewal_s)
+    change = f'<a href="{_address(span, paused=not paused)}">{"Resume" if paused else "Pause"}</a>'
     return (
-        '<section aria-labelledby="agent"><h2 id="agent">Agent</h2>'
-        f'<p class="{mood}">{escape(state.headline)}</p>{_list((*state.wrong, *state.first))}'
+        f'<header><h1>{escape(content.host)}</h1>\n<nav aria-label="How far back"><ul>{spans}'
+        f"</ul></nav>\n<p>{moment(content.now_ns)} UTC, "
+        f"{'paused' if paused else f'renewed every {every}'} <span>{change} "
+        f'<a href="{_address(span, paused=paused)}">Reload</a></span></p></header>\n'
+    )
+
+
+def _address(span: Span, *, paused: bool) -> str:
+    return f"/?hours={span.hours}{'&amp;renew=no' * paused}"
+
+
+def _state(state: Summary) -> str:
+    """Write the state at a glance: one sentence, and what is bad."""
+    said = ("running", "last reading", "lost")
+    bad = (*state.wrong, *(row for row in state.first if row.bad and row.name not in said))
+    mood = "well" if state.well else "bad"
+    return f'<p class="{mood}">{escape(state.headline)}</p>{_list(bad) if bad else ""}\n'
+
+
+def _agent(state: Summary) -> str:
+    return (
+        f'<section aria-labelledby="agent"><h2 id="agent">Agent</h2>{_list(state.first)}'
         f"<details><summary>More</summary>{_list(state.more)}</details></section>\n"
     )
 
@@ -94,16 +138,67 @@ def _list(rows: Iterable[SummaryRow]) -> str:
     return f"<dl>{''.join(items)}</dl>"
 
 
-def _charts(content: Content) -> Iterable[str]:
-    for number, chart in enumerate(CHARTS):
-        series = chart.all(content.series)
-        if series or not chart.optional:
-            name = f"chart-{number}"
-            body = _figure(chart, series, content) if series else _nothing(chart)
-            yield (
-                f'<section aria-labelledby="{name}"><h2 id="{name}">{escape(chart.title)}</h2>'
-                f"{body}</section>\n"
-            )
+def _tiles(history: History | None) -> str:
+    if history is None:
+        return ""
+    tiles = "".join(_tile(tile, history) for tile in TILES)
+    head = '<section class="now" aria-labelledby="now"><h2 id="now" class="hidden">Now</h2>'
+    return f"{head}<ul>{tiles}</ul></section>\n"
+
+
+def _history(content: Content) -> str:
+    history = content.history
+    if history is None:
+        return _note("There is no reading yet.")
+    ago = human.duration((content.now_ns - history.last_ns) / 1e9)
+    if history.first_ns == history.last_ns:
+        return _note(f"The first reading was taken {ago} ago. Charts begin with the second one.")
+    if history.last_ns < history.window.since_ns:
+        return _note(f"No readings in the last {content.span.name}; the newest is {ago} old.")
+    charts = "".join(_chart(number, chart, history) for number, chart in enumerate(CHARTS))
+    return f"{charts}{_gaps(history.window)}"
+
+
+def _note(text: str) -> str:
+    head = '<section aria-labelledby="charts"><h2 id="charts">Charts</h2>'
+    return f"{head}<p>{text}</p></section>\n"
+
+
+def _tile(tile: Tile, history: History) -> str:
+    shown = figure(tile, history.newest)
+    first = history.first_ns == history.last_ns
+    if shown is None:
+        why = "Begins with the second reading" if first else "No reading in the last hour"
+        return f"<li><h3>{tile.title}</h3><p>{why}</p></li>"
+    level = f' <span class="level">{shown.level}</span>' if shown.level else ""
+    mood = f' class="{shown.level.replace(" ", "-")}"' if shown.level else ""
+    frame = svg.frame([shown.series], history.hour, shown.edge)
+    line = "" if first else svg.small([shown.series], frame)
+    return (
+        f"<li><h3>{tile.title}</h3><p{mood}><strong>{_quantity(shown.value, tile.unit)}</strong>"
+        f"{level}</p><p>{escape(_beside(tile, shown))}</p>{line}</li>"
+    )
+
+
+def _beside(tile: Tile, shown: Figure) -> str:
+    parts = [f"{tile.name} {shown.tag}".strip()]
+    if shown.cores is not None:
+        parts.append(f"on {human.count(shown.cores, 'core')}")
+    if tile.beside and shown.beside is not None:
+        parts.append(f"{tile.beside[0]} {_quantity(shown.beside, tile.unit)}")
+    return ", ".join(filter(None, parts))
+
+
+def _chart(number: int, chart: Chart, history: History) -> str:
+    series = chart.all(history.series)
+    if not series and chart.optional:
+        return ""
+    body = _plot(chart, series, history.window) if series else _nothing(chart)
+    name = f"chart-{number}"
+    return (
+        f'<section aria-labelledby="{name}"><h2 id="{name}">{escape(chart.title)}</h2>'
+        f"{body}</section>\n"
+    )
 
 
 def _nothing(chart: Chart) -> str:
@@ -111,27 +206,21 @@ def _nothing(chart: Chart) -> str:
     return f"<p>No readings of {first.measurement} {first.field} in this time.</p>"
 
 
-def _figure(chart: Chart, series: Sequence[Series], content: Content) -> str:
+def _plot(chart: Chart, series: Sequence[Series], window: Window) -> str:
     shown = greatest(series, svg.LINES)
-    high = chart.high or svg.above(max(one.summary[2] for one in shown if one.summary))
-    least = min(one.summary[0] for one in shown if one.summary)
-    low = -svg.above(-least) if least < 0 and not chart.high else 0.0
-    span_ns = content.hours * 3600 * 10**9
-    since_ns = content.now_ns - span_ns
-    gap_ns = max(3 * content.interval_ms * content.step * 10**6, span_ns // 50)
-    frame = svg.Frame(since_ns, content.now_ns, gap_ns, low, high)
+    frame = svg.frame(shown, window, chart.high)
     levels = "".join(
-        f"<span>{_value(between(low, high, part), chart)}</span>" for part in (1, 0.5, 0)
+        f"<span>{_quantity(between(frame.low, frame.high, part), chart.unit)}</span>"
+        for part in (1, 0.5, 0)
     )
-    times = (since_ns, since_ns + span_ns // 2, content.now_ns)
-    clocks = "".join(f"<span>{rfc3339(time)[11:16]}</span>" for time in times)
     left_out = len(series) - len(shown)
     more = f"<p>{left_out} more: <code>{chart.question()}</code></p>" if left_out else ""
-    label = f"{chart.title} over {content.hours} h: a line for each row of the table below"
+    length = human.duration((window.until_ns - window.since_ns) / 1e9)
+    gaps = f", with {human.count(len(window.gaps), 'gap')}" if window.gaps else ""
+    label = f"{chart.title} over {length}{gaps}: a line for each row of the table below"
     return (
         f'<div class="chart" role="img" aria-label="{escape(label)}">'
-        f'<div class="levels" aria-hidden="true">{levels}</div>{svg.chart(shown, frame)}'
-        f'<div class="times" aria-hidden="true">{clocks}</div></div>'
+        f'<div class="levels" aria-hidden="true">{levels}</div>{svg.chart(shown, frame)}</div>'
         f"{_table(chart, shown)}{more}"
     )
 
@@ -144,7 +233,7 @@ def _table(chart: Chart, series: Sequence[Series]) -> str:
     )
     heads = "".join(f'<th scope="col">{head}</th>' for head in ("", "now", "least", "mean", "most"))
     heads = heads.replace("></th>", '><span class="hidden">line</span></th>', 1)
-    return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+    return f'<table class="figures"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
 
 
 def _cells(series: Series, chart: Chart) -> str:
@@ -155,13 +244,31 @@ def _cells(series: Series, chart: Chart) -> str:
 def _value(value: FieldValue, chart: Chart) -> str:
     if isinstance(value, str):  # among numbers, as a file of the user's may have it
         return escape(value[:_LONGEST_TEXT])
-    return f"{human.scaled(float(value))}{chart.unit}"
+    return _quantity(float(value), chart.unit)
+
+
+def _quantity(value: float, unit: str) -> str:
+    """Write a number and its unit: 25.3 MB/s."""
+    number = human.scaled(round(value, 1 if unit else 2))
+    if number[-1].isalpha():
+        return f"{number[:-1]} {number[-1]}{unit}"
+    return f"{number} {unit}".rstrip()
+
+
+def _gaps(window: Window) -> str:
+    if not window.gaps:
+        return ""
+    newest = window.gaps[: -_MOST_GAPS - 1 : -1]
+    rows = "".join(f"<li>{escape(window.name(gap))}</li>" for gap in newest)
+    left_out = len(window.gaps) - len(newest)
+    more = f"<p>{left_out} more before.</p>" if left_out else ""
+    return f'<section aria-labelledby="gaps"><h2 id="gaps">Gaps</h2><ul>{rows}</ul>{more}</section>'
 
 
 def _losses(lost: Sequence[tuple[str, int]]) -> str:
     head = '<section aria-labelledby="lost"><h2 id="lost">Lost points</h2>'
     if not lost:
-        return f"{head}<p>Nothing was lost since the store was made.</p></section>\n"
+        return f"{head}<p>Nothing lost.</p></section>\n"
     meanings = {one.field: one.meaning for one in catalogue.load()}
     rows = "".join(
         f'<tr><th scope="row">{escape(cause)}</th><td>{points}</td>'
@@ -175,13 +282,12 @@ def _losses(lost: Sequence[tuple[str, int]]) -> str:
     )
 
 
-def _footer(content: Content) -> str:
-    part = f" One of {content.step} readings is drawn." if content.step > 1 else ""
+def _footer(history: History | None) -> str:
+    part = f" One of {history.part} readings is drawn." if history and history.part > 1 else ""
     links = "".join(
         f'<li><a href="{path}">{path}</a></li>' for path in ("/status", "/health", "/metrics")
     )
     return (
-        f"<footer><p>Made at {rfc3339(content.now_ns)[:19]}Z by metrics-pipeline {__version__};"
-        f" all times are UTC.{part}"
-        f' <a href="/?hours={content.hours}">Make it again</a></p><ul>{links}</ul></footer>\n'
+        f"<footer><p>metrics-pipeline {__version__}; all times are UTC.{part}</p><ul>{links}</ul>"
+        "</footer>\n"
     )
