@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.agents import AgentProcess, environment
+from pipeline.spool import SpoolError, SpoolReader
+from tests.agents import AgentProcess, environment, eventually
 from tests.chaos.ledger import Ledger
 from tests.chaos.proxy import PASS, Proxy
 from tests.cli.commands import Done, finish
@@ -101,6 +102,25 @@ class Chaos:
     def tell(self, what: str) -> None:
         print(f"  {what}", flush=True)  # noqa: T201  # `make chaos` shows it
 
+    def lose_what_waits(self) -> None:
+        """Expect that what waits may be lost."""
+        self.ledger.risk()
+        self.salvages = True
+
+    def wait_for_readings(self) -> None:
+        """Wait until the agent takes readings, whatever it found or finds of its data."""
+        before = time.time_ns()
+
+        def takes_them() -> bool:
+            assert self.agent.process.poll() is None, f"the agent ended: {self.agent.log}"
+            try:
+                with SpoolReader(self.data_dir) as reader:
+                    return (reader.contents().last_ns or 0) > before
+            except SpoolError:
+                return False
+
+        eventually(takes_them, "readings")
+
     def live(self, seconds: float) -> None:
         """Let time go by; the ledger keeps up with the agent."""
         until = time.monotonic() + seconds
@@ -158,17 +178,23 @@ class Chaos:
         self.proxy.fault = self._other.fault = PASS
         self.stop()
         self.start()
+        self.wait_for_readings()
         waiting = self.agent.until(lambda s: s["delivered_points"] and not s["last_error"], "life")
         self.agent.until(lambda s: s["ticks"] > waiting["ticks"], "readings")
         self.stop()
         for _ in range(10):
             status = self.agent.status()
-            if not status["backlog_points"]:
+            if not (status["backlog_points"] or list(self.data_dir.glob("spool.db.damaged-*"))):
                 break
             self.start()
             self.live(5.0)
             self.stop()
         return status
+
+    @property
+    def logs(self) -> str:
+        """What all agents said."""
+        return "".join(log.read_text() for log in sorted(self.folder.glob("agent-*.log")))
 
     def close(self) -> None:
         self.agent.kill()

@@ -3,12 +3,20 @@
 A kind breaks something, and has it work again when it returns. The log of a run has its name.
 """
 
+import os
+import shutil
+import signal
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from random import Random
 
+from pipeline.spool import holder
 from tests.agents import eventually
 from tests.chaos.chaos import Chaos
 from tests.chaos.proxy import FAULTS, HANG_QUERIES, PASS, REFUSE
+from tests.spool.stores import PAGE, scribble
 
 Kind = Callable[[Chaos], None]
 _REFUSED_SERIES = 3
@@ -109,6 +117,93 @@ def use_commands_beside_a_stopped_store(chaos: Chaos) -> None:
     chaos.start()
 
 
+def damage_the_store(chaos: Chaos) -> None:
+    """While the agent is down; commands find it first, and only the agent may change it."""
+    chaos.chance.choice((chaos.stop, chaos.kill))()
+    damage = chaos.chance.choice(DAMAGES)
+    chaos.tell(f"  {damage.__name__.replace('_', ' ')}")
+    damage(chaos.data_dir, chaos.chance)
+    chaos.lose_what_waits()
+    for words in (*QUESTIONS, *CHANGES):
+        before = _files(chaos.data_dir)
+        done = chaos.command(*words)
+        if done.status:
+            assert f"{chaos.data_dir}/spool.db" in done.err, done
+            assert _files(chaos.data_dir) == before, words
+    chaos.start()
+    chaos.wait_for_readings()
+
+
+def remove_the_data(chaos: Chaos) -> None:
+    """With its folder, while the agent runs; what it commits until it notices is read, too."""
+    chaos.wait_for_readings()
+    rest = chaos.folder / f"removed-{time.monotonic_ns()}"
+    rest.mkdir()
+    with ExitStack() as stack:
+        names = ("spool.db", "spool.db-wal")
+        files = [stack.enter_context((chaos.data_dir / name).open("rb")) for name in names]
+        shutil.rmtree(chaos.data_dir, ignore_errors=True)
+        chaos.wait_for_readings()
+        for name, file in zip(names, files, strict=True):
+            (rest / name).write_bytes(file.read())
+    chaos.ledger.read(rest)
+    chaos.lose_what_waits()
+
+
+def remove_the_lock(chaos: Chaos) -> None:
+    """And start another agent, which gets the data if it is faster."""
+    chaos.wait_for_readings()
+    one, other_is_faster = chaos.agent, chaos.chance.random() < 0.5
+    if other_is_faster:
+        one.process.send_signal(signal.SIGSTOP)
+    (chaos.data_dir / "agent.lock").unlink()
+    other = chaos.another()
+    if other_is_faster:
+        eventually(lambda: holder(chaos.data_dir) == other.process.pid, "the other has the lock")
+        one.process.send_signal(signal.SIGCONT)
+    chaos.agent, former = (other, one) if other_is_faster else (one, other)
+    assert former.process.wait(30) == 1, former.log
+    assert str(chaos.data_dir) in former.log, former.log
+
+
+def _files(directory: Path) -> dict[str, bytes]:
+    """What a store is made of; readers share its index."""
+    return {
+        path.name: path.read_bytes()
+        for path in directory.glob("spool.db*")
+        if not path.name.endswith("-shm")
+    }
+
+
+def _header(directory: Path, chance: Random) -> None:
+    scribble(directory / "spool.db", 0, 100, chance.randrange(2**32))
+
+
+def _pages(directory: Path, chance: Random) -> None:
+    file = directory / "spool.db"
+    at = chance.randrange(file.stat().st_size // PAGE) * PAGE
+    scribble(file, at, chance.randint(1, 4) * PAGE, chance.randrange(2**32))
+
+
+def _cut(directory: Path, chance: Random) -> None:
+    file = directory / "spool.db"
+    os.truncate(file, int(file.stat().st_size * chance.random()))
+
+
+def _empty(directory: Path, _: Random) -> None:
+    os.truncate(directory / "spool.db", 0)
+
+
+def _log(directory: Path, chance: Random) -> None:
+    """A killed agent has left one."""
+    log = directory / "spool.db-wal"
+    if log.exists() and (size := log.stat().st_size):
+        scribble(log, chance.randrange(size), chance.choice((1, 500)), chance.randrange(2**32))
+
+
+DAMAGES = (_header, _pages, _cut, _empty, _log)
+
+
 def fill_the_spool(chaos: Chaos) -> None:
     """Not one of the list: it takes long."""
     until = time.monotonic() + 270
@@ -130,6 +225,9 @@ KINDS: tuple[Kind, ...] = (
     break_a_type,
     refuse_series_in_each_reading,
     hang_at_a_count,
+    damage_the_store,
+    remove_the_data,
+    remove_the_lock,
     use_commands,
     use_commands_beside_a_stopped_store,
 )

@@ -16,8 +16,8 @@ from tests.influxd.process import InfluxProcess
 
 # Enough for the spool to be full: it takes about 40 kB of readings a second.
 FILLING_S = 60.0
-CAUSES = {"spool_full", "rejected"}
-REJECTED_KEPT = 10_000
+CAUSES = {"spool_full", "rejected", "corrupt_store"}
+ANEW = "how many waited cannot be read any more"
 
 
 @pytest.fixture
@@ -53,29 +53,31 @@ def test_whatever_happens_every_point_made_is_delivered_or_counted_as_lost(chaos
     lost = {cause: n for cause, n in status["lost"].items() if cause != "tick_missed"}
     missing = ledger.missing(chaos.bucket)
     gone = sum(missing.values())
+    is_exact = ANEW not in chaos.logs
     print(  # noqa: T201  # the account
         f"  made {made} = delivered {status['delivered_points']} + lost {lost};"
-        f" in InfluxDB {made - gone}"
+        f" in InfluxDB {made - gone}{'' if is_exact else '; the counters were lost'}"
     )
-    # The ledger beside the agent, and the agent's own account, agree; and nothing is unaccounted.
-    assert made == status["points"] > 0
+    # The account of the agent is whole; the ledger beside it agrees, unless the counters were lost.
     assert status["backlog_points"] == 0
-    assert status["points"] == status["delivered_points"] + sum(lost.values())
+    assert status["points"] == status["delivered_points"] + sum(lost.values()) > 0
+    assert made == status["points"] or (made > status["points"] and not is_exact)
     assert lost.keys() <= CAUSES
-    # A command may have deleted refused lines, and the bound takes them before readings that wait.
-    kept = status["rejected_points"]
-    assert kept <= lost.get("rejected", 0) - chaos.dropped
+    # Commands may have deleted refused lines, damage too, and the bound before readings that wait.
+    if not chaos.salvages:
+        assert status["rejected_points"] <= lost.get("rejected", 0) - chaos.dropped
     # What InfluxDB does not hold is what was counted as lost. It may hold some of that, too: what
-    # the bound took off the queue may have been on its way, and the answer lost.
-    assert gone <= sum(lost.values()), missing
-    if lost.keys() <= {"rejected"}:
+    # was taken off the queue may have been on its way, and the answer lost.
+    if is_exact:
+        assert gone <= sum(lost.values()), missing
+    if is_exact and lost.keys() <= {"rejected"}:
         assert gone == sum(lost.values()), missing
     # Nothing but refused lines is missing that did not wait at such a moment; the point of a gap
     # waits with a reading that is later than its time.
     late = {"metrics_gap"} if ledger.at_risk else set()
     assert ledger.missing(chaos.bucket, ledger.safe()).keys() <= {"chaos"} | late
-    if not lost:
+    if not lost and is_exact:
         assert ledger.check_samples(chaos.bucket) == 0
     else:
         ledger.check_samples(chaos.bucket)
-    assert "Traceback" not in "".join(log.read_text() for log in chaos.folder.glob("agent-*.log"))
+    assert "Traceback" not in chaos.logs
