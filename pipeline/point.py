@@ -87,24 +87,31 @@ def encode(point: Point, timestamp_ns: int, tags: Mapping[str, str] | None = Non
     )
     if not fields:
         return ""
-    own = tuple(point.tags.items())
-    series = _series(point.measurement, (*tags.items(), *own) if tags else own)
+    series = _series_with(point, tags)
     line = f"{series} {fields} {timestamp_ns}"
     if len(line) > _SURELY_SHORT:
-        _require_short(series, point)
+        for key in point.fields:
+            _require_short(series, key)
     return line
 
 
-def writable(point: Point) -> tuple[Point, list[str]]:
+def writable(point: Point, tags: Mapping[str, str] | None = None) -> tuple[Point, list[str]]:
     """Part a point from the fields that line protocol cannot carry.
+
+    Args:
+        point: The point.
+        tags: Tags common to all points.
 
     Returns:
         The point without them, and why each of them cannot be written.
+
+    Raises:
+        PointError: No field of it can be, for its other names.
     """
-    fields, reasons = {}, []
+    series, fields, reasons = _series_with(point, tags), {}, []
     for key, value in point.fields.items():
         try:
-            _field_key(key)
+            _require_short(series, key)
             _value(key, value)
         except PointError as error:
             reasons.append(str(error))
@@ -120,13 +127,9 @@ def _require_text(text: str) -> None:
         raise PointError(f"{text[:80]!r} holds what is no text") from error
 
 
-def _require_short(series: str, point: Point) -> None:
-    longest = max(len(_field_key(key).encode()) for key in point.fields)
-    if len(series.encode()) + longest + _OWN_BYTES > _LONGEST_KEY:
+def _require_short(series: str, key: str) -> None:
+    if len(series.encode()) + len(_field_key(key).encode()) + _OWN_BYTES > _LONGEST_KEY:
         raise PointError("its measurement, tags and field key are longer than 64 KiB together")
-    for key, value in point.fields.items():
-        if isinstance(value, str) and len(value.encode()) > _LONGEST_TEXT:
-            raise PointError(f"field {_shown(key)}: its text is longer than 1 MiB")
 
 
 def _shown(name: str) -> str:
@@ -138,6 +141,11 @@ def _name(text: str, escapes: dict[int, str]) -> str:
         raise PointError(f"{text!r} is no text")
     _require_text(text)
     return (f"{text[:-1]}\\x5c" if text.endswith("\\") else text).translate(escapes)
+
+
+def _series_with(point: Point, tags: Mapping[str, str] | None) -> str:
+    own = tuple(point.tags.items())
+    return _series(point.measurement, (*tags.items(), *own) if tags else own)
 
 
 @_remembered
@@ -194,6 +202,8 @@ def _value(key: str, value: FieldValue) -> str:
         return f"{value:d}i"
     if isinstance(value, str):
         _require_text(value)
+        if len(value) > _LONGEST_TEXT // 4 and len(value.encode()) > _LONGEST_TEXT:
+            raise PointError(f"field {_shown(key)}: its text is longer than 1 MiB")
         return f'"{value.translate(_STRING)}"'
     raise PointError(f"field {_shown(key)}: {type(value).__name__} is not a type of InfluxDB")
 

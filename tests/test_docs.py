@@ -117,8 +117,8 @@ def test_the_architecture_lists_the_threads(tmp_path: Path) -> None:
     agent.start()
     started = {thread.name for thread in set(threading.enumerate()) - before}
     agent.close()
-    # Those of the endpoint and of the command; their own tests have them.
-    assert started == {*listed} - {"http", "notify"}
+    # Those of the endpoint, of the command and of a salvage; their own tests have them.
+    assert started == {*listed} - {"http", "notify", "salvage"}
 
 
 # ---- faults.md -----------------------------------------------------------------------------------

@@ -168,14 +168,14 @@ def test_what_line_protocol_cannot_carry_is_refused(point: Point) -> None:
 
 
 bad_values = st.sampled_from(
-    [math.nan, math.inf, -math.inf, 2**63, -(2**63) - 1, 10**5000, "\udcff", None]
+    [math.nan, math.inf, -math.inf, 2**63, -(2**63) - 1, 10**5000, "\udcff", "x" * 2**21, None]
 )
 
 
 @given(
     st.dictionaries(names, values, max_size=4),
     st.dictionaries(names, bad_values, max_size=4),
-    st.dictionaries(st.sampled_from(["", "time", "\udcff"]), values),
+    st.dictionaries(st.sampled_from(["", "time", "\udcff", "k" * 70_000]), values),
 )
 def test_a_field_that_cannot_be_carried_costs_itself_only(
     good: dict[str, FieldValue], bad: dict[str, FieldValue], misnamed: dict[str, FieldValue]

@@ -26,6 +26,10 @@ class Agent:
         files: Their files, which are followed; None when the settings do not change.
         clock: The source of time.
         on_change: Is called with new settings.
+        on_lost: Is called when another agent has taken the data directory.
+
+    Attributes:
+        lost: Why its collection ended by itself, in a sentence, or "".
     """
 
     def __init__(
@@ -34,8 +38,11 @@ class Agent:
         files: Files | None = None,
         clock: Clock | None = None,
         on_change: Callable[[Settings], None] = lambda _: None,
+        on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self.settings = settings
+        self.lost = ""
+        self._on_lost = on_lost
         self._files = files
         self._on_change = on_change
         self._clock = clock or SystemClock()
@@ -50,7 +57,7 @@ class Agent:
     @property
     def running(self) -> bool:
         """Whether readings are being taken."""
-        return self._collecting
+        return self._collecting and not self.lost
 
     @property
     def busy(self) -> bool:
@@ -61,7 +68,7 @@ class Agent:
     def health(self) -> Health | None:
         """The state of the collection; None while it is stopped."""
         session = self._session
-        return session.health if session and self._collecting else None
+        return session.health if session and self.running else None
 
     def start(self) -> None:
         """Take a reading at once and go on; does nothing when collection is running.
@@ -70,7 +77,7 @@ class Agent:
             AgentError: The data directory cannot be used, or no thread started.
         """
         with self._lock:
-            if self._collecting:
+            if self.running:
                 _log.info("Metrics collection already running")
                 return
             session = self._opened()
@@ -170,11 +177,20 @@ class Agent:
             self._session = None
 
     def _opened(self) -> Session:
+        if self.lost:
+            self.stop()
+            self.lost = ""
         if self._closed:  # a request to the endpoint can be late
             raise AgentError("this agent was closed; make another one")
         if self._session is None:
-            self._session = Session(self.settings, self._settings_now, self._clock)
+            self._session = Session(self.settings, self._settings_now, self._clock, self._lose)
         return self._session
+
+    def _lose(self, why: str) -> None:
+        if not self.lost:
+            self.lost = why
+            _log.error("Metrics collection ends: %s", why)
+            self._on_lost()
 
     def _settings_now(self) -> Settings:
         return self._files.peek() if self._files else self.settings

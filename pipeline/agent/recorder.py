@@ -230,13 +230,14 @@ class Recorder:
                 self._dropped = ()
                 self._held.popleft()
         except SpoolError as error:
-            self._bound()
             self._spool_trouble.begins(
                 str(error),
                 f"Readings are held in memory until the spool takes them: {error}",
                 level=logging.ERROR,
             )
             raise
+        finally:
+            self._bound()
         self._spool_trouble.ends("The spool takes readings again")
         if pressure := self._spool.pressure:
             self._room_trouble.begins(

@@ -56,16 +56,22 @@ class Session:
         settings: The settings.
         reload: Reads the settings again, for a token that was rotated.
         clock: The source of time.
+        on_lost: Is called with the reason when the data directory does not belong to it any more.
 
     Raises:
         AgentError: The data directory cannot be used.
     """
 
     def __init__(
-        self, settings: Settings, reload: Callable[[], Settings], clock: Clock | None = None
+        self,
+        settings: Settings,
+        reload: Callable[[], Settings],
+        clock: Clock | None = None,
+        on_lost: Callable[[str], object] = lambda _: None,
     ) -> None:
         self.settings = settings
         self._reload = reload
+        self._on_lost = on_lost
         self._clock = clock = clock or SystemClock()
         self.host: Host | None = None
         # What can fail comes before the lock on the directory.
@@ -151,6 +157,8 @@ class Session:
 
         No reading is lost: those that wait are in the spool, and a reading that was due is taken.
         """
+        if not self._owns_directory():
+            return
         old, self.settings = self.settings, new
         changed = {name for name in NAMES if getattr(old, name) != getattr(new, name)}
         if changed & (_COLLECTORS | _TAGS):
@@ -174,24 +182,30 @@ class Session:
         """Take one reading now; return the collectors that failed, and why.
 
         Raises:
+            AgentError: The data directory does not belong to this session any more.
             SpoolError: It could not be made durable.
         """
-        return self._recorder.record(Tick(self._clock.now_ns(), missed=0))
+        self._must_own_directory()
+        failed = self._recorder.record(Tick(self._clock.now_ns(), missed=0))
+        self._salvage_beside()
+        return failed
 
     def sweep(self) -> Swept:
         """Remove what is older than the age, in InfluxDB and here.
 
         Raises:
+            AgentError: The data directory does not belong to this session any more.
             InfluxError: InfluxDB failed.
             SpoolError: The local copy could not be swept.
         """
+        self._must_own_directory()
         return self._remote.keeper.sweep()
 
     def stop(self) -> None:
         """End all threads; keep the last reading, and send it if the server answers in time."""
         self._workers.end(0.0, "settings")  # it may be the thread that waits for this
         self._workers.end(_STOP_TICKS_S, "tick")
-        self._workers.end(_STOP_REST_S, "delivery", "sweep")
+        self._workers.end(_STOP_REST_S, "delivery", "sweep", "salvage")
         self._recorder.close(_STOP_RECORDER_S)
         self._spool.close()
         self._lock.release()
@@ -203,21 +217,55 @@ class Session:
     def _tick(self, stop: Event, wake: Event) -> None:
         while not stop.is_set():
             if (tick := self._schedule.wait(wake)) is not None:
+                if not self._owns_directory():
+                    return
                 self._take(tick)
                 continue
             wake.clear()
             self._schedule.change(self.settings.collection_interval_ms)
+
+    def _owns_directory(self) -> bool:
+        """Look whether the data directory is still this session's; if not, leave it alone."""
+        try:
+            self._must_own_directory()
+        except AgentError as error:
+            self._workers.end(0.0, "settings", "delivery", "sweep", "salvage")
+            self._spool.close()
+            self._on_lost(str(error))
+            return False
+        return True
+
+    def _must_own_directory(self) -> None:
+        try:
+            self._lock.look()
+        except DirectoryInUseError as error:
+            raise AgentError(str(error)) from error
 
     def _take(self, tick: Tick) -> None:
         with contextlib.suppress(SpoolError):  # the recorder logs it, and holds the reading
             self._trusted_clock.look(tick)
         with contextlib.suppress(SpoolError):
             self._recorder.record(tick)
+        self._salvage_beside()
         self.health.trouble("tick").ends()
         self.health.tick_attempted()
         if self.settings.collection_interval_ms > self.settings.flush_interval_ms:
             self._workers.wake("delivery")
         self._workers.look()
+
+    def _salvage_beside(self) -> None:
+        """Let a thread copy what can be read of a damaged store, if there is one."""
+        if self._spool.salvaging and not self._workers.runs("salvage"):
+            self._workers.start("salvage", self._salvage)
+
+    def _salvage(self, stop: Event, _: Event) -> None:
+        begun = self._clock.monotonic()
+        for _step in self._spool.salvage():
+            self.health.trouble("salvage").ends()
+            # Readings and delivery have at least as much of the store as this.
+            if self._clock.wait(stop, self._clock.monotonic() - begun):
+                return
+            begun = self._clock.monotonic()
 
     def _start_remote(self) -> None:
         """Start the sweep and, if there is an InfluxDB, delivery, in place of the ones before."""

@@ -10,6 +10,7 @@ from pipeline.health import Health, human
 _UNTIL_READY_S = 0.05
 _USUALLY_S = 10.0
 _WITHOUT_MANAGER_S = 86_400.0
+_START = "EXTEND_TIMEOUT_USEC=600000000"
 _SEND_WITHIN_S = 1.0
 
 
@@ -32,6 +33,11 @@ class Notifier:
         self._health = health
         self._ready = False
         self._status = ""
+
+    def starting(self) -> None:
+        """Ask for time to open the store, which may be large, or its disk be slow."""
+        if self._address:
+            self._send(_START)
 
     def look(self) -> float:
         """Send what has to be sent now; return in how many seconds to look again."""

@@ -1,5 +1,6 @@
 """The threads of a session: each goes on until it is ended, whatever fails in it."""
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -12,7 +13,8 @@ _RESTART_S = 10.0
 _TAKE_OVER_S = 2.0
 
 Work = Callable[[Event, Event], None]
-"""Works until the first event is set; the second cuts its waits short, and is set with the first.
+"""Works until the first event is set, or all is done; the second cuts its waits short, and is set
+with the first.
 """
 
 
@@ -99,7 +101,7 @@ class Worker:
         """Wait for its end until that moment of the monotonic clock."""
         if (before := self._before) is not None:
             before.join(deadline)
-        if self._thread is not None:
+        if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(max(0.0, deadline - self._clock.monotonic()))
 
     def _run(self) -> None:
@@ -111,16 +113,19 @@ class Worker:
         while True:
             try:
                 self._work(self._stop, self._wake)
+                self._stop.set()
                 return
             except Exception as error:  # noqa: BLE001  # whatever it is, it must not end the thread
                 if self._stop.is_set():
                     return
-                self._trouble.begins(
-                    str(error),
-                    f"{self.name} failed, retrying in 10 s: {error}",
-                    level=logging.ERROR,
-                    error=error,
-                )
+                why = str(error) or type(error).__name__
+                with contextlib.suppress(Exception):  # to tell of it may fail for the same reason
+                    self._trouble.begins(
+                        why,
+                        f"{self.name} failed, retrying in 10 s: {why}",
+                        level=logging.ERROR,
+                        error=error,
+                    )
                 self._clock.wait(self._stop, _RESTART_S)
 
 
@@ -168,6 +173,11 @@ class Workers:
             trouble.begins(why, line, level=logging.ERROR)
         else:
             trouble.ends("All threads run again")
+
+    def runs(self, name: str) -> bool:
+        """Return whether a worker of that name is at work."""
+        worker = self._workers.get(name)
+        return worker is not None and worker.alive
 
     def wake(self, name: str) -> None:
         """Cut the wait of a worker short, if there is one of that name."""

@@ -104,4 +104,4 @@ def _change(
     except FileNotFoundError as error:
         if all_lines:
             return nothing
-        raise click.ClickException(f"no lines are kept yet: there is no {error}") from None
+        raise click.ClickException(f"no lines are kept yet: {error}") from None

@@ -27,9 +27,14 @@ def run(source: Source) -> None:
     files = Files(source.directory, os.environ, collectors.names())
     settings = files.load().settings
     _configure_logs(settings)
-    agent = Agent(settings, files, on_change=_configure_logs)
-    agent.start()
+
+    def end() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    agent = Agent(settings, files, on_change=_configure_logs, on_lost=end)
     notifier = Notifier(os.environ, lambda: agent.health)
+    notifier.starting()
+    agent.start()
     while True:
         received = signal.sigtimedwait(signals, notifier.look())
         if received is None:
@@ -38,7 +43,10 @@ def run(source: Source) -> None:
             break
         agent.reload()
     notifier.stopping()
+    lost = agent.lost
     agent.close()
+    if lost:  # the log says why
+        sys.exit(1)
 
 
 def _blocked() -> set[signal.Signals]:

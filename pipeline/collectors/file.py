@@ -57,11 +57,10 @@ class _Content:
 class File(Collector):
     """Writes what the files `*.lp` in a folder hold: lines of line protocol without a time.
 
-    Each line becomes a point of each tick, and a file that has not changed is not read again; what
-    is beyond `max_series` is not parsed at all. Hidden files are passed
-    over, so that one can be written under such a name and renamed when it is whole. Without the
-    option `directory` there is nothing to read. It may be on another machine, hence the
-    `TimeoutRunner`.
+    Each line becomes a point of each tick; a file is read again when it has changed, and what is
+    beyond `max_series` is not parsed at all. Hidden files are passed over, so that one can be
+    written under such a name and renamed when it is whole. Without the option `directory` there is
+    nothing to read. It may be on another machine, hence the `TimeoutRunner`.
     """
 
     name = "file"

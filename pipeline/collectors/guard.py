@@ -188,10 +188,10 @@ class Guard:
 def _write(point: Point, tags: Mapping[str, str]) -> _Written:
     with suppress(PointError):
         return _with_line(point, encode(point, 0, tags), ())
-    rest, reasons = writable(point)
     name = f"{point.measurement} {dict(point.tags) or ''}".rstrip()
-    name = name.encode(errors="backslashreplace").decode()  # it may be no text
+    name = name[:200].encode(errors="backslashreplace").decode()  # it may be no text
     try:
+        rest, reasons = writable(point, tags)
         return _with_line(point, encode(rest, 0, tags), [f"{name}: {why}" for why in reasons])
     except PointError as error:  # it is the name of all of them
         return _with_line(point, "", [f"{name}: {error}"])

@@ -11,7 +11,7 @@ from pipeline.spool.contents import Cause
 from pipeline.spool.database import Database
 from pipeline.spool.opening import open_beside
 from pipeline.spool.room import give_back
-from pipeline.spool.rows import DAMAGES, drop, joined, pack, tally, unpack
+from pipeline.spool.rows import DAMAGES, LEAST_ID, drop, joined, pack, tally, unpack
 from pipeline.spool.schema import AGED, LOST
 
 # A large clean-up is done in parts, so that no tick waits long for it: so many readings, and so
@@ -72,7 +72,7 @@ class Aging:
             SpoolError: The spool cannot be read or written; what is removed stays removed.
         """
         some = None if age is None or age.everything else age
-        removed, after = 0, (start_ns, -1)
+        removed, after = 0, (start_ns, LEAST_ID)
 
         def part(db: sqlite3.Connection) -> tuple[_Place, int] | None:
             return _remove_some(db, after, stop_ns, some, count=count)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipeline.clock import Clock, SystemClock
-from pipeline.spool.schema import ERRORS, DamagedError, FullError, SpoolError, damaged, described
+from pipeline.spool.schema import DamagedError, FullError, GoneError, SpoolError, translated
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class Database:
         self,
         path: Path,
         connect: Callable[[], sqlite3.Connection],
-        repair: Repair = lambda _, __: (),
+        repair: Repair | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.path = path
@@ -46,12 +46,18 @@ class Database:
         self._clock = clock or SystemClock()
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
         self._closed = False
 
     @property
     def is_open(self) -> bool:
         """Whether it has a connection."""
         return self._connection is not None
+
+    @property
+    def last_connection(self) -> sqlite3.Connection | None:
+        """The connection as it is, also to a store that was removed."""
+        return self._connection
 
     def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run a query in one transaction, so that all it reads is of one moment."""
@@ -101,13 +107,17 @@ class Database:
             verb: How the error goes on after "cannot be".
 
         Raises:
+            GoneError: The file is another one than that which was opened.
             SpoolError: It failed.
         """
-        with self._lock, self._translating_errors(verb):
+        with self._lock, self._translated(verb):
             if self._closed:
                 raise SpoolError(f"{self.path} was closed")
             if self._connection is None:
                 self._connection = self._connect()
+                self._file = file_of(self.path)
+            elif file_of(self.path) != self._file:
+                raise GoneError(f"{self.path} was removed or replaced while it was in use")
             yield self._connection
 
     @contextlib.contextmanager
@@ -134,24 +144,26 @@ class Database:
             with self.transaction(begin) as db:
                 return work(db)
 
-        with self._lock:
+        with self._lock, self._translated("repaired"):
             try:
                 return once()
-            except (DamagedError, FullError) as error:
+            except (DamagedError, FullError, GoneError) as error:
                 failure: SpoolError = error
-            for _ in self._repair(self, failure):
+            for _ in self._repair(self, failure) if self._repair else ():
                 try:
                     return once()
                 except FullError as error:
                     failure = error
             raise failure
 
-    @contextlib.contextmanager
-    def _translating_errors(self, verb: str) -> Iterator[None]:
-        try:
-            yield
-        except ERRORS as error:
-            failure = described(error, f"{self.path} cannot be {verb}: {error}", self.path)
-            if isinstance(failure, DamagedError):
-                failure = damaged(self.path, failure.why)
-            raise failure from error
+    def _translated(self, verb: str) -> contextlib.AbstractContextManager[None]:
+        return translated(self.path, verb, own=self._repair is not None)
+
+
+def file_of(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another one of the same name; None where there is none."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino

@@ -1,10 +1,11 @@
 """The files of a store: a new one is built beside the old one, and put in its place in one step.
 
 A store is `spool.db` with SQLite's `spool.db-wal` and `spool.db-shm`. A new one is built in
-`spool.db.new`. When it is whole and is to replace a damaged store, it is renamed to
+`spool.db.new`. When it is on the disk and is to replace a damaged store, it is renamed to
 `spool.db.salvaged-TIME`. From that moment on it is the store: however often the process ends before
-the damaged files are renamed to `spool.db.corrupt-TIME`, the next start goes on with that. Only the
-process that holds the data directory changes these files.
+the damaged files are renamed to `spool.db.damaged-TIME`, the next start goes on with that. When all
+that can be read of these is in the store, they become `spool.db.corrupt-TIME`, which is kept for a
+user to look into. Only the process that holds the data directory changes these files.
 """
 
 import contextlib
@@ -19,10 +20,10 @@ from pathlib import Path
 from pipeline.spool.access import make, opened
 from pipeline.spool.schema import migrate
 
-_NEW, _SALVAGED, _CORRUPT = ".new", ".salvaged-", ".corrupt-"
+_NEW, _SALVAGED, _DAMAGED, _CORRUPT = ".new", ".salvaged-", ".damaged-", ".corrupt-"
 _PARTS = ("-wal", "-shm", "")
 # Damaged stores are kept for a user to look into. Several show that the disk is failing.
-_DAMAGED_KEPT = 3
+_CORRUPT_KEPT = 3
 # The lock that SQLite holds while a store is open: SHARED_FIRST in its os_unix.c.
 _SHARED_FIRST, _SHARED_SIZE = 0x40000002, 510
 _USED_FOR_S, _LOOK_S = 2.0, 0.01
@@ -77,6 +78,11 @@ def create(path: Path) -> None:
     """Make an empty store."""
     with building(path):
         pass
+    place(path)
+
+
+def place(path: Path) -> None:
+    """Make the new store the store, where there is none."""
     sibling(path, _NEW).rename(path)
     _sync(path.parent)
 
@@ -91,20 +97,20 @@ def replace(path: Path, stamp: str) -> None:
 
 def resume(path: Path) -> None:
     """Finish or undo what a process that ended had begun."""
-    for ready in _salvaged_files(path):
+    for ready in _named(path, _SALVAGED):
         _swap(path, ready)
     sibling(path, _NEW).unlink(missing_ok=True)
 
 
 def is_unfinished(path: Path) -> bool:
     """Return whether a process ended before a new store was in its place."""
-    return bool(_salvaged_files(path))
+    return bool(_named(path, _SALVAGED))
 
 
 def stamp(path: Path, now_ns: int) -> str:
     """Return a time, for the names of damaged files, that no other such file has."""
     moment = f"{datetime.fromtimestamp(now_ns // 10**9, UTC):%Y%m%dT%H%M%SZ}"
-    taken = {_stamp_of(file) for file in _damaged_files(path)}
+    taken = {_stamp_of(file) for file in (*_named(path, _DAMAGED), *_named(path, _CORRUPT))}
     number, found = 1, moment
     while found in taken:
         number += 1
@@ -113,60 +119,79 @@ def stamp(path: Path, now_ns: int) -> str:
 
 
 def damaged_path(path: Path, stamp: str) -> Path:
-    """Return the name of a damaged store that was replaced."""
+    """Return the name of a damaged store that is being read."""
+    return sibling(path, f"{_DAMAGED}{stamp}")
+
+
+def corrupt_path(path: Path, stamp: str) -> Path:
+    """Return the name of a damaged store of which nothing is needed any more."""
     return sibling(path, f"{_CORRUPT}{stamp}")
 
 
-def delete_damaged(path: Path, keep: int = 0, newest: str = "") -> int:
-    """Delete damaged files, whose readable rows were all salvaged; return how many.
+def retire(path: Path) -> None:
+    """Let damaged stores, when all of them were read, be deletable; the newest are kept."""
+    for stamp in sorted({_stamp_of(file) for file in _named(path, _DAMAGED)}):
+        _rename(damaged_path(path, stamp), corrupt_path(path, stamp))
+        _sync(path.parent)
+        delete_corrupt(path, _CORRUPT_KEPT, stamp)
+
+
+def delete_corrupt(path: Path, keep: int = 0, newest: str = "") -> int:
+    """Delete damaged files of which nothing is needed any more; return how many.
 
     The newest stores stay, `keep` of them. The newest of all is named, as the clock may have been
     set back.
     """
-    times = {_stamp_of(file) for file in _damaged_files(path)}
+    times = {_stamp_of(file) for file in _named(path, _CORRUPT)}
     old = sorted(times, key=lambda each: (each == newest, each), reverse=True)[keep:]
-    gone = [file for file in _damaged_files(path) if _stamp_of(file) in old]
+    gone = [file for file in _named(path, _CORRUPT) if _stamp_of(file) in old]
     for file in gone:
         file.unlink()
     return len(gone)
 
 
-def _salvaged_files(path: Path) -> list[Path]:
-    return list(path.parent.glob(f"{path.name}{_SALVAGED}*"))
-
-
 def _swap(path: Path, ready: Path) -> None:
-    time_of = ready.name.removeprefix(f"{path.name}{_SALVAGED}")
-    _wait_until_unused(path)
-    # The log goes first: it must never be applied to the new store.
+    time_of = _stamp_of(ready)
+    with _unused(path):
+        _rename(path, damaged_path(path, time_of))
+        _sync(path.parent)
+        ready.rename(path)
+        _sync(path.parent)
+
+
+def _rename(path: Path, name: Path) -> None:
+    # The log goes first: it must never be applied to a new store.
     for part in _PARTS:
         with contextlib.suppress(FileNotFoundError):
-            sibling(path, part).rename(sibling(damaged_path(path, time_of), part))
-    _sync(path.parent)
-    ready.rename(path)
-    _sync(path.parent)
-    delete_damaged(path, _DAMAGED_KEPT, time_of)
+            sibling(path, part).rename(sibling(name, part))
 
 
-def _wait_until_unused(path: Path) -> None:
-    """Wait until nobody has the store open: the last to close it may delete a log by its name."""
+@contextlib.contextmanager
+def _unused(path: Path) -> Iterator[None]:
+    """Keep all others from opening a store, when nobody has it open any more.
+
+    One that has it open could write to it, and the last to close it may delete a log by its name.
+    """
     deadline = time.monotonic() + _USED_FOR_S
-    with contextlib.suppress(OSError), os.fdopen(opened(path, os.O_RDWR), "r+b") as file:
-        while time.monotonic() < deadline:
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, _SHARED_SIZE, _SHARED_FIRST)
-            except BlockingIOError:
-                time.sleep(_LOOK_S)
-            else:
-                return
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            file = stack.enter_context(os.fdopen(opened(path, os.O_RDWR), "r+b"))
+            while time.monotonic() < deadline:
+                try:
+                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, _SHARED_SIZE, _SHARED_FIRST)
+                except BlockingIOError:
+                    time.sleep(_LOOK_S)
+                else:
+                    break
+        yield
 
 
-def _damaged_files(path: Path) -> list[Path]:
-    return list(path.parent.glob(f"{path.name}{_CORRUPT}*"))
+def _named(path: Path, suffix: str) -> list[Path]:
+    return list(path.parent.glob(f"{path.name}{suffix}*"))
 
 
 def _stamp_of(file: Path) -> str:
-    name = file.name.rpartition(_CORRUPT)[2]
+    name = file.name.rpartition(".")[2].partition("-")[2]
     return name.removesuffix("-wal").removesuffix("-shm")
 
 

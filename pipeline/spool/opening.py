@@ -4,57 +4,73 @@ SQLite deletes the log beside an empty file, even for a reader, and ignores all 
 damaged part of the log. So only the agent, which salvages it, opens a store that is damaged.
 """
 
-import errno
+import contextlib
+import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 from pipeline.spool import files
-from pipeline.spool.access import look, look_at_store
-from pipeline.spool.database import Database
+from pipeline.spool.access import look_at_store
+from pipeline.spool.contents import Cause, Fact, Gap
+from pipeline.spool.database import Database, file_of
 from pipeline.spool.lock import holder
 from pipeline.spool.room import Limits, Room
-from pipeline.spool.salvage import damage, salvage
+from pipeline.spool.rows import mark, tally
+from pipeline.spool.salvage import damage, set_aside, unfinished
 from pipeline.spool.schema import (
+    AGED,
     ERRORS,
+    LOST,
     NAME,
+    WAITING,
     DamagedError,
     FullError,
+    GoneError,
+    MissingError,
     SpoolError,
     damaged,
-    described,
     examine,
     migrate,
+    translated,
     version_of,
 )
+
+_log = logging.getLogger(__name__)
 
 # A store of usual size is read as a whole before it is used; a larger one is checked later.
 _CHECKED_AT_ONCE = 64 * 2**20
 _LOOKS = 10
 # Errors of a store that opens: only a header that was damaged causes them.
 _NOISE_CODES = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}
+_SHUT_CODES = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR}
+_OTHER_USER = "; try as the user of the agent"
+_NO_ROOM = "; is it writable, with room on the disk?"
 
 
-def open_beside(directory: Path, *, write: bool = False) -> Database:
-    """Open a store beside an agent that may be running; nothing is made or mended.
+def open_beside(directory: Path, *, write: bool = False, shared: bool = False) -> Database:
+    """Open a store beside an agent that may be running; nothing is made or repaired.
+
+    Args:
+        directory: The data directory.
+        write: Whether to change it.
+        shared: Whether it must be opened so that all changes are seen. Otherwise a reader may open
+            a store alone where it cannot be shared, and see half a change.
 
     Raises:
-        FileNotFoundError: There is no store in the directory.
+        MissingError: There is no store in the directory.
         DamagedError: The store is not whole.
         SpoolError: The store cannot be opened.
     """
     path = directory / NAME
-    try:
-        look_at_store(path)
+    with translated(path, "opened", _OTHER_USER):
+        with contextlib.suppress(NotADirectoryError):
+            look_at_store(path)
         if (why := _found_damage(path)) is not None:
             raise damaged(path, why)
-        look(path)
-    except NotADirectoryError:
-        raise FileNotFoundError(path) from None
-    except PermissionError as error:
-        raise _unreachable(path, error.strerror) from error
-    database = Database(path, partial(_connect_to_write if write else _connect_to_read, path))
+    connect = _connect_to_write if write else partial(_connect_to_read, shared=shared)
+    database = Database(path, partial(_connect_beside, path, connect))
     with database.connection("read"):
         return database
 
@@ -67,40 +83,54 @@ def _found_damage(path: Path) -> str | None:
     looks find it while nothing is written. They open and close the file, which in an agent's
     process would drop SQLite's locks on it.
     """
-    is_empty = path.exists() and path.stat().st_size == 0
-    has_log = files.has_log(path)
-    if is_empty or holder(path.parent) is not None:
-        return "it is empty, but not its write-ahead log" if is_empty and has_log else None
-    if files.is_unfinished(path):
-        return "its salvage was interrupted"
-    for _ in range(_LOOKS):
-        before = files.written(path)
-        if damage(path) is None or (why := damage(path)) is None:
-            return None
-        if files.written(path) == before:
-            return why
+    try:
+        is_empty = path.exists() and path.stat().st_size == 0
+        has_log = files.has_log(path)
+        if is_empty or holder(path.parent) is not None:
+            return "it is empty, but not its write-ahead log" if is_empty and has_log else None
+        if files.is_unfinished(path):
+            return "its salvage was interrupted"
+        for _ in range(_LOOKS):
+            before = files.written(path)
+            if damage(path) is None or (why := damage(path)) is None:
+                return None
+            if files.written(path) == before:
+                return why
+    except NotADirectoryError:
+        raise MissingError(f"there is no {path}") from None
     return None
 
 
-def _connect_to_read(path: Path) -> sqlite3.Connection:
+def _connect_beside(
+    path: Path, connect: Callable[[Path], sqlite3.Connection]
+) -> sqlite3.Connection:
+    with translated(path, "opened", _OTHER_USER):
+        before = file_of(path)
+        if before is None:
+            raise MissingError(f"there is no {path}")
+        db = connect(path)
+        if file_of(path) != before:  # its log may be that of the store which took its place
+            db.close()
+            raise GoneError(f"{path} was replaced while it was opened; try again")
+        return db
+
+
+def _connect_to_read(path: Path, *, shared: bool) -> sqlite3.Connection:
     try:
         return _connected(path, "mode=ro")
     except sqlite3.OperationalError as error:
-        # Without the right to write to the folder, SQLite cannot share a database in WAL mode.
-        # When no agent has it open, the file is whole without its log.
-        try:
-            return _connected(path, "mode=ro&immutable=1")
-        except sqlite3.OperationalError:
-            raise _unreachable(path, error) from error
+        # Where SQLite can make no file, for want of the right or of room, it cannot share a store
+        # in WAL mode. One that has no log is whole by itself.
+        is_shut = error.sqlite_errorcode & 0xFF in _SHUT_CODES
+        if shared or not is_shut or files.has_log(path):
+            raise
+    return _connected(path, "mode=ro&immutable=1")
 
 
 def _connect_to_write(path: Path) -> sqlite3.Connection:
-    try:
-        db = _connected(path, "mode=rw")
-        db.execute("PRAGMA synchronous = FULL")
-        Limits.within(0).apply(db)  # the least share, as the bound is the agent's
-    except sqlite3.OperationalError as error:
-        raise _unreachable(path, error) from error
+    db = _connected(path, "mode=rw")
+    db.execute("PRAGMA synchronous = FULL")
+    Limits.within(0).apply(db)  # the least share, as the bound is the agent's
     return db
 
 
@@ -114,85 +144,102 @@ def _connected(path: Path, options: str) -> sqlite3.Connection:
     )
     try:
         if version_of(db, path) == 0:
-            raise FileNotFoundError(f"{path} is being made")
+            raise MissingError(f"{path} is being made")
     except BaseException:
         db.close()
         raise
     return db
 
 
-def _unreachable(path: Path, why: object) -> SpoolError:
-    return SpoolError(f"{path} cannot be opened: {why}; try as the user of the agent")
+class OwnStore:
+    """The store of the process that holds its data directory, which alone repairs it.
 
+    Args:
+        path: The store.
+        room: Its room on the disk.
+        now_ns: Tells the time, in nanoseconds since 1970-01-01 UTC.
 
-def open_own(path: Path, limits: Limits, now_ns: int) -> sqlite3.Connection:
-    """Open the store of a data directory that this process holds.
-
-    A missing one is made, a damaged one mended, an old one upgraded.
-
-    Raises:
-        FullError: The disk has no room for it.
-        SpoolError: It is another program's or another version's, or there is no right to write.
+    Attributes:
+        made: How often a new store took the place of another one.
+        salvaging: Whether a damaged store is not read to its end yet.
     """
-    try:
-        files.resume(path)
-        if (why := damage(path)) is not None:
-            salvage(path, why, now_ns)
-        elif not path.exists():
-            files.create(path)
-    except (OSError, sqlite3.Error) as error:
-        raise _unopened(path, error) from error
-    try:
-        return _connect_own(path, limits)
-    except DamagedError as error:
-        _salvage(path, error, now_ns)
-        return _connect_own(path, limits)
 
-
-def _connect_own(path: Path, limits: Limits) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
-    try:
-        # Nothing is written before it is known that the file is a store of this version.
-        version = version_of(db, path)
-        if version == 0:  # freed pages go back to the file system in steps
-            db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        # A committed reading must survive a power cut, and one fsync a tick is cheap.
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA secure_delete = OFF")
-        # In KiB: by default SQLite keeps 2 MiB of pages, which are not read again.
-        db.execute("PRAGMA cache_size = -256")
-        limits.apply(db)
-        migrate(db, version)
-        if path.stat().st_size <= _CHECKED_AT_ONCE:
-            examine(db, path)
-    except ERRORS as error:
-        db.close()
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOISE_CODES:
-            raise damaged(path, str(error)) from error
-        raise _unopened(path, error) from error
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-class AgentRepair:
-    """The repair of the agent's own store: salvage of a damaged one, room on a full disk."""
-
-    def __init__(self, room: Room, now_ns: Callable[[], int]) -> None:
+    def __init__(self, path: Path, room: Room, now_ns: Callable[[], int]) -> None:
+        self._path = path
         self._room = room
         self._now_ns = now_ns
-        self.salvages = 0
+        self.made = 0
+        self.salvaging = False
 
-    def __call__(self, database: Database, error: SpoolError, /) -> Iterator[None]:
+    def connect(self) -> sqlite3.Connection:
+        """Open the store. A missing one is made, a damaged one replaced, an old one upgraded.
+
+        Raises:
+            FullError: The disk has no room for it.
+            SpoolError: It is another program's or another version's, or cannot be written.
+        """
+        path = self._path
+        with translated(path, "opened", _NO_ROOM, own=True):
+            files.resume(path)
+            if (why := damage(path)) is not None:
+                self._set_aside(why)
+            elif not path.exists():
+                files.create(path)
+        try:
+            db = self._connected()
+        except DamagedError as error:
+            with translated(path, "opened", _NO_ROOM, own=True):
+                self._set_aside(error.why)
+            db = self._connected()
+        return db
+
+    def _connected(self) -> sqlite3.Connection:
+        path = self._path
+        with translated(path, "opened", _NO_ROOM, own=True):
+            db = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+            try:
+                # Nothing is written before it is known that the file is a store of this version.
+                version = version_of(db, path)
+                if version == 0:  # freed pages go back to the file system in steps
+                    db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+                # A committed reading must survive a power cut, and one fsync a tick is cheap.
+                db.execute("PRAGMA journal_mode = WAL")
+                db.execute("PRAGMA synchronous = FULL")
+                db.execute("PRAGMA secure_delete = OFF")
+                # In KiB: by default SQLite keeps 2 MiB of pages, which are not read again.
+                db.execute("PRAGMA cache_size = -256")
+                self._room.limits.apply(db)
+                migrate(db, version)
+                if path.stat().st_size <= _CHECKED_AT_ONCE:
+                    examine(db, path)
+                self.look(db)
+            except sqlite3.Error as error:
+                db.close()
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOISE_CODES:
+                    raise damaged(path, str(error)) from error
+                raise
+            except BaseException:
+                db.close()
+                raise
+        return db
+
+    def look(self, db: sqlite3.Connection) -> None:
+        """Look whether there are damaged stores that are not read to their end."""
+        self.salvaging = bool(unfinished(db))
+        if not self.salvaging:
+            files.retire(self._path)
+
+    def repair(self, database: Database, error: SpoolError, /) -> Iterator[None]:
         """Do one thing after the other; after each, the operation is tried again.
 
         Raises:
             SpoolError: It could not be done.
         """
         if isinstance(error, DamagedError):
-            self.salvage(database, error)
+            self.replace(database, error)
+            yield
+        elif isinstance(error, GoneError):
+            self._make_anew(database)
             yield
         elif isinstance(error, FullError):
             # Often only the log cannot grow, and that costs no reading.
@@ -201,28 +248,60 @@ class AgentRepair:
                 self._room.make(database)
             yield
 
-    def salvage(self, database: Database, error: DamagedError) -> None:
-        """Replace a damaged store by a new one with all rows that can be read.
+    def replace(self, database: Database, error: DamagedError) -> None:
+        """Replace a damaged store by a new one, into which its rows are copied later.
 
         Raises:
             FullError: The disk has no room for it.
             SpoolError: It cannot be done.
         """
         database.release()
-        _salvage(database.path, error, self._now_ns())
-        self.salvages += 1
+        with translated(self._path, "opened", _NO_ROOM, own=True):
+            self._set_aside(error.why)
+
+    def _set_aside(self, why: str) -> None:
+        set_aside(self._path, why, self._now_ns())
+        self.made += 1
+        self.salvaging = True
+
+    def _make_anew(self, database: Database) -> None:
+        """Make a store anew that was removed, with the account of the one that is still open."""
+        path = self._path
+        if path.exists() or files.has_log(path):  # the next look at it finds out what it is
+            _log.error("%s was removed or replaced while it was in use", path)
+            database.release()
+        else:
+            with translated(path, "made anew", _NO_ROOM, own=True), files.building(path) as new:
+                lost = _carry_over(database.last_connection, new)
+                told = f"{path} was removed while it was in use, lost {lost} points that waited"
+                new.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (Fact.SALVAGE, told))
+            database.release()  # first: it deletes a log by its name
+            with translated(path, "made anew", _NO_ROOM, own=True):
+                files.place(path)
+            _log.error("%s", told)
+        self.made += 1
 
 
-def _salvage(path: Path, error: DamagedError, now_ns: int) -> None:
-    try:
-        salvage(path, error.why, now_ns)
-    except (OSError, sqlite3.Error) as failure:
-        raise _unopened(path, failure) from failure
-
-
-def _unopened(path: Path, error: Exception) -> SpoolError:
-    why = error.strerror if isinstance(error, OSError) else error
-    message = f"{path} cannot be opened: {why}; is it writable, with room on the disk?"
-    if isinstance(error, OSError):
-        return FullError(message) if error.errno == errno.ENOSPC else SpoolError(message)
-    return described(error, message, path)
+def _carry_over(old: sqlite3.Connection | None, new: sqlite3.Connection) -> int:
+    """Copy what is known of a store that was removed; return how many points waited in it."""
+    if old is None:
+        return 0
+    with contextlib.suppress(*ERRORS):
+        counters: dict[str, int] = dict(old.execute("SELECT name, value FROM counter"))
+        waited = counters.get(WAITING, 0)
+        unread = sum(progress.left for progress in unfinished(old))
+        missing = old.execute(
+            "SELECT min(time_ns), max(time_ns), count(*) FROM pending JOIN tick USING (id)"
+        ).fetchone()
+        facts = old.execute("SELECT * FROM fact WHERE name NOT LIKE 'salvage%'").fetchall()
+        gaps = old.execute("SELECT cause, start_ns, stop_ns, readings FROM gap").fetchall()
+        kept = ("ticks", "points", "delivered", AGED)
+        tally(new, {n: v for n, v in counters.items() if n in kept or n.startswith(LOST)})
+        tally(new, {f"{LOST}{Cause.CORRUPT_STORE}": waited + unread, "points": unread})
+        new.executemany("INSERT INTO fact VALUES (?, ?)", facts)
+        for gap in gaps:
+            mark(new, Gap(*gap))
+        if missing[2]:
+            mark(new, Gap(Cause.CORRUPT_STORE, *missing))
+        return waited + unread
+    return 0

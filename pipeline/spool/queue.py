@@ -4,7 +4,7 @@ import contextlib
 import logging
 import sqlite3
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -13,22 +13,16 @@ from pipeline.spool import reader, rows
 from pipeline.spool.aging import Aging
 from pipeline.spool.contents import Batch, Cause, Contents, Gap, Refusal
 from pipeline.spool.database import Database
-from pipeline.spool.opening import AgentRepair, open_own
+from pipeline.spool.leasing import next_batch
+from pipeline.spool.opening import OwnStore
 from pipeline.spool.room import Room
-from pipeline.spool.schema import LOST, NAME, DamagedError, FullError
+from pipeline.spool.salvage import SHIFT, steps
+from pipeline.spool.schema import LOST, NAME, DamagedError, FullError, translated
 
 _log = logging.getLogger(__name__)
 
 _REJECTED_KEPT = 10_000
-# What is done at once is bounded, so that no tick waits long for it, and memory too.
-_AT_ONCE, _MOST_TEXT = 200, 2**23
-# CROSS JOIN keeps SQLite from going through the log in search of the queue. The casts are for a
-# damaged store, where a value may have any type.
-_OLDEST = (
-    "SELECT id, coalesce(CAST(time_ns AS INTEGER), 0), coalesce(pending.points, 0), "
-    "CAST(lines AS BLOB) FROM pending CROSS JOIN tick USING (id) ORDER BY id"
-)
-_NEWEST = f"{_OLDEST} DESC"
+_AT_ONCE = 200  # so that no tick waits long for it
 _WAITING = (
     "SELECT id, time_ns < ? FROM pending CROSS JOIN tick USING (id) "
     "WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"
@@ -63,10 +57,10 @@ class Spool:
     def __init__(self, directory: Path, max_bytes: int, clock: Clock | None = None) -> None:
         self.path = directory / NAME
         clock = clock or SystemClock()
-        self._now_ns = clock.now_ns
-        self._room = Room(self.path, max_bytes)
-        self._repair = AgentRepair(self._room, clock.now_ns)
-        self._database = Database(self.path, self._open, self._repair, clock)
+        with translated(self.path, "opened", own=True):
+            self._room = Room(self.path, max_bytes)
+        self._store = OwnStore(self.path, self._room, clock.now_ns)
+        self._database = Database(self.path, self._open, self._store.repair, clock)
         self._first_id = self.next_id = 0  # the first of this process
         self.aging = Aging(self._database)
         with contextlib.suppress(FullError):
@@ -84,6 +78,29 @@ class Spool:
     def pressure(self) -> str | None:
         """Why readings that were not delivered make room for newer ones; None while none do."""
         return self._room.pressure
+
+    @property
+    def salvaging(self) -> bool:
+        """Whether a damaged store waits for `salvage`."""
+        return self._store.salvaging
+
+    @property
+    def _above(self) -> int:
+        """By how much the ids of a batch are higher than those in the store.
+
+        A new store begins with the id 1 again, and a batch may name ticks of a former one.
+        """
+        return self._store.made * SHIFT
+
+    def salvage(self) -> Iterator[None]:
+        """Copy what can be read of damaged stores that were replaced, and yield after each step.
+
+        Raises:
+            SpoolError: The store cannot be written; the next time goes on there.
+        """
+        yield from steps(self._database, self._room.keep)
+        with self._database.connection() as db:
+            self._store.look(db)
 
     def close(self) -> None:
         """Close the file: any use raises a SpoolError from now on."""
@@ -134,7 +151,7 @@ class Spool:
         def commit(db: sqlite3.Connection) -> tuple[bool, int]:
             tick = 0
             if lines:
-                tick = rows.insert(db, lines, time_ns)
+                tick = rows.insert(db, lines, time_ns) + self._above
                 rows.tally(db, {"ticks": 1, "points": len(lines)})
             rows.tally(db, {f"{LOST}{cause}": points for cause, points in (lost or {}).items()})
             for gap in ended:  # before new gaps are marked, which would widen them
@@ -163,7 +180,9 @@ class Spool:
         """
         lost = 0
         while True:
-            batch, damaged = self._database.read(lambda db: _next(db, max_points, newest=newest))
+            batch, damaged = self._database.read(
+                lambda db: next_batch(db, max_points, self._above, newest=newest)
+            )
             lost += self._discard(damaged)
             if batch or not damaged:
                 break
@@ -189,7 +208,7 @@ class Spool:
 
         def commit(db: sqlite3.Connection) -> None:
             # Ticks that were deleted while the batch was under way are counted already.
-            settled = sum(rows.unqueue(db, tick) for tick in batch.ids)
+            settled = sum(rows.unqueue(db, tick - self._above) for tick in batch.ids)
             _keep_refused(db, time_ns, refused)
             rejected = min(len(refused), settled)
             aged = min(expired, settled - rejected)
@@ -204,7 +223,7 @@ class Spool:
         They count as expired. The local copy keeps them until its own age. It ends where the queue
         has none for a while: the server refuses what lies behind that, which counts as expired too.
         """
-        first, expired = 0, 0
+        first, expired = rows.LEAST_ID, 0
 
         def part(db: sqlite3.Connection) -> tuple[int, int] | None:
             (last,) = db.execute(_SOME, (first, _AT_ONCE)).fetchone()
@@ -231,13 +250,14 @@ class Spool:
         """
 
         def commit(db: sqlite3.Connection) -> tuple[int, range]:
-            first = max(ids.start, self._first_id)
-            scope = (before_ns, first, ids.stop, _AT_ONCE)
+            above = self._above
+            first = max(ids.start, self._first_id) - above
+            scope = (before_ns, first, ids.stop - above, _AT_ONCE)
             found = db.execute(_WAITING, scope).fetchall()
             corrected = sum(
                 rows.restamp(db, tick, before_ns, by_ns) for tick, is_wrong in found if is_wrong
             )
-            return corrected, range(found[-1][0] + 1 if found else ids.stop, ids.stop)
+            return corrected, range(found[-1][0] + 1 + above if found else ids.stop, ids.stop)
 
         return self._database.write(commit)
 
@@ -259,19 +279,19 @@ class Spool:
         Raises:
             SpoolError: The store could not be read, or not be salvaged.
         """
-        before = self._repair.salvages
+        before = self._store.made
         if not self._database.is_open:
             return
         try:
             with (
                 contextlib.suppress(FileNotFoundError),
-                reader.SpoolReader(self.path.parent) as own,
+                reader.SpoolReader(self.path.parent, shared=True) as own,
             ):
                 own.examine()
         except DamagedError as error:
             with self._database.held() as usable:
-                if usable and self._repair.salvages == before:
-                    self._repair.salvage(self._database, error)
+                if usable and self._store.made == before:
+                    self._store.replace(self._database, error)
 
     def set_bound(self, max_bytes: int) -> None:
         """Set another bound on what the files take of the disk, and delete what is beyond it.
@@ -279,60 +299,32 @@ class Spool:
         Raises:
             SpoolError: That failed now; the bound holds from the next reading on.
         """
-        with self._database.held():
+        with self._database.held(), translated(self.path, "written", own=True):
             self._room.set_bound(max_bytes)
-            if self._database.is_open:
-                with self._database.connection() as db:
-                    self._room.limits.apply(db)
         self._shrink()
-        with self._database.connection() as db:  # only this makes the file smaller
+        with self._database.connection() as db:
+            self._room.limits.apply(db)
+            # Only this makes the file smaller.
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _shrink(self) -> None:
         deque(self._database.write_in_parts(self._room.shrink), maxlen=0)
 
     def _open(self) -> sqlite3.Connection:
-        db = open_own(self.path, self._room.limits, self._now_ns())
+        db = self._store.connect()
         if not self._first_id:
             query = "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'tick'"
-            self._first_id = self.next_id = int(db.execute(query).fetchone()[0])
+            first = int(db.execute(query).fetchone()[0]) + self._above
+            self._first_id = self.next_id = first
         return db
 
     def _discard(self, damaged: Sequence[int]) -> int:
         def commit(db: sqlite3.Connection) -> int:
-            lost = rows.drop(db, damaged, Cause.CORRUPT_STORE)
+            lost = rows.drop(db, [tick - self._above for tick in damaged], Cause.CORRUPT_STORE)
             rows.tally(db, {f"{LOST}{Cause.CORRUPT_STORE}": lost})
             return lost
 
         return self._database.write(commit) if damaged else 0
-
-
-def _next(
-    db: sqlite3.Connection, max_points: int, *, newest: bool
-) -> tuple[Batch | None, list[int]]:
-    """Return the next batch, and the ticks before its end that are damaged."""
-    leased: list[tuple[int, int, int, str]] = []
-    damaged: list[int] = []
-    more = newest
-    left, room = max_points, _MOST_TEXT
-    for tick, time_ns, points, block in db.execute(_NEWEST if newest else _OLDEST):
-        if len(damaged) >= _AT_ONCE or (leased and (newest or points > left)):
-            more = True
-            break
-        try:
-            text = rows.unpack(block)
-        except rows.DAMAGES:
-            damaged.append(tick)
-            continue
-        if leased and len(text) > room:
-            more = True
-            break
-        leased.append((tick, time_ns, points, text))
-        left, room = left - points, room - len(text)
-    if not leased:
-        return None, damaged
-    ids, times, sizes, texts = zip(*leased, strict=True)
-    return Batch(ids, sum(sizes), rows.pack("".join(texts)), min(times), more), damaged
 
 
 def _keep_refused(db: sqlite3.Connection, time_ns: int, refused: Sequence[Refusal]) -> None:
@@ -343,6 +335,6 @@ def _keep_refused(db: sqlite3.Connection, time_ns: int, refused: Sequence[Refusa
         )
         db.execute(
             "DELETE FROM rejected WHERE id IN (SELECT id FROM rejected ORDER BY id LIMIT max(0, "
-            "coalesce((SELECT value FROM counter WHERE name = 'rejected_kept'), 0) - ?))",
+            "(SELECT value FROM counter WHERE name = 'rejected_kept') - ?))",
             (_REJECTED_KEPT,),
         )

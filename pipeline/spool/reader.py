@@ -81,13 +81,17 @@ def _some(db: sqlite3.Connection, since_ns: int, step: int) -> Iterator[bytes]:
 class SpoolReader:
     """Reads a spool, whether its agent is running or not.
 
+    Args:
+        directory: The data directory.
+        shared: Whether all that is written meanwhile must be seen, as for `examine`.
+
     Raises:
         FileNotFoundError: There is no spool in the directory.
         SpoolError: The store cannot be opened, or the agent must salvage it first.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._database = open_beside(directory)
+    def __init__(self, directory: Path, *, shared: bool = False) -> None:
+        self._database = open_beside(directory, shared=shared)
 
     def __enter__(self) -> Self:
         """Return itself."""

@@ -1,7 +1,6 @@
 """Room: the bound on what a store takes of the disk, and what to do when the disk is full."""
 
 import contextlib
-import errno
 import logging
 import os
 import sqlite3
@@ -13,9 +12,9 @@ from typing import Self
 from pipeline.spool.access import look, make
 from pipeline.spool.contents import Cause
 from pipeline.spool.database import Database
-from pipeline.spool.files import delete_damaged, sibling
-from pipeline.spool.rows import drop, tally
-from pipeline.spool.schema import LOST, FullError, SpoolError, free
+from pipeline.spool.files import delete_corrupt, sibling
+from pipeline.spool.rows import LEAST_ID, drop, tally
+from pipeline.spool.schema import LOST, NO_ROOM, FullError, SpoolError, free
 
 _log = logging.getLogger(__name__)
 
@@ -117,7 +116,7 @@ class Reserve:
                 os.posix_fallocate(file.fileno(), 0, size)
         except OSError as error:
             self._path.unlink(missing_ok=True)
-            return error.errno != errno.ENOSPC  # a file system without fallocate has no reserve
+            return error.errno not in NO_ROOM  # a file system without fallocate has no reserve
         return True
 
 
@@ -173,7 +172,7 @@ class Room:
     def relieve(self, database: Database) -> bool:
         """Make room on a full disk without losing a reading; return whether a store is open."""
         self._reserve.release()
-        if gone := delete_damaged(self._path):
+        if gone := delete_corrupt(self._path):
             _log.warning("The disk is full: %d files of damaged stores were deleted", gone)
         if database.is_open:
             with contextlib.suppress(FullError), database.connection() as db:
@@ -221,7 +220,7 @@ def _drop_oldest(db: sqlite3.Connection, goal: int) -> int:
 def _oldest(db: sqlite3.Connection) -> Iterator[tuple[int, bool]]:
     """Yield the ids of rows in the order in which they make room, and whether they are refused."""
     for query in _OLDEST:
-        after = -1
+        after = LEAST_ID
         while found := db.execute(query, (after,)).fetchall():
             yield from found
             after = found[-1][0]

@@ -12,6 +12,8 @@ from pipeline.spool.contents import Cause, Gap
 
 DAMAGES = (zlib.error, UnicodeDecodeError, TypeError)
 """The errors that `unpack` raises for a damaged block; TypeError is for one that became NULL."""
+LEAST_ID = -(2**63)
+"""Before the ids of all readings: a salvage lowers them below 0."""
 _GZIP = 31  # for zlib: a gzip member, its checksum included
 
 

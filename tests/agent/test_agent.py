@@ -22,12 +22,13 @@ from pipeline.clock import Clock, SystemClock, Tick
 from pipeline.health import read_status
 from pipeline.retention import Retention, Swept
 from pipeline.settings import CollectorOptions, Files, Loaded, Settings
-from pipeline.spool import Spool, SpoolError, SpoolReader, holder
+from pipeline.spool import DirectoryLock, Spool, SpoolError, SpoolReader, holder
 from tests.agents import eventually, ticks, times
 from tests.clocks import ShiftedClock
 from tests.influxd.http import call
 from tests.influxd.process import free_port
 from tests.machine import fill_up, tiny_disk
+from tests.spool.stores import MB, leased, reading, scribble
 
 HOUR_MS = 3_600_000
 HOUR_NS = HOUR_MS * 10**6
@@ -305,7 +306,8 @@ def test_a_clock_that_jumps_an_hour_stops_nothing_loses_nothing_and_is_told(
     agent.stop()
     found = times(data_dir)
     assert len(set(found)) == len(found) == ticks(data_dir)
-    there, back = warnings(caplog)
+    # Whether a sweep meets the clock in between, and finds it later than expected, is chance.
+    there, back = [text for text in warnings(caplog) if "jumped" in text]
     assert ("forward" in there, "forward" in back) == (shift_h > 0, shift_h < 0)
 
 
@@ -476,7 +478,7 @@ def test_a_store_that_is_damaged_while_the_agent_runs_is_mended_and_told(
 
     def is_told() -> bool:
         """Damage it once more, until that is told: a checkpoint may mend it in between."""
-        told = any("was damaged" in m for m in caplog.messages)
+        told = any("is damaged" in m for m in caplog.messages)
         for path in () if told else (data_dir / "spool.db", data_dir / "spool.db-wal"):
             with contextlib.suppress(FileNotFoundError), path.open("r+b") as file:
                 file.write(os.urandom(20_000))
@@ -491,9 +493,131 @@ def test_a_store_that_is_damaged_while_the_agent_runs_is_mended_and_told(
         return bool(seen) and seen[-1] > seen[0] + 3
 
     eventually(goes_on, "readings again")
+    eventually(lambda: "saved" in str(read_status(agent.settings).last_salvage), "its end")
+    eventually(lambda: list(data_dir.glob("spool.db.corrupt-*")), "the other name of the file")
     agent.stop()
-    assert read_status(agent.settings).last_salvage
-    assert list(data_dir.glob("spool.db.corrupt-*"))
+
+
+def broken(data_dir: Path) -> None:
+    """Make a store of 200 readings, of which 20 were delivered, without its header."""
+    data_dir.mkdir()
+    now_ns = time.time_ns()
+    with Spool(data_dir, 100 * MB) as spool:
+        for number in range(200):
+            spool.append(reading(number), now_ns - number)
+        spool.settle(leased(spool, 60), now_ns)
+    scribble(data_dir / "spool.db", 0, 100)
+
+
+class HoldingClock(HurriedClock):
+    """Holds a salvage after its first step until it may go on."""
+
+    def __init__(self) -> None:
+        self.go_on = Event()
+        self.held = Event()
+
+    def wait(self, event: Event, seconds: float) -> bool:
+        if threading.current_thread().name == "salvage":
+            self.held.set()
+            while not self.go_on.is_set() and not event.wait(0.01):
+                pass
+            return event.is_set()
+        return super().wait(event, seconds)
+
+
+def test_readings_go_on_beside_a_salvage_and_a_stop_ends_it_for_the_next_start(
+    make: Callable[..., Agent], data_dir: Path
+) -> None:
+    broken(data_dir)
+    clock = HoldingClock()
+    agent = make(clock, collection_interval_ms=10)
+    agent.start()
+    assert clock.held.wait(30)
+    begun = ticks(data_dir)
+    eventually(lambda: ticks(data_dir) > begun + 3, "readings beside the salvage")
+    assert "of it is read" in str(read_status(agent.settings).last_salvage)
+    assert agent.health is not None
+    assert agent.health.troubles() == {}
+    agent.stop()
+    assert not any(thread.name == "salvage" for thread in threading.enumerate())
+    before = ticks(data_dir)
+    agent = make(clock, collection_interval_ms=10)
+    agent.start()
+    clock.go_on.set()
+    eventually(lambda: "saved" in str(read_status(agent.settings).last_salvage), "its end")
+    agent.stop()
+    after = read_status(agent.settings)
+    assert (after.delivered_points, after.lost.get("corrupt_store")) == (60, None)
+    assert after.ticks >= before + 200
+    assert after.points == after.delivered_points + after.backlog_points
+    assert len(times(data_dir)) == after.ticks
+
+
+def test_a_folder_that_is_removed_is_made_anew_and_its_loss_told(
+    make: Callable[..., Agent], data_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = make(HurriedClock(), collection_interval_ms=10)
+    agent.start()
+    eventually(lambda: ticks(data_dir) >= 3, "readings")
+    data_dir.rename(data_dir.with_name("away"))
+    eventually(lambda: (data_dir / "spool.db").exists() and ticks(data_dir) >= 3, "readings again")
+    assert agent.running
+    assert holder(data_dir) == os.getpid()
+    after = read_status(agent.settings)
+    assert after.lost["corrupt_store"] >= 3
+    assert "was removed while it was in use" in str(after.last_salvage)
+    assert f"{data_dir}/agent.lock was removed and is made anew" in caplog.messages
+    agent.stop()
+    assert agent.health is None
+
+
+def test_an_agent_whose_lock_is_another_ones_ends_and_touches_the_store_no_more(
+    make: Callable[..., Agent], data_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = make(HurriedClock(), collection_interval_ms=10), make(HurriedClock())
+    first.start()
+    eventually(lambda: ticks(data_dir) >= 3, "readings")
+    (data_dir / "agent.lock").rename(data_dir / "elsewhere")
+    other = DirectoryLock(data_dir, SystemClock())
+    eventually(lambda: not first.running, "its end")
+    other.release()
+    why = (
+        f"{data_dir}/agent.lock was replaced while this agent held it, and another one may use "
+        f"{data_dir}; this one ends"
+    )
+    assert first.lost == why
+    assert caplog.messages.count(f"Metrics collection ends: {why}") == 1
+    before = ticks(data_dir)
+    second.start()
+    eventually(lambda: ticks(data_dir) == before + 1, "a reading of the other one")
+    with pytest.raises(AgentError, match="is in use by process"):
+        first.start()
+    first.stop()
+    assert ticks(data_dir) == before + 1
+    second.stop()
+    first.start()
+    eventually(lambda: ticks(data_dir) > before + 3, "readings")
+    assert first.running
+
+
+def test_a_salvage_that_fails_is_told_and_goes_on(
+    make: Callable[..., Agent], data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken(data_dir)
+    failures = [SpoolError("out of order")] * 3
+    salvage = Spool.salvage
+
+    def fails(spool: Spool) -> Iterator[None]:
+        if failures:
+            raise failures.pop()
+        return salvage(spool)
+
+    monkeypatch.setattr(Spool, "salvage", fails)
+    agent = make(HurriedClock(), collection_interval_ms=10)
+    agent.start()
+    eventually(lambda: "saved" in str(read_status(agent.settings).last_salvage), "its end")
+    assert agent.health is not None
+    eventually(lambda: agent.health and not agent.health.troubles(), "that it is over")
 
 
 def test_a_start_needs_no_more_of_the_disk_than_its_readings_do(

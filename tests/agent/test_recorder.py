@@ -258,6 +258,24 @@ def test_readings_beyond_what_memory_holds_are_lost_the_oldest_first_and_counted
     assert one.lost == {"disk_full": 8, "collector_failed": 2}
 
 
+def test_memory_holds_no_more_whatever_else_the_spool_raises(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = bench(Stub("a", "x"))
+
+    def fails(*_: object) -> bool:
+        raise RuntimeError("out of order")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Spool, "append", fails)
+        for _ in range(HELD + 5):
+            with pytest.raises(RuntimeError):
+                one.record()
+    one.record()
+    assert one.seconds == list(range(6, HELD + 7))
+    assert one.lost == {"disk_full": 5}
+
+
 def test_a_reading_that_is_dropped_leaves_the_gap_before_it(bench: Callable[..., Bench]) -> None:
     one = bench(Stub("a", "x"))
     one.record()

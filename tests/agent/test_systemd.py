@@ -100,6 +100,11 @@ def test_a_full_disk_is_told_and_starves_nothing(
     assert manager.listen() == ["WATCHDOG=1", "STATUS=spool: the disk is full"]
 
 
+def test_a_start_asks_for_time(manager: Manager, address: str) -> None:
+    Notifier({"NOTIFY_SOCKET": address}, lambda: None).starting()
+    assert manager.listen() == ["EXTEND_TIMEOUT_USEC=600000000"]
+
+
 def test_a_stopped_collection_is_not_vouched_for(manager: Manager, address: str) -> None:
     notifier(None, address).look()
     assert manager.listen() == []

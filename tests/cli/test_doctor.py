@@ -280,9 +280,11 @@ def test_a_server_that_does_not_answer_is_told_and_what_hangs_on_it(
 def test_what_failed_is_told_once_and_the_rest_as_not_checked(cli: Cli, inside: Inside) -> None:
     done = inside(cli, "doctor", influxdb_url=f"http://127.0.0.1:{free_port()}", **NAMES)
     assert done.status == 1
-    last = [line.split("  ")[0] for line in done.out.splitlines()][-9:]
-    assert last == ["FAILED", "", *["not checked"] * 7]
-    assert done.out.count("Connection refused") == 1
+    states = [line.split("  ")[0] for line in done.out.splitlines()]
+    last = states[states.index("FAILED") :]
+    assert last == ["FAILED", "", *["not checked"] * (len(last) - 2)]
+    assert len(last) > 8
+    assert done.out.count("no answer from") == 1
 
 
 @pytest.mark.parametrize(

@@ -107,8 +107,8 @@ def test_lines_beyond_their_age_stay_and_are_told_of(cli: Cli, inside: Inside) -
     (cli.config_dir / "settings.toml").write_text("retention_overrides = { short = 1 }\n")
     done = inside(cli, "rejected", "retry", "--all")
     assert done.out == (
-        "2 lines are on the queue again; an agent delivers them.\n"
-        "1 lines are older than their age, and stay in the list.\n"
+        "2 lines are on the queue again, to be delivered by an agent.\n"
+        "1 line is older than its age, and left in the list.\n"
     )
     (left,) = inside(cli, "rejected", "list", "--json").json()
     assert left["line"].startswith("short ")

@@ -1,7 +1,11 @@
+import threading
+from dataclasses import replace
+
 import pytest
 
-from pipeline.collectors.system_metrics import Summary
-from pipeline.point import Point
+from pipeline.collectors import Guard, Silence
+from pipeline.collectors.system_metrics import SpaceMetrics, Summary
+from pipeline.point import Point, decode
 
 from .fakes import DEFAULTS, FakeHost, read, types
 
@@ -61,3 +65,31 @@ def test_broken_sensors_cost_the_temperature_only(fake: FakeHost) -> None:
     point = after_a_second(fake, Summary(fake.host(), DEFAULTS))
     assert "cpu_temperature" not in point.fields
     assert "memory_total" in point.fields
+
+
+def test_a_sensor_that_does_not_answer_costs_the_temperature_only(fake: FakeHost) -> None:
+    answers, host = threading.Event(), fake.host()
+
+    def hang(path: str) -> bytes:
+        assert "hwmon1/temp" not in path or answers.wait(60)
+        return host.read_file(path)
+
+    collector = Summary(replace(host, read_file=hang), replace(DEFAULTS, timeout_ms=50))
+    silence, point = collector.collect()
+    assert silence == Silence("cpu_temperature", "no answer within 50 ms")
+    assert isinstance(point, Point)
+    assert "cpu_temperature" not in point.fields  # the board's is no stand-in
+    assert point.fields["memory_percent"] == 25.0
+    assert collector.cpu().temperature is None
+    answers.set()
+
+
+def test_a_figure_that_cannot_be_costs_itself_only(fake: FakeHost) -> None:
+    fake.files["/proc/meminfo"] = b"MemTotal: 8 kB\nMemFree: 9 kB\nMemAvailable: 10 kB\n"
+    collector = Summary(fake.host(), DEFAULTS)
+    outcome = Guard(collector, DEFAULTS, fake.clock).run(1, {})
+    (line,) = decode("\n".join(outcome.lines))
+    assert outcome.lost_points == 2
+    assert line.point.fields["memory_total"] == 8192
+    assert not {"memory_used", "memory_percent"} & line.point.fields.keys()
+    assert collector.memory() == SpaceMetrics(8192, None, None)

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 
 import psutil
 import pytest
@@ -13,6 +14,7 @@ from pipeline.health.health import Health, ReadingStats
 from pipeline.health.status import read_status
 from pipeline.settings import Settings
 from pipeline.spool import DirectoryLock, Fact, Refusal, Spool, SpoolError, SpoolReader
+from tests.agents import eventually
 from tests.clocks import START_NS, ManualClock
 from tests.machine import open_files
 from tests.spool.stores import leased
@@ -190,3 +192,26 @@ def test_another_interval_begins_its_own_wait(clock: ManualClock) -> None:
     assert one.failure() is None
     clock.advance(31)
     assert one.failure() == "no reading for 31 s"
+
+
+def test_what_is_noted_last_is_what_is_true_last() -> None:
+    noted: list[str | None] = []
+    noting, go_on = Event(), Event()
+
+    def note(facts: Mapping[str, str | None]) -> None:
+        if not noting.is_set():
+            noting.set()
+            assert go_on.wait(30)
+        noted.append(facts["last_error"])
+
+    health = Health(ManualClock(), 60, note)
+    slow = Thread(target=health.trouble("spool").begins, args=("first",))
+    slow.start()
+    assert noting.wait(30)
+    fast = Thread(target=health.trouble("delivery").begins, args=("second",))
+    fast.start()
+    eventually(lambda: "delivery" in health.troubles(), "the second trouble")
+    go_on.set()
+    slow.join(30)
+    fast.join(30)
+    assert noted[-1] == next(reversed(health.troubles().values())) == "second"

@@ -39,6 +39,13 @@ def reading(number: int, points: int = 3) -> list[str]:
     return [f'm,n={n} f="{noise.randbytes(400).hex()}" {number}' for n in range(points)]
 
 
+def salvaged(spool: Spool) -> Spool:
+    """Copy all that can be read of a damaged store, as the agent does beside its readings."""
+    for _ in spool.salvage():
+        pass
+    return spool
+
+
 def filled(directory: Path, ticks: int = 60, delivered: int = 20) -> None:
     """Make a store, closed and whole."""
     with Spool(directory, 100 * MB) as spool:

@@ -1,5 +1,6 @@
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -117,3 +118,46 @@ def test_a_program_that_the_holder_started_does_not_hold_the_directory_too(tmp_p
         lock.release()
         assert holder(tmp_path) is None
         child.kill()
+
+
+def test_a_lock_that_was_removed_is_taken_again_with_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    lock = DirectoryLock(folder, ManualClock())
+    lock.look()
+    for removed in (folder / "agent.lock", folder):
+        if removed.is_dir():
+            shutil.rmtree(removed)
+        else:
+            removed.unlink()
+        lock.look()
+        assert holder(folder) == os.getpid()
+        with pytest.raises(DirectoryInUseError):
+            DirectoryLock(folder, ManualClock())
+    lock.release()
+    assert holder(folder) is None
+
+
+def test_a_lock_that_another_process_has_taken_is_lost_for_good(tmp_path: Path) -> None:
+    lock = DirectoryLock(tmp_path, ManualClock())
+    (tmp_path / "agent.lock").unlink()
+    with another_process(tmp_path) as other:
+        with pytest.raises(DirectoryInUseError, match=r"agent\.lock was replaced while this agent"):
+            lock.look()
+        assert holder(tmp_path) == other.pid
+    with pytest.raises(DirectoryInUseError, match=r"agent\.lock was replaced while this agent"):
+        lock.look()
+    lock.release()
+
+
+def test_a_lock_that_cannot_be_made_again_is_not_lost(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    lock = DirectoryLock(folder, ManualClock())
+    shutil.rmtree(folder)
+    folder.write_text("a file in its place")
+    lock.look()
+    folder.unlink()
+    lock.look()
+    assert holder(folder) == os.getpid()
+    lock.release()

@@ -1,6 +1,9 @@
 """A store that is not whole: nobody opens it before its agent, which finds all that is left."""
 
+import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +11,8 @@ import pytest
 
 from pipeline.clock import SystemClock
 from pipeline.spool import Aging, DirectoryLock, Spool, SpoolError, SpoolReader
-from tests.spool.stores import MB, account, contents, history, killed, reading
+from tests.agent.test_recorder import nothing_can_be_written
+from tests.spool.stores import MB, account, contents, history, killed, reading, salvaged
 
 READINGS = 15
 OPENERS = [SpoolReader, Aging.beside]
@@ -87,7 +91,7 @@ def test_a_command_leaves_a_damaged_store_to_the_agent(
         opener(store)
     assert str(refusal.value).startswith(told)
     assert files(store) == before
-    Spool(store, 100 * MB).close()
+    salvaged(Spool(store, 100 * MB)).close()
     assert len(history(store)) >= READINGS - lost
     found = contents(store)
     account(found)
@@ -129,3 +133,68 @@ def test_a_whole_store_opens_with_the_log_that_a_killed_agent_left(
     with opener(store):
         pass
     assert len(history(store)) == READINGS
+
+
+@each_opener
+def test_a_log_that_is_too_long_to_be_checked_at_once_is_read_beside_new_readings(
+    store: Path, opener: Callable[[Path], object]
+) -> None:
+    os.truncate(store / "spool.db-wal", 2**26 + 1)
+    with pytest.raises(SpoolError, match="its write-ahead log is too long to be checked at once"):
+        opener(store)
+    with Spool(store, 100 * MB) as spool:
+        spool.append(reading(READINGS), READINGS)
+        assert spool.contents().ticks == 1
+        salvaged(spool)
+        found = spool.contents()
+    account(found)
+    assert (found.ticks, found.lost) == (READINGS + 1, {})
+    assert len(history(store)) == READINGS + 1
+
+
+@each_opener
+def test_a_store_that_cannot_be_shared_is_not_read_without_its_log(
+    store: Path, opener: Callable[[Path], object]
+) -> None:
+    (store / "spool.db-shm").unlink()
+    told = r"spool\.db cannot be opened: .*; try as the user of the"
+    with nothing_can_be_written(), pytest.raises(SpoolError, match=told):
+        opener(store)
+
+
+def test_a_check_never_reads_a_store_without_sharing_it(tmp_path: Path) -> None:
+    with Spool(tmp_path, 100 * MB) as spool:
+        spool.append(reading(0), 0)
+    with nothing_can_be_written():
+        with SpoolReader(tmp_path) as reader:  # a reader may, as nobody writes
+            reader.examine()
+        with pytest.raises(SpoolError, match=r"spool\.db cannot be opened: "):
+            SpoolReader(tmp_path, shared=True)
+
+
+TRY = """
+import sqlite3, sys
+db = sqlite3.connect(f"file:{sys.argv[1]}?mode=rw", uri=True, timeout=0)
+db.execute("INSERT INTO fact VALUES ('b', '2')")
+db.commit()
+"""
+
+
+def test_nobody_opens_a_store_while_its_files_get_other_names(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (store / "spool.db-wal").write_bytes(b"noise" * 2000)
+    told: list[str] = []
+    rename = Path.rename
+
+    def watched(path: Path, target: Path) -> Path:
+        if "damaged" in str(target):
+            command = [sys.executable, "-c", TRY, str(store / "spool.db")]
+            told.append(subprocess.run(command, capture_output=True, text=True).stderr)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", watched)
+    with Spool(store, 100 * MB) as spool:
+        assert "b" not in spool.facts()
+    assert len(told) == 3
+    assert all("database is locked" in each for each in told)

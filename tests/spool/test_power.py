@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.spool import Fact, Spool
 from tests.spool.disk import Disk, Event, recorded
-from tests.spool.stores import MB, account, filled, history, scribble
+from tests.spool.stores import MB, account, filled, history, salvaged, scribble
 from tests.spool.test_salvage import abandoned
 from tests.spool.test_schema import made
 
@@ -22,7 +22,7 @@ BEGIN = """
 import os, sys
 from pathlib import Path
 from pipeline.spool import Spool
-from tests.spool.stores import NOW, leased, reading
+from tests.spool.stores import NOW, leased, reading, salvaged
 folder = Path(sys.argv[1])
 marks = os.open(folder / "marks", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 def mark(text):
@@ -49,6 +49,7 @@ with Spool(folder, 2**20) as spool:
 SHORT = f"""{BEGIN}
 with Spool(folder, 2**20) as spool:
     append(spool, 100)
+    salvaged(spool)
     append(spool, 101)
 """
 
@@ -83,7 +84,7 @@ def check(folder: Path, events: list[Event], before: int) -> None:
     """All that was certain is there, once, and the account is exact; and so it is again."""
     committed, delivered, expiring = marked(events)
     for _ in range(2):
-        with Spool(folder, MB) as spool:
+        with salvaged(Spool(folder, MB)) as spool:
             contents = spool.contents()
             account(contents)
             found = Counter(int(block.split()[-1]) for block in history(folder))

@@ -19,6 +19,7 @@ from tests.spool.stores import (
     leased,
     lines,
     reading,
+    salvaged,
     scribble,
 )
 
@@ -180,6 +181,7 @@ def test_a_full_disk_at_the_start_is_waited_for(disk: Path, before: str) -> None
         spool.append(reading(99), 99)
         assert spool.pressure is None
         assert lines(leased(spool, newest=True)) == reading(99)
+        salvaged(spool)
     assert len(history(disk)) == (1 if before == "nothing" else 61)
     account(contents(disk))
 
@@ -215,9 +217,25 @@ def test_a_reserve_that_holds_no_room_or_too_much_is_made_anew(
 def test_on_a_full_disk_damaged_files_of_before_go_before_any_reading(disk: Path) -> None:
     filled(disk)
     scribble(disk / "spool.db", 0, 100)
-    with Spool(disk, 64 * MB) as spool:
+    with salvaged(Spool(disk, 64 * MB)) as spool:
         assert len(aside(disk)) == 1
         fill_up(disk)
         appended(spool, range(60, 160))
         assert aside(disk) == []
         account(spool.contents())
+
+
+def test_on_a_full_disk_a_damaged_store_is_read_before_it_is_deleted(disk: Path) -> None:
+    filled(disk)
+    scribble(disk / "spool.db", 0, 100)
+    with Spool(disk, 64 * MB) as spool:
+        ballast = fill_up(disk)
+        appended(spool, range(60, 100))
+        account(spool.contents())
+        assert aside(disk) == []
+        ballast.unlink()
+        salvaged(spool)
+        after = spool.contents()
+    account(after)
+    assert after.points == 300
+    assert len(history(disk)) == 100 - after.lost.get("spool_full", 0) // 3

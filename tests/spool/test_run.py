@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.spool import Fact, Spool, SpoolReader
+from pipeline.clock import SystemClock
+from pipeline.spool import DirectoryLock, Fact, Spool, SpoolReader
 from tests.agents import AgentProcess, environment, eventually, running
 from tests.influxd.api import Bucket
 from tests.machine import tiny_disk
@@ -82,3 +83,17 @@ def test_what_is_salvaged_is_delivered(bucket: Bucket, tmp_path: Path) -> None:
         assert reader.facts()[Fact.SALVAGE] == after["last_salvage"]
     assert aside(data_dir)
     assert_same(bucket, data_dir)
+
+
+def test_an_agent_whose_folder_another_one_has_taken_ends_with_a_sentence(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    with running(environment(data_dir, collection_interval_ms=20), tmp_path) as agent:
+        agent.until(lambda s: s["ticks"] >= 3, "readings")
+        (data_dir / "agent.lock").rename(data_dir / "elsewhere")
+        DirectoryLock(data_dir, SystemClock()).release()
+        assert agent.process.wait(30) == 1
+        told = (
+            f"Metrics collection ends: {data_dir}/agent.lock was replaced while this agent held "
+            f"it, and another one may use {data_dir}; this one ends"
+        )
+        assert agent.log.count(told) == 1

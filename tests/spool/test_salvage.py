@@ -34,6 +34,7 @@ from tests.spool.stores import (
     leased,
     lines,
     reading,
+    salvaged,
     scribble,
     sql,
 )
@@ -48,7 +49,7 @@ def blocks(*numbers: int) -> list[str]:
 
 
 def opened(directory: Path, max_bytes: int = 100 * MB) -> Spool:
-    return Spool(directory, max_bytes, ManualClock(NOW))
+    return salvaged(Spool(directory, max_bytes, ManualClock(NOW)))
 
 
 def leaf_of(directory: Path, table: str) -> int:
@@ -337,6 +338,7 @@ def test_damage_that_is_found_while_running_is_mended_without_a_restart(
             db.execute("PRAGMA shrink_memory")
         scribble(tmp_path / "spool.db", (leaf_of(tmp_path, table) - 1) * PAGE, PAGE)
         use(spool, batch)
+        salvaged(spool)
         assert len([m for m in caplog.messages if "was damaged" in m]) == 1
         spool.append(reading(999), 999)
         assert lines(leased(spool, newest=True)) == reading(999)
@@ -413,7 +415,7 @@ def test_damaged_files_do_not_pile_up(tmp_path: Path) -> None:
     filled(tmp_path, ticks=3, delivered=0)
     for hour in (3, 1, 5, 2, 4):  # the clock is set, now and then
         scribble(tmp_path / "spool.db", 0, 100)
-        Spool(tmp_path, MB, ManualClock(NOW + hour * 3600 * 10**9)).close()
+        salvaged(Spool(tmp_path, MB, ManualClock(NOW + hour * 3600 * 10**9))).close()
     assert len(aside(tmp_path)) == 3
     assert "spool.db.corrupt-20231115T021320Z" in aside(tmp_path)  # the last one made
     assert history(tmp_path) == blocks(0, 1, 2)

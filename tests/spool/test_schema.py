@@ -22,6 +22,7 @@ from tests.spool.stores import (
     killed_at,
     leased,
     lines,
+    salvaged,
     sql,
 )
 
@@ -119,7 +120,7 @@ def test_a_store_of_0_1_0_that_is_damaged_is_salvaged_as_well(tmp_path: Path) ->
     made(tmp_path)
     with (tmp_path / "spool.db").open("r+b") as file:
         file.write(bytes(100))
-    with Spool(tmp_path, MB) as spool:
+    with salvaged(Spool(tmp_path, MB)) as spool:
         account(spool.contents())
         assert spool.contents().rejected_points == 1
         # Without a counter of what waits, what was delivered cannot be told from what was not, so
@@ -134,7 +135,7 @@ def test_what_had_aged_without_an_influxdb_is_counted_from_now_on(tmp_path: Path
     Spool(tmp_path, MB).close()
     with (tmp_path / "spool.db").open("r+b") as file:
         file.write(bytes(100))
-    with Spool(tmp_path, MB) as spool:
+    with salvaged(Spool(tmp_path, MB)) as spool:
         found = spool.contents()
     assert (found.points, found.delivered_points, found.backlog_points) == (20, 3, 8)
 

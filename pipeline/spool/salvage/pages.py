@@ -6,14 +6,14 @@ each leaf describes itself: https://sqlite.org/fileformat2.html#b_tree_pages
 
 import os
 import struct
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Self
 
 from pipeline.spool.access import opened
-from pipeline.spool.salvage.wal import read_log
+from pipeline.spool.salvage.wal import EMPTY, read_log
 
 MAGIC = b"SQLite format 3\0"
 Value = int | float | str | bytes | None
@@ -24,6 +24,8 @@ _TABLE_LEAF, _INDEX_LEAF, _INDEX_INTERIOR = 13, 10, 2
 _LONGEST = 2**26  # bytes: more than any reading has
 _FREE, _KINDS = 2, range(6)
 _INTEGERS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
+_BLOB = 12  # the kind of an empty one; the kinds of texts are odd
+_TICK_COLUMNS = 4
 # Errors of a damaged row, such as an offset beyond its page, or a text that is not Unicode.
 _NO_ROW = (IndexError, ValueError, struct.error)
 
@@ -37,19 +39,27 @@ class Row:
 
 
 class Pages:
-    """The pages of a database and its write-ahead log, which are only read."""
+    """The pages of a database and its write-ahead log, which are only read.
 
-    def __init__(self, path: Path) -> None:
+    A missing file has no pages.
+
+    Args:
+        path: The database.
+        with_log: Whether to read the log, which takes as long as it is large.
+    """
+
+    def __init__(self, path: Path, *, with_log: bool = True) -> None:
         self._files = [_opened(path), _opened(path.with_name(f"{path.name}-wal"))]
         head = self._read(0, 0, 100)
         size = int.from_bytes(head[16:18], "big")
         size = 65_536 if size == 1 else size
         usual = size if head[:16] == MAGIC and size in _SIZES else _USUAL_PAGE
-        log = read_log(path.with_name(f"{path.name}-wal"), usual)
+        log = read_log(path.with_name(f"{path.name}-wal"), usual) if with_log else EMPTY
         self._logged = log.pages
         self._size = log.page_size if log.page_size in _SIZES else usual
         main = 0 if self._files[0] is None else os.fstat(self._files[0]).st_size
         self._count = -(-main // self._size)
+        self._beyond = sorted(number for number in self._logged if number > self._count)
         self._kinds: tuple[int, bytes] = (0, b"")
 
     def __enter__(self) -> Self:
@@ -68,10 +78,25 @@ class Pages:
         head = self._page(1)[:100]
         return int.from_bytes(head[60:64], "big") if head[:16] == MAGIC else 0
 
-    def rows(self) -> Iterator[Row]:
-        """Yield every row of a leaf in use, in the order of the pages."""
-        logged = sorted(number for number in self._logged if number > self._count)
-        for number in chain(range(1, self._count + 1), logged):
+    def share(self, page: int) -> int:
+        """Return how many percent of the pages are those up to one."""
+        done = min(page, self._count) + bisect_right(self._beyond, page)
+        return 100 * done // max(1, self._count + len(self._beyond))
+
+    def following(self, after: int, most: int) -> list[int]:
+        """Return the numbers of the next pages after one, in order, `most` at most."""
+        numbers = list(range(after + 1, min(after + most, self._count) + 1))
+        beyond = bisect_right(self._beyond, after)
+        return numbers + self._beyond[beyond : beyond + most - len(numbers)]
+
+    def rows(self, numbers: Iterable[int], *, readings: bool) -> Iterator[Row]:
+        """Yield rows of the leaves in use among some pages, in their order.
+
+        Args:
+            numbers: The pages.
+            readings: The rows wanted: those that hold lines, or all others.
+        """
+        for number in numbers:
             page = self._page(number)
             start = 100 if number == 1 else 0
             kind = page[start]
@@ -80,12 +105,15 @@ class Pages:
             cells = start + (12 if kind == _INDEX_INTERIOR else 8)
             count = int.from_bytes(page[start + 3 : start + 5], "big")
             for offset in range(cells, min(cells + 2 * count, self._size - 1), 2):
+                at = int.from_bytes(page[offset : offset + 2], "big")
                 try:
-                    yield self._row(page, kind, int.from_bytes(page[offset : offset + 2], "big"))
+                    row = self._row(page, kind, at, readings=readings)
                 except _NO_ROW:
                     continue
+                if row is not None:
+                    yield row
 
-    def _row(self, page: bytes, kind: int, at: int) -> Row:
+    def _row(self, page: bytes, kind: int, at: int, *, readings: bool) -> Row | None:
         if kind == _INDEX_INTERIOR:
             at += 4  # its left child
         length, at = _varint(page, at)
@@ -96,10 +124,14 @@ class Pages:
             rowid, at = _varint(page, at)
         local = self._local(length, kind)
         record = page[at : at + local]
+        kinds, end = _header(record)
+        # Readings are most of a store: they are not read where they are not wanted.
+        if _is_reading(kinds) != readings:
+            return None
         if local < length:
             (following,) = struct.unpack_from(">I", page, at + local)
             record += self._overflow(following, length - local)
-        return Row(rowid, tuple(_values(record)))
+        return Row(rowid, tuple(_values(record, kinds, end)))
 
     def _local(self, length: int, kind: int) -> int:
         """Return how much of a record lies in its leaf; the rest is in overflow pages."""
@@ -168,15 +200,27 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     raise AssertionError("a varint has at most nine bytes")
 
 
-def _values(record: bytes) -> Iterator[Value]:
+def _header(record: bytes) -> tuple[list[int], int]:
+    """Return the kinds of a record's values, and where these begin."""
     end, at = _varint(record, 0)
-    place = end
+    kinds = []
     while at < end:
         kind, at = _varint(record, at)
-        value, size = _value(record, kind, place)
-        place += size
+        kinds.append(kind)
+    return kinds, end
+
+
+def _is_reading(kinds: list[int]) -> bool:
+    """Return whether values may be of the table `tick`, whose last one is a BLOB."""
+    return len(kinds) == _TICK_COLUMNS and kinds[-1] >= _BLOB and kinds[-1] % 2 == 0
+
+
+def _values(record: bytes, kinds: Iterable[int], at: int) -> Iterator[Value]:
+    for kind in kinds:
+        value, size = _value(record, kind, at)
+        at += size
         yield value
-    if place > len(record):
+    if at > len(record):
         raise ValueError("a record that ends early")
 
 
@@ -190,8 +234,8 @@ def _value(record: bytes, kind: int, at: int) -> tuple[Value, int]:
         return struct.unpack_from(">d", record, at)[0], 8
     if kind in (8, 9):
         return kind - 8, 0
-    if kind < 12:
+    if kind < _BLOB:
         raise ValueError("a kind that no value has")
-    size = (kind - 12) // 2
+    size = (kind - _BLOB) // 2
     data = record[at : at + size]
     return (data.decode() if kind % 2 else data), size

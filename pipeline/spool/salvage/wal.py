@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from pipeline.spool.access import opened
 
@@ -30,6 +31,9 @@ class Log:
     page_size: int
     pages: Mapping[int, int]
     damaged: bool
+
+
+EMPTY = Log(0, {}, damaged=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +62,33 @@ def read_log(path: Path, page_size: int) -> Log:
             page_size = fields[2]
             frames = _frames(file.read, order, page_size, fields[4:6], fields[6:])
         else:
-            frames = _frames(file.read, "<", page_size, None, None)
+            generation = _generation(file, page_size)
+            frames = _frames(file.read, "<", page_size, generation, None)
         pages, damaged = _committed(frames)
     return Log(page_size, pages, damaged or not whole)
+
+
+def _generation(file: BinaryIO, page_size: int) -> tuple[int, ...]:
+    """Return the salts of the current generation without a header; the file is at its frames.
+
+    The oldest frame may be noise, too: so it is that of the first two in a row that agree.
+    """
+    found: list[tuple[int, ...]] = []
+    while len(head := file.read(_FRAME.size)) == _FRAME.size:
+        salts = _FRAME.unpack(head)[2:4]
+        if found and found[-1] == salts:
+            break
+        found.append(salts)
+        file.seek(page_size, os.SEEK_CUR)
+    file.seek(_HEADER.size)
+    return found[-1] if len(head) == _FRAME.size else next(iter(found), (0, 0))
 
 
 def _frames(
     read: Callable[[int], bytes],
     order: str,
     page_size: int,
-    salts: tuple[int, ...] | None,
+    salts: tuple[int, ...],
     before: tuple[int, ...] | None,
 ) -> Iterator[_Frame]:
     offset = _HEADER.size
@@ -77,9 +98,7 @@ def _frames(
         if len(data) < page_size:
             return
         page, size, *found, sum_0, sum_1 = _FRAME.unpack(head)
-        # Without a header, the generation of the first frame is the current one.
-        salts = salts or tuple(found)
-        current = tuple(found) == tuple(salts)
+        current = tuple(found) == salts
         # The checksum of a frame continues the one that is written in the frame before it.
         sound = current and (
             before is None or _checksum(head[:8] + data, order, before) == (sum_0, sum_1)

@@ -1,0 +1,98 @@
+"""How far a salvage is: kept in the store that it fills, in the transaction of each step."""
+
+import dataclasses
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+PREFIX = "salvage:"
+"""Before the stamp of a damaged store, in the table `fact`."""
+SHIFT = 2**40
+"""By how much a salvage lowers the ids of readings: those of a new store begin at 1 again, and are
+never the same as those of a former one."""
+# What waits in the damaged store, until its reading is found.
+_TABLE = """CREATE TABLE IF NOT EXISTS salvage (
+    id INTEGER PRIMARY KEY, points INTEGER NOT NULL, source TEXT NOT NULL
+)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the salvage of a damaged store is.
+
+    It reads the store twice: first all but the readings, which tells what waits and what is
+    counted; then the readings.
+
+    Attributes:
+        stamp: The damaged store, by the time in its name.
+        why: What is wrong with it.
+        moment: When that was found, for users.
+        lowered: By how much its ids are lowered.
+        page: The last page that was read.
+        counters: The counters found.
+        copying: Whether this is the second pass.
+        exact: Whether the counters tell how many points waited.
+        again: Whether all readings are sent again, as a part of the queue cannot be read.
+        left: How many points that waited are not found yet.
+        ticks: How many readings were saved.
+        points: How many points these have.
+        queued: How many of them wait.
+    """
+
+    stamp: str
+    why: str
+    moment: str
+    lowered: int = SHIFT
+    page: int = 0
+    counters: Mapping[str, int] = field(default_factory=dict)
+    copying: bool = False
+    exact: bool = False
+    again: bool = False
+    left: int = 0
+    ticks: int = 0
+    points: int = 0
+    queued: int = 0
+
+
+def begin(db: sqlite3.Connection, progress: Progress) -> None:
+    """Keep the progress of a salvage that begins."""
+    db.execute(_TABLE)
+    save(db, progress)
+
+
+def save(db: sqlite3.Connection, progress: Progress) -> None:
+    """Keep a progress in place of the one before it."""
+    text = json.dumps(dataclasses.asdict(progress))
+    db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (f"{PREFIX}{progress.stamp}", text))
+
+
+def end(db: sqlite3.Connection, progress: Progress) -> None:
+    """Forget the progress of a salvage that is over."""
+    db.execute("DELETE FROM salvage WHERE source = ?", (progress.stamp,))
+    db.execute("DELETE FROM fact WHERE name = ?", (f"{PREFIX}{progress.stamp}",))
+    if not unfinished(db):
+        db.execute("DROP TABLE salvage")
+
+
+def inherit(db: sqlite3.Connection, text: str) -> None:
+    """Keep the progress of another salvage, which was filling the store that is now salvaged."""
+    if (found := _parsed(text)) is not None:
+        moved = dataclasses.replace(found, lowered=found.lowered + SHIFT)
+        name = f"{PREFIX}{found.stamp}"
+        if db.execute("SELECT 1 FROM fact WHERE name = ?", (name,)).fetchone() is None:
+            save(db, moved)
+
+
+def unfinished(db: sqlite3.Connection) -> list[Progress]:
+    """Return the salvages that are not over, the one of the newest store first."""
+    found = db.execute("SELECT value FROM fact WHERE name GLOB ?", (f"{PREFIX}*",))
+    known = [progress for (text,) in found if (progress := _parsed(text)) is not None]
+    return sorted(known, key=lambda progress: progress.lowered)
+
+
+def _parsed(text: str) -> Progress | None:
+    try:
+        return Progress(**json.loads(text))
+    except (TypeError, ValueError):  # it went through a damaged store itself
+        return None

@@ -1,0 +1,241 @@
+"""A store that is taken away or fails while it is in use: told, counted, and made anew."""
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.spool import Aging, Fact, Gap, Spool, SpoolError, SpoolReader
+from tests.clocks import ManualClock
+from tests.machine import fill_up, tiny_disk
+from tests.spool.stores import (
+    MB,
+    NOW,
+    account,
+    filled,
+    history,
+    leased,
+    lines,
+    reading,
+    salvaged,
+)
+
+READINGS, DELIVERED = 6, 2
+USES: dict[str, Callable[[Spool], object]] = {
+    "append": lambda spool: spool.append(reading(99), 99),
+    "lease": lambda spool: spool.lease(9),
+    "give_up": lambda spool: spool.give_up(0),
+    "restamp": lambda spool: spool.restamp(range(9), 0, 0),
+    "note": lambda spool: spool.note({"b": "2"}),
+    "facts": lambda spool: spool.facts(),
+    "gaps": lambda spool: spool.gaps(),
+    "contents": lambda spool: spool.contents(),
+    "has": lambda spool: spool.has(1),
+    "oldest": lambda spool: spool.aging.oldest(0, 9),
+    "remove": lambda spool: spool.aging.remove(0, 0, count=True),
+    "check": lambda spool: spool.check(),
+    "set_bound": lambda spool: spool.set_bound(100 * MB),
+    "salvage": lambda spool: list(spool.salvage()),
+}
+each_use = pytest.mark.parametrize("use", USES.values(), ids=USES)
+
+
+def remove(directory: Path, *endings: str) -> None:
+    for ending in endings:
+        (directory / f"spool.db{ending}").unlink(missing_ok=True)
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    filled(tmp_path, READINGS, DELIVERED)
+    return Spool(tmp_path, 100 * MB, ManualClock(NOW))
+
+
+@each_use
+def test_a_store_that_is_removed_is_made_anew_and_what_waited_is_lost(
+    spool: Spool, tmp_path: Path, use: Callable[[Spool], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    with spool:
+        spool.append(reading(READINGS), READINGS)
+        before = spool.contents()
+        remove(tmp_path, "", "-wal", "-shm")
+        use(spool)
+        spool.append(reading(999), 999)
+        after = spool.contents()
+        account(after)
+        lost = 3 * (READINGS + 1 - DELIVERED)
+        assert after.lost == {"corrupt_store": lost}
+        assert after.delivered_points == before.delivered_points
+        assert spool.gaps() == [Gap("corrupt_store", DELIVERED, READINGS, READINGS + 1 - DELIVERED)]
+        told = (
+            f"{tmp_path}/spool.db was removed while it was in use, lost {lost} points that waited"
+        )
+        assert spool.facts()[Fact.SALVAGE] == told
+        assert spool.facts()["a"] == "1"
+        assert caplog.messages == [told]
+        assert lines(leased(spool, newest=True)) == reading(999)
+    assert history(tmp_path)[-1] == "".join(f"{line}\n" for line in reading(999))
+    account(after)
+
+
+def test_a_store_whose_log_is_left_is_salvaged_from_that(spool: Spool, tmp_path: Path) -> None:
+    with spool:
+        spool.append(reading(READINGS), READINGS)
+        remove(tmp_path, "")
+        spool.append(reading(999), 999)
+        salvaged(spool)
+        after = spool.contents()
+        account(after)
+        assert after.points == 3 * (READINGS + 2)
+        assert spool.has(READINGS)
+        assert spool.has(999)
+    with Spool(tmp_path, MB) as again:
+        assert again.contents() == after
+
+
+def test_a_batch_of_a_store_that_was_removed_settles_nothing_of_the_new_one(
+    spool: Spool, tmp_path: Path
+) -> None:
+    with spool:
+        batch = leased(spool)
+        remove(tmp_path, "", "-wal", "-shm")
+        for number in range(100, 110):
+            spool.append(reading(number), number)
+        spool.settle(batch, NOW)
+        after = spool.contents()
+        assert (after.backlog_points, after.delivered_points) == (30, 3 * DELIVERED)
+        account(after)
+
+
+def test_a_store_that_is_replaced_is_looked_at_and_used(spool: Spool, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    filled(copy, ticks=3, delivered=0)
+    with spool:
+        (copy / "spool.db").replace(tmp_path / "spool.db")
+        remove(tmp_path, "-wal", "-shm")
+        spool.append(reading(999), 999)
+        after = spool.contents()
+        account(after)
+        assert (after.points, after.lost) == (12, {})
+
+
+@each_use
+def test_without_its_folder_every_failure_is_a_spool_error_until_it_is_there_again(
+    spool: Spool, tmp_path: Path, use: Callable[[Spool], object]
+) -> None:
+    with spool:
+        shutil.rmtree(tmp_path)
+        for _ in range(2):
+            if use is not USES["check"]:  # which leaves it to the next one
+                with pytest.raises(SpoolError, match=r"spool\.db cannot be "):
+                    use(spool)
+        tmp_path.mkdir()
+        spool.append(reading(999), 999)
+        after = spool.contents()
+        account(after)
+        assert after.lost == {"corrupt_store": 3 * (READINGS - DELIVERED)}
+
+
+@each_use
+@pytest.mark.parametrize("number", [errno.EIO, errno.EDQUOT, errno.ESTALE, errno.EACCES])
+def test_whatever_the_system_calls_say_the_failure_is_a_spool_error(
+    spool: Spool,
+    use: Callable[[Spool], object],
+    number: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with spool:
+        with monkeypatch.context() as patched:
+            for name in ("statvfs", "posix_fallocate", "stat", "unlink"):
+                patched.setattr(os, name, fails)
+            for name in ("stat", "unlink", "exists"):
+                patched.setattr(Path, name, fails)
+            with pytest.raises(SpoolError):
+                use(spool)
+        spool.append(reading(999), 999)
+        account(spool.contents())
+        assert spool.contents().lost == {}
+
+
+@pytest.mark.parametrize("opener", [SpoolReader, Aging.beside])
+def test_a_command_that_cannot_look_at_a_store_says_why(
+    spool: Spool, tmp_path: Path, opener: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool.close()
+
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Path, "stat", fails)
+    with pytest.raises(SpoolError, match=r"spool\.db cannot be opened: Input/output error; try as"):
+        opener(tmp_path)
+
+
+def test_on_a_full_disk_a_store_that_is_removed_is_made_when_there_is_room(tmp_path: Path) -> None:
+    with tiny_disk(tmp_path / "disk", 4096) as disk:
+        filled(disk, READINGS, DELIVERED)
+        with Spool(disk, 64 * MB) as spool:
+            remove(disk, "", "-wal", "-shm", ".reserve")
+            ballast = fill_up(disk)
+            for _ in range(2):
+                with pytest.raises(SpoolError):
+                    spool.append(reading(99), 99)
+            ballast.unlink()
+            spool.append(reading(99), 99)
+            after = spool.contents()
+        account(after)
+        assert after.points == 3 * (READINGS + 1)
+
+
+FILL = """
+import sys
+from pathlib import Path
+from pipeline.spool import Spool
+from tests.spool.stores import MB, account, reading
+folder = Path(sys.argv[1])
+with Spool(folder, 64 * MB) as spool:
+    for number in range(300):
+        spool.append(reading(number), number)
+    (folder / "quota").touch()
+    for number in range(300, 1000):
+        spool.append(reading(number), number)
+    pressure, lost = spool.pressure, spool.contents().lost["spool_full"]
+    account(spool.contents())
+    (folder / "quota").unlink()
+    spool.append(reading(1000), 1000)
+    print(lost, spool.contents().ticks, pressure, spool.pressure, sep="|")
+"""
+
+
+def test_a_quota_that_is_used_up_is_a_full_disk(tmp_path: Path) -> None:
+    library, folder = tmp_path / "quota.so", tmp_path / "data"
+    folder.mkdir()
+    source = Path(__file__).with_name("quota.c")
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
+    told = subprocess.run(
+        [sys.executable, "-c", FILL, folder],
+        env={
+            **os.environ,
+            "LD_PRELOAD": str(library),
+            "QUOTA_FOLDER": str(folder),
+            "QUOTA_BYTES": str(2 * MB),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    lost, ticks, pressure, later = told.strip().split("|")
+    assert int(lost) > 0
+    assert (ticks, later) == ("1001", "None")
+    assert pressure == f"the disk of {folder} is full, make room on it"
+    assert not (folder / "spool.db.probe").exists()

@@ -1,0 +1,239 @@
+"""A salvage goes beside readings, in steps: each may be the last one of its process."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.spool import Batch, Fact, Refusal, Spool, SpoolReader
+from tests.clocks import ManualClock
+from tests.spool.stores import (
+    MB,
+    NOW,
+    PAGE,
+    account,
+    aside,
+    contents,
+    filled,
+    history,
+    killed_at,
+    leased,
+    lines,
+    reading,
+    salvaged,
+    scribble,
+)
+
+pytestmark = pytest.mark.slow  # much to write, and to break
+
+TICKS, DELIVERED, NEW = 200, 50, 1000
+
+
+def opened(directory: Path) -> Spool:
+    return Spool(directory, 100 * MB, ManualClock(NOW))
+
+
+def blocks(*numbers: int) -> list[str]:
+    return ["".join(f"{line}\n" for line in reading(number)) for number in numbers]
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """A store without its header, all of which can be read."""
+    filled(tmp_path, TICKS, DELIVERED)
+    scribble(tmp_path / "spool.db", 0, 100)
+    return tmp_path
+
+
+def is_over(spool: Spool) -> bool:
+    """Take one step; tell whether there was none left."""
+    return next(spool.salvage(), True) is True
+
+
+def test_readings_go_on_between_the_steps_and_the_account_is_exact_after_each(
+    broken: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with opened(broken) as spool:
+        number = NEW
+        while spool.salvaging:
+            spool.append(reading(number), number)
+            assert lines(leased(spool, newest=True)) == reading(number)
+            if not is_over(spool):
+                assert f"{broken}/spool.db was damaged" in spool.facts()[Fact.SALVAGE]
+            found = contents(broken)  # as a command sees it
+            account(found)
+            assert found.backlog_points >= 3 * (number - NEW + 1)
+            number += 1
+        after = spool.contents()
+    assert number - NEW > 4
+    assert history(broken) == blocks(*range(TICKS), *range(NEW, number))
+    assert (after.ticks, after.points) == (TICKS + number - NEW, 3 * (TICKS + number - NEW))
+    assert (after.delivered_points, after.lost) == (3 * DELIVERED, {})
+    assert [m for m in caplog.messages if "saved" in m] == [
+        f"{broken}/spool.db was damaged (file is not a database), 2023-11-14T22:13:20Z: saved "
+        f"{TICKS} readings ({3 * TICKS} points, {3 * (TICKS - DELIVERED)} of them to be "
+        f"delivered), lost 0 points that waited; the damaged file is {aside(broken)[0]}"
+    ]
+
+
+def test_a_restart_goes_on_where_the_last_process_was(broken: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(broken, copy, ignore=lambda *_: ["copy"])
+    with opened(copy) as spool:
+        at_once = len(list(spool.salvage()))
+    one_by_one = 0
+    while True:
+        with opened(broken) as spool:
+            if not spool.salvaging:
+                break
+            one_by_one += not is_over(spool)
+    assert one_by_one == at_once > 4
+    assert history(broken) == history(copy) == blocks(*range(TICKS))
+    assert contents(broken) == contents(copy)
+
+
+def test_what_is_delivered_meanwhile_is_counted_once(broken: Path) -> None:
+    with opened(broken) as spool:
+        while spool.salvaging:
+            is_over(spool)
+            while (batch := spool.lease(100)) is not None:
+                spool.settle(batch, NOW)
+        after = spool.contents()
+    account(after)
+    assert (after.points, after.delivered_points, after.lost) == (3 * TICKS, 3 * TICKS, {})
+
+
+def test_what_is_too_old_meanwhile_is_counted_once(broken: Path) -> None:
+    with opened(broken) as spool:
+        while spool.salvaging:
+            is_over(spool)
+            spool.aging.remove(0, 100, count=True)
+            account(spool.contents())
+        spool.aging.remove(0, 100, count=True)
+        after = spool.contents()
+    assert after.lost == {"expired": 3 * (100 - DELIVERED)}
+    assert (after.points, after.delivered_points) == (3 * TICKS, 3 * DELIVERED)
+    assert history(broken) == blocks(*range(100, TICKS))
+
+
+def step_by_step(directory: Path) -> None:
+    """Salvage, and take a reading before each step: what a process does that may be killed."""
+    with opened(directory) as spool:
+        while True:
+            number = NEW + spool.contents().ticks
+            spool.append(reading(number), number)
+            (directory / "certain").open("a").write(f"{number}\n")
+            if not spool.salvaging or is_over(spool):
+                return
+
+
+def test_a_salvage_that_is_killed_in_any_step_loses_and_doubles_nothing(
+    broken: Path, tmp_path: Path
+) -> None:
+    moment, killings = 10, 0
+    while True:
+        folder = tmp_path / str(moment)
+        shutil.copytree(broken, folder, ignore=lambda _, names: [n for n in names if n.isdigit()])
+        if not killed_at(moment, lambda at=folder: step_by_step(at)):  # type: ignore[misc]  # mypy cannot infer the default
+            break
+        killings += 1
+        killed_at(moment // 3 + 1, lambda at=folder: step_by_step(at))  # type: ignore[misc]  # the same
+        with salvaged(opened(folder)) as spool:
+            after = spool.contents()
+        account(after)
+        found = history(folder)
+        assert found[:TICKS] == blocks(*range(TICKS)), moment
+        certain = (folder / "certain").read_text().split() if (folder / "certain").exists() else []
+        assert set(blocks(*map(int, certain))) <= set(found), moment
+        assert len(set(found)) == len(found) == after.ticks, moment
+        assert (after.points, after.delivered_points) == (3 * len(found), 3 * DELIVERED), moment
+        assert after.lost == {}, moment
+        shutil.rmtree(folder)
+        moment += max(1, moment // 4)
+    assert killings > 20
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3, 5])
+def test_a_store_that_is_damaged_while_it_is_filled_loses_nothing_that_can_be_read(
+    broken: Path, steps: int
+) -> None:
+    with opened(broken) as spool:
+        for number in range(steps):
+            spool.append(reading(NEW + number), NEW + number)
+            is_over(spool)
+    scribble(broken / "spool.db", 0, 100)
+    with opened(broken) as spool:
+        is_over(spool)
+        spool.append(reading(2 * NEW), 2 * NEW)
+        salvaged(spool)
+        after = spool.contents()
+    account(after)
+    assert history(broken) == blocks(*range(TICKS), *range(NEW, NEW + steps), 2 * NEW)
+    assert (after.delivered_points, after.lost) == (3 * DELIVERED, {})
+    assert after.points == 3 * (TICKS + steps + 1)
+    assert len({name.removesuffix("-wal").removesuffix("-shm") for name in aside(broken)}) == 2
+
+
+def test_a_damaged_store_that_is_removed_before_it_is_read_counts_as_lost(broken: Path) -> None:
+    with opened(broken) as spool:
+        while spool.contents().delivered_points == 0:  # until what waits is known
+            is_over(spool)
+        for file in broken.glob("spool.db.damaged-*"):
+            file.unlink()
+        spool.append(reading(NEW), NEW)
+    with salvaged(opened(broken)) as spool:
+        after = spool.contents()
+        (gap,) = spool.gaps()
+    account(after)
+    assert after.points == 3 * (TICKS + 1)
+    assert after.lost == {"corrupt_store": 3 * (TICKS - DELIVERED)}
+    assert (gap.cause, gap.readings) == ("corrupt_store", TICKS - DELIVERED)
+
+
+def test_refused_lines_keep_their_ids_and_what_is_refused_meanwhile_gets_others(
+    tmp_path: Path,
+) -> None:
+    filled(tmp_path, ticks=TICKS, delivered=0)
+    with opened(tmp_path) as spool:
+        batch = leased(spool, 6)
+        spool.settle(batch, NOW, [Refusal(line, "no") for line in lines(batch)])
+        with SpoolReader(tmp_path) as reader:
+            before = reader.rejected(99)
+    scribble(tmp_path / "spool.db", 0, 100)
+    with opened(tmp_path) as spool:
+        spool.append(["m f=1i 1"], 1)
+        spool.settle(leased(spool, newest=True), NOW, [Refusal("m f=1i 1", "no")])
+        salvaged(spool)
+        with SpoolReader(tmp_path) as reader:
+            after = reader.rejected(99)
+    assert {row for row in after if row.line != "m f=1i 1"} == set(before)
+    assert sorted(row.line for row in after) == sorted([*(r.line for r in before), "m f=1i 1"])
+    assert len({row.id for row in after}) == 7
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda spool, batch: spool.settle(batch, NOW),
+        lambda spool, batch: spool.restamp(range(batch.ids[0], spool.next_id), NOW, 5),
+    ],
+    ids=["settle", "restamp"],
+)
+def test_what_names_readings_of_before_finds_these_and_no_others(
+    tmp_path: Path, use: Callable[[Spool, Batch], object]
+) -> None:
+    with opened(tmp_path) as spool:
+        spool.append(["m f=1i 1"], 1)
+        batch = leased(spool)
+        with spool._database.connection() as db:  # so that it reads the file, and not its memory
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            db.execute("PRAGMA cache_size = 0")
+            db.execute("PRAGMA shrink_memory")
+        scribble(tmp_path / "spool.db", 0, PAGE)
+        spool.append(["m f=2i 2"], 2)
+        assert spool.salvaging
+        salvaged(spool)
+        use(spool, batch)
+        left = lines(leased(spool))
+    assert left in (["m f=2i 2"], ["m f=1i 6", "m f=2i 7"])
