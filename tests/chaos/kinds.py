@@ -15,7 +15,7 @@ from random import Random
 from pipeline.spool import holder
 from tests.agents import eventually
 from tests.chaos.chaos import Chaos
-from tests.chaos.proxy import FAULTS, HANG_QUERIES, PASS, REFUSE
+from tests.chaos.proxy import FAULTS, HANG_COUNTS, PASS, REFUSE
 from tests.spool.stores import PAGE, scribble
 
 Kind = Callable[[Chaos], None]
@@ -89,7 +89,7 @@ def hang_at_a_count(chaos: Chaos) -> None:
     """The one before `enforce` shortens the bucket's rule."""
     rule = {"retentionRules": [{"type": "expire", "everySeconds": 0}]}
     chaos.bucket.server.call("PATCH", f"/api/v2/buckets/{chaos.bucket.id}", rule).expect(200)
-    chaos.proxy.fault = HANG_QUERIES
+    chaos.proxy.fault = HANG_COUNTS
     chaos.set(bucket_retention="enforce")
     eventually(lambda: chaos.proxy.hanging, "a count hangs")
     before = chaos.agent.status()["delivered_points"]
@@ -101,7 +101,7 @@ def hang_at_a_count(chaos: Chaos) -> None:
 
 def use_commands(chaos: Chaos) -> None:
     """All that read or change what the agent has, or had."""
-    for words in QUESTIONS:
+    for words in chaos.chance.sample(QUESTIONS, 2):
         done = chaos.command(*words)
         assert done.status == 0, (words, done)
     change = chaos.chance.choice(CHANGES)
@@ -118,18 +118,17 @@ def use_commands_beside_a_stopped_store(chaos: Chaos) -> None:
 
 
 def damage_the_store(chaos: Chaos) -> None:
-    """While the agent is down; commands find it first, and only the agent may change it."""
+    """While the agent is down; commands find it first, and those that only read change nothing."""
     chaos.chance.choice((chaos.stop, chaos.kill))()
     damage = chaos.chance.choice(DAMAGES)
     chaos.tell(f"  {damage.__name__.replace('_', ' ')}")
     damage(chaos.data_dir, chaos.chance)
     chaos.lose_what_waits()
-    for words in (*QUESTIONS, *CHANGES):
-        before = _files(chaos.data_dir)
+    before = _files(chaos.data_dir)
+    for words in (*chaos.chance.sample(QUESTIONS, 2), chaos.chance.choice(CHANGES)):
         done = chaos.command(*words)
-        if done.status:
-            assert f"{chaos.data_dir}/spool.db" in done.err, done
-            assert _files(chaos.data_dir) == before, words
+        assert done.status == 0 or str(chaos.data_dir) in done.err, (words, done)
+        assert words in CHANGES or _files(chaos.data_dir) == before, words
     chaos.start()
     chaos.wait_for_readings()
 
