@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from itertools import takewhile
 from pathlib import Path
 from random import Random
 
@@ -20,6 +21,7 @@ from tests.spool.stores import PAGE, scribble
 
 Kind = Callable[[Chaos], None]
 _REFUSED_SERIES = 3
+_LOG_HEADER, _FRAME = 32, 24  # bytes of SQLite's log, and before each page in it
 QUESTIONS = (("status",), ("show",), ("rejected", "list"), ("retention", "plan"))
 CHANGES = (("rejected", "drop", "--all"), ("rejected", "retry", "--all"), ("retention", "apply"))
 
@@ -194,10 +196,16 @@ def _empty(directory: Path, _: Random) -> None:
 
 
 def _log(directory: Path, chance: Random) -> None:
-    """A killed agent has left one."""
+    """One that a killed agent has left, but for its end: that looks as if it was half written."""
     log = directory / "spool.db-wal"
-    if log.exists() and (size := log.stat().st_size):
-        scribble(log, chance.randrange(size), chance.choice((1, 500)), chance.randrange(2**32))
+    data = log.read_bytes() if log.exists() else b""
+    frames = (data[at : at + _FRAME] for at in range(_LOG_HEADER, len(data), _FRAME + PAGE))
+    in_use = takewhile(lambda frame: frame[8:16] == data[16:24], frames)
+    commits = [number for number, frame in enumerate(in_use, 1) if any(frame[4:8])]
+    if len(commits) > 2:
+        end = _LOG_HEADER + commits[-3] * (_FRAME + PAGE)
+        at, size = chance.randrange(end), chance.choice((1, 500))
+        scribble(log, at, min(size, end - at), chance.randrange(2**32))
 
 
 DAMAGES = (_header, _pages, _cut, _empty, _log)
