@@ -15,7 +15,7 @@ from random import Random
 
 from pipeline.spool import holder
 from tests.agents import eventually
-from tests.chaos.chaos import Chaos
+from tests.chaos.chaos import SECONDS, Chaos
 from tests.chaos.proxy import FAULTS, HANG_COUNTS, PASS, REFUSE
 from tests.spool.stores import PAGE, scribble
 
@@ -213,7 +213,7 @@ DAMAGES = (_header, _pages, _cut, _empty, _log)
 
 def fill_the_spool(chaos: Chaos) -> None:
     """Not one of the list: it takes long."""
-    until = time.monotonic() + 270
+    until = time.monotonic() + 0.5 * SECONDS
     chaos.proxy.fault = chaos.chance.choice((REFUSE, "503 Service Unavailable"))
     chaos.tell(f"  {chaos.proxy.fault}")
     while not chaos.agent.status()["lost"].get("spool_full") and time.monotonic() < until:
