@@ -19,14 +19,16 @@ from pipeline.spool.schema import LOST, NO_ROOM, FullError, SpoolError, free
 _log = logging.getLogger(__name__)
 
 _LOST = f"{LOST}{Cause.SPOOL_FULL}"
-# In this order readings make room, a few at a time: those that were delivered before all that wait,
-# the few that were delivered behind these, and then those that wait. The newest one stays. Each
-# search has one bound, so that it reads no more than it finds.
+# In this order rows make room, a few at a time: readings that were delivered before all that wait,
+# the few that were delivered behind these, refused lines, which are counted as lost already, and
+# then the readings that wait. The newest one stays. Each search has one bound, so that it reads no
+# more than it finds.
 _OLDEST = (
-    "SELECT id FROM tick WHERE id > ? AND id < (SELECT coalesce(min(max(tick.id), "
+    "SELECT id, 0 FROM tick WHERE id > ? AND id < (SELECT coalesce(min(max(tick.id), "
     "(SELECT min(id) FROM pending)), max(tick.id)) FROM tick) ORDER BY id LIMIT 64",
-    "SELECT id FROM ahead WHERE id > ? AND id < (SELECT max(id) FROM tick) ORDER BY id LIMIT 64",
-    "SELECT id FROM tick WHERE id > ? AND id < (SELECT max(id) FROM tick) ORDER BY id LIMIT 64",
+    "SELECT id, 0 FROM ahead WHERE id > ? AND id < (SELECT max(id) FROM tick) ORDER BY id LIMIT 64",
+    "SELECT id, 1 FROM rejected WHERE id > ? ORDER BY id LIMIT 64",
+    "SELECT id, 0 FROM tick WHERE id > ? AND id < (SELECT max(id) FROM tick) ORDER BY id LIMIT 64",
 )
 _NEWEST_SIZE = "SELECT coalesce((SELECT length(lines) FROM tick ORDER BY id DESC LIMIT 1), 0)"
 # A tick makes no more room than that and twice its own size, in bytes. A large clean-up is done in
@@ -202,22 +204,26 @@ def _keep_bound(db: sqlite3.Connection, bound: int, most: int) -> int:
 
 
 def _drop_oldest(db: sqlite3.Connection, goal: int) -> int:
-    """Delete readings until no more bytes than `goal` are used; return how many points are lost."""
+    """Delete rows until no more bytes than `goal` are used; return how many points are lost."""
     lost = 0
-    for tick in _oldest(db):
+    for number, refused in _oldest(db):
         if _used(db) <= goal:
             break
-        lost += drop(db, [tick], Cause.SPOOL_FULL)
-        db.execute("DELETE FROM ahead WHERE id = ?", (tick,))
+        if refused:
+            db.execute("DELETE FROM rejected WHERE id = ?", (number,))
+        else:
+            lost += drop(db, [number], Cause.SPOOL_FULL)
+            db.execute("DELETE FROM ahead WHERE id = ?", (number,))
     return lost
 
 
-def _oldest(db: sqlite3.Connection) -> Iterator[int]:
+def _oldest(db: sqlite3.Connection) -> Iterator[tuple[int, bool]]:
+    """Yield the ids of rows in the order in which they make room, and whether they are refused."""
     for query in _OLDEST:
         after = LEAST_ID
-        while ids := [tick for (tick,) in db.execute(query, (after,))]:
-            yield from ids
-            after = ids[-1]
+        while found := db.execute(query, (after,)).fetchall():
+            yield from found
+            after = found[-1][0]
 
 
 def give_back(db: sqlite3.Connection, most: int = _PAGES_AT_ONCE) -> int | None:

@@ -2,77 +2,138 @@
 
 import random
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from pipeline.clock import rfc3339
 from pipeline.point import FieldValue, decode
-from pipeline.spool import SpoolReader
+from pipeline.spool import SpoolError, SpoolReader
 from tests.influxd import api
 from tests.influxd.api import Bucket
 
 _SAMPLES = 40
+_EVER = 2**62
 Series = tuple[str, tuple[tuple[str, str], ...], str]
 Tick = dict[Series, FieldValue]
+Span = tuple[int, int]
+Values = Mapping[tuple[str, str], int]
+"""How many values there are of each field of each measurement."""
 _OWN = {"result", "table", "_start", "_stop", "_time", "_value", "_field", "_measurement"}
+# A field that is in each of its lines stands for the line.
+_LINE = ""
 
 
 class Ledger:
-    """Reads each reading off the spool soon after it was committed, before the bound takes it."""
+    """Reads each reading off the spool soon after it was committed, before the bound takes it.
+
+    Attributes:
+        at_risk: Spans of time of which readings may be missing in InfluxDB, as they waited when
+            the store was damaged or removed, or when they made room. No other reading may be.
+    """
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
         self._seen_ns = 0
-        self.lines: Counter[str] = Counter()
-        self.values: Counter[tuple[str, str]] = Counter()
-        self.samples: dict[int, Tick] = {}
+        self._ticks: set[int] = set()
+        self._made: dict[int, Values] = {}  # by time
+        self._alike: dict[frozenset[tuple[tuple[str, str], int]], Values] = {}
+        self._oldest_waiting_ns = self._dropped = 0
+        self._samples: dict[int, Tick] = {}
         self._gaps: defaultdict[int, Tick] = defaultdict(dict)
+        self.at_risk: list[Span] = []
 
     def read(self, data_dir: Path) -> None:
-        try:
-            with SpoolReader(data_dir) as reader:
-                for block in reader.history(self._seen_ns + 1):
-                    self._take(block)
-        except FileNotFoundError:
-            return
+        """Read what is new; a store that the agent has yet to make or to salvage has nothing."""
+        with suppress(SpoolError, FileNotFoundError), SpoolReader(data_dir) as reader:
+            self.take(reader)
+
+    def take(self, reader: SpoolReader) -> None:
+        contents = reader.contents()
+        for block in reader.history(self._seen_ns + 1):
+            self._take(block)
+        dropped = contents.lost.get("spool_full", 0)
+        if dropped > self._dropped:
+            self.risk()
+        self._dropped = dropped
+        self._oldest_waiting_ns = contents.backlog_oldest_ns or contents.last_ns or self._seen_ns
+
+    def risk(self) -> None:
+        """Let what waits be lost."""
+        self.at_risk.append((self._oldest_waiting_ns, self._seen_ns + 1))
 
     def _take(self, block: str) -> None:
         ticks: defaultdict[int, Tick] = defaultdict(dict)
+        values: defaultdict[int, Counter[tuple[str, str]]] = defaultdict(Counter)
+        time_ns = 0
         for line in decode(block):
-            point = line.point
-            self._seen_ns = line.timestamp_ns
-            self.lines[point.measurement] += 1
-            for field, value in point.fields.items():
-                self.values[point.measurement, field] += 1
-                tags = tuple(sorted(point.tags.items()))
-                ticks[line.timestamp_ns][point.measurement, tags, field] = value
-        tick = ticks.pop(self._seen_ns)  # the last lines are those of the reading itself
-        for time_ns, gaps in ticks.items():
-            self._gaps[time_ns] |= gaps
-        if len(self.samples) < _SAMPLES:
-            self.samples[self._seen_ns] = tick
+            point, time_ns = line.point, line.timestamp_ns
+            tags = tuple(sorted(point.tags.items()))
+            values[time_ns].update((point.measurement, field) for field in (_LINE, *point.fields))
+            ticks[time_ns] |= {(point.measurement, tags, f): v for f, v in point.fields.items()}
+        # The last lines are those of the reading itself; refused ones that are tried again come
+        # with its time.
+        if time_ns in self._ticks:
+            return
+        self._ticks.add(time_ns)
+        self._seen_ns = time_ns
+        for moment, made in values.items():
+            made.update(self._made.get(moment, {}))
+            self._made[moment] = self._alike.setdefault(frozenset(made.items()), made)
+        tick = ticks.pop(time_ns)
+        for moment, gaps in ticks.items():
+            self._gaps[moment] |= gaps
+        if len(self._samples) < _SAMPLES:
+            self._samples[time_ns] = tick
         elif self._chance.random() < 0.05:
-            del self.samples[self._chance.choice(list(self.samples))]
-            self.samples[self._seen_ns] = tick
+            del self._samples[self._chance.choice(list(self._samples))]
+            self._samples[time_ns] = tick
 
-    def missing(self, bucket: Bucket) -> dict[str, int]:
+    def made(self, spans: Iterable[Span] = ((0, _EVER),)) -> Counter[tuple[str, str]]:
+        """Return how many values were made in some spans; the field "" stands for the lines."""
+        total: Counter[tuple[str, str]] = Counter()
+        same: Counter[int] = Counter()
+        known = {}
+        for time_ns, values in self._made.items():
+            if any(start <= time_ns < stop for start, stop in spans):
+                same[id(values)] += 1
+                known[id(values)] = values
+        for which, times in same.items():
+            total.update({key: times * number for key, number in known[which].items()})
+        return total
+
+    @property
+    def lines(self) -> int:
+        """How many lines were made."""
+        return sum(number for (_, field), number in self.made().items() if field == _LINE)
+
+    def safe(self) -> list[Span]:
+        """Return the spans of which nothing may be missing."""
+        found, begin = [], 0
+        for start, stop in sorted(self.at_risk):
+            if start > begin:
+                found.append((begin, start))
+            begin = max(begin, stop)
+        return [*found, (begin, _EVER)]
+
+    def missing(self, bucket: Bucket, spans: Iterable[Span] = ((0, _EVER),)) -> dict[str, int]:
         """Return how many lines of each measurement InfluxDB does not hold.
 
         Raises:
-            AssertionError: It holds something that was never made.
+            AssertionError: It holds something that was never made, or a line in part.
         """
-        stored = counts(bucket)
-        assert stored.keys() <= self.values.keys()
-        too_many = {key: n for key, n in stored.items() if n > self.values[key]}
+        spans = [*spans]
+        made, stored = self.made(spans), counts(bucket, spans)
+        too_many = {key: n for key, n in stored.items() if n > made[key]}
         assert not too_many, f"more in InfluxDB than was made: {too_many}"
         found = {}
-        for measurement, lines in self.lines.items():
-            # A field that is in each line stands for the line.
-            fields = [f for m, f in self.values if m == measurement and self.values[m, f] == lines]
-            assert fields, f"no field is in every line of {measurement}"
-            gone = {lines - stored.get((measurement, field), 0) for field in fields}
+        for measurement, lines in [(m, n) for (m, field), n in made.items() if field == _LINE]:
+            whole = [f for (m, f), n in made.items() if m == measurement and n == lines and f]
+            assert whole, f"no field is in every line of {measurement}"
+            gone = {lines - stored[measurement, field] for field in whole}
             assert len(gone) == 1, f"lines of {measurement} are there in part: {gone}"
             found[measurement] = gone.pop()
-        return found
+        return {measurement: gone for measurement, gone in found.items() if gone}
 
     def check_samples(self, bucket: Bucket) -> int:
         """Compare the values of some readings, types included; return how many values are missing.
@@ -81,7 +142,7 @@ class Ledger:
             AssertionError: A value is another one, or of another type.
         """
         gone = 0
-        for time_ns, reading in self.samples.items():
+        for time_ns, reading in self._samples.items():
             expected = reading | self._gaps[time_ns]
             found = stored_at(bucket, time_ns)
             assert found.keys() <= expected.keys(), found.keys() - expected.keys()
@@ -92,16 +153,18 @@ class Ledger:
         return gone
 
 
-def counts(bucket: Bucket) -> dict[tuple[str, str], int]:
-    """Return how many values of each field of each measurement a bucket holds."""
-    flux = (
-        f'from(bucket: "{bucket.name}") |> range(start: 0)'
-        ' |> group(columns: ["_measurement", "_field"]) |> count()'
-    )
-    return {
-        (str(row["_measurement"]), str(row["_field"])): int(str(row["_value"]))
-        for row in api.query(bucket.server, flux)
-    }
+def counts(bucket: Bucket, spans: Iterable[Span]) -> Counter[tuple[str, str]]:
+    """Return how many values of each field of each measurement a bucket holds in some spans."""
+    found: Counter[tuple[str, str]] = Counter()
+    for start, stop in spans:
+        flux = (
+            f'from(bucket: "{bucket.name}")'
+            f" |> range(start: {rfc3339(start)}, stop: {rfc3339(stop)})"
+            ' |> group(columns: ["_measurement", "_field"]) |> count()'
+        )
+        for row in api.query(bucket.server, flux):
+            found[str(row["_measurement"]), str(row["_field"])] += int(str(row["_value"]))
+    return found
 
 
 def stored_at(bucket: Bucket, time_ns: int) -> dict[Series, object]:

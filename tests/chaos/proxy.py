@@ -11,6 +11,7 @@ from tests.servers import Request, forward, read_request, reset, response
 _PORTS = range(20_000, 32_000)
 PASS = "pass"
 REFUSE = "refuse"
+HANG_COUNTS = "hang at each count of points, and take readings"
 FAULTS = (
     REFUSE,
     "reset",  # when a request comes
@@ -29,10 +30,15 @@ class Proxy:
 
     Args:
         url: The server, which may come and go.
+
+    Attributes:
+        writes: How many requests with readings came.
+        hanging: How many requests hang now.
     """
 
     def __init__(self, url: str) -> None:
         self._server = url
+        self.writes = self.hanging = 0
         self._fault = PASS
         self._changed = threading.Condition()
         self._clients: set[socket.socket] = set()
@@ -106,10 +112,16 @@ class Proxy:
             self._clients.discard(client)
 
     def _handle(self, client: socket.socket, request: Request) -> bool:
-        fault = self._fault
-        if fault == "hang":
-            with self._changed:
-                self._changed.wait_for(lambda: self._fault != "hang")
+        writes = request.path.startswith("/api/v2/write")
+        with self._changed:
+            self.writes += writes
+            fault = before = self._fault
+            if fault == HANG_COUNTS:
+                fault = "hang" if b"sum(" in request.body else PASS
+            if fault == "hang":
+                self.hanging += 1
+                self._changed.wait_for(lambda: self._fault != before)
+                self.hanging -= 1
         if fault in ("reset", "cut", "hang", REFUSE):
             reset(client)
             return False

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.spool import Spool, SpoolError
+from pipeline.spool import Refusal, Spool, SpoolError, SpoolReader
 from tests.machine import fill_up, tiny_disk
 from tests.spool.stores import (
     MB,
@@ -53,6 +53,23 @@ def test_what_is_on_the_disk_stays_below_the_bound_the_log_included(tmp_path: Pa
         account(spool.contents())
         assert spool.contents().lost["spool_full"] > 0
     assert on_disk(tmp_path) > MB // 8
+
+
+def test_refused_lines_make_room_before_a_reading_that_waits(tmp_path: Path) -> None:
+    with Spool(tmp_path, MB) as spool:
+        for number in range(40):
+            spool.append(reading(number, 50), number)
+            batch = leased(spool)
+            spool.settle(batch, NOW, [Refusal(line, "no") for line in lines(batch)])
+        appended(spool, range(100, 200))
+        assert on_disk(tmp_path) <= MB
+        after = spool.contents()
+        account(after)
+    assert (after.backlog_points, after.lost) == (300, {"rejected": 2000})
+    with SpoolReader(tmp_path) as reader:
+        kept = reader.rejected(10_000)
+    assert 0 < len(kept) == after.rejected_points < 1000
+    assert kept[0].line == reading(39, 50)[-1]
 
 
 def test_another_bound_holds_at_once_for_all_that_lies_on_the_disk(tmp_path: Path) -> None:

@@ -1,0 +1,224 @@
+"""The agent, the server, what lies between them, and the time in which things happen to them."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pipeline.spool import SpoolError, SpoolReader
+from tests.agents import AgentProcess, environment, eventually
+from tests.chaos.ledger import Ledger
+from tests.chaos.proxy import PASS, Proxy
+from tests.cli.commands import Done, finish
+from tests.influxd import api
+from tests.influxd.process import InfluxProcess
+
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "4"))
+SEED = os.environ.get("CHAOS_SEED", "1")
+
+
+_COUNTERS_LOST = "how many waited cannot be read any more"
+
+
+class Chaos:
+    """What a kind of fault is given to break.
+
+    Attributes:
+        chance: The source of all that is random.
+        influx: The server.
+        bucket: Where readings go.
+        proxy: The way to the server that the settings name.
+        folder: Where the agent runs; its settings are there.
+        data_dir: The agent's data.
+        agent: The agent that runs now.
+        ledger: What it made.
+        salvages: Whether a store was damaged or removed.
+        dropped: How many refused lines a command has deleted.
+    """
+
+    def __init__(self, influx: InfluxProcess, folder: Path) -> None:
+        self.chance = random.Random(SEED)  # noqa: S311  # chance that comes back is wanted
+        self.influx = influx
+        self.bucket = api.create_bucket(influx.server, "metrics")
+        self.proxy, self._other = Proxy(influx.server.url), Proxy(influx.server.url)
+        self.folder = folder
+        self.data_dir = folder / "data"
+        self.ledger = Ledger(self.chance)
+        self.salvages = False
+        self.dropped = 0
+        self._own = folder / "own"
+        self._own.mkdir()
+        self._settings: dict[str, str] = {}
+        self._token_id = ""
+        self.write_own("chaos", "value=1i")
+        self.rotate_the_token()
+        self._env = environment(
+            self.data_dir,
+            self.bucket,
+            influxdb_timeout_s=2,
+            collection_interval_ms=20,
+            spool_max_mb=1,
+            cleanup_interval_minutes=1,
+            collectors__file__directory=self._own,
+        )
+        for name in ("TOKEN", "URL"):
+            del self._env[f"METRICS_INFLUXDB_{name}"]
+        self._write_settings(influxdb_url=self.proxy.url)
+        self.agent = self.another()
+        self.agent.until(lambda s: s["delivered_points"], "the first readings, and their types")
+
+    def another(self) -> AgentProcess:
+        """Start an agent, beside the one that may be running."""
+        return AgentProcess(self._env, self.folder)
+
+    def start(self) -> None:
+        self.agent = self.another()
+
+    def stop(self) -> None:
+        # One that gets it before it runs has nothing to keep, and ends as any program does.
+        assert self.agent.stop() == (0 if self.agent.log else -signal.SIGTERM), self.agent.log
+        self._compare()
+
+    def kill(self) -> None:
+        self.agent.kill()
+        self._compare()
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the agent still knows what it made: damage may have cost it its counters."""
+        return _COUNTERS_LOST not in self.logs
+
+    def _compare(self) -> None:
+        """Compare the agent's account with the ledger, but not in the midst of a salvage."""
+        self.ledger.read(self.data_dir)
+        if self.is_exact and not list(self.data_dir.glob("spool.db.damaged-*")):
+            with suppress(SpoolError), SpoolReader(self.data_dir) as reader:
+                assert reader.contents().points == self.ledger.lines, "made, as the ledger has it"
+
+    def command(self, *words: str) -> Done:
+        """Run a command beside the agent; whatever it says, it is no traceback."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pipeline", *words],
+            env=self._env,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        done = finish(process)
+        assert "Traceback" not in done.out + done.err, done
+        return done
+
+    def tell(self, what: str) -> None:
+        print(f"  {what}", flush=True)  # noqa: T201  # `make chaos` shows it
+
+    def lose_what_waits(self) -> None:
+        """Expect that what waits may be lost."""
+        self.ledger.risk()
+        self.salvages = True
+
+    def wait_for_readings(self) -> None:
+        """Wait until the agent takes readings, whatever it found or finds of its data."""
+        before = time.time_ns()
+
+        def takes_them() -> bool:
+            assert self.agent.process.poll() is None, f"the agent ended: {self.agent.log}"
+            try:
+                with SpoolReader(self.data_dir) as reader:
+                    return (reader.contents().last_ns or 0) > before
+            except SpoolError:
+                return False
+
+        eventually(takes_them, "readings")
+
+    def live(self, seconds: float) -> None:
+        """Let time go by; the ledger keeps up with the agent."""
+        until = time.monotonic() + seconds
+        while True:
+            self.ledger.read(self.data_dir)
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            assert self.agent.process.poll() is None, f"the agent ended: {self.agent.log}"
+            time.sleep(min(left, 0.5))
+
+    def live_a_while(self, shortest: float = 0.1, longest: float = 2.0) -> float:
+        """Let a random time go by; return how long."""
+        seconds = self.chance.uniform(shortest, longest)
+        self.live(seconds)
+        return seconds
+
+    def set(self, **settings: str) -> None:
+        """Change settings of the running agent."""
+        self._write_settings(**settings)
+        if self.agent.log:  # before that it would end the agent
+            self.agent.process.send_signal(signal.SIGHUP)
+
+    def go_the_other_way(self) -> Proxy:
+        """Let the settings name another way to the server; return the former one."""
+        self.proxy, self._other = self._other, self.proxy
+        self.set(influxdb_url=self.proxy.url)
+        return self._other
+
+    def write_own(self, name: str, fields: str, *, series: int = 1) -> None:
+        """Give the agent readings of a file's; they have a field `always`."""
+        new = self._own / f".{name}"
+        lines = (f"chaos,file={name},n={n} {fields},always=true\n" for n in range(series))
+        new.write_text("".join(lines))
+        new.rename(self._own / f"{name}.lp")
+
+    def revoke_the_token(self) -> None:
+        path = f"/api/v2/authorizations/{self._token_id}"
+        self.bucket.server.call("DELETE", path).expect(204)
+
+    def rotate_the_token(self) -> None:
+        org = api.org_id(self.bucket.server)
+        resource = {"type": "buckets", "id": self.bucket.id, "orgID": org}
+        actions = ("read", "write")
+        permissions = [{"action": action, "resource": resource} for action in actions]
+        wanted = {"orgID": org, "permissions": permissions}
+        made = self.bucket.server.call("POST", "/api/v2/authorizations", wanted).expect(201).json()
+        self._token_id = made["id"]
+        secrets = self.folder / ".secrets.toml"
+        secrets.write_text(f'influxdb_token = "{made["token"]}"\n')
+
+    def settle(self) -> dict[str, Any]:
+        """Let all work, and the agent deliver what waits; return its account."""
+        self.tell("all works again")
+        self.proxy.fault = self._other.fault = PASS
+        self.stop()
+        self.start()
+        self.wait_for_readings()
+        waiting = self.agent.until(lambda s: s["delivered_points"] and not s["last_error"], "life")
+        self.agent.until(lambda s: s["ticks"] > waiting["ticks"], "readings")
+        self.stop()
+        for _ in range(10):
+            status = self.agent.status()
+            if not (status["backlog_points"] or list(self.data_dir.glob("spool.db.damaged-*"))):
+                break
+            self.start()
+            self.live(5.0)
+            self.stop()
+        return status
+
+    @property
+    def logs(self) -> str:
+        """What all agents said."""
+        return "".join(log.read_text() for log in sorted(self.folder.glob("agent-*.log")))
+
+    def close(self) -> None:
+        self.agent.kill()
+        self.proxy.close()
+        self._other.close()
+
+    def _write_settings(self, **settings: str) -> None:
+        self._settings |= settings
+        new = self.folder / ".settings.toml"
+        new.write_text("".join(f'{name} = "{value}"\n' for name, value in self._settings.items()))
+        new.rename(self.folder / "settings.toml")
