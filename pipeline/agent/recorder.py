@@ -83,7 +83,7 @@ class Recorder:
             SpoolError: The time of the last one cannot be read.
         """
         with self._lock:
-            self._before_ns = self._spool.contents().last_ns
+            self._before_ns = self._spool.resume(interval_s)
             self._interval_s = interval_s
 
     def change(self, guards: Sequence[Guard] | None, tags: Mapping[str, str]) -> None:
