@@ -18,7 +18,7 @@ class Cause(StrEnum):
     REJECTED = "rejected"
     """InfluxDB refused it; `rejected list` shows it."""
     TICK_MISSED = "tick_missed"
-    """Its reading was not taken: the tick came too late."""
+    """Its reading was not taken: the tick came too late, or failed."""
     COLLECTOR_FAILED = "collector_failed"
     """Its collector failed."""
     LEFT_OUT = "left_out"
