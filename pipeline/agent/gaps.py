@@ -42,9 +42,9 @@ def down(before_ns: int | None, now_ns: int, interval_s: float) -> Iterator[Gap]
         interval_s: The collection interval, in seconds.
     """
     if before_ns is not None:
-        readings = round((now_ns - before_ns) / 1e9 / interval_s) - 1
-        if readings > 0:
-            yield Gap("agent_down", before_ns, now_ns, readings)
+        gap = Gap.without_agent(before_ns, now_ns, interval_s)
+        if gap.readings > 0:
+            yield gap
 
 
 def joined(parts: Iterable[Gap]) -> list[Gap]:

@@ -71,6 +71,7 @@ class Recorder:
         self._held: deque[_Reading] = deque()
         self._overflow: Counter[str] = Counter()
         self._usual_points = 0
+        self._missed = 0  # readings before the next one that a surprise kept from being taken
         self._gaps = True  # for all that is known
         self._dropped: tuple[Gap, ...] = ()  # the gaps of readings that were held for too long
         self._before_ns: int | None = None
@@ -83,7 +84,7 @@ class Recorder:
             SpoolError: The time of the last one cannot be read.
         """
         with self._lock:
-            self._before_ns = self._spool.contents().last_ns
+            self._before_ns = self._spool.resume(interval_s)
             self._interval_s = interval_s
 
     def change(self, guards: Sequence[Guard] | None, tags: Mapping[str, str]) -> None:
@@ -115,12 +116,14 @@ class Recorder:
 
     def _record(self, tick: Tick) -> dict[str, str]:
         begun = self._clock.monotonic()
+        missed = self._missed + tick.missed
+        self._missed = missed + 1  # if this one fails before it is held
         if tick.jumped_ns:
             self._correct(tick.jumped_ns)
         time_ns = self._free(tick.timestamp_ns)
         outcomes = [guard.run(time_ns, self._tags) for guard in self._guards]
         lines = tuple(line for outcome in outcomes for line in outcome.lines)
-        lost: Counter[str] = Counter({Cause.TICK_MISSED: tick.missed * self._usual_points})
+        lost: Counter[str] = Counter({Cause.TICK_MISSED: missed * self._usual_points})
         for outcome in outcomes:
             cause = Cause.COLLECTOR_FAILED if outcome.error else Cause.LEFT_OUT
             lost[cause] += outcome.lost_points
@@ -129,7 +132,8 @@ class Recorder:
         self._usual_points = len(lines)
         told = self._untold()
         lines = (*self._written(told), *lines)
-        self._held.append(_Reading(time_ns, lines, lost, self._missing(tick, time_ns), told))
+        self._held.append(_Reading(time_ns, lines, lost, self._missing(missed, time_ns), told))
+        self._missed = 0
         self._commit()
         seconds = {outcome.collector: outcome.seconds for outcome in outcomes}
         self._health.reading_committed(
@@ -162,12 +166,12 @@ class Recorder:
         if self._before_ns is not None:
             self._before_ns = _corrected(self._before_ns, by_ns)
 
-    def _missing(self, tick: Tick, time_ns: int) -> tuple[Gap, ...]:
+    def _missing(self, missed: int, time_ns: int) -> tuple[Gap, ...]:
         before_ns, self._before_ns = self._before_ns, time_ns
         if self._interval_s is not None:
             interval_s, self._interval_s = self._interval_s, None
             return tuple(gaps.down(before_ns, time_ns, interval_s))
-        return tuple(gaps.missed(before_ns or time_ns, time_ns, tick.missed))
+        return tuple(gaps.missed(before_ns or time_ns, time_ns, missed))
 
     def _written(self, told: tuple[Gap, ...]) -> tuple[str, ...]:
         return tuple(gaps.lines(told, self._tags, self._oldest_ns())) if told else ()

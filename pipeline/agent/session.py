@@ -242,16 +242,30 @@ class Session:
             raise AgentError(str(error)) from error
 
     def _take(self, tick: Tick) -> None:
-        with contextlib.suppress(SpoolError):  # the recorder logs it, and holds the reading
-            self._trusted_clock.look(tick)
-        with contextlib.suppress(SpoolError):
-            self._recorder.record(tick)
+        surprise: Exception | None = None
+        for work in (self._trusted_clock.look, self._recorder.record):
+            try:
+                work(tick)
+            except SpoolError:  # the recorder logs it, and holds the reading
+                pass
+            except Exception as error:  # noqa: BLE001  # whatever it is costs this reading only
+                surprise = error
+        self._report(surprise)
         self._salvage_beside()
-        self.health.trouble("tick").ends()
         self.health.tick_attempted()
         if self.settings.collection_interval_ms > self.settings.flush_interval_ms:
             self._workers.wake("delivery")
         self._workers.look()
+
+    def _report(self, surprise: Exception | None) -> None:
+        trouble = self.health.trouble("tick")
+        if surprise is None:
+            trouble.ends("Readings succeed again")
+            return
+        why = str(surprise) or type(surprise).__name__
+        with contextlib.suppress(Exception):  # to report it may fail for the same reason
+            line = f"A reading failed: {why}"
+            trouble.begins(why, line, level=logging.ERROR, error=surprise)
 
     def _salvage_beside(self) -> None:
         """Let a thread copy what can be read of a damaged store, if there is one."""

@@ -10,16 +10,17 @@ from pipeline.health import Health, human
 _UNTIL_READY_S = 0.05
 _USUALLY_S = 10.0
 _WITHOUT_MANAGER_S = 86_400.0
-_START = "EXTEND_TIMEOUT_USEC=600000000"
+_MORE_TIME = "EXTEND_TIMEOUT_USEC=600000000"
 _SEND_WITHIN_S = 1.0
 
 
 class Notifier:
     """Notifies a manager, if there is one, by as few words as it needs.
 
-    An agent is ready when its first reading is durable. It is alive while readings are taken, so
-    that the manager's watchdog also ends an agent that only looks as if it ran. A full disk or a
-    server that is down is not a reason to end it.
+    An agent is ready when its first reading is durable, and has as much time for that as a full
+    disk lasts. It is alive while readings are taken, so that the manager's watchdog also ends an
+    agent that only looks as if it ran. A full disk or a server that is down is not a reason to end
+    it.
 
     Args:
         environ: NOTIFY_SOCKET names the manager's socket; WATCHDOG_USEC and WATCHDOG_PID say how
@@ -37,7 +38,7 @@ class Notifier:
     def starting(self) -> None:
         """Ask for time to open the store, which may be large, or its disk be slow."""
         if self._address:
-            self._send(_START)
+            self._send(_MORE_TIME)
 
     def look(self) -> float:
         """Send what has to be sent now; return in how many seconds to look again."""
@@ -58,6 +59,8 @@ class Notifier:
             self._ready = True
             words.append("READY=1")
         if not health.stalled():
+            if not self._ready:
+                words.append(_MORE_TIME)
             words.append("WATCHDOG=1")
         if (status := _status(health)) != self._status:
             self._status = status

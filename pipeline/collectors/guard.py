@@ -111,8 +111,8 @@ class Guard:
             The lines, or why there are none. Only KeyboardInterrupt and its like are raised.
         """
         started = self._clock.monotonic()
-        self._begins(timestamp_ns)
         try:
+            self._begins(timestamp_ns)
             outcome = self._read(timestamp_ns, tags)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - none may cost the others
             lost, problems = max(1, self._usual_points), {_FAILS: reason(error)}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
 
 class Cause(StrEnum):
@@ -17,7 +18,7 @@ class Cause(StrEnum):
     REJECTED = "rejected"
     """InfluxDB refused it; `rejected list` shows it."""
     TICK_MISSED = "tick_missed"
-    """Its reading was not taken: the tick came too late."""
+    """Its reading was not taken: the tick came too late, or failed."""
     COLLECTOR_FAILED = "collector_failed"
     """Its collector failed."""
     LEFT_OUT = "left_out"
@@ -97,6 +98,12 @@ class Gap:
     start_ns: int
     stop_ns: int
     readings: int
+
+    @classmethod
+    def without_agent(cls, before_ns: int, now_ns: int, interval_s: float) -> Self:
+        """Return the gap between two readings at this interval, between which no agent ran."""
+        readings = round((now_ns - before_ns) / 1e9 / interval_s) - 1
+        return cls("agent_down", before_ns, now_ns, max(0, readings))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from pipeline.spool.database import Database
 from pipeline.spool.leasing import next_batch
 from pipeline.spool.opening import OwnStore
 from pipeline.spool.room import Room
-from pipeline.spool.salvage import SHIFT, steps
+from pipeline.spool.salvage import SHIFT, resume, steps, unfinished
 from pipeline.spool.schema import LOST, NAME, DamagedError, FullError, translated
 
 _log = logging.getLogger(__name__)
@@ -101,6 +101,25 @@ class Spool:
         yield from steps(self._database, self._room.keep)
         with self._database.connection() as db:
             self._store.look(db)
+
+    def resume(self, interval_s: float) -> int | None:
+        """Return the time of the last reading before an agent's start, as far as it is known.
+
+        If it is still in a damaged store, its salvage marks the time without an agent.
+
+        Args:
+            interval_s: At which interval readings are taken from now on, in seconds.
+
+        Returns:
+            Nanoseconds since 1970-01-01 UTC; None if it is not known, or there is none.
+        """
+
+        def change(db: sqlite3.Connection) -> int | None:
+            if salvages := unfinished(db):
+                return resume(db, salvages[0], interval_s)
+            return reader.contents(db).last_ns
+
+        return self._database.write(change)
 
     def close(self) -> None:
         """Close the file: any use raises a SpoolError from now on."""

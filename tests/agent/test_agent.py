@@ -20,7 +20,7 @@ from pipeline.agent.recorder import Recorder
 from pipeline.agent.session import AgentError
 from pipeline.clock import Clock, SystemClock, Tick
 from pipeline.health import read_status
-from pipeline.retention import Retention, Swept
+from pipeline.retention import Retention, Swept, TrustedClock
 from pipeline.settings import CollectorOptions, Files, Loaded, Settings
 from pipeline.spool import DirectoryLock, Spool, SpoolError, SpoolReader, holder
 from tests.agents import eventually, ticks, times
@@ -348,27 +348,37 @@ def test_a_closed_agent_is_not_started_again(make: Callable[..., Agent]) -> None
     assert not agent.running
 
 
-def test_a_job_that_fails_is_told_once_and_goes_on(
+class NeverPausing(SystemClock):
+    """Fails when anybody waits the ten seconds before a job that failed goes on."""
+
+    def wait(self, event: Event, seconds: float) -> bool:
+        assert seconds != 10.0
+        return super().wait(event, seconds)
+
+
+@pytest.mark.parametrize("work", [(Recorder, "record"), (TrustedClock, "look")])
+def test_a_surprise_in_a_tick_is_told_once_and_the_next_one_comes_in_time(
     make: Callable[..., Agent],
     data_dir: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    work: tuple[type, str],
 ) -> None:
     failures = iter([RuntimeError("out of order")] * 3)
-    record = Recorder.record
+    whole = getattr(*work)
 
-    def flaky(self: Recorder, tick: Tick) -> dict[str, str]:
+    def flaky(self: object, tick: Tick) -> object:
         for failure in failures:
             raise failure
-        return record(self, tick)
+        return whole(self, tick)
 
-    monkeypatch.setattr(Recorder, "record", flaky)
-    agent = make(HurriedClock(), collection_interval_ms=10)
+    monkeypatch.setattr(*work, flaky)
+    agent = make(NeverPausing(), collection_interval_ms=10)
     agent.start()
-    eventually(lambda: ticks(data_dir) >= 1, "the first reading")
+    eventually(lambda: ticks(data_dir) >= 4, "readings")
     eventually(lambda: read_status(agent.settings).last_error is None, "the end of the trouble")
     errors = [record.message for record in caplog.records if record.levelname == "ERROR"]
-    assert errors == ["tick failed, retrying in 10 s: out of order"]
+    assert errors == ["A reading failed: out of order"]
     assert agent.health is not None
     assert agent.health.troubles() == {}
 

@@ -1,6 +1,7 @@
 """Missing readings are told of, once, where they are missing."""
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from pipeline.health import Health
 from pipeline.point import Line, Point, decode
 from pipeline.settings import CollectorOptions
 from pipeline.spool import Gap, Spool
+from pipeline.spool.schema import DamagedError
 from tests.clocks import START_NS, ManualClock
-from tests.spool.stores import history
+from tests.spool.stores import history, scribble
 
 MINUTE = 60 * 10**9
 
@@ -93,6 +95,77 @@ def test_the_time_without_an_agent_is_a_gap(agent: Agent, tmp_path: Path) -> Non
     again.beat(61)
     assert again.told() == [gap("agent_down", 2, 57, 58 * 60.0)]
     again.spool.close()
+
+
+def salvaged(agent: Agent) -> None:
+    for _ in agent.spool.salvage():
+        pass
+
+
+@pytest.fixture
+def ended(agent: Agent, tmp_path: Path) -> Path:
+    """The folder of an agent that took readings up to minute 9, and was stopped."""
+    agent.recorder.resume(60.0)
+    for minute in range(10):
+        agent.beat(minute)
+    agent.spool.close()
+    return tmp_path
+
+
+def test_the_time_without_an_agent_is_a_gap_though_its_store_was_damaged(ended: Path) -> None:
+    scribble(ended / "spool.db", 0, 100)
+    for minute in (60, 70):  # the second one goes on with what the first one began
+        again = Agent(ended)
+        again.recorder.resume(60.0)
+        again.beat(minute)
+        again.spool.close()
+    last = Agent(ended)
+    last.recorder.resume(60.0)
+    salvaged(last)
+    last.beat(80)
+    last.beat(81)
+    assert last.told() == [
+        gap("agent_down", 9, 50 + 9, 61 * 60.0),
+        gap("agent_down", 70, 9, 10 * 60.0),
+    ]
+    last.spool.close()
+
+
+def test_what_was_lost_with_a_store_is_no_time_without_an_agent(ended: Path) -> None:
+    def forget_the_last(db: sqlite3.Connection) -> None:
+        db.execute("UPDATE tick SET lines = '' WHERE time_ns >= ?", (START_NS + 8 * MINUTE,))
+
+    with Spool(ended, 2**24) as spool:
+        spool._database.write(forget_the_last)
+    scribble(ended / "spool.db", 0, 100)
+    again = Agent(ended)
+    again.recorder.resume(60.0)
+    again.beat(60)
+    salvaged(again)
+    again.beat(61)
+    again.beat(62)
+    assert again.told() == [
+        gap("agent_down", 7, 50, 53 * 60.0),
+        gap("corrupt_store", 7, 2, 53 * 60.0),
+    ]
+    again.spool.close()
+
+
+def test_a_store_that_is_damaged_while_its_agent_runs_leaves_no_time_without_one(
+    ended: Path,
+) -> None:
+    running = Agent(ended)
+    running.recorder.resume(60.0)
+    running.beat(10)
+    with running.spool._database.held():
+        error = DamagedError("damaged", "for a test")
+        running.spool._store.replace(running.spool._database, error)
+    running.beat(11)
+    salvaged(running)
+    running.beat(20, missed=8)
+    running.beat(21)
+    assert running.told() == [gap("tick_missed", 11, 8, 9 * 60.0)]
+    running.spool.close()
 
 
 def test_a_reading_that_a_program_asks_for_is_no_end_of_a_gap(agent: Agent, tmp_path: Path) -> None:

@@ -112,6 +112,35 @@ def test_a_reading_is_committed_with_one_time_and_the_common_tags(
     )
 
 
+@pytest.mark.parametrize(
+    ("where", "seconds", "lost"),
+    [((Guard, "run"), [1, 4, 5], {"tick_missed": 4}), ((Spool, "append"), [1, 2, 3, 4, 5], {})],
+    ids=["before it is taken", "when it is committed"],
+)
+def test_a_surprise_costs_the_reading_that_it_keeps_from_being_taken(
+    bench: Callable[..., Bench],
+    monkeypatch: pytest.MonkeyPatch,
+    where: tuple[type, str],
+    seconds: list[int],
+    lost: dict[str, int],
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of order")
+
+    one = bench(Stub("a", "x", "y"))
+    one.record()
+    with monkeypatch.context() as patch:
+        patch.setattr(*where, fail)
+        for _ in range(2):
+            with pytest.raises(RuntimeError):
+                one.record()
+    one.record()
+    one.record()
+    assert (one.seconds, one.lost) == (seconds, lost)
+    (*_, last) = history(one.spool.path.parent)
+    assert ("metrics_gap,cause=tick_missed,host=h1 readings=2i" in last) == bool(lost)
+
+
 def test_a_collector_that_fails_costs_its_own_points_and_no_others(
     bench: Callable[..., Bench],
 ) -> None:

@@ -16,6 +16,8 @@ from pipeline.health import Health, ReadingStats
 from tests.agents import environment, eventually
 from tests.clocks import ManualClock
 
+MORE_TIME = "EXTEND_TIMEOUT_USEC=600000000"
+
 
 class Manager:
     """The other end of NOTIFY_SOCKET."""
@@ -68,11 +70,11 @@ def test_ready_is_told_once_after_the_first_durable_reading(
 ) -> None:
     one = notifier(health, address)
     one.look()
-    assert manager.listen() == ["WATCHDOG=1", "STATUS=Starting"]
+    assert manager.listen() == [MORE_TIME, "WATCHDOG=1", "STATUS=Starting"]
     health.reading_committed(ReadingStats(0.1, 42, {}))
     one.look()
     one.look()
-    told = manager.listen()[2:]
+    told = manager.listen()[3:]
     assert told == ["READY=1", "WATCHDOG=1", "STATUS=42 points a reading", "WATCHDOG=1"]
 
 
@@ -97,12 +99,31 @@ def test_a_full_disk_is_told_and_starves_nothing(
     clock.advance(3 * 60.0 + 1)
     health.tick_attempted()
     one.look()
-    assert manager.listen() == ["WATCHDOG=1", "STATUS=spool: the disk is full"]
+    assert manager.listen() == [MORE_TIME, "WATCHDOG=1", "STATUS=spool: the disk is full"]
 
 
 def test_a_start_asks_for_time(manager: Manager, address: str) -> None:
     Notifier({"NOTIFY_SOCKET": address}, lambda: None).starting()
-    assert manager.listen() == ["EXTEND_TIMEOUT_USEC=600000000"]
+    assert manager.listen() == [MORE_TIME]
+
+
+def test_a_start_has_time_for_as_long_as_readings_are_taken_and_none_is_durable(
+    manager: Manager, address: str, health: Health, clock: ManualClock
+) -> None:
+    one = notifier(health, address)
+    for _ in range(60):
+        clock.advance(60.0)
+        health.tick_attempted()
+        one.look()
+        assert MORE_TIME in manager.listen()
+        manager.heard.clear()
+    clock.advance(3 * 60.0 + 1)  # no tick passes: it is for the manager to end that
+    one.look()
+    assert manager.listen() == []
+    health.reading_committed(ReadingStats(0.1, 42, {}))
+    health.tick_attempted()
+    one.look()
+    assert MORE_TIME not in manager.listen()
 
 
 def test_a_stopped_collection_is_not_vouched_for(manager: Manager, address: str) -> None:

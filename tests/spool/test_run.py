@@ -1,8 +1,11 @@
 """What `run` makes of a data directory whose store is not as it should be."""
 
+import re
+import signal
 import sqlite3
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +14,7 @@ from pipeline.spool import DirectoryLock, Fact, Spool, SpoolReader
 from tests.agents import AgentProcess, environment, eventually, running
 from tests.influxd.api import Bucket
 from tests.machine import tiny_disk
-from tests.spool.stores import MB, aside, scribble
+from tests.spool.stores import MB, account, aside, many, reading, salvaged, scribble
 from tests.test_end_to_end import assert_account, assert_same
 
 
@@ -60,6 +63,39 @@ def test_a_folder_that_cannot_be_written_ends_it_with_a_sentence(
             f"metrics-pipeline: data directory {folder} cannot be used: Read-only file system; "
             "make it writable for this user, or set data_dir"
         )
+
+
+@pytest.mark.slow  # a store that is not read before the signal comes
+def test_a_salvage_of_a_large_store_ends_at_sigterm_and_the_next_start_goes_on(
+    tmp_path: Path,
+) -> None:
+    delivered, waiting = 400, 1600
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    many(data_dir, delivered, waiting, reading(1, points=30))  # 25 MB
+    scribble(data_dir / "spool.db", 0, 100)
+    env = environment(data_dir, collection_interval_ms=3_600_000, retention_hours=0)
+    done = 0
+    for _ in range(2):
+        with running(env, tmp_path) as agent:
+            eventually(lambda it=agent: "Readings are kept" in it.log, "the start")  # type: ignore[misc]  # mypy cannot infer the default
+            agent.until(lambda s, so_far=done: share(s) > so_far, "some steps")  # type: ignore[misc]  # the same
+            agent.process.send_signal(signal.SIGTERM)
+            assert agent.process.wait(5) == 0
+            done = share(agent.status())
+            assert 0 < done < 100
+    with salvaged(Spool(data_dir, 100 * MB)) as spool:
+        after = spool.contents()
+        told = spool.facts()[Fact.SALVAGE]
+    assert f"saved {delivered + waiting} readings" in told
+    assert (after.delivered_points, after.lost) == (30 * delivered, {})
+    account(after)
+
+
+def share(status: dict[str, Any]) -> int:
+    """Return how many percent of a damaged store are read; 100 when its salvage is over."""
+    found = re.search(r": (\d+) % of it is read$", status["last_salvage"])
+    return int(found[1]) if found else 100 * ("saved" in status["last_salvage"])
 
 
 def test_what_is_salvaged_is_delivered(bucket: Bucket, tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ class Progress:
         ticks: How many readings were saved.
         points: How many points these have.
         queued: How many of them wait.
+        resumed_s: The interval at which an agent went on that did not know its last reading, in
+            seconds; 0 if the agent knew it, as it had taken it itself.
     """
 
     stamp: str
@@ -53,6 +55,7 @@ class Progress:
     ticks: int = 0
     points: int = 0
     queued: int = 0
+    resumed_s: float = 0.0
 
 
 def begin(db: sqlite3.Connection, progress: Progress) -> None:
@@ -82,6 +85,18 @@ def inherit(db: sqlite3.Connection, text: str) -> None:
         name = f"{PREFIX}{found.stamp}"
         if db.execute("SELECT 1 FROM fact WHERE name = ?", (name,)).fetchone() is None:
             save(db, moved)
+
+
+def resume(db: sqlite3.Connection, progress: Progress, interval_s: float) -> int | None:
+    """Return the time of the last reading, if it was taken after the newest damaged store.
+
+    Otherwise the salvage of that store finds it, and marks the time without an agent.
+    """
+    last = "SELECT time_ns FROM tick WHERE id > ? ORDER BY id DESC LIMIT 1"
+    found: tuple[int] | None = db.execute(last, (SHIFT - progress.lowered,)).fetchone()
+    if found is None:
+        save(db, dataclasses.replace(progress, resumed_s=interval_s))
+    return found and found[0]
 
 
 def unfinished(db: sqlite3.Connection) -> list[Progress]:

@@ -247,6 +247,7 @@ def _copied(
 
 def _settle(db: sqlite3.Connection, progress: Progress, path: Path) -> str:
     """Count what waited and was not found as lost; return what came of it all in a sentence."""
+    _mark_time_without_agent(db, progress)
     _mark_missing(db, progress)
     tally(db, {f"{LOST}{Cause.CORRUPT_STORE}": progress.left, "points": progress.left})
     # What was delivered meanwhile left the queue before what was copied.
@@ -262,6 +263,21 @@ def _settle(db: sqlite3.Connection, progress: Progress, path: Path) -> str:
     )
     _tell(db, summary)
     return summary
+
+
+def _mark_time_without_agent(db: sqlite3.Connection, progress: Progress) -> None:
+    """Mark the gap between the last reading of the damaged store and the first one after it."""
+    border = {"id": SHIFT - progress.lowered}
+    last = "SELECT id, time_ns FROM tick WHERE id <= :id ORDER BY id DESC LIMIT 1"
+    first = "SELECT time_ns FROM tick WHERE id > :id ORDER BY id LIMIT 1"
+    before, after = db.execute(last, border).fetchone(), db.execute(first, border).fetchone()
+    if progress.resumed_s and before and after:
+        gap = Gap.without_agent(before[1], after[0], progress.resumed_s)
+        (lost,) = db.execute(
+            "SELECT count(*) FROM salvage WHERE source = ? AND id > ?", (progress.stamp, before[0])
+        ).fetchone()
+        if gap.readings > lost:
+            mark(db, dataclasses.replace(gap, readings=gap.readings - lost))
 
 
 def _mark_missing(db: sqlite3.Connection, progress: Progress) -> None:
