@@ -75,7 +75,10 @@ class Recorder:
         self._gaps = True  # for all that is known
         self._dropped: tuple[Gap, ...] = ()  # the gaps of readings that were held for too long
         self._before_ns: int | None = None
+        # While the time without an agent is to be reported.
         self._interval_s: float | None = None
+        self._last_ns: int | None = None  # of the agent before
+        self._first_ns: int | None = None  # of this one
 
     def resume(self, interval_s: float) -> None:
         """Take readings by a schedule from now on; the time since the last one is a gap.
@@ -84,8 +87,8 @@ class Recorder:
             SpoolError: The time of the last one cannot be read.
         """
         with self._lock:
-            self._before_ns = self._spool.resume(interval_s)
-            self._interval_s = interval_s
+            self._last_ns = self._before_ns = self._spool.resume(interval_s)
+            self._first_ns, self._interval_s = None, interval_s
 
     def change(self, guards: Sequence[Guard] | None, tags: Mapping[str, str]) -> None:
         """Change the tags and, unless None, the collectors, between two readings."""
@@ -130,7 +133,7 @@ class Recorder:
             lost[Cause.COLLECTOR_FAILED] += outcome.silent_points
             self._report(outcome)
         self._usual_points = len(lines)
-        told = self._untold()
+        told = self._untold(time_ns)
         lines = (*self._written(told), *lines)
         self._held.append(_Reading(time_ns, lines, lost, self._missing(missed, time_ns), told))
         self._missed = 0
@@ -165,20 +168,31 @@ class Recorder:
         self._dropped = _gaps_corrected(self._dropped, by_ns)
         if self._before_ns is not None:
             self._before_ns = _corrected(self._before_ns, by_ns)
+        if self._first_ns is not None:
+            self._first_ns = _corrected(self._first_ns, by_ns)
 
     def _missing(self, missed: int, time_ns: int) -> tuple[Gap, ...]:
         before_ns, self._before_ns = self._before_ns, time_ns
-        if self._interval_s is not None:
-            interval_s, self._interval_s = self._interval_s, None
-            return tuple(gaps.down(before_ns, time_ns, interval_s))
-        return tuple(gaps.missed(before_ns or time_ns, time_ns, missed))
+        if self._first_ns is None:
+            self._first_ns = before_ns = time_ns
+        late = gaps.missed(before_ns or time_ns, time_ns, missed)
+        # Until the clock is set, nobody knows how long no agent ran.
+        if self._interval_s is None or self._first_ns < PLAUSIBLE_NS:
+            return tuple(late)
+        interval_s, self._interval_s = self._interval_s, None
+        last_ns = self._last_ns if (self._last_ns or 0) >= PLAUSIBLE_NS else None
+        return (*gaps.down(last_ns, self._first_ns, interval_s), *late)
 
     def _written(self, told: tuple[Gap, ...]) -> tuple[str, ...]:
         return tuple(gaps.lines(told, self._tags, self._oldest_ns())) if told else ()
 
-    def _untold(self) -> tuple[Gap, ...]:
-        """Return the gaps to report: those that have ended, once nothing is being lost."""
-        if not self._gaps or self._held or self._health.troubles().keys() & {"delivery", "room"}:
+    def _untold(self, time_ns: int) -> tuple[Gap, ...]:
+        """Return the gaps to report: those that have ended, once nothing is being lost.
+
+        None is reported at the time of a clock that is not set: its fields are never corrected.
+        """
+        losing = self._health.troubles().keys() & {"delivery", "room"}
+        if not self._gaps or self._held or losing or time_ns < PLAUSIBLE_NS:
             return ()
         with contextlib.suppress(SpoolError):  # logged when the reading is committed
             return tuple(self._spool.gaps())

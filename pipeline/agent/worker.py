@@ -63,6 +63,10 @@ class Worker:
         """Whether its thread runs."""
         return self._thread is not None and self._thread.is_alive()
 
+    def running(self) -> "Worker | None":
+        """Return the one to replace: itself, or, while it had no thread yet, the one before it."""
+        return self._before if self._thread is None else self
+
     def start(self) -> None:
         """Start a thread, unless one runs or it was asked to end.
 
@@ -152,7 +156,8 @@ class Workers:
     ) -> None:
         """Start a worker; it replaces the one of the same name, as `Worker` says."""
         with self._lock:
-            before = self._workers.get(name)
+            former = self._workers.get(name)
+            before = former and former.running()
             self._workers[name] = Worker(
                 name, work, self._clock, self._health, before, retire, begin
             )

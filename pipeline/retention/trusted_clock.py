@@ -28,11 +28,13 @@ class _Shift:
         by_ns: How far it jumped.
         left: The readings that are left to be looked at.
         moved: How many got their time.
+        has_gaps: Whether the gaps that no point tells yet wait for it too.
     """
 
     by_ns: int
     left: range
     moved: int = 0
+    has_gaps: bool = True
 
 
 class TrustedClock:
@@ -150,6 +152,9 @@ class TrustedClock:
         until = self._clock.monotonic() + _RESTAMPED_FOR_S
         while self._shifts and self._clock.monotonic() <= until:
             shift = self._shifts[0]
+            if shift.has_gaps:
+                self._spool.restamp_gaps(PLAUSIBLE_NS, shift.by_ns)
+                shift.has_gaps = False
             moved, shift.left = self._spool.restamp(shift.left, PLAUSIBLE_NS, shift.by_ns)
             shift.moved += moved
             if not shift.left:

@@ -17,6 +17,7 @@ from pipeline.spool.schema import AGED, LOST
 # A large clean-up is done in parts, so that no tick waits long for it: so many readings, and so
 # many bytes of those that are packed again, which are held in memory.
 _AT_ONCE, _BYTES_AT_ONCE = 500, 2**20
+_AHEAD = "INSERT OR IGNORE INTO ahead SELECT ?1 WHERE EXISTS (SELECT 1 FROM pending WHERE id < ?1)"
 
 _Place = tuple[int, int]  # the time and the id of a reading
 
@@ -116,6 +117,8 @@ def _remove_some(
         if waited:
             tick, _, points, block = row
             db.execute("INSERT INTO pending VALUES (?, ?, ?)", (tick, points, len(block)))
+    # A tick that was gone for a moment is not known any more to have left the queue out of turn.
+    db.executemany(_AHEAD, ((row[0],) for row, waited in smaller if not waited))
     tally(db, {f"{LOST}{Cause.EXPIRED}" if count else AGED: lost})
     return (after, removed) if found else None
 

@@ -280,6 +280,10 @@ class Spool:
 
         return self._database.write(commit)
 
+    def restamp_gaps(self, before_ns: int, by_ns: int) -> None:
+        """Correct the times of the gaps of which no point tells yet, as `restamp` does."""
+        self._database.write(lambda db: rows.restamp_gaps(db, before_ns, by_ns))
+
     def note(self, facts: Mapping[str, str | None]) -> None:
         """Store facts for those who read the spool; None deletes one."""
 

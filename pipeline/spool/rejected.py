@@ -14,7 +14,7 @@ from pipeline.point import measurement_of
 from pipeline.settings import Age, Ages
 from pipeline.spool.contents import Cause
 from pipeline.spool.opening import open_beside
-from pipeline.spool.rows import insert
+from pipeline.spool.rows import insert, tally
 from pipeline.spool.schema import LOST
 
 _LOST = f"{LOST}{Cause.REJECTED}"
@@ -124,7 +124,7 @@ def _uncount(db: sqlite3.Connection, points: int) -> None:
     db.execute("DELETE FROM counter WHERE name = ? AND value = 0", (_LOST,))
     # A line that was refused after the bound had taken it is counted as lost to the bound. It
     # becomes another point, so that the account stays exact.
-    db.execute("UPDATE counter SET value = value + ? WHERE name = 'points'", (points - lost,))
+    tally(db, {"points": points - lost})
 
 
 def _time_ns(line: str, otherwise: int) -> int:

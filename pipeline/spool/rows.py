@@ -69,6 +69,14 @@ def restamp(db: sqlite3.Connection, tick: int, before_ns: int, by_ns: int) -> bo
     return True
 
 
+def restamp_gaps(db: sqlite3.Connection, before_ns: int, by_ns: int) -> None:
+    """Correct the times of gaps; arguments as for `restamp`."""
+    for cause, *times in db.execute("SELECT cause, start_ns, stop_ns FROM gap").fetchall():
+        # One that a clock which was not set had widened is never left with its stop first.
+        right = sorted(time + by_ns if time < before_ns else time for time in times)
+        db.execute("UPDATE gap SET start_ns = ?, stop_ns = ? WHERE cause = ?", (*right, cause))
+
+
 def drop(db: sqlite3.Connection, ids: Iterable[int], cause: Cause | None = None) -> int:
     """Delete ticks; return how many of their points still waited.
 

@@ -13,6 +13,7 @@ from pipeline.clock import Tick
 from pipeline.collectors import Collector, Guard
 from pipeline.health import Health
 from pipeline.point import Line, Point, decode
+from pipeline.retention import TrustedClock
 from pipeline.settings import CollectorOptions
 from pipeline.spool import Gap, Spool
 from pipeline.spool.schema import DamagedError
@@ -248,6 +249,83 @@ def test_a_gap_that_began_before_the_age_is_told_within_it(agent: Agent) -> None
     *_, third = agent.told()
     assert third.timestamp_ns == agent.oldest_ns
     assert third.point == gap("tick_missed", 201, 98, 99 * 60.0).point
+
+
+class UnsetAgent(Agent):
+    """An agent whose clock says 1970 until `set` puts it right."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.behind_ns = START_NS
+        self.clock.wall_ns = 0
+        self.trusted = TrustedClock(self.clock, self.spool, self.health, 7 * 86_400)
+
+    def beat(self, minute: int, missed: int = 0, jumped_ns: int = 0) -> None:
+        self.clock.wall_ns = START_NS + minute * MINUTE - self.behind_ns
+        tick = Tick(self.clock.wall_ns, missed, jumped_ns)
+        self.trusted.look(tick)
+        self.recorder.record(tick)
+
+    def set(self, minute: int) -> None:
+        by_ns, self.behind_ns = self.behind_ns, 0
+        self.beat(minute, jumped_ns=by_ns)
+
+
+@pytest.mark.parametrize("delivers", [False, True])
+def test_a_gap_before_the_clock_is_set_is_told_at_its_right_time(
+    tmp_path: Path, *, delivers: bool
+) -> None:
+    agent = UnsetAgent(tmp_path)
+    agent.beat(1)
+    agent.beat(5, missed=3)
+    if delivers:
+        agent.health.trouble("delivery").begins("the clock is not set")
+    for minute in (6, 7):
+        agent.beat(minute)
+    agent.set(8)
+    agent.health.trouble("delivery").ends()
+    agent.beat(9)
+    assert agent.told() == [gap("tick_missed", 1, 3, 240.0)]
+    assert agent.spool.gaps() == []
+    agent.spool.close()
+
+
+def test_a_gap_that_an_unset_clock_widens_never_stops_before_its_start(tmp_path: Path) -> None:
+    with Spool(tmp_path, 2**24) as spool:
+        spool.append([], 0, gaps=[Gap("tick_missed", 100, 200, 1)])
+        spool.append([], 0, gaps=[Gap("tick_missed", 5, 7, 1), Gap("disk_full", 5, 7, 1)])
+        spool.restamp_gaps(50, 300)
+        assert set(spool.gaps()) == {
+            Gap("tick_missed", 200, 305, 2),
+            Gap("disk_full", 305, 307, 1),
+        }
+
+
+def test_the_time_without_an_agent_is_told_when_the_clock_is_set(
+    agent: Agent, tmp_path: Path
+) -> None:
+    agent.beat(1)
+    agent.spool.close()
+    again = UnsetAgent(tmp_path)
+    again.recorder.resume(60.0)
+    for minute in (60, 61):
+        again.beat(minute)
+    again.set(62)
+    again.beat(63)
+    assert again.told() == [gap("agent_down", 1, 58, 59 * 60.0)]
+    again.spool.close()
+
+
+def test_how_long_no_agent_ran_is_not_told_where_nobody_knows(tmp_path: Path) -> None:
+    before = UnsetAgent(tmp_path)
+    before.beat(1)
+    before.spool.close()
+    again = Agent(tmp_path)
+    again.recorder.resume(60.0)
+    for minute in (60, 61):
+        again.beat(minute)
+    assert again.told() == []
+    again.spool.close()
 
 
 def test_what_age_takes_is_no_gap(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +19,9 @@ import pytest
 
 from pipeline.agent.recorder import Recorder
 from pipeline.agent.session import AgentError, Session
+from pipeline.agent.worker import Workers
 from pipeline.clock import Tick
-from pipeline.health import read_status
+from pipeline.health import Health, read_status
 from pipeline.settings import CollectorOptions, Settings
 from pipeline.spool import SpoolReader
 from tests.agents import AgentProcess, eventually, ticks
@@ -389,6 +391,17 @@ def test_a_limit_of_threads_ends_nothing_while_the_settings_change(tmp_path: Pat
     finally:
         agent.kill()
     assert "All threads run again" in agent.log
+
+
+def test_a_thread_that_could_not_be_started_for_long_runs_when_it_can(shortage: Event) -> None:
+    clock, ran = ShiftedClock(), Event()
+    workers = Workers(clock, Health(clock, 60, lambda _: None))
+    shortage.set()
+    for _ in range(sys.getrecursionlimit()):  # as each reading asks for the salvage
+        workers.start("sweep", lambda _, __: ran.set())
+    shortage.clear()
+    workers.look()
+    assert ran.wait(10)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

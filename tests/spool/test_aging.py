@@ -87,6 +87,17 @@ def test_a_batch_that_is_on_its_way_meanwhile_is_settled_for_what_is_left(spool:
     assert contents.points == 4 == contents.delivered_points + sum(contents.lost.values())
 
 
+def test_what_was_delivered_before_older_readings_still_makes_room_before_these(
+    spool: Spool,
+) -> None:
+    fill(spool, 1, 2)
+    spool.settle(leased(spool, 1, newest=True), 9 * SECOND)
+    spool.append([f"mem f=1i {3 * SECOND}"], 3 * SECOND)
+    fill(spool, 4)
+    remove(spool, 0, 5)
+    assert sql(spool.path.parent, "SELECT id FROM ahead") == [(2,)]
+
+
 def test_a_span_holds_its_start_and_not_its_stop(spool: Spool) -> None:
     fill(spool, 1, 2, 3)
     assert remove(spool, 2, 3) == 3

@@ -178,3 +178,14 @@ def test_a_change_waits_for_the_agent_and_the_agent_for_it(spool: Spool, tmp_pat
     thread.join()
     assert spool.contents().backlog_points == 400
     account(spool.contents())
+
+
+def test_a_retried_line_counts_in_a_store_that_was_salvaged_without_its_counters(
+    spool: Spool, tmp_path: Path
+) -> None:
+    refuse(spool, f"a f=1i {NOW}")
+    spool.aging.remove(0, NOW + 1, count=True)
+    sql(tmp_path, "DELETE FROM counter WHERE name NOT LIKE 'waiting%' AND name <> 'rejected_kept'")
+    assert retry_rejected(tmp_path) == (1, 0)
+    account(spool.contents())
+    assert spool.contents().points == 1
