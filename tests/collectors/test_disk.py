@@ -303,6 +303,9 @@ def test_without_sight_of_the_hosts_mounts_the_containers_are_no_stand_in(fake: 
     fake.root, fake.proc = "/host", "/host/proc"
     with pytest.raises(FileNotFoundError):
         paths(disk(table(fake, "/dev/vda1 /etc/hosts ext4")))
+    fake.files["/host/proc/1/mountinfo"] = b""
+    with pytest.raises(NoData):
+        paths(disk(table(fake, "/dev/vda1 /etc/hosts ext4")))
 
 
 # ---- Silence; the real thing is in test_hung.py
