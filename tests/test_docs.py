@@ -117,8 +117,9 @@ def test_the_architecture_lists_the_threads(tmp_path: Path) -> None:
     agent.start()
     started = {thread.name for thread in set(threading.enumerate()) - before}
     agent.close()
-    # Those of the endpoint, of the command and of a salvage; their own tests have them.
-    assert started == {*listed} - {"http", "notify", "salvage"}
+    # Those of the endpoint, of the command and of a salvage; their own tests have them. Whether the
+    # first reading has asked what may not answer is chance.
+    assert started | {"timeout"} == {*listed} - {"http", "notify", "salvage"}
 
 
 # ---- faults.md -----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 from pipeline.agent.recorder import Recorder
 from pipeline.agent.worker import Worker, Workers
 from pipeline.clock import Tick
-from pipeline.collectors import Collector, Guard
+from pipeline.collectors import Collector, Guard, Omission
 from pipeline.delivery import Delivery, Pace
 from pipeline.health import Health
 from pipeline.influx import Answer, InfluxError
@@ -22,7 +22,6 @@ from pipeline.spool import Spool, SpoolError
 from tests.clocks import START_NS, ManualClock
 
 TIMES = 1_000
-COMMITS = 100  # each of which waits for the disk
 SECOND = 10**9
 DAY_S = 86_400
 
@@ -144,23 +143,87 @@ class Failing(Collector):
     def __init__(self) -> None:
         self.times = 0
 
-    def collect(self) -> Iterable[Point]:
+    def collect(self) -> Iterable[Point | Omission]:
         self.times += 1
         raise OSError(f"it failed {self.times} times")
 
 
-def recorder(spool: Spool, clock: ManualClock, health: Health) -> Recorder:
-    guard = Guard(Failing(), CollectorOptions(), clock)
+class Flapping(Failing):
+    """Fails every other time."""
+
+    def collect(self) -> Iterable[Point | Omission]:
+        self.times += 1
+        if self.times % 2:
+            raise OSError(f"it failed {self.times} times")
+        return ()
+
+
+class Renaming(Failing):
+    """Leaves something out that has another name each time."""
+
+    def collect(self) -> Iterable[Point | Omission]:
+        self.times += 1
+        yield Omission(f"file {self.times}", "it is no text")
+
+
+def recorder(
+    spool: Spool, clock: ManualClock, health: Health, collector: Collector | None = None
+) -> Recorder:
+    guard = Guard(collector or Failing(), CollectorOptions(), clock)
     return Recorder([guard], spool, clock, {"host": "h1"}, health)
 
 
+FAILS = "Collector failing fails: OSError: it failed "
+WORKS = "Collector failing works again, it no longer "
+RENAMED = [
+    line
+    for number in range(1, 11)
+    for line in (
+        f"Collector failing leaves out file {number + 1}: it is no text",
+        f"{WORKS}leaves out file {number}",
+    )
+    if "file 11:" not in line  # the log has had its ten of the hour
+]
+
+
+@pytest.mark.parametrize(
+    ("collector", "told"),
+    [
+        (Failing, [f"{FAILS}1 times"]),
+        (Flapping, [f"{FAILS}1 times", f"{WORKS}fails"]),
+        (Renaming, ["Collector failing leaves out file 1: it is no text", *RENAMED]),
+    ],
+)
 def test_a_collector_that_fails(
+    spool: Spool,
+    clock: ManualClock,
+    health: Health,
+    caplog: pytest.LogCaptureFixture,
+    collector: type[Failing],
+    told: list[str],
+) -> None:
+    one = recorder(spool, clock, health, collector())
+    for number in range(TIMES):
+        one.record(Tick(START_NS + number * SECOND, 0))
+        clock.advance(1)
+    assert caplog.messages == told
+
+
+def test_a_collector_that_fails_for_good_in_the_end_is_told_within_the_hour(
     spool: Spool, clock: ManualClock, health: Health, caplog: pytest.LogCaptureFixture
 ) -> None:
-    one = recorder(spool, clock, health)
-    for number in range(COMMITS):
+    collector = Flapping()
+    one = recorder(spool, clock, health, collector)
+    for number in range(10):
+        collector.times = number % 2 if number < 6 else 0
         one.record(Tick(START_NS + number * SECOND, 0))
-    assert caplog.messages == ["Collector failing fails: OSError: it failed 1 times"]
+        clock.advance(1)
+    assert len(caplog.messages) == 2
+    assert health.troubles().keys() == {"collector failing"}
+    clock.advance(3600)
+    collector.times = 0
+    one.record(Tick(START_NS + 20 * SECOND, 0))
+    assert caplog.messages[2:] == [f"{FAILS}1 times"]
 
 
 def test_a_store_that_takes_nothing(
@@ -208,7 +271,7 @@ def test_a_thread_that_dies_each_time(
         raise SystemExit
 
     worker = Worker("sweep", die, clock, health)
-    for _ in range(100):
+    for _ in range(TIMES):
         worker.start()
         worker.join(clock.monotonic() + 30)
     assert caplog.messages == ["The thread sweep ended by accident and is started again"]

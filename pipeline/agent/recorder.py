@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.agent import gaps
+from pipeline.agent.problems import Problems
 from pipeline.clock import PLAUSIBLE_NS, Clock, Tick
 from pipeline.collectors import Guard, Outcome
-from pipeline.health import Health, ReadingStats, Trouble
+from pipeline.health import Health, ReadingStats
 from pipeline.point import moved
 from pipeline.spool import Cause, Gap, Spool, SpoolError
 
@@ -64,7 +65,7 @@ class Recorder:
         self._health = health
         self._oldest_ns = oldest_ns
         self._spool_trouble, self._room_trouble = health.trouble("spool"), health.trouble("room")
-        self._problems: dict[str, dict[str, Trouble]] = {}  # of each collector
+        self._problems: dict[str, Problems] = {}  # of each collector
         # The schedule is not the only one to ask for readings: a program that embeds the agent may.
         self._lock = threading.Lock()
         self._closed = False
@@ -96,8 +97,7 @@ class Recorder:
             self._tags = tags
             if guards is not None:
                 for name in self._problems.keys() - {guard.name for guard in guards}:
-                    del self._problems[name]
-                    self._health.trouble(f"collector {name}").ends()
+                    self._problems.pop(name).end()
                 self._guards = guards
 
     def record(self, tick: Tick) -> dict[str, str]:
@@ -145,22 +145,11 @@ class Recorder:
         return {outcome.collector: outcome.error for outcome in outcomes if outcome.error}
 
     def _report(self, outcome: Outcome) -> None:
-        """Log each problem of a collector when it begins and when it ends; show what there is."""
         name = outcome.collector
-        known = self._problems.setdefault(name, {})
-        if known.keys() == outcome.problems.keys():
-            return  # not each time with another number
-        for problem, warning in outcome.warnings():
-            known.setdefault(problem, Trouble()).begins(warning, warning)
-        for problem in known.keys() - outcome.problems.keys():
-            known.pop(problem).ends(f"Collector {name} works again, it no longer {problem}")
-        shown = self._health.trouble(f"collector {name}")
-        if known:
-            shown.begins(
-                "; ".join(f"{problem}: {why}" for problem, why in outcome.problems.items())
-            )
-        else:
-            shown.ends()
+        if name not in self._problems:
+            shown = self._health.trouble(f"collector {name}")
+            self._problems[name] = Problems(name, self._clock, shown)
+        self._problems[name].report(outcome)
 
     def _correct(self, by_ns: int) -> None:
         """Correct the times of a clock that was not set before it jumped, as the spool's are."""

@@ -43,6 +43,8 @@ class _Commands(click.Group):
             _fail(error.format_message(), error.exit_code)
         except click.Abort:
             sys.exit(130)
+        except OSError as error:  # a pipe that ends is none: click ends quietly then
+            _fail(f"{error.filename or 'this command'}: {error.strerror}", 1)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -53,10 +55,6 @@ class _Commands(click.Group):
             _fail(str(error), os.EX_CONFIG)  # a restart would not help: see the systemd unit
         except _failures() as error:
             _fail(str(error), 1)
-        except BrokenPipeError:
-            raise  # click ends quietly
-        except OSError as error:
-            _fail(f"{error.filename or 'this command'}: {error.strerror}", 1)
 
 
 def _failures() -> tuple[type[Exception], ...]:

@@ -2,12 +2,12 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import translate
 
 from pipeline.collectors._host.host import Host
-from pipeline.point import Point
+from pipeline.point import FieldValue, Point
 from pipeline.settings import CollectorOptions
 
 
@@ -75,6 +75,34 @@ class Collector(ABC):
             NoData: The host has nothing of the kind.
             Exception: The reading failed as a whole.
         """
+
+
+def gather(
+    fields: dict[str, FieldValue], parts: Mapping[str, Callable[[], Mapping[str, FieldValue]]]
+) -> Iterator[Omission]:
+    """Read the parts of a point, each of which may fail and costs itself only.
+
+    Args:
+        fields: Gets the fields of each part.
+        parts: What each part is, and a function that reads it; a TimeoutError of it is a silence.
+
+    Yields:
+        An omission in place of each part that failed.
+
+    Raises:
+        Exception: What the first of them raised, when nothing could be read.
+    """
+    failures: dict[str, Exception] = {}
+    for what, read in parts.items():
+        try:
+            fields |= read()
+        except Exception as error:  # noqa: BLE001 - none may cost the others
+            failures[what] = error
+    if failures and not fields:
+        raise next(iter(failures.values()))
+    for what, failure in failures.items():
+        is_silent = isinstance(failure, TimeoutError)
+        yield Silence(what, str(failure)) if is_silent else Omission(what, reason(failure))
 
 
 def selection(collector: Collector, options: CollectorOptions) -> Callable[[str], bool]:

@@ -11,8 +11,10 @@ from pipeline.collectors._host.mounts import Mount, parse_table, read_table
 from pipeline.collectors.base import (
     Collector,
     NoData,
+    Omission,
     Silence,
     printable,
+    reason,
     selection,
 )
 from pipeline.point import FieldValue, Point
@@ -47,7 +49,7 @@ class Disk(Collector):
         self._mounts: Sequence[Mount] = ()
         self._tags: Mapping[str, Mapping[str, str]] = {}
 
-    def collect(self) -> Iterator[Point | Silence]:
+    def collect(self) -> Iterator[Point | Omission]:
         """Yield one point for each mounted file system that has a size.
 
         One that has vanished or that this user may not look at is left out.
@@ -63,8 +65,8 @@ class Disk(Collector):
             if answer is None:
                 yield Silence(printable(mount.path), self.host.runner.silence(self._timeout_s))
             elif isinstance(answer, Exception):
-                if not isinstance(answer, OSError):
-                    raise answer
+                if not isinstance(answer, OSError):  # such as a system that starts no thread
+                    yield Omission(printable(mount.path), reason(answer))
             elif answer["total"]:
                 found = True
                 yield Point("disk", answer, self._tags[mount.path])

@@ -21,8 +21,8 @@ _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
 
 
 # A file that was changed less than this before it was read may be changed once more at what the
-# file system takes for the same moment.
-_SETTLED_NS = 100_000_000
+# file system takes for the same moment: FAT's last 2 s.
+_SETTLED_NS = 2_000_000_000
 
 _State = tuple[int, ...]
 """What differs if a file is another one, or was changed."""
@@ -128,7 +128,9 @@ class File(Collector):
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 return _Content(None, 0, places, wrong="it is no regular file")
-            state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+            # Who copies a file may give it the former one's time, but for that of the change.
+            times = found.st_mtime_ns, found.st_ctime_ns
+            state = (found.st_dev, found.st_ino, found.st_size, *times)
             if known and known.size <= left and known.holds(state, places):
                 return known
             text = _read(descriptor, left + 1)

@@ -46,7 +46,7 @@ class Net(Collector):
         super().__init__(host, options)
         self._is_selected = selection(self, options)
         self._timeout_s = options.timeout_ms / 1000
-        self._speeds: Mapping[str, int | None] = {}
+        self._speeds: Mapping[str, int | str] = {}
         self._asked_for: Collection[str] = ()
         self._asked_at = 0.0
 
@@ -68,9 +68,8 @@ class Net(Collector):
             raise NoData
         for name in reported:
             fields, speed = counters[name], self._speeds[name]
-            if speed is None:
-                why = self.host.runner.silence(self._timeout_s)
-                yield Silence(f"speed of {printable(name)}", why)
+            if isinstance(speed, str):
+                yield Silence(f"speed of {printable(name)}", speed)
             elif speed:
                 fields["speed"] = speed
             yield Point("net", possible(fields), {"interface": printable(name)})
@@ -78,7 +77,8 @@ class Net(Collector):
     def _ask_for_links(self, names: Collection[str]) -> None:
         """Learn again which interfaces to report and how fast they are, if it may have changed."""
         now = self.host.clock.monotonic()
-        is_whole = names == self._asked_for and None not in self._speeds.values()
+        is_told = not any(isinstance(speed, str) for speed in self._speeds.values())
+        is_whole = names == self._asked_for and is_told
         if not is_whole or now - self._asked_at >= _LINKS_LAST_S:
             self._speeds = _ask(self.host, names, self._timeout_s)
             self._asked_for, self._asked_at = names, now
@@ -114,8 +114,8 @@ def _parse(table: bytes) -> dict[str, dict[str, float]]:
     return counters
 
 
-def _ask(host: Host, names: Collection[str], timeout_s: float) -> dict[str, int | None]:
-    """Return the speed of each interface to report; 0 if it is unknown, None without an answer.
+def _ask(host: Host, names: Collection[str], timeout_s: float) -> dict[str, int | str]:
+    """Return the speed of each interface to report; 0 if it is unknown, or why nobody answered.
 
     psutil's `net_if_stats` fails as a whole on a name that is not UTF-8, and knows the reader's
     own network alone. For the speed the driver asks the device, which may take long.
@@ -125,7 +125,8 @@ def _ask(host: Host, names: Collection[str], timeout_s: float) -> dict[str, int 
     answers = host.runner.run(
         {("speed", path): partial(host.read_file, path) for path in speed_of.values()}, timeout_s
     )
-    return {name: _speed(answers.get(("speed", path))) for name, path in speed_of.items()}
+    silence = TimeoutError(host.runner.silence(timeout_s))
+    return {name: _speed(answers.get(("speed", path), silence)) for name, path in speed_of.items()}
 
 
 def _is_up(host: Host, name: str) -> bool:
@@ -137,9 +138,9 @@ def _is_up(host: Host, name: str) -> bool:
     return bool(flags & _UP) and not flags & _LOOPBACK
 
 
-def _speed(answer: bytes | Exception | None) -> int | None:
-    if answer is None:
-        return None
+def _speed(answer: bytes | Exception) -> int | str:
+    if isinstance(answer, TimeoutError | RuntimeError):  # the latter without a thread to ask
+        return str(answer)
     try:
         speed = whole(answer) if isinstance(answer, bytes) else 0  # of what has none it is refused
     except ValueError:

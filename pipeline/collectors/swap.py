@@ -5,7 +5,7 @@ from operator import attrgetter
 
 from pipeline.collectors._host.figures import UNREADABLE, figure, part, percent, possible
 from pipeline.collectors._host.host import Host
-from pipeline.collectors.base import Collector
+from pipeline.collectors.base import Collector, Omission, reason
 from pipeline.collectors.mem import meminfo, size
 from pipeline.point import Point
 
@@ -19,25 +19,29 @@ class Swap(Collector):
 
     name = "swap"
 
-    def collect(self) -> Iterator[Point]:
+    def collect(self) -> Iterator[Point | Omission]:
         """Yield one point, in bytes and percent; all 0 on a host without swap.
 
         `in` and `out` count since boot: pages of 4 KiB, whatever the host's page, in bytes.
         """
         # psutil takes a file that it cannot read for a host that never swapped: two counters at 0.
-        moved = self.host.read_file(f"{self.host.proc}/vmstat")
+        moved = None
+        try:
+            moved = self.host.read_file(f"{self.host.proc}/vmstat")
+        except OSError as error:
+            yield Omission("in, out", reason(error), points=2)
         try:
             total, free, come, gone = _told(self.host.ps.swap_memory())
         except UNREADABLE:
-            total, free, come, gone = _read(self.host, moved)
+            total, free, come, gone = _read(self.host, moved or b"")
         fields = {
             "total": total,
             "free": part(free, total),
             "used": part(total - free, total),
             "used_percent": percent(total - free, total),  # psutil rounds it
-            "in": come,
-            "out": gone,
         }
+        if moved is not None:
+            fields |= {"in": come, "out": gone}
         yield Point("swap", possible(fields))
 
 

@@ -1,12 +1,13 @@
 """The system as a whole: load, cores, uptime."""
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 
 from pipeline.collectors._host.cpu_times import TOTAL, cpu_times
-from pipeline.collectors._host.figures import UNKNOWN, decimal, figure, possible
+from pipeline.collectors._host.figures import UNKNOWN, UNREADABLE, decimal, figure, possible
 from pipeline.collectors._host.host import Host
-from pipeline.collectors.base import Collector
+from pipeline.collectors.base import Collector, Omission, gather
 from pipeline.point import FieldValue, Point
 from pipeline.settings import CollectorOptions
 
@@ -21,20 +22,30 @@ class System(Collector):
         self._cores: Collection[str] = ()
         self._physical: int | None = None
 
-    def collect(self) -> Iterator[Point]:
+    def collect(self) -> Iterator[Point | Omission]:
         """Yield one point: load averages, numbers of cores, and seconds since boot."""
         fields: dict[str, FieldValue] = {}
-        fields["load1"], fields["load5"], fields["load15"] = _load(self.host)
-        cores = self.host.cached(cpu_times).keys() - {TOTAL}
-        fields["n_cpus"] = len(cores) or UNKNOWN
-        if cores != self._cores:  # counting the physical ones opens a file for each
-            self._physical = self.host.ps.cpu_count(logical=False)
-            self._cores = cores
-        if self._physical:
-            fields["n_physical_cpus"] = self._physical
-        fields["uptime"] = uptime = _uptime(self.host)
-        fields["uptime_format"] = UNKNOWN if math.isnan(uptime) else format_uptime(int(uptime))
+        parts = {"load": self._load, "cores": self._count, "uptime": self._uptime}
+        yield from gather(fields, parts)
         yield Point("system", possible(fields))
+
+    def _load(self) -> Mapping[str, FieldValue]:
+        return dict(zip(("load1", "load5", "load15"), _load(self.host), strict=True))
+
+    def _count(self) -> Mapping[str, FieldValue]:
+        cores = self.host.cached(cpu_times).keys() - {TOTAL}
+        if cores != self._cores:  # counting the physical ones opens a file for each
+            self._physical = None
+            with suppress(OSError, *UNREADABLE):
+                self._physical = self.host.ps.cpu_count(logical=False)
+            self._cores = cores
+        physical = {"n_physical_cpus": self._physical} if self._physical else {}
+        return {"n_cpus": len(cores) or UNKNOWN, **physical}
+
+    def _uptime(self) -> Mapping[str, FieldValue]:
+        uptime = _uptime(self.host)
+        in_words = UNKNOWN if math.isnan(uptime) else format_uptime(int(uptime))
+        return {"uptime": uptime, "uptime_format": in_words}
 
 
 def _load(host: Host) -> tuple[float, float, float]:

@@ -15,6 +15,9 @@ from pipeline.settings import Settings
 from pipeline.spool import SpoolError
 
 _TURN_S = 5.0
+# One that is being answered, and those that wait for it: more would take the places of `/health`.
+_AT_ONCE = 3
+_BUSY = "Others are being answered; try again."
 
 
 class Controls(Protocol):
@@ -41,20 +44,28 @@ def routes(agent: Controls, clock: Clock | None = None, turn_s: float = _TURN_S)
         turn_s: How long a question to the store waits for its turn, in seconds.
     """
     now = clock or SystemClock()
-    reading = threading.Lock()
+    reading, admitted = threading.Lock(), threading.Semaphore(_AT_ONCE)
+
+    def in_turn(reply: Callable[[Query], Reply], query: Query) -> Reply:
+        if not reading.acquire(timeout=turn_s):
+            return _unavailable(_BUSY)
+        try:
+            return reply(query)
+        except SpoolError as error:
+            return _unavailable(str(error))
+        finally:
+            reading.release()
 
     def from_store(reply: Callable[[Query], Reply]) -> Route:
         """Make one answer at a time, since each takes files and memory that the agent needs."""
 
         def made(query: Query) -> Reply:
-            if not reading.acquire(timeout=turn_s):
-                return _unavailable("Others are being answered; try again.")
+            if not admitted.acquire(blocking=False):
+                return _unavailable(_BUSY)
             try:
-                return reply(query)
-            except SpoolError as error:
-                return _unavailable(str(error))
+                return in_turn(reply, query)
             finally:
-                reading.release()
+                admitted.release()
 
         return Route(made)
 

@@ -201,12 +201,13 @@ def test_standard_error_that_cannot_be_written_changes_no_status(
 
 
 @pytest.mark.usefixtures("_within")
+@pytest.mark.parametrize("command", ["metrics", "metrics --help", "--help", "--version"])
 def test_output_that_finds_no_room_is_told(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     with Path("/dev/full").open("w") as stream:
         monkeypatch.setattr(sys, "stdout", stream)
-        assert ended("metrics") == 1
+        assert ended(*command.split()) == 1
     assert capsys.readouterr().err.endswith(": No space left on device\n")
 
 

@@ -172,13 +172,25 @@ def test_one_that_cannot_be_looked_at_costs_no_other(
     assert paths(disk(fake, look)) == ["/a", "/c"]
 
 
-@pytest.mark.parametrize("fstype", ["ext4", "fuse.x"])
-def test_any_other_failure_is_one_of_the_collector(fake: FakeHost, fstype: str) -> None:
+def test_any_other_failure_is_one_of_the_collector(fake: FakeHost) -> None:
     def look(path: str) -> os.statvfs_result:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        points(disk(table(fake, f"x / {fstype}"), look))
+        points(disk(table(fake, "x / ext4"), look))
+
+
+def test_without_a_thread_to_ask_what_needs_none_is_told(
+    fake: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    omission, point = disk(table(fake, "a /a fuse.x", "/dev/b /b ext4")).collect()
+    assert omission == Omission("/a", "RuntimeError: can't start new thread")
+    assert isinstance(point, Point)
+    assert point.tags["path"] == "/b"
 
 
 def test_of_two_mounts_on_one_path_the_upper_counts(fake: FakeHost) -> None:
@@ -302,6 +314,9 @@ def test_mounts_are_those_of_the_host(
 def test_without_sight_of_the_hosts_mounts_the_containers_are_no_stand_in(fake: FakeHost) -> None:
     fake.root, fake.proc = "/host", "/host/proc"
     with pytest.raises(FileNotFoundError):
+        paths(disk(table(fake, "/dev/vda1 /etc/hosts ext4")))
+    fake.files["/host/proc/1/mountinfo"] = b""
+    with pytest.raises(NoData):
         paths(disk(table(fake, "/dev/vda1 /etc/hosts ext4")))
 
 

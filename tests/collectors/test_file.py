@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 from pipeline.collectors import Guard, NoData, Omission
 from pipeline.collectors.file import File
 from pipeline.point import Point
+from tests.clocks import START_NS
 from tests.machine import open_files
 
 from .fakes import DEFAULTS, FakeHost
+
+SECOND = 10**9
 
 
 def file(folder: Path | None) -> File:
@@ -83,21 +86,37 @@ def test_a_file_that_has_not_changed_is_not_read_again(
 ) -> None:
     made = file(tmp_path)
     settled("a v=1")
-    assert list(made.collect()) == [Point("a", {"v": 1.0})]
-    settled("a v=2")  # which nothing tells from before
-    assert list(made.collect()) == [Point("a", {"v": 1.0})]
+    (first,) = made.collect()
+    assert first == Point("a", {"v": 1.0})
+    (again,) = made.collect()
+    assert again is first
     settled("a v=33")
     assert list(made.collect()) == [Point("a", {"v": 33.0})]
     (tmp_path / "a.lp").unlink()
     assert list(made.collect()) == []
 
 
-def test_a_file_that_may_have_changed_since_is_read_again(tmp_path: Path) -> None:
+def test_a_file_of_the_same_size_and_time_that_was_changed_is_read_again(
+    tmp_path: Path, settled: Callable[[str], None]
+) -> None:
     made, path = file(tmp_path), tmp_path / "a.lp"
-    for value in (1.0, 2.0):
-        path.write_text(f"a v={value}")
-        os.utime(path, (2**31, 2**31))  # no longer ago than it was read
-        assert list(made.collect()) == [Point("a", {"v": value})]
+    settled("a v=1")
+    assert list(made.collect()) == [Point("a", {"v": 1.0})]
+    before_ns = path.stat().st_ctime_ns
+    while path.stat().st_ctime_ns == before_ns:  # some milliseconds, by the kernel's clock
+        settled("a v=2")
+    assert list(made.collect()) == [Point("a", {"v": 2.0})]
+
+
+@pytest.mark.parametrize("ago_ns", [-SECOND, 0, 2 * SECOND - 1])
+def test_a_file_that_may_have_changed_since_is_read_again(tmp_path: Path, ago_ns: int) -> None:
+    made, path = file(tmp_path), tmp_path / "a.lp"
+    path.write_text("a v=1")
+    os.utime(path, ns=(START_NS - ago_ns, START_NS - ago_ns))
+    (first,) = made.collect()
+    (again,) = made.collect()
+    assert first == again
+    assert first is not again
 
 
 def test_what_is_beyond_max_series_is_counted_and_takes_no_memory(tmp_path: Path) -> None:

@@ -33,8 +33,17 @@ FILES = {
 }
 OPTIONS = CollectorOptions(times=True, timeout_ms=60_000)
 
-fake = FakeHost()  # one for all examples, since it keeps files and threads
-host = fake.host()
+
+def contained() -> FakeHost:
+    one = FakeHost()
+    one.contain()
+    return one
+
+
+# Made once for all examples, since they keep files and threads. A container reads other files.
+own, inside = FakeHost(), contained()
+hosts = {id(fake): fake.host() for fake in (own, inside)}
+fakes = st.sampled_from([own, inside])
 ticks = itertools.count(1)
 
 paths = st.sampled_from(sorted(FILES))
@@ -78,14 +87,19 @@ def made(host: Host) -> list[Guard]:
     return [Guard(each(host, OPTIONS), OPTIONS, host.clock, begins) for each in ALL]
 
 
-def read(files: dict[str, bytes], later: dict[str, bytes]) -> list[Outcome]:
+def show(fake: FakeHost, files: dict[str, bytes]) -> None:
+    where = fake.root.rstrip("/")
+    fake.files = {f"{where}{path}": text for path, text in files.items()}
+
+
+def read(fake: FakeHost, files: dict[str, bytes], later: dict[str, bytes]) -> list[Outcome]:
     """Take two readings a second apart, in which the files hold what is given."""
-    fake.files = files
+    show(fake, files)
     fake.clock.advance(100.0)  # nothing is known from before
     outcomes = []
-    guards = made(host)
+    guards = made(hosts[id(fake)])
     for its in (files, later):
-        fake.files = its
+        show(fake, its)
         fake.clock.advance(1.0)
         tick = next(ticks)
         outcomes += [guard.run(tick, {}) for guard in guards]
@@ -110,14 +124,16 @@ def failures(outcomes: list[Outcome]) -> list[str]:
 STATVFS = ["f_bsize", "f_frsize", "f_blocks", "f_bfree", "f_bavail", "f_files", "f_ffree"]
 
 
-@given(paths, st.binary(max_size=300), st.booleans())
-@example("/proc/stat", b"", True)
-@example("/proc/meminfo", b"MemTotal: 1 kB\n", True)
-@example("/proc/uptime", b"nan inf", True)
-@example("/proc/stat", b"cpu nan inf 1e5 -1 0 0 0 0 0 0\n", False)
-def test_no_text_raises(path: str, text: bytes, always: bool) -> None:
+@given(fakes, paths, st.binary(max_size=300), st.booleans())
+@example(own, "/proc/stat", b"", True)
+@example(own, "/proc/meminfo", b"MemTotal: 1 kB\n", True)
+@example(own, "/proc/uptime", b"nan inf", True)
+@example(own, "/proc/stat", b"cpu nan inf 1e5 -1 0 0 0 0 0 0\n", False)
+@example(inside, "/proc/loadavg", b"nan 1e5\n", True)
+@example(inside, "/proc/1/net/dev", b"\n\n:\n", True)
+def test_no_text_raises(fake: FakeHost, path: str, text: bytes, always: bool) -> None:
     before = FILES | {path: text} if always else FILES
-    assert failures(read(before, FILES | {path: text})) == []
+    assert failures(read(fake, before, FILES | {path: text})) == []
 
 
 MADE_OF_OTHERS = re.compile(
@@ -142,11 +158,12 @@ def possible_of(text: bytes) -> set[str]:
 KNOWN = {"0"}.union(*map(possible_of, FILES.values()))
 
 
-@example(("/proc/stat", b"cpu  " + 25 * b"9"))
-@given(paths.flatmap(lambda path: st.tuples(st.just(path), bent(FILES[path]))))
-def test_no_number_comes_out_that_was_not_in(changed: tuple[str, bytes]) -> None:
+@example(own, ("/proc/stat", b"cpu  " + 25 * b"9"))
+@example(inside, ("/proc/1/mountinfo", b""))
+@given(fakes, paths.flatmap(lambda path: st.tuples(st.just(path), bent(FILES[path]))))
+def test_no_number_comes_out_that_was_not_in(fake: FakeHost, changed: tuple[str, bytes]) -> None:
     path, text = changed
-    outcomes = read(FILES, FILES | {path: text})
+    outcomes = read(fake, FILES, FILES | {path: text})
     assert failures(outcomes) == []
     possible = KNOWN | possible_of(text)
     for measurement, field, value in numbers(outcomes):
@@ -164,9 +181,9 @@ def test_no_number_comes_out_that_was_not_in(changed: tuple[str, bytes]) -> None
     )
 )
 def test_no_file_system_tells_what_cannot_be(stat: dict[str, int]) -> None:
-    fake.files = FILES
-    fake.clock.advance(100.0)
-    guards = made(replace(host, statvfs=lambda _: statvfs(**stat)))
+    show(own, FILES)
+    own.clock.advance(100.0)
+    guards = made(replace(hosts[id(own)], statvfs=lambda _: statvfs(**stat)))
     outcomes = [
         guard.run(next(ticks), {}) for guard in guards if guard.name in ("disk", "system_metrics")
     ]

@@ -180,6 +180,22 @@ def test_a_driver_that_does_not_tell_the_speed_costs_the_speed_only(fake: FakeHo
     answers.set()
 
 
+def test_without_a_thread_to_ask_for_it_the_speed_is_missing_and_told(
+    fake: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    net = Net(fake.host(), DEFAULTS)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        silence, point = net.collect()
+    assert silence == Silence("speed of eth0", "can't start new thread")
+    assert "speed" not in read([point])[0].fields
+    (point,) = net.collect()
+    assert "speed" in read([point])[0].fields
+
+
 @pytest.mark.parametrize("row", ["18446744073709551615", "-7", "x", "9" * 5000])
 def test_a_figure_that_cannot_be_costs_itself_only(source: Own, row: str) -> None:
     source.plug_in("eth1")

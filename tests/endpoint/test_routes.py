@@ -1,13 +1,17 @@
 import json
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
 from http import HTTPStatus
+from http.client import HTTPConnection
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.endpoint.routes import routes
+from pipeline.endpoint.server import Endpoint
 from pipeline.endpoint.site import Reply, Routes
 from pipeline.health import Health
 from pipeline.settings import Settings
@@ -37,6 +41,26 @@ class Agent:
 @pytest.fixture
 def agent(tmp_path: Path) -> Agent:
     return Agent(tmp_path)
+
+
+class Hold:
+    """Keeps whoever makes a page until `done`; `inside` is set once somebody does."""
+
+    def __init__(self, agent: Agent) -> None:
+        self.inside, self.done = threading.Event(), threading.Event()
+        self._now_ns = agent.clock.now_ns
+
+    def now_ns(self) -> int:
+        self.inside.set()
+        assert self.done.wait(30)
+        return self._now_ns()
+
+
+@pytest.fixture
+def hold(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> Hold:
+    one = Hold(agent)
+    monkeypatch.setattr(agent.clock, "now_ns", one.now_ns)
+    return one
 
 
 @pytest.fixture
@@ -122,32 +146,48 @@ def test_the_page_is_of_the_agents_store_and_shows_no_secret(agent: Agent, serve
 
 
 def test_what_reads_the_store_is_answered_one_at_a_time_from_the_first_on(
-    agent: Agent, monkeypatch: pytest.MonkeyPatch
+    agent: Agent, hold: Hold
 ) -> None:
     agent.try_start()
     served = routes(agent, agent.clock, turn_s=0.01)
     page = served["/"].reply
-    inside, done = threading.Event(), threading.Event()
-    now_ns = agent.clock.now_ns
-
-    def slow() -> int:
-        inside.set()
-        assert done.wait(30)
-        return now_ns()
-
-    monkeypatch.setattr(agent.clock, "now_ns", slow)
     with ThreadPoolExecutor() as pool:
         first = pool.submit(page, {})
-        assert inside.wait(30)
+        assert hold.inside.wait(30)
         others = [served[path].reply({}) for path in ("/", "/status", "/metrics")]
         alive = [served[path].reply({}).status for path in ("/health", "/live")]
-        done.set()
+        hold.done.set()
         assert first.result(30).status == HTTPStatus.OK
     assert {reply.status for reply in others} == {HTTPStatus.SERVICE_UNAVAILABLE}
     assert all("try again" in reply.body for reply in others)
     assert {reply.headers["Refresh"] for reply in others} == {"5"}  # a page goes on to renew itself
     assert alive == [HTTPStatus.OK] * 2
     assert page({}).status == HTTPStatus.OK
+
+
+def test_many_pages_at_once_leave_places_for_who_asks_whether_it_lives(
+    agent: Agent, hold: Hold
+) -> None:
+    agent.try_start()
+    with (
+        closing(Endpoint(0, routes(agent, agent.clock, turn_s=60.0))) as endpoint,
+        ThreadPoolExecutor(20) as pool,
+    ):
+
+        def status(path: str) -> int:
+            with closing(HTTPConnection("127.0.0.1", endpoint.port, 30)) as client:
+                client.request("GET", path)
+                return client.getresponse().status
+
+        pages = [pool.submit(status, "/") for _ in range(20)]
+        try:
+            refused = [page.result() for page in islice(as_completed(pages, 10), 17)]
+            alive = [status(path) for path in ("/health", "/live")]
+        finally:
+            hold.done.set()
+        assert refused == [HTTPStatus.SERVICE_UNAVAILABLE] * 17
+        assert alive == [HTTPStatus.OK] * 2
+        assert [page.result(30) for page in pages].count(HTTPStatus.OK) == 3
 
 
 @pytest.mark.parametrize("path", ["/", "/status", "/metrics"])

@@ -89,7 +89,7 @@ def read_table(host: Host) -> bytes:
 
 def parse_table(host: Host, table: bytes) -> list[Mount]:
     """Return the mounts that can be seen: of several on one path only the last."""
-    if table:
+    if table or not host.is_own:  # a container's own are no stand-in
         mounts = [mount for line in table.split(b"\n") for mount in _mounts(line)]
         mounts = list(_as_first_process(host, mounts)) if host.is_own else mounts
     else:
