@@ -16,6 +16,8 @@ from pipeline.agent.session import STOP_S
 from pipeline.settings import SYSTEM_CONFIG_DIR, SYSTEM_DATA_DIR
 from tests.agents import environment, eventually, running
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 UNIT = ROOT / "deploy/systemd/metrics-pipeline.service"
 SYSUSERS = ROOT / "deploy/systemd/metrics-pipeline.sysusers"

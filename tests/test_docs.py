@@ -134,6 +134,7 @@ def named_tests(path: Path) -> set[str]:
     }
 
 
+@pytest.mark.slow
 def test_every_test_that_faults_md_names_exists() -> None:
     document = text("docs/faults.md")
     named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", document)

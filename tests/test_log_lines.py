@@ -21,6 +21,8 @@ from pipeline.settings import CollectorOptions
 from pipeline.spool import Spool, SpoolError
 from tests.clocks import START_NS, ManualClock
 
+pytestmark = pytest.mark.slow
+
 TIMES = 1_000
 SECOND = 10**9
 DAY_S = 86_400

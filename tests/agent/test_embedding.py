@@ -129,6 +129,7 @@ def test_settings_that_are_wrong_are_the_error_and_leave_no_figure(tmp_path: Pat
     assert "retention_hours" in found.error
 
 
+@pytest.mark.slow
 def test_the_example_of_the_documentation_runs(tmp_path: Path) -> None:
     document = Path(__file__).parents[2] / "docs/embedding.md"
     text = document.read_text(encoding="utf-8")
@@ -378,6 +379,7 @@ print(pipeline.is_metrics_collection_running())
 """
 
 
+@pytest.mark.slow
 def test_the_import_is_light_and_the_end_of_the_program_is_a_stop(data_dir: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", EMBEDDING],
@@ -432,6 +434,7 @@ print("parent", os.waitpid(child, 0)[1], flush=True)
 """
 
 
+@pytest.mark.slow
 def test_a_forked_worker_leaves_the_collection_to_its_parent(data_dir: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", FORK], capture_output=True, text=True, timeout=30, check=False

@@ -202,6 +202,7 @@ def test_during_an_outage_nothing_is_told_and_afterwards_all_at_once(agent: Agen
     assert agent.told() == [gap("tick_missed", 1, 6, 8 * 60.0)]
 
 
+@pytest.mark.slow
 def test_readings_that_make_room_are_a_gap_and_those_delivered_are_none(tmp_path: Path) -> None:
     with Spool(tmp_path, 2**20) as spool:
         for number in range(3000):

@@ -268,6 +268,7 @@ def test_no_reading_is_taken_after_the_close(bench: Callable[..., Bench]) -> Non
     assert one.seconds == [1]
 
 
+@pytest.mark.slow
 def test_readings_beyond_what_memory_holds_are_lost_the_oldest_first_and_counted(
     bench: Callable[..., Bench],
 ) -> None:
@@ -337,6 +338,7 @@ def test_readings_that_are_held_get_their_time_when_the_clock_is_set(
     assert (gap.start_ns, gap.stop_ns) == tuple(right[:2])
 
 
+@pytest.mark.slow
 def test_that_the_oldest_readings_make_room_is_told_once_and_so_is_its_end(
     bench: Callable[..., Bench], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -367,6 +369,7 @@ def test_a_spool_that_is_closed_is_a_failure_like_any_other(bench: Callable[...,
     assert set(one.health.troubles()) == {"spool"}
 
 
+@pytest.mark.slow
 @settings(max_examples=20)  # it syncs
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=20))
 def test_readings_at_one_moment_of_a_clock_that_was_set_back_stay_apart(moments: list[int]) -> None:

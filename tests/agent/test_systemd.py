@@ -16,6 +16,8 @@ from pipeline.health import Health, ReadingStats
 from tests.agents import environment, eventually
 from tests.clocks import ManualClock
 
+pytestmark = pytest.mark.slow
+
 MORE_TIME = "EXTEND_TIMEOUT_USEC=600000000"
 
 

@@ -29,6 +29,8 @@ from pipeline.spool import Spool, SpoolReader
 from tests.agents import AgentProcess, environment, eventually, running, ticks, times
 from tests.cli.commands import Cli, Done, Inside, finish
 
+pytestmark = pytest.mark.slow
+
 MINUTE_NS = 60 * 10**9
 TOKEN = "t0ken-that-nobody-may-see"
 COMMANDS = [

@@ -12,6 +12,8 @@ from pipeline.spool import Refusal, Spool
 from tests.cli.commands import Cli, Inside
 from tests.spool.stores import MB, PAGE, account, history, killed, leased, reading, scribble
 
+pytestmark = pytest.mark.slow
+
 READINGS, REFUSED = 60, 6
 COMMANDS = {
     "status": ("status",),

@@ -235,6 +235,7 @@ def test_too_little_room_for_the_bound_is_told(cli: Cli) -> None:
     assert " MB free at " in found["room"].message
 
 
+@pytest.mark.slow
 def test_a_port_that_another_program_has_is_told(cli: Cli) -> None:
     number = free_port()
     assert failed(examined(cli, http_port=number)) == []

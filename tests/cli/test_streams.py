@@ -19,7 +19,7 @@ from pipeline.spool import Refusal, Spool
 from tests.agents import AgentProcess, eventually, ticks
 from tests.cli.commands import Cli, Inside, finish
 
-pytestmark = pytest.mark.usefixtures("_log_restored")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("_log_restored")]
 
 # It gives a terminal a title, clears it, and turns the direction of the text.
 EVIL = "\x1b]0;pwn\x07\x9b2J\u202e\u2028x"

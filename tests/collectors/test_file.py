@@ -119,6 +119,7 @@ def test_a_file_that_may_have_changed_since_is_read_again(tmp_path: Path, ago_ns
     assert first is not again
 
 
+@pytest.mark.slow
 def test_what_is_beyond_max_series_is_counted_and_takes_no_memory(tmp_path: Path) -> None:
     lines = 170_000
     (tmp_path / "a.lp").write_text("a v=1\n" + "\n".join("b v=1" for _ in range(lines)))

@@ -16,6 +16,8 @@ from pipeline.point import decode
 from pipeline.settings import CollectorOptions
 from tests.agents import environment, eventually, running
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 
 mounting = pytest.mark.skipif(

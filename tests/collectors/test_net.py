@@ -229,6 +229,7 @@ def test_unreadable_file_is_a_failure(source: Own) -> None:
         interfaces(open_net(source))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="making interfaces takes root")
 def test_real_interfaces_with_names_that_need_care() -> None:
     names = ["a,b=c", "größe", 'x"\\y', os.fsdecode(b"caf\xe9")]

@@ -109,6 +109,7 @@ def test_what_the_server_judges_is_settled_without_a_wait(
     assert bench.told == []
 
 
+@pytest.mark.slow
 def test_it_waits_exponentially_with_full_jitter_capped_for_as_long_as_it_takes(
     spool: Spool,
 ) -> None:

@@ -91,6 +91,7 @@ class Beat:
         return sum(line.startswith("good") for line in self.server.stored) == self.good
 
 
+@pytest.mark.slow
 def test_series_that_are_refused_again_and_again_are_searched_for_twice(spool: Spool) -> None:
     beat = Beat(spool, Typed(f=int))
     reading = [*map(bad, range(SERIES)), *map(good, range(30))]
@@ -300,6 +301,7 @@ POINTS = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=50)  # a store each
 @given(st.lists(st.lists(POINTS, max_size=6), max_size=12), st.integers(1, 20))
 def test_while_nothing_changes_what_is_held_back_is_what_would_be_refused(

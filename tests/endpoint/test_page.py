@@ -265,6 +265,7 @@ def test_when_the_newest_reading_is_older_than_the_window_the_page_says_so(
     assert len(charts(page)) == page.labels.count("no readings") == 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asked", "readings"),
     [
@@ -398,6 +399,7 @@ def test_gaps_lie_in_the_window_one_after_the_other(
     assert len(list(found.ticks())) <= 5
 
 
+@pytest.mark.slow
 def test_a_line_stays_within_its_chart(settings: Settings, look: Look) -> None:
     fill(settings.data_dir, hours=6)
     for path in paths(look(hours="6")):
@@ -415,6 +417,7 @@ odd = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings_of_hypothesis(
     max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -22,6 +22,8 @@ from tests.influxd import api
 from tests.influxd.api import Bucket
 from tests.servers import Request, answer_on, last_response, read_request, serving
 
+pytestmark = pytest.mark.slow
+
 NOW = 1_700_000_000_000_000_000
 BODY = gzip.compress(b"m f=1i 1\n")
 DELIVERED = b"HTTP/1.1 204 No Content\r\nDate: Tue, 14 Nov 2023 22:13:20 GMT\r\n\r\n"

@@ -386,6 +386,7 @@ def answered(call: Call, answer: bytes) -> None:
             assert len(told) < 300
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "body",
     [
@@ -421,6 +422,7 @@ def instances() -> list[str]:
     return sorted(name for name in types if name.startswith("pipeline.influx."))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "answer",
     [
@@ -447,6 +449,7 @@ def test_connections_leave_nothing_for_the_collector(answer: bytes) -> None:
     assert left == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize(
     "answer",

@@ -155,6 +155,7 @@ def test_retry_after_and_the_servers_date_are_read_from_the_answer() -> None:
     assert ask(delivered) == Answer(204, date_s=1_700_000_000)
 
 
+@pytest.mark.slow
 def test_an_authority_that_is_exchanged_in_its_file_is_believed(
     certificate: Path, other_certificate: Path, tmp_path: Path
 ) -> None:

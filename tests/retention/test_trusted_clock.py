@@ -204,6 +204,7 @@ def test_readings_of_1970_get_their_time_when_the_clock_is_set(
     bench.spool.close()
 
 
+@pytest.mark.slow
 def test_readings_of_days_get_their_time_some_with_each_tick(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,6 +99,7 @@ def test_no_link_is_followed_in_a_salvage(data: Path, target: Path) -> None:
 READS: dict[str, Callable[[Path], object]] = {"read": SpoolReader, "write": drop_rejected}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read", READS.values(), ids=READS.keys())
 @pytest.mark.parametrize("name", ["spool.db", "spool.db-wal"])
 @pytest.mark.parametrize("kind", ["link", "pipe"])
@@ -181,6 +182,7 @@ FOREIGN: dict[str, Callable[[Path], Path]] = {
 }
 
 
+@pytest.mark.slow
 @only_root
 @pytest.mark.parametrize("give", FOREIGN.values(), ids=FOREIGN.keys())
 def test_what_another_user_can_change_is_refused_by_root_until_the_command_was_run(

@@ -11,6 +11,8 @@ from pipeline.settings import Age
 from pipeline.spool import Spool
 from tests.spool.stores import MB, NOW, PAGE, account, leased, many, read_so_far, reading
 
+pytestmark = pytest.mark.slow
+
 SECOND = 10**9
 FEW, MANY = 1_000, 20_000
 FIRST = NOW + SECOND

@@ -56,6 +56,7 @@ def spool(tmp_path: Path) -> Spool:
     return Spool(tmp_path, 100 * MB, ManualClock(NOW))
 
 
+@pytest.mark.slow
 @each_use
 def test_a_store_that_is_removed_is_made_anew_and_what_waited_is_lost(
     spool: Spool, tmp_path: Path, use: Callable[[Spool], object], caplog: pytest.LogCaptureFixture
@@ -142,6 +143,7 @@ def test_without_its_folder_every_failure_is_a_spool_error_until_it_is_there_aga
         assert after.lost == {"corrupt_store": 3 * (READINGS - DELIVERED)}
 
 
+@pytest.mark.slow
 @each_use
 @pytest.mark.parametrize("number", [errno.EIO, errno.EDQUOT, errno.ESTALE, errno.EACCES])
 def test_whatever_the_system_calls_say_the_failure_is_a_spool_error(
@@ -216,6 +218,7 @@ with Spool(folder, 64 * MB) as spool:
 """
 
 
+@pytest.mark.slow
 def test_a_quota_that_is_used_up_is_a_full_disk(tmp_path: Path) -> None:
     library, folder = tmp_path / "quota.so", tmp_path / "data"
     folder.mkdir()

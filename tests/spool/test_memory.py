@@ -3,9 +3,13 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from pipeline.settings import Age
 from pipeline.spool import Refusal, Spool, drop_rejected, retry_rejected
 from tests.spool.stores import MB, NOW, account, history, leased, lines, peak_of, sql
+
+pytestmark = pytest.mark.slow
 
 SECOND = 10**9
 

@@ -67,6 +67,7 @@ def test_where_there_is_no_store_there_is_none_to_open(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @each_opener
 @pytest.mark.parametrize(
     ("damage", "why", "lost"),
@@ -135,6 +136,7 @@ def test_a_whole_store_opens_with_the_log_that_a_killed_agent_left(
     assert len(history(store)) == READINGS
 
 
+@pytest.mark.slow
 @each_opener
 def test_a_log_that_is_too_long_to_be_checked_at_once_is_read_beside_new_readings(
     store: Path, opener: Callable[[Path], object]

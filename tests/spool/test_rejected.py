@@ -161,6 +161,7 @@ def test_a_line_that_the_bound_had_counted_keeps_the_account_exact(
     account(spool.contents())
 
 
+@pytest.mark.slow
 def test_a_change_waits_for_the_agent_and_the_agent_for_it(spool: Spool, tmp_path: Path) -> None:
     refuse(spool, *(f"r{n} f=1i {NOW + n}" for n in range(200)))
     begun = threading.Event()

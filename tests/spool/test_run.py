@@ -17,6 +17,8 @@ from tests.machine import tiny_disk
 from tests.spool.stores import MB, account, aside, many, reading, salvaged, scribble
 from tests.test_end_to_end import assert_account, assert_same
 
+pytestmark = pytest.mark.slow
+
 
 def refused(folder: Path, cwd: Path) -> str:
     """Return the one line with which the agent ends at once."""

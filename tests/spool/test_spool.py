@@ -155,6 +155,7 @@ def test_a_closed_spool_says_so(tmp_path: Path) -> None:
         spool.append(["m f=1i 1"], 1)
 
 
+@pytest.mark.slow
 def test_readings_get_another_time_some_at_a_time(spool: Spool) -> None:
     texts = [f'm t="{os.urandom(5_000).hex()}"' for _ in range(600)]
     for number, text in enumerate(texts):
@@ -188,6 +189,7 @@ def test_readings_of_before_keep_their_time(tmp_path: Path) -> None:
         assert lines(leased(spool)) == ["m f=1i 1", "m f=2i 42"]
 
 
+@pytest.mark.slow
 def test_what_is_too_old_to_send_is_counted_without_being_held(spool: Spool) -> None:
     spool.append(["m f=1i 200000"], 200_000)
     sql(
