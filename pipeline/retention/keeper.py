@@ -121,7 +121,7 @@ class Keeper:
         self._retention = Retention(spool, trusted_clock.now_ns, ages, delivers=delivers)
         self._sweeping = threading.Lock()
         self._downsampled = False
-        self._unchecked_s = math.inf  # for how long the store was not checked as a whole
+        self._checked = -math.inf  # when the store was checked as a whole, by the monotonic clock
         self._retired = False
 
     def trim(self, time_ns: int) -> bool:
@@ -162,7 +162,6 @@ class Keeper:
                 wait_s = self._interval_s
             if not stop.is_set():  # a stop may have set `wake` before it was cleared
                 self._clock.wait(wake, wait_s)
-                self._unchecked_s += wait_s
 
     def retire(self) -> None:
         """Leave it to another keeper to report, however long a request is still under way here."""
@@ -199,8 +198,9 @@ class Keeper:
 
     def _check(self) -> None:
         """Read the whole store, but not again with each try of a sweep that fails."""
-        if self._unchecked_s >= self._interval_s:
-            self._unchecked_s = 0.0
+        now = self._clock.monotonic()
+        if now - self._checked >= self._interval_s:
+            self._checked = now
             self._spool.check()
 
     def sweep(self, stopped: Callable[[], bool] = lambda: False) -> Swept:

@@ -21,7 +21,6 @@ from pipeline.spool.schema import LOST, NAME, DamagedError, FullError, translate
 
 _log = logging.getLogger(__name__)
 
-_REJECTED_KEPT = 10_000
 _AT_ONCE = 200  # so that no tick waits long for it
 _WAITING = (
     "SELECT id, time_ns < ? FROM pending CROSS JOIN tick USING (id) "
@@ -228,7 +227,7 @@ class Spool:
         def commit(db: sqlite3.Connection) -> None:
             # Ticks that were deleted while the batch was under way are counted already.
             settled = sum(rows.unqueue(db, tick - self._above) for tick in batch.ids)
-            _keep_refused(db, time_ns, refused)
+            rows.refuse(db, time_ns, refused)
             rejected = min(len(refused), settled)
             aged = min(expired, settled - rejected)
             counts = {f"{LOST}{Cause.REJECTED}": rejected, f"{LOST}{Cause.EXPIRED}": aged}
@@ -348,16 +347,3 @@ class Spool:
             return lost
 
         return self._database.write(commit) if damaged else 0
-
-
-def _keep_refused(db: sqlite3.Connection, time_ns: int, refused: Sequence[Refusal]) -> None:
-    if refused:
-        db.executemany(
-            "INSERT INTO rejected (time_ns, reason, line) VALUES (?, ?, ?)",
-            ((time_ns, refusal.reason, refusal.line) for refusal in refused),
-        )
-        db.execute(
-            "DELETE FROM rejected WHERE id IN (SELECT id FROM rejected ORDER BY id LIMIT max(0, "
-            "(SELECT value FROM counter WHERE name = 'rejected_kept') - ?))",
-            (_REJECTED_KEPT,),
-        )

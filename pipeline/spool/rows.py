@@ -1,4 +1,4 @@
-"""The rows of a store: readings, the queue, gaps and counters.
+"""The rows of a store: readings, the queue, refused lines, gaps and counters.
 
 Each function is called within a transaction.
 """
@@ -8,12 +8,13 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 
 from pipeline.point import moved, split_lines
-from pipeline.spool.contents import Cause, Gap
+from pipeline.spool.contents import Cause, Gap, Refusal
 
 DAMAGES = (zlib.error, UnicodeDecodeError, TypeError)
 """The errors that `unpack` raises for a damaged block; TypeError is for one that became NULL."""
 LEAST_ID = -(2**63)
 """Before the ids of all readings: a salvage lowers them below 0."""
+_REJECTED_KEPT = 10_000
 _GZIP = 31  # for zlib: a gzip member, its checksum included
 
 
@@ -96,6 +97,20 @@ def unqueue(db: sqlite3.Connection, tick: int) -> int:
     """Take a tick off the queue; return how many points that are."""
     row = db.execute("DELETE FROM pending WHERE id = ? RETURNING points", (tick,)).fetchone()
     return int(row[0]) if row else 0
+
+
+def refuse(db: sqlite3.Connection, time_ns: int, refused: Sequence[Refusal]) -> None:
+    """Keep lines that the server refused at a time; of all of them the newest stay."""
+    if refused:
+        db.executemany(
+            "INSERT INTO rejected (time_ns, reason, line) VALUES (?, ?, ?)",
+            ((time_ns, refusal.reason, refusal.line) for refusal in refused),
+        )
+        db.execute(
+            "DELETE FROM rejected WHERE id IN (SELECT id FROM rejected ORDER BY id LIMIT max(0, "
+            "(SELECT value FROM counter WHERE name = 'rejected_kept') - ?))",
+            (_REJECTED_KEPT,),
+        )
 
 
 def tally(db: sqlite3.Connection, counts: Mapping[str, int]) -> None:

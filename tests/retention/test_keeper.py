@@ -13,10 +13,12 @@ from pipeline.clock import SystemClock
 from pipeline.health import Health, read_status
 from pipeline.influx import HostPoints, Rule, Target, task_name
 from pipeline.retention.keeper import Keeper, KnownRule
+from pipeline.retention.sweep import Retention
 from pipeline.retention.trusted_clock import TrustedClock
 from pipeline.settings import Downsample, Settings
-from pipeline.spool import Spool
+from pipeline.spool import Spool, SpoolError
 from tests.chaos.proxy import PASS, Proxy
+from tests.clocks import ManualClock
 from tests.configured import settings_for
 from tests.influxd import api
 from tests.influxd.api import Bucket
@@ -161,6 +163,27 @@ def test_a_sweep_that_fails_reads_the_whole_store_once_in_an_interval(tmp_path: 
         assert clock.waits == [60] * 61
         # Twice, and not 61 times; the rest is influxdb-client, which the first request loads.
         assert 2 <= (read_so_far() - before) / large < 6
+
+
+def test_a_store_is_checked_each_interval_though_every_sweep_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise SpoolError("out of order")
+
+    settings, clock = Settings(data_dir=tmp_path), ManualClock()
+    checked: list[float] = []
+    monkeypatch.setattr(Spool, "check", lambda _: checked.append(clock.monotonic()))
+    monkeypatch.setattr(Retention, "sweep", fails)
+    with Spool(tmp_path, 2**24) as spool:
+        health = Health(clock, 60, lambda _: None)
+        trusted_clock = TrustedClock(clock, spool, health, 3600)
+        keeper = Keeper(settings, spool, None, KnownRule(spool), clock, trusted_clock, health)
+        while clock.monotonic() <= 2 * 3600:
+            with pytest.raises(SpoolError):
+                keeper.run(Event(), Event())
+            clock.advance(10.0)  # as its thread waits
+    assert checked == [0, 3600, 7200]
 
 
 def test_a_delete_that_takes_minutes_is_given_up_tried_again_and_shows(
