@@ -18,7 +18,7 @@ from pipeline.spool.database import Database, file_of
 from pipeline.spool.lock import holder
 from pipeline.spool.room import Limits, Room
 from pipeline.spool.rows import mark, tally
-from pipeline.spool.salvage import damage, set_aside, unfinished
+from pipeline.spool.salvage import carry_over, damage, set_aside, unfinished
 from pipeline.spool.schema import (
     AGED,
     ERRORS,
@@ -289,19 +289,19 @@ def _carry_over(old: sqlite3.Connection | None, new: sqlite3.Connection) -> int:
     with contextlib.suppress(*ERRORS):
         counters: dict[str, int] = dict(old.execute("SELECT name, value FROM counter"))
         waited = counters.get(WAITING, 0)
-        unread = sum(progress.left for progress in unfinished(old))
         missing = old.execute(
             "SELECT min(time_ns), max(time_ns), count(*) FROM pending JOIN tick USING (id)"
         ).fetchone()
         facts = old.execute("SELECT * FROM fact WHERE name NOT LIKE 'salvage%'").fetchall()
         gaps = old.execute("SELECT cause, start_ns, stop_ns, readings FROM gap").fetchall()
+        carry_over(old, new)
         kept = ("ticks", "points", "delivered", AGED)
         tally(new, {n: v for n, v in counters.items() if n in kept or n.startswith(LOST)})
-        tally(new, {f"{LOST}{Cause.CORRUPT_STORE}": waited + unread, "points": unread})
+        tally(new, {f"{LOST}{Cause.CORRUPT_STORE}": waited})
         new.executemany("INSERT INTO fact VALUES (?, ?)", facts)
         for gap in gaps:
             mark(new, Gap(*gap))
         if missing[2]:
             mark(new, Gap(Cause.CORRUPT_STORE, *missing))
-        return waited + unread
+        return waited
     return 0

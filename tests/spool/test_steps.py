@@ -191,6 +191,28 @@ def test_a_damaged_store_that_is_removed_before_it_is_read_counts_as_lost(broken
     assert (gap.cause, gap.readings) == ("corrupt_store", TICKS - DELIVERED)
 
 
+@pytest.mark.parametrize("done", [0, 2, 7])
+def test_a_salvage_goes_on_though_the_store_that_it_fills_is_removed(
+    broken: Path, done: int
+) -> None:
+    with opened(broken) as spool:
+        for _ in range(done):
+            is_over(spool)
+        copied = spool.contents().backlog_points
+        batch = spool.lease(6)
+        for ending in ("", "-wal", "-shm"):
+            (broken / f"spool.db{ending}").unlink()
+        spool.append(reading(NEW), NEW)
+        if batch is not None:
+            spool.settle(batch, NOW)
+        after = salvaged(spool).contents()
+    account(after)
+    assert after.points == 3 * (TICKS + 1)
+    assert after.delivered_points == 3 * DELIVERED
+    assert after.lost == ({"corrupt_store": copied} if copied else {})
+    assert after.backlog_points == 3 * (TICKS + 1 - DELIVERED) - copied
+
+
 def test_refused_lines_keep_their_ids_and_what_is_refused_meanwhile_gets_others(
     tmp_path: Path,
 ) -> None:

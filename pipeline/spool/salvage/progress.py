@@ -99,6 +99,17 @@ def resume(db: sqlite3.Connection, progress: Progress, interval_s: float) -> int
     return found and found[0]
 
 
+def carry_over(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
+    """Go on in a new store with the salvages of one that was removed: their files are there."""
+    found = old.execute("SELECT value FROM fact WHERE name GLOB ?", (f"{PREFIX}*",)).fetchall()
+    if found:
+        new.execute(_TABLE)
+        for (text,) in found:
+            inherit(new, text)
+        expected = old.execute("SELECT id - ?, points, source FROM salvage", (SHIFT,))
+        new.executemany("INSERT INTO salvage VALUES (?, ?, ?)", expected)
+
+
 def unfinished(db: sqlite3.Connection) -> list[Progress]:
     """Return the salvages that are not over, the one of the newest store first."""
     found = db.execute("SELECT value FROM fact WHERE name GLOB ?", (f"{PREFIX}*",))
