@@ -21,6 +21,7 @@ from pipeline.settings import Settings
 from pipeline.spool import Spool
 from tests.clocks import START_NS, ManualClock
 from tests.histories import SECOND, fill
+from tests.spool.stores import peak_of
 
 EVIL = '<script>alert("1")</script>&\'x'
 # Elements that have no end.
@@ -559,4 +560,5 @@ def test_the_work_of_a_request_is_bounded(settings: Settings, look: Look) -> Non
     fill(settings.data_dir, hours=1, step_s=2)
     page = look()
     assert "One of 3 readings is drawn." in page.text
+    assert peak_of(look) < 4_000_000  # unbounded it would be 11 MB
     assert all(len(re.findall("[ML]", path)) <= 2 * 200 + 1 for path in paths(page))
