@@ -9,7 +9,7 @@ from pipeline.collectors._host.cpu_times import TOTAL, CpuUsage, Times, cpu_time
 from pipeline.collectors._host.figures import UNKNOWN, percent
 from pipeline.collectors._host.host import Host
 from pipeline.collectors._host.sensors import Reading, processor_temperature, sensors
-from pipeline.collectors.base import Collector, Omission, gather
+from pipeline.collectors.base import Collector, Silence
 from pipeline.collectors.disk import usage as disk_usage
 from pipeline.collectors.mem import memory
 from pipeline.point import FieldValue, Point
@@ -59,18 +59,20 @@ class Summary(Collector):
     def _cpu_times(self) -> Mapping[str, Times]:
         return {name: its for name, its in self.host.cached(cpu_times).items() if name == TOTAL}
 
-    def collect(self) -> Iterator[Point | Omission]:
+    def collect(self) -> Iterator[Point | Silence]:
         """Yield one point, in percent, bytes and °C."""
-        fields: dict[str, FieldValue] = {}
-        yield from gather(
-            fields,
-            {
-                "cpu_usage": lambda: _told("cpu_usage", self._cpu_usage()),
-                "cpu_temperature": lambda: _told("cpu_temperature", self._cpu_temperature()),
-                "memory": lambda: _fields("memory", self.memory()),
-                "disk": lambda: _fields("disk", self._disk()),
-            },
-        )
+        figures: dict[str, FieldValue | None] = {"cpu_usage": self._cpu_usage()}
+        try:
+            figures["cpu_temperature"] = self._cpu_temperature()
+        except TimeoutError:
+            yield Silence("cpu_temperature", self.host.runner.silence(self._timeout_s))
+        fields = {name: value for name, value in figures.items() if value is not None}
+        for what, space in (("memory", self.memory()), ("disk", self.disk())):
+            if space == SpaceMetrics():
+                yield Silence(what, self.host.runner.silence(self._timeout_s))
+                continue
+            for figure, value in asdict(space).items():
+                fields[f"{what}_{figure}"] = UNKNOWN if value is None else value
         yield Point(self.name, fields)
 
     def cpu(self) -> CpuMetrics:
@@ -92,13 +94,7 @@ class Summary(Collector):
         readings: Sequence[Reading] = ()
         with suppress(OSError, ValueError):  # what fails to tell now may not do so next time
             readings = sensors(self.host, self._timeout_s)
-        try:
-            return processor_temperature(readings)
-        except TimeoutError:
-            raise self._silence() from None
-
-    def _silence(self) -> TimeoutError:
-        return TimeoutError(self.host.runner.silence(self._timeout_s))
+        return processor_temperature(readings)
 
     def memory(self) -> SpaceMetrics:
         """Read the memory, by the figures of `mem`: used is total - available."""
@@ -106,30 +102,14 @@ class Summary(Collector):
 
     def disk(self) -> SpaceMetrics:
         """Read the disk that the system is on, by the figures of `disk`; none if it is silent."""
-        with suppress(TimeoutError):
-            return self._disk()
-        return SpaceMetrics()
-
-    def _disk(self) -> SpaceMetrics:
         if self.host.is_own:  # without it, nothing here would run
             return _space(disk_usage(self.host, self._root))
         key = (self.name, self._root)
         calls = {key: lambda: disk_usage(self.host, self._root)}
-        answer = self.host.runner.run(calls, self._timeout_s).get(key, self._silence())
+        answer = self.host.runner.run(calls, self._timeout_s).get(key)
         if isinstance(answer, Exception):
             raise answer
-        return _space(answer)
-
-
-def _told(name: str, value: float | None) -> Mapping[str, FieldValue]:
-    return {} if value is None else {name: value}
-
-
-def _fields(what: str, space: SpaceMetrics) -> Mapping[str, FieldValue]:
-    return {
-        f"{what}_{figure}": UNKNOWN if value is None else value
-        for figure, value in asdict(space).items()
-    }
+        return SpaceMetrics() if answer is None else _space(answer)
 
 
 def _space(fields: Mapping[str, FieldValue]) -> SpaceMetrics:

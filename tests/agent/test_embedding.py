@@ -186,7 +186,7 @@ def test_save_system_metrics_returns_false_when_collection_fails_and_logs_why(
 def test_save_system_metrics_is_true_when_another_collector_fails(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(psutil, "getloadavg", broken(OSError("no load")))
+    monkeypatch.setattr(psutil, "swap_memory", broken(OSError("no swap")))
     assert pipeline.save_system_metrics() is True
     assert status(data_dir).lost["collector_failed"] >= 1
 

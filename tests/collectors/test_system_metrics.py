@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.collectors import Guard, Omission, Silence
+from pipeline.collectors import Guard, Silence
 from pipeline.collectors.system_metrics import SpaceMetrics, Summary
 from pipeline.point import Point, decode
 
@@ -82,24 +82,6 @@ def test_a_sensor_that_does_not_answer_costs_the_temperature_only(fake: FakeHost
     assert point.fields["memory_percent"] == 25.0
     assert collector.cpu().temperature is None
     answers.set()
-
-
-@pytest.mark.parametrize(
-    ("file", "what"),
-    [("/proc/stat", "cpu_usage"), ("/proc/meminfo", "memory")],
-)
-def test_a_file_that_cannot_be_read_costs_what_is_in_it(
-    fake: FakeHost, file: str, what: str
-) -> None:
-    fake.errors[file] = OSError(5, "Input/output error")
-    collector = Summary(fake.host(), DEFAULTS)
-    fake.clock.advance(1.0)
-    omission, point = collector.collect()
-    assert isinstance(omission, Omission)
-    assert omission.what == what
-    assert isinstance(point, Point)
-    assert point.fields.keys() >= {"cpu_temperature", "disk_total"}
-    assert not [name for name in point.fields if name.startswith(what)]
 
 
 def test_a_figure_that_cannot_be_costs_itself_only(fake: FakeHost) -> None:
