@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from pipeline.spool import Spool
 from tests.influxd import api, process, ways
@@ -20,10 +20,12 @@ from tests.influxd.server import InfluxServer, UnavailableError
 _NAMED = ("-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1,IP:fe80::7,DNS:localhost")
 _SERVERS = {"influx_server", "influxd_binary"}
 
-# For `make unit`, which keeps all cores busy.
-settings.register_profile("quick", max_examples=20, deadline=None)
-# For `make fuzz`.
-settings.register_profile("long", max_examples=10_000, deadline=None)
+# How long an example takes says how busy the machine is, and nothing of the code.
+settings.register_profile("all", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("all")
+# For `make unit` and `make fuzz`; both begin with what is loaded.
+settings.register_profile("quick", max_examples=20)
+settings.register_profile("long", max_examples=10_000)
 
 
 def pytest_configure() -> None:

@@ -162,9 +162,14 @@ def translated(path: Path, verb: str, fix: str = "", *, own: bool = False) -> It
     except SpoolError:  # MissingError is an OSError, too
         raise
     except ERRORS as error:
-        why = (error.strerror or error) if isinstance(error, OSError) else error
-        message = f"{path} cannot be {verb}: {why}{fix}"
+        message = f"{path} cannot be {verb}: {_reason(error, fix)}"
         raise _described(error, message, path, own=own) from error
+
+
+def _reason(error: Exception, fix: str) -> str:
+    if isinstance(error, OSError) and not isinstance(error, PermissionError):
+        return error.strerror or str(error)  # which says what to do
+    return f"{getattr(error, 'strerror', None) or error}{fix}"
 
 
 def _described(error: Exception, message: str, path: Path, *, own: bool) -> SpoolError:
@@ -187,8 +192,10 @@ def _has_room(path: Path) -> bool:
     probe = path.with_name(f"{path.name}.probe")
     try:
         try:
-            with probe.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, _LEAST_ROOM)
+            probe.unlink(missing_ok=True)
+            made = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(made, "wb"):
+                os.posix_fallocate(made, 0, _LEAST_ROOM)
         finally:
             probe.unlink(missing_ok=True)
     except OSError as error:

@@ -338,7 +338,7 @@ def test_a_spool_that_is_closed_is_a_failure_like_any_other(bench: Callable[...,
     assert set(one.health.troubles()) == {"spool"}
 
 
-@settings(max_examples=20, deadline=None)  # it syncs
+@settings(max_examples=20)  # it syncs
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=20))
 def test_readings_at_one_moment_of_a_clock_that_was_set_back_stay_apart(moments: list[int]) -> None:
     with TemporaryDirectory() as folder:

@@ -327,7 +327,7 @@ odd = st.one_of(
 )
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.lists(odd, min_size=1, max_size=6), st.booleans())
 @example([1.7e308, -1.7e308], False)
 @example([1.7e308] * 3, False)

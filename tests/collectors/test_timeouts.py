@@ -228,7 +228,7 @@ def test_without_an_answer_the_time_is_limited() -> None:
     oracle.wake("a")
 
 
-@settings(max_examples=10, deadline=None)  # each silent one costs a wait
+@settings(max_examples=10)  # each silent one costs a wait
 @given(st.lists(st.sampled_from("abcdef"), unique=True), st.sets(st.sampled_from("abcdef")))
 def test_whatever_is_silent_all_others_are_answered_once(
     names: list[str], silent: set[str]

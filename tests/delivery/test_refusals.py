@@ -300,7 +300,7 @@ POINTS = st.builds(
 )
 
 
-@settings(max_examples=50, deadline=None)  # a store each
+@settings(max_examples=50)  # a store each
 @given(st.lists(st.lists(POINTS, max_size=6), max_size=12), st.integers(1, 20))
 def test_while_nothing_changes_what_is_held_back_is_what_would_be_refused(
     readings: list[list[Point]], batch: int

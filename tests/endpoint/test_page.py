@@ -188,7 +188,7 @@ odd = st.one_of(
 
 
 @settings_of_hypothesis(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.lists(odd, min_size=1, max_size=6), st.integers(-7200, 7200))
 @example([1.7e308, -1.7e308], 0)

@@ -465,9 +465,7 @@ def test_a_broken_answer_is_told_in_a_sentence(name: str, answer: bytes) -> None
     answered(CALLS[name], answer)
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(sorted(CALLS)), JSON)
 def test_any_json_is_understood_or_told_in_a_sentence(name: str, body: Any) -> None:
     answered(CALLS[name], found(body))

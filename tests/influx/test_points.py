@@ -75,9 +75,7 @@ hosts = (
 )
 
 
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(hosts, st.sampled_from(["", '"', "\\", '\\"', "${x}", "' or host != '", "ü €", " "]))
 def test_any_host_name_is_safe_in_flux_and_in_the_predicate(
     bucket: Bucket, connection: Connection, text: str, nasty: str
@@ -94,9 +92,7 @@ def test_any_host_name_is_safe_in_flux_and_in_the_predicate(
     others.delete(T0, T0 + 1)
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(hosts, hosts, st.sampled_from(["", '"', "\\", '\\"', "${x}", '" OR host!="', "ü €", " "]))
 def test_any_measurement_is_safe_in_flux_and_in_the_predicate(
     bucket: Bucket, connection: Connection, text: str, host: str, nasty: str
@@ -179,9 +175,7 @@ def test_points_that_flux_cannot_read_cost_their_own_measurements_count_alone(
 odd_names = st.text(st.sampled_from("\\ ,=\"'#${}a_\x01\u2028é"), min_size=1, max_size=4)
 
 
-@settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(odd_names, min_size=30, max_size=30))
 def test_whatever_is_written_can_be_read_back(
     bucket: Bucket, connection: Connection, names: list[str]

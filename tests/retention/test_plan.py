@@ -279,7 +279,7 @@ def test_what_cannot_be_counted_is_named(filled: Bucket, command: Command, now: 
     done = command("apply")
     assert done.exit_code == 0, done.stderr
     assert f"{filled.name}: bad before 20" in done.stderr
-    assert "removed uncounted" in done.stderr
+    assert "uncounted points removed" in done.stderr
     assert "cannot be counted" not in done.stdout
 
 

@@ -11,7 +11,7 @@ from pipeline.agent.session import AgentError, Session
 from pipeline.settings import Settings
 from pipeline.spool import DirectoryLock, Spool, SpoolError, SpoolReader, drop_rejected, holder
 from tests.clocks import ManualClock
-from tests.spool.stores import MB, filled, scribble
+from tests.spool.stores import MB, filled, salvaged, scribble
 
 OTHER = 12345
 SECRET = "what is root's alone\n"
@@ -92,7 +92,7 @@ def test_no_link_is_followed_in_a_salvage(data: Path, target: Path) -> None:
         Spool(data, MB)
     (data / "spool.db-wal").unlink()
     with Spool(data, MB) as spool:
-        assert spool.contents().ticks == 60
+        assert salvaged(spool).contents().ticks == 60
     assert target.read_text() == SECRET
 
 
@@ -134,7 +134,8 @@ def test_modes_are_what_they_should_be_whatever_the_umask(tmp_path: Path) -> Non
         assert set(modes(data)) > {"agent.lock", "spool.db", "spool.db-wal", "spool.db.reserve"}
         assert set(modes(data).values()) == {"640"}
     scribble(data / "spool.db", 0, 16)
-    Spool(data, MB).close()
+    with Spool(data, MB) as spool:
+        salvaged(spool)
     assert any(name.startswith("spool.db.corrupt-") for name in modes(data))
     assert set(modes(data).values()) == {"640"}
 

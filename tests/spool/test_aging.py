@@ -141,7 +141,7 @@ ticks = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(ticks, st.integers(0, 20), st.integers(0, 20))
 def test_whatever_is_held_exactly_the_old_lines_of_the_span_go(
     readings: list[tuple[int, list[str]]], start: int, stop: int

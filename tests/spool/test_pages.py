@@ -40,7 +40,7 @@ def rows(path: Path, columns: int) -> Counter[tuple[object, ...]]:
     st.dictionaries(st.text(st.characters(codec="utf-8", exclude_characters="\0")), VALUES),
     st.integers(0, 60),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_every_row_is_read_as_sqlite_reads_it(
     tmp_path_factory: pytest.TempPathFactory,
     page: int,

@@ -515,7 +515,7 @@ def test_a_counter_that_noise_made_huge_is_not_believed(tmp_path: Path, name: st
 )
 @example(noise=[(2936, 1)], cut=1, log=False)  # a byte of the schema's own text
 @example(noise=[(0, 1), (524_287, 1)], cut=1, log=False)  # of the header, and of a counter
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_whatever_is_broken_the_store_opens_and_adds_up(
     noise: list[tuple[int, int]], cut: int, log: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -290,13 +290,13 @@ class Held(RuleBasedStateMachine):
 
 
 TestHeld = Held.TestCase
-TestHeld.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
+TestHeld.settings = settings(max_examples=15, stateful_step_count=15)
 
 
 @given(
     st.lists(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n\r"))), max_size=5)
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_text_comes_back_as_it_was(ticks: list[list[str]]) -> None:
     with tempfile.TemporaryDirectory() as folder, Spool(Path(folder), MB) as spool:
         for number, tick in enumerate(ticks):
