@@ -10,7 +10,9 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from threading import Event
 
+from pipeline.clock import Clock
 from pipeline.spool import files
 from pipeline.spool.access import look_at_store
 from pipeline.spool.contents import Cause, Fact, Gap
@@ -42,6 +44,7 @@ _log = logging.getLogger(__name__)
 # A store of usual size is read as a whole before it is used; a larger one is checked later.
 _CHECKED_AT_ONCE = 64 * 2**20
 _LOOKS = 10
+_REMOVED_WITHIN_S = 0.1
 # Errors of a store that opens: only a header that was damaged causes them.
 _NOISE_CODES = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}
 _SHUT_CODES = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR}
@@ -157,17 +160,17 @@ class OwnStore:
     Args:
         path: The store.
         room: Its room on the disk.
-        now_ns: Tells the time, in nanoseconds since 1970-01-01 UTC.
+        clock: Tells the time.
 
     Attributes:
         made: How often a new store took the place of another one.
         salvaging: Whether a damaged store is not read to its end yet.
     """
 
-    def __init__(self, path: Path, room: Room, now_ns: Callable[[], int]) -> None:
+    def __init__(self, path: Path, room: Room, clock: Clock) -> None:
         self._path = path
         self._room = room
-        self._now_ns = now_ns
+        self._clock = clock
         self.made = 0
         self.salvaging = False
 
@@ -260,13 +263,16 @@ class OwnStore:
             self._set_aside(error.why)
 
     def _set_aside(self, why: str) -> None:
-        set_aside(self._path, why, self._now_ns())
+        set_aside(self._path, why, self._clock.now_ns())
         self.made += 1
         self.salvaging = True
 
     def _make_anew(self, database: Database) -> None:
         """Make a store anew that was removed, with the account of the one that is still open."""
         path = self._path
+        if not path.exists() and files.has_log(path):
+            # Whoever removes a folder removes one file after the other.
+            self._clock.wait(Event(), _REMOVED_WITHIN_S)
         if path.exists() or files.has_log(path):  # the next look at it finds out what it is
             _log.error("%s was removed or replaced while it was in use", path)
             database.release()

@@ -58,7 +58,7 @@ class Spool:
         clock = clock or SystemClock()
         with translated(self.path, "opened", own=True):
             self._room = Room(self.path, max_bytes)
-        self._store = OwnStore(self.path, self._room, clock.now_ns)
+        self._store = OwnStore(self.path, self._room, clock)
         self._database = Database(self.path, self._open, self._store.repair, clock)
         self._first_id = self.next_id = 0  # the first of this process
         self.aging = Aging(self._database)

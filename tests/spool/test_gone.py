@@ -99,6 +99,24 @@ def test_a_store_whose_log_is_left_is_salvaged_from_that(spool: Spool, tmp_path:
         assert again.contents() == after
 
 
+def test_a_log_that_is_removed_a_moment_after_its_store_is_not_taken_for_one_that_is_left(
+    tmp_path: Path,
+) -> None:
+    filled(tmp_path, READINGS, DELIVERED)
+    clock = ManualClock(NOW)
+    with Spool(tmp_path, 100 * MB, clock) as spool:
+        spool.append(reading(READINGS), READINGS)
+        clock.on_wait = lambda _: remove(tmp_path, "-wal", "-shm")
+        remove(tmp_path, "")
+        spool.append(reading(999), 999)
+        assert not spool.salvaging
+        after = spool.contents()
+        account(after)
+    assert after.points == 3 * (READINGS + 2)
+    assert after.delivered_points == 3 * DELIVERED
+    assert after.lost == {"corrupt_store": 3 * (READINGS + 1 - DELIVERED)}
+
+
 def test_a_batch_of_a_store_that_was_removed_settles_nothing_of_the_new_one(
     spool: Spool, tmp_path: Path
 ) -> None:
