@@ -1,8 +1,6 @@
 """Ways to run a command."""
 
-import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +16,8 @@ def cli(tmp_path: Path) -> Cli:
 
 
 @pytest.fixture
-def logs() -> Iterator[None]:
-    """Puts the loggers back that a command in this process configures."""
-    loggers = [logging.getLogger(name) for name in ("pipeline", "py.warnings")]
-    before = [(each.handlers, each.propagate, each.level) for each in loggers]
-    yield
-    logging.captureWarnings(capture=False)
-    for logger, (handlers, propagate, level) in zip(loggers, before, strict=True):
-        logger.handlers, logger.propagate = handlers, propagate
-        logger.setLevel(level)
-
-
-@pytest.fixture
 def inside(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], logs: None
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], _log_restored: None
 ) -> Inside:
     def run(cli: Cli, *words: str, **settings: object) -> Done:
         for name in os.environ:
