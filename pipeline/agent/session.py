@@ -81,6 +81,9 @@ class Session:
         self.health = Health(clock, interval_s, self._spool.note)
         self._workers = Workers(clock, self.health)
         self._exposed = Trouble()  # only logged: readings are delivered all the same
+        # Retention and delivery, replaced when their settings change.
+        self._trusted_clock = TrustedClock(clock, self._spool, self.health, _age_s(settings))
+        self._remote = self._connect(settings)
         # Collection. The schedule outlives failures, so that readings missed in them are counted.
         self._schedule = Schedule(clock, settings.collection_interval_ms)
         self._agent_metrics = AgentMetrics(self.health, self._spool, clock)
@@ -88,9 +91,6 @@ class Session:
         self._recorder = Recorder(
             guards, self._spool, clock, _tags(settings), self.health, self._oldest_gap_ns
         )
-        # Retention and delivery, replaced when their settings change.
-        self._trusted_clock = TrustedClock(clock, self._spool, self.health, _age_s(settings))
-        self._remote = self._connect(settings)
 
     def _build(self, settings: Settings) -> tuple[Guard, ...]:
         if self.host is None or self.host.root != str(settings.host_root):
