@@ -272,6 +272,7 @@ def test_a_token_that_is_refused_is_logged_once(
         bench.change(influxdb_url=url, influxdb_token="t", flush_jitter_ms=0)
         wanted = {"/api/v2/buckets", "/api/v2/write", "/api/v2/query"}
         eventually(lambda: wanted <= set(asked), "that rule, delivery and sweep have had their try")
+        eventually(lambda: "Delivery stopped" in caplog.text, "that delivery has its answer")
         bench.stop()
     told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(told) == 1
