@@ -20,7 +20,7 @@ from pipeline.spool.database import Database, file_of
 from pipeline.spool.lock import holder
 from pipeline.spool.room import Limits, Room
 from pipeline.spool.rows import mark, tally
-from pipeline.spool.salvage import carry_over, damage, set_aside, unfinished
+from pipeline.spool.salvage import carry_over, conclude, damage, set_aside, unfinished
 from pipeline.spool.schema import (
     AGED,
     ERRORS,
@@ -230,7 +230,7 @@ class OwnStore:
         """Look whether there are damaged stores that are not read to their end."""
         self.salvaging = bool(unfinished(db))
         if not self.salvaging:
-            files.retire(self._path)
+            conclude(db, self._path)
 
     def repair(self, database: Database, error: SpoolError, /) -> Iterator[None]:
         """Do one thing after the other; after each, the operation is tried again.
