@@ -228,9 +228,10 @@ class OwnStore:
 
     def look(self, db: sqlite3.Connection) -> None:
         """Look whether there are damaged stores that are not read to their end."""
-        self.salvaging = bool(unfinished(db))
-        if not self.salvaging:
+        self.salvaging = True  # until all is counted, for which the disk may have no room
+        if not unfinished(db):
             conclude(db, self._path)
+            self.salvaging = False
 
     def repair(self, database: Database, error: SpoolError, /) -> Iterator[None]:
         """Do one thing after the other; after each, the operation is tried again.
