@@ -128,9 +128,14 @@ def corrupt_path(path: Path, stamp: str) -> Path:
     return sibling(path, f"{_CORRUPT}{stamp}")
 
 
+def damaged_stamps(path: Path) -> list[str]:
+    """Return the times in the names of damaged stores that are being read."""
+    return sorted({_stamp_of(file) for file in _named(path, _DAMAGED)})
+
+
 def retire(path: Path) -> None:
     """Let damaged stores, when all of them were read, be deletable; the newest are kept."""
-    for stamp in sorted({_stamp_of(file) for file in _named(path, _DAMAGED)}):
+    for stamp in damaged_stamps(path):
         _rename(damaged_path(path, stamp), corrupt_path(path, stamp))
         _sync(path.parent)
         delete_corrupt(path, _CORRUPT_KEPT, stamp)

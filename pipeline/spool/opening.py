@@ -20,7 +20,7 @@ from pipeline.spool.database import Database, file_of
 from pipeline.spool.lock import holder
 from pipeline.spool.room import Limits, Room
 from pipeline.spool.rows import mark, tally
-from pipeline.spool.salvage import carry_over, damage, set_aside, unfinished
+from pipeline.spool.salvage import carry_over, conclude, damage, set_aside, unfinished
 from pipeline.spool.schema import (
     AGED,
     ERRORS,
@@ -228,9 +228,10 @@ class OwnStore:
 
     def look(self, db: sqlite3.Connection) -> None:
         """Look whether there are damaged stores that are not read to their end."""
-        self.salvaging = bool(unfinished(db))
-        if not self.salvaging:
-            files.retire(self._path)
+        self.salvaging = True  # until all is counted, for which the disk may have no room
+        if not unfinished(db):
+            conclude(db, self._path)
+            self.salvaging = False
 
     def repair(self, database: Database, error: SpoolError, /) -> Iterator[None]:
         """Do one thing after the other; after each, the operation is tried again.

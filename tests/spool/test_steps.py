@@ -23,6 +23,7 @@ from tests.spool.stores import (
     reading,
     salvaged,
     scribble,
+    sql,
 )
 
 pytestmark = pytest.mark.slow  # much to write, and to break
@@ -173,6 +174,68 @@ def test_a_store_that_is_damaged_while_it_is_filled_loses_nothing_that_can_be_re
     assert (after.delivered_points, after.lost) == (3 * DELIVERED, {})
     assert after.points == 3 * (TICKS + steps + 1)
     assert len({name.removesuffix("-wal").removesuffix("-shm") for name in aside(broken)}) == 2
+
+
+def lose_facts(directory: Path) -> None:
+    """Damage a closed store, so that it must be salvaged, and its table `fact` is gone."""
+    ((page,),) = sql(directory, "SELECT rootpage FROM sqlite_schema WHERE name = 'fact'")
+    scribble(directory / "spool.db", (page - 1) * PAGE, PAGE)
+    scribble(directory / "spool.db", 0, 100)
+
+
+@pytest.mark.parametrize("steps", [2, 3])
+def test_what_a_salvage_had_not_copied_is_lost_and_counted_if_its_progress_is_damaged_itself(
+    broken: Path, steps: int
+) -> None:
+    with opened(broken) as spool:
+        spool.append(reading(NEW), NEW)
+        for _ in range(steps):
+            is_over(spool)
+        assert spool.salvaging
+        waiting = spool.contents().backlog_points
+        delivered = spool.contents().delivered_points
+        ((expected,),) = sql(broken, "SELECT sum(points) FROM salvage")
+    lose_facts(broken)
+    with salvaged(opened(broken)) as spool:
+        after, told, gaps = spool.contents(), spool.facts()[Fact.SALVAGE], spool.gaps()
+    account(after)
+    assert after.lost == {"corrupt_store": expected}
+    assert expected > 0
+    assert (after.delivered_points, after.backlog_points) == (delivered, waiting)
+    assert [(gap.cause, gap.readings) for gap in gaps] == [("corrupt_store", expected // 3)]
+    assert aside(broken)[0] in told
+    assert f"lost at least {expected} points that waited" in told
+    with opened(broken) as spool:
+        assert spool.contents() == after
+        assert spool.facts()[Fact.SALVAGE] == told
+
+
+def test_a_salvage_that_is_over_is_not_taken_for_one_whose_progress_is_damaged(
+    broken: Path,
+) -> None:
+    with opened(broken) as spool:
+        is_over(spool)
+    scribble(broken / "spool.db", 0, 100)
+    with opened(broken) as spool:
+        while "saved" not in spool.facts()[Fact.SALVAGE]:  # the newer one ends first
+            assert not is_over(spool)
+        assert spool.salvaging
+    with salvaged(opened(broken)) as spool:
+        assert spool.contents().lost == {}
+        assert "at least" not in spool.facts()[Fact.SALVAGE]
+    assert sql(broken, "SELECT * FROM fact WHERE name GLOB 'salvage:*'") == []
+
+
+def test_a_damaged_store_of_whose_salvage_nothing_is_known_is_told_once(broken: Path) -> None:
+    with opened(broken) as spool:
+        is_over(spool)
+    (broken / "spool.db").unlink()
+    for _ in range(2):
+        with opened(broken) as spool:
+            told = spool.facts()[Fact.SALVAGE]
+            account(spool.contents())
+    assert told.count("lost at least 0 points that waited") == 1
+    assert aside(broken)[0] in told
 
 
 def test_a_damaged_store_that_is_removed_before_it_is_read_counts_as_lost(broken: Path) -> None:

@@ -9,13 +9,22 @@ from pipeline.spool import files
 from pipeline.spool.access import opened
 from pipeline.spool.salvage.pages import MAGIC, Pages
 from pipeline.spool.salvage.progress import SHIFT, Progress, carry_over, resume, unfinished
-from pipeline.spool.salvage.steps import first_step, steps
+from pipeline.spool.salvage.steps import conclude, first_step, steps
 from pipeline.spool.salvage.wal import read_log
 from pipeline.spool.schema import refuse_other_version
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["SHIFT", "carry_over", "damage", "resume", "set_aside", "steps", "unfinished"]
+__all__ = [
+    "SHIFT",
+    "carry_over",
+    "conclude",
+    "damage",
+    "resume",
+    "set_aside",
+    "steps",
+    "unfinished",
+]
 
 # Python reads so much in about two seconds. Only while somebody reads a store without end does its
 # log become longer than a few MiB.

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 PREFIX = "salvage:"
@@ -38,6 +38,8 @@ class Progress:
         ticks: How many readings were saved.
         points: How many points these have.
         queued: How many of them wait.
+        done: Whether it is over. It is kept until the damaged file has another name, as a file
+            without progress is one whose progress was damaged itself.
         resumed_s: The interval at which an agent went on that did not know its last reading, in
             seconds; 0 if the agent knew it, as it had taken it itself.
     """
@@ -55,6 +57,7 @@ class Progress:
     ticks: int = 0
     points: int = 0
     queued: int = 0
+    done: bool = False
     resumed_s: float = 0.0
 
 
@@ -71,11 +74,22 @@ def save(db: sqlite3.Connection, progress: Progress) -> None:
 
 
 def end(db: sqlite3.Connection, progress: Progress) -> None:
-    """Forget the progress of a salvage that is over."""
+    """Keep that a salvage is over."""
     db.execute("DELETE FROM salvage WHERE source = ?", (progress.stamp,))
-    db.execute("DELETE FROM fact WHERE name = ?", (f"{PREFIX}{progress.stamp}",))
-    if not unfinished(db):
-        db.execute("DROP TABLE salvage")
+    save(db, dataclasses.replace(progress, done=True))
+
+
+def is_known(db: sqlite3.Connection) -> bool:
+    """Return whether a store knows of salvages, whether they are over or not."""
+    return db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'salvage'").fetchone() is not None
+
+
+def forget(db: sqlite3.Connection) -> None:
+    """Forget all salvages: they are over, and their files are not needed any more."""
+    with db:
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("DELETE FROM fact WHERE name GLOB ?", (f"{PREFIX}*",))
+        db.execute("DROP TABLE IF EXISTS salvage")
 
 
 def inherit(db: sqlite3.Connection, text: str) -> None:
@@ -112,9 +126,19 @@ def carry_over(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
 
 def unfinished(db: sqlite3.Connection) -> list[Progress]:
     """Return the salvages that are not over, the one of the newest store first."""
+    going_on = [progress for progress in _known(db) if not progress.done]
+    return sorted(going_on, key=lambda progress: progress.lowered)
+
+
+def forgotten(db: sqlite3.Connection, stamps: Iterable[str]) -> set[str]:
+    """Return the damaged stores whose progress is not known, of those that have files or rows."""
+    rows = db.execute("SELECT DISTINCT source FROM salvage").fetchall() if is_known(db) else []
+    return {*stamps, *(row[0] for row in rows)} - {progress.stamp for progress in _known(db)}
+
+
+def _known(db: sqlite3.Connection) -> list[Progress]:
     found = db.execute("SELECT value FROM fact WHERE name GLOB ?", (f"{PREFIX}*",))
-    known = [progress for (text,) in found if (progress := _parsed(text)) is not None]
-    return sorted(known, key=lambda progress: progress.lowered)
+    return [progress for (text,) in found if (progress := _parsed(text)) is not None]
 
 
 def _parsed(text: str) -> Progress | None:

@@ -22,7 +22,10 @@ from pipeline.spool.salvage.progress import (
     Progress,
     begin,
     end,
+    forget,
+    forgotten,
     inherit,
+    is_known,
     save,
     unfinished,
 )
@@ -167,9 +170,7 @@ def _number_rejected(db: sqlite3.Connection, last: int) -> None:
 
 def _counted(db: sqlite3.Connection, progress: Progress) -> Progress:
     """Begin the second pass: count what left the damaged store's queue, and know what waits."""
-    (queued,) = db.execute(
-        "SELECT coalesce(sum(points), 0) FROM salvage WHERE source = ?", (progress.stamp,)
-    ).fetchone()
+    queued = _expected(db, progress.stamp)
     known = {name: value for name, value in progress.counters.items() if 0 <= value < _TOO_MANY}
     exact = WAITING in known and _adds_up(progress.counters, queued)
     expected = known[WAITING] if exact else queued
@@ -183,6 +184,13 @@ def _counted(db: sqlite3.Connection, progress: Progress) -> Progress:
     return dataclasses.replace(
         progress, page=0, counters=known, copying=True, exact=exact, again=again, left=expected
     )
+
+
+def _expected(db: sqlite3.Connection, source: str) -> int:
+    """Return how many points waited in a damaged store, of those whose readings are not found."""
+    query = "SELECT coalesce(sum(points), 0) FROM salvage WHERE source = ?"
+    (points,) = db.execute(query, (source,)).fetchone()
+    return int(points)
 
 
 def _adds_up(counters: Mapping[str, int], queued: int) -> bool:
@@ -248,7 +256,7 @@ def _copied(
 def _settle(db: sqlite3.Connection, progress: Progress, path: Path) -> str:
     """Count what waited and was not found as lost; return what came of it all in a sentence."""
     _mark_time_without_agent(db, progress)
-    _mark_missing(db, progress)
+    _mark_missing(db, progress.stamp)
     tally(db, {f"{LOST}{Cause.CORRUPT_STORE}": progress.left, "points": progress.left})
     # What was delivered meanwhile left the queue before what was copied.
     db.execute(_ALL_OVERTAKEN, {"id": SHIFT - progress.lowered})
@@ -263,6 +271,40 @@ def _settle(db: sqlite3.Connection, progress: Progress, path: Path) -> str:
     )
     _tell(db, summary)
     return summary
+
+
+def conclude(db: sqlite3.Connection, path: Path) -> None:
+    """Let the damaged files be deletable, when no salvage goes on.
+
+    A store that was damaged while a salvage filled it may have lost the progress of that. What was
+    not copied yet is then counted as lost, as far as it is known.
+    """
+    stamps = files.damaged_stamps(path)
+    for stamp in sorted(forgotten(db, stamps)):
+        with db:
+            db.execute("BEGIN IMMEDIATE")
+            sentence = _give_up(db, stamp, path)
+        _log.warning("%s", sentence)
+    files.retire(path)
+    if is_known(db):
+        forget(db)
+
+
+def _give_up(db: sqlite3.Connection, stamp: str, path: Path) -> str:
+    """Count what a salvage had not copied as lost; return that in a sentence."""
+    progress = Progress(stamp, "", "")
+    begin(db, progress)
+    lost = _expected(db, stamp)
+    _mark_missing(db, stamp)
+    tally(db, {f"{LOST}{Cause.CORRUPT_STORE}": lost, "points": lost})
+    end(db, progress)
+    sentence = (
+        f"the salvage of {files.corrupt_path(path, stamp).name} was damaged itself, "
+        f"lost at least {lost} points that waited there"
+    )
+    before = db.execute("SELECT value FROM fact WHERE name = ?", (Fact.SALVAGE,)).fetchone()
+    _tell(db, "; ".join([*(before or ()), sentence]))
+    return sentence
 
 
 def _mark_time_without_agent(db: sqlite3.Connection, progress: Progress) -> None:
@@ -280,10 +322,10 @@ def _mark_time_without_agent(db: sqlite3.Connection, progress: Progress) -> None
             mark(db, dataclasses.replace(gap, readings=gap.readings - lost))
 
 
-def _mark_missing(db: sqlite3.Connection, progress: Progress) -> None:
+def _mark_missing(db: sqlite3.Connection, source: str) -> None:
     """Mark the gap of waiting readings that are lost: it lies between their neighbours."""
     first, last, readings = db.execute(
-        "SELECT min(id), max(id), count(*) FROM salvage WHERE source = ?", (progress.stamp,)
+        "SELECT min(id), max(id), count(*) FROM salvage WHERE source = ?", (source,)
     ).fetchone()
     if readings:
         before = "SELECT time_ns FROM tick WHERE id < ? ORDER BY id DESC LIMIT 1"
