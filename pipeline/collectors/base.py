@@ -101,8 +101,14 @@ def gather(
     if failures and not fields:
         raise next(iter(failures.values()))
     for what, failure in failures.items():
-        is_silent = isinstance(failure, TimeoutError)
-        yield Silence(what, str(failure)) if is_silent else Omission(what, reason(failure))
+        yield omission(what, failure)
+
+
+def omission(what: str, failure: Exception, points: int = 1) -> Omission:
+    """Return what to yield in place of what failed: a silence for a TimeoutError."""
+    if isinstance(failure, TimeoutError):
+        return Silence(what, str(failure), points)
+    return Omission(what, reason(failure), points)
 
 
 def selection(collector: Collector, options: CollectorOptions) -> Callable[[str], bool]:

@@ -5,7 +5,7 @@ from operator import attrgetter
 
 from pipeline.collectors._host.figures import UNREADABLE, figure, part, percent, possible
 from pipeline.collectors._host.host import Host
-from pipeline.collectors.base import Collector, Omission, reason
+from pipeline.collectors.base import Collector, Omission, omission
 from pipeline.collectors.mem import meminfo, size
 from pipeline.point import Point
 
@@ -29,7 +29,7 @@ class Swap(Collector):
         try:
             moved = self.host.read_file(f"{self.host.proc}/vmstat")
         except OSError as error:
-            yield Omission("in, out", reason(error), points=2)
+            yield omission("in, out", error, points=2)
         try:
             total, free, come, gone = _told(self.host.ps.swap_memory())
         except UNREADABLE:

@@ -14,6 +14,7 @@ from pipeline.clock import SystemClock
 from pipeline.collectors import Guard, Host, build
 from pipeline.point import decode
 from pipeline.settings import CollectorOptions
+from pipeline.spool import SpoolReader
 from tests.agents import environment, eventually, running
 
 pytestmark = pytest.mark.slow
@@ -176,3 +177,65 @@ def test_an_agent_goes_on_from_its_start_though_a_sensor_hangs(
     assert status["troubles"]["collector temp"].startswith("leaves out a temp1: no answer within")
     assert status["lost"]["collector_failed"] >= 10
     assert agent.log.count("Collector temp leaves out a temp1") == 1
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A /proc whose meminfo is a FIFO, at which a look blocks until somebody writes."""
+    monkeypatch.setattr(psutil, "PROCFS_PATH", "/proc")  # and put it back
+    proc = tmp_path / "proc"
+    proc.mkdir()
+    for name in ("stat", "uptime", "loadavg", "vmstat"):
+        (proc / name).write_bytes(Path("/proc", name).read_bytes())
+    os.mkfifo(proc / "meminfo")
+    return proc
+
+
+def test_a_file_of_proc_whose_server_hangs_costs_its_own_figures_until_it_answers(
+    served: Path, tmp_path: Path
+) -> None:
+    host = Host.system(SystemClock(), environ={"HOST_PROC": str(served)})
+    host.keep_pace(0.2)
+    made = [guard for guard in build(host, {}) if guard.name in ("system", "mem", "swap")]
+
+    def read(tick: int) -> dict[str, str | None]:
+        return {guard.name: guard.run(tick, {}).error for guard in made}
+
+    for tick in (1, 2, 3):
+        told = read(tick)
+        silence = f"TimeoutError: no answer within 500 ms from {served}/meminfo"
+        assert told == {"system": None, "mem": silence, "swap": silence}
+    plain = tmp_path / "plain"
+    plain.write_bytes(text := Path("/proc/meminfo").read_bytes())
+    fifo = served / "meminfo"
+    fifo.rename(old := tmp_path / "old")
+    plain.rename(fifo)
+    with old.open("wb") as file:  # which the looks wait for
+        file.write(text)
+    ticks = itertools.count(4)
+    eventually(lambda: not any(read(next(ticks)).values()), "mem and swap are told")
+
+
+@mounting
+@pytest.mark.parametrize("hung", ["stat", "meminfo stat uptime loadavg"])
+def test_an_agent_goes_on_from_its_start_though_a_server_of_files_of_proc_hangs(
+    tmp_path: Path, hung: str
+) -> None:
+    os.mkfifo(fifo := tmp_path / "fifo")
+    over = f'for name in {hung}; do mount --bind "$0" /proc/$name || exit; done; exec "$@"'
+    before = ("unshare", "--mount", "sh", "-c", over, str(fifo))
+    env = environment(tmp_path / "data", collection_interval_ms=200)
+    with running(env, tmp_path, before=before) as agent:
+        status = agent.until(lambda its: its["ticks"] >= 10, "ten readings")
+        assert agent.stop() == 0
+    silent = {"meminfo": {"mem", "swap"}, "stat": {"cpu"}, "uptime": set(), "loadavg": set()}
+    names = {"system_metrics"}.union(*(silent[name] for name in hung.split()))
+    for name in names:
+        assert "no answer within 500 ms" in status["troubles"][f"collector {name}"]
+        assert agent.log.count(f"Collector {name} fails: TimeoutError: no answer") == 1
+    assert status["lost"]["collector_failed"] >= 10 * len(names)
+    with SpoolReader(tmp_path / "data") as reader:
+        lines = [line for block in reader.history(0) for line in block.splitlines()]
+    measured = {line.partition(",")[0] for line in lines}
+    assert not measured & names
+    assert measured >= {"mem", "swap", "cpu", "disk", "net", "processes"} - names

@@ -15,8 +15,12 @@ _DECIMAL_RE = re.compile(rb"[0-9]{1,30}(?:\.[0-9]{1,30})?")
 UNKNOWN = math.nan
 """A figure that nobody can tell; it is left out of its point, and counted."""
 
-UNREADABLE = (ValueError, LookupError, TypeError, ArithmeticError, AssertionError, RuntimeWarning)
-"""What psutil raises for a text of the kernel's that it cannot read: one figure costs it all."""
+UNREADABLE = (
+    *(ValueError, LookupError, TypeError, ArithmeticError, AssertionError, RuntimeWarning),
+    TimeoutError,
+)
+"""What psutil raises for a text of the kernel's that it cannot read, where one figure costs it all,
+or when it does not answer: what it needs besides the file in question may hang."""
 
 
 def whole(text: bytes) -> int:

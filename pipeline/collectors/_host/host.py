@@ -3,11 +3,13 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from pipeline.clock import Clock, SystemClock
+from pipeline.collectors._host.served import ServedFiles, ServedPsutil, find_served
 from pipeline.collectors._host.timeouts import TimeoutRunner
 
 T = TypeVar("T")
@@ -31,6 +33,15 @@ def _read_file(path: str) -> bytes:
         return content
     finally:
         os.close(descriptor)
+
+
+def _load_psutil(proc: str) -> Any:
+    import psutil  # noqa: PLC0415 - costs memory that `status` and `settings` do without
+
+    # psutil has no other way to be told, so that a process can read one host only. It is set here
+    # alone, and each time: another root may have been read before.
+    psutil.PROCFS_PATH = proc
+    return psutil
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +95,19 @@ class Host:
                 /proc and /sys where these are not in that folder.
             before: The host that was read before, if any: its runner knows which calls still hang.
         """
-        import psutil  # noqa: PLC0415 - costs memory that `status` and `settings` do without
-
         environ = environ or {}
         proc = environ.get("HOST_PROC") or str(root / "proc")
-        # psutil has no other way to be told, so that a process can read one host only. It is set
-        # here alone, and each time: another root may have been read before.
-        psutil.PROCFS_PATH = proc
         sys = environ.get("HOST_SYS") or str(root / "sys")
         runner = before.runner if before else TimeoutRunner(SystemClock())
-        return cls(psutil, clock, root=str(root), proc=proc, sys=sys, runner=runner)
+        load, read = partial(_load_psutil, proc), _read_file
+        if served := find_served(proc, runner):
+            ps: Any = ServedPsutil(load, runner)
+            read_file: Callable[[str], bytes] = ServedFiles(read, served, runner)
+        else:
+            ps, read_file = load(), read
+        return cls(
+            ps, clock, read_file=read_file, root=str(root), proc=proc, sys=sys, runner=runner
+        )
 
     @property
     def is_own(self) -> bool:

@@ -1,0 +1,112 @@
+"""Files of /proc that another program serves, as lxcfs does in containers: it may never answer."""
+
+from collections.abc import Callable, Collection, Hashable
+from functools import partial
+from pathlib import Path
+from stat import S_ISREG
+from typing import Any, TypeVar
+
+from pipeline.collectors._host.timeouts import TimeoutRunner
+
+T = TypeVar("T")
+
+# What the collectors and psutil read, but for the files of single processes.
+_FILES = ("cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "uptime", "vmstat")
+_TIMEOUT_S = 1.0
+
+
+def find_served(proc: str, runner: TimeoutRunner) -> Collection[str]:
+    """Return the paths of the files that are not the kernel's own, nor copies of them.
+
+    They are on another file system than their folder, or no regular files. To look at one may take
+    for ever too: if so, each of them may hang.
+
+    Args:
+        proc: Where the host's /proc is seen.
+        runner: Makes the looks.
+    """
+    looks = {"/proc": ("stat",), proc: _FILES}  # psutil's import reads the former
+    paths = {folder: [f"{folder}/{name}" for name in names] for folder, names in looks.items()}
+    calls = {("served", folder): partial(_look, folder, its) for folder, its in paths.items()}
+    answers = runner.run(calls, _TIMEOUT_S)
+    served: set[str] = set()
+    for folder, its in paths.items():
+        found = answers.get(("served", folder), its)
+        served |= set() if isinstance(found, Exception) else set(found)
+    return served
+
+
+def _look(folder: str, paths: Collection[str]) -> list[str]:
+    device = Path(folder).stat().st_dev
+    return [path for path in paths if _is_served(Path(path), device)]
+
+
+def _is_served(path: Path, device: int) -> bool:
+    try:
+        its = path.stat()
+    except FileNotFoundError:
+        return False
+    except OSError:  # as of a FUSE file whose server has ended, and may be back
+        return True
+    return its.st_dev != device or not S_ISREG(its.st_mode)
+
+
+class ServedFiles:
+    """Reads files, those that another program serves with a time limit.
+
+    Args:
+        read: Reads a file.
+        served: The paths of those that another program serves.
+        runner: Makes the calls.
+    """
+
+    def __init__(
+        self, read: Callable[[str], bytes], served: Collection[str], runner: TimeoutRunner
+    ) -> None:
+        self._read = read
+        self._served = served
+        self._runner = runner
+
+    def __call__(self, path: str) -> bytes:
+        """Return what a file holds.
+
+        Raises:
+            OSError: It cannot be read; a TimeoutError if there was no answer in time.
+        """
+        if path not in self._served:
+            return self._read(path)
+        return _ask(self._runner, ("served", path), partial(self._read, path), path)
+
+
+class ServedPsutil:
+    """psutil's functions with a time limit: they, and its import, read files that may be served.
+
+    Args:
+        load: Imports psutil.
+        runner: Makes the calls.
+    """
+
+    def __init__(self, load: Callable[[], Any], runner: TimeoutRunner) -> None:
+        self._load = load
+        self._runner = runner
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return partial(self._call, name)
+
+    def _call(self, name: str, **options: Hashable) -> Any:
+        key = ("psutil", name, *options.items())
+        call = partial(self._make, name, options)
+        return _ask(self._runner, key, call, f"psutil's {name}")
+
+    def _make(self, name: str, options: dict[str, Hashable]) -> Any:
+        return getattr(self._load(), name)(**options)
+
+
+def _ask(runner: TimeoutRunner, key: Hashable, call: Callable[[], T], what: str) -> T:
+    answers = runner.run({key: call}, _TIMEOUT_S)
+    if key not in answers:
+        raise TimeoutError(f"{runner.silence(_TIMEOUT_S)} from {what}")
+    answer = answers[key]
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
