@@ -118,7 +118,9 @@ def _remove_some(
             tick, _, points, block = row
             db.execute("INSERT INTO pending VALUES (?, ?, ?)", (tick, points, len(block)))
     # A tick that was gone for a moment is not known any more to have left the queue out of turn.
-    db.executemany(_AHEAD, ((row[0],) for row, waited in smaller if not waited))
+    # Where there is no such table yet, the upgrade finds those ticks.
+    if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'ahead'").fetchone():
+        db.executemany(_AHEAD, ((row[0],) for row, waited in smaller if not waited))
     tally(db, {f"{LOST}{Cause.EXPIRED}" if count else AGED: lost})
     return (after, removed) if found else None
 
