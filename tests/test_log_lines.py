@@ -1,7 +1,10 @@
 """What lasts is a line in the log when it begins and one when it ends, however often it is met."""
 
-from collections.abc import Iterable
-from contextlib import closing
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from threading import Event
 
@@ -12,14 +15,16 @@ from pipeline.agent.worker import Worker, Workers
 from pipeline.clock import Tick
 from pipeline.collectors import Collector, Guard, Omission
 from pipeline.delivery import Delivery, Pace
+from pipeline.endpoint.routes import routes
 from pipeline.health import Health
 from pipeline.influx import Answer, InfluxError
 from pipeline.point import Point
-from pipeline.retention.keeper import KnownRule
+from pipeline.retention.keeper import Keeper, KnownRule
 from pipeline.retention.trusted_clock import TrustedClock
-from pipeline.settings import CollectorOptions
+from pipeline.settings import CollectorOptions, Settings
 from pipeline.spool import Spool, SpoolError
 from tests.clocks import START_NS, ManualClock
+from tests.spool.stores import sql
 
 pytestmark = pytest.mark.slow
 
@@ -129,12 +134,22 @@ def test_a_clock_that_jumps_back_and_forth(
 
 
 def test_a_rule_that_is_left_alone_for_ever_new_reasons(
-    spool: Spool, caplog: pytest.LogCaptureFixture
+    spool: Spool, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    known = KnownRule(spool)
+    known = KnownRule(spool, clock)
     for number in range(TIMES):
         known.leave_alone(f"the token is refused, request {number}")
     assert len(caplog.messages) == 10
+
+
+def test_a_rule_that_is_left_alone_every_other_time(
+    spool: Spool, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = KnownRule(spool, clock)
+    for number in range(TIMES):
+        known.leave_alone("the token may not change it" if number % 2 else "")
+        clock.advance(1)
+    assert len(caplog.messages) == 1
 
 
 class Failing(Collector):
@@ -277,3 +292,208 @@ def test_a_thread_that_dies_each_time(
         worker.start()
         worker.join(clock.monotonic() + 30)
     assert caplog.messages == ["The thread sweep ended by accident and is started again"]
+
+
+REFUSED = Answer(422, "unprocessable entity", "field type conflict")
+EXPIRED = Answer(422, "unprocessable entity", "points beyond retention policy dropped=1")
+FAILED = Answer(500, "", "it fails")
+TAKEN = Answer(204)
+
+
+class Answers(Server):
+    """Gives these answers in turn."""
+
+    def __init__(self, *answers: Answer) -> None:
+        super().__init__(None, prepares=False)
+        self.answers = cycle(answers)
+
+    def write(self, _: bytes) -> Answer:
+        return next(self.answers)
+
+
+def flushes(
+    spool: Spool, clock: ManualClock, health: Health, answers: Answers, name: str, rest_s: float
+) -> None:
+    pace = Pace(1, 0, 100)
+    delivery = Delivery(spool, answers, clock, pace, lambda low, _: low, health, lambda _: False)
+    for number in range(TIMES):
+        spool.append([f"{name.format(number)} f=1i {clock.now_ns()}"], clock.now_ns())
+        delivery.drain(Event())
+        clock.advance(rest_s)
+
+
+@pytest.mark.parametrize(
+    ("answer", "name", "lines"), [(REFUSED, "m", 1), (REFUSED, "m{}", 10), (EXPIRED, "m", 0)]
+)
+def test_lines_that_are_refused_or_expired_in_each_flush(
+    spool: Spool,
+    clock: ManualClock,
+    health: Health,
+    caplog: pytest.LogCaptureFixture,
+    answer: Answer,
+    name: str,
+    lines: int,
+) -> None:
+    flushes(spool, clock, health, Answers(answer), name, 1)
+    assert sum(spool.contents().lost.values()) == TIMES
+    refused = [text for text in caplog.messages if "InfluxDB refused 1 of 1 points" in text]
+    assert (len(refused), len(caplog.messages)) == (lines, lines)
+
+
+def test_lines_that_are_refused_every_other_time(
+    spool: Spool, clock: ManualClock, health: Health, caplog: pytest.LogCaptureFixture
+) -> None:
+    flushes(spool, clock, health, Answers(REFUSED, TAKEN), "m", 310)
+    hours = clock.elapsed / 3600
+    refused = [text for text in caplog.messages if "InfluxDB refused 1 of 1 points" in text]
+    assert hours / 2 < len(refused) <= hours + 1
+    assert len(caplog.messages) <= 2 * len(refused)
+
+
+def test_a_server_that_fails_and_works_in_turns(
+    spool: Spool, clock: ManualClock, health: Health, caplog: pytest.LogCaptureFixture
+) -> None:
+    flushes(spool, clock, health, Answers(FAILED, TAKEN), "m", 10)
+    hours = clock.elapsed / 3600
+    told = [text.partition(",")[0].partition(" after")[0] for text in caplog.messages]
+    assert hours / 2 < len(told) / 2 <= hours + 1
+    assert told == ["Delivery stopped", "Delivery works again"] * (len(told) // 2)
+
+
+def test_an_outage_that_lasts_is_told_within_the_hour_after_a_short_one(
+    spool: Spool, clock: ManualClock, health: Health, caplog: pytest.LogCaptureFixture
+) -> None:
+    spool.append([f"m f=1i {START_NS}"], START_NS)
+    answers = Answers(FAILED, TAKEN, *[FAILED] * TIMES, TAKEN)
+    pace = Pace(1, 0, 100)
+    delivery = Delivery(spool, answers, clock, pace, lambda _, high: high, health, lambda _: False)
+    delivery.drain(Event())
+    spool.append([f"m f=2i {START_NS + 1}"], START_NS + 1)
+    delivery.drain(Event())
+    told = [text.partition(",")[0].partition(" after")[0] for text in caplog.messages]
+    assert told == ["Delivery stopped", "Delivery works again"] * 2
+
+
+class Target:
+    """A bucket in which no sweep works, or not every one."""
+
+    prepared, needs_recheck, write_only = True, False, True
+
+    def __init__(self, works: Callable[[int], bool]) -> None:
+        self.works, self.looks = works, 0
+
+    @contextmanager
+    def connection(self, _: float) -> Iterator[None]:
+        yield
+
+    def look(self, _: object) -> None:
+        self.looks += 1
+        if not self.works(self.looks):
+            raise InfluxError(Answer(500, "", f"it fails, request {self.looks}"))
+
+    def shorten(self, _: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("every_other", [False, True])
+def test_a_sweep_that_fails(
+    spool: Spool,
+    clock: ManualClock,
+    health: Health,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    every_other: bool,
+) -> None:
+    settings = Settings(host="h1", cleanup_interval_minutes=1)
+    target = Target(lambda number: every_other and number % 2 == 0)
+    stop = Event()
+    clock.on_wait = lambda waits: stop.set() if waits == TIMES else None
+    trusted = TrustedClock(clock, spool, health, 7 * DAY_S)
+    known = KnownRule(spool, clock)
+    keeper = Keeper(settings, spool, target, known, clock, trusted, health)  # type: ignore[arg-type]  # as much of one as a sweep asks
+    keeper.run(stop, Event())
+    assert target.looks == TIMES
+    hours = clock.elapsed / 3600
+    lines = [text for text in caplog.messages if "Old points could not be removed" in text]
+    assert len(caplog.messages) == len(lines)
+    assert (hours / 2 < len(lines) <= hours + 1) if every_other else len(lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("pressures", "told"), [(["full"], 1), (["full", "bound"], 1), (["full", None], 2)]
+)
+def test_a_store_without_room(
+    spool: Spool,
+    clock: ManualClock,
+    health: Health,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    pressures: list[str | None],
+    told: int,
+) -> None:
+    turns = cycle(pressures)
+    monkeypatch.setattr(Spool, "pressure", property(lambda _: next(turns)))
+    one = Recorder([], spool, clock, {"host": "h1"}, health)
+    for number in range(TIMES):
+        one.record(Tick(START_NS + number * SECOND, 0))
+        clock.advance(1)
+    assert caplog.messages[0] == "The oldest readings make room for new ones: full"
+    assert len(caplog.messages) == told
+
+
+def test_a_store_at_its_bound(
+    clock: ManualClock, health: Health, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    class Large(Failing):
+        def collect(self) -> Iterable[Point | Omission]:
+            for number in range(40):
+                yield Point("m", {"f": secrets.token_hex(40)}, {"n": str(number)})
+
+    with closing(Spool(tmp_path, 2**20)) as spool:
+        one = recorder(spool, clock, health, Large())
+        for number in range(TIMES):
+            one.record(Tick(START_NS + number * SECOND, 0))
+            clock.advance(1)
+        assert spool.contents().lost["spool_full"] > 0
+    (line,) = caplog.messages
+    assert line.startswith("The oldest readings make room for new ones: ")
+
+
+def damaged(spool: Spool, time_ns: int) -> None:
+    spool.append([f"m f=1i {time_ns}"], time_ns)
+    sql(spool.path.parent, "UPDATE tick SET lines = zeroblob(20) WHERE time_ns = ?", time_ns)
+
+
+def test_readings_that_are_damaged_in_each_flush(
+    clock: ManualClock, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    with closing(Spool(tmp_path, 2**24, clock)) as spool:
+        for number in range(TIMES):
+            damaged(spool, START_NS + number)
+            assert spool.lease(100) is None
+            clock.advance(1)
+        assert spool.contents().lost["corrupt_store"] == TIMES
+    assert caplog.messages == [f"{spool.path} was damaged, 1 points in it are lost"]
+
+
+@dataclass
+class Serving:
+    """As much of an agent as the page asks."""
+
+    settings: Settings
+    health: Health
+
+    def try_start(self) -> str:
+        return ""
+
+
+def test_a_damaged_reading_that_each_page_meets(
+    spool: Spool, clock: ManualClock, health: Health, caplog: pytest.LogCaptureFixture
+) -> None:
+    spool.append([f"m f=1i {START_NS - 1}"], START_NS - 1)
+    damaged(spool, START_NS)
+    settings = Settings(host="h1", data_dir=spool.path.parent)
+    page = routes(Serving(settings, health), clock)["/"]
+    for _ in range(TIMES):
+        page.reply({})
+    assert caplog.messages == [f"1 readings in {spool.path} are damaged and left out"]

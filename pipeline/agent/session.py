@@ -109,7 +109,7 @@ class Session:
     def _connect(self, settings: Settings) -> _Remote:
         spool, clock, health = self._spool, self._clock, self.health
         trusted_clock = self._trusted_clock
-        known, target = KnownRule(spool), None
+        known, target = KnownRule(spool, clock), None
         if settings.delivers:
             date, unset = trusted_clock.server_says, trusted_clock.unset
             target = Target(settings, self._reload, clock, known, date, unset)

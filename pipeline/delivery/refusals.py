@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.clock import Clock
 from pipeline.influx import Answer, Verdict, is_expired, verdict
+from pipeline.log_limit import LogLimit
 from pipeline.point import RawLine, measurement_of, read_fields, scan, split_lines
 from pipeline.spool import Batch, Refusal, joined, pack, unpack
 
@@ -71,7 +72,7 @@ class Refusals:
         self._clock = clock
         self._known: dict[str, dict[Fields, _Known]] = {}  # by series
         self._tidied_s = self._refused_s = clock.monotonic()
-        self._logged: set[str] = set()  # measurements
+        self._limit = LogLimit(clock)  # by measurement
 
     def deliver(self, batch: Batch, send: Send) -> Outcome:
         """Deliver all lines of a batch but those that the server refuses.
@@ -188,16 +189,15 @@ class Refusals:
         for series, known in before.items():
             young = {some: one for some, one in known.items() if now < one.until_s + _FORGOTTEN_S}
             self._keep(series, young)
-        if self._logged and not self._known and now > self._refused_s + HOLD_S:
-            self._logged.clear()
+        is_over = not self._known and now > self._refused_s + HOLD_S
+        if is_over and self._limit.end():
             _log.info("InfluxDB refuses no points any more")
 
     def _tell(self, refused: Sequence[Refusal], points: int) -> None:
         """Log the first refusal of each measurement, in one line for a batch."""
-        new = [each for each in refused if measurement_of(each.line) not in self._logged]
-        if not new or len(self._logged) >= _MOST:
+        new = [each for each in refused if self._limit.begins(measurement_of(each.line))]
+        if not new:
             return
-        self._logged.update(measurement_of(each.line) for each in new)
         _log.warning(
             "InfluxDB refused %d of %d points, kept as rejected; the first: %s (%s)",
             len(refused), points, new[0].line, new[0].reason,

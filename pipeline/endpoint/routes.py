@@ -11,6 +11,7 @@ from pipeline.endpoint.page import page_reply
 from pipeline.endpoint.prometheus import text
 from pipeline.endpoint.site import Query, Reply, Route, Routes
 from pipeline.health import Health, read_status
+from pipeline.log_limit import LogLimit
 from pipeline.settings import Settings
 from pipeline.spool import SpoolError
 
@@ -45,6 +46,7 @@ def routes(agent: Controls, clock: Clock | None = None, turn_s: float = _TURN_S)
     """
     now = clock or SystemClock()
     reading, admitted = threading.Lock(), threading.Semaphore(_AT_ONCE)
+    limit = LogLimit()
 
     def in_turn(reply: Callable[[Query], Reply], query: Query) -> Reply:
         if not reading.acquire(timeout=turn_s):
@@ -70,7 +72,7 @@ def routes(agent: Controls, clock: Clock | None = None, turn_s: float = _TURN_S)
         return Route(made)
 
     return {
-        "/": from_store(lambda query: page_reply(agent.settings, now, query)),
+        "/": from_store(lambda query: page_reply(agent.settings, now, query, limit)),
         "/health": Route(lambda _: _health(agent.health)),
         "/live": Route(lambda _: _live(agent.health)),
         "/status": from_store(lambda _: _status(agent.settings)),

@@ -46,8 +46,8 @@ class Endpoint:
         clock: Clock | None = None,
         client_s: float = _CLIENT_S,
     ) -> None:
-        self._site = Site(routes)
         self._clock = clock or SystemClock()
+        self._site = Site(routes, self._clock)
         self._client_s = client_s
         self._places = threading.Semaphore(_most_clients())
         self._lock = threading.Lock()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import parse_qsl
 
+from pipeline.clock import Clock
 from pipeline.health import Trouble
 
 # What a client on this host calls it. A page from elsewhere whose name was made to point here
@@ -94,11 +95,12 @@ class Site:
 
     Args:
         routes: Path to what answers a GET.
+        clock: Measures how often the log says that a route fails.
     """
 
-    def __init__(self, routes: Routes) -> None:
+    def __init__(self, routes: Routes, clock: Clock) -> None:
         self._routes = routes
-        self._troubles = {path: Trouble() for path in routes}
+        self._troubles = {path: Trouble(clock=clock) for path in routes}
 
     def answer(self, head: bytes) -> bytes:
         """Return the whole answer to a request, of which no body is read."""

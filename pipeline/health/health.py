@@ -90,13 +90,13 @@ class Health:
         """Return the trouble of a subject, such as `delivery`: the same one to all who ask."""
         with self._lock:
             if subject not in self._troubles:
-                self._troubles[subject] = Trouble(lambda _: self._changed(subject))
+                self._troubles[subject] = Trouble(lambda _: self._changed(subject), self._clock)
             return self._troubles[subject]
 
     def clear(self, *subjects: str) -> None:
         """End the troubles of these subjects without a line in the log: they start again."""
         for subject in subjects:
-            self.trouble(subject).ends()
+            self.trouble(subject).clear()
 
     def troubles(self) -> dict[str, str]:
         """Return each subject that does not work and the reason, the newest last."""

@@ -3,10 +3,10 @@
 import logging
 from collections.abc import Callable, Hashable
 
-_log = logging.getLogger(__name__)
+from pipeline.clock import Clock
+from pipeline.log_limit import LogLimit
 
-# What a server says may be ever new, such as a request's number.
-_MOST_KINDS = 10
+_log = logging.getLogger(__name__)
 
 
 class Trouble:
@@ -14,15 +14,22 @@ class Trouble:
 
     Args:
         changed: Called with this trouble when it begins, gets another reason, or ends.
+        clock: Measures the hour in which one that comes and goes is logged once. Without it each
+            one is: for what changes by a person's hand alone.
 
     Attributes:
         reason: Why it does not work at present, in a sentence; None while it works.
     """
 
-    def __init__(self, changed: Callable[["Trouble"], object] = lambda _: None) -> None:
+    def __init__(
+        self,
+        changed: Callable[["Trouble"], object] = lambda _: None,
+        clock: Clock | None = None,
+    ) -> None:
         self.reason: str | None = None
         self._changed = changed
-        self._logged: set[Hashable] = set()
+        self._clock = clock
+        self._limit = LogLimit(clock)
 
     @property
     def under_way(self) -> bool:
@@ -43,26 +50,30 @@ class Trouble:
             reason: Why, in a sentence.
             lines: What the log says when it begins.
             kind: The kind of the reason: the first one of each kind is logged, since reasons may
-                take turns; of ten kinds at most.
+                take turns; within `LogLimit`.
             level: The level of the lines.
             error: Its traceback is logged too, where debug lines are.
         """
-        is_new = kind not in self._logged and len(self._logged) < _MOST_KINDS
-        if is_new:
-            self._logged.add(kind)
         if reason != self.reason:
             self.reason = reason
             self._changed(self)
+        if not lines or not self._limit.begins(kind):
+            return
         detail = error if _log.isEnabledFor(logging.DEBUG) else None
-        for line in lines if is_new else ():
+        for line in lines:
             _log.log(level, "%s", line, exc_info=detail)
 
     def ends(self, line: str = "") -> None:
-        """It works, or still does; the log says `line` when the trouble ends."""
+        """It works, or still does; the log says `line` when a trouble that it told of ends."""
         if not self.under_way:
             return
         self.reason = None
-        self._logged.clear()
+        told = self._limit.end()
         self._changed(self)
-        if line:
+        if line and told:
             _log.info("%s", line)
+
+    def clear(self) -> None:
+        """It ends without a line, and begins with one, such as after a change of the settings."""
+        self.ends()
+        self._limit = LogLimit(self._clock)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from threading import Event
 
-from pipeline.clock import Clock
+from pipeline.clock import Clock, SystemClock
 from pipeline.collectors import catalogue
 from pipeline.health import Health, Trouble
 from pipeline.influx import (
@@ -40,14 +40,19 @@ _KEPT_SHARE = 0.9
 class KnownRule:
     """The bucket's retention rule as it was seen last; noted for `status`.
 
+    Args:
+        spool: Where it is noted.
+        clock: Measures how often the log says that the rule is left alone.
+
     Attributes:
         rule: The rule; None while it is not known, or of a server without buckets.
     """
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: Spool, clock: Clock | None = None) -> None:
         self._spool = spool
         self._changed = Event()
-        self._left_alone = Trouble()  # only logged: `status` shows the difference
+        # Only logged: `status` shows the difference.
+        self._left_alone = Trouble(clock=clock or SystemClock())
         self._retired = False
         self.rule: Rule | None = None
 

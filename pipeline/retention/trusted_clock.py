@@ -59,7 +59,7 @@ class TrustedClock:
         self.set_shortest_age(age_s)
         self._lock = threading.Lock()
         # Only logged: a clock that was set right jumps too.
-        self._unexpected, self._jumps = Trouble(), Trouble()
+        self._unexpected, self._jumps = Trouble(clock=clock), Trouble(clock=clock)
         self._jumped = 0.0
         # A reading that is taken before the clock is set gets its right time afterwards.
         self._unset = clock.now_ns() < PLAUSIBLE_NS

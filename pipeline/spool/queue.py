@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from pipeline.clock import Clock, SystemClock
+from pipeline.log_limit import LogLimit
 from pipeline.spool import reader, rows
 from pipeline.spool.aging import Aging
 from pipeline.spool.contents import Batch, Cause, Contents, Gap, Refusal
@@ -60,6 +61,7 @@ class Spool:
             self._room = Room(self.path, max_bytes)
         self._store = OwnStore(self.path, self._room, clock)
         self._database = Database(self.path, self._open, self._store.repair, clock)
+        self._damage = LogLimit(clock)
         self._first_id = self.next_id = 0  # the first of this process
         self.aging = Aging(self._database)
         with contextlib.suppress(FullError):
@@ -204,7 +206,9 @@ class Spool:
             lost += self._discard(damaged)
             if batch or not damaged:
                 break
-        if lost:
+        if not lost:
+            self._damage.end()
+        elif self._damage.begins(self.path):
             _log.error("%s was damaged, %d points in it are lost", self.path, lost)
         return batch
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
+from pipeline.log_limit import LogLimit
 from pipeline.spool.contents import Contents, Gap, Rejected
 from pipeline.spool.opening import open_beside
 from pipeline.spool.rows import DAMAGES, unpack
@@ -89,13 +90,17 @@ class SpoolReader:
     Args:
         directory: The data directory.
         shared: Whether all that is written meanwhile must be seen, as for `examine`.
+        limit: Limits what the log says of damaged readings, for one who reads again and again.
 
     Raises:
         FileNotFoundError: There is no spool in the directory.
         SpoolError: The store cannot be opened, or the agent must salvage it first.
     """
 
-    def __init__(self, directory: Path, *, shared: bool = False) -> None:
+    def __init__(
+        self, directory: Path, *, shared: bool = False, limit: LogLimit | None = None
+    ) -> None:
+        self._limit = limit or LogLimit()
         self._database = open_beside(directory, shared=shared)
 
     def __enter__(self) -> Self:
@@ -164,7 +169,7 @@ class SpoolReader:
                     damaged += 1
                 else:
                     yield text
-        if damaged:
+        if damaged and self._limit.begins(self._database.path):
             _log.warning("%d readings in %s are damaged and left out", damaged, self._database.path)
 
     def step(self, since_ns: int, most: int) -> int:

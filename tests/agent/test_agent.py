@@ -200,12 +200,14 @@ def test_an_endpoint_comes_when_its_port_is_free_and_both_are_told_once(
         followed.start()
         assert followed.health is not None
         assert "endpoint" in followed.health.troubles()
-    eventually(lambda: followed.health and not followed.health.troubles(), "the endpoint")
+    came = f"The endpoint answers at port {port}"
+    eventually(lambda: came in caplog.messages, "the endpoint")  # the last that it does
+    assert followed.health.troubles() == {}
     assert call("GET", url).status == 200
     assert [text for text in caplog.messages if text.startswith("The endpoint")] == [
         f"The endpoint is off, port {port} cannot be used (Address already in use); "
         "set another http_port, or 0",
-        f"The endpoint answers at port {port}",
+        came,
     ]
 
 
@@ -595,16 +597,20 @@ def test_an_agent_whose_lock_is_another_ones_ends_and_touches_the_store_no_more(
     first, second = make(HurriedClock(), collection_interval_ms=10), make(HurriedClock())
     first.start()
     eventually(lambda: ticks(data_dir) >= 3, "readings")
-    (data_dir / "agent.lock").rename(data_dir / "elsewhere")
-    other = DirectoryLock(data_dir, SystemClock())
-    eventually(lambda: not first.running, "its end")
-    other.release()
+    elsewhere = data_dir.with_name("elsewhere")
+    elsewhere.mkdir()
+    other = DirectoryLock(elsewhere, SystemClock())
+    # In one step: between two, the first agent would make it anew.
+    (elsewhere / "agent.lock").replace(data_dir / "agent.lock")
     why = (
         f"{data_dir}/agent.lock was replaced while this agent held it, and another one may use "
         f"{data_dir}; this one ends"
     )
+    line = f"Metrics collection ends: {why}"
+    eventually(lambda: line in caplog.messages and not first.running, "its end")
+    other.release()
     assert first.lost == why
-    assert caplog.messages.count(f"Metrics collection ends: {why}") == 1
+    assert caplog.messages.count(line) == 1
     before = ticks(data_dir)
     second.start()
     eventually(lambda: ticks(data_dir) == before + 1, "a reading of the other one")

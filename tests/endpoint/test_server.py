@@ -463,7 +463,7 @@ def test_a_route_that_fails_is_500_and_the_server_goes_on(
     ).map(b"".join)
 )
 def test_whatever_comes_is_answered(head: bytes) -> None:
-    site = Site({"/": Route(lambda _: Reply.json({}))})
+    site = Site({"/": Route(lambda _: Reply.json({}))}, SystemClock())
     first, *_ = site.answer(head + b"\r\n\r\n").split(b"\r\n")
     assert first.startswith(b"HTTP/1.1 ")
 
@@ -477,7 +477,7 @@ def test_a_route_that_fails_a_thousand_times_is_told_once_and_when_it_works_agai
     def reply(_: Query) -> Reply:
         return broken(_) if fails else Reply.json({})
 
-    site = Site({"/count": Route(reply)})
+    site = Site({"/count": Route(reply)}, SystemClock())
     for _ in range(1_000):
         assert site.answer(GET).startswith(b"HTTP/1.1 500 ")
     fails = False

@@ -90,9 +90,11 @@ class Bench:
 def test_why_a_rule_is_left_alone_is_logged_once(
     spool: Spool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    known = KnownRule(spool)
+    clock = ManualClock()
+    known = KnownRule(spool, clock)
     for why in ("a", "a", "b", "a", "", "a"):
         known.leave_alone(why)
+        clock.advance(1800)
     assert caplog.messages == ["a", "b", "a"]
 
 

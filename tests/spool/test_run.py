@@ -127,8 +127,11 @@ def test_an_agent_whose_folder_another_one_has_taken_ends_with_a_sentence(tmp_pa
     data_dir = tmp_path / "data"
     with running(environment(data_dir, collection_interval_ms=20), tmp_path) as agent:
         agent.until(lambda s: s["ticks"] >= 3, "readings")
-        (data_dir / "agent.lock").rename(data_dir / "elsewhere")
-        DirectoryLock(data_dir, SystemClock()).release()
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        DirectoryLock(elsewhere, SystemClock()).release()
+        # In one step: between two, the agent would make it anew.
+        (elsewhere / "agent.lock").replace(data_dir / "agent.lock")
         assert agent.process.wait(30) == 1
         told = (
             f"Metrics collection ends: {data_dir}/agent.lock was replaced while this agent held "

@@ -11,6 +11,7 @@ from pipeline.endpoint.page.tiles import TILES
 from pipeline.endpoint.page.window import HOUR, SPANS, Span, window
 from pipeline.endpoint.site import Reply
 from pipeline.health import read_status, summarize
+from pipeline.log_limit import LogLimit
 from pipeline.settings import Settings
 from pipeline.spool import SpoolReader, history
 
@@ -23,7 +24,9 @@ _HOUR_READINGS = 120  # for the small lines of the tiles
 _LEAST_RENEWAL_S = 5
 
 
-def page_reply(settings: Settings, clock: Clock, query: Mapping[str, str]) -> Reply:
+def page_reply(
+    settings: Settings, clock: Clock, query: Mapping[str, str], limit: LogLimit | None = None
+) -> Reply:
     """Answer a request.
 
     Args:
@@ -31,6 +34,7 @@ def page_reply(settings: Settings, clock: Clock, query: Mapping[str, str]) -> Re
         clock: Time.
         query: `hours` says how far back; any value that is not offered means an hour. `renew=no`
             makes a page that does not renew itself.
+        limit: Limits what the log says of damaged readings.
 
     Raises:
         SpoolError: The store cannot be read.
@@ -47,18 +51,20 @@ def page_reply(settings: Settings, clock: Clock, query: Mapping[str, str]) -> Re
         lost=tuple(state.lost.items()),
         renewal_s=max(_LEAST_RENEWAL_S, -(-interval_ms // 1000)),
         paused=query.get("renew") == "no",
-        history=_read(settings, now_ns, span, interval_ms * 10**6),
+        history=_read(settings, now_ns, span, interval_ms * 10**6, limit),
     )
     nonce = os.urandom(16).hex()
     headers = {"Content-Security-Policy": policy(nonce)}
     return Reply(HTTPStatus.OK, _TYPE, html(content, nonce), headers)
 
 
-def _read(settings: Settings, now_ns: int, span: Span, interval_ns: int) -> History | None:
+def _read(
+    settings: Settings, now_ns: int, span: Span, interval_ns: int, limit: LogLimit | None
+) -> History | None:
     lines = [one for chart in CHARTS for _, one in chart.lines]
     figures = [one for tile in TILES for one in tile.filters()]
     try:
-        with SpoolReader(settings.data_dir) as reader:
+        with SpoolReader(settings.data_dir, limit=limit) as reader:
             held = reader.contents()
             if held.first_ns is None or held.last_ns is None:
                 return None
