@@ -16,7 +16,7 @@ LAYERS = (
     {"delivery", "retention"},
     {"health"},
     {"collectors", "influx", "spool"},
-    {"log_limit", "settings"},
+    {"settings"},
     {"clock", "point"},
 )
 # What costs memory or time is for those who need it alone.

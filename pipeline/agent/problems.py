@@ -2,10 +2,9 @@
 
 import logging
 
-from pipeline.clock import Clock
+from pipeline.clock import Clock, LogLimit
 from pipeline.collectors import Outcome
 from pipeline.health import Trouble
-from pipeline.log_limit import LogLimit
 
 _log = logging.getLogger(__name__)
 

@@ -4,9 +4,8 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from pipeline.clock import Clock
+from pipeline.clock import Clock, LogLimit
 from pipeline.influx import Answer, Verdict, is_expired, verdict
-from pipeline.log_limit import LogLimit
 from pipeline.point import RawLine, measurement_of, read_fields, scan, split_lines
 from pipeline.spool import Batch, Refusal, joined, pack, unpack
 

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Protocol
 
-from pipeline.clock import Clock, SystemClock
+from pipeline.clock import Clock, LogLimit, SystemClock
 from pipeline.endpoint.page import page_reply
 from pipeline.endpoint.prometheus import text
 from pipeline.endpoint.site import Query, Reply, Route, Routes
 from pipeline.health import Health, read_status
-from pipeline.log_limit import LogLimit
 from pipeline.settings import Settings
 from pipeline.spool import SpoolError
 

@@ -3,8 +3,7 @@
 import logging
 from collections.abc import Callable, Hashable
 
-from pipeline.clock import Clock
-from pipeline.log_limit import LogLimit
+from pipeline.clock import Clock, LogLimit
 
 _log = logging.getLogger(__name__)
 

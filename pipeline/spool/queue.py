@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from pipeline.clock import Clock, SystemClock
-from pipeline.log_limit import LogLimit
+from pipeline.clock import Clock, LogLimit, SystemClock
 from pipeline.spool import reader, rows
 from pipeline.spool.aging import Aging
 from pipeline.spool.contents import Batch, Cause, Contents, Gap, Refusal
@@ -330,8 +329,7 @@ class Spool:
         self._shrink()
         with self._database.connection() as db:
             self._room.limits.apply(db)
-            # Only this makes the file smaller.
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # only this makes the file smaller
 
     def _shrink(self) -> None:
         deque(self._database.write_in_parts(self._room.shrink), maxlen=0)
@@ -340,8 +338,7 @@ class Spool:
         db = self._store.connect()
         if not self._first_id:
             query = "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'tick'"
-            first = int(db.execute(query).fetchone()[0]) + self._above
-            self._first_id = self.next_id = first
+            self._first_id = self.next_id = int(db.execute(query).fetchone()[0]) + self._above
         return db
 
     def _discard(self, damaged: Sequence[int]) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from pipeline.log_limit import LogLimit
+from pipeline.clock import LogLimit
 from pipeline.spool.contents import Contents, Gap, Rejected
 from pipeline.spool.opening import open_beside
 from pipeline.spool.rows import DAMAGES, unpack

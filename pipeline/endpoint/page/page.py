@@ -4,14 +4,13 @@ import os
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from pipeline.clock import Clock
+from pipeline.clock import Clock, LogLimit
 from pipeline.endpoint.page.charts import CHARTS
 from pipeline.endpoint.page.html import Content, History, html, policy
 from pipeline.endpoint.page.tiles import TILES
 from pipeline.endpoint.page.window import HOUR, SPANS, Span, window
 from pipeline.endpoint.site import Reply
 from pipeline.health import read_status, summarize
-from pipeline.log_limit import LogLimit
 from pipeline.settings import Settings
 from pipeline.spool import SpoolReader, history
 
