@@ -361,13 +361,17 @@ class Patient(SystemClock):
 def test_where_files_end_it_pauses_and_goes_on_when_there_are_some(routes: Routes) -> None:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     clock = Patient(lambda: resource.setrlimit(resource.RLIMIT_NOFILE, limit))
-    with closing(Endpoint(0, routes, clock)) as endpoint, socket.socket() as client:
-        client.settimeout(TIMEOUT_S)
-        free = os.dup(client.fileno())
+    with ExitStack() as stack:
+        endpoint = stack.enter_context(closing(Endpoint(0, routes, clock)))
+        clients = [stack.enter_context(socket.socket()) for _ in range(8)]
+        free = os.dup(clients[0].fileno())
         os.close(free)
         resource.setrlimit(resource.RLIMIT_NOFILE, (free, limit[1]))
         try:
-            client.connect(("127.0.0.1", endpoint.port))
+            for client in clients:  # the first may get a file that something else has closed
+                client.settimeout(TIMEOUT_S)
+                client.connect(("127.0.0.1", endpoint.port))
+            eventually(lambda: clock.waits, "the pause")
             client.sendall(GET)
             assert rest(client).startswith(b"HTTP/1.1 200 ")
             assert clock.waits == [1.0]
