@@ -137,7 +137,7 @@ def test_the_endpoint_outlives_a_stop_and_starts_collection_again(
     eventually(lambda: ticks(data_dir) == 1, "the first reading")
     url = f"http://127.0.0.1:{port}"
     assert call("GET", f"{url}/health").status == 200
-    assert b"All is well." in call("GET", f"{url}/").body
+    assert b"The agent is well." in call("GET", f"{url}/").body
     agent.stop()
     assert call("GET", f"{url}/health").status == 503
     assert b"The agent is not running." in call("GET", f"{url}/?hours=24").body
