@@ -14,7 +14,17 @@ from typing import Any
 from pipeline.spool import SpoolReader
 from tests.influxd.api import Bucket
 
-_WITHIN_S = 30.0
+# Only a failure takes so long: ten times what a slow machine needs.
+_WITHIN_S = 120.0
+_HOUR_MS = 3_600_000
+_NOW_MS = time.time_ns() // 10**6
+SELDOM_MS = max(
+    range(_HOUR_MS, 24 * _HOUR_MS + 1, _HOUR_MS), key=lambda interval: interval - _NOW_MS % interval
+)
+"""An interval that may be set, in milliseconds, of which no multiple comes for hours.
+
+So the reading at the start is the only one. Of an hour, one may come in the midst of a test.
+"""
 
 
 def eventually(condition: Callable[[], object], what: str, within_s: float = _WITHIN_S) -> None:
