@@ -8,7 +8,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test deploy-test browser victoria package release unit chaos fuzz check format bench fleet schema docs influxd constraints clean
+.PHONY: help run test deploy-test browser victoria package release unit coverage chaos fuzz check format bench fleet schema docs influxd constraints clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ $(VENV)/run.installed: constraints/run.txt pyproject.toml | $(BIN)/python
 
 $(VENV)/dev.installed: constraints/dev.txt $(VENV)/run.installed
 	$(INSTALL) --require-hashes -r constraints/dev.txt
+	@touch $@
+
+$(VENV)/measure.installed: constraints/measure.txt $(VENV)/dev.installed
+	$(INSTALL) --require-hashes -r constraints/measure.txt
 	@touch $@
 
 $(VENV)/release.installed: constraints/release.txt $(VENV)/run.installed
@@ -52,6 +56,13 @@ deploy-test: $(VENV)/deploy.installed ## install the agent in every way, for rea
 EXAMPLES ?= --hypothesis-profile quick
 unit: $(VENV)/dev.installed ## run the quick tests, which need no InfluxDB
 	$(PYTEST) $(EXAMPLES) -m "not influxdb and not slow and not deploy"
+
+coverage: $(VENV)/measure.installed ## run every test, and print which branches of pipeline/ none takes
+	@tests/influxd/build.sh --if-needed
+	$(BIN)/coverage erase
+	-$(BIN)/coverage run -m pytest -n 3 --dist worksteal -m "not deploy"
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 # Ten minutes at most, with what the end takes.
 CHAOS_SECONDS ?= 540
