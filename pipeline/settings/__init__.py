@@ -5,6 +5,7 @@ from pipeline.settings.config_files import SettingsFiles
 from pipeline.settings.constraints import duration_s
 from pipeline.settings.declared import (
     LATE_S,
+    MAIN,
     NAMES,
     SYSTEM_DATA_DIR,
     CollectorOptions,
@@ -34,6 +35,7 @@ from pipeline.settings.watch import Files
 __all__ = [
     "HOUR_NS",
     "LATE_S",
+    "MAIN",
     "NAMES",
     "SYSTEM_CONFIG_DIR",
     "SYSTEM_DATA_DIR",
