@@ -26,7 +26,7 @@ from pipeline.health import human
 from pipeline.point import FieldValue, Point, decode, encode
 from pipeline.settings import NAMES
 from pipeline.spool import Spool, SpoolReader
-from tests.agents import AgentProcess, environment, eventually, running, ticks, times
+from tests.agents import SELDOM_MS, AgentProcess, environment, eventually, running, ticks, times
 from tests.cli.commands import Cli, Done, Inside, finish
 from tests.histories import fill
 
@@ -79,7 +79,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Cli:
 
 @pytest.fixture
 def agent(cli: Cli) -> Iterator[AgentProcess]:
-    with running(cli.env(collection_interval_ms=60_000), cli.folder) as one:
+    with running(cli.env(collection_interval_ms=SELDOM_MS), cli.folder) as one:
         eventually(lambda: ticks(cli.data_dir) == 1, "the first reading")
         yield one
 
@@ -113,14 +113,15 @@ def test_run_takes_a_reading_at_once_and_says_how_often(
     cli: Cli, agent: AgentProcess, inside: Inside
 ) -> None:
     line = agent.log.splitlines()[0]
-    assert line.endswith(" INFO    Starting metrics collection (interval: 60000ms)")
+    assert line.endswith(f" INFO    Starting metrics collection (interval: {SELDOM_MS}ms)")
     up = cli("status", "--json").json()
     assert up["running"] is True
     assert up["pid"] == agent.process.pid
-    assert up["collection_interval_ms"] == 60_000
+    assert up["collection_interval_ms"] == SELDOM_MS
     assert up["ticks"] == 1
     assert agent.stop() == 0
-    human, down = cli("status"), inside(cli, "status", "--json")
+    human = cli("status")
+    down = inside(cli, "status", "--json", collection_interval_ms=SELDOM_MS)
     assert down.json() == {**up, "running": False, "pid": None}
     assert human.out.startswith("The agent is not running.\nrunning       no\nlast reading  ")
     assert f"\nreadings      1 ({up['points']} points)\n" in human.out

@@ -189,7 +189,7 @@ def test_what_is_too_old_is_trimmed_after_the_bucket_told_its_age(spool: Spool) 
 
     def trim(_: int) -> bool:
         prepared_when_trimmed.append(len(server.prepared))
-        return bool(spool.give_up(1))
+        return bool(spool.queue().give_up(1))
 
     bench = Bench(spool, server, trim=trim)
     bench.delivery.drain(bench.stop)
