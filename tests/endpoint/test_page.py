@@ -226,7 +226,10 @@ def test_what_cannot_be_written_to_or_has_gone_is_not_the_fullest(
     disks = [f"disk,path=/{name},mode={mode} used_percent={used}" for name, mode, used in (
         ("snap", "ro", 100), ("home", "rw", 40), ("stick", "rw", 99))]  # fmt: skip
     store(settings, (-400, disks), *((second, disks[:2]) for second in range(-395, 1, 5)))
-    assert look().tile("Fullest file system") == "40 %/home"
+    page = look()
+    assert page.tile("Fullest file system") == "40 %/home"
+    assert page.row("/stick") == ["gone", "99 %", "99 %", "99 %"]
+    assert page.row("/home") == ["40 %"] * 4
 
 
 def test_a_first_reading_shows_values_and_says_when_charts_begin(
