@@ -3,7 +3,6 @@
 import gc
 import gzip
 import itertools
-import random
 import re
 import socket
 import threading
@@ -26,10 +25,6 @@ pytestmark = pytest.mark.slow  # much to write, and to break
 
 REQUESTS = 10_000
 BODY = gzip.compress(b"m f=1i 1\n")
-# Noise, so that it stays large: more than the buffers of sockets hold.
-LARGE = random.Random(1).randbytes(2**24)  # noqa: S311  # chance that comes back is wanted
-GZIP_BOMB = gzip.compress(bytes(2**26))
-
 
 LATE = "timed out|no whole answer"  # by a wait for the socket, or between two of them
 NEVER_S = 60.0  # where something else ends the request
@@ -97,15 +92,23 @@ def test_a_hostile_server_is_no_answer_in_bounded_time_and_leaves_nothing_behind
 
 def test_a_server_that_never_reads_ends_the_sending_of_a_large_body() -> None:
     with serving(servers.never_read) as url, closing(connected(url, 0.2)) as connection:
-        answer = in_bounded_time(lambda: connection.write(LARGE))
+        # More than the buffers of sockets hold.
+        answer = in_bounded_time(lambda: connection.write(bytes(2**24)))
     assert verdict(answer) is Verdict.KEEP
+
+
+@pytest.fixture(scope="module")
+def gzip_bomb() -> bytes:
+    return gzip.compress(bytes(2**26))
 
 
 @pytest.mark.parametrize(
     "status", ["400 Bad Request", "401 Unauthorized", "422 Unprocessable", "503 Busy"]
 )
-def test_an_answer_that_would_grow_when_unpacked_is_left_packed(status: str) -> None:
-    answer = servers.response(status, GZIP_BOMB, "Content-Encoding: gzip")
+def test_an_answer_that_would_grow_when_unpacked_is_left_packed(
+    status: str, gzip_bomb: bytes
+) -> None:
+    answer = servers.response(status, gzip_bomb, "Content-Encoding: gzip")
     with serving(servers.answer_and_close(answer)) as url, closing(connected(url)) as connection:
         got = in_bounded_time(lambda: connection.write(BODY))
     assert len(got.message) < 1_000
