@@ -137,7 +137,8 @@ def test_the_endpoint_outlives_a_stop_and_starts_collection_again(
     eventually(lambda: ticks(data_dir) == 1, "the first reading")
     url = f"http://127.0.0.1:{port}"
     assert call("GET", f"{url}/health").status == 200
-    assert b"All is well." in call("GET", f"{url}/").body
+    assert b"The agent is well." in call("GET", f"{url}/").body
+    assert f"Charts of this host are at {url}/" in caplog.messages
     agent.stop()
     assert call("GET", f"{url}/health").status == 503
     assert b"The agent is not running." in call("GET", f"{url}/?hours=24").body
@@ -204,7 +205,7 @@ def test_an_endpoint_comes_when_its_port_is_free_and_both_are_told_once(
     eventually(lambda: came in caplog.messages, "the endpoint")  # the last that it does
     assert followed.health.troubles() == {}
     assert call("GET", url).status == 200
-    assert [text for text in caplog.messages if text.startswith("The endpoint")] == [
+    assert [text for text in caplog.messages if str(port) in text] == [
         f"The endpoint is off, port {port} cannot be used (Address already in use); "
         "set another http_port, or 0",
         came,
@@ -526,7 +527,7 @@ def broken(data_dir: Path) -> None:
     with Spool(data_dir, 100 * MB) as spool:
         for number in range(200):
             spool.append(reading(number), now_ns - number)
-        spool.settle(leased(spool, 60), now_ns)
+        spool.queue().settle(leased(spool, 60), now_ns)
     scribble(data_dir / "spool.db", 0, 100)
 
 
