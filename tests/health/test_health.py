@@ -65,7 +65,7 @@ def test_troubles_that_are_cleared_begin_anew(
     one = Health(clock, 60, lambda _: None)
     for _ in range(2):
         one.trouble("sweep").begins("no right", "Old points stay")
-        one.clear("delivery", "sweep")
+        one.server("main").clear("delivery", "sweep")
         assert one.troubles() == {}
     assert caplog.messages == ["Old points stay"] * 2
 
