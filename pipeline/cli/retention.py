@@ -36,6 +36,8 @@ def show_plan(source: Source, *, as_json: bool) -> None:
         click.echo(json.dumps(dataclasses.asdict(made), indent=2))
     else:
         _show(made)
+        if made.rows and not made.older_points:
+            click.echo("Nothing is older than its age.")
 
 
 @retention.command("apply", epilog=example("metrics-pipeline retention apply"))

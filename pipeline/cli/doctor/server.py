@@ -167,7 +167,10 @@ def bucket(connection: Connection) -> Finding:
         answer = connection.write(NOTHING)
         if answer.status in (204, 403):  # a token need not see a bucket to write to it
             return Finding("bucket", True, f"{name} is there, its age cannot be seen by this token")
-        fix = "make it, or run the agent with a token that may, or correct influxdb_bucket or _org"
+        fix = (
+            "make it, or run the agent with a token that may, "
+            "or correct influxdb_bucket or influxdb_org"
+        )
         return Finding("bucket", False, answer.message, fix)
     differs = difference(Wanted.of(settings), rule)
     if not differs:
