@@ -16,6 +16,7 @@ from pipeline.spool import Cause, Spool, SpoolError
 
 # Less than a minute, so that none of the ticks of a minute's interval is passed over.
 _EVERY_S = 59.0
+_CAUSES = [cause for cause in Cause if cause is not Cause.MIRROR_REMOVED]
 
 
 class AgentMetrics(Collector):
@@ -68,7 +69,7 @@ class AgentMetrics(Collector):
             "backlog_bytes": contents.backlog_bytes,
             "backlog_age_s": age_ns / 1e9,
             "rejected_points": contents.rejected_points,
-            **{f"lost_{cause}": contents.lost.get(cause, 0) for cause in Cause},
+            **{f"lost_{cause}": contents.lost.get(cause, 0) for cause in _CAUSES},
         }
 
     def _work(self, now: float) -> dict[str, FieldValue]:
