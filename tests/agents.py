@@ -40,7 +40,7 @@ def environment(data_dir: Path, bucket: Bucket | None = None, **settings: object
     return base | {f"METRICS_{name.upper()}": str(value) for name, value in given.items()}
 
 
-def mirror(bucket: Bucket, name: str = "b", /, **options: object) -> dict[str, object]:
+def mirror(bucket: Bucket, name: str = "b", /, **options: object) -> dict[str, Any]:
     """Return settings, as for `environment`, by which a bucket is a mirror."""
     given = {
         "url": bucket.server.url,
