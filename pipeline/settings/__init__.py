@@ -2,7 +2,7 @@
 
 from pipeline.settings.ages import HOUR_NS, Age, Ages, hours_text
 from pipeline.settings.config_files import SettingsFiles
-from pipeline.settings.constraints import MAIN, duration_s, setting_name
+from pipeline.settings.constraints import MAIN, NEEDED, SERVER, duration_s, setting_name
 from pipeline.settings.declared import (
     LATE_S,
     NAMES,
@@ -37,6 +37,8 @@ __all__ = [
     "LATE_S",
     "MAIN",
     "NAMES",
+    "NEEDED",
+    "SERVER",
     "SYSTEM_CONFIG_DIR",
     "SYSTEM_DATA_DIR",
     "Age",

@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 MASK = "********"
 MAIN = "main"
 """The name of the server that the settings influxdb_* are of."""
+NEEDED = ("url", "org", "bucket", "token")
+"""The settings that every server needs."""
 
 _PHRASES: Mapping[Any, str] = MappingProxyType(
     {

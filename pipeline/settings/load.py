@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pipeline.settings.constraints import MAIN, MASK, as_text, setting_name, specs
+from pipeline.settings.constraints import MAIN, MASK, NEEDED, as_text, setting_name, specs
 from pipeline.settings.declared import (
     HOUR_S,
     NAMES,
@@ -142,7 +142,7 @@ def load(
     if complete and not problems:
         missing += _missing(accepted, given, config_dir, environ)
     if not problems and not validator.problems:
-        wrong = [*_too_short(accepted), *(_contradictions(accepted) if complete else ())]
+        wrong = [*_too_short(accepted), *(contradictions(accepted) if complete else ())]
         missing += [f"{given[name].source}: {why}" for name, why in wrong]
     defaults = dict(_defaults(values, environ, hostname))
     unset = {name: value for name, value in defaults.items() if not values.get(name)}
@@ -228,7 +228,7 @@ def _missing(
     """Say what each server needs that nobody gave."""
     needs = [("mirrors", "", "influxdb_url")] if settings.mirrors and not settings.delivers else []
     for server, own in settings.servers.items():
-        parts = [p for p in ("url", "org", "bucket", "token") if not getattr(own, f"influxdb_{p}")]
+        parts = [p for p in NEEDED if not getattr(own, f"influxdb_{p}")]
         owner = "influxdb_url" if server == MAIN else f"mirrors.{server}"
         needs += [(owner, server, setting_name(server, part)) for part in parts]
     for owner, server, name in needs:
@@ -282,7 +282,7 @@ def _nameless(config_dir: Path) -> str:
     return f"{why}: set host in {config_dir / PLAIN} or by {PREFIX}HOST"
 
 
-def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
+def contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
     """Say what is wrong with a table beside other settings, each with the table's name."""
     servers: dict[tuple[str, str, str], str] = {}
     for name, own in settings.servers.items():

@@ -212,11 +212,11 @@ def test_a_source_that_wins_over_what_is_written_is_told(tmp_path: Path) -> None
     credential.write_text("s3cret")
     env = {"CREDENTIALS_DIRECTORY": str(tmp_path), "METRICS_INFLUXDB_BUCKET": "b"}
     files = SettingsFiles(tmp_path, env, ())
-    files.check({"influxdb_org": "mine", "influxdb_bucket": "b", "influxdb_token": "s3cret"})
+    files.check({"org": "mine", "bucket": "b", "token": "s3cret"})
     for name, told in (
-        ("influxdb_org", f"{local} gives influxdb_org another value than setup would: take it"),
-        ("influxdb_token", f"{credential} gives influxdb_token another value than setup would"),
-        ("influxdb_bucket", "environment variable METRICS_INFLUXDB_BUCKET gives influxdb_bucket"),
+        ("org", f"{local} gives influxdb_org another value than setup would: take it"),
+        ("token", f"{credential} gives influxdb_token another value than setup would"),
+        ("bucket", "environment variable METRICS_INFLUXDB_BUCKET gives influxdb_bucket"),
     ):
         with pytest.raises(SettingsError, match=re.escape(told)):
             files.check({name: "another"})
