@@ -525,7 +525,7 @@ def broken(data_dir: Path) -> None:
     with Spool(data_dir, 100 * MB) as spool:
         for number in range(200):
             spool.append(reading(number), now_ns - number)
-        spool.settle(leased(spool, 60), now_ns)
+        spool.queue().settle(leased(spool, 60), now_ns)
     scribble(data_dir / "spool.db", 0, 100)
 
 

@@ -101,7 +101,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fill(0, 50)
     with Spool(folder, 100 * MB) as spool:
         batch = leased(spool, 30)
-        spool.settle(batch, now_ns, [Refusal(f"m f={n}i {now_ns}", "no") for n in range(REFUSED)])
+        spool.queue().settle(
+            batch, now_ns, [Refusal(f"m f={n}i {now_ns}", "no") for n in range(REFUSED)]
+        )
     spool = Spool(folder, 100 * MB)
     spool.close()
 
