@@ -23,6 +23,8 @@ class Cause(StrEnum):
     """Its collector failed."""
     LEFT_OUT = "left_out"
     """Its collector found more series than `max_series` allows, or what cannot be written."""
+    MIRROR_REMOVED = "mirror_removed"
+    """It waited for a mirror that was taken out of the settings."""
     DISK_FULL = "disk_full"
     """It was held in memory, as the spool could not be written, for too long."""
 

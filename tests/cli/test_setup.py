@@ -305,6 +305,7 @@ def test_an_operators_token_makes_all_that_is_missing_and_nothing_twice(
         "dashboards": BOARDS,
         "checks": [
             "Agent loses data (b)",
+            "Agent loses data for a mirror (b)",
             "File system is nearly full (b)",
             "Host is silent (b)",
             "Memory is nearly used up (b)",
