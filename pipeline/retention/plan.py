@@ -137,7 +137,7 @@ def _make(settings: Settings, clock: Clock, server: str = MAIN) -> tuple[Plan, I
     left_out, failure = "", None
     facts: Mapping[str, str] = {}
     with contextlib.suppress(FileNotFoundError), SpoolReader(settings.data_dir) as spool:
-        facts = spool.facts()
+        facts = spool.facts(server)
         rows = _local(spool, settings, now_ns) if server == MAIN else []
     if settings.delivers:
         with contextlib.closing(Connection(settings, clock, PATIENCE_S)) as connection:
