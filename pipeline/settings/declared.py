@@ -220,9 +220,10 @@ class Settings:
         """
         if not self.delivers:
             return {}
-        return {MAIN: self} | {name: self._for(mirror) for name, mirror in self.mirrors.items()}
+        return {MAIN: self} | {name: self.at(mirror) for name, mirror in self.mirrors.items()}
 
-    def _for(self, mirror: Mirror) -> "Settings":
+    def at(self, mirror: Mirror) -> "Settings":
+        """Return the settings for a mirror: its values as `influxdb_*`, and no mirrors."""
         own = {f"influxdb_{one.name}": getattr(mirror, one.name) for one in fields(mirror)}
         return replace(self, mirrors=MappingProxyType({}), **own)
 

@@ -95,4 +95,24 @@ CHECKS = (
         every="15m",
         above={"CRIT": 0.5},
     ),
+    Check(
+        "Agent loses data for a mirror",
+        "Points that never reach that server, whatever the cause, within 15 minutes.",
+        """from(bucket: BUCKET)
+  |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
+  |> filter(fn: (r) => r._measurement == "metrics_delivery")
+  |> filter(fn: (r) => r._field =~ /^lost_/)
+  |> filter(fn: (r) => r.server != "main")
+  |> difference(nonNegative: true, initialZero: true)
+  |> group(columns: ["_measurement", "host", "server", "_start", "_stop"])
+  |> sum()
+  |> duplicate(column: "_stop", as: "_time")
+  |> toFloat()
+  |> set(key: "_field", value: "lost_points")
+  |> filter(fn: (r) => r._field == "lost_points")""",
+        "${r.host}: the agent has lost ${string(v: int(v: r.lost_points))} points for mirror"
+        " ${r.server}",
+        every="15m",
+        above={"CRIT": 0.5},
+    ),
 )
