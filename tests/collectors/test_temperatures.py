@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.collectors._host.sensors import Reading, processor_temperature, sensors
+from pipeline.collectors._host.temperatures import Reading, processor_temperature, temperatures
 
 from .fakes import FakeHost
 
@@ -16,7 +16,7 @@ def unplug(fake: FakeHost) -> None:
 
 
 def test_sensors_of_all_chips(fake: FakeHost) -> None:
-    assert sensors(fake.host(), 5.0) == [
+    assert temperatures(fake.host(), 5.0) == [
         Reading("acpitz", "", 27.8),
         Reading("coretemp", "Package id 0", 48.0),
         Reading("coretemp", "Core 0", 46.5),
@@ -29,7 +29,7 @@ def test_order_is_by_number(fake: FakeHost) -> None:
         fake.files[f"{HWMON}/hwmon{chip}/name"] = f"chip{chip}\n".encode()
         for number in (10, 2):
             fake.files[f"{HWMON}/hwmon{chip}/temp{number}_input"] = f"{number}000\n".encode()
-    assert [(one.chip, one.celsius) for one in sensors(fake.host(), 5.0)] == [
+    assert [(one.chip, one.celsius) for one in temperatures(fake.host(), 5.0)] == [
         ("chip2", 2.0),
         ("chip2", 10.0),
         ("chip10", 2.0),
@@ -42,57 +42,61 @@ def test_order_is_by_number(fake: FakeHost) -> None:
 )
 def test_nonsense_is_left_out(fake: FakeHost, nonsense: bytes) -> None:
     fake.files[f"{HWMON}/hwmon0/temp1_input"] = nonsense
-    assert {reading.chip for reading in sensors(fake.host(), 5.0)} == {"coretemp"}
+    assert {reading.chip for reading in temperatures(fake.host(), 5.0)} == {"coretemp"}
 
 
 def test_sensor_that_fails_costs_no_other(fake: FakeHost) -> None:
     fake.errors[f"{HWMON}/hwmon1/temp1_input"] = OSError(61, "No data available")
-    assert [reading.label for reading in sensors(fake.host(), 5.0)] == ["", "Core 0"]
+    assert [reading.label for reading in temperatures(fake.host(), 5.0)] == ["", "Core 0"]
 
 
 def test_frost_is_no_nonsense(fake: FakeHost) -> None:
     fake.files[f"{HWMON}/hwmon0/temp1_input"] = b"-40000\n"
-    assert sensors(fake.host(), 5.0)[0].celsius == -40.0
+    assert temperatures(fake.host(), 5.0)[0].celsius == -40.0
 
 
 def test_chips_of_older_kernels(fake: FakeHost) -> None:
     unplug(fake)
     fake.files[f"{HWMON}/hwmon0/device/name"] = b"k8temp\n"
     fake.files[f"{HWMON}/hwmon0/device/temp1_input"] = b"30000\n"
-    assert sensors(fake.host(), 5.0) == [Reading("k8temp", "", 30.0)]
+    assert temperatures(fake.host(), 5.0) == [Reading("k8temp", "", 30.0)]
 
 
 def test_thermal_zones_where_no_chip_tells(fake: FakeHost) -> None:
     fake.files[f"{THERMAL}/thermal_zone0/type"] = b"cpu-thermal\n"
     fake.files[f"{THERMAL}/thermal_zone0/temp"] = b"51000\n"
     fake.files[f"{THERMAL}/cooling_device0/type"] = b"Processor\n"
-    assert "cpu-thermal" not in {reading.chip for reading in sensors(fake.host(), 5.0)}
+    assert "cpu-thermal" not in {reading.chip for reading in temperatures(fake.host(), 5.0)}
     fake.errors[f"{HWMON}/hwmon0/temp1_input"] = OSError(61, "No data available")
     for number in (1, 2):
         fake.files[f"{HWMON}/hwmon1/temp{number}_input"] = b"-273150\n"
-    assert sensors(fake.host(), 5.0) == [Reading("cpu-thermal", "", 51.0)]
+    assert temperatures(fake.host(), 5.0) == [Reading("cpu-thermal", "", 51.0)]
     unplug(fake)
-    assert sensors(fake.host(), 5.0) == [Reading("cpu-thermal", "", 51.0)]
+    assert temperatures(fake.host(), 5.0) == [Reading("cpu-thermal", "", 51.0)]
 
 
 def test_chip_without_a_name_goes_by_its_folder(fake: FakeHost) -> None:
     del fake.files[f"{HWMON}/hwmon1/name"]
-    assert [reading.chip for reading in sensors(fake.host(), 5.0)] == ["acpitz", "hwmon1", "hwmon1"]
+    assert [reading.chip for reading in temperatures(fake.host(), 5.0)] == [
+        "acpitz",
+        "hwmon1",
+        "hwmon1",
+    ]
 
 
 def test_sensor_keeps_its_name_when_drivers_change_numbers(fake: FakeHost) -> None:
     host = fake.host()
-    before = sensors(host, 5.0)
+    before = temperatures(host, 5.0)
     swapped = {"hwmon0": "hwmon1", "hwmon1": "hwmon0"}
     fake.files = {
         re.sub("hwmon[01]", lambda match: swapped[match[0]], path): content
         for path, content in fake.files.items()
     }
-    assert sorted(sensors(host, 5.0), key=repr) == sorted(before, key=repr)
+    assert sorted(temperatures(host, 5.0), key=repr) == sorted(before, key=repr)
 
 
 def test_name_and_value_are_from_one_look(fake: FakeHost) -> None:
-    before, host, looks = sensors(fake.host(), 5.0), fake.host(), itertools.count()
+    before, host, looks = temperatures(fake.host(), 5.0), fake.host(), itertools.count()
     swapped = {
         path.replace("hwmon0", "hwmonX")
         .replace("hwmon1", "hwmon0")
@@ -105,7 +109,7 @@ def test_name_and_value_are_from_one_look(fake: FakeHost) -> None:
             fake.files = swapped
         return host.read_file(path)
 
-    found = sensors(replace(host, read_file=read_file), 5.0)
+    found = temperatures(replace(host, read_file=read_file), 5.0)
     assert {(one.chip, one.celsius) for one in found} < {(one.chip, one.celsius) for one in before}
 
 
