@@ -108,12 +108,13 @@ class Session:
 
     def _connect(self, settings: Settings) -> _Remote:
         spool, clock, health = self._spool, self._clock, self.health
+        queue = spool.queue()
         trusted_clock = self._trusted_clock
-        known, target = KnownRule(spool, clock), None
+        known, target = KnownRule(queue, clock), None
         if settings.delivers:
             date, unset = trusted_clock.server_says, trusted_clock.unset
             target = Target(settings, self._reload, clock, known, date, unset)
-        keeper = Keeper(settings, spool, target, known, clock, trusted_clock, health)
+        keeper = Keeper(settings, spool, queue, target, known, clock, trusted_clock, health)
         if target is None:
             return _Remote(keeper, None)
         pace = Pace(
@@ -122,7 +123,7 @@ class Session:
             settings.batch_max_points,
         )
         return _Remote(
-            keeper, Delivery(spool, target, clock, pace, random.uniform, health, keeper.trim)
+            keeper, Delivery(queue, target, clock, pace, random.uniform, health, keeper.trim)
         )
 
     def start(self) -> None:

@@ -9,7 +9,7 @@ from pipeline.health.health import overdue_s
 from pipeline.health.status import Status
 from pipeline.settings import hours_text
 
-_WELL = "All is well."
+_WELL = "The agent is well."
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,9 @@ def _first(state: Status, now_ns: int) -> Iterator[SummaryRow]:
         if state.backlog_oldest:
             waiting += f", the oldest {_ago(state.backlog_oldest, now_ns)}"
         yield SummaryRow("waiting", waiting)
-    lost = ", ".join(f"{cause} {points}" for cause, points in state.lost.items())
-    yield SummaryRow("lost", lost or "nothing", bool(state.lost))
+    causes = ", ".join(f"{cause} {points}" for cause, points in state.lost.items())
+    lost = f"{human.count(sum(state.lost.values()), 'point')}: {causes}" if causes else "nothing"
+    yield SummaryRow("lost", lost, bool(causes))
 
 
 def _more(state: Status) -> Iterator[SummaryRow]:

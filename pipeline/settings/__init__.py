@@ -2,13 +2,14 @@
 
 from pipeline.settings.ages import HOUR_NS, Age, Ages, hours_text
 from pipeline.settings.config_files import SettingsFiles
-from pipeline.settings.constraints import duration_s
+from pipeline.settings.constraints import MAIN, duration_s
 from pipeline.settings.declared import (
     LATE_S,
     NAMES,
     SYSTEM_DATA_DIR,
     CollectorOptions,
     Downsample,
+    Mirror,
     Settings,
 )
 from pipeline.settings.load import (
@@ -34,6 +35,7 @@ from pipeline.settings.watch import Files
 __all__ = [
     "HOUR_NS",
     "LATE_S",
+    "MAIN",
     "NAMES",
     "SYSTEM_CONFIG_DIR",
     "SYSTEM_DATA_DIR",
@@ -44,6 +46,7 @@ __all__ = [
     "Exposure",
     "Files",
     "Loaded",
+    "Mirror",
     "SettingRow",
     "Settings",
     "SettingsError",

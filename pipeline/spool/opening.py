@@ -20,7 +20,7 @@ from pipeline.spool.database import Database, file_of
 from pipeline.spool.lock import holder
 from pipeline.spool.room import Limits, Room
 from pipeline.spool.rows import mark, tally
-from pipeline.spool.salvage import carry_over, conclude, damage, set_aside, unfinished
+from pipeline.spool.salvage import SHIFT, carry_over, conclude, damage, set_aside, unfinished
 from pipeline.spool.schema import (
     AGED,
     ERRORS,
@@ -173,6 +173,14 @@ class OwnStore:
         self._clock = clock
         self.made = 0
         self.salvaging = False
+
+    @property
+    def above(self) -> int:
+        """By how much the ids of a batch are higher than those in the store.
+
+        A new store begins with the id 1 again, and a batch may name ticks of a former one.
+        """
+        return self.made * SHIFT
 
     def connect(self) -> sqlite3.Connection:
         """Open the store. A missing one is made, a damaged one replaced, an old one upgraded.

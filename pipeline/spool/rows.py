@@ -138,3 +138,12 @@ def forget(db: sqlite3.Connection, gap: Gap) -> None:
         "DELETE FROM gap WHERE cause = ? AND start_ns = ? AND stop_ns = ? AND readings = ?",
         (gap.cause, gap.start_ns, gap.stop_ns, gap.readings),
     )
+
+
+def note(db: sqlite3.Connection, facts: Mapping[str, str | None]) -> None:
+    """Store facts; None deletes one."""
+    for name, value in facts.items():
+        if value is None:
+            db.execute("DELETE FROM fact WHERE name = ?", (name,))
+        else:
+            db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))

@@ -21,7 +21,7 @@ from pipeline.clock import SystemClock
 from pipeline.health import Status, read_status
 from pipeline.settings import Settings
 from pipeline.spool import DirectoryLock, Spool, SpoolReader
-from tests.agents import eventually
+from tests.agents import SELDOM_MS, eventually
 from tests.influxd.process import free_port
 
 HOUR_NS = 3600 * 10**9
@@ -449,7 +449,7 @@ def test_a_change_of_the_file_is_followed_while_collection_goes_on(
     tmp_path: Path, data_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     toml = tmp_path / "settings.toml"
-    toml.write_text("collection_interval_ms = 3600000\n")
+    toml.write_text(f"collection_interval_ms = {SELDOM_MS}\n")
     pipeline.start_metrics_collection()
     eventually(lambda: status(data_dir).ticks == 1, "the first reading")
     toml.write_text("collection_interval_ms = 20\n")
@@ -457,6 +457,6 @@ def test_a_change_of_the_file_is_followed_while_collection_goes_on(
     pipeline.stop_metrics_collection()
     eventually(lambda: "settings" not in {t.name for t in threading.enumerate()}, "its end")
     assert [text for text in caplog.messages if text.startswith("Setting collection_interval_ms")]
-    toml.write_text("collection_interval_ms = 3600000\n")
+    toml.write_text(f"collection_interval_ms = {SELDOM_MS}\n")
     pipeline.start_metrics_collection()
-    assert status(data_dir).collection_interval_ms == 3_600_000
+    assert status(data_dir).collection_interval_ms == SELDOM_MS

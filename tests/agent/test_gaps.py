@@ -207,8 +207,8 @@ def test_readings_that_make_room_are_a_gap_and_those_delivered_are_none(tmp_path
     with Spool(tmp_path, 2**20) as spool:
         for number in range(3000):
             spool.append([f'm text="{os.urandom(500).hex()}" 1'], number * MINUTE)
-            if number == 99 and (batch := spool.lease(50)) is not None:
-                spool.settle(batch, 0)
+            if number == 99 and (batch := spool.queue().lease(50)) is not None:
+                spool.queue().settle(batch, 0)
         lost = spool.contents().lost["spool_full"]
         (told,) = spool.gaps()
     assert lost > 50

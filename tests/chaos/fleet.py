@@ -212,9 +212,9 @@ def host(
             chance = random.Random(name)  # noqa: S311  # chance that comes back is wanted
             remote = Remote(simulation, influx, connection)
             health = Health(clock, 60, lambda _: None)
-            Delivery(spool, remote, clock, pace, chance.uniform, health, lambda _: False).run(
-                stop, Event()
-            )
+            Delivery(
+                spool.queue(), remote, clock, pace, chance.uniform, health, lambda _: False
+            ).run(stop, Event())
             connection.close()
 
     return job

@@ -55,9 +55,9 @@ def evil(tmp_path: Path) -> Cli:
         for age in (3, 2, 1):
             lines = [f'm,host=h1,name={EVIL} f{EVIL}={age},text="{EVIL}" {now_ns - age * 10**9}']
             spool.append(lines, now_ns - age * 10**9)
-        batch = spool.lease(1)
+        batch = spool.queue().lease(1)
         assert batch is not None
-        spool.settle(batch, now_ns, [Refusal(f"m,name={EVIL} f=1 1", f"because of {EVIL}")])
+        spool.queue().settle(batch, now_ns, [Refusal(f"m,name={EVIL} f=1 1", f"because of {EVIL}")])
         spool.note({"last_error": EVIL, "troubles": json.dumps({EVIL: EVIL})})
     return one
 

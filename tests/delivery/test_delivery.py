@@ -189,7 +189,7 @@ def test_what_is_too_old_is_trimmed_after_the_bucket_told_its_age(spool: Spool) 
 
     def trim(_: int) -> bool:
         prepared_when_trimmed.append(len(server.prepared))
-        return bool(spool.give_up(1))
+        return bool(spool.queue().give_up(1))
 
     bench = Bench(spool, server, trim=trim)
     bench.delivery.drain(bench.stop)
@@ -216,7 +216,7 @@ def test_an_outage_shows_until_the_backlog_moves(tmp_path: Path) -> None:
         """What `status`, `/health` and the page say."""
         error = read_status(settings).last_error
         troubles = json.loads(served["/health"].reply({}).body)["troubles"]
-        return error, troubles, "All is well." not in str(served["/"].reply({}).body)
+        return error, troubles, "The agent is well." not in str(served["/"].reply({}).body)
 
     shown: list[Shown] = []
     lock = DirectoryLock(tmp_path, ManualClock())

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from tests.agents import eventually
+from tests.agents import SELDOM_MS, eventually
 from tests.deploy.machine import ANEW, UNIT, Machine
 from tests.influxd import api
 from tests.influxd.api import Bucket
@@ -66,7 +66,7 @@ def series(points: list[dict[str, object]]) -> set[str]:
 
 
 def test_it_is_ready_when_its_first_reading_is_durable(running: Machine) -> None:
-    running.settle("collection_interval_ms = 3600000\n")
+    running.settle(f"collection_interval_ms = {SELDOM_MS}\n")
     running.run(f"systemctl stop {UNIT}")
     before = running.status()["ticks"]
     running.run(f"systemctl start {UNIT}")

@@ -39,7 +39,7 @@ def test_account_is_the_stores(itself: Itself) -> None:
     itself.spool.append(["a f=1", "b f=1"], START_NS - 30 * 10**9, {"tick_missed": 3})
     itself.spool.append(["a f=2", "b f=2", "c f=2"], START_NS)
     batch = leased(itself.spool, 1)
-    itself.spool.settle(batch, START_NS, [Refusal("b f=1", "no")])
+    itself.spool.queue().settle(batch, START_NS, [Refusal("b f=1", "no")])
     itself.clock.advance(5.0)
     point = itself.told()
     assert point.tags == {}

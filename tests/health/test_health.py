@@ -137,7 +137,7 @@ def test_the_status_is_the_account_of_the_store(tmp_path: Path) -> None:
     with Spool(tmp_path, 2**24) as spool:
         spool.append(["m f=1i", "m f=2i"], START_NS, {"tick_missed": 7})
         batch = leased(spool, 10)
-        spool.settle(batch, START_NS, [Refusal("m f=1i", "no")])
+        spool.queue().settle(batch, START_NS, [Refusal("m f=1i", "no")])
         spool.append(["m f=3i"] * 3, START_NS)
         spool.note({Fact.LAST_ERROR: "no answer", Fact.BUCKET_AGE_S: "5400"})
     status = read_status(Settings(data_dir=tmp_path))

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.clock import SystemClock
 from pipeline.spool import DirectoryLock, Fact, Spool, SpoolReader
-from tests.agents import AgentProcess, environment, eventually, running
+from tests.agents import SELDOM_MS, AgentProcess, environment, eventually, running
 from tests.influxd.api import Bucket
 from tests.machine import tiny_disk
 from tests.spool.stores import MB, account, aside, many, reading, salvaged, scribble
@@ -76,7 +76,7 @@ def test_a_salvage_of_a_large_store_ends_at_sigterm_and_the_next_start_goes_on(
     data_dir.mkdir()
     many(data_dir, delivered, waiting, reading(1, points=30))  # 25 MB
     scribble(data_dir / "spool.db", 0, 100)
-    env = environment(data_dir, collection_interval_ms=3_600_000, retention_hours=0)
+    env = environment(data_dir, collection_interval_ms=SELDOM_MS, retention_hours=0)
     done = 0
     for _ in range(2):
         with running(env, tmp_path) as agent:
@@ -108,7 +108,8 @@ def test_what_is_salvaged_is_delivered(bucket: Bucket, tmp_path: Path) -> None:
         before = agent.status()
     for name in ("spool.db", "spool.db-wal"):
         scribble(data_dir / name, 0, 32)
-    with running(environment(data_dir, bucket, collection_interval_ms=60_000), tmp_path) as agent:
+    seldom = environment(data_dir, bucket, collection_interval_ms=SELDOM_MS)
+    with running(seldom, tmp_path) as agent:
         eventually(lambda: "was damaged" in agent.log, "the salvage")
         agent.until(lambda s: s["delivered_points"] > before["points"], "the backlog")
         assert agent.stop() == 0

@@ -59,7 +59,7 @@ def check_upgraded(directory: Path) -> None:
         assert spool.facts() == {"collection_interval_ms": "1000", "last_error": "no answer"}
         spool.append(["m f=1i 7"], 7 * 10**9)
         assert leased(spool, newest=True).ids == (7,)
-        spool.settle(leased(spool, 8), NOW)
+        spool.queue().settle(leased(spool, 8), NOW)
         assert lines(leased(spool)) == ["m f=1i 7"]
         account(spool.contents())
         assert sql(directory, "SELECT value FROM counter WHERE name = 'waiting'") == [(1,)]

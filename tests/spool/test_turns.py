@@ -31,7 +31,7 @@ class BusyClock(ManualClock):
     [
         lambda spool: spool.aging.remove(0, LATER - 1, count=True),
         lambda spool: spool.aging.remove(0, LATER - 1, Age(1, "m"), count=True),
-        lambda spool: spool.give_up(LATER - 1),
+        lambda spool: spool.queue().give_up(LATER - 1),
         lambda spool: spool.set_bound(MB),
     ],
     ids=["remove", "remove lines", "give up", "set the bound"],
