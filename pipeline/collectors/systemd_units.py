@@ -113,6 +113,9 @@ class SystemdUnits(Collector):
         answers = host.runner.run({("systemctl", host.root): call}, self._timeout_s)
         silence = TimeoutError(f"{host.runner.silence(self._timeout_s)} from systemctl")
         answer = answers.get(("systemctl", host.root), silence)
+        if command and isinstance(answer, OSError) and not isinstance(answer, TimeoutError):
+            fix = "give it root and the capability SYS_CHROOT, and the host's /run"
+            raise OSError(f"the host's systemctl does not run in the container ({answer}): {fix}")
         if isinstance(answer, Exception):
             raise answer
         return answer

@@ -106,6 +106,12 @@ def test_a_machine_without_systemd_says_so(fake: FakeHost) -> None:
 def test_in_a_container_the_hosts_own_systemctl_is_run(fake: FakeHost) -> None:
     fake.contain()  # the fake host takes no other command then
     assert read(SystemdUnits(fake.host(), DEFAULTS))[1:] == SERVICES
+    fake.errors[f"/host{SYSTEMCTL}"] = OSError("chroot: cannot change root directory to '/host'")
+    guard = Guard(SystemdUnits(fake.host(), DEFAULTS), DEFAULTS, fake.clock)
+    assert str(guard.run(1, {}).error) == (
+        "OSError: the host's systemctl does not run in the container (chroot: cannot change root"
+        " directory to '/host'): give it root and the capability SYS_CHROOT, and the host's /run"
+    )
 
 
 def test_a_systemctl_that_hangs_or_fails_costs_itself_alone(fake: FakeHost) -> None:
