@@ -166,18 +166,20 @@ def _lines(text: bytes) -> list[bytes]:
     return [line for line in text.split(b"\n") if b" " in line]
 
 
-def _walk(host: Host, folder: str, user: str = "") -> Iterator[_Group]:
+def _walk(host: Host, folder: str, within: str = "") -> Iterator[_Group]:
     """Yield the groups below a folder that are a unit or a container, without what is in these.
 
     Args:
         host: The host.
         folder: The folder.
-        user: Where a user's own units are, such as `user@1000.service/`; "" outside of these.
+        within: What the names of units below it begin with, which others of the host have too:
+            those of a user's own (`user@1000.service/`), or of a system within this one.
     """
     try:
         names = sorted(host.list_folder(folder))
     except OSError:  # it has gone
         return
+    user = within if within.startswith("user@") else ""
     for name in names:
         path = f"{folder}/{name}"
         if match := _CONTAINER_RE.fullmatch(name):
@@ -186,11 +188,15 @@ def _walk(host: Host, folder: str, user: str = "") -> Iterator[_Group]:
         elif name.startswith(_LXC):
             yield _Group(path, user + name.removeprefix(_LXC))
         elif name.endswith(".slice"):
-            yield _Group(path, user + name)
-            yield from _walk(host, path, user)
+            yield _Group(path, within + name)
+            yield from _walk(host, path, within)
         elif _UNIT_RE.fullmatch(name):
-            yield _Group(path, user + name)
-            if not user and _USER_RE.fullmatch(name):
+            yield _Group(path, within + name)
+            if not within and _USER_RE.fullmatch(name):
                 yield from _walk(host, path, f"{name}/")
-        elif "." not in name and not user:  # such as `docker` or `kubepods`; all files have a dot
-            yield from _walk(host, path, user)
+        elif "." in name or user:  # all files have a dot
+            continue
+        elif folder.endswith("/lxc"):
+            yield _Group(path, name)
+        else:  # such as `docker` or `kubepods`
+            yield from _walk(host, path, f"{within}{name}/")

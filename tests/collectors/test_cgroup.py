@@ -144,6 +144,17 @@ def test_groups_of_another_version_are_told_and_not_read(fake: FakeHost, version
     )
 
 
+def test_a_system_within_the_system_keeps_its_names_apart(fake: FakeHost) -> None:
+    fake.files |= cgroup(f"{V2}/payload/system.slice/busy.service", 7)
+    fake.files |= cgroup(f"{V2}/lxc/101/ns/system.slice/busy.service", 8)  # as of Proxmox
+    fake.files |= cgroup(f"{V2}/lxc/101", 9)
+    memory = {name: point.fields.get("memory.current") for name, point in by_name(fake).items()}
+    assert memory["busy.service"] == 184320
+    assert memory["payload/busy.service"] == 7
+    assert memory["101"] == 9
+    assert len(memory) == 10
+
+
 def test_a_container_that_sees_its_own_group_alone_has_nothing(fake: FakeHost) -> None:
     fake.files = {path: text for path, text in fake.files.items() if V2 not in path}
     fake.files |= cgroup(V2, 1, cgroup__controllers=b"memory\n")
