@@ -88,6 +88,8 @@ def rare_lines() -> Iterator[str]:
     yield f"disk,host={SILENT},path=/,device=sda1,fstype=ext4,mode=rw used_percent=96.5 {now}"
     yield f"disk,host={SILENT},path=/cd,device=sr0,fstype=iso9660,mode=ro used_percent=100.0 {now}"
     yield f"mem,host={SILENT} used_percent=91.0 {now}"
+    yield f"systemd_units,host={SILENT} failed=2i,total=150i {now}"
+    yield f"systemd_units,host={HOST} failed=0i,total=150i {now}"
     waiting = "backlog_points=7i,backlog_age_s=1.5,rejected_points=0i,memory_rss=2000000i"
     yield f"metrics_agent,host={SILENT} {waiting} {now}"
     yield f"system_metrics,host={ODD.replace(' ', chr(92) + ' ')} memory_percent=99.0 {now}"
@@ -404,6 +406,11 @@ def test_the_link_leads_to_the_dashboard_of_one_host(
         ("Host is silent", {HOST: "ok"}, r"h1 was last heard of (\d+m)?\d+s ago"),
         ("File system is nearly full", {SILENT: "crit"}, r"h2: / is 96\.5 % full"),
         ("Memory is nearly used up", {SILENT: "warn"}, "h2: 91 % of the memory is in use"),
+        (
+            "Units have failed",
+            {HOST: "ok", SILENT: "warn"},
+            "h2: of systemd's units, 2 failed: systemctl --failed",
+        ),
         ("Agent loses data", {HOST: "crit"}, f"h1: the agent has lost {2 * len(CAUSES)} points"),
         (
             "Agent loses data for a mirror",
