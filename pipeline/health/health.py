@@ -43,6 +43,11 @@ def label(server: str) -> str:
     return "" if server == MAIN else f"Mirror {server}: "
 
 
+def subject(what: str, server: str) -> str:
+    """Return the name of a server's trouble, or thread: `delivery`, or `delivery:b` for b."""
+    return what if server == MAIN else f"{what}:{server}"
+
+
 class ServerHealth:
     """How one server fares; whoever delivers to it or keeps its data reports here.
 
@@ -64,18 +69,14 @@ class ServerHealth:
         self.last_write_s: float | None = None
         self.retries = 0
 
-    def subject(self, subject: str) -> str:
-        """Return the name of this server's trouble, or thread: `delivery`, or `delivery:b`."""
-        return subject if self.name == MAIN else f"{subject}:{self.name}"
+    def trouble(self, what: str) -> Trouble:
+        """Return the trouble with this server's `delivery`, `sweep` or `downsampling`."""
+        return self._trouble(subject(what, self.name), self.label)
 
-    def trouble(self, subject: str) -> Trouble:
-        """Return the trouble of a subject, such as `delivery`, with this server."""
-        return self._trouble(self.subject(subject), self.label)
-
-    def clear(self, *subjects: str) -> None:
-        """End the troubles of these subjects without a line in the log: they start again."""
-        for subject in subjects:
-            self.trouble(subject).clear()
+    def clear(self, *what: str) -> None:
+        """End these troubles without a line in the log: they start again."""
+        for one in what:
+            self.trouble(one).clear()
 
     def write_failed(self) -> None:
         """A try to deliver failed; another one will follow."""
