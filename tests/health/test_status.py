@@ -6,7 +6,12 @@ from pathlib import Path
 from pipeline.health import read_status
 from pipeline.settings import Mirror, Settings
 from pipeline.spool import Fact, Refusal, Spool
+from tests.agents import environment, mirror, running
 from tests.clocks import START_NS
+from tests.influxd import api
+from tests.influxd.api import Bucket
+from tests.influxd.http import call
+from tests.influxd.process import free_port
 
 MIRROR = Mirror("http://b:8086", "o", "b", "t")
 
@@ -47,3 +52,37 @@ def test_each_server_has_its_account_where_there_are_mirrors(tmp_path: Path) -> 
             pass
     assert read_status(alone).servers == {}
     assert "servers" not in read_status(alone).as_json()
+
+
+def test_a_running_agent_tells_which_server_is_down(bucket: Bucket, tmp_path: Path) -> None:
+    port, down = free_port(), f"http://127.0.0.1:{free_port()}"
+    env = environment(
+        tmp_path / "data",
+        bucket,
+        http_port=port,
+        collection_interval_ms=500,
+        **mirror(bucket, url=down),
+    )
+    with running(env, tmp_path) as agent:
+        state = agent.until(
+            lambda s: (
+                s["delivered_points"] and not s["backlog_points"] and "delivery:b" in s["troubles"]
+            ),
+            "one has everything, and one is down",
+        )
+        health = call("GET", f"http://127.0.0.1:{port}/health").expect(200).json()
+        metrics = call("GET", f"http://127.0.0.1:{port}/metrics").expect(200).body.decode()
+        assert agent.stop() == 0
+    assert {name: one["url"] for name, one in state["servers"].items()} == {
+        "main": bucket.server.url,
+        "b": down,
+    }
+    assert state["servers"]["main"]["delivered_points"] == state["delivered_points"]
+    b = state["servers"]["b"]
+    assert b["backlog_points"] == b["points"] > 0
+    assert "delivery" not in health["troubles"]
+    assert health["troubles"]["delivery:b"].startswith(f"no answer from {down}: ")
+    assert 'metrics_agent_trouble{source="delivery:b"} 1\n' in metrics
+    assert 'metrics_agent_server_delivered_points_total{server="b"} 0\n' in metrics
+    query = ' |> filter(fn: (r) => r._measurement == "metrics_delivery")'
+    assert {row["server"] for row in api.rows(bucket, query)} == {"main", "b"}
