@@ -60,7 +60,7 @@ def test_a_running_agent_tells_which_server_is_down(bucket: Bucket, tmp_path: Pa
         tmp_path / "data",
         bucket,
         http_port=port,
-        collection_interval_ms=500,
+        collection_interval_ms=1000,
         **mirror(bucket, url=down),
     )
     with running(env, tmp_path) as agent:
