@@ -200,7 +200,7 @@ class Servers:
         where = settings.influxdb_url, settings.influxdb_bucket
         _log.info("%sDelivering to %s, bucket %r", health.label, *where)
         exposed = self._exposed.setdefault(name, Trouble(label=health.label))
-        if exposure := unprotected(settings):
+        if exposure := unprotected(settings, name):
             line = str(exposure)
             exposed.begins(line, line[0].upper() + line[1:], kind=line)
         else:
