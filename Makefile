@@ -77,8 +77,9 @@ chaos: $(VENV)/dev.installed ## break agent and server at random, and settle the
 	@tests/influxd/build.sh --if-needed
 	$(BIN)/python -m pytest --capture=no tests/chaos/test_chaos.py
 
+FUZZ_SEED ?= $(shell date +%s)
 fuzz: $(VENV)/dev.installed ## give the collectors 10,000 texts that no kernel writes; some minutes
-	$(PYTEST) --hypothesis-profile long tests/collectors/test_fuzz.py
+	$(PYTEST) --hypothesis-profile long --hypothesis-seed=$(FUZZ_SEED) tests/collectors/test_fuzz.py
 
 browser: $(VENV)/dev.installed ## look at the agent's page in a Chromium, which it needs
 	$(BIN)/python -m pytest tests/browser

@@ -59,10 +59,10 @@ class Cost:
 # Each makes ready what is then timed; before it, a reading was appended.
 OPERATIONS: dict[str, Callable[[Spool, Callable[[], object]], Callable[[], object]]] = {
     "append": lambda _, append: append,
-    "lease": lambda spool, _: partial(spool.lease, 1),
-    "settle": lambda spool, _: partial(spool.settle, spool.lease(1), NOW),  # type: ignore[arg-type]  # one waits
+    "lease": lambda spool, _: partial(spool.queue().lease, 1),
+    "settle": lambda spool, _: partial(spool.queue().settle, spool.queue().lease(1), NOW),  # type: ignore[arg-type]  # one waits
     "contents": lambda spool, _: spool.contents,
-    "give up nothing": lambda spool, _: partial(spool.give_up, NOW),
+    "give up nothing": lambda spool, _: partial(spool.queue().give_up, NOW),
     "age nothing": lambda spool, _: partial(spool.aging.remove, 0, NOW, count=True),
 }
 

@@ -86,7 +86,15 @@ def test_a_server_that_does_not_take_the_readings(
     spool.append([f"m f=1i {START_NS}"], START_NS)
     server = Server(status, prepares=prepares)
     pace = Pace(1, 0, 100)
-    delivery = Delivery(spool, server, clock, pace, lambda low, _: low, health, lambda _: False)
+    delivery = Delivery(
+        spool.queue(),
+        server,
+        clock,
+        pace,
+        lambda low, _: low,
+        health.server("main"),
+        lambda _: False,
+    )
     delivery.drain(Event())
     assert server.left == 0
     stopped, works = caplog.messages
@@ -136,7 +144,7 @@ def test_a_clock_that_jumps_back_and_forth(
 def test_a_rule_that_is_left_alone_for_ever_new_reasons(
     spool: Spool, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    known = KnownRule(spool, clock)
+    known = KnownRule(spool.queue(), clock)
     for number in range(TIMES):
         known.leave_alone(f"the token is refused, request {number}")
     assert len(caplog.messages) == 10
@@ -145,7 +153,7 @@ def test_a_rule_that_is_left_alone_for_ever_new_reasons(
 def test_a_rule_that_is_left_alone_every_other_time(
     spool: Spool, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    known = KnownRule(spool, clock)
+    known = KnownRule(spool.queue(), clock)
     for number in range(TIMES):
         known.leave_alone("the token may not change it" if number % 2 else "")
         clock.advance(1)
@@ -315,7 +323,15 @@ def flushes(
     spool: Spool, clock: ManualClock, health: Health, answers: Answers, name: str, rest_s: float
 ) -> None:
     pace = Pace(1, 0, 100)
-    delivery = Delivery(spool, answers, clock, pace, lambda low, _: low, health, lambda _: False)
+    delivery = Delivery(
+        spool.queue(),
+        answers,
+        clock,
+        pace,
+        lambda low, _: low,
+        health.server("main"),
+        lambda _: False,
+    )
     for number in range(TIMES):
         spool.append([f"{name.format(number)} f=1i {clock.now_ns()}"], clock.now_ns())
         delivery.drain(Event())
@@ -366,7 +382,15 @@ def test_an_outage_that_lasts_is_told_within_the_hour_after_a_short_one(
     spool.append([f"m f=1i {START_NS}"], START_NS)
     answers = Answers(FAILED, TAKEN, *[FAILED] * TIMES, TAKEN)
     pace = Pace(1, 0, 100)
-    delivery = Delivery(spool, answers, clock, pace, lambda _, high: high, health, lambda _: False)
+    delivery = Delivery(
+        spool.queue(),
+        answers,
+        clock,
+        pace,
+        lambda _, high: high,
+        health.server("main"),
+        lambda _: False,
+    )
     delivery.drain(Event())
     spool.append([f"m f=2i {START_NS + 1}"], START_NS + 1)
     delivery.drain(Event())
@@ -409,8 +433,17 @@ def test_a_sweep_that_fails(
     stop = Event()
     clock.on_wait = lambda waits: stop.set() if waits == TIMES else None
     trusted = TrustedClock(clock, spool, health, 7 * DAY_S)
-    known = KnownRule(spool, clock)
-    keeper = Keeper(settings, spool, target, known, clock, trusted, health)  # type: ignore[arg-type]  # as much of one as a sweep asks
+    known = KnownRule(spool.queue(), clock)
+    keeper = Keeper(
+        settings,
+        spool,
+        spool.queue(),
+        target,  # type: ignore[arg-type]  # as much of one as a sweep asks
+        known,
+        clock,
+        trusted,
+        health.server("main"),
+    )
     keeper.run(stop, Event())
     assert target.looks == TIMES
     hours = clock.elapsed / 3600
@@ -470,7 +503,7 @@ def test_readings_that_are_damaged_in_each_flush(
     with closing(Spool(tmp_path, 2**24, clock)) as spool:
         for number in range(TIMES):
             damaged(spool, START_NS + number)
-            assert spool.lease(100) is None
+            assert spool.queue().lease(100) is None
             clock.advance(1)
         assert spool.contents().lost["corrupt_store"] == TIMES
     assert caplog.messages == [f"{spool.path} was damaged, 1 points in it are lost"]

@@ -1,4 +1,4 @@
-"""Delivery: leases readings from the spool, writes them, and settles them by the verdict.
+"""Delivery: leases readings from a queue, writes them, and settles them by the verdict.
 
 A reading's time was fixed when it was taken, so to send it twice changes nothing in InfluxDB:
 at least once here is exactly once there.
@@ -15,9 +15,9 @@ from pipeline.clock import Clock, Random
 from pipeline.delivery.outage import Outage
 from pipeline.delivery.pacing import Pace, Size, rest_s, retry_s
 from pipeline.delivery.refusals import Refusals
-from pipeline.health import Health
+from pipeline.health import ServerHealth
 from pipeline.influx import Answer, InfluxError, Verdict, verdict
-from pipeline.spool import Batch, Spool
+from pipeline.spool import Batch, Queue
 
 # A stop sends what is left, if the server answers in time.
 LAST_FLUSH_S = 2.0
@@ -54,30 +54,30 @@ class StoppedError(Exception):
 
 
 class Delivery:
-    """Delivers what the spool queues until it is stopped.
+    """Delivers what waits in a queue until it is stopped.
 
     Args:
-        spool: Where the readings wait.
+        queue: Where the readings wait.
         server: Where they go.
         clock: Paces the flushes and waits between tries.
         pace: How often and how much.
         random: The source of jitter.
-        health: Shows how it goes.
-        trim: Takes the time of a reading. If that is too old to be sent, deletes from the spool,
-            and counts, all that is too old; returns whether it did.
+        health: Shows how it goes with that server.
+        trim: Takes the time of a reading. If that is too old to be sent, takes off the queue, and
+            counts, all that is too old; returns whether it did.
     """
 
     def __init__(
         self,
-        spool: Spool,
+        queue: Queue,
         server: Server,
         clock: Clock,
         pace: Pace,
         random: Random,
-        health: Health,
+        health: ServerHealth,
         trim: Callable[[int], bool],
     ) -> None:
-        self._spool = spool
+        self._queue = queue
         self._server = server
         self._clock = clock
         self._pace = pace
@@ -85,7 +85,7 @@ class Delivery:
         self._health = health
         self._trim = trim
         self._size = Size(pace.batch_max_points)
-        self._refusals = Refusals(clock)
+        self._refusals = Refusals(clock, health.label)
         self._outage = Outage(clock, health.trouble("delivery"), self._backlog)
         self._retired = False
         self._prepared = self._tried_to_prepare = False
@@ -173,19 +173,19 @@ class Delivery:
             return False
         begun = self._clock.monotonic()
         outcome = self._refusals.deliver(batch, lambda body: self._send(body, pause))
-        self._spool.settle(batch, self._clock.now_ns(), outcome.refused, outcome.expired)
+        self._queue.settle(batch, self._clock.now_ns(), outcome.refused, outcome.expired)
         if outcome.asked:
             self._health.wrote(self._clock.monotonic() - begun)
             self._passed(probe=probe)
         return batch.more
 
     def _lease(self, newest: bool) -> Batch | None:
-        batch = self._spool.lease(self._size.points, newest=newest)
+        batch = self._queue.lease(self._size.points, newest=newest)
         if batch is not None:
             self._prepare(batch.oldest_ns)
         # For each batch: readings grow old during an outage, and `prepare` brings the bucket's age.
         if batch is not None and self._trim(batch.oldest_ns):
-            batch = self._spool.lease(self._size.points, newest=newest)
+            batch = self._queue.lease(self._size.points, newest=newest)
         return batch
 
     def _prepare(self, oldest_ns: int) -> None:
@@ -247,7 +247,7 @@ class Delivery:
         return self._outage.under_way and not self._outage.probed
 
     def _backlog(self) -> int:
-        return self._spool.contents().backlog_points
+        return self._queue.contents().backlog_points
 
 
 def _failure(state: tenacity.RetryCallState) -> InfluxError:

@@ -9,7 +9,7 @@ from threading import Event
 
 from pipeline.clock import Clock, SystemClock
 from pipeline.collectors import catalogue
-from pipeline.health import Health, Trouble
+from pipeline.health import ServerHealth, Trouble, label
 from pipeline.influx import (
     CONFIRMED_AFTER_S,
     PATIENCE_S,
@@ -24,10 +24,10 @@ from pipeline.influx import (
     shard_group_s,
 )
 from pipeline.influx import tasks as downsampling
-from pipeline.retention.sweep import Place, Retention, Swept
+from pipeline.retention.sweep import LocalPoints, Place, Retention, Swept
 from pipeline.retention.trusted_clock import TrustedClock
 from pipeline.settings import Age, Settings
-from pipeline.spool import Fact, Spool, SpoolError
+from pipeline.spool import Fact, Queue, Spool, SpoolError
 
 _log = logging.getLogger(__name__)
 
@@ -41,18 +41,18 @@ class KnownRule:
     """The bucket's retention rule as it was seen last; noted for `status`.
 
     Args:
-        spool: Where it is noted.
+        queue: Where it is noted, that of the server.
         clock: Measures how often the log says that the rule is left alone.
 
     Attributes:
         rule: The rule; None while it is not known, or of a server without buckets.
     """
 
-    def __init__(self, spool: Spool, clock: Clock | None = None) -> None:
-        self._spool = spool
+    def __init__(self, queue: Queue, clock: Clock | None = None) -> None:
+        self._queue = queue
         self._changed = Event()
         # Only logged: `status` shows the difference.
-        self._left_alone = Trouble(clock=clock or SystemClock())
+        self._left_alone = Trouble(clock=clock or SystemClock(), label=label(queue.name))
         self._retired = False
         self.rule: Rule | None = None
 
@@ -68,7 +68,7 @@ class KnownRule:
         self.rule = rule
         age = str(rule.age_s) if rule else None
         with contextlib.suppress(SpoolError):
-            self._spool.note({Fact.BUCKET_AGE_S: age, Fact.BUCKET_DRIFT: drift or None})
+            self._queue.note({Fact.BUCKET_AGE_S: age, Fact.BUCKET_DRIFT: drift or None})
         if rule and rule.change:
             self._changed.set()
 
@@ -94,27 +94,30 @@ class Keeper:
 
     Args:
         settings: What is wanted.
-        spool: The local copy, and what is remembered.
+        spool: The local copy; None where the keeper of another server sweeps and checks it.
+        queue: The readings that wait for the server, and what is remembered of it.
         target: The bucket; None without an InfluxDB.
         known: The bucket's rule, as the target saw it.
         clock: Time.
         trusted_clock: Tells the time that points are deleted by.
-        health: Shows what does not work.
+        health: Shows what does not work with that server.
     """
 
     def __init__(
         self,
         settings: Settings,
-        spool: Spool,
+        spool: Spool | None,
+        queue: Queue,
         target: Target | None,
         known: KnownRule,
         clock: Clock,
         trusted_clock: TrustedClock,
-        health: Health,
+        health: ServerHealth,
     ) -> None:
         self._settings = settings
         self._interval_s = settings.cleanup_interval_minutes * 60.0
         self._spool = spool
+        self._queue = queue
         self._target = target
         self._known = known
         self._clock = clock
@@ -122,8 +125,9 @@ class Keeper:
         self._health = health
         self._trouble = health.trouble("sweep")
         self._downsampling_trouble = health.trouble("downsampling")
-        ages, delivers = settings.ages.each, target is not None
-        self._retention = Retention(spool, trusted_clock.now_ns, ages, delivers=delivers)
+        delivers = target is not None
+        local = None if spool is None else LocalPoints(spool.aging, delivers=delivers)
+        self._retention = Retention(queue, trusted_clock.now_ns, settings.ages.each, local)
         self._sweeping = threading.Lock()
         self._downsampled = False
         self._checked = -math.inf  # when the store was checked as a whole, by the monotonic clock
@@ -184,7 +188,7 @@ class Keeper:
             # Delivery reports a server that does not answer, or takes no such token. At the start
             # it may not have done so yet, nor made the bucket.
             status = error.answer.status
-            if "delivery" in self._health.troubles() or status in excused:
+            if self._health.trouble("delivery").under_way or status in excused:
                 excused.discard(status)
                 return True
             self._trouble.begins(
@@ -204,7 +208,7 @@ class Keeper:
     def _check(self) -> None:
         """Read the whole store, but not again with each try of a sweep that fails."""
         now = self._clock.monotonic()
-        if now - self._checked >= self._interval_s:
+        if self._spool is not None and now - self._checked >= self._interval_s:
             self._checked = now
             self._spool.check()
 
@@ -255,7 +259,7 @@ class Keeper:
 
     def _downsample(self, connection: Connection) -> None:
         wanted = self._settings.downsample
-        before = self._spool.facts().get(Fact.DOWNSAMPLING_TASK, "")
+        before = self._queue.facts().get(Fact.DOWNSAMPLING_TASK, "")
         changes = []
         try:
             if wanted.every:
@@ -271,8 +275,8 @@ class Keeper:
                 raise
             done = downsampling.Downsampled("")
         for change in filter(None, (*changes, done.change)):
-            _log.info("%s", change)
-        self._spool.note({Fact.DOWNSAMPLING_TASK: done.task or None})
+            _log.info("%s%s", self._health.label, change)
+        self._queue.note({Fact.DOWNSAMPLING_TASK: done.task or None})
         self._downsampled = True
         self._downsampling_trouble.ends()
 

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pipeline.health import label
 from pipeline.influx import InfluxError, UnreadableError
 from pipeline.settings import HOUR_NS, Age, Ages
-from pipeline.spool import Aging, Spool
+from pipeline.spool import Aging, Queue
 
 _log = logging.getLogger(__name__)
 
@@ -164,20 +165,24 @@ class Retention:
     """Removes what is older than its age.
 
     Args:
-        spool: The local copy; it also remembers how far the last sweep came.
+        queue: The readings that wait for the server; it remembers how far the last sweep came.
         now_ns: Tells the trusted time: what is deleted by a wrong one is gone.
         ages: The ages.
-        delivers: Whether undelivered readings that grow too old are a loss.
+        local: The local copy; None where the retention of another server sweeps it.
     """
 
     def __init__(
-        self, spool: Spool, now_ns: Callable[[], int], ages: Sequence[Age], *, delivers: bool
+        self,
+        queue: Queue,
+        now_ns: Callable[[], int],
+        ages: Sequence[Age],
+        local: LocalPoints | None,
     ) -> None:
-        self._spool = spool
+        self._queue = queue
         self._now_ns = now_ns
         self._ages = ages
         self._longest = Age(Ages(tuple(ages)).longest)
-        self._delivers = delivers
+        self._local = local
         self._marks: dict[str, str] = {}
 
     def is_old(self, time_ns: int, bucket_age_s: int = 0) -> bool:
@@ -187,21 +192,29 @@ class Retention:
         return time_ns < max(*limits, now_ns - bucket_age_s * 10**9 if bucket_age_s else 0)
 
     def trim(self, bucket_age_s: int = 0) -> int:
-        """Remove what is too old from the local copy; return how many points that were.
+        """Remove what is too old from the local copy and the queue.
 
         Nothing is sent any more that InfluxDB would refuse. What was delivered stays as long as the
         rest: the page shows it, and doctor takes a reading in InfluxDB that is not here for one of
         another agent with this host's name.
+
+        Returns:
+            How many points were removed from the local copy.
         """
+        longest_s = self._longest.hours * 3600
+        removed = 0 if self._local is None else self._sweep_here(self._local)
+        # What the longest age has removed is not searched for again in the whole queue.
+        gone = 0 if self._local is None else longest_s
+        limits = [age_s for age_s in (bucket_age_s, longest_s) if age_s]
+        if limits and not 0 < gone <= min(limits):
+            self._queue.give_up(self._now_ns() - min(limits) * 10**9)
+        return removed
+
+    def _sweep_here(self, points: LocalPoints) -> int:
         longest = self._longest
-        points = LocalPoints(self._spool.aging, delivers=self._delivers)
         removed = points.remove(0, longest.cutoff_ns(self._now_ns()), longest)
         local = Place("local", points, () if longest in self._ages else self._ages)
-        removed += sum(step.points for age in local.ages for step in self._sweep(local, age))
-        # What the longest age has removed is not searched for again in the whole queue.
-        if bucket_age_s and not 0 < self._longest.hours * 3600 <= bucket_age_s:
-            self._spool.give_up(self._now_ns() - bucket_age_s * 10**9)
-        return removed
+        return removed + sum(step.points for age in local.ages for step in self._sweep(local, age))
 
     def sweep(
         self, places: Sequence[Place] = (), stopped: Callable[[], bool] = lambda: False
@@ -237,7 +250,8 @@ class Retention:
                 failures.append(error)
         result = Swept(remote, local, tuple(uncounted))
         if result.points:
-            _log.info("Cleaned up %d old metric records", result.points)
+            prefix = label(self._queue.name)
+            _log.info("%sCleaned up %d old metric records", prefix, result.points)
         for failure in failures:
             raise failure
         return result
@@ -246,12 +260,12 @@ class Retention:
         cutoff = age.cutoff_ns(self._now_ns())
         name, scope = place.mark(age)
         if name not in self._marks:
-            self._marks[name] = self._spool.facts().get(name, "")
+            self._marks[name] = self._queue.facts().get(name, "")
         start = noted = place.start_ns(self._marks[name], age, cutoff)
         for step in remove_in_windows(place.points, age, start, cutoff, place.window_s):
             self._marks[name] = f"{step.until_ns} {scope}"
             # A note costs an fsync: it is made when points went, or after an hour of empty span.
             if step.points or step.until_ns - noted > HOUR_NS:
-                self._spool.note({name: self._marks[name]})
+                self._queue.note({name: self._marks[name]})
                 noted = step.until_ns
             yield step

@@ -2,13 +2,14 @@
 
 from pipeline.settings.ages import HOUR_NS, Age, Ages, hours_text
 from pipeline.settings.config_files import SettingsFiles
-from pipeline.settings.constraints import duration_s
+from pipeline.settings.constraints import MAIN, NEEDED, SERVER, duration_s, setting_name
 from pipeline.settings.declared import (
     LATE_S,
     NAMES,
     SYSTEM_DATA_DIR,
     CollectorOptions,
     Downsample,
+    Mirror,
     Settings,
 )
 from pipeline.settings.load import (
@@ -20,7 +21,7 @@ from pipeline.settings.load import (
     find_data_dir,
     load,
 )
-from pipeline.settings.sources import SYSTEM_CONFIG_DIR
+from pipeline.settings.sources import SYSTEM_CONFIG_DIR, variable
 from pipeline.settings.trust import (
     Exposure,
     changeable,
@@ -34,7 +35,10 @@ from pipeline.settings.watch import Files
 __all__ = [
     "HOUR_NS",
     "LATE_S",
+    "MAIN",
     "NAMES",
+    "NEEDED",
+    "SERVER",
     "SYSTEM_CONFIG_DIR",
     "SYSTEM_DATA_DIR",
     "Age",
@@ -44,6 +48,7 @@ __all__ = [
     "Exposure",
     "Files",
     "Loaded",
+    "Mirror",
     "SettingRow",
     "Settings",
     "SettingsError",
@@ -59,4 +64,6 @@ __all__ = [
     "make_folder",
     "owner",
     "refusal",
+    "setting_name",
+    "variable",
 ]

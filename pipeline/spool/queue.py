@@ -1,188 +1,59 @@
-"""The spool as its agent writes it: readings are appended, leased, and settled."""
+"""The queue of a server: the readings that wait for it are leased, and settled."""
 
-import contextlib
 import logging
 import sqlite3
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Self
+from collections.abc import Mapping, Sequence
 
-from pipeline.clock import Clock, LogLimit, SystemClock
+from pipeline.clock import Clock, LogLimit
 from pipeline.spool import reader, rows
-from pipeline.spool.aging import Aging
-from pipeline.spool.contents import Batch, Cause, Contents, Gap, Refusal
+from pipeline.spool.contents import Batch, Cause, Contents, Refusal
 from pipeline.spool.database import Database
 from pipeline.spool.leasing import next_batch
 from pipeline.spool.opening import OwnStore
-from pipeline.spool.room import Room
-from pipeline.spool.salvage import SHIFT, resume, steps, unfinished
-from pipeline.spool.schema import LOST, NAME, DamagedError, FullError, translated
+from pipeline.spool.schema import LOST
 
 _log = logging.getLogger(__name__)
 
 _AT_ONCE = 200  # so that no tick waits long for it
-_WAITING = (
-    "SELECT id, time_ns < ? FROM pending CROSS JOIN tick USING (id) "
-    "WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"
+_SOME = (
+    "SELECT max(id) FROM (SELECT id FROM pending WHERE server = ? AND id >= ? ORDER BY id LIMIT ?)"
 )
-_SOME = "SELECT max(id) FROM (SELECT id FROM pending WHERE id >= ? ORDER BY id LIMIT ?)"
 _GIVEN_UP = (
-    "DELETE FROM pending WHERE id BETWEEN ? AND ? "
+    "DELETE FROM pending WHERE server = ? AND id BETWEEN ? AND ? "
     "AND (SELECT time_ns FROM tick WHERE tick.id = pending.id) < ? RETURNING points"
 )
 
 
-class Spool:
-    """The spool of the one process that holds its data directory.
-
-    The store is made if there is none. If it is damaged or the disk is full, also while it is in
-    use, it is repaired, and the operation is tried again.
+class Queue:
+    """The readings of a spool that wait for one server, and what is remembered of that server.
 
     Args:
-        directory: The data directory, held by the caller's lock; it must exist.
-        max_bytes: The bound on what its files take of the disk.
-        clock: The source of time.
+        name: The server's name.
+        database: The store, which all queues share.
+        store: Knows how often the store was replaced.
+        clock: Measures how often the log says that readings were damaged.
 
     Attributes:
-        path: The store.
-        aging: Removes what is too old.
-        next_id: The id of the next reading, or an earlier one that no reading has.
-
-    Raises:
-        SpoolError: The file cannot be made, or is another program's or another version's.
+        name: The server's name.
     """
 
-    def __init__(self, directory: Path, max_bytes: int, clock: Clock | None = None) -> None:
-        self.path = directory / NAME
-        clock = clock or SystemClock()
-        with translated(self.path, "opened", own=True):
-            self._room = Room(self.path, max_bytes)
-        self._store = OwnStore(self.path, self._room, clock)
-        self._database = Database(self.path, self._open, self._store.repair, clock)
+    def __init__(self, name: str, database: Database, store: OwnStore, clock: Clock) -> None:
+        self.name = name
+        self._database = database
+        self._store = store
         self._damage = LogLimit(clock)
-        self._first_id = self.next_id = 0  # the first of this process
-        self.aging = Aging(self._database)
-        with contextlib.suppress(FullError):
-            self._shrink()
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self.close()
-
-    @property
-    def pressure(self) -> str | None:
-        """Why readings that were not delivered make room for newer ones; None while none do."""
-        return self._room.pressure
-
-    @property
-    def salvaging(self) -> bool:
-        """Whether a damaged store waits for `salvage`."""
-        return self._store.salvaging
-
-    @property
-    def _above(self) -> int:
-        """By how much the ids of a batch are higher than those in the store.
-
-        A new store begins with the id 1 again, and a batch may name ticks of a former one.
-        """
-        return self._store.made * SHIFT
-
-    def salvage(self) -> Iterator[None]:
-        """Copy what can be read of damaged stores that were replaced, and yield after each step.
-
-        Raises:
-            SpoolError: The store cannot be written; the next time goes on there.
-        """
-        yield from steps(self._database, self._room.keep)
-        with self._database.connection() as db:
-            self._store.look(db)
-
-    def resume(self, interval_s: float) -> int | None:
-        """Return the time of the last reading before an agent's start, as far as it is known.
-
-        If it is still in a damaged store, its salvage marks the time without an agent.
-
-        Args:
-            interval_s: At which interval readings are taken from now on, in seconds.
-
-        Returns:
-            Nanoseconds since 1970-01-01 UTC; None if it is not known, or there is none.
-        """
-
-        def change(db: sqlite3.Connection) -> int | None:
-            if salvages := unfinished(db):
-                return resume(db, salvages[0], interval_s)
-            return reader.contents(db).last_ns
-
-        return self._database.write(change)
-
-    def close(self) -> None:
-        """Close the file: any use raises a SpoolError from now on."""
-        self._database.close()
 
     def contents(self) -> Contents:
-        """Return the figures of the spool."""
-        return self._database.read(reader.contents)
+        """Return the figures of the spool, and of what this server has of it."""
+        return self._database.read(lambda db: reader.contents(db, self.name))
 
     def facts(self) -> dict[str, str]:
-        """Return the facts that were noted."""
-        return self._database.read(reader.facts)
+        """Return the facts that were noted of this server."""
+        return self._database.read(lambda db: rows.facts(db, self.name))
 
-    def gaps(self) -> list[Gap]:
-        """Return the spans of missing readings of which no point tells yet."""
-        return self._database.read(reader.gaps)
-
-    def has(self, time_ns: int) -> bool:
-        """Return whether there is a reading of exactly this time."""
-        query = "SELECT 1 FROM tick WHERE time_ns = ?"
-        return self._database.read(lambda db: db.execute(query, (time_ns,)).fetchone() is not None)
-
-    def append(
-        self,
-        lines: Sequence[str],
-        time_ns: int,
-        lost: Mapping[str, int] | None = None,
-        gaps: Iterable[Gap] = (),
-        told: Iterable[Gap] = (),
-    ) -> bool:
-        """Commit one reading; when this returns, it is on the disk.
-
-        Args:
-            lines: Line protocol, one point each. With none, only the losses are counted.
-            time_ns: The reading's time, in nanoseconds since 1970-01-01 UTC.
-            lost: Cause to points that the reading should have held as well.
-            gaps: Readings that are missing before it.
-            told: The gaps that its lines tell of.
-
-        Returns:
-            Whether there are gaps now of which no point tells yet.
-
-        Raises:
-            SpoolError: Nothing was committed.
-        """
-        missing, ended = tuple(gaps), tuple(told)
-
-        def commit(db: sqlite3.Connection) -> tuple[bool, int]:
-            tick = 0
-            if lines:
-                tick = rows.insert(db, lines, time_ns) + self._above
-                rows.tally(db, {"ticks": 1, "points": len(lines)})
-            rows.tally(db, {f"{LOST}{cause}": points for cause, points in (lost or {}).items()})
-            for gap in ended:  # before new gaps are marked, which would widen them
-                rows.forget(db, gap)
-            for gap in missing:
-                rows.mark(db, gap)
-            self._room.keep(db)
-            return db.execute("SELECT 1 FROM gap LIMIT 1").fetchone() is not None, tick
-
-        untold, tick = self._database.write(commit)
-        self.next_id = max(self.next_id, tick + 1)
-        return untold
+    def note(self, facts: Mapping[str, str | None]) -> None:
+        """Store facts of this server for those who read the spool; None deletes one."""
+        self._database.write(lambda db: rows.note(db, facts, self.name))
 
     def lease(self, max_points: int, *, newest: bool = False) -> Batch | None:
         """Return what to send next; it stays queued until it is settled.
@@ -195,20 +66,20 @@ class Spool:
             newest: Only the newest tick, in place of the oldest ones; `more` is always true then.
 
         Returns:
-            The batch, or None when nothing waits.
+            The batch, or None when nothing waits, or `serve` has not filled the queue yet.
         """
         lost = 0
         while True:
             batch, damaged = self._database.read(
-                lambda db: next_batch(db, max_points, self._above, newest=newest)
+                lambda db: next_batch(db, self.name, max_points, self._store.above, newest=newest)
             )
             lost += self._discard(damaged)
             if batch or not damaged:
                 break
         if not lost:
             self._damage.end()
-        elif self._damage.begins(self.path):
-            _log.error("%s was damaged, %d points in it are lost", self.path, lost)
+        elif self._damage.begins(self._database.path):
+            _log.error("%s was damaged, %d points in it are lost", self._database.path, lost)
         return batch
 
     def settle(
@@ -229,12 +100,14 @@ class Spool:
 
         def commit(db: sqlite3.Connection) -> None:
             # Ticks that were deleted while the batch was under way are counted already.
-            settled = sum(rows.unqueue(db, tick - self._above) for tick in batch.ids)
-            rows.refuse(db, time_ns, refused)
+            settled = sum(
+                rows.unqueue(db, self.name, tick - self._store.above) for tick in batch.ids
+            )
+            rows.refuse(db, self.name, time_ns, refused)
             rejected = min(len(refused), settled)
             aged = min(expired, settled - rejected)
             counts = {f"{LOST}{Cause.REJECTED}": rejected, f"{LOST}{Cause.EXPIRED}": aged}
-            rows.tally(db, {"delivered": settled - rejected - aged, **counts})
+            rows.tally(db, {"delivered": settled - rejected - aged, **counts}, self.name)
 
         self._database.write(commit)
 
@@ -247,10 +120,10 @@ class Spool:
         first, expired = rows.LEAST_ID, 0
 
         def part(db: sqlite3.Connection) -> tuple[int, int] | None:
-            (last,) = db.execute(_SOME, (first, _AT_ONCE)).fetchone()
-            gone = db.execute(_GIVEN_UP, (first, last, before_ns)).fetchall()
+            (last,) = db.execute(_SOME, (self.name, first, _AT_ONCE)).fetchone()
+            gone = db.execute(_GIVEN_UP, (self.name, first, last, before_ns)).fetchall()
             points = sum(int(points) for (points,) in gone)
-            rows.tally(db, {f"{LOST}{Cause.EXPIRED}": points})
+            rows.tally(db, {f"{LOST}{Cause.EXPIRED}": points}, self.name)
             return (last + 1, points) if gone else None
 
         for following, points in self._database.write_in_parts(part):
@@ -258,93 +131,12 @@ class Spool:
             expired += points
         return expired
 
-    def restamp(self, ids: range, before_ns: int, by_ns: int) -> tuple[int, range]:
-        """Correct the time of some waiting readings that this process took with a wrong clock.
-
-        Args:
-            ids: The readings.
-            before_ns: Only those with an earlier time than this are corrected.
-            by_ns: By how much, in nanoseconds.
-
-        Returns:
-            How many were corrected, and the readings that are left.
-        """
-
-        def commit(db: sqlite3.Connection) -> tuple[int, range]:
-            above = self._above
-            first = max(ids.start, self._first_id) - above
-            scope = (before_ns, first, ids.stop - above, _AT_ONCE)
-            found = db.execute(_WAITING, scope).fetchall()
-            corrected = sum(
-                rows.restamp(db, tick, before_ns, by_ns) for tick, is_wrong in found if is_wrong
-            )
-            return corrected, range(found[-1][0] + 1 + above if found else ids.stop, ids.stop)
-
-        return self._database.write(commit)
-
-    def restamp_gaps(self, before_ns: int, by_ns: int) -> None:
-        """Correct the times of the gaps of which no point tells yet, as `restamp` does."""
-        self._database.write(lambda db: rows.restamp_gaps(db, before_ns, by_ns))
-
-    def note(self, facts: Mapping[str, str | None]) -> None:
-        """Store facts for those who read the spool; None deletes one."""
-
-        def commit(db: sqlite3.Connection) -> None:
-            for name, value in facts.items():
-                if value is None:
-                    db.execute("DELETE FROM fact WHERE name = ?", (name,))
-                else:
-                    db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
-
-        self._database.write(commit)
-
-    def check(self) -> None:
-        """Read the whole store, while readings go on, and salvage it if it is damaged.
-
-        Raises:
-            SpoolError: The store could not be read, or not be salvaged.
-        """
-        before = self._store.made
-        if not self._database.is_open:
-            return
-        try:
-            with (
-                contextlib.suppress(FileNotFoundError),
-                reader.SpoolReader(self.path.parent, shared=True) as own,
-            ):
-                own.examine()
-        except DamagedError as error:
-            with self._database.held() as usable:
-                if usable and self._store.made == before:
-                    self._store.replace(self._database, error)
-
-    def set_bound(self, max_bytes: int) -> None:
-        """Set another bound on what the files take of the disk, and delete what is beyond it.
-
-        Raises:
-            SpoolError: That failed now; the bound holds from the next reading on.
-        """
-        with self._database.held(), translated(self.path, "written", own=True):
-            self._room.set_bound(max_bytes)
-        self._shrink()
-        with self._database.connection() as db:
-            self._room.limits.apply(db)
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # only this makes the file smaller
-
-    def _shrink(self) -> None:
-        deque(self._database.write_in_parts(self._room.shrink), maxlen=0)
-
-    def _open(self) -> sqlite3.Connection:
-        db = self._store.connect()
-        if not self._first_id:
-            query = "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'tick'"
-            self._first_id = self.next_id = int(db.execute(query).fetchone()[0]) + self._above
-        return db
-
     def _discard(self, damaged: Sequence[int]) -> int:
         def commit(db: sqlite3.Connection) -> int:
-            lost = rows.drop(db, [tick - self._above for tick in damaged], Cause.CORRUPT_STORE)
-            rows.tally(db, {f"{LOST}{Cause.CORRUPT_STORE}": lost})
-            return lost
+            lost = rows.drop(
+                db, [tick - self._store.above for tick in damaged], Cause.CORRUPT_STORE
+            )
+            rows.tally_each(db, f"{LOST}{Cause.CORRUPT_STORE}", lost)
+            return lost[self.name]
 
         return self._database.write(commit) if damaged else 0

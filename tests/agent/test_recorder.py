@@ -353,7 +353,7 @@ def test_that_the_oldest_readings_make_room_is_told_once_and_so_is_its_end(
     assert one.health.troubles() == {"room": bound}
     assert one.health.failure() is None
     batch = leased(one.spool, 10_000)
-    one.spool.settle(batch, START_NS)
+    one.spool.queue().settle(batch, START_NS)
     one.record()
     assert one.health.troubles() == {}
     assert one.lost["spool_full"] + batch.points == 200

@@ -26,7 +26,7 @@ def refuse(cli: Cli, count: int) -> None:
     with Spool(cli.data_dir, 2**24) as spool:
         batch = leased(spool, count)
         lines = (f"m,n={n} f=1i {now}" for n in range(count))
-        spool.settle(batch, now, [Refusal(line, "a long reason") for line in lines])
+        spool.queue().settle(batch, now, [Refusal(line, "a long reason") for line in lines])
 
 
 def test_refused_lines_are_listed_retried_and_dropped_while_the_agent_runs(
@@ -103,7 +103,7 @@ def test_lines_beyond_their_age_stay_and_are_told_of(cli: Cli, inside: Inside) -
     old = SystemClock().now_ns() - 2 * 3600 * 10**9
     with Spool(cli.data_dir, 2**24) as spool:
         spool.append([f"short f=1i {old}"], old)
-        spool.settle(leased(spool), old, [Refusal(f"short f=1i {old}", "a reason")])
+        spool.queue().settle(leased(spool), old, [Refusal(f"short f=1i {old}", "a reason")])
     (cli.config_dir / "settings.toml").write_text("retention_overrides = { short = 1 }\n")
     done = inside(cli, "rejected", "retry", "--all")
     assert done.out == (

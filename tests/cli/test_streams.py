@@ -4,7 +4,6 @@ import io
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -55,9 +54,9 @@ def evil(tmp_path: Path) -> Cli:
         for age in (3, 2, 1):
             lines = [f'm,host=h1,name={EVIL} f{EVIL}={age},text="{EVIL}" {now_ns - age * 10**9}']
             spool.append(lines, now_ns - age * 10**9)
-        batch = spool.lease(1)
+        batch = spool.queue().lease(1)
         assert batch is not None
-        spool.settle(batch, now_ns, [Refusal(f"m,name={EVIL} f=1 1", f"because of {EVIL}")])
+        spool.queue().settle(batch, now_ns, [Refusal(f"m,name={EVIL} f=1 1", f"because of {EVIL}")])
         spool.note({"last_error": EVIL, "troubles": json.dumps({EVIL: EVIL})})
     return one
 
@@ -243,8 +242,7 @@ def test_the_agent_runs_with_closed_streams_and_no_file_takes_their_place(
         files = Path(f"/proc/{agent.process.pid}/fd")
         places = [(files / str(number)).readlink() for number in range(3)]
         assert not [place for place in places if place.is_relative_to(cli.data_dir)]
-        agent.process.send_signal(signal.SIGTERM)
-        assert agent.process.wait(30) == 0
+        assert agent.stop() == 0
     finally:
         agent.kill()
     assert "Traceback" not in agent.log

@@ -65,9 +65,29 @@ def test_troubles_that_are_cleared_begin_anew(
     one = Health(clock, 60, lambda _: None)
     for _ in range(2):
         one.trouble("sweep").begins("no right", "Old points stay")
-        one.clear("delivery", "sweep")
+        one.server("main").clear("delivery", "sweep")
         assert one.troubles() == {}
     assert caplog.messages == ["Old points stay"] * 2
+
+
+def test_each_server_has_figures_and_troubles_of_its_own(
+    clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = Health(clock, 60, lambda _: None)
+    mirror, main = one.server("b"), one.server("main")
+    mirror.wrote(2.5)
+    main.write_failed()
+    figures = [(server.name, server.last_write_s, server.retries) for server in one.servers]
+    assert figures == [("main", None, 1), ("b", 2.5, 0)]
+    for server in one.servers:
+        server.trouble("delivery").begins(f"no answer of {server.name}", "Delivery stopped")
+    assert one.troubles() == {"delivery": "no answer of main", "delivery:b": "no answer of b"}
+    assert one.trouble("delivery:b") is mirror.trouble("delivery")
+    main.trouble("delivery").ends()
+    one.forget("b")
+    assert (one.troubles(), [server.name for server in one.servers]) == ({}, ["main"])
+    assert one.server("b").last_write_s is None
+    assert caplog.messages == ["Delivery stopped", "Mirror b: Delivery stopped"]
 
 
 def test_a_store_that_cannot_be_written_hides_no_trouble(clock: ManualClock) -> None:
@@ -137,7 +157,7 @@ def test_the_status_is_the_account_of_the_store(tmp_path: Path) -> None:
     with Spool(tmp_path, 2**24) as spool:
         spool.append(["m f=1i", "m f=2i"], START_NS, {"tick_missed": 7})
         batch = leased(spool, 10)
-        spool.settle(batch, START_NS, [Refusal("m f=1i", "no")])
+        spool.queue().settle(batch, START_NS, [Refusal("m f=1i", "no")])
         spool.append(["m f=3i"] * 3, START_NS)
         spool.note({Fact.LAST_ERROR: "no answer", Fact.BUCKET_AGE_S: "5400"})
     status = read_status(Settings(data_dir=tmp_path))

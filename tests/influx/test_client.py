@@ -672,7 +672,10 @@ def test_readings_do_not_wait_for_a_server_that_cannot_be_understood(
     """Its bucket cannot be looked after, but it may take them."""
     with answering(answer) as connection:
         target = Target(
-            connection.settings, lambda: connection.settings, ManualClock(), KnownRule(spool)
+            connection.settings,
+            lambda: connection.settings,
+            ManualClock(),
+            KnownRule(spool.queue()),
         )
         target.prepare()
         assert target.prepared

@@ -33,11 +33,19 @@ def drained(
 ) -> Contents:
     """Deliver all with these settings; `found` are those that a look at the files finds."""
     settings = settings_for(bucket, bucket_retention="off", **changes)
-    target = Target(settings, lambda: found or settings, clock, KnownRule(spool))
+    target = Target(settings, lambda: found or settings, clock, KnownRule(spool.queue()))
     pace = Pace(10, 0, 5_000)
     health = Health(clock, 60, lambda _: None)
     with closing(target):
-        Delivery(spool, target, clock, pace, random.uniform, health, lambda _: False).drain(Event())
+        Delivery(
+            spool.queue(),
+            target,
+            clock,
+            pace,
+            random.uniform,
+            health.server("main"),
+            lambda _: False,
+        ).drain(Event())
     return spool.contents()
 
 
@@ -78,10 +86,16 @@ def test_series_that_conflict_in_every_reading_cost_the_good_ones_no_search_each
         return write(connection, body)
 
     monkeypatch.setattr(Connection, "write", count)
-    target = Target(settings, lambda: settings, clock, KnownRule(spool))
+    target = Target(settings, lambda: settings, clock, KnownRule(spool.queue()))
     health = Health(clock, 60, lambda _: None)
     delivery = Delivery(
-        spool, target, clock, Pace(10, 0, 5_000), random.uniform, health, lambda _: False
+        spool.queue(),
+        target,
+        clock,
+        Pace(10, 0, 5_000),
+        random.uniform,
+        health.server("main"),
+        lambda _: False,
     )
     costs = []
     with closing(target):

@@ -65,11 +65,18 @@ class Bench:
         return self.health.troubles()
 
     def _make(self) -> Keeper:
-        self.known = KnownRule(self.spool)
+        self.known = KnownRule(self.spool.queue())
         target = Target(self.settings, lambda: self.settings, self.clock, self.known)
         trusted_clock = TrustedClock(self.clock, self.spool, self.health, 3600)
         return Keeper(
-            self.settings, self.spool, target, self.known, self.clock, trusted_clock, self.health
+            self.settings,
+            self.spool,
+            self.spool.queue(),
+            target,
+            self.known,
+            self.clock,
+            trusted_clock,
+            self.health.server("main"),
         )
 
     def put(self, *ages_h: float, host: str = "h1", bucket: str = "") -> None:
@@ -91,7 +98,7 @@ def test_why_a_rule_is_left_alone_is_logged_once(
     spool: Spool, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = ManualClock()
-    known = KnownRule(spool, clock)
+    known = KnownRule(spool.queue(), clock)
     for why in ("a", "a", "b", "a", "", "a"):
         known.leave_alone(why)
         clock.advance(1800)
@@ -156,10 +163,19 @@ def test_a_sweep_that_fails_reads_the_whole_store_once_in_an_interval(tmp_path: 
     with Spool(tmp_path, 2**28) as spool:
         health = Health(clock, 60, lambda _: None)
         health.trouble("delivery").begins("no answer")
-        known = KnownRule(spool)
+        known = KnownRule(spool.queue())
         target = Target(settings, lambda: settings, clock, known)
         trusted_clock = TrustedClock(clock, spool, health, 3600)
-        keeper = Keeper(settings, spool, target, known, clock, trusted_clock, health)
+        keeper = Keeper(
+            settings,
+            spool,
+            spool.queue(),
+            target,
+            known,
+            clock,
+            trusted_clock,
+            health.server("main"),
+        )
         before = read_so_far()
         keeper.run(clock.stop, Event())
         assert clock.waits == [60] * 61
@@ -180,7 +196,16 @@ def test_a_store_is_checked_each_interval_though_every_sweep_fails(
     with Spool(tmp_path, 2**24) as spool:
         health = Health(clock, 60, lambda _: None)
         trusted_clock = TrustedClock(clock, spool, health, 3600)
-        keeper = Keeper(settings, spool, None, KnownRule(spool), clock, trusted_clock, health)
+        keeper = Keeper(
+            settings,
+            spool,
+            spool.queue(),
+            None,
+            KnownRule(spool.queue()),
+            clock,
+            trusted_clock,
+            health.server("main"),
+        )
         while clock.monotonic() <= 2 * 3600:
             with pytest.raises(SpoolError):
                 keeper.run(Event(), Event())

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.influx import Answer, InfluxError, UnreadableError
-from pipeline.retention.sweep import Place, Retention, Swept
+from pipeline.retention.sweep import LocalPoints, Place, Retention, Swept
 from pipeline.settings import Age, Ages
 from pipeline.spool import Spool
 from tests.clocks import ManualClock
@@ -67,7 +67,8 @@ class Bench:
 
     def retention(self, hours: int, *, delivers: bool = True, **overrides: int) -> Retention:
         ages = Ages.from_hours(hours, overrides).each
-        return Retention(self.spool, self.clock.now_ns, ages, delivers=delivers)
+        local = LocalPoints(self.spool.aging, delivers=delivers)
+        return Retention(self.spool.queue(), self.clock.now_ns, ages, local)
 
     def sweep(self, hours: int, remote: Remote | None, scope: str = "s", **overrides: int) -> Swept:
         places = []

@@ -10,7 +10,7 @@ import pytest
 from pipeline.clock import PLAUSIBLE_NS, Schedule, Tick
 from pipeline.health import Health
 from pipeline.influx import LARGEST_SKEW_S
-from pipeline.retention.sweep import Retention
+from pipeline.retention.sweep import LocalPoints, Retention
 from pipeline.retention.trusted_clock import TrustedClock
 from pipeline.settings import Age
 from pipeline.spool import Spool
@@ -36,7 +36,9 @@ class Bench:
         self.spool = Spool(self.directory, 2**24)
         self.health = Health(self.clock, 60, lambda _: None)
         self.keeper = TrustedClock(self.clock, self.spool, self.health, AGE_H * HOUR_S)
-        self.retention = Retention(self.spool, self.keeper.now_ns, (Age(AGE_H),), delivers=True)
+        local = LocalPoints(self.spool.aging, delivers=True)
+        queue, now_ns = self.spool.queue(), self.keeper.now_ns
+        self.retention = Retention(queue, now_ns, (Age(AGE_H),), local)
 
     def jump(self, seconds: float) -> None:
         """Set the wall clock, and nothing else."""
@@ -59,11 +61,11 @@ class Bench:
     def times(self) -> list[int]:
         """The times of the readings in the order in which they were taken."""
         found = []
-        while (batch := self.spool.lease(1)) is not None:
+        while (batch := self.spool.queue().lease(1)) is not None:
             lines = gzip.decompress(batch.body).decode().splitlines()
             (stamp,) = {int(line.rpartition(" ")[2]) for line in lines}
             found.append(stamp)
-            self.spool.settle(batch, 0)
+            self.spool.queue().settle(batch, 0)
         return found
 
 

@@ -24,7 +24,7 @@ _ONLY_READ = ("access.py", "wal.py", "pages.py", "contents.py", "schema.py")
 
 
 def leased(spool: Spool, max_points: int = 1_000_000, *, newest: bool = False) -> Batch:
-    batch = spool.lease(max_points, newest=newest)
+    batch = spool.queue().lease(max_points, newest=newest)
     assert batch is not None
     return batch
 
@@ -51,7 +51,7 @@ def filled(directory: Path, ticks: int = 60, delivered: int = 20) -> None:
     with Spool(directory, 100 * MB) as spool:
         for number in range(ticks):
             spool.append(reading(number), number)
-        spool.settle(leased(spool, 3 * delivered), NOW)
+        spool.queue().settle(leased(spool, 3 * delivered), NOW)
         spool.note({"a": "1"})
 
 
@@ -144,7 +144,7 @@ def many(
         )
         if waiting:
             db.execute(
-                f"{number} INSERT INTO pending SELECT i, ?, ? FROM n",  # noqa: S608  # above
+                f"{number} INSERT INTO pending SELECT 'main', i, ?, ? FROM n",  # noqa: S608  # above
                 (delivered + 1, delivered + waiting, len(lines), len(block)),
             )
         points = (delivered + waiting) * len(lines)

@@ -60,7 +60,7 @@ def test_a_reading_that_loses_all_its_lines_is_gone(spool: Spool) -> None:
 def test_what_waited_for_delivery_is_counted_and_the_rest_still_waits(spool: Spool) -> None:
     fill(spool, 1, 2)
     batch = leased(spool, 4)
-    spool.settle(batch, 0)
+    spool.queue().settle(batch, 0)
     assert remove(spool, 0, 10) == 6
     contents = spool.contents()
     assert (contents.delivered_points, contents.backlog_points, waiting(spool)) == (4, 1, 1)
@@ -82,7 +82,7 @@ def test_a_batch_that_is_on_its_way_meanwhile_is_settled_for_what_is_left(spool:
     fill(spool, 1)
     batch = leased(spool, 10)
     remove(spool, 0, 10)
-    spool.settle(batch, 0)
+    spool.queue().settle(batch, 0)
     contents = spool.contents()
     assert contents.points == 4 == contents.delivered_points + sum(contents.lost.values())
 
@@ -91,7 +91,7 @@ def test_what_was_delivered_before_older_readings_still_makes_room_before_these(
     spool: Spool,
 ) -> None:
     fill(spool, 1, 2)
-    spool.settle(leased(spool, 1, newest=True), 9 * SECOND)
+    spool.queue().settle(leased(spool, 1, newest=True), 9 * SECOND)
     spool.append([f"mem f=1i {3 * SECOND}"], 3 * SECOND)
     fill(spool, 4)
     remove(spool, 0, 5)

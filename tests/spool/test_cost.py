@@ -61,16 +61,16 @@ def compare(few: Cost, many: Cost) -> None:
     [
         lambda spool: spool.append(["m f=1i 1"], LATER),
         lambda spool: spool.has(LATER),
-        lambda spool: spool.lease(100),
-        lambda spool: spool.lease(100, newest=True),
-        lambda spool: spool.settle(spool.lease(100), NOW),
-        lambda spool: spool.settle(spool.lease(1, newest=True), NOW),
+        lambda spool: spool.queue().lease(100),
+        lambda spool: spool.queue().lease(100, newest=True),
+        lambda spool: spool.queue().settle(spool.queue().lease(100), NOW),
+        lambda spool: spool.queue().settle(spool.queue().lease(1, newest=True), NOW),
         lambda spool: spool.contents(),
         lambda spool: spool.facts(),
         lambda spool: spool.gaps(),
         lambda spool: spool.note({"a": "1"}),
-        lambda spool: spool.give_up(FIRST),
-        lambda spool: spool.give_up(spool.lease(1).oldest_ns + 1),
+        lambda spool: spool.queue().give_up(FIRST),
+        lambda spool: spool.queue().give_up(spool.queue().lease(1).oldest_ns + 1),
         lambda spool: spool.restamp(range(MANY), LATER, 1),
         lambda spool: spool.aging.oldest(0, LATER),
         lambda spool: spool.aging.remove(0, FIRST, count=True),
@@ -110,11 +110,11 @@ def test_a_reading_at_the_bound_makes_room_at_the_same_cost(tmp_path: Path, deli
         with Spool(folder, 100 * MB) as spool:
             if delivered == "behind what waits":
                 for _ in range(50):
-                    spool.settle(leased(spool, newest=True), NOW)
+                    spool.queue().settle(leased(spool, newest=True), NOW)
                     spool.append(reading(0, 2), LATER)
             spool.set_bound(spool.path.stat().st_size)
             with counted(spool) as cost:
-                for number in range(20):
+                for number in range(60):  # a page more or less is a small share
                     spool.append(reading(number, 2), LATER + number)
             costs.append(cost)
             account(spool.contents())

@@ -28,8 +28,8 @@ from tests.spool.stores import (
 READINGS, DELIVERED = 6, 2
 USES: dict[str, Callable[[Spool], object]] = {
     "append": lambda spool: spool.append(reading(99), 99),
-    "lease": lambda spool: spool.lease(9),
-    "give_up": lambda spool: spool.give_up(0),
+    "lease": lambda spool: spool.queue().lease(9),
+    "give_up": lambda spool: spool.queue().give_up(0),
     "restamp": lambda spool: spool.restamp(range(9), 0, 0),
     "note": lambda spool: spool.note({"b": "2"}),
     "facts": lambda spool: spool.facts(),
@@ -125,7 +125,7 @@ def test_a_batch_of_a_store_that_was_removed_settles_nothing_of_the_new_one(
         remove(tmp_path, "", "-wal", "-shm")
         for number in range(100, 110):
             spool.append(reading(number), number)
-        spool.settle(batch, NOW)
+        spool.queue().settle(batch, NOW)
         after = spool.contents()
         assert (after.backlog_points, after.delivered_points) == (30, 3 * DELIVERED)
         account(after)

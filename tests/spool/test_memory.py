@@ -27,7 +27,7 @@ def test_a_batch_of_large_readings_is_small(spool: Spool) -> None:
     for _ in range(2):
         batch = leased(spool, 5_000)
         sent.append(lines(batch))
-        spool.settle(batch, NOW)
+        spool.queue().settle(batch, NOW)
     assert sent == [texts[:2], texts[2:]]
     spool.append([f'm t="{"x" * 9 * MB}" 9'], 9)
     assert leased(spool, 5_000).points == 1  # one that is larger comes alone
@@ -58,7 +58,7 @@ def test_readings_that_lose_lines_are_packed_anew_in_parts(spool: Spool) -> None
 def test_rejected_lines_are_taken_in_parts(spool: Spool, tmp_path: Path) -> None:
     texts = [f'm t="{noise(4_000)}" {NOW + number}' for number in range(1_200)]
     spool.append([f"m f=1i {NOW}"], NOW)
-    spool.settle(leased(spool), NOW, [Refusal(text, "no") for text in texts])
+    spool.queue().settle(leased(spool), NOW, [Refusal(text, "no") for text in texts])
     taken: list[int] = []
     spool.set_bound(100 * MB)  # so that there is no log to look at
     assert peak_of(lambda: taken.append(retry_rejected(tmp_path, range(1, 601))[0])) < 1.5 * MB

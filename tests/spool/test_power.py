@@ -35,14 +35,14 @@ WORK = f"""{BEGIN}
 with Spool(folder, 2**20) as spool:
     for number in range(100, 106):
         append(spool, number)
-    spool.settle(leased(spool, 6), NOW)
+    spool.queue().settle(leased(spool, 6), NOW)
     mark("delivered 6")
     append(spool, 106)
     mark("expiring 102")
     spool.aging.remove(0, 102, count=True)
 with Spool(folder, 2**20) as spool:
     append(spool, 107)
-    spool.settle(leased(spool, newest=True), NOW)
+    spool.queue().settle(leased(spool, newest=True), NOW)
     mark("delivered 9")
     spool.note({{"a": "2"}})
 """

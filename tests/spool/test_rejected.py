@@ -25,7 +25,7 @@ def refuse(spool: Spool, *lines: str, among: int = 0) -> None:
     """Let the server refuse lines of one reading, and take as many others."""
     spool.append([*lines, *(f"ok f={n}i {NOW}" for n in range(among))], NOW)
     batch = leased(spool, 1_000_000)
-    spool.settle(batch, NOW + 1, [Refusal(line, f"no {line}") for line in lines])
+    spool.queue().settle(batch, NOW + 1, [Refusal(line, f"no {line}") for line in lines])
 
 
 def kept(directory: Path) -> list[Rejected]:
@@ -34,7 +34,7 @@ def kept(directory: Path) -> list[Rejected]:
 
 
 def waiting(spool: Spool) -> list[str]:
-    batch = spool.lease(1_000_000)
+    batch = spool.queue().lease(1_000_000)
     return lines(batch) if batch else []
 
 
@@ -53,7 +53,8 @@ def test_the_newest_10000_are_kept(spool: Spool, tmp_path: Path) -> None:
     sql(
         tmp_path,
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 2 FROM n WHERE i < 19999) "
-        "INSERT INTO rejected SELECT i, 1, 'no', 'm f=1i ' || i FROM n",  # some were dropped
+        "INSERT INTO rejected "
+        "SELECT i, 1, 'no', 'm f=1i ' || i, 'main' FROM n",  # some were dropped
     )
     refuse(spool, "a f=1i 1", "b f=1i 2", "c f=1i 3")
     with SpoolReader(tmp_path) as reader:
@@ -103,7 +104,7 @@ def test_a_line_can_be_refused_retried_and_delivered_in_the_end(
     for last in (False, True):
         assert retry_rejected(tmp_path) == (1, 0)
         batch = leased(spool, 10)
-        spool.settle(batch, NOW + 2, [] if last else [Refusal(f"a f=1i {NOW}", "again no")])
+        spool.queue().settle(batch, NOW + 2, [] if last else [Refusal(f"a f=1i {NOW}", "again no")])
         account(spool.contents())
     contents = spool.contents()
     assert (contents.delivered_points, contents.rejected_points, contents.lost) == (1, 0, {})
@@ -154,7 +155,7 @@ def test_a_line_that_the_bound_had_counted_keeps_the_account_exact(
     spool.append([f"a f=1i {NOW}"], NOW)
     batch = leased(spool, 10)
     spool.aging.remove(0, NOW + 1, count=True)  # while it is on its way
-    spool.settle(batch, NOW, [Refusal(f"a f=1i {NOW}", "no")])
+    spool.queue().settle(batch, NOW, [Refusal(f"a f=1i {NOW}", "no")])
     assert spool.contents().lost == {"expired": 1}
     assert retry_rejected(tmp_path) == (1, 0)
     assert spool.contents().backlog_points == 1
@@ -164,17 +165,17 @@ def test_a_line_that_the_bound_had_counted_keeps_the_account_exact(
 @pytest.mark.slow
 def test_a_change_waits_for_the_agent_and_the_agent_for_it(spool: Spool, tmp_path: Path) -> None:
     refuse(spool, *(f"r{n} f=1i {NOW + n}" for n in range(200)))
-    begun = threading.Event()
+    together = threading.Barrier(2, timeout=60)  # or one could keep the other out for long
 
     def agent() -> None:
         for n in range(200):
+            together.wait()
             spool.append([f"m f=1i {NOW + n}"], NOW + n)
-            begun.set()
 
     thread = threading.Thread(target=agent)
     thread.start()
-    begun.wait(10)
     for one in kept(tmp_path):
+        together.wait()
         retry_rejected(tmp_path, [one.id])
     thread.join()
     assert spool.contents().backlog_points == 400

@@ -47,7 +47,7 @@ def test_what_is_on_the_disk_stays_below_the_bound_the_log_included(tmp_path: Pa
             spool.append(reading(number), number)
             assert on_disk(tmp_path) <= MB, number
             if number % 100 == 50:
-                spool.settle(leased(spool, 30), NOW)
+                spool.queue().settle(leased(spool, 30), NOW)
         spool.aging.remove(0, 1100, count=True)
         assert on_disk(tmp_path) <= MB
         account(spool.contents())
@@ -60,7 +60,7 @@ def test_refused_lines_make_room_before_a_reading_that_waits(tmp_path: Path) -> 
         for number in range(40):
             spool.append(reading(number, 50), number)
             batch = leased(spool)
-            spool.settle(batch, NOW, [Refusal(line, "no") for line in lines(batch)])
+            spool.queue().settle(batch, NOW, [Refusal(line, "no") for line in lines(batch)])
         appended(spool, range(100, 200))
         assert on_disk(tmp_path) <= MB
         after = spool.contents()
@@ -107,7 +107,7 @@ def test_delivered_readings_go_first_and_that_is_no_pressure(tmp_path: Path) -> 
         for number in range(1000):
             spool.append(reading(number), number)
             if number >= 100 and number % 10 == 9:
-                spool.settle(leased(spool, 30), NOW)
+                spool.queue().settle(leased(spool, 30), NOW)
         after = spool.contents()
         assert spool.pressure is None
     assert (after.lost, after.backlog_points, after.delivered_points) == ({}, 300, 2700)
@@ -120,7 +120,7 @@ def test_that_waiting_readings_make_room_is_told_until_delivery_works_again(tmp_
         assert spool.pressure == f"{tmp_path}/spool.db has reached its bound, spool_max_mb"
         lost = spool.contents().lost["spool_full"]
         assert lost > 0
-        spool.settle(leased(spool), NOW)
+        spool.queue().settle(leased(spool), NOW)
         appended(spool, range(1000, 1200))
         assert spool.pressure is None
         assert spool.contents().lost["spool_full"] == lost
@@ -139,7 +139,7 @@ def test_a_bound_that_was_lowered_is_kept_from_the_start(tmp_path: Path) -> None
 def test_on_a_full_disk_the_oldest_readings_make_room(disk: Path) -> None:
     with Spool(disk, 64 * MB) as spool:
         appended(spool, range(300))
-        spool.settle(leased(spool, 150), NOW)
+        spool.queue().settle(leased(spool, 150), NOW)
         assert spool.pressure is None
         for number in range(300, 700):
             ballast = fill_up(disk)  # whatever is given back is gone at once
@@ -154,7 +154,7 @@ def test_on_a_full_disk_the_oldest_readings_make_room(disk: Path) -> None:
         # Each takes the place of one before it, and the log's end costs none.
         assert after.backlog_points > 900
         assert lines(leased(spool, newest=True)) == reading(699)
-        spool.settle(leased(spool, 30), NOW)
+        spool.queue().settle(leased(spool, 30), NOW)
         spool.note({"last_error": "full"})
         ballast.unlink()
         appended(spool, range(700, 703))
@@ -172,7 +172,11 @@ def test_a_full_disk_at_the_start_is_waited_for(disk: Path, before: str) -> None
     (disk / "spool.db.reserve").unlink(missing_ok=True)
     ballast = fill_up(disk)
     with Spool(disk, 64 * MB) as spool:
-        for use in (lambda: spool.append(reading(99), 99), lambda: spool.lease(9), spool.contents):
+        for use in (
+            lambda: spool.append(reading(99), 99),
+            lambda: spool.queue().lease(9),
+            spool.contents,
+        ):
             with pytest.raises(SpoolError, match=r"spool\.db cannot be opened: .*room on the disk"):
                 use()
         assert spool.pressure == f"the disk of {disk} is full, make room on it"

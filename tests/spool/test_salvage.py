@@ -254,7 +254,7 @@ def test_a_log_whose_end_is_missing_is_no_damage_for_it_was_not_committed(
 def test_refused_lines_facts_and_losses_are_salvaged_too(tmp_path: Path) -> None:
     with opened(tmp_path) as spool:
         spool.append(["m f=1i 1", "m f=2i 1"], 1, {"tick_missed": 4})
-        spool.settle(leased(spool), NOW, [Refusal("m f=1i 1", "no")])
+        spool.queue().settle(leased(spool), NOW, [Refusal("m f=1i 1", "no")])
         spool.append(["m f=3i 3"], 3)
         before = spool.contents()
     scribble(tmp_path / "spool.db", 0, 100)
@@ -273,20 +273,22 @@ def test_no_id_comes_back_after_a_salvage(tmp_path: Path) -> None:
     scribble(tmp_path / "spool.db", 0, PAGE)
     with opened(tmp_path) as spool:
         spool.append(["m f=2i 2"], 2)
-        spool.settle(batch, NOW)
+        spool.queue().settle(batch, NOW)
         assert lines(leased(spool)) == ["m f=2i 2"]
 
 
 def test_no_id_of_a_refused_line_comes_back_after_a_salvage(tmp_path: Path) -> None:
     with opened(tmp_path) as spool:
         spool.append(["m f=1i 1", "m f=2i 1"], 1)
-        spool.settle(leased(spool), NOW, [Refusal("m f=1i 1", "no"), Refusal("m f=2i 1", "no")])
+        spool.queue().settle(
+            leased(spool), NOW, [Refusal("m f=1i 1", "no"), Refusal("m f=2i 1", "no")]
+        )
         drop_rejected(tmp_path, [2])
     scribble(tmp_path / "spool.db", 0, 100)
     with opened(tmp_path) as spool, SpoolReader(tmp_path) as reader:
         assert spool.contents().rejected_points == 1
         spool.append(["m f=3i 3"], 3)
-        spool.settle(leased(spool), NOW, [Refusal("m f=3i 3", "no")])
+        spool.queue().settle(leased(spool), NOW, [Refusal("m f=3i 3", "no")])
         newer, older = reader.rejected(9)
     assert older.id == 1
     assert newer.id > 2
@@ -306,9 +308,9 @@ def test_without_its_counters_the_account_begins_anew_and_says_so(tmp_path: Path
     ("table", "use"),
     [
         ("counter", lambda spool, _: spool.append(reading(200), 200)),
-        ("pending", lambda spool, _: spool.lease(9)),
-        ("pending", lambda spool, batch: spool.settle(batch, NOW)),
-        ("pending", lambda spool, _: spool.give_up(9)),
+        ("pending", lambda spool, _: spool.queue().lease(9)),
+        ("pending", lambda spool, batch: spool.queue().settle(batch, NOW)),
+        ("pending", lambda spool, _: spool.queue().give_up(9)),
         ("pending", lambda spool, _: spool.restamp(range(9), 9, 1)),
         ("fact", lambda spool, _: spool.note({"b": "2"})),
         ("fact", lambda spool, _: spool.facts()),
@@ -383,7 +385,7 @@ def test_a_damaged_reading_costs_itself_and_holds_back_no_other(
         assert lines(leased(spool)) == reading(0) + reading(2)
         assert caplog.messages == [f"{tmp_path}/spool.db was damaged, 6 points in it are lost"]
         assert spool.contents().lost == {"corrupt_store": 9}
-        spool.settle(leased(spool), NOW)
+        spool.queue().settle(leased(spool), NOW)
         after = spool.contents()
     assert (after.delivered_points, after.backlog_points) == (6, 0)
     assert after.lost == {"corrupt_store": 9}
@@ -406,7 +408,7 @@ def test_where_all_that_waits_is_damaged_nothing_waits_any_more(tmp_path: Path) 
     with opened(tmp_path) as spool:
         spool.append(reading(0), 0)
         sql(tmp_path, "UPDATE tick SET lines = x'00'")
-        assert spool.lease(100) is None
+        assert spool.queue().lease(100) is None
         assert spool.contents().lost == {"corrupt_store": 3}
 
 
@@ -500,7 +502,7 @@ def test_what_aged_without_an_influxdb_is_no_noise_in_the_account(tmp_path: Path
 @pytest.mark.parametrize("name", ["waiting", "delivered", "ticks", "lost:corrupt_store"])
 def test_a_counter_that_noise_made_huge_is_not_believed(tmp_path: Path, name: str) -> None:
     filled(tmp_path, ticks=9, delivered=3)
-    sql(tmp_path, "INSERT OR REPLACE INTO counter VALUES (?, ?)", name, 2**63 - 1)
+    sql(tmp_path, "INSERT OR REPLACE INTO counter VALUES ('main', ?, ?)", name, 2**63 - 1)
     scribble(tmp_path / "spool.db", 0, 100)
     with opened(tmp_path) as spool:
         account(spool.contents())
@@ -533,8 +535,8 @@ def test_whatever_is_broken_the_store_opens_and_adds_up(
         account(spool.contents())
         spool.append(["m f=1i 99"], 99)
         assert lines(leased(spool, newest=True)) == ["m f=1i 99"]
-        while (batch := spool.lease(1000)) is not None:
-            spool.settle(batch, NOW)
+        while (batch := spool.queue().lease(1000)) is not None:
+            spool.queue().settle(batch, NOW)
         account(spool.contents())
         spool.check()
     kept = history(folder)

@@ -40,8 +40,8 @@ def test_of_a_reading_that_could_not_be_committed_nothing_is_there(spool: Spool)
 def test_what_is_not_settled_is_leased_again(spool: Spool) -> None:
     spool.append(["m f=1i 1"], 1)
     assert leased(spool) == leased(spool)
-    spool.settle(leased(spool), NOW)
-    assert spool.lease(100) is None
+    spool.queue().settle(leased(spool), NOW)
+    assert spool.queue().lease(100) is None
 
 
 def test_a_batch_holds_whole_readings_up_to_its_size(spool: Spool) -> None:
@@ -56,7 +56,7 @@ def test_the_newest_reading_can_be_leased_alone(spool: Spool) -> None:
         spool.append([f"m f=1i {tick}"], tick)
     newest = leased(spool, newest=True)
     assert lines(newest) == ["m f=1i 2"]
-    spool.settle(newest, NOW)
+    spool.queue().settle(newest, NOW)
     assert lines(leased(spool)) == ["m f=1i 0", "m f=1i 1"]
 
 
@@ -65,7 +65,7 @@ def test_the_account_is_kept(spool: Spool) -> None:
     spool.append([], 11, {"collector_failed": 1})
     first = leased(spool)
     spool.append(["m f=3i 12"], 12)
-    spool.settle(first, NOW, [Refusal("m f=1i 10", "no")])
+    spool.queue().settle(first, NOW, [Refusal("m f=1i 10", "no")])
     contents = spool.contents()
     assert (contents.ticks, contents.points) == (2, 3)
     assert contents.delivered_points == 1
@@ -97,7 +97,7 @@ def test_a_reader_sees_what_the_writer_commits(spool: Spool, tmp_path: Path) -> 
 def test_what_is_older_than_the_age_goes_and_is_counted_if_it_waited(spool: Spool) -> None:
     for tick in range(5):
         spool.append([f"m f=1i {tick}"], tick)
-    spool.settle(leased(spool, 2), NOW)  # 0 and 1 are delivered
+    spool.queue().settle(leased(spool, 2), NOW)  # 0 and 1 are delivered
     assert spool.aging.remove(0, 3, count=True) == 3
     assert history(spool.path.parent) == ["m f=1i 3\n", "m f=1i 4\n"]
     assert spool.contents().lost == {"expired": 1}
@@ -109,8 +109,8 @@ def test_what_is_older_than_the_age_goes_and_is_counted_if_it_waited(spool: Spoo
 def test_what_the_server_would_refuse_as_too_old_is_not_sent_and_stays_here(spool: Spool) -> None:
     for tick in range(4):
         spool.append([f"m f=1i {tick}"], tick)
-    spool.settle(leased(spool, 1), NOW)
-    assert spool.give_up(3) == 2
+    spool.queue().settle(leased(spool, 1), NOW)
+    assert spool.queue().give_up(3) == 2
     assert lines(leased(spool)) == ["m f=1i 3"]
     assert spool.contents().lost == {"expired": 2}
     assert len(history(spool.path.parent)) == 4
@@ -134,7 +134,7 @@ def test_a_reading_that_the_age_took_under_way_is_not_counted_twice(
     spool.append(["m f=1i 1", "m f=2i 1"], 1)
     batch = leased(spool)
     spool.aging.remove(0, 2, count=True)
-    spool.settle(batch, NOW, refused)
+    spool.queue().settle(batch, NOW, refused)
     contents = spool.contents()
     assert (contents.delivered_points, contents.lost) == (0, {"expired": 2})
 
@@ -144,7 +144,7 @@ def test_a_batch_on_its_way_never_settles_a_later_reading(spool: Spool) -> None:
     on_its_way = leased(spool)
     spool.aging.remove(0, 2, count=True)  # the only reading, and so the newest
     spool.append(["m f=2i 2"], 2)
-    spool.settle(on_its_way, NOW)
+    spool.queue().settle(on_its_way, NOW)
     assert lines(leased(spool)) == ["m f=2i 2"]
 
 
@@ -197,9 +197,9 @@ def test_what_is_too_old_to_send_is_counted_without_being_held(spool: Spool) -> 
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000) "
         "INSERT INTO tick (time_ns, points, lines) SELECT i, 1, x'00' FROM n",
     )
-    sql(spool.path.parent, "INSERT INTO pending SELECT id, 1, 1 FROM tick WHERE id > 1")
+    sql(spool.path.parent, "INSERT INTO pending SELECT 'main', id, 1, 1 FROM tick WHERE id > 1")
     expired: list[int] = []
-    assert peak_of(lambda: expired.append(spool.give_up(200_000))) < MB
+    assert peak_of(lambda: expired.append(spool.queue().give_up(200_000))) < MB
     assert expired == [30_000]
     assert spool.contents().backlog_points == 1
 
@@ -234,14 +234,14 @@ class Held(RuleBasedStateMachine):
 
     @rule(size=st.integers(1, 60), newest=st.booleans(), refused=st.booleans())
     def deliver(self, size: int, newest: bool, refused: bool) -> None:
-        batch = self.spool.lease(size, newest=newest)
+        batch = self.spool.queue().lease(size, newest=newest)
         if batch is None:
             assert not self.waiting
             return
         sent = self.waiting[-1:] if newest else self.waiting[: len(batch.ids)]
         assert lines(batch) == [line for time in sent for line in self.held[time]]
         refusals = [Refusal(lines(batch)[0], "no")] if refused else []
-        self.spool.settle(batch, self.now, refusals)
+        self.spool.queue().settle(batch, self.now, refusals)
         self.waiting = [time for time in self.waiting if time not in sent]
 
     @rule(age=st.integers(-1, 50), whole=st.booleans(), beside=st.booleans())
@@ -317,5 +317,5 @@ def test_a_time_that_noise_made_a_text_holds_up_nothing(tmp_path: Path, noise: s
     with Spool(tmp_path, MB) as spool:
         assert (spool.contents().first_ns, spool.contents().last_ns) == (7, 9)
         batch = leased(spool, 10)
-        spool.settle(batch, 10)
+        spool.queue().settle(batch, 10)
         assert spool.contents().delivered_points == 3

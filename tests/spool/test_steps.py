@@ -98,8 +98,8 @@ def test_what_is_delivered_meanwhile_is_counted_once(broken: Path) -> None:
     with opened(broken) as spool:
         while spool.salvaging:
             is_over(spool)
-            while (batch := spool.lease(100)) is not None:
-                spool.settle(batch, NOW)
+            while (batch := spool.queue().lease(100)) is not None:
+                spool.queue().settle(batch, NOW)
         after = spool.contents()
     account(after)
     assert (after.points, after.delivered_points, after.lost) == (3 * TICKS, 3 * TICKS, {})
@@ -262,12 +262,12 @@ def test_a_salvage_goes_on_though_the_store_that_it_fills_is_removed(
         for _ in range(done):
             is_over(spool)
         copied = spool.contents().backlog_points
-        batch = spool.lease(6)
+        batch = spool.queue().lease(6)
         for ending in ("", "-wal", "-shm"):
             (broken / f"spool.db{ending}").unlink()
         spool.append(reading(NEW), NEW)
         if batch is not None:
-            spool.settle(batch, NOW)
+            spool.queue().settle(batch, NOW)
         after = salvaged(spool).contents()
     account(after)
     assert after.points == 3 * (TICKS + 1)
@@ -282,13 +282,13 @@ def test_refused_lines_keep_their_ids_and_what_is_refused_meanwhile_gets_others(
     filled(tmp_path, ticks=TICKS, delivered=0)
     with opened(tmp_path) as spool:
         batch = leased(spool, 6)
-        spool.settle(batch, NOW, [Refusal(line, "no") for line in lines(batch)])
+        spool.queue().settle(batch, NOW, [Refusal(line, "no") for line in lines(batch)])
         with SpoolReader(tmp_path) as reader:
             before = reader.rejected(99)
     scribble(tmp_path / "spool.db", 0, 100)
     with opened(tmp_path) as spool:
         spool.append(["m f=1i 1"], 1)
-        spool.settle(leased(spool, newest=True), NOW, [Refusal("m f=1i 1", "no")])
+        spool.queue().settle(leased(spool, newest=True), NOW, [Refusal("m f=1i 1", "no")])
         salvaged(spool)
         with SpoolReader(tmp_path) as reader:
             after = reader.rejected(99)
@@ -300,7 +300,7 @@ def test_refused_lines_keep_their_ids_and_what_is_refused_meanwhile_gets_others(
 @pytest.mark.parametrize(
     "use",
     [
-        lambda spool, batch: spool.settle(batch, NOW),
+        lambda spool, batch: spool.queue().settle(batch, NOW),
         lambda spool, batch: spool.restamp(range(batch.ids[0], spool.next_id), NOW, 5),
     ],
     ids=["settle", "restamp"],

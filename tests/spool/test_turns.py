@@ -31,7 +31,7 @@ class BusyClock(ManualClock):
     [
         lambda spool: spool.aging.remove(0, LATER - 1, count=True),
         lambda spool: spool.aging.remove(0, LATER - 1, Age(1, "m"), count=True),
-        lambda spool: spool.give_up(LATER - 1),
+        lambda spool: spool.queue().give_up(LATER - 1),
         lambda spool: spool.set_bound(MB),
     ],
     ids=["remove", "remove lines", "give up", "set the bound"],
@@ -45,7 +45,7 @@ def test_others_write_between_the_parts_of_a_long_change(
         clock.waits.clear()
 
         def write(wait: int) -> None:
-            other.submit(spool.append, ["m f=1i 1"], LATER + wait).result(timeout=10)
+            other.submit(spool.append, ["m f=1i 1"], LATER + wait).result(timeout=60)
             with closing(sqlite3.connect(spool.path, timeout=0)) as beside:  # it need not wait
                 beside.execute("BEGIN IMMEDIATE")
 

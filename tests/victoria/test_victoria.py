@@ -98,7 +98,9 @@ def test_gzip_members_joined_arrive_whole_and_once_also_below_a_path(
     now_ms = time.time_ns() // 10**6
     lines = [f"m,host={host} f={n}i {(now_ms + n) * 10**6}" for n in range(3)]
     settings = Settings(**given | {"influxdb_url": victoria.url + path})
-    with closing(Target(settings, lambda: settings, SystemClock(), KnownRule(spool))) as target:
+    with closing(
+        Target(settings, lambda: settings, SystemClock(), KnownRule(spool.queue()))
+    ) as target:
         target.prepare()
         for _ in range(2):  # as after an answer that was lost
             assert target.write(b"".join(pack(joined([line])) for line in lines)).status == 204
@@ -117,10 +119,12 @@ def test_sweep_after_sweep_keeps_the_local_age_and_tells_nothing_anew(
     clock = HurriedClock(sweeps=3)
     settings = Settings(**given, data_dir=tmp_path, downsample=downsample)
     health = Health(clock, 60, lambda _: None)
-    known = KnownRule(spool)
+    known = KnownRule(spool.queue())
     target = Target(settings, lambda: settings, clock, known)
     trusted_clock = TrustedClock(clock, spool, health, 3600)
-    keeper = Keeper(settings, spool, target, known, clock, trusted_clock, health)
+    keeper = Keeper(
+        settings, spool, spool.queue(), target, known, clock, trusted_clock, health.server("main")
+    )
     keeper.run(clock.stop, Event())
     assert clock.waits == [3600, 3600, 3600]
     assert spool.contents().backlog_points == 1
