@@ -17,15 +17,16 @@ from tests.deploy.machine import Machine
 collect_ignore = [] if find_spec("kubernetes_validate") else ["test_kubernetes.py"]
 ROOT = Path(__file__).parent.parent.parent
 LEFT_OUT = shutil.ignore_patterns(
-    ".git", ".venv*", "dist", "__pycache__", ".*_cache", ".hypothesis"
+    ".git", ".venv*", "dist", "mutants", "__pycache__", ".*_cache", ".hypothesis"
 )
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks every test here: they take root and minutes, so `make test` leaves them out."""
+    folder = Path(__file__).parent
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        if item.path.parent == folder:
             item.add_marker("deploy")
 
 

@@ -53,7 +53,8 @@ def test_the_newest_10000_are_kept(spool: Spool, tmp_path: Path) -> None:
     sql(
         tmp_path,
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 2 FROM n WHERE i < 19999) "
-        "INSERT INTO rejected SELECT i, 1, 'no', 'm f=1i ' || i FROM n",  # some were dropped
+        "INSERT INTO rejected "
+        "SELECT i, 1, 'no', 'm f=1i ' || i, 'main' FROM n",  # some were dropped
     )
     refuse(spool, "a f=1i 1", "b f=1i 2", "c f=1i 3")
     with SpoolReader(tmp_path) as reader:
@@ -164,17 +165,17 @@ def test_a_line_that_the_bound_had_counted_keeps_the_account_exact(
 @pytest.mark.slow
 def test_a_change_waits_for_the_agent_and_the_agent_for_it(spool: Spool, tmp_path: Path) -> None:
     refuse(spool, *(f"r{n} f=1i {NOW + n}" for n in range(200)))
-    begun = threading.Event()
+    together = threading.Barrier(2, timeout=60)  # or one could keep the other out for long
 
     def agent() -> None:
         for n in range(200):
+            together.wait()
             spool.append([f"m f=1i {NOW + n}"], NOW + n)
-            begun.set()
 
     thread = threading.Thread(target=agent)
     thread.start()
-    begun.wait(10)
     for one in kept(tmp_path):
+        together.wait()
         retry_rejected(tmp_path, [one.id])
     thread.join()
     assert spool.contents().backlog_points == 400

@@ -16,6 +16,7 @@ from pipeline.influx.dashboards.cells import (
 )
 
 _AGENT = "metrics_agent"
+_DELIVERY = "metrics_delivery"
 _OWN = "not exists r.collector"
 _LOST = "r._field =~ /^lost_/"
 # The store's counters start again with a new store.
@@ -69,6 +70,40 @@ _NEWEST = script(
       lost: lost,
       refused: r.rejected_points,
       memory: r.memory_rss / 1000000.0,
+      rank: -1000000.0 * lost - r.backlog_points,
+    }
+  })""",
+)
+_SERVERS = script(
+    "newest = "
+    + select(
+        of(_DELIVERY, "backlog_points backlog_age_s rejected_points"),
+        NEWEST,
+        "|> toFloat()",
+        '|> keep(columns: ["host", "server", "_field", "_value"])',
+    ),
+    "lost = "
+    + select(
+        of(_DELIVERY, where=_LOST),
+        _GROWTH,
+        "|> toFloat()",
+        '|> group(columns: ["host", "server"])',
+        "|> sum()",
+        '|> set(key: "_field", value: "lost")',
+    ),
+    """union(tables: [newest, lost])
+  |> group()
+  |> pivot(rowKey: ["host", "server"], columnKey: ["_field"], valueColumn: "_value")
+  |> map(fn: (r) => {
+    lost = if exists r.lost then r.lost else 0.0
+
+    return {
+      host: r.host,
+      server: r.server,
+      waiting: r.backlog_points,
+      age: r.backlog_age_s,
+      lost: lost,
+      refused: r.rejected_points,
       rank: -1000000.0 * lost - r.backlog_points,
     }
   })""",
@@ -148,6 +183,28 @@ AGENTS = Dashboard(
             MEAN,
             by=("collector", "r.collector"),
             unit=" ms",
+        ),
+        table(
+            "Deliveries to each server, those with losses first",
+            _SERVERS,
+            {
+                "host": "host",
+                "server": "server",
+                "waiting": "points waiting",
+                "age": "the oldest for s",
+                "lost": "points lost in this span",
+                "refused": "lines refused",
+            },
+            "rank",
+            width=8,
+            note="No agent has a mirror.",
+        ),
+        highest(
+            "Waiting for each server, points",
+            of(_DELIVERY, "backlog_points"),
+            by=("server", 'r.host + ": " + r.server'),
+            fn="max",
+            note="No agent has a mirror.",
         ),
     ),
 )
