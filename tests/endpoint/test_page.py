@@ -192,7 +192,7 @@ def test_with_mirrors_each_server_is_shown(clock: ManualClock, settings: Setting
     main, b = (shown[shown.index(url) :][:5] for url in ("http://a:8086", "http://b:8086"))
     assert main[1::2] == ["waiting", "lost"]
     assert main[4] == "3 points: left_out 3"
-    assert (b[2], b[4]) == ("0 points, 0 B", "rejected 1")
+    assert (b[2], b[4]) == ("0 points, 0 B", "1 point: rejected 1")
     assert page.row("main: left_out")[0] == "3"
     assert page.row("b: rejected") == ["1", "Points that InfluxDB refused"]
 
