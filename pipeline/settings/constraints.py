@@ -14,6 +14,10 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 MASK = "********"
+MAIN = "main"
+"""The name of the server that the settings influxdb_* are of."""
+NEEDED = ("url", "org", "bucket", "token")
+"""The settings that every server needs."""
 
 _PHRASES: Mapping[Any, str] = MappingProxyType(
     {
@@ -86,6 +90,17 @@ TAG_KEY = Constraint(
 )
 """`host` has a setting of its own; InfluxDB keeps the other names for itself."""
 
+SERVER = Constraint(
+    "of at most 32 characters a-z, 0-9 and single _, a letter first, other than main",
+    lambda name: name != MAIN and bool(re.fullmatch(r"[a-z](_?[a-z0-9])*(?<!.{33})", name)),
+)
+"""A variable such as METRICS_MIRRORS__B__TOKEN carries it. `main` is the server of influxdb_*."""
+
+
+def setting_name(server: str, part: str) -> str:
+    """Return the name of a setting of a server, such as influxdb_url or mirrors.b.url."""
+    return f"influxdb_{part}" if server == MAIN else f"mirrors.{server}.{part}"
+
 
 _DURATION_RE = re.compile(r"([0-9]{1,18})([smhdw])")
 _UNITS = MappingProxyType({"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800})
@@ -138,6 +153,8 @@ class Spec:
             return MASK
         if isinstance(value, dict):
             return "{...}"
+        if has_secrets(self.kind):  # what should be a table with one may be text with it
+            return MASK
         if isinstance(value, bool):
             return str(value).lower()
         if isinstance(value, int) and value.bit_length() > 64:
@@ -164,6 +181,14 @@ def spec(hint: Any, *, secret: bool = False) -> Spec:
     return Spec(kind, meaning, tuple(e for e in extras if isinstance(e, Constraint)), secret)
 
 
+def has_secrets(kind: Any) -> bool:
+    """Tell whether values of a kind hold a secret."""
+    if is_dataclass(kind):
+        parts = specs(kind).values()  # type: ignore[arg-type]  # it is a class
+        return any(part.secret or has_secrets(part.kind) for part in parts)
+    return get_origin(kind) is Mapping and has_secrets(spec(get_args(kind)[1]).kind)
+
+
 def is_table(owner: type, path: Sequence[str]) -> bool:
     """Tell whether the field at a path of names in a dataclass is declared as a table."""
     kind: Any = owner
@@ -179,16 +204,19 @@ def is_table(owner: type, path: Sequence[str]) -> bool:
 
 
 def as_text(value: object) -> str:
-    """Write a setting's value for people: a text as it is, a table as TOML has it on one line."""
+    """Write a setting's value for people: a text as it is, a table as TOML has it on one line.
+
+    Secrets in a table are masked.
+    """
     if value is None:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
     if is_dataclass(value) and not isinstance(value, type):
-        names = (field.name for field in fields(value))
         default = type(value)()
-        options = {name: getattr(value, name) for name in names}
-        return as_text({k: v for k, v in options.items() if v != getattr(default, k)})
+        given = {one: getattr(value, one.name) for one in fields(value)}
+        changed = {one: v for one, v in given.items() if v != getattr(default, one.name)}
+        return as_text({one.name: v if one.repr else MASK for one, v in changed.items()})
     if isinstance(value, Mapping):
         items = (f"{key} = {_quoted(item)}" for key, item in value.items())
         return f"{{{', '.join(items)}}}" if value else ""

@@ -1,7 +1,7 @@
 """Every setting, declared once: its type, its default, its meaning and what is allowed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal
@@ -10,7 +10,9 @@ from pipeline.settings.ages import Ages
 from pipeline.settings.constraints import (
     DURATION,
     FILE,
+    MAIN,
     NOT_EMPTY,
+    SERVER,
     TAG_KEY,
     TOKEN,
     UNESCAPED,
@@ -21,8 +23,6 @@ from pipeline.settings.constraints import (
 )
 
 SYSTEM_DATA_DIR = Path("/var/lib/metrics-pipeline")
-MAIN = "main"
-"""The name of the server that the `influxdb_*` settings are for."""
 HOUR_S = 3600
 LATE_S = HOUR_S
 """Readings that come late by up to this still count in a downsampled value."""
@@ -49,7 +49,8 @@ class CollectorOptions:
     network: Annotated[bool, "`disk`: whether it also reports network file systems."] = False
     timeout_ms: Annotated[
         int,
-        "`disk`, `file`, `net`, `system_metrics`, `temp`: longest wait for what may not answer.",
+        "`cgroup`, `disk`, `file`, `net`, `netstat`, `sensors`, `system_metrics`, `systemd_units`,"
+        " `temp`: longest wait for what may not answer.",
         between(10, 60_000, "milliseconds"),
     ] = 1_000
 
@@ -93,6 +94,24 @@ class Downsample:
             f"up to {wait} until its value is made and {late} for what comes late; {name} is "
             f"{hours}: make it at least {-(-self.needed_s // HOUR_S)}, or downsample.every shorter"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """A further server that gets every reading; each option is as its namesake influxdb_*."""
+
+    url: Annotated[str, "InfluxDB 2 server.", URL] = ""
+    org: Annotated[str, "Organisation there: its name or id."] = ""
+    bucket: Annotated[str, "Bucket there."] = ""
+    token: Annotated[str, "Token for it, best kept in .secrets.toml.", TOKEN] = field(
+        default="", repr=False
+    )
+    timeout_s: Annotated[float, "Longest wait for an answer.", between(1, 600, "seconds")] = 10
+    ca_cert: Annotated[
+        Path | None, "Certificates to trust in place of the system's (PEM).", FILE
+    ] = None
+    proxy: Annotated[str, "HTTP proxy on the way to it; empty: none.", URL] = ""
+    verify_tls: Annotated[bool, "Whether the server must prove who it is."] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +197,11 @@ class Settings:
         Literal["debug", "info", "warning", "error"], "Lowest severity that is logged."
     ] = "info"
     log_format: Annotated[Literal["text", "json"], "Form of a line of the log."] = "text"
+    mirrors: Annotated[
+        Mapping[Annotated[str, SERVER], Mirror],
+        "More servers that get every reading, by a name of yours, beside that of `influxdb_url`.",
+        like('{b = {url = "http://influx-b:8086", org = "lab", bucket = "metrics"}}'),
+    ] = field(default_factory=lambda: MappingProxyType({}))
     collectors: Annotated[
         Mapping[str, CollectorOptions],
         "Options of each collector, by its name.",
@@ -188,6 +212,21 @@ class Settings:
     def delivers(self) -> bool:
         """Whether there is an InfluxDB to deliver to."""
         return bool(self.influxdb_url)
+
+    @property
+    def servers(self) -> Mapping[str, "Settings"]:
+        """The settings for each server by its name, `MAIN` first; none without influxdb_url.
+
+        Those of a mirror have its values as `influxdb_*`, and no mirrors.
+        """
+        if not self.delivers:
+            return {}
+        return {MAIN: self} | {name: self.at(mirror) for name, mirror in self.mirrors.items()}
+
+    def at(self, mirror: Mirror) -> "Settings":
+        """Return the settings for a mirror: its values as `influxdb_*`, and no mirrors."""
+        own = {f"influxdb_{one.name}": getattr(mirror, one.name) for one in fields(mirror)}
+        return replace(self, mirrors=MappingProxyType({}), **own)
 
     @property
     def ages(self) -> Ages:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pipeline.settings.constraints import MASK, as_text, specs
+from pipeline.settings.constraints import MAIN, MASK, NEEDED, as_text, setting_name, specs
 from pipeline.settings.declared import (
     HOUR_S,
     NAMES,
@@ -18,7 +18,6 @@ from pipeline.settings.declared import (
 )
 from pipeline.settings.sources import (
     CONFIG_DIR,
-    CREDENTIALS,
     CREDENTIALS_DIRECTORY,
     FILES,
     PLAIN,
@@ -27,6 +26,7 @@ from pipeline.settings.sources import (
     SYSTEM_CONFIG_DIR,
     Given,
     on_its_own_line,
+    variable,
 )
 from pipeline.settings.trust import Exposure, changeable, readable
 from pipeline.settings.validate import Validator, refusal
@@ -40,6 +40,7 @@ class Loaded:
         settings: The settings.
         sources: For each by name the file's path, the variable, or "default".
         defaults: What each would be if nothing set it.
+        tokens: Where the token of each server that has one came from, by the server's name.
         changeable: The files and folders of theirs that another user can change.
         readable: The files with secrets that others can read.
     """
@@ -47,6 +48,7 @@ class Loaded:
     settings: Settings
     sources: Mapping[str, str]
     defaults: Mapping[str, object]
+    tokens: Mapping[str, str]
     changeable: tuple[Exposure, ...] = ()
     readable: tuple[Exposure, ...] = ()
 
@@ -136,11 +138,12 @@ def load(
     values = validator.values(given)
     # A broken file may contain what seems to be missing.
     missing: list[str] = []
+    accepted = Settings(**values)
     if complete and not problems:
-        missing += _missing(values, given.keys() - values.keys(), config_dir, environ)
+        missing += _missing(accepted, given, config_dir, environ)
     if not problems and not validator.problems:
-        wrong = [*_too_short(values), *(_contradictions(values) if complete else ())]
-        missing += [f"{given['downsample'].source}: {why}" for why in wrong]
+        wrong = [*_too_short(accepted), *(contradictions(accepted) if complete else ())]
+        missing += [f"{given[name].source}: {why}" for name, why in wrong]
     defaults = dict(_defaults(values, environ, hostname))
     unset = {name: value for name, value in defaults.items() if not values.get(name)}
     if not unset.get("host", True):
@@ -150,13 +153,17 @@ def load(
     sources = {name: given[name].source if name in given else "default" for name in NAMES}
     values |= unset
     sources |= dict.fromkeys(unset, "default")
-    token = sources["influxdb_token"] if values.get("influxdb_token") else ""
+    asked = {
+        name: given_at(given, setting_name(name, "token")) for name in (MAIN, *accepted.mirrors)
+    }
+    tokens = {name: one.source for name, one in asked.items() if one and one.value}
     paths = (config_dir / name for name in FILES)
-    secret = [path for path in paths if path.name == SECRETS or str(path) == token]
+    secret = [path for path in paths if path.name == SECRETS or str(path) in tokens.values()]
     return Loaded(
         Settings(**values),
         MappingProxyType(sources),
         MappingProxyType({name: getattr(Settings(), name) for name in NAMES} | defaults),
+        MappingProxyType(tokens),
         exposed,
         readable(secret),
     )
@@ -216,19 +223,34 @@ def _exposed(config_dir: Path) -> tuple[Exposure, ...]:
 
 
 def _missing(
-    values: Mapping[str, Any],
-    refused: Collection[str],
-    config_dir: Path,
-    environ: Mapping[str, str],
+    settings: Settings, given: Mapping[str, Given], config_dir: Path, environ: Mapping[str, str]
 ) -> Iterator[str]:
-    for name in ("influxdb_org", "influxdb_bucket", "influxdb_token"):
-        if values.get("influxdb_url") and not values.get(name) and name not in refused:
-            path = config_dir / (SECRETS if name == "influxdb_token" else PLAIN)
-            variable = f"{PREFIX}{name.upper()}"
-            ways = f"in {path} or by {variable}"
-            if name in CREDENTIALS and environ.get(CREDENTIALS_DIRECTORY):
-                ways = f"in {path}, by {variable} or as the credential {name} of the service"
-            yield f"influxdb_url needs {name}, which is not set: set it {ways}"
+    """Say what each server needs that nobody gave."""
+    needs = [("mirrors", "", "influxdb_url")] if settings.mirrors and not settings.delivers else []
+    for server, own in settings.servers.items():
+        parts = [p for p in NEEDED if not getattr(own, f"influxdb_{p}")]
+        owner = "influxdb_url" if server == MAIN else f"mirrors.{server}"
+        needs += [(owner, server, setting_name(server, part)) for part in parts]
+    for owner, server, name in needs:
+        said = given_at(given, name)
+        if said is not None and str(said.value).strip():  # it was refused
+            continue
+        token = name == setting_name(server, "token")
+        path = config_dir / (SECRETS if token else PLAIN)
+        ways = f"in {path} or by {variable(name)}"
+        if token and environ.get(CREDENTIALS_DIRECTORY):
+            ways = f"in {path}, by {variable(name)} or as the credential {name} of the service"
+        verb = "need" if owner == "mirrors" else "needs"
+        yield f"{owner} {verb} {name}, which is not set: set it {ways}"
+
+
+def given_at(given: Mapping[str, Given], name: str) -> Given | None:
+    """Return what was given by a name, which leads into tables by dots."""
+    first, _, rest = name.partition(".")
+    found = given.get(first)
+    if not rest or found is None:
+        return found
+    return given_at(found.value, rest) if isinstance(found.value, dict) else None
 
 
 def _defaults(
@@ -260,31 +282,40 @@ def _nameless(config_dir: Path) -> str:
     return f"{why}: set host in {config_dir / PLAIN} or by {PREFIX}HOST"
 
 
-def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
-    """Say what is wrong with `downsample` beside other settings."""
-    wanted: Downsample = values.get("downsample", Downsample())
+def contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Say what is wrong with a table beside other settings, each with the table's name."""
+    servers: dict[tuple[str, str, str], str] = {}
+    for name, own in settings.servers.items():
+        place = (own.influxdb_url.rstrip("/"), own.influxdb_org, own.influxdb_bucket)
+        if all(place) and (other := servers.setdefault(place, name)) != name:
+            other = "influxdb_*" if other == MAIN else f"mirrors.{other}"
+            same = f"has the url, org and bucket of {other}: make one of these another"
+            yield "mirrors", f"mirrors.{name} {same}"
+    wanted = settings.downsample
     if wanted == Downsample():
         return
-    for name in ("every", "bucket"):
-        if not getattr(wanted, name):
-            yield f"downsample needs downsample.{name}, which is not set"
-    if not values.get("influxdb_url"):
-        yield "downsample needs influxdb_url: InfluxDB does it"
-    elif wanted.bucket == values.get("influxdb_bucket"):
-        yield "downsample.bucket must be another bucket than influxdb_bucket"
+    for part in ("every", "bucket"):
+        if not getattr(wanted, part):
+            yield "downsample", f"downsample needs downsample.{part}, which is not set"
+    if not settings.delivers:
+        yield "downsample", "downsample needs influxdb_url: InfluxDB does it"
+    for name, own in settings.servers.items():
+        if wanted.bucket and wanted.bucket == own.influxdb_bucket:
+            bucket = setting_name(name, "bucket")
+            yield "downsample", f"downsample.bucket must be another bucket than {bucket}"
 
 
-def _too_short(values: Mapping[str, Any]) -> Iterator[str]:
+def _too_short(settings: Settings) -> Iterator[tuple[str, str]]:
     """Say which ages do not hold the readings that `downsample` makes a value of."""
-    wanted: Downsample = values.get("downsample", Downsample())
+    wanted = settings.downsample
     if not wanted.every:
         return
-    overrides = values.get("retention_overrides", {})
+    overrides = settings.retention_overrides
     ages = {f"retention_overrides.{name}": hours for name, hours in overrides.items()}
-    ages["retention_hours"] = values.get("retention_hours", Settings().retention_hours)
+    ages["retention_hours"] = settings.retention_hours
     for name, hours in ages.items():
         if 0 < hours * HOUR_S < wanted.needed_s:
-            yield wanted.too_much_for(name, hours)
+            yield "downsample", wanted.too_much_for(name, hours)
 
 
 def _default_data_dir(environ: Mapping[str, str]) -> Path:

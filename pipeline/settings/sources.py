@@ -7,13 +7,13 @@ import bisect
 import codecs
 import functools
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.settings.constraints import is_table
+from pipeline.settings.constraints import SERVER, is_table
 from pipeline.settings.declared import Settings
 
 PLAIN = "settings.toml"
@@ -21,7 +21,8 @@ SECRETS = ".secrets.toml"
 FILES = (PLAIN, "settings.local.toml", SECRETS)
 """The settings files of a folder; the later one wins."""
 SYSTEM_CONFIG_DIR = Path("/etc/metrics-pipeline")
-CREDENTIALS = ("influxdb_token",)
+CREDENTIAL = "influxdb_token"
+MIRRORS = "mirrors"
 CREDENTIALS_DIRECTORY = "CREDENTIALS_DIRECTORY"
 """The variable by which systemd, and an image of ours, names the folder of credentials."""
 PREFIX = "METRICS_"
@@ -71,18 +72,30 @@ def layers(config_dir: Path, environ: Mapping[str, str]) -> tuple[list[Layer], l
         What each source gives, the later one winning, and what could not be read.
     """
     problems: list[str] = []
-    found = [
-        *_files(config_dir, problems),
-        *_credentials(config_dir, environ, problems),
-        *_variables(environ, problems),
-    ]
-    return found, problems
+    files = list(_files(config_dir, problems))
+    wrong: list[str] = []
+    variables = list(_variables(environ, wrong))
+    mirrors = _mirrors((*files, *variables))
+    found = [*files, *_credentials(config_dir, environ, mirrors, problems), *variables]
+    return found, problems + wrong
 
 
-def watched(config_dir: Path, environ: Mapping[str, str]) -> list[Path]:
-    """Return every file that is read or looked for."""
-    credentials = _credential_files(config_dir, environ).values()
+def watched(config_dir: Path, environ: Mapping[str, str], mirrors: Iterable[str]) -> list[Path]:
+    """Return every file that is read or looked for, given the names of the mirrors."""
+    credentials = _credential_files(config_dir, environ, mirrors).values()
     return [*(config_dir / name for name in FILES), *credentials]
+
+
+def credential(mirror: str) -> str:
+    """Return the name of the credential with a mirror's token."""
+    return f"{MIRRORS}.{mirror}.token"
+
+
+def _mirrors(found: Iterable[Layer]) -> list[str]:
+    """Return the names of the mirrors; the credential of one that is gone counts for nothing."""
+    tables = (layer.values.get(MIRRORS) for layer in found)
+    names = {name for table in tables if isinstance(table, dict) for name in table}
+    return sorted(name for name in names if SERVER.accepts(name))
 
 
 def on_its_own_line(config_dir: Path, name: str) -> Given | None:
@@ -102,6 +115,11 @@ def on_its_own_line(config_dir: Path, name: str) -> Given | None:
 def variable_source(name: str) -> str:
     """Return how an environment variable is named as a source."""
     return f"environment variable {name if name.isprintable() else repr(name)}"
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of a setting, as METRICS_MIRRORS__B__URL of mirrors.b.url."""
+    return f"{PREFIX}{name.upper().replace('.', '__')}"
 
 
 def toml_value(text: str) -> object:
@@ -131,12 +149,12 @@ def _files(config_dir: Path, problems: list[str]) -> Iterator[Layer]:
 
 
 def _credentials(
-    config_dir: Path, environ: Mapping[str, str], problems: list[str]
+    config_dir: Path, environ: Mapping[str, str], mirrors: Iterable[str], problems: list[str]
 ) -> Iterator[Layer]:
-    for name, path in _credential_files(config_dir, environ).items():
+    for name, path in _credential_files(config_dir, environ, mirrors).items():
         try:
             if value := path.read_text(encoding="utf-8-sig").strip():
-                yield Layer(str(path), {name: value})
+                yield Layer(str(path), _nested(name.split("."), value))
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -146,13 +164,22 @@ def _credentials(
             problems.append(f"{path}: not UTF-8 text")
 
 
-def _credential_files(config_dir: Path, environ: Mapping[str, str]) -> dict[str, Path]:
+def _credential_files(
+    config_dir: Path, environ: Mapping[str, str], mirrors: Iterable[str]
+) -> dict[str, Path]:
     """Return where a service manager hands over secrets, each in a file of its own."""
+    names = (CREDENTIAL, *map(credential, mirrors))
     if folder := environ.get(CREDENTIALS_DIRECTORY):
-        return {name: Path(folder) / name for name in CREDENTIALS}
+        return {name: Path(folder) / name for name in names}
     if config_dir == SYSTEM_CONFIG_DIR:  # for the commands, beside the service
-        return {name: CREDENTIAL_STORE / f"metrics-pipeline.{name}" for name in CREDENTIALS}
+        return {name: CREDENTIAL_STORE / f"metrics-pipeline.{name}" for name in names}
     return {}
+
+
+def _nested(path: Sequence[str], value: object) -> dict[str, Any]:
+    """Return tables one within the other with a value at a path of names."""
+    nested: Any = functools.reduce(lambda inner, key: {key: inner}, reversed(path), value)
+    return dict(nested)
 
 
 def _variables(environ: Mapping[str, str], problems: list[str]) -> Iterator[Layer]:
@@ -166,8 +193,7 @@ def _variables(environ: Mapping[str, str], problems: list[str]) -> Iterator[Laye
         path = name.removeprefix(PREFIX).lower().split("__")
         table = text.lstrip().startswith("{") and is_table(Settings, path)
         value = toml_value(text) if table else text
-        values: Any = functools.reduce(lambda inner, key: {key: inner}, reversed(path), value)
-        yield Layer(source, values, text=isinstance(value, str))
+        yield Layer(source, _nested(path, value), text=isinstance(value, str))
 
 
 def _fold(

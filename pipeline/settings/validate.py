@@ -29,7 +29,7 @@ class Validator:
 
     Args:
         owner: The dataclass.
-        collectors: The names that a table of dataclasses may have.
+        collectors: The names that the table `collectors` may have.
         home: The folder that `~` stands for; "" when not known.
 
     Attributes:
@@ -97,8 +97,8 @@ class Validator:
         accepted: dict[str, Any] = {}
         for key, item in given.value.items():
             full = f"{name}.{key}"
-            if is_dataclass(items.kind):
-                self._collector(accepted, key, items, item, full)
+            if name == "collectors" and key not in self._collectors:
+                self._unknown(item, "collectors.", key, self._collectors, "a collector")
             elif _unprintable(key) or not keys.accepts(key):
                 allowed = " and ".join(constraint.allowed for constraint in keys.constraints)
                 self._report(item, f"{_plain(full)} must have a name {allowed}")
@@ -110,16 +110,6 @@ class Validator:
         if not isinstance(given.value, dict):
             raise _RefusedError
         return owner(**self._fields(specs(owner), given.value, f"{name}."))
-
-    def _collector(
-        self, accepted: dict[str, Any], key: str, declared: Spec, given: Given, name: str
-    ) -> None:
-        if key not in self._collectors:
-            self._unknown(given, name.removesuffix(key), key, self._collectors, "a collector")
-        elif isinstance(given.value, dict):
-            accepted[key] = self._options(declared.kind, given, name)
-        else:
-            self._report(given, f"{name} = {declared.show(given.value)} must be a table")
 
     def _path(self, given: Given) -> Path | None:
         text = _text(given)

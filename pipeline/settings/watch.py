@@ -18,7 +18,7 @@ class Files:
     def __init__(
         self, config_dir: Path, environ: Mapping[str, str], collectors: Collection[str]
     ) -> None:
-        self._paths = watched(config_dir, environ)
+        self._paths = watched(config_dir, environ, ())
         self._config_dir = config_dir
         self._environ = dict(environ)
         self._collectors = collectors
@@ -34,6 +34,8 @@ class Files:
         """
         self._read = self._states()
         loaded = load(self._config_dir, self._environ, collectors=self._collectors)
+        # A new mirror may have a file with its token: the next look sees that, and reads once more.
+        self._paths = watched(self._config_dir, self._environ, loaded.settings.mirrors)
         self._filled = {path for path in self._paths if _is_filled(path)}
         self.loaded = loaded
         return loaded

@@ -67,7 +67,7 @@ def test_what_the_server_does_not_take_is_kept_and_sent_again(spool: Spool, answ
     assert server.stored == {"a", "b"}
     assert (spool.contents().delivered_points, spool.contents().lost) == (2, {})
     assert bench.told == [answer.message, None]
-    assert bench.health.retries == len(bench.tries)
+    assert bench.health.server("main").retries == len(bench.tries)
     # A token may have been rotated, and may make ready what the old one could not.
     unauthorized, no_bucket = answer.status == 401, answer.status == 404
     assert server.renewed == (2 if unauthorized else 0)
@@ -216,7 +216,7 @@ def test_an_outage_shows_until_the_backlog_moves(tmp_path: Path) -> None:
         """What `status`, `/health` and the page say."""
         error = read_status(settings).last_error
         troubles = json.loads(served["/health"].reply({}).body)["troubles"]
-        return error, troubles, "All is well." not in str(served["/"].reply({}).body)
+        return error, troubles, "The agent is well." not in str(served["/"].reply({}).body)
 
     shown: list[Shown] = []
     lock = DirectoryLock(tmp_path, ManualClock())

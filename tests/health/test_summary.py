@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.health import human
-from pipeline.health.status import Status
+from pipeline.health.status import ServerStatus, Status
 from pipeline.health.summary import summarize
 from pipeline.point import FieldValue
 from tests.clocks import START_NS
@@ -19,10 +19,10 @@ def status(**changes: object) -> Status:
 @pytest.mark.parametrize(
     ("changes", "seconds", "headline"),
     [
-        ({}, 1, "All is well."),
-        ({}, 30, "All is well."),
+        ({}, 1, "The agent is well."),
+        ({}, 30, "The agent is well."),
         ({}, 31, "The agent runs, but its last reading is 31 s old."),
-        ({"lost": {"expired": 5}}, 1, "All is well."),
+        ({"lost": {"expired": 5}}, 1, "The agent is well."),
         ({"last_error": "no answer"}, 1, "Readings are taken, but 1 thing is wrong:"),
         (
             {"last_error": "no answer", "troubles": {"room": "full", "delivery": "no answer"}},
@@ -44,7 +44,7 @@ def test_the_first_sentence_says_the_worst(
 ) -> None:
     found = summarize(status(**changes), START_NS + seconds * SECOND)
     assert found.headline == headline
-    assert found.well == headline.startswith("All is well")
+    assert found.well == headline.startswith("The agent is well")
 
 
 def test_what_is_bad_is_marked() -> None:
@@ -64,6 +64,32 @@ def test_what_is_bad_is_marked() -> None:
         troubles={"collector net": "fails", "delivery": "x"},
         last_error="x",
     ) == {"collector net", "delivery"}
+
+
+def test_with_mirrors_each_server_has_a_block_of_its_own() -> None:
+    main = ServerStatus("http://a", 30, 0, 0, None, 20, {"expired": 3}, 0, 24.0, None)
+    b = ServerStatus("http://b", 30, 7, 700, status().last_reading, 0, {}, 2, None, "too short")
+    found = summarize(status(servers={"main": main, "b": b}), START_NS + 5 * SECOND)
+    assert [row.name for row in found.first] == ["running", "last reading"]
+    assert [row.name for row in found.more] == ["interval", "kept", "readings", "store"]
+    names = ["waiting", "lost", "bucket keeps", "delivered", "rejected"]
+    assert [[row.name for row in block] for block in found.servers] == [
+        ["main", *names],
+        ["b", *names],
+    ]
+    assert [[row.text for row in block] for block in found.servers] == [
+        ["http://a", "0 points, 0 B", "expired 3", "24 h", "20 points", "0 points"],
+        [
+            "http://b",
+            "7 points, 700 B, the oldest 5 s ago, at 2023-11-14T22:13:20Z",
+            "nothing",
+            "not known; too short",
+            "0 points",
+            "2 points",
+        ],
+    ]
+    bad = [row.name for block in found.servers for row in block if row.bad]
+    assert bad == ["lost", "bucket keeps"]
 
 
 def test_a_reading_of_the_future_is_no_age() -> None:
@@ -91,18 +117,21 @@ def test_a_duration_is_short(seconds: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"),
+    ("value", "unit", "text"),
     [
-        (0, "0"),
-        (0.0671387, "0.0671"),
-        (12.345, "12.3"),
-        (999.9, "1000"),
-        (1000, "1k"),
-        (-25_276_514_304.0, "-25.3G"),
+        (0, "", "0"),
+        (0.0671387, "", "0.0671"),
+        (12.345, "percent", "12.3 %"),
+        (999.96, "percent", "1000 %"),
+        (999.9, "bytes", "1000 B"),
+        (1000, "bytes", "1 kB"),
+        (-25_276_514_304.0, "", "-25.3G"),
     ],
 )
-def test_a_number_is_shorter_still_where_there_is_little_room(value: float, text: str) -> None:
-    assert human.scaled(value) == text
+def test_a_quantity_is_shorter_still_where_there_is_little_room(
+    value: float, unit: str, text: str
+) -> None:
+    assert human.quantity(value, unit, 3) == text
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.settings import Loaded, SettingsError, load
+from pipeline.settings import Loaded, Mirror, SettingsError, load
 
 ROOT = Path(__file__).parents[2]
 NOWHERE = Path("/nonexistent/metrics-pipeline")
@@ -15,6 +15,11 @@ INFLUXDB = {
     "METRICS_INFLUXDB_ORG": "o",
     "METRICS_INFLUXDB_BUCKET": "b",
     "METRICS_INFLUXDB_TOKEN": "t",
+}
+A_MIRROR = Mirror("http://b:8086", "o", "b", "t")
+MIRROR = {
+    f"METRICS_MIRRORS__B__{part.upper()}": getattr(A_MIRROR, part)
+    for part in ("url", "org", "bucket", "token")
 }
 TOKEN = "k3y-nobody-may-see"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.settings import NAMES, CollectorOptions, Downsample, Settings
+from pipeline.settings import NAMES, CollectorOptions, Downsample, Mirror, Settings
 from pipeline.settings.constraints import as_text, specs
-from tests.settings.loading import ROOT, loads, problems
+from tests.settings.loading import A_MIRROR, INFLUXDB, MIRROR, ROOT, loads, problems
 
 
 def test_settings_toml_says_what_the_code_says(tmp_path: Path) -> None:
@@ -17,12 +17,13 @@ def test_settings_toml_says_what_the_code_says(tmp_path: Path) -> None:
     assert tomllib.loads(text) == {}
     active = re.sub(r"(?m)^# (?=\[[a-z.]+\]$|[a-z_]+ = \S+$)", "", text)
     table = tomllib.loads(active)
-    collectors = table.pop("collectors")
-    assert [*table, "collectors"] == list(NAMES)
-    assert list(collectors["disk"]) == [field.name for field in fields(CollectorOptions)]
-    loaded = loads(tmp_path, active.partition("[collectors.disk]")[0])
-    assert loaded.settings == loads().settings
-    assert loads(tmp_path, active).settings.collectors["disk"].max_series == 200
+    assert list(table) == list(NAMES)
+    assert list(table["mirrors"]["b"]) == [field.name for field in fields(Mirror)]
+    assert list(table["collectors"]["disk"]) == [field.name for field in fields(CollectorOptions)]
+    flat, mirror, rest = re.split(r"(?m)(^\[mirrors.b\]\n(?:.+\n)+)", active)
+    assert loads(tmp_path, flat).settings == loads().settings
+    assert loads(tmp_path, flat + rest).settings.collectors["disk"].max_series == 200
+    assert loads(tmp_path, mirror, env=INFLUXDB | MIRROR).settings.mirrors == {"b": A_MIRROR}
 
 
 def test_the_example_of_secrets_is_valid(tmp_path: Path) -> None:
@@ -41,7 +42,7 @@ def table(owner: type) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("owner", [Settings, CollectorOptions, Downsample])
+@pytest.mark.parametrize("owner", [Settings, CollectorOptions, Downsample, Mirror])
 def test_the_document_says_what_the_code_says(owner: type) -> None:
     assert table(owner) in (ROOT / "docs/settings.md").read_text()
 
