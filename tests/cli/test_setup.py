@@ -33,6 +33,7 @@ from pipeline.influx import (
     setup_api,
     tasks,
 )
+from pipeline.influx.dashboards.checks import CHECKS
 from pipeline.settings import Downsample, SettingsFiles, load
 from tests.agents import environment, running
 from tests.chaos.proxy import Proxy
@@ -325,7 +326,7 @@ def test_an_operators_token_makes_all_that_is_missing_and_nothing_twice(
     place.ok(url, "--org", org, "--bucket", "c", METRICS_HOST="h2", **operator(influx_server))
     after = Seen(influx_server, org).names()
     assert after["tokens"] == ["metrics-pipeline of h1", "metrics-pipeline of h2"]
-    assert (after["dashboards"], len(after["checks"])) == (seen["dashboards"], 8)
+    assert (after["dashboards"], len(after["checks"])) == (seen["dashboards"], 2 * len(CHECKS))
 
 
 def test_the_token_is_of_the_least_scope_and_suffices_for_the_agent(
@@ -515,7 +516,7 @@ def test_setups_at_once_make_nothing_twice(
     seen = Seen(influx_server, org)
     names = seen.names()
     assert names["dashboards"] == sorted(set(names["dashboards"]))
-    assert len(names["checks"]) == 4
+    assert len(names["checks"]) == len(CHECKS)
     assert names["stacks"] == sorted(set(names["stacks"]))
     assert names["tokens"] == ["metrics-pipeline of h0", "metrics-pipeline of h1"]
     assert seen.find("labels") == []
