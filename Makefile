@@ -8,7 +8,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test deploy-test browser victoria package unit chaos fuzz check format bench fleet schema docs influxd constraints clean
+.PHONY: help run test deploy-test browser victoria package release unit coverage mutate chaos fuzz check format bench fleet schema docs influxd constraints clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,14 @@ $(VENV)/run.installed: constraints/run.txt pyproject.toml | $(BIN)/python
 
 $(VENV)/dev.installed: constraints/dev.txt $(VENV)/run.installed
 	$(INSTALL) --require-hashes -r constraints/dev.txt
+	@touch $@
+
+$(VENV)/measure.installed: constraints/measure.txt $(VENV)/dev.installed
+	$(INSTALL) --require-hashes -r constraints/measure.txt
+	@touch $@
+
+$(VENV)/release.installed: constraints/release.txt $(VENV)/run.installed
+	$(INSTALL) --require-hashes -r constraints/release.txt
 	@touch $@
 
 $(VENV)/deploy.installed: constraints/deploy.txt $(VENV)/dev.installed
@@ -49,6 +57,17 @@ EXAMPLES ?= --hypothesis-profile quick
 unit: $(VENV)/dev.installed ## run the quick tests, which need no InfluxDB
 	$(PYTEST) $(EXAMPLES) -m "not influxdb and not slow and not deploy"
 
+coverage: $(VENV)/measure.installed ## run every test, and print which branches of pipeline/ none takes
+	@tests/influxd/build.sh --if-needed
+	$(BIN)/coverage erase
+	-$(BIN)/coverage run -m pytest -n 3 --dist worksteal -m "not deploy"
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+mutate: $(VENV)/measure.installed ## change lines of some modules, and print which change no test notices
+	$(BIN)/mutmut run
+	$(BIN)/mutmut results
+
 # Ten minutes at most, with what the end takes.
 CHAOS_SECONDS ?= 540
 CHAOS_SEED ?= $(shell date +%s)
@@ -58,8 +77,9 @@ chaos: $(VENV)/dev.installed ## break agent and server at random, and settle the
 	@tests/influxd/build.sh --if-needed
 	$(BIN)/python -m pytest --capture=no tests/chaos/test_chaos.py
 
+FUZZ_SEED ?= $(shell date +%s)
 fuzz: $(VENV)/dev.installed ## give the collectors 10,000 texts that no kernel writes; some minutes
-	$(PYTEST) --hypothesis-profile long tests/collectors/test_fuzz.py
+	$(PYTEST) --hypothesis-profile long --hypothesis-seed=$(FUZZ_SEED) tests/collectors/test_fuzz.py
 
 browser: $(VENV)/dev.installed ## look at the agent's page in a Chromium, which it needs
 	$(BIN)/python -m pytest tests/browser
@@ -78,6 +98,9 @@ format: $(VENV)/dev.installed ## let ruff mend what it can
 
 package: $(VENV)/run.installed ## build a Debian package with all that the agent is made of
 	@deploy/debian/build.sh $(BIN)/python
+
+release: $(VENV)/release.installed ## make all files of a release, with their checksums, in dist/
+	@deploy/release.sh $(BIN)/python
 
 # Without a peer its rows stay empty; collectd is Debian's, and for its user to install.
 bench: $(VENV)/dev.installed ## measure all, beside its peers, and write docs/performance.md
@@ -100,10 +123,15 @@ docs: $(VENV)/dev.installed ## make docs/metrics.md of the catalogue
 influxd: ## build influxd 2.7 into the user's cache, for tests without Docker
 	@tests/influxd/build.sh
 
+RESOLVE = printf 'flit_core<5\n' | uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate --quiet pyproject.toml -
+# What is tested is what runs.
+AS_RUN = $(RESOLVE) --constraint constraints/run.txt
 constraints: ## resolve the pinned versions anew (needs uv)
-	printf 'flit_core<5\n' | uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate --quiet pyproject.toml - -o constraints/run.txt
-	printf 'flit_core<5\n' | uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate --quiet --extra dev pyproject.toml - -o constraints/dev.txt
-	printf 'flit_core<5\n' | uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate --quiet --extra dev --extra deploy pyproject.toml - -o constraints/deploy.txt
+	$(RESOLVE) --output-file constraints/run.txt
+	$(AS_RUN) --extra dev --output-file constraints/dev.txt
+	$(AS_RUN) --extra dev --extra measure --output-file constraints/measure.txt
+	$(AS_RUN) --extra release --output-file constraints/release.txt
+	$(AS_RUN) --extra dev --extra release --extra deploy --output-file constraints/deploy.txt
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* mutants

@@ -14,7 +14,17 @@ from typing import Any
 from pipeline.spool import SpoolReader
 from tests.influxd.api import Bucket
 
-_WITHIN_S = 30.0
+# Only a failure takes so long: ten times what a slow machine needs.
+_WITHIN_S = 120.0
+_HOUR_MS = 3_600_000
+_NOW_MS = time.time_ns() // 10**6
+SELDOM_MS = max(
+    range(_HOUR_MS, 24 * _HOUR_MS + 1, _HOUR_MS), key=lambda interval: interval - _NOW_MS % interval
+)
+"""An interval that may be set, in milliseconds, of which no multiple comes for hours.
+
+So the reading at the start is the only one. Of an hour, one may come in the midst of a test.
+"""
 
 
 def eventually(condition: Callable[[], object], what: str, within_s: float = _WITHIN_S) -> None:
@@ -66,13 +76,22 @@ def times(data_dir: Path) -> list[int]:
         return [int(block.split()[-1]) for block in reader.history(0)]
 
 
+OF_THIS_TREE = (sys.executable, "-m", "pipeline")
+
+
 class AgentProcess:
     """`metrics-pipeline run`, by another program where there is one before it."""
 
     def __init__(
-        self, env: Mapping[str, str], cwd: Path, *options: str, before: Sequence[str] = ()
+        self,
+        env: Mapping[str, str],
+        cwd: Path,
+        *options: str,
+        before: Sequence[str] = (),
+        program: Sequence[str] = OF_THIS_TREE,
     ) -> None:
-        self._env, self._cwd, self._options = env, cwd, options
+        self._env, self._cwd = env, cwd
+        self._program = (*program, *options)
         self._log = cwd / f"agent-{time.monotonic_ns()}.log"
         with self._log.open("wb") as log:
             command = [*before, *self._command("run")]
@@ -81,7 +100,7 @@ class AgentProcess:
             )
 
     def _command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "pipeline", *self._options, *words]
+        return [*self._program, *words]
 
     @property
     def log(self) -> str:
@@ -115,21 +134,29 @@ class AgentProcess:
             raise AssertionError(f"{error}; status {last}; log {self.log}") from error
         return last
 
+    def ended(self) -> int:
+        """Wait for its end; return its status."""
+        return self.process.wait(_WITHIN_S)
+
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(_WITHIN_S)
+        return self.ended()
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(_WITHIN_S)
+        self.ended()
 
 
 @contextmanager
 def running(
-    env: Mapping[str, str], cwd: Path, *options: str, before: Sequence[str] = ()
+    env: Mapping[str, str],
+    cwd: Path,
+    *options: str,
+    before: Sequence[str] = (),
+    program: Sequence[str] = OF_THIS_TREE,
 ) -> Iterator[AgentProcess]:
     """Run the agent; it is gone at the end."""
-    agent = AgentProcess(env, cwd, *options, before=before)
+    agent = AgentProcess(env, cwd, *options, before=before, program=program)
     try:
         yield agent
     finally:

@@ -137,7 +137,7 @@ def test_the_journal_gets_a_severity_and_no_second_time(tmp_path: Path) -> None:
         eventually(lambda: b"Starting" in log.read_bytes(), "the agent says that it starts")
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(120)
     first, *_, last = log.read_text().splitlines()
     assert first.startswith("<6>Starting metrics collection")
     assert last == "<6>Metrics collection stopped"
@@ -145,13 +145,20 @@ def test_the_journal_gets_a_severity_and_no_second_time(tmp_path: Path) -> None:
 
 def test_every_version_that_is_named_is_this_one() -> None:
     files = [ROOT / "docs/deploy.md", *(ROOT / "deploy").rglob("*")]
+    name = re.compile(r"metrics[-_]pipeline[-_:](\d[\w.]*?)(?=_amd64|-py3|$|[\s\"])")
     named = {
         (path.name, version)
         for path in files
         if path.is_file()
-        for version in re.findall(
-            r"metrics-pipeline[_:](\d[\w.]*?)(?=_amd64|$|[\s\"])", path.read_text(encoding="utf-8")
-        )
+        for version in name.findall(path.read_text(encoding="utf-8"))
     }
     assert len(named) > 3
     assert {version for _, version in named} == {pipeline.__version__}
+
+
+def test_what_is_tested_is_what_runs() -> None:
+    pinned = {
+        path.stem: set(re.findall(r"^(\S+==\S+)", path.read_text(encoding="utf-8"), re.MULTILINE))
+        for path in (ROOT / "constraints").glob("*.txt")
+    }
+    assert {name for name, versions in pinned.items() if not versions >= pinned["run"]} == set()

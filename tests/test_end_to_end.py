@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.point import Point, decode, encode
 from pipeline.spool import SpoolReader
-from tests.agents import environment, eventually, running
+from tests.agents import SELDOM_MS, environment, eventually, running
 from tests.influxd import api
 from tests.influxd.api import Bucket
 from tests.influxd.process import InfluxProcess
@@ -81,9 +81,18 @@ def breakable(influx_process: InfluxProcess) -> Bucket:
 
 
 def test_every_value_is_in_influxdb_as_it_was_spooled_type_included(
-    bucket: Bucket, data_dir: Path, tmp_path: Path
+    bucket: Bucket, missing: str, data_dir: Path, tmp_path: Path
 ) -> None:
-    env = environment(data_dir, bucket, collection_interval_ms=50)
+    mirror = {
+        f"mirrors__b__{name}": value
+        for name, value in (
+            ("url", bucket.server.url),
+            ("org", bucket.server.org),
+            ("bucket", missing),
+            ("token", bucket.server.token),
+        )
+    }
+    env = environment(data_dir, bucket, collection_interval_ms=50, **mirror)
     with running(env, tmp_path) as agent:
         agent.until(lambda s: s["ticks"] >= 20 and s["delivered_points"], "20 readings")
         assert agent.stop() == 0
@@ -91,7 +100,8 @@ def test_every_value_is_in_influxdb_as_it_was_spooled_type_included(
     assert (status["backlog_points"], lost(status)) == (0, {})
     assert status["running"] is False
     assert status["delivered_points"] == status["points"]
-    assert_same(bucket, data_dir)
+    for place in (bucket, Bucket(bucket.server, missing, id="")):
+        assert_same(place, data_dir)
     here = {"system_metrics", "cpu", "mem", "swap", "disk", "net", "system", "processes"}
     assert {measurement for measurement, *_ in stored(bucket)} >= {*here, "metrics_agent"}
 
@@ -125,7 +135,10 @@ def test_a_server_that_crashes_loses_nothing(
             agent.until(lambda s, d=delivered: s["delivered_points"] > d, "a delivery")  # type: ignore[misc]  # mypy cannot infer the default
             influx_process.kill()
             influx_process.start()
-        agent.until(lambda s: s["last_error"] is None and s["backlog_points"] < 50, "that it heals")
+        taken = agent.status()["points"]
+        agent.until(
+            lambda s: s["last_error"] is None and s["delivered_points"] >= taken, "that it heals"
+        )
         assert agent.stop() == 0
         assert_account(agent.status())
     assert_same(breakable, data_dir)
@@ -148,7 +161,8 @@ def test_sigkill_at_any_moment_loses_no_reading_that_was_counted(
             ticks = status["ticks"]
     with running(env, tmp_path) as agent:
         agent.until(
-            lambda s: s["running"] and s["backlog_points"] < 100, "that the backlog is delivered"
+            lambda s: s["running"] and s["delivered_points"] >= status["points"],
+            "that the backlog is delivered",
         )
         assert agent.stop() == 0
         status = agent.status()
@@ -165,7 +179,7 @@ def test_the_local_history_is_delivered_when_a_server_is_configured(
         before = agent.status()
     assert before["delivered_points"] == 0
     assert before["backlog_points"] == before["points"]
-    env = environment(data_dir, bucket, collection_interval_ms=60_000)
+    env = environment(data_dir, bucket, collection_interval_ms=SELDOM_MS)
     with running(env, tmp_path) as agent:
         agent.until(lambda s: s["delivered_points"] >= before["points"], "the local history")
         assert agent.stop() == 0
@@ -211,7 +225,7 @@ def test_the_sweep_removes_exactly_this_hosts_points_older_than_the_age(
         for age in ages
     ]
     assert api.write(bucket.server, bucket.name, "\n".join(lines).encode())[0] == 204
-    env = environment(data_dir, bucket, retention_hours=48, collection_interval_ms=60_000)
+    env = environment(data_dir, bucket, retention_hours=48, collection_interval_ms=SELDOM_MS)
     with running(env, tmp_path) as agent:
         eventually(lambda: "Cleaned up 3 old metric records" in agent.log, "the sweep")
         assert agent.stop() == 0

@@ -14,14 +14,13 @@ import pytest
 
 from pipeline.point import decode
 from pipeline.spool import SpoolReader
-from tests.agents import AgentProcess, environment, eventually, ticks, times
+from tests.agents import SELDOM_MS, AgentProcess, environment, eventually, ticks, times
 from tests.influxd import api
 from tests.influxd.api import Bucket
 from tests.influxd.http import call
 from tests.influxd.process import free_port
 from tests.test_end_to_end import assert_account, assert_same
 
-HOUR_MS = 3_600_000
 pytestmark = pytest.mark.slow  # an agent each, and its looks at the files
 
 
@@ -86,19 +85,19 @@ def influxdb(bucket: Bucket) -> dict[str, Any]:
 
 
 def test_a_shorter_interval_cuts_the_running_wait_short(live: Live, start: Start) -> None:
-    live.write(collection_interval_ms=HOUR_MS)
+    live.write(collection_interval_ms=SELDOM_MS)
     agent = start()
     live.write(collection_interval_ms=50)
     agent.until(lambda s: s["ticks"] >= 5, "readings at the new interval")
     assert agent.status()["collection_interval_ms"] == 50
     path = re.escape(str(live.toml))
     assert re.search(
-        rf"Setting collection_interval_ms: {HOUR_MS} \({path}\) becomes 50 \({path}\)", agent.log
+        rf"Setting collection_interval_ms: {SELDOM_MS} \({path}\) becomes 50 \({path}\)", agent.log
     )
-    live.write(collection_interval_ms=HOUR_MS)
-    agent.until(lambda s: s["collection_interval_ms"] == HOUR_MS, "the long interval")
+    live.write(collection_interval_ms=SELDOM_MS)
+    agent.until(lambda s: s["collection_interval_ms"] == SELDOM_MS, "the long interval")
     before = ticks(live.data_dir)
-    live.write(collection_interval_ms=HOUR_MS, log_level="debug")
+    live.write(collection_interval_ms=SELDOM_MS, log_level="debug")
     eventually(lambda: "Setting log_level" in agent.log, "the next change")
     assert ticks(live.data_dir) - before <= 1
     assert agent.stop() == 0
@@ -106,7 +105,7 @@ def test_a_shorter_interval_cuts_the_running_wait_short(live: Live, start: Start
 
 
 def test_a_signal_reads_the_settings_at_once_and_ends_nothing(live: Live, start: Start) -> None:
-    live.write(collection_interval_ms=HOUR_MS)
+    live.write(collection_interval_ms=SELDOM_MS)
     agent = start()
     agent.process.send_signal(signal.SIGHUP)
     eventually(lambda: "The settings have not changed" in agent.log, "the answer")
@@ -125,12 +124,12 @@ def test_an_age_takes_effect_at_once_there_and_here(
         f"cpu,host={host} n={n}i {now - n * 3600 * 10**9}" for host in ("h1", "h2") for n in (5, 30)
     ]
     assert api.write(bucket.server, bucket.name, "\n".join(old).encode())[0] == 204
-    live.write(**influxdb(bucket), collection_interval_ms=HOUR_MS, bucket_retention="off")
+    live.write(**influxdb(bucket), collection_interval_ms=SELDOM_MS, bucket_retention="off")
     agent = start()
     agent.until(lambda s: s["delivered_points"], "the delivery")
     live.write(
         **influxdb(bucket),
-        collection_interval_ms=HOUR_MS,
+        collection_interval_ms=SELDOM_MS,
         bucket_retention="off",
         retention_hours=24,
     )
@@ -139,7 +138,7 @@ def test_an_age_takes_effect_at_once_there_and_here(
     assert "keeps for ever" not in agent.log
     live.write(
         **influxdb(bucket),
-        collection_interval_ms=HOUR_MS,
+        collection_interval_ms=SELDOM_MS,
         bucket_retention="enforce",
         retention_hours=24,
     )
@@ -160,12 +159,12 @@ def test_a_file_that_is_swapped_by_a_symbolic_link_is_seen(live: Live, start: St
         if not live.toml.is_symlink():
             live.toml.symlink_to("..data/settings.toml")
 
-    publish("..1", HOUR_MS)
+    publish("..1", SELDOM_MS)
     agent = start()
     folder = live.config / "..2"
     folder.mkdir()
     text = (live.config / "..1/settings.toml").read_text()
-    (folder / "settings.toml").write_text(text.replace(str(HOUR_MS), "50"))
+    (folder / "settings.toml").write_text(text.replace(str(SELDOM_MS), "50"))
     (live.config / "next").symlink_to("..2")
     (live.config / "next").rename(live.config / "..data")
     agent.until(lambda s: s["ticks"] >= 3, "readings at the new interval")
@@ -221,7 +220,7 @@ def test_a_bad_edit_changes_nothing_is_told_once_and_heals_by_itself(
 
 def test_status_finds_the_agent_by_what_is_left_of_its_settings(live: Live, start: Start) -> None:
     folder = live.folder / "elsewhere"
-    live.write(data_dir=str(folder), collection_interval_ms=HOUR_MS)
+    live.write(data_dir=str(folder), collection_interval_ms=SELDOM_MS)
     live.data_dir = folder
     agent = start()
     live.toml.write_text(live.toml.read_text() + 'tags = {site = "l')
@@ -231,7 +230,7 @@ def test_status_finds_the_agent_by_what_is_left_of_its_settings(live: Live, star
 
 
 def test_what_is_written_in_several_goes_is_taken_when_it_is_done(live: Live, start: Start) -> None:
-    live.write(collection_interval_ms=HOUR_MS)
+    live.write(collection_interval_ms=SELDOM_MS)
     agent = start()
     text = live.toml.read_text()
     with live.toml.open("w") as file:
@@ -303,7 +302,7 @@ def test_a_server_can_be_added_and_taken_away(bucket: Bucket, live: Live, start:
 def test_another_data_directory_waits_for_a_restart_and_says_so_once(
     live: Live, start: Start
 ) -> None:
-    live.write(data_dir=str(live.data_dir), collection_interval_ms=HOUR_MS)
+    live.write(data_dir=str(live.data_dir), collection_interval_ms=SELDOM_MS)
     agent = start()
     other = live.folder / "other"
     live.write(data_dir=str(other), collection_interval_ms=50)

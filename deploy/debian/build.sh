@@ -29,8 +29,12 @@ pip download --require-hashes --only-binary :all: --dest "$scratch/wheels" -r co
 pip install --no-index --find-links "$scratch/wheels" --target "$scratch/build" flit_core
 PYTHONPATH=$scratch/build pip wheel --no-index --no-deps --no-build-isolation \
     --wheel-dir "$scratch/wheels" .
-rm "$scratch/wheels"/flit_core-*
-pip install --no-index --no-deps --no-compile --target "$program/lib" "$scratch/wheels"/*.whl
+# By name, since pip notes the path of a file that it is given, and that is another each time.
+(
+    unset PIP_FIND_LINKS
+    pip install --no-index --find-links "$scratch/wheels" --no-compile --target "$program/lib" \
+        "metrics-pipeline==$version"
+)
 rm -rf "$program/lib/bin"
 install -D -m 755 "$here/metrics-pipeline" "$program/bin/metrics-pipeline"
 install -d "$tree/usr/bin"

@@ -240,4 +240,6 @@ class Agent:
             why = f"port {port} cannot be used ({error.strerror}); set another http_port, or 0"
             trouble.begins(f"the endpoint is off: {why}", f"The endpoint is off, {why}", kind=port)
         else:
+            if not trouble.under_way:
+                _log.info("Charts of this host are at http://127.0.0.1:%d/", port)
             trouble.ends(f"The endpoint answers at port {port}")

@@ -36,6 +36,9 @@ def show_plan(source: Source, *, as_json: bool) -> None:
         click.echo(json.dumps(_as_json(plans), indent=2))
     else:
         _show(plans)
+        every = list(plans.values())
+        if any(one.rows for one in every) and not any(one.older_points for one in every):
+            click.echo("Nothing is older than its age.")
     _end(failures)
 
 

@@ -12,7 +12,7 @@ from pipeline.clock import SystemClock
 from pipeline.settings import Settings, duration_s
 
 if TYPE_CHECKING:
-    from pipeline.spool import SpoolReader
+    from pipeline.spool import SpoolReader, history
 
 T = TypeVar("T")
 
@@ -61,20 +61,22 @@ def show(
     if as_csv or as_json:
         with _opened(source.settings()) as reader:
             series = history.read(reader.history(since_ns), [wanted])
-        (_print.history_json if as_json else _print.history_csv)(_some(series, since))
+        (_print.history_json if as_json else _print.history_csv)(_some(series, since, wanted))
         return
     settings = source.settings()
     with _opened(settings) as reader:
         readings, step = reader.history(since_ns, READINGS), reader.step(since_ns, READINGS)
         if measurement is None:
-            held = _some(history.fields(readings, pairs), since)
+            held = _some(history.fields(readings, pairs), since, wanted)
             if every:
                 _print.listing(held)
             else:
                 _print.overview(held, summarize(read_status(settings), now_ns))
         else:
-            series = _some(history.read(readings, [wanted], _POINTS), since)
+            series = _some(history.read(readings, [wanted], _POINTS), since, wanted)
             _print.history(series, since_ns, now_ns, rate=rate)
+            if field and not rate:
+                _point_to_rate(measurement, field)
     if step > 1:
         click.echo(f"1 of {step} readings was looked at; --csv and --json have all", err=True)
 
@@ -92,13 +94,28 @@ def _opened(settings: Settings) -> "Iterator[SpoolReader]":
         raise click.ClickException(message) from None
 
 
-def _some(found: list[T], since: str) -> list[T]:
+def _some(found: list[T], since: str, wanted: "history.SeriesFilter") -> list[T]:
     if not found:
+        tags = (f"{key}={value}" for key, value in (wanted.tags or {}).items())
+        of = " ".join(filter(None, (wanted.measurement, wanted.field, *tags))) or "this host"
+        what = f"growth of {of}" if wanted.rate else f"readings of {of}"
+        why = ", which takes two readings" if wanted.rate else ""
         raise click.ClickException(
-            f"no such readings in the last {since}; look further back with --since, "
-            "or see what there is: metrics-pipeline show"
+            f"no {what} in the last {since}{why}; look further back with --since, "
+            "or see what there is: metrics-pipeline show --all"
         )
     return found
+
+
+def _point_to_rate(measurement: str, field: str) -> None:
+    """Say how to see more of a field that only counts up."""
+    from pipeline.collectors import catalogue  # noqa: PLC0415
+
+    of = (
+        one.kind for one in catalogue.load() if (one.measurement, one.field) == (measurement, field)
+    )
+    if "counter" in of:
+        click.echo(f"{field} only counts up; --rate shows its growth per second", err=True)
 
 
 def _since(text: str, now_ns: int) -> int:

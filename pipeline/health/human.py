@@ -34,19 +34,15 @@ def quantity(value: FieldValue, unit: str, digits: int | None = None, *, rate: b
         return f"{text} {letter}B{per}"
     sign = _SIGNS.get(unit, unit)
     if abs(value) >= _FULL:
-        text = scaled(value, digits or 4)
+        text = "".join(_scaled(value, digits or 4))
     else:
-        least = len(str(int(abs(value))))  # with fewer it would be 1.2e+04
+        least = len(str(round(abs(value))))  # with fewer it would be 1.2e+04
         text = f"{value:.{max(digits or (4 if sign else 6), least)}g}"
     return f"{text}{' ' if sign else ''}{sign}{per}"
 
 
-def scaled(value: float, digits: int = 3) -> str:
-    """Write a number with so many digits and a letter for its thousands: 17.3, 25.3G."""
-    return "".join(_scaled(value, digits))
-
-
 def _scaled(value: float, digits: int) -> tuple[str, str]:
+    """Return a number with so many digits, and a letter for its thousands."""
     power = int(math.log10(abs(value))) // 3 if abs(value) >= _THOUSAND else 0
     if power > len(_THOUSANDS):
         return f"{value:.{digits}g}", ""

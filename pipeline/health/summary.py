@@ -9,7 +9,7 @@ from pipeline.health.health import overdue_s
 from pipeline.health.status import ServerStatus, Status
 from pipeline.settings import hours_text
 
-_WELL = "All is well."
+_WELL = "The agent is well."
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +110,9 @@ def _waiting(state: Status | ServerStatus, now_ns: int) -> SummaryRow:
 
 
 def _lost(state: Status | ServerStatus) -> SummaryRow:
-    lost = ", ".join(f"{cause} {points}" for cause, points in state.lost.items())
-    return SummaryRow("lost", lost or "nothing", bool(state.lost))
+    causes = ", ".join(f"{cause} {points}" for cause, points in state.lost.items())
+    lost = f"{human.count(sum(state.lost.values()), 'point')}: {causes}" if causes else "nothing"
+    return SummaryRow("lost", lost, bool(causes))
 
 
 def _rule(state: Status | ServerStatus) -> SummaryRow:

@@ -42,7 +42,7 @@ class PlanRow:
         next_sweep_points: How many of them the next sweep removes: not those that came there more
             than a day after a sweep had passed their time.
         rule_removes: When the bucket's own rule will have removed them, whole shard groups at a
-            time; None when never, or not known.
+            time; None when there is none, when never, or not known.
     """
 
     where: str
@@ -293,7 +293,7 @@ class _Remote:
         oldest = points.measurements(0, cutoff, age) if cutoff else {}
         older = points.counts(0, cutoff, age) if oldest else {}
         swept = points.counts(start, cutoff, age) if oldest and start else older
-        gone = self.rule.removes_ns(cutoff - 1) if self.rule and cutoff else None
+        gone = self.rule.removes_ns(cutoff - 1) if self.rule and oldest else None
         return [
             PlanRow(
                 points.bucket,
@@ -302,7 +302,7 @@ class _Remote:
                 older.get(name, 0),
                 _text(oldest.get(name)),
                 swept.get(name, 0),
-                _text(gone and gone + _RULE_LAG_NS),
+                _text(gone + _RULE_LAG_NS if gone and name in oldest else None),
             )
             for name in points.measurements(0, self.now_ns + 1, age)
         ]

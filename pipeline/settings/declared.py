@@ -49,7 +49,8 @@ class CollectorOptions:
     network: Annotated[bool, "`disk`: whether it also reports network file systems."] = False
     timeout_ms: Annotated[
         int,
-        "`disk`, `file`, `net`, `system_metrics`, `temp`: longest wait for what may not answer.",
+        "`cgroup`, `disk`, `file`, `net`, `netstat`, `sensors`, `system_metrics`, `systemd_units`,"
+        " `temp`: longest wait for what may not answer.",
         between(10, 60_000, "milliseconds"),
     ] = 1_000
 

@@ -24,15 +24,14 @@ from pipeline.health import read_status
 from pipeline.retention import Retention, Swept, TrustedClock
 from pipeline.settings import CollectorOptions, Files, Loaded, Settings
 from pipeline.spool import DirectoryLock, Spool, SpoolError, SpoolReader, holder
-from tests.agents import eventually, ticks, times
+from tests.agents import SELDOM_MS, eventually, ticks, times
 from tests.clocks import ShiftedClock
 from tests.influxd.http import call
 from tests.influxd.process import free_port
 from tests.machine import fill_up, tiny_disk
 from tests.spool.stores import MB, leased, reading, scribble
 
-HOUR_MS = 3_600_000
-HOUR_NS = HOUR_MS * 10**6
+HOUR_NS = 3600 * 10**9
 ONE_COLLECTOR = {
     name: CollectorOptions(enabled=False)
     for name in ("system_metrics", "cpu", "swap", "disk", "net", "system")
@@ -47,7 +46,7 @@ class HurriedClock(SystemClock):
 
 
 def settings(data_dir: Path, **changes: Any) -> Settings:
-    given = {"host": "h1", "http_port": 0, "collection_interval_ms": HOUR_MS}
+    given = {"host": "h1", "http_port": 0, "collection_interval_ms": SELDOM_MS}
     return Settings(data_dir=data_dir, collectors=ONE_COLLECTOR, **{**given, **changes})
 
 
@@ -69,7 +68,8 @@ def make(data_dir: Path) -> Iterator[Callable[..., Agent]]:
     yield one
     for agent in made:
         agent.close()
-    assert not [t.name for t in threading.enumerate() if t.name in ("tick", "sweep", "http")]
+    names = {"tick", "sweep", "http"}
+    eventually(lambda: not names & {t.name for t in threading.enumerate()}, "their threads end")
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -137,7 +137,8 @@ def test_the_endpoint_outlives_a_stop_and_starts_collection_again(
     eventually(lambda: ticks(data_dir) == 1, "the first reading")
     url = f"http://127.0.0.1:{port}"
     assert call("GET", f"{url}/health").status == 200
-    assert b"All is well." in call("GET", f"{url}/").body
+    assert b"The agent is well." in call("GET", f"{url}/").body
+    assert f"Charts of this host are at {url}/" in caplog.messages
     agent.stop()
     assert call("GET", f"{url}/health").status == 503
     assert b"The agent is not running." in call("GET", f"{url}/?hours=24").body
@@ -183,7 +184,7 @@ def followed(tmp_path: Path) -> Iterator[Agent]:
     """An agent that follows its files, with an endpoint."""
     (tmp_path / "settings.toml").write_text(
         f'data_dir = "{tmp_path}/data"\nhttp_port = {free_port()}\n'
-        f"collection_interval_ms = {HOUR_MS}\n"
+        f"collection_interval_ms = {SELDOM_MS}\n"
     )
     files = Files(tmp_path, {}, ("cpu",))
     with closing(Agent(files.load().settings, files, Looking())) as agent:
@@ -204,7 +205,7 @@ def test_an_endpoint_comes_when_its_port_is_free_and_both_are_told_once(
     eventually(lambda: came in caplog.messages, "the endpoint")  # the last that it does
     assert followed.health.troubles() == {}
     assert call("GET", url).status == 200
-    assert [text for text in caplog.messages if text.startswith("The endpoint")] == [
+    assert [text for text in caplog.messages if str(port) in text] == [
         f"The endpoint is off, port {port} cannot be used (Address already in use); "
         "set another http_port, or 0",
         came,
@@ -250,6 +251,7 @@ def test_a_file_system_that_hangs_keeps_nobody_who_asks_for_the_settings(
     followed.stop()
     assert not followed.running
     go_on.set()
+    eventually(lambda: "settings" not in {t.name for t in threading.enumerate()}, "its end")
     assert readers == ["settings"]
 
 

@@ -26,8 +26,9 @@ from pipeline.health import human
 from pipeline.point import FieldValue, Point, decode, encode
 from pipeline.settings import NAMES
 from pipeline.spool import Spool, SpoolReader
-from tests.agents import AgentProcess, environment, eventually, running, ticks, times
+from tests.agents import SELDOM_MS, AgentProcess, environment, eventually, running, ticks, times
 from tests.cli.commands import Cli, Done, Inside, finish
+from tests.histories import fill
 
 pytestmark = pytest.mark.slow
 
@@ -78,7 +79,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Cli:
 
 @pytest.fixture
 def agent(cli: Cli) -> Iterator[AgentProcess]:
-    with running(cli.env(collection_interval_ms=60_000), cli.folder) as one:
+    with running(cli.env(collection_interval_ms=SELDOM_MS), cli.folder) as one:
         eventually(lambda: ticks(cli.data_dir) == 1, "the first reading")
         yield one
 
@@ -112,14 +113,15 @@ def test_run_takes_a_reading_at_once_and_says_how_often(
     cli: Cli, agent: AgentProcess, inside: Inside
 ) -> None:
     line = agent.log.splitlines()[0]
-    assert line.endswith(" INFO    Starting metrics collection (interval: 60000ms)")
+    assert line.endswith(f" INFO    Starting metrics collection (interval: {SELDOM_MS}ms)")
     up = cli("status", "--json").json()
     assert up["running"] is True
     assert up["pid"] == agent.process.pid
-    assert up["collection_interval_ms"] == 60_000
+    assert up["collection_interval_ms"] == SELDOM_MS
     assert up["ticks"] == 1
     assert agent.stop() == 0
-    human, down = cli("status"), inside(cli, "status", "--json")
+    human = cli("status")
+    down = inside(cli, "status", "--json", collection_interval_ms=SELDOM_MS)
     assert down.json() == {**up, "running": False, "pid": None}
     assert human.out.startswith("The agent is not running.\nrunning       no\nlast reading  ")
     assert f"\nreadings      1 ({up['points']} points)\n" in human.out
@@ -160,7 +162,7 @@ def test_an_impatient_hand_on_ctrl_c_ends_the_agent_well_too(cli: Cli) -> None:
         eventually(lambda: ticks(cli.data_dir) >= 1, "a reading")
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) * 10:
             agent.process.send_signal(number)
-        assert agent.process.wait(30) == 0
+        assert agent.ended() == 0
     assert agent.log.count("Metrics collection stopped") == 1
 
 
@@ -229,6 +231,13 @@ def test_a_data_directory_that_cannot_be_had_is_told_in_a_sentence(
     assert show.error == f"no readings yet in {below}; to take some: metrics-pipeline run"
     plan = cli("retention", "plan", data_dir=below)
     assert (plan.status, plan.out) == (0, "There are no points yet.\n")
+
+
+def test_a_plan_without_old_points_says_so(cli: Cli, inside: Inside) -> None:
+    fill(cli.data_dir, hours=2, step_s=600, now_ns=time.time_ns())
+    nothing = "Nothing is older than its age."
+    assert nothing in inside(cli, "retention", "plan").out
+    assert nothing not in inside(cli, "retention", "plan", retention_hours=1).out
 
 
 def test_once_that_reads_nothing_fails(cli: Cli, tmp_path: Path) -> None:
@@ -360,7 +369,7 @@ def test_show_takes_whatever_a_file_has_said(
     for words in (["own", "f"], ["own", "f", "--json"]):
         done = CliRunner().invoke(main, ["show", *words, *options], env=environment(folder))
         if rate and done.exit_code:  # nothing has grown
-            assert done.stderr.startswith("metrics-pipeline: no such readings in the last 1h")
+            assert done.stderr.startswith("metrics-pipeline: no growth of own f in the last 1h")
             continue
         assert done.exit_code == 0, done.output
         if "--json" in words or not numbers:
@@ -401,6 +410,13 @@ def test_show_tells_the_growth_per_second_of_what_counts_up(filled: Cli, inside:
     assert time_ns > 0
 
 
+def test_show_names_the_option_for_what_counts_up(cli: Cli, inside: Inside) -> None:
+    fill(cli.data_dir, hours=0.1, now_ns=time.time_ns())
+    counter, gauge = ("net", "bytes_recv"), ("mem", "used_percent")
+    said = [inside(cli, "show", *words).err for words in (counter, (*counter, "--rate"), gauge)]
+    assert said == ["bytes_recv only counts up; --rate shows its growth per second\n", "", ""]
+
+
 def test_show_looks_at_some_of_many_readings_and_exports_all(
     cli: Cli, inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -436,16 +452,22 @@ def test_show_narrows_by_tag_and_by_time(
 
 
 @pytest.mark.parametrize(
-    "question", [["nosuch"], ["disk", "nosuch"], ["disk", "used", "--tag", "path=/nowhere"]]
+    ("question", "what"),
+    [
+        (["nosuch"], "readings of nosuch in the last 1h"),
+        (["disk", "nosuch"], "readings of disk nosuch in the last 1h"),
+        (["disk", "used", "--tag", "a=b"], "readings of disk used a=b in the last 1h"),
+        (["no", "f", "--rate"], "growth of no f in the last 1h, which takes two readings"),
+    ],
 )
 def test_show_says_where_to_look_when_it_finds_nothing(
-    filled: Cli, inside: Inside, question: list[str]
+    filled: Cli, inside: Inside, question: list[str], what: str
 ) -> None:
     done = inside(filled, "show", *question)
     assert done.status == 1
     assert done.error == (
-        "no such readings in the last 1h; look further back with --since, "
-        "or see what there is: metrics-pipeline show"
+        f"no {what}; look further back with --since, "
+        "or see what there is: metrics-pipeline show --all"
     )
 
 

@@ -134,7 +134,7 @@ def test_whatever_is_asked_first_of_a_damaged_store_the_agent_finds_all_that_is_
     assert "Traceback" not in done.out + done.err
     if done.status == 1 and command != ("doctor",):
         # A store that is being filled again has no readings yet.
-        assert done.error.startswith((f"{cli.data_dir}/spool.db ", "no such readings"))
+        assert done.error.startswith((f"{cli.data_dir}/spool.db ", "no readings of "))
     with Spool(cli.data_dir, 100 * MB) as spool:
         for _ in spool.salvage():
             pass

@@ -425,7 +425,7 @@ def test_the_status_of_an_agent_with_a_server_tells_all(shown: Callable[[], str]
         ["running", "yes (process 77)"],
         ["last reading", "12 s ago, at 2023-11-14T22:13:20Z"],
         ["waiting", "7 points, 123.5 MB, the oldest 2 h 10 min ago, at 2023-11-14T20:03:19Z"],
-        ["lost", "rejected 1, tick_missed 5"],
+        ["lost", "6 points: rejected 1, tick_missed 5"],
         [],
         ["interval", "60000 ms"],
         ["kept", "for ever"],

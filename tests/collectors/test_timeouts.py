@@ -1,5 +1,4 @@
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
@@ -16,7 +15,7 @@ class Oracle:
     """Answers all but the silent, and these when they are woken.
 
     As a clock, it waits for an answer until there can be none but by `wake`, however long that
-    takes; then the time is over.
+    takes; then the time is over. So a slow thread is not taken for one that hangs.
     """
 
     def __init__(self, *silent: str) -> None:
@@ -55,25 +54,31 @@ class Oracle:
         return self.elapsed
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
-        if seconds < 0.1:  # calls wait for a thread
-            return event.wait(seconds)
         for _ in range(60_000):
             if event.wait(0.001):
                 return True
-            if not self.due:  # all have answered who can; the last of them may be about to say so
+            if seconds < 0.1:  # calls wait for a thread
+                if self.waiting:
+                    return event.wait(seconds)
+            elif not self.due:  # all have answered who can; the last may be about to say so
                 self.elapsed += seconds
                 return event.wait(0.02)
         raise AssertionError("no answer within a minute")
 
 
-@pytest.fixture(autouse=True)
-def _no_thread_is_left() -> Iterator[None]:
-    yield
-    eventually(lambda: threads() == [], "no thread is left")
+Threads = Callable[[], list[threading.Thread]]
 
 
-def threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "timeout"]
+@pytest.fixture
+def threads() -> Threads:
+    """Tells which threads this test has; those that an earlier one left may end meanwhile."""
+    before = set(threading.enumerate())
+
+    def own() -> list[threading.Thread]:
+        now = set(threading.enumerate()) - before
+        return [thread for thread in now if thread.name == "timeout"]
+
+    return own
 
 
 @contextmanager
@@ -98,8 +103,8 @@ def test_no_question_costs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
         assert runner.run({}, 1.0) == {}
 
 
-def test_one_who_answers_keeps_a_thread() -> None:
-    with asking(idle_s=2.0) as (runner, oracle):
+def test_one_who_answers_keeps_a_thread(threads: Threads) -> None:
+    with asking(idle_s=60.0) as (runner, oracle):
         runner.run(oracle.questions("a"), 1.0)
         (thread,) = threads()
         runner.run(oracle.questions("a"), 1.0)
@@ -121,7 +126,7 @@ def test_what_no_thread_could_be_started_for_is_asked_the_next_time(
         assert runner.run(oracle.questions("a"), 1.0) == {"a": "A"}
 
 
-def test_one_whose_thread_ended_gets_another() -> None:
+def test_one_whose_thread_ended_gets_another(threads: Threads) -> None:
     with asking() as (runner, oracle):
         for _ in range(3):
             assert runner.run(oracle.questions("a"), 1.0) == {"a": "A"}
@@ -138,7 +143,7 @@ def test_what_is_raised_is_an_answer() -> None:
     assert TimeoutRunner(SystemClock(), 0.01).run(questions, 60.0) == {"a": "", "b": error}
 
 
-def test_the_silent_cost_the_others_nothing() -> None:
+def test_the_silent_cost_the_others_nothing(threads: Threads) -> None:
     with asking("b", "d", "e") as (runner, oracle):
         for _ in range(3):
             answers = runner.run(oracle.questions("abcdef"), 1.0)
@@ -146,6 +151,7 @@ def test_the_silent_cost_the_others_nothing() -> None:
         assert sorted(oracle.asked) == sorted("abcdef" + 2 * "acf")
         assert all(thread.daemon for thread in threads())
         eventually(lambda: len(threads()) == 3, "the silent ones' threads are left")
+    eventually(lambda: threads() == [], "woken, these end too")
 
 
 def test_what_speaks_again_is_asked_again() -> None:
@@ -169,8 +175,8 @@ def test_one_that_was_not_asked_for_meanwhile_is_still_silent() -> None:
         assert oracle.asked.count("a") == 1
 
 
-def test_quick_ones_share_a_thread() -> None:
-    with asking(idle_s=2.0) as (runner, _):
+def test_quick_ones_share_a_thread(threads: Threads) -> None:
+    with asking(idle_s=60.0) as (runner, _):
         for _ in range(3):
             runner.run({letter: letter.upper for letter in "abcdefghij"}, 1.0)
         assert len(threads()) == 1
@@ -212,13 +218,14 @@ def test_a_tick_waits_no_longer_than_it_may() -> None:
 
 
 def test_each_has_the_whole_time() -> None:
+    together = threading.Barrier(8)  # one after the other, none would be answered
+
     def slow() -> str:
-        time.sleep(0.3)
+        together.wait(60)
         return "late"
 
-    names = range(8)  # one after the other, they would take 2.4 s
-    answers = TimeoutRunner(SystemClock(), 0.01).run(dict.fromkeys(names, slow), 2.0)
-    assert answers == dict.fromkeys(names, "late")
+    answers = TimeoutRunner(SystemClock(), 0.01).run(dict.fromkeys(range(8), slow), 60.0)
+    assert answers == dict.fromkeys(range(8), "late")
 
 
 def test_without_an_answer_the_time_is_limited() -> None:

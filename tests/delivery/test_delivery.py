@@ -216,7 +216,7 @@ def test_an_outage_shows_until_the_backlog_moves(tmp_path: Path) -> None:
         """What `status`, `/health` and the page say."""
         error = read_status(settings).last_error
         troubles = json.loads(served["/health"].reply({}).body)["troubles"]
-        return error, troubles, "All is well." not in str(served["/"].reply({}).body)
+        return error, troubles, "The agent is well." not in str(served["/"].reply({}).body)
 
     shown: list[Shown] = []
     lock = DirectoryLock(tmp_path, ManualClock())

@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,15 +17,16 @@ from tests.deploy.machine import Machine
 collect_ignore = [] if find_spec("kubernetes_validate") else ["test_kubernetes.py"]
 ROOT = Path(__file__).parent.parent.parent
 LEFT_OUT = shutil.ignore_patterns(
-    ".git", ".venv*", "dist", "__pycache__", ".*_cache", ".hypothesis"
+    ".git", ".venv*", "dist", "mutants", "__pycache__", ".*_cache", ".hypothesis"
 )
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks every test here: they take root and minutes, so `make test` leaves them out."""
+    folder = Path(__file__).parent
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        if item.path.parent == folder:
             item.add_marker("deploy")
 
 
@@ -42,7 +43,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Debian packages of this version and of the one after it."""
     return {
         "now": _package(tmp_path_factory.mktemp("now")),
-        "next": _package(tmp_path_factory.mktemp("next"), {"__init__.py": _NEXT_VERSION}),
+        "next": _package(tmp_path_factory.mktemp("next"), _NEXT_VERSION),
     }
 
 
@@ -50,23 +51,33 @@ NEXT = f"{pipeline.__version__}.1"
 _NEXT_VERSION = (f'__version__ = "{pipeline.__version__}"', f'__version__ = "{NEXT}"')
 
 
-def _package(folder: Path, edits: dict[str, tuple[str, str]] | None = None) -> Path:
-    tree = folder / "tree"
+def _package(folder: Path, version: tuple[str, str] = ("", "")) -> Path:
+    tree = copied(folder / "tree", {"pipeline/__init__.py": version})
+    done = built(tree, "deploy/debian/build.sh")
+    assert done.returncode == 0, done.stderr
+    return tree / done.stdout.strip()
+
+
+def copied(tree: Path, edits: Mapping[str, tuple[str, str]]) -> Path:
+    """Copy this tree, with a text of some files replaced; return where it is."""
     shutil.copytree(ROOT, tree, ignore=LEFT_OUT)
-    for name, (old, new) in (edits or {}).items():
-        path = tree / "pipeline" / name
+    for name, (old, new) in edits.items():
+        path = tree / name
         text = path.read_text(encoding="utf-8")
         assert old in text
-        path.write_text(text.replace(old, new), encoding="utf-8")
-    done = subprocess.run(
-        [tree / "deploy/debian/build.sh", sys.executable],
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    return tree
+
+
+def built(tree: Path, script: str) -> subprocess.CompletedProcess[str]:
+    """Run a script of a tree that builds something with this Python."""
+    return subprocess.run(
+        [tree / script, sys.executable],
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=600,
     )
-    assert done.returncode == 0, done.stderr
-    return tree / done.stdout.strip()
 
 
 @pytest.fixture(scope="module")

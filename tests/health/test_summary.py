@@ -19,10 +19,10 @@ def status(**changes: object) -> Status:
 @pytest.mark.parametrize(
     ("changes", "seconds", "headline"),
     [
-        ({}, 1, "All is well."),
-        ({}, 30, "All is well."),
+        ({}, 1, "The agent is well."),
+        ({}, 30, "The agent is well."),
         ({}, 31, "The agent runs, but its last reading is 31 s old."),
-        ({"lost": {"expired": 5}}, 1, "All is well."),
+        ({"lost": {"expired": 5}}, 1, "The agent is well."),
         ({"last_error": "no answer"}, 1, "Readings are taken, but 1 thing is wrong:"),
         (
             {"last_error": "no answer", "troubles": {"room": "full", "delivery": "no answer"}},
@@ -44,7 +44,7 @@ def test_the_first_sentence_says_the_worst(
 ) -> None:
     found = summarize(status(**changes), START_NS + seconds * SECOND)
     assert found.headline == headline
-    assert found.well == headline.startswith("All is well")
+    assert found.well == headline.startswith("The agent is well")
 
 
 def test_what_is_bad_is_marked() -> None:
@@ -117,18 +117,21 @@ def test_a_duration_is_short(seconds: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"),
+    ("value", "unit", "text"),
     [
-        (0, "0"),
-        (0.0671387, "0.0671"),
-        (12.345, "12.3"),
-        (999.9, "1000"),
-        (1000, "1k"),
-        (-25_276_514_304.0, "-25.3G"),
+        (0, "", "0"),
+        (0.0671387, "", "0.0671"),
+        (12.345, "percent", "12.3 %"),
+        (999.96, "percent", "1000 %"),
+        (999.9, "bytes", "1000 B"),
+        (1000, "bytes", "1 kB"),
+        (-25_276_514_304.0, "", "-25.3G"),
     ],
 )
-def test_a_number_is_shorter_still_where_there_is_little_room(value: float, text: str) -> None:
-    assert human.scaled(value) == text
+def test_a_quantity_is_shorter_still_where_there_is_little_room(
+    value: float, unit: str, text: str
+) -> None:
+    assert human.quantity(value, unit, 3) == text
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,9 @@ def test_the_rule_removes_with_the_lag_of_its_shard_groups(
     # The group of what is 48 h old ends at a midnight; 96 h and a look of half an hour later.
     earliest = (now - 48 * HOUR_NS) // day * day + day + 96 * HOUR_NS + HOUR_NS // 2
     assert mem.rule_removes in (rfc3339(earliest), rfc3339(earliest + day))
+    plan.apply(settings, SystemClock(), lambda *_: None)
+    mem = rows(plan.make(settings, SystemClock()))[filled.name, "mem"]
+    assert (mem.older_points, mem.rule_removes) == (0, None)
 
 
 def test_what_came_late_behind_the_mark_is_older_but_not_the_next_sweeps(

@@ -81,7 +81,7 @@ def plan(plans: "Mapping[str, Plan]") -> None:
         for server, one in plans.items()
         for row in one.rows
     )
-    head = ("where", "measurement", "kept", "older", "oldest", "next sweep", "rule alone: gone by")
+    head = ("where", "measurement", "kept", "older", "oldest", "next sweep", "rule removes")
     table(head, rows)
 
 

@@ -178,7 +178,8 @@ def bucket(connection: Connection, server: str = MAIN) -> Finding:
         answer = connection.write(NOTHING)
         if answer.status in (204, 403):  # a token need not see a bucket to write to it
             return Finding("bucket", True, f"{name} is there, its age cannot be seen by this token")
-        where = "influxdb_bucket or _org" if server == MAIN else f"bucket or org of mirror {server}"
+        mirror = f"bucket or org of mirror {server}"
+        where = "influxdb_bucket or influxdb_org" if server == MAIN else mirror
         fix = f"make it, or run the agent with a token that may, or correct {where}"
         return Finding("bucket", False, answer.message, fix)
     differs = difference(Wanted.of(settings), rule)

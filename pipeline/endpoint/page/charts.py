@@ -12,7 +12,7 @@ class Chart:
 
     Attributes:
         title: Its heading.
-        unit: The unit, written after a number.
+        unit: The unit, as the catalogue names it; "" for a mere number.
         lines: Name and series of each line; a line without a name is named by its series' tag.
         high: Its upper edge, unless a value is greater.
         optional: Whether it is left out where there is nothing to show.
@@ -32,6 +32,11 @@ class Chart:
     def name(self, series: Series) -> str:
         """Return the name of a line."""
         return self.lines[self._place(series)][0] or tag(series) or series.field
+
+    @property
+    def rate(self) -> bool:
+        """Whether its lines are a growth per second."""
+        return self.lines[0][1].rate
 
     def question(self) -> str:
         """Return the command that shows all its lines."""
@@ -66,26 +71,26 @@ def cpu(field: str) -> SeriesFilter:
 
 
 def _rates(title: str, measurement: str, field: str) -> Chart:
-    return Chart(title, "B/s", (("", SeriesFilter(measurement, field, rate=True)),), high=1000)
+    return Chart(title, "bytes", (("", SeriesFilter(measurement, field, rate=True)),), high=1000)
 
 
 CHARTS = (
     Chart(
         "Processor",
-        "%",
+        "percent",
         (
             ("active", cpu("usage_active")),
             ("programs", cpu("usage_user")),
             ("kernel", cpu("usage_system")),
             ("waiting for disks", cpu("usage_iowait")),
             ("interrupts", cpu("usage_softirq")),
-            ("other machines", cpu("usage_steal")),
+            ("steal (hypervisor)", cpu("usage_steal")),
         ),
         high=100,
     ),
     Chart(
         "Memory",
-        "%",
+        "percent",
         (
             ("memory", SeriesFilter("mem", "used_percent")),
             ("swap space", SeriesFilter("swap", "used_percent")),
@@ -101,12 +106,12 @@ CHARTS = (
             ("15 minutes", SeriesFilter("system", "load15")),
         ),
     ),
-    Chart("File systems", "%", (("", SeriesFilter("disk", "used_percent")),), high=100),
+    Chart("File systems", "percent", (("", SeriesFilter("disk", "used_percent")),), high=100),
     _rates("Disk reads", "diskio", "read_bytes"),
     _rates("Disk writes", "diskio", "write_bytes"),
     _rates("Network, received", "net", "bytes_recv"),
     _rates("Network, sent", "net", "bytes_sent"),
-    Chart("Temperature", "°C", (("", SeriesFilter("temp", "temp")),), optional=True),
+    Chart("Temperature", "celsius", (("", SeriesFilter("temp", "temp")),), optional=True),
     Chart(
         "Processes",
         "",

@@ -17,6 +17,7 @@ from pipeline.spool import Series, between
 
 _LONGEST_TEXT = 40
 _MOST_GAPS = 10
+_DIGITS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def html(content: Content, nonce: str) -> str:
         f'<style nonce="{nonce}">{style}</style>\n</head>\n<body>\n'
         f'<a class="skip" href="#main">To the content</a>\n{_header(content)}'
         f'<main id="main">\n{_state(content.state)}{_tiles(content.history)}'
-        f'<div class="columns">{_history(content)}{_agent(content.state)}'
+        f'{_beginning(content)}<div class="columns">{_history(content)}{_agent(content.state)}'
         f"{_losses(content.lost)}</div></main>\n"
         f"{_footer(content.history)}</body>\n</html>\n"
     )
@@ -147,13 +148,22 @@ def _tiles(history: History | None) -> str:
     return f"{head}<ul>{tiles}</ul></section>\n"
 
 
+def _beginning(content: Content) -> str:
+    """Say why the charts are shorter than the chosen time, where they are."""
+    history = content.history
+    if history is None or not content.now_ns - content.span.ns < history.first_ns < history.last_ns:
+        return ""
+    return f"<p>The history begins with the first reading, {moment(history.first_ns)}.</p>\n"
+
+
 def _history(content: Content) -> str:
     history = content.history
     if history is None:
         return _note("There is no reading yet.")
     ago = human.duration((content.now_ns - history.last_ns) / 1e9)
     if history.first_ns == history.last_ns:
-        return _note(f"The first reading was taken {ago} ago. Charts begin with the second one.")
+        soon = f", within {human.duration(content.renewal_s)}" if content.state.well else ""
+        return _note(f"The first reading was taken {ago} ago. Charts begin with the second{soon}.")
     if history.last_ns < history.window.since_ns:
         return _note(f"No readings in the last {content.span.name}; the newest is {ago} old.")
     charts = "".join(_chart(number, chart, history) for number, chart in enumerate(CHARTS))
@@ -176,7 +186,7 @@ def _tile(tile: Tile, history: History) -> str:
     frame = svg.frame([shown.series], history.hour, shown.edge)
     line = "" if first else svg.small([shown.series], frame)
     return (
-        f"<li><h3>{tile.title}</h3><p{mood}><strong>{_quantity(shown.value, tile.unit)}</strong>"
+        f"<li><h3>{tile.title}</h3><p{mood}><strong>{_quantity(shown.value, tile)}</strong>"
         f"{level}</p><p>{escape(_beside(tile, shown))}</p>{line}</li>"
     )
 
@@ -186,7 +196,7 @@ def _beside(tile: Tile, shown: Figure) -> str:
     if shown.cores is not None:
         parts.append(f"on {human.count(shown.cores, 'core')}")
     if tile.beside and shown.beside is not None:
-        parts.append(f"{tile.beside[0]} {_quantity(shown.beside, tile.unit)}")
+        parts.append(f"{tile.beside[0]} {_quantity(shown.beside, tile)}")
     return ", ".join(filter(None, parts))
 
 
@@ -211,7 +221,7 @@ def _plot(chart: Chart, series: Sequence[Series], window: Window) -> str:
     shown = greatest(series, svg.LINES)
     frame = svg.frame(shown, window, chart.high)
     levels = "".join(
-        f"<span>{_quantity(between(frame.low, frame.high, part), chart.unit)}</span>"
+        f"<span>{_quantity(between(frame.low, frame.high, part), chart)}</span>"
         for part in (1, 0.5, 0)
     )
     left_out = len(series) - len(shown)
@@ -232,7 +242,7 @@ def _table(chart: Chart, series: Sequence[Series]) -> str:
         f"</th>{_cells(one, chart)}</tr>"
         for place, one in enumerate(series)
     )
-    heads = "".join(f'<th scope="col">{head}</th>' for head in ("", "now", "least", "mean", "most"))
+    heads = "".join(f'<th scope="col">{head}</th>' for head in ("", "now", "min", "mean", "max"))
     heads = heads.replace("></th>", '><span class="hidden">line</span></th>', 1)
     return f'<table class="figures"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
 
@@ -245,15 +255,13 @@ def _cells(series: Series, chart: Chart) -> str:
 def _value(value: FieldValue, chart: Chart) -> str:
     if isinstance(value, str):  # among numbers, as a file of the user's may have it
         return escape(value[:_LONGEST_TEXT])
-    return _quantity(float(value), chart.unit)
+    return _quantity(float(value), chart)
 
 
-def _quantity(value: float, unit: str) -> str:
-    """Write a number and its unit: 25.3 MB/s."""
-    number = human.scaled(round(value, 1 if unit else 2))
-    if number[-1].isalpha():
-        return f"{number[:-1]} {number[-1]}{unit}"
-    return f"{number} {unit}".rstrip()
+def _quantity(value: float, shown: Chart | Tile) -> str:
+    """Write a number and its unit, short: 25.3 MB/s."""
+    decimals = 1 if shown.unit else 2
+    return human.quantity(round(value, decimals), shown.unit, _DIGITS, rate=shown.rate)
 
 
 def _gaps(window: Window) -> str:

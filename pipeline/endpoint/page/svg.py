@@ -86,9 +86,15 @@ def key(place: int) -> str:
 
 
 def _lines(series: Sequence[Series], frame: Frame) -> str:
-    return "".join(
-        f'<path class="line s{place}"{_dash(place)} d="{"".join(_path(one, frame))}"/>'
-        for place, one in enumerate(series)
+    return "".join(_line(place, list(_pieces(one, frame))) for place, one in enumerate(series))
+
+
+def _line(place: int, pieces: Sequence[Sequence[str]]) -> str:
+    line = "".join(f"M{'L'.join(piece)}" for piece in pieces if len(piece) > 1)
+    # A line to the same place is a dot, for a reading that stands alone.
+    dots = "".join(f"M{piece[0]}L{piece[0]}" for piece in pieces if len(piece) == 1)
+    return (f'<path class="line s{place}"{_dash(place)} d="{line}"/>' if line else "") + (
+        f'<path class="dot s{place}" d="{dots}"/>' if dots else ""
     )
 
 
@@ -96,16 +102,21 @@ def _dash(place: int) -> str:
     return f' stroke-dasharray="{_DASHES[place]}"' if _DASHES[place] else ""
 
 
-def _path(series: Series, frame: Frame) -> Iterator[str]:
+def _pieces(series: Series, frame: Frame) -> Iterator[list[str]]:
+    """Yield the places of the samples of each piece of a line, which no gap interrupts."""
     window = frame.window
+    piece: list[str] = []
     before = None
     for time_ns, value in series.samples:
+        if before is not None and not window.joined(before, time_ns):
+            yield piece
+            piece = []
         x = share(time_ns, window.since_ns, window.until_ns) * WIDTH
         y = HEIGHT * (1 - share(float(value), frame.low, frame.high))
-        # A line to the same place is a dot, for a reading that stands alone.
-        at = f"{x:.1f} {y:.1f}"
-        yield f"L{at}" if before is not None and window.joined(before, time_ns) else f"M{at}L{at}"
+        piece.append(f"{x:.1f} {y:.1f}")
         before = time_ns
+    if piece:
+        yield piece
 
 
 def _percent(time_ns: int, window: Window) -> float:

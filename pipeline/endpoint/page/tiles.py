@@ -19,7 +19,7 @@ class Tile:
 
     Attributes:
         title: Its heading.
-        unit: The unit, written after a number.
+        unit: The unit, as the catalogue names it; "" for a mere number.
         value: The series that it is of; of several, that with the greatest newest value counts.
         bounds: From which value on it is high, and very high.
         edge: The upper edge of its line, unless a value is greater.
@@ -36,6 +36,11 @@ class Tile:
     cores: bool = False
     name: str = ""
     beside: tuple[str, SeriesFilter] | None = None
+
+    @property
+    def rate(self) -> bool:
+        """Whether it shows a growth per second."""
+        return self.value.rate
 
     def filters(self) -> Iterator[SeriesFilter]:
         """Yield what it needs."""
@@ -121,19 +126,19 @@ def _last(series: Series) -> float:
 
 _CORES = SeriesFilter("system", "n_cpus")
 
-# The bounds of memory and file systems are those of the checks in InfluxDB.
+# The bounds of shares are those of the dashboards and checks in InfluxDB.
 TILES = (
     Tile(
         "Processor",
-        "%",
+        "percent",
         cpu("usage_active"),
-        bounds=(80, 95),
+        bounds=(85, 95),
         edge=100,
         beside=("waiting for disks", cpu("usage_iowait")),
     ),
     Tile(
         "Memory",
-        "%",
+        "percent",
         SeriesFilter("mem", "used_percent"),
         bounds=(90, 97),
         edge=100,
@@ -141,7 +146,7 @@ TILES = (
     ),
     Tile(
         "Fullest file system",
-        "%",
+        "percent",
         SeriesFilter("disk", "used_percent"),
         bounds=(85, 95),
         edge=100,
@@ -149,7 +154,7 @@ TILES = (
     Tile("Load", "", SeriesFilter("system", "load1"), bounds=(1, 2), cores=True),
     Tile(
         "Network",
-        "B/s",
+        "bytes",
         SeriesFilter("net", "bytes_recv", rate=True),
         edge=1000,
         name="received on",

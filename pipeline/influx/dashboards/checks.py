@@ -77,6 +77,18 @@ CHECKS = (
         above={"WARN": 90.0, "CRIT": 97.0},
     ),
     Check(
+        "Units have failed",
+        "Of systemd's, on hosts where the collector systemd_units is on.",
+        """from(bucket: BUCKET)
+  |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
+  |> filter(fn: (r) => r._measurement == "systemd_units")
+  |> filter(fn: (r) => r._field == "failed")
+  |> last()""",
+        "${r.host}: of systemd's units, ${string(v: r.failed)} failed: systemctl --failed",
+        every="5m",
+        above={"WARN": 0.5},
+    ),
+    Check(
         "Agent loses data",
         "Points that were lost, whatever the cause, within 15 minutes. What was lost between the"
         " last point of one run and the first of the next is on the dashboard alone.",
