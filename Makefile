@@ -8,7 +8,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test deploy-test browser victoria package release unit coverage chaos fuzz check format bench fleet schema docs influxd constraints clean
+.PHONY: help run test deploy-test browser victoria package release unit coverage mutate chaos fuzz check format bench fleet schema docs influxd constraints clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,10 @@ coverage: $(VENV)/measure.installed ## run every test, and print which branches 
 	-$(BIN)/coverage run -m pytest -n 3 --dist worksteal -m "not deploy"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+mutate: $(VENV)/measure.installed ## change lines of some modules, and print which change no test notices
+	$(BIN)/mutmut run
+	$(BIN)/mutmut results
 
 # Ten minutes at most, with what the end takes.
 CHAOS_SECONDS ?= 540
@@ -130,4 +134,4 @@ constraints: ## resolve the pinned versions anew (needs uv)
 	$(AS_RUN) --extra dev --extra release --extra deploy --output-file constraints/deploy.txt
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* mutants

@@ -1,7 +1,7 @@
 """The unit of each field as its source has it; the catalogue is held to this table.
 
 Sources: Telegraf 1.37.2, the README of each input; proc(5) and the kernel's admin-guide/iostats for
-diskio; gopsutil's host and mem for the rest.
+diskio, its admin-guide/cgroup-v2 and hwmon/sysfs-interface; gopsutil's host and mem for the rest.
 """
 
 import re
@@ -34,6 +34,18 @@ _UNITS = (
     ("process", "memory_rss", "bytes"),
     ("process", ".*", "count"),
     ("temp", "temp", "celsius"),
+    ("netstat|interrupts|soft_interrupts", ".*", "count"),
+    ("systemd_units", ".*_code", "code"),
+    ("systemd_units", ".*", "count"),
+    ("cgroup", r"memory\.events\..*|pids\..*|cpu\.stat\.nr_.*|io\.stat\..ios", "count"),
+    ("cgroup", r"cpu\.stat\..*", "microseconds"),
+    ("cgroup", ".*", "bytes"),
+    ("sensors", "fan_input", "rpm"),
+    ("sensors", "in_input", "volts"),
+    ("sensors", "curr_input", "amperes"),
+    ("sensors", "power_input", "watts"),
+    ("sensors", "battery_percent", "percent"),
+    ("sensors", "battery_discharging", "boolean"),
     ("metrics_gap", "readings", "count"),
     ("metrics_gap", "seconds", "seconds"),
     ("metrics_gap", "start_ns", "nanoseconds"),
