@@ -188,6 +188,8 @@ class Servers:
         server, health = self._servers[name], self._health.server(name)
         settings, keeper, delivery = server.settings, server.keeper, server.delivery
         delivering, sweeping = subject("delivery", name), subject("sweep", name)
+        with contextlib.suppress(SpoolError):  # the recorder logs it with the next reading
+            self._spool.queue(name).note({Fact.URL: settings.influxdb_url})
         self._workers.start(
             sweeping, keeper.run, keeper.retire, lambda: health.clear("sweep", "downsampling")
         )
@@ -197,10 +199,8 @@ class Servers:
             return
         where = settings.influxdb_url, settings.influxdb_bucket
         _log.info("%sDelivering to %s, bucket %r", health.label, *where)
-        with contextlib.suppress(SpoolError):  # the recorder logs it with the next reading
-            self._spool.queue(name).note({Fact.URL: settings.influxdb_url})
         exposed = self._exposed.setdefault(name, Trouble(label=health.label))
-        if exposure := unprotected(settings):
+        if exposure := unprotected(settings, name):
             line = str(exposure)
             exposed.begins(line, line[0].upper() + line[1:], kind=line)
         else:

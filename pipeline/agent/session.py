@@ -242,7 +242,6 @@ class Session:
         settings = self.settings
         facts[Fact.INTERVAL_MS] = str(settings.collection_interval_ms)
         facts[Fact.RETENTION_HOURS] = str(settings.retention_hours)
-        facts[Fact.URL] = settings.influxdb_url
         with contextlib.suppress(SpoolError):  # the recorder logs it with the next reading
             self._spool.note(facts)
 

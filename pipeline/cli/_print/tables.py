@@ -37,10 +37,19 @@ def metrics(entries: Iterable[catalogue.Entry]) -> None:
     table(("measurement", "field", "type", "unit", "meaning"), rows)
 
 
-def rejected(lines: Iterable[Rejected]) -> None:
-    """Print the lines that the server refused."""
-    rows = ((str(one.id), rfc3339(one.time_ns)[:19] + "Z", one.reason, one.line) for one in lines)
-    table(("id", "refused", "reason", "line"), rows)
+def rejected(lines: Iterable[Rejected], *, servers: bool) -> None:
+    """Print the lines that were refused; with `servers`, by which server."""
+    rows = (
+        (
+            str(one.id),
+            rfc3339(one.time_ns)[:19] + "Z",
+            *([one.server] if servers else []),
+            one.reason,
+            one.line,
+        )
+        for one in lines
+    )
+    table(("id", "refused", *(["server"] if servers else []), "reason", "line"), rows)
 
 
 def findings(found: "Iterable[Finding]") -> None:

@@ -23,20 +23,19 @@ _LOST = "r._field =~ /^lost_/"
 _GROWTH = "|> difference(nonNegative: true, initialZero: true)"
 # A single value draws no line, and two draw a slope: where there is nothing, there is 0.
 _SUM = "|> aggregateWindow(every: v.windowPeriod, fn: sum, createEmpty: true)\n  |> fill(value: 0)"
-# Most causes never are one, and would hide the others.
+# Most causes never are one, and would hide the others. By a join, all is read once.
 _LOST_BY_CAUSE = script(
     "all = " + select(of(_AGENT, where=_LOST), _GROWTH, '|> group(columns: ["_field"])'),
     """causes = all
   |> sum()
-  |> filter(fn: (r) => r._value > 0)
-  |> group()
-  |> findColumn(fn: (key) => true, column: "_field")""",
-    """all
+  |> filter(fn: (r) => r._value > 0)""",
+    """windows = all
   |> aggregateWindow(every: v.windowPeriod, fn: sum, createEmpty: false)
-  |> filter(fn: (r) => contains(value: r._field, set: causes))
+  |> group(columns: ["_field"])""",
+    """join(tables: {window: windows, sum: causes}, on: ["_field"])
   |> map(fn: (r) => ({
     _time: r._time,
-    _value: r._value,
+    _value: r._value_window,
     cause: strings.trimPrefix(v: r._field, prefix: "lost_"),
   }))
   |> group(columns: ["cause"])""",
@@ -53,9 +52,9 @@ _NEWEST = script(
     + select(
         of(_AGENT, where=_LOST),
         _GROWTH,
-        "|> toFloat()",
         '|> group(columns: ["host"])',
         "|> sum()",
+        "|> toFloat()",
         '|> set(key: "_field", value: "lost")',
     ),
     """union(tables: [newest, lost])
