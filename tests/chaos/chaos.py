@@ -1,5 +1,6 @@
 """The agent, the server, what lies between them, and the time in which things happen to them."""
 
+import json
 import os
 import random
 import signal
@@ -53,14 +54,13 @@ class Chaos:
         self.dropped = 0
         self._own = folder / "own"
         self._own.mkdir()
-        self._settings: dict[str, str] = {}
+        self._settings: dict[str, str | int] = {}
         self._token_id = ""
         self.write_own("chaos", "value=1i")
         self.rotate_the_token()
         self._env = environment(
             self.data_dir,
             self.bucket,
-            influxdb_timeout_s=2,
             collection_interval_ms=20,
             spool_max_mb=1,
             cleanup_interval_minutes=1,
@@ -68,7 +68,7 @@ class Chaos:
         )
         for name in ("TOKEN", "URL"):
             del self._env[f"METRICS_INFLUXDB_{name}"]
-        self._write_settings(influxdb_url=self.proxy.url)
+        self._write_settings(influxdb_url=self.proxy.url, influxdb_timeout_s=2)
         self.agent = self.another()
         self.agent.until(lambda s: s["delivered_points"], "the first readings, and their types")
 
@@ -192,6 +192,7 @@ class Chaos:
         """Let all work, and the agent deliver what waits; return its account."""
         self.tell("all works again")
         self.proxy.fault = self._other.fault = PASS
+        self._write_settings(influxdb_timeout_s=60)  # a server on a busy machine is late, not gone
         self.stop()
         self.start()
         self.wait_for_readings()
@@ -217,8 +218,10 @@ class Chaos:
         self.proxy.close()
         self._other.close()
 
-    def _write_settings(self, **settings: str) -> None:
+    def _write_settings(self, **settings: str | int) -> None:
         self._settings |= settings
         new = self.folder / ".settings.toml"
-        new.write_text("".join(f'{name} = "{value}"\n' for name, value in self._settings.items()))
+        new.write_text(
+            "".join(f"{name} = {json.dumps(value)}\n" for name, value in self._settings.items())
+        )
         new.rename(self.folder / "settings.toml")
