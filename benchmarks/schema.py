@@ -4,6 +4,7 @@ Both read this machine at the same moments. Without Telegraf, its recorded field
 """
 
 import csv
+import re
 import subprocess
 import sys
 import tempfile
@@ -47,6 +48,12 @@ _FIELDS_LEFT_OUT = {
     ("net", "speed"),  # where it is unknown
 }
 _TAGS_LEFT_OUT = {"label", "wwid"}
+
+# Tags that not every series of a measurement has.
+_NOT_ALWAYS = {"interrupts": {"type", "device"}}
+
+# What is off by default, and which Telegraf has in the same form.
+_OFF = ("netstat", "interrupts", "systemd_units")
 
 # Telegraf reads at whole seconds, all its inputs at once; the agent reads before and after that.
 _BEFORE_S, _AFTER_S = 0.06, 0.20
@@ -123,8 +130,17 @@ class Found:
         series = (point.measurement, tuple(sorted(tags.items())))
         self.series.add(series)
         for name, value in point.fields.items():
-            self.rows.add((point.measurement, name, _TYPES[type(value)], ",".join(sorted(tags))))
+            kind = _TYPES[type(value)]
+            self.rows.add((point.measurement, _field(name), kind, _keys(point.measurement, tags)))
             self.moments[second].setdefault((series, name), value)
+
+
+def _field(name: str) -> str:
+    return re.sub(r"^CPU\d+$", "CPU<n>", name)
+
+
+def _keys(measurement: str, tags: Iterable[str]) -> str:
+    return ",".join(sorted({*tags} - {"host"} - _NOT_ALWAYS.get(measurement, set())))
 
 
 def recorded() -> set[Row]:
@@ -135,14 +151,16 @@ def recorded() -> set[Row]:
             row["measurement"],
             row["field"],
             row["type"],
-            ",".join(sorted({*row["tags"].split(",")} - {"host"})),
+            _keys(row["measurement"], row["tags"].split(",")),
         )
         for row in csv.DictReader(lines, delimiter="\t")
     }
 
 
 def _collectors() -> tuple[Guard, ...]:
-    return build(Host.system(SystemClock()), {"cpu": CollectorOptions(times=True)})
+    options = {"cpu": CollectorOptions(times=True)}
+    options |= dict.fromkeys(_OFF, CollectorOptions(enabled=True))
+    return build(Host.system(SystemClock()), options)
 
 
 def _read(guards: Iterable[Guard], second: int, found: Found) -> None:
@@ -222,6 +240,8 @@ def _is_counter(measurement: str, name: str) -> bool:
             return name != "speed"
         case "swap":
             return name in ("in", "out")
+        case "interrupts" | "soft_interrupts":
+            return True
         case _:
             return name == "uptime"
 
@@ -230,7 +250,7 @@ def _not_here(own: Found) -> set[Row]:
     """Return the agent's rows of what this machine lacks, such as sensors, by its catalogue."""
     here = {row[0] for row in own.rows}
     return {
-        (entry.measurement, entry.field, entry.type, ",".join(sorted(entry.tags)))
+        (entry.measurement, entry.field, entry.type, _keys(entry.measurement, entry.tags))
         for entry in catalogue.load()
         if entry.measurement not in here
     }

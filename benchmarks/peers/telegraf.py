@@ -30,6 +30,18 @@ _INPUTS = """
 [[inputs.temp]]
 """
 
+# What the agent writes only if it is asked to; the last one fails where systemd does not run.
+_OPTIONAL = """
+[[inputs.netstat]]
+[[inputs.interrupts]]
+"""
+_SYSTEMD = ("/run/systemd/system", "[[inputs.systemd_units]]\n")
+
+
+def _optional() -> str:
+    folder, its = _SYSTEMD
+    return _OPTIONAL + (its if Path(folder).is_dir() else "")
+
 
 def find(name: str = "telegraf") -> Path | None:
     """Return the one that telegraf.sh built; another has other plugins, and so another weight.
@@ -80,7 +92,8 @@ def writing(binary: Path, folder: Path, file: Path) -> Iterator[Program]:
   files = [{json.dumps(str(file))}]
   data_format = "influx"
 """
-    with running(binary, folder, _agent(1, 1) + output + _INPUTS.format(times="true")) as program:
+    inputs = _INPUTS.format(times="true") + _optional()
+    with running(binary, folder, _agent(1, 1) + output + inputs) as program:
         yield program
 
 

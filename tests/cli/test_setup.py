@@ -33,6 +33,7 @@ from pipeline.influx import (
     setup_api,
     tasks,
 )
+from pipeline.influx.dashboards.checks import CHECKS
 from pipeline.settings import Downsample, SettingsFiles, load
 from tests.agents import environment, running
 from tests.chaos.proxy import Proxy
@@ -517,7 +518,7 @@ def test_setups_at_once_make_nothing_twice(
     seen = Seen(influx_server, org)
     names = seen.names()
     assert names["dashboards"] == sorted(set(names["dashboards"]))
-    assert len(names["checks"]) == 4
+    assert len(names["checks"]) == len(CHECKS)
     assert names["stacks"] == sorted(set(names["stacks"]))
     assert names["tokens"] == ["metrics-pipeline of h0", "metrics-pipeline of h1"]
     assert seen.find("labels") == []

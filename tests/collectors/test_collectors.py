@@ -15,7 +15,7 @@ from .fakes import DEFAULTS, FakeHost
 def test_names_are_those_of_the_measurements() -> None:
     assert {entry.measurement for entry in catalogue.load()} <= {
         *names(),
-        *("metrics_gap", "soft_interrupts"),
+        *("metrics_delivery", "metrics_gap", "soft_interrupts"),
     }
 
 

@@ -50,10 +50,10 @@ _UNITS = (
     ("metrics_gap", "seconds", "seconds"),
     ("metrics_gap", "start_ns", "nanoseconds"),
     ("metrics_agent", "version", "text"),
-    ("metrics_agent", ".*_ms", "milliseconds"),
-    ("metrics_agent", ".*_s", "seconds"),
-    ("metrics_agent", ".*_bytes|memory_rss", "bytes"),
-    ("metrics_agent", ".*", "count"),
+    ("metrics_agent|metrics_delivery", ".*_ms", "milliseconds"),
+    ("metrics_agent|metrics_delivery", ".*_s", "seconds"),
+    ("metrics_agent|metrics_delivery", ".*_bytes|memory_rss", "bytes"),
+    ("metrics_agent|metrics_delivery", ".*", "count"),
 )
 
 

@@ -191,8 +191,8 @@ def test_with_mirrors_each_server_is_shown(clock: ManualClock, settings: Setting
     shown = page.texts[page.texts.index("last reading") :]
     main, b = (shown[shown.index(url) :][:5] for url in ("http://a:8086", "http://b:8086"))
     assert main[1::2] == ["waiting", "lost"]
-    assert main[4] == "left_out 3"
-    assert (b[2], b[4]) == ("0 points, 0 B", "rejected 1")
+    assert main[4] == "3 points: left_out 3"
+    assert (b[2], b[4]) == ("0 points, 0 B", "1 point: rejected 1")
     assert page.row("main: left_out")[0] == "3"
     assert page.row("b: rejected") == ["1", "Points that InfluxDB refused"]
 
@@ -247,7 +247,10 @@ def test_what_cannot_be_written_to_or_has_gone_is_not_the_fullest(
     disks = [f"disk,path=/{name},mode={mode} used_percent={used}" for name, mode, used in (
         ("snap", "ro", 100), ("home", "rw", 40), ("stick", "rw", 99))]  # fmt: skip
     store(settings, (-400, disks), *((second, disks[:2]) for second in range(-395, 1, 5)))
-    assert look().tile("Fullest file system") == "40 %/home"
+    page = look()
+    assert page.tile("Fullest file system") == "40 %/home"
+    assert page.row("/stick") == ["gone", "99 %", "99 %", "99 %"]
+    assert page.row("/home") == ["40 %"] * 4
 
 
 def test_a_first_reading_shows_values_and_says_when_charts_begin(

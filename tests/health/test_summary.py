@@ -78,7 +78,7 @@ def test_with_mirrors_each_server_has_a_block_of_its_own() -> None:
         ["b", *names],
     ]
     assert [[row.text for row in block] for block in found.servers] == [
-        ["http://a", "0 points, 0 B", "expired 3", "24 h", "20 points", "0 points"],
+        ["http://a", "0 points, 0 B", "3 points: expired 3", "24 h", "20 points", "0 points"],
         [
             "http://b",
             "7 points, 700 B, the oldest 5 s ago, at 2023-11-14T22:13:20Z",

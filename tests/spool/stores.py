@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from pipeline.spool import Batch, Contents, Spool, SpoolReader, joined, pack
+from pipeline.spool import MAIN, Batch, Contents, Spool, SpoolReader, joined, pack
 from pipeline.spool.rows import tally
 from pipeline.spool.schema import COMMITTED
 
@@ -23,8 +23,10 @@ PAGE = 4096
 _ONLY_READ = ("access.py", "wal.py", "pages.py", "contents.py", "schema.py")
 
 
-def leased(spool: Spool, max_points: int = 1_000_000, *, newest: bool = False) -> Batch:
-    batch = spool.queue().lease(max_points, newest=newest)
+def leased(
+    spool: Spool, max_points: int = 1_000_000, *, newest: bool = False, server: str = MAIN
+) -> Batch:
+    batch = spool.queue(server).lease(max_points, newest=newest)
     assert batch is not None
     return batch
 
@@ -118,6 +120,13 @@ def history(directory: Path) -> list[str]:
         return list(reader.history(0))
 
 
+def served(spool: Spool, *mirrors: str) -> Spool:
+    """Take these mirrors, as the agent does at its start and when its settings change."""
+    for _ in spool.serve(mirrors):
+        pass
+    return spool
+
+
 def scribble(path: Path, offset: int, size: int, seed: int = 1) -> None:
     """Write noise into the middle of a file."""
     with path.open("r+b") as file:
@@ -130,10 +139,14 @@ def aside(directory: Path) -> list[str]:
 
 
 def many(
-    directory: Path, delivered: int, waiting: int, lines: Sequence[str] = ("m f=1i 1",)
+    directory: Path,
+    delivered: int,
+    waiting: int,
+    lines: Sequence[str] = ("m f=1i 1",),
+    mirrors: Sequence[str] = (),
 ) -> None:
     """Make a store of many readings, a second apart from `NOW` on, the delivered ones first."""
-    Spool(directory, 100 * MB).close()
+    served(Spool(directory, 100 * MB), *mirrors).close()
     block = pack(joined(lines))
     number = "WITH RECURSIVE n(i) AS (SELECT ? UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
     with closing(sqlite3.connect(directory / "spool.db")) as db:
@@ -142,14 +155,15 @@ def many(
             f"{number} INSERT INTO tick SELECT i, ? + i * 1000000000, ?, ? FROM n",  # noqa: S608  # above
             (1, delivered + waiting, NOW, len(lines), block),
         )
-        if waiting:
-            db.execute(
-                f"{number} INSERT INTO pending SELECT 'main', i, ?, ? FROM n",  # noqa: S608  # above
-                (delivered + 1, delivered + waiting, len(lines), len(block)),
-            )
         points = (delivered + waiting) * len(lines)
-        counts = {"ticks": delivered + waiting, "points": points}
-        tally(db, {**counts, "delivered": delivered * len(lines)})
+        for server in (MAIN, *mirrors):
+            if waiting:
+                db.execute(
+                    f"{number} INSERT INTO pending SELECT ?, i, ?, ? FROM n",  # noqa: S608  # above
+                    (delivered + 1, delivered + waiting, server, len(lines), len(block)),
+                )
+            tally(db, {"points": points, "delivered": delivered * len(lines)}, server)
+        tally(db, {"ticks": delivered + waiting})
         db.commit()
 
 

@@ -90,7 +90,7 @@ def test_it_does_not_know_the_size_of_the_store(
     for readings in (FEW, MANY):
         folder = tmp_path / str(readings)
         folder.mkdir()
-        many(folder, readings // 2, readings // 2)
+        many(folder, readings // 2, readings // 2, mirrors=["b"])
         with Spool(folder, 100 * MB) as spool:
             spool.contents()
             with counted(spool) as cost:

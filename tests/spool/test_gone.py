@@ -23,6 +23,7 @@ from tests.spool.stores import (
     lines,
     reading,
     salvaged,
+    served,
 )
 
 READINGS, DELIVERED = 6, 2
@@ -39,6 +40,7 @@ USES: dict[str, Callable[[Spool], object]] = {
     "oldest": lambda spool: spool.aging.oldest(0, 9),
     "remove": lambda spool: spool.aging.remove(0, 0, count=True),
     "check": lambda spool: spool.check(),
+    "serve": lambda spool: served(spool, "b"),
     "set_bound": lambda spool: spool.set_bound(100 * MB),
     "salvage": lambda spool: list(spool.salvage()),
 }

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.settings import Age
+from pipeline.settings import MAIN, Age
 from pipeline.spool import (
     Batch,
     Fact,
@@ -36,6 +36,7 @@ from tests.spool.stores import (
     reading,
     salvaged,
     scribble,
+    served,
     sql,
 )
 
@@ -312,6 +313,7 @@ def test_without_its_counters_the_account_begins_anew_and_says_so(tmp_path: Path
         ("pending", lambda spool, batch: spool.queue().settle(batch, NOW)),
         ("pending", lambda spool, _: spool.queue().give_up(9)),
         ("pending", lambda spool, _: spool.restamp(range(9), 9, 1)),
+        ("pending", lambda spool, _: served(spool, "b")),
         ("fact", lambda spool, _: spool.note({"b": "2"})),
         ("fact", lambda spool, _: spool.facts()),
         ("gap", lambda spool, _: spool.gaps()),
@@ -322,8 +324,8 @@ def test_without_its_counters_the_account_begins_anew_and_says_so(tmp_path: Path
         ("tick", lambda spool, _: spool.check()),
     ],
     ids=[
-        *("append", "lease", "settle", "give_up", "restamp", "note", "facts", "gaps", "contents"),
-        *("has", "oldest", "remove", "check"),
+        *("append", "lease", "settle", "give_up", "restamp", "serve", "note", "facts", "gaps"),
+        *("contents", "has", "oldest", "remove", "check"),
     ],
 )
 def test_damage_that_is_found_while_running_is_mended_without_a_restart(
@@ -522,6 +524,8 @@ def test_whatever_is_broken_the_store_opens_and_adds_up(
 ) -> None:
     folder = tmp_path_factory.mktemp("store")
     filled(folder, ticks=20, delivered=5)
+    with served(opened(folder), "b") as spool:
+        spool.queue("b").settle(leased(spool, 15, server="b"), NOW)
     if log:
         abandoned(folder, ticks=4)
     path = folder / ("spool.db-wal" if log and cut % 2 else "spool.db")
@@ -531,13 +535,15 @@ def test_whatever_is_broken_the_store_opens_and_adds_up(
     if cut % 3 == 0:
         with path.open("r+b") as file:
             file.truncate(cut % size)
-    with opened(folder) as spool:
-        account(spool.contents())
+    with served(opened(folder), "b") as spool:
         spool.append(["m f=1i 99"], 99)
-        assert lines(leased(spool, newest=True)) == ["m f=1i 99"]
-        while (batch := spool.queue().lease(1000)) is not None:
-            spool.queue().settle(batch, NOW)
-        account(spool.contents())
+        for server in (MAIN, "b"):
+            account(spool.queue(server).contents())
+            assert lines(leased(spool, newest=True, server=server)) == ["m f=1i 99"]
+            while (batch := spool.queue(server).lease(1000)) is not None:
+                spool.queue(server).settle(batch, NOW)
+            account(spool.queue(server).contents())
+            assert spool.queue(server).contents().backlog_points == 0
         spool.check()
     kept = history(folder)
     assert set(kept) <= {*blocks(*range(20), *range(60, 64)), "m f=1i 99\n"}

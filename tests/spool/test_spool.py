@@ -6,10 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from pipeline.settings import Age
-from pipeline.spool import Aging, Refusal, Spool, SpoolError, SpoolReader
+from pipeline.spool import Refusal, Spool, SpoolError, SpoolReader
 from tests.spool.stores import MB, NOW, account, history, leased, lines, peak_of, sql
 
 
@@ -202,97 +200,6 @@ def test_what_is_too_old_to_send_is_counted_without_being_held(spool: Spool) -> 
     assert peak_of(lambda: expired.append(spool.queue().give_up(200_000))) < MB
     assert expired == [30_000]
     assert spool.contents().backlog_points == 1
-
-
-class Held(RuleBasedStateMachine):
-    """Whatever happens in whatever order: what is held is what was committed.
-
-    And what was committed is delivered, waits or is lost, to the point.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.path = Path(self.folder.name)
-        self.spool = Spool(self.path, 100 * MB)
-        self.now = 0
-        self.held: dict[int, list[str]] = {}
-        self.waiting: list[int] = []
-
-    @rule(readings=st.integers(1, 40), points=st.integers(0, 3))
-    def append(self, readings: int, points: int) -> None:
-        for _ in range(readings):
-            self.now += 1
-            reading = [
-                f"{'net' if n else 'disk'},n={n} free={7**n}i,n={self.now}i {self.now}"
-                for n in range(points)
-            ]
-            self.spool.append(reading, self.now)
-            if reading:
-                self.held[self.now] = reading
-                self.waiting.append(self.now)
-
-    @rule(size=st.integers(1, 60), newest=st.booleans(), refused=st.booleans())
-    def deliver(self, size: int, newest: bool, refused: bool) -> None:
-        batch = self.spool.queue().lease(size, newest=newest)
-        if batch is None:
-            assert not self.waiting
-            return
-        sent = self.waiting[-1:] if newest else self.waiting[: len(batch.ids)]
-        assert lines(batch) == [line for time in sent for line in self.held[time]]
-        refusals = [Refusal(lines(batch)[0], "no")] if refused else []
-        self.spool.queue().settle(batch, self.now, refusals)
-        self.waiting = [time for time in self.waiting if time not in sent]
-
-    @rule(age=st.integers(-1, 50), whole=st.booleans(), beside=st.booleans())
-    def age(self, age: int, whole: bool, beside: bool) -> None:
-        stop = self.now - age
-        old = None if whole else Age(1, "disk")
-        if beside:
-            with Aging.beside(self.path) as aging:
-                aging.remove(0, stop, old, count=True)
-        else:
-            self.spool.aging.remove(0, stop, old, count=True)
-        for time in [time for time in self.held if time < stop]:
-            left = [line for line in self.held[time] if not whole and line.startswith("net")]
-            self.held[time] = left
-            if not self.held[time]:
-                del self.held[time]
-        self.waiting = [time for time in self.waiting if time in self.held]
-
-    @rule()
-    def reopen(self) -> None:
-        self.spool.close()
-        self.spool = Spool(self.path, 100 * MB)
-
-    @invariant()
-    def is_held(self) -> None:
-        expected = ["".join(f"{line}\n" for line in reading) for reading in self.held.values()]
-        assert history(self.path) == expected
-        account(self.spool.contents())
-
-    @invariant()
-    def is_counted(self) -> None:
-        """What triggers count is what a count finds."""
-        found = self.spool.contents()
-        counted = "SELECT coalesce(sum(points), 0), coalesce(sum(bytes), 0) FROM pending"
-        assert sql(self.path, counted) == [(found.backlog_points, found.backlog_bytes)]
-        assert sql(self.path, "SELECT count(*) FROM rejected") == [(found.rejected_points,)]
-        behind = (
-            "SELECT id FROM tick WHERE id > (SELECT min(id) FROM pending) EXCEPT SELECT id FROM {}"
-        )
-        overtaken = sql(self.path, behind.format("pending"))
-        assert set(overtaken) <= set(sql(self.path, "SELECT id FROM ahead"))
-        waiting = "SELECT id FROM ahead WHERE id IN (SELECT id FROM pending)"
-        assert sql(self.path, waiting) == []
-
-    def teardown(self) -> None:
-        self.spool.close()
-        self.folder.cleanup()
-
-
-TestHeld = Held.TestCase
-TestHeld.settings = settings(max_examples=15, stateful_step_count=15)
 
 
 @given(

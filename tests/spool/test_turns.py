@@ -11,7 +11,7 @@ import pytest
 from pipeline.settings import Age
 from pipeline.spool import Spool
 from tests.clocks import ManualClock
-from tests.spool.stores import MB, NOW, account, many, reading
+from tests.spool.stores import MB, NOW, account, many, reading, served
 
 READINGS = 1_200
 LATER = NOW + (READINGS + 1) * 10**9
@@ -33,8 +33,10 @@ class BusyClock(ManualClock):
         lambda spool: spool.aging.remove(0, LATER - 1, Age(1, "m"), count=True),
         lambda spool: spool.queue().give_up(LATER - 1),
         lambda spool: spool.set_bound(MB),
+        lambda spool: served(spool, "b"),
+        lambda spool: served(served(spool, "b")),
     ],
-    ids=["remove", "remove lines", "give up", "set the bound"],
+    ids=["remove", "remove lines", "give up", "set the bound", "fill", "empty"],
 )
 def test_others_write_between_the_parts_of_a_long_change(
     tmp_path: Path, change: Callable[[Spool], object]

@@ -51,8 +51,8 @@ def temperatures(host: Host, timeout_s: float) -> list[Reading]:
         timeout_s: Longest wait, in seconds: a driver may ask a bus, a disk or another computer.
     """
     # As Telegraf: thermal zones where no chip tells anything.
-    chips = find(host, "temp.*_input")
-    return _read(host, chips, timeout_s) or _read(host, _find_zones(host), timeout_s)
+    chips = _read(host, host.cached(_find_chips), timeout_s)
+    return chips or _read(host, host.cached(_find_zones), timeout_s)
 
 
 def processor_temperature(readings: Sequence[Reading]) -> float | None:
@@ -82,6 +82,10 @@ def _read(host: Host, found: Sequence[Sensor], timeout_s: float) -> list[Reading
         for one in ask(host, found, timeout_s)
     ]
     return [one for one in readings if one.celsius is None or _LOWEST < one.celsius < _HIGHEST]
+
+
+def _find_chips(host: Host) -> list[Sensor]:
+    return find(host, "temp.*_input")
 
 
 def _find_zones(host: Host) -> list[Sensor]:

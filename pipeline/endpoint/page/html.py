@@ -42,6 +42,11 @@ class History:
     hour: Window
     newest: Sequence[Series]
 
+    def is_gone(self, series: Series) -> bool:
+        """Return whether a series of the charts ended before the newest reading."""
+        newest_ns = max(one.samples[-1][0] for one in self.series if one.samples)
+        return not self.window.joined(series.samples[-1][0], newest_ns)
+
 
 @dataclass(frozen=True, slots=True)
 class Content:
@@ -204,7 +209,7 @@ def _chart(number: int, chart: Chart, history: History) -> str:
     series = chart.all(history.series)
     if not series and chart.optional:
         return ""
-    body = _plot(chart, series, history.window) if series else _nothing(chart)
+    body = _plot(chart, series, history) if series else _nothing(chart)
     name = f"chart-{number}"
     return (
         f'<section aria-labelledby="{name}"><h2 id="{name}">{escape(chart.title)}</h2>'
@@ -217,8 +222,8 @@ def _nothing(chart: Chart) -> str:
     return f"<p>No readings of {first.measurement} {first.field} in this time.</p>"
 
 
-def _plot(chart: Chart, series: Sequence[Series], window: Window) -> str:
-    shown = greatest(series, svg.LINES)
+def _plot(chart: Chart, series: Sequence[Series], history: History) -> str:
+    shown, window = greatest(series, svg.LINES), history.window
     frame = svg.frame(shown, window, chart.high)
     levels = "".join(
         f"<span>{_quantity(between(frame.low, frame.high, part), chart)}</span>"
@@ -232,14 +237,14 @@ def _plot(chart: Chart, series: Sequence[Series], window: Window) -> str:
     return (
         f'<div class="chart" role="img" aria-label="{escape(label)}">'
         f'<div class="levels" aria-hidden="true">{levels}</div>{svg.chart(shown, frame)}</div>'
-        f"{_table(chart, shown)}{more}"
+        f"{_table(chart, shown, history)}{more}"
     )
 
 
-def _table(chart: Chart, series: Sequence[Series]) -> str:
+def _table(chart: Chart, series: Sequence[Series], history: History) -> str:
     rows = "".join(
         f'<tr><th scope="row"><div>{svg.key(place)}<span>{escape(chart.name(one))}</span></div>'
-        f"</th>{_cells(one, chart)}</tr>"
+        f"</th>{_cells(one, chart, gone=history.is_gone(one))}</tr>"
         for place, one in enumerate(series)
     )
     heads = "".join(f'<th scope="col">{head}</th>' for head in ("", "now", "min", "mean", "max"))
@@ -247,9 +252,10 @@ def _table(chart: Chart, series: Sequence[Series]) -> str:
     return f'<table class="figures"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
 
 
-def _cells(series: Series, chart: Chart) -> str:
-    values = (series.last, *(series.summary or ()))
-    return "".join(f"<td>{_value(value, chart)}</td>" for value in values)
+def _cells(series: Series, chart: Chart, *, gone: bool) -> str:
+    now = "gone" if gone else _value(series.last, chart)
+    figures = (_value(value, chart) for value in series.summary or ())
+    return "".join(f"<td>{text}</td>" for text in (now, *figures))
 
 
 def _value(value: FieldValue, chart: Chart) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from pipeline.settings import MAIN
 from pipeline.spool.contents import Fact, Gap
-from pipeline.spool.rows import DAMAGES, mark, unpack
+from pipeline.spool.rows import DAMAGES, mark, servers, unpack
 from pipeline.spool.salvage.pages import Row
 from pipeline.spool.salvage.progress import PREFIX, Account, Progress, inherit
 
@@ -26,14 +26,16 @@ def serve(db: sqlite3.Connection, progress: Progress, rows: Iterable[Row]) -> No
     """
     for row in rows:
         match row.rowid, row.values:
-            case int(), (None, str(name), below) if _NAME.fullmatch(name) and name != MAIN:
-                first = below - progress.lowered if isinstance(below, int) else None
-                db.execute("INSERT INTO server (name, below) VALUES (?, ?)", (name, first))
+            case int(), (None, str(name), int() | None as below) if _NAME.fullmatch(name):
+                if name not in servers(db) and abs(below or 0) < _LARGEST_ID:
+                    first = None if below is None else below - progress.lowered
+                    db.execute("INSERT INTO server (name, below) VALUES (?, ?)", (name, first))
 
 
 def copy_small(db: sqlite3.Connection, progress: Progress, rows: Iterable[Row]) -> Progress:
     """Put all but readings into their tables, which their shapes tell."""
     found: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    served = servers(db)
     for row in rows:
         match row.rowid, row.values:
             case int(tick), (None, int(points), int()):  # of 0.1.0, as are others without a server
@@ -44,7 +46,7 @@ def copy_small(db: sqlite3.Connection, progress: Progress, rows: Iterable[Row]) 
                 _expect(db, progress, server, tick, points, source)
             case int(number), (None, int(), str(), str()):
                 _keep_rejected(db, number, (*row.values[1:], MAIN))
-            case int(number), (None, int(), str(), str(), str(server)) if _NAME.fullmatch(server):
+            case int(number), (None, int(), str(), str(), str(server)) if server in served:
                 _keep_rejected(db, number, row.values[1:])
             case int(), ("rejected", int(last)):  # of sqlite_sequence
                 _number_rejected(db, last)
