@@ -8,13 +8,15 @@ from pathlib import Path
 
 from benchmarks.peers import installed
 from benchmarks.programs import LOG, Program, ending
+from pipeline.collectors import ALL
 from tests.influxd.server import InfluxServer
 
 NAME = "Telegraf"
 VERSION = "1.37.2"
 MISSING = "benchmarks/peers/telegraf.sh builds it"
 
-# Its defaults but for what the agent writes too: usage_active, and time_* where they are wanted.
+# Its defaults but for what the agent writes too: usage_active; where all is wanted, time_* and
+# counters of each processor; else of many fields the agent's choice.
 _INPUTS = """
 [[inputs.cpu]]
   collect_cpu_time = {times}
@@ -28,7 +30,26 @@ _INPUTS = """
 [[inputs.system]]
 [[inputs.processes]]
 [[inputs.temp]]
+[[inputs.kernel]]
+  collect = ["psi"]
+[[inputs.nstat]]
+  dump_zeros = true
+  fieldinclude = {nstat}
+[[inputs.conntrack]]
+  collect = {conntrack}
+[[inputs.linux_sysctl_fs]]
+  fieldinclude = {linux_sysctl_fs}
 """
+
+
+def _inputs(*, everything: bool) -> str:
+    choice = {one.name: list(() if everything else one.default_include) for one in ALL}
+    return _INPUTS.format(
+        times=json.dumps(everything),
+        nstat=json.dumps(choice["nstat"]),
+        conntrack=json.dumps(["all", "percpu"] if everything else []),
+        linux_sysctl_fs=json.dumps(choice["linux_sysctl_fs"]),
+    )
 
 
 def find(name: str = "telegraf") -> Path | None:
@@ -67,7 +88,7 @@ def delivering(
     binary: Path, folder: Path, interval_s: int, flush_s: int, output: str
 ) -> Iterator[Program]:
     """Run it; it is gone at the end."""
-    text = _agent(interval_s, flush_s) + output + _INPUTS.format(times="false")
+    text = _agent(interval_s, flush_s) + output + _inputs(everything=False)
     with running(binary, folder, text) as program:
         yield program
 
@@ -80,7 +101,7 @@ def writing(binary: Path, folder: Path, file: Path) -> Iterator[Program]:
   files = [{json.dumps(str(file))}]
   data_format = "influx"
 """
-    with running(binary, folder, _agent(1, 1) + output + _INPUTS.format(times="true")) as program:
+    with running(binary, folder, _agent(1, 1) + output + _inputs(everything=True)) as program:
         yield program
 
 

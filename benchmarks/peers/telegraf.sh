@@ -9,7 +9,7 @@ readonly FOLDER="${XDG_CACHE_HOME:-$HOME/.cache}/metrics-pipeline/telegraf-$VERS
 readonly HASH=h1:mYr0I/suEw9+UM4KrCFuYuzJuq/e99cINniIwqO6ykw=
 readonly HASH_OF_MOD=h1:dq+24HZKWxGo5ttW03SZug03UlFfpxh9vsXQgdZ9RPw=
 # As Telegraf's custom_builder chooses plugins; the file and its format are for benchmarks.schema.
-readonly TAGS=custom,inputs.cpu,inputs.mem,inputs.swap,inputs.disk,inputs.diskio,inputs.net,inputs.system,inputs.processes,inputs.temp,outputs.influxdb_v2,outputs.file,serializers.influx
+readonly TAGS=custom,inputs.cpu,inputs.mem,inputs.swap,inputs.disk,inputs.diskio,inputs.net,inputs.system,inputs.processes,inputs.temp,inputs.kernel,inputs.nstat,inputs.conntrack,inputs.linux_sysctl_fs,outputs.influxdb_v2,outputs.file,serializers.influx
 readonly BUFFER_TAGS=custom,inputs.socket_listener,parsers.influx,outputs.influxdb_v2,serializers.influx
 readonly PROGRAM=telegraf
 . "$(dirname "${BASH_SOURCE[0]}")/../../tests/influxd/building.sh"
@@ -40,11 +40,12 @@ make_module() {
 
 # compile NAME TAGS: as Telegraf's Makefile builds releases, without cgo.
 compile() {
-    [ ! -x "$FOLDER/$1" ] || return 0
+    ! has "$@" || return 0
     run "building $1" env CGO_ENABLED=0 go build -tags "$2" \
         -ldflags "-s -w -X $MODULE/internal.Version=$VERSION" -o "$1" "$MODULE/cmd/telegraf"
     [ "$("./$1" --version)" = "Telegraf $VERSION" ]
     mv "$1" "$FOLDER/$1" # a rename: nobody ever sees a half-written one
+    printf '%s' "$2" >"$FOLDER/$1.tags"
     say "built in $SECONDS s: $FOLDER/$1"
 }
 
@@ -59,7 +60,10 @@ build() {
     compile telegraf-buffer "$BUFFER_TAGS"
 }
 
-is_built() { [ -x "$FOLDER/telegraf" ] && [ -x "$FOLDER/telegraf-buffer" ]; }
+# has NAME TAGS: whether it is there, with these plugins.
+has() { [ -x "$FOLDER/$1" ] && [ "$(cat "$FOLDER/$1.tags" 2>/dev/null)" = "$2" ]; }
+
+is_built() { has telegraf "$TAGS" && has telegraf-buffer "$BUFFER_TAGS"; }
 
 [ $# = 0 ] || { echo "usage: $0" >&2; exit 2; }
 if is_built; then say "already there: $FOLDER/telegraf"; exit 0; fi

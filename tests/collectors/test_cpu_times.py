@@ -38,6 +38,7 @@ def test_core_switched_off_during_the_reading_gives_no_other_its_name(fake: Fake
     names = host.read_file(f"{host.proc}/stat")
     fake.cpu(cpu1={"user": 1.0})
     assert cpu_times(replace(host, read_file=lambda _: names)) == before
+    fake.clock.advance(1.0)
     assert before.keys() - cpu_times(host).keys() == {"cpu0"}
 
 

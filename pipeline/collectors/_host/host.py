@@ -114,6 +114,14 @@ class Host:
         """Whether it is where this process lives itself, and not a container's host."""
         return (self.root, self.proc, self.sys) == ("/", "/proc", "/sys")
 
+    @property
+    def net(self) -> str:
+        """Where the host's own network is told: /proc/net is the reader's, whatever /proc it is in.
+
+        The host's is its first process's.
+        """
+        return f"{self.proc}/net" if self.is_own else f"{self.proc}/1/net"
+
     def keep_pace(self, interval_s: float) -> None:
         """Wait for no answer for so long that the next tick would be late."""
         self.runner.bound(max(_LEAST_WAIT_S, _LONGEST_WAIT * interval_s))
