@@ -14,6 +14,8 @@ _TAGS = {
     "path": ("/", "/srv"),
     "interface": ("eth0", "wg0"),
     "collector": ("cpu", "disk"),
+    "resource": ("cpu", "memory", "io"),
+    "type": ("some", "full"),
     "process_name": tuple(f"program-{n}" for n in range(12)),
 }
 _SPARSE = "metrics_gap"

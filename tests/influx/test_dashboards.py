@@ -36,7 +36,7 @@ CELLS = [(board, cell) for board in DASHBOARDS for cell in board.cells]
 IDS = [f"{board.name}: {cell.title}" for board, cell in CELLS]
 PAGE = "http://server/orgs/0/dashboards/1?vars%5Bmetrics_bucket%5D="
 # What no agent writes on every machine, or not within a few seconds.
-RARE = ("temp", "metrics_agent", "diskio")
+RARE = ("temp", "metrics_agent", "diskio", "pressure", "conntrack")
 # The slowest takes a tenth of it where nothing else runs; InfluxDB's pages ask for all at once.
 LIMIT_S = 2.0
 
@@ -109,6 +109,8 @@ def rare_lines() -> Iterator[str]:
     yield f"disk,host={SILENT},path=/,device=sda1,fstype=ext4,mode=rw used_percent=96.5 {now}"
     yield f"disk,host={SILENT},path=/cd,device=sr0,fstype=iso9660,mode=ro used_percent=100.0 {now}"
     yield f"mem,host={SILENT} used_percent=91.0 {now}"
+    yield f"pressure,host={SILENT},resource=memory,type=full avg60=31.55 {now}"
+    yield f"pressure,host={SILENT},resource=memory,type=some avg60=99.0 {now}"
     waiting = "backlog_points=7i,backlog_age_s=1.5,rejected_points=0i,memory_rss=2000000i"
     yield f"metrics_agent,host={SILENT} {waiting} {now}"
     yield f"system_metrics,host={ODD.replace(' ', chr(92) + ' ')} memory_percent=99.0 {now}"
@@ -387,6 +389,7 @@ def test_the_server_has_what_a_cell_says(
 def test_a_share_of_a_whole_is_drawn_from_nothing_to_all_of_it() -> None:
     whole = {one.title: one.bounds for _, one in CELLS if one.kind == "graph" and one.unit == " %"}
     beyond = {"Processes, the busiest", "Share of a core"}  # of one core
+    beyond |= {"Pressure: share of time that some wait, or all"}  # where little is much
     assert {title for title, bounds in whole.items() if bounds != ("0", "100")} == beyond
 
 
@@ -427,6 +430,10 @@ def test_the_link_leads_to_the_dashboard_of_one_host(
         ("Host is silent", {HOST: "ok"}, r"h1 was last heard of (\d+m)?\d+s ago"),
         ("File system is nearly full", {SILENT: "crit"}, r"h2: / is 96\.5 % full"),
         ("Memory is nearly used up", {SILENT: "warn"}, "h2: 91 % of the memory is in use"),
+        (
+            *("Programs wait for memory", {SILENT: "crit"}),
+            r"h2: all programs wait for memory 31\.5 % of the time",
+        ),
         ("Agent loses data", {HOST: "crit"}, f"h1: the agent has lost {2 * len(Cause)} points"),
     ],
 )

@@ -108,7 +108,9 @@ def test_what_is_salvaged_is_delivered(bucket: Bucket, tmp_path: Path) -> None:
         before = agent.status()
     for name in ("spool.db", "spool.db-wal"):
         scribble(data_dir / name, 0, 32)
-    with running(environment(data_dir, bucket, collection_interval_ms=SELDOM_MS), tmp_path) as agent:
+    with running(
+        environment(data_dir, bucket, collection_interval_ms=SELDOM_MS), tmp_path
+    ) as agent:
         eventually(lambda: "was damaged" in agent.log, "the salvage")
         agent.until(lambda s: s["delivered_points"] > before["points"], "the backlog")
         assert agent.stop() == 0
