@@ -123,13 +123,17 @@ class AgentProcess:
             raise AssertionError(f"{error}; status {last}; log {self.log}") from error
         return last
 
+    def ended(self) -> int:
+        """Wait for its end; return its status."""
+        return self.process.wait(_WITHIN_S)
+
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(_WITHIN_S)
+        return self.ended()
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(_WITHIN_S)
+        self.ended()
 
 
 @contextmanager

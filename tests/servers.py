@@ -50,7 +50,7 @@ def serving(
                 client, _ = listener.accept()
             except OSError:
                 return
-            client.settimeout(10)
+            client.settimeout(60)
             threads[:] = [thread for thread in threads if thread.is_alive()]
             threads.append(threading.Thread(target=one, args=(client,)))
             threads[-1].start()
@@ -121,7 +121,7 @@ def last_response(status: str, body: bytes = b"", *headers: str) -> bytes:
 
 def forward(request: Request, url: str) -> bytes | None:
     """Ask another server the same; return its answer, None where there is none."""
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
     try:
         connection.request(request.method, request.path, request.body, request.headers)
         got = connection.getresponse()

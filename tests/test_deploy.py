@@ -137,7 +137,7 @@ def test_the_journal_gets_a_severity_and_no_second_time(tmp_path: Path) -> None:
         eventually(lambda: b"Starting" in log.read_bytes(), "the agent says that it starts")
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(120)
     first, *_, last = log.read_text().splitlines()
     assert first.startswith("<6>Starting metrics collection")
     assert last == "<6>Metrics collection stopped"

@@ -87,7 +87,13 @@ def test_a_server_that_does_not_take_the_readings(
     server = Server(status, prepares=prepares)
     pace = Pace(1, 0, 100)
     delivery = Delivery(
-        spool.queue(), server, clock, pace, lambda low, _: low, health, lambda _: False
+        spool.queue(),
+        server,
+        clock,
+        pace,
+        lambda low, _: low,
+        health.server("main"),
+        lambda _: False,
     )
     delivery.drain(Event())
     assert server.left == 0
@@ -318,7 +324,13 @@ def flushes(
 ) -> None:
     pace = Pace(1, 0, 100)
     delivery = Delivery(
-        spool.queue(), answers, clock, pace, lambda low, _: low, health, lambda _: False
+        spool.queue(),
+        answers,
+        clock,
+        pace,
+        lambda low, _: low,
+        health.server("main"),
+        lambda _: False,
     )
     for number in range(TIMES):
         spool.append([f"{name.format(number)} f=1i {clock.now_ns()}"], clock.now_ns())
@@ -371,7 +383,13 @@ def test_an_outage_that_lasts_is_told_within_the_hour_after_a_short_one(
     answers = Answers(FAILED, TAKEN, *[FAILED] * TIMES, TAKEN)
     pace = Pace(1, 0, 100)
     delivery = Delivery(
-        spool.queue(), answers, clock, pace, lambda _, high: high, health, lambda _: False
+        spool.queue(),
+        answers,
+        clock,
+        pace,
+        lambda _, high: high,
+        health.server("main"),
+        lambda _: False,
     )
     delivery.drain(Event())
     spool.append([f"m f=2i {START_NS + 1}"], START_NS + 1)
@@ -416,7 +434,16 @@ def test_a_sweep_that_fails(
     clock.on_wait = lambda waits: stop.set() if waits == TIMES else None
     trusted = TrustedClock(clock, spool, health, 7 * DAY_S)
     known = KnownRule(spool.queue(), clock)
-    keeper = Keeper(settings, spool, spool.queue(), target, known, clock, trusted, health)  # type: ignore[arg-type]  # as much of one as a sweep asks
+    keeper = Keeper(
+        settings,
+        spool,
+        spool.queue(),
+        target,  # type: ignore[arg-type]  # as much of one as a sweep asks
+        known,
+        clock,
+        trusted,
+        health.server("main"),
+    )
     keeper.run(stop, Event())
     assert target.looks == TIMES
     hours = clock.elapsed / 3600

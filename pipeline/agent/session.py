@@ -3,50 +3,34 @@
 import contextlib
 import logging
 import os
-import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
 from pipeline.agent import gaps
 from pipeline.agent.recorder import Recorder
+from pipeline.agent.servers import END_S, Servers
 from pipeline.agent.worker import Work, Workers
 from pipeline.clock import Clock, Schedule, SystemClock, Tick
 from pipeline.collectors import Guard, Host, build, guarded
-from pipeline.delivery import Delivery, Pace
-from pipeline.health import AgentMetrics, Health, Trouble
-from pipeline.influx import Target, unprotected
-from pipeline.retention import Keeper, KnownRule, Swept, TrustedClock
+from pipeline.health import AgentMetrics, Health
+from pipeline.retention import Swept, TrustedClock
 from pipeline.settings import NAMES, Settings, make_folder
 from pipeline.spool import DirectoryInUseError, DirectoryLock, Fact, Spool, SpoolError
 
 _log = logging.getLogger(__name__)
 
-_STOP_TICKS_S, _STOP_REST_S, _STOP_RECORDER_S = 2.0, 2.0, 0.5
-STOP_S = _STOP_TICKS_S + _STOP_REST_S + _STOP_RECORDER_S
+_STOP_TICKS_S, _STOP_RECORDER_S = 2.0, 0.5
+STOP_S = _STOP_TICKS_S + END_S + _STOP_RECORDER_S
 """The longest time that a stop takes, in seconds."""
 # The settings whose change replaces something. The others are read when they are needed, or belong
 # to the agent (http_port), the command (log_*), or a restart (data_dir).
 _COLLECTORS = frozenset({"collectors", "host_root"})
 _TAGS = frozenset({"host", "tags"})
-_REMOTE = frozenset(
-    {"host", "retention_hours", "retention_overrides", "bucket_retention", "downsample"}
-    | {"cleanup_interval_minutes", "batch_max_points", "flush_interval_ms", "flush_jitter_ms"}
-    | {name for name in NAMES if name.startswith("influxdb_")}
-)
 
 
 class AgentError(Exception):
     """The agent cannot start; the message says what, where and the fix."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Remote:
-    """Retention and delivery by one state of the settings; no delivery without an InfluxDB."""
-
-    keeper: Keeper
-    delivery: Delivery | None
 
 
 class Session:
@@ -70,7 +54,6 @@ class Session:
         on_lost: Callable[[str], object] = lambda _: None,
     ) -> None:
         self.settings = settings
-        self._reload = reload
         self._on_lost = on_lost
         self._clock = clock = clock or SystemClock()
         self.host: Host | None = None
@@ -80,10 +63,10 @@ class Session:
         interval_s = settings.collection_interval_ms / 1000
         self.health = Health(clock, interval_s, self._spool.note)
         self._workers = Workers(clock, self.health)
-        self._exposed = Trouble()  # only logged: readings are delivered all the same
-        # Retention and delivery, replaced when their settings change.
         self._trusted_clock = TrustedClock(clock, self._spool, self.health, _age_s(settings))
-        self._remote = self._connect(settings)
+        self._servers = Servers(
+            settings, reload, self._spool, clock, self._trusted_clock, self.health, self._workers
+        )
         # Collection. The schedule outlives failures, so that readings missed in them are counted.
         self._schedule = Schedule(clock, settings.collection_interval_ms)
         self._agent_metrics = AgentMetrics(self.health, self._spool, clock)
@@ -104,27 +87,7 @@ class Session:
         return (*guards, *guarded(self._agent_metrics, settings.collectors, self._clock))
 
     def _oldest_gap_ns(self) -> int:
-        return self._remote.keeper.oldest_ns(gaps.MEASUREMENT)
-
-    def _connect(self, settings: Settings) -> _Remote:
-        spool, clock, health = self._spool, self._clock, self.health
-        queue = spool.queue()
-        trusted_clock = self._trusted_clock
-        known, target = KnownRule(queue, clock), None
-        if settings.delivers:
-            date, unset = trusted_clock.server_says, trusted_clock.unset
-            target = Target(settings, self._reload, clock, known, date, unset)
-        keeper = Keeper(settings, spool, queue, target, known, clock, trusted_clock, health)
-        if target is None:
-            return _Remote(keeper, None)
-        pace = Pace(
-            settings.flush_interval_ms / 1000,
-            settings.flush_jitter_ms / 1000,
-            settings.batch_max_points,
-        )
-        return _Remote(
-            keeper, Delivery(queue, target, clock, pace, random.uniform, health, keeper.trim)
-        )
+        return self._servers.oldest_ns(gaps.MEASUREMENT)
 
     def start(self) -> None:
         """Take the first reading at once, and go on.
@@ -139,7 +102,7 @@ class Session:
         if why := self.health.troubles().get("threads"):
             # A thread that runs starts the others again. Without one, nothing would.
             raise AgentError(why)
-        self._start_remote()
+        self._servers.start()
 
     def follow(self, work: Work) -> None:
         """Start the thread that follows the settings' files."""
@@ -173,10 +136,8 @@ class Session:
             if self.host is not None:
                 self.host.keep_pace(new.collection_interval_ms / 1000)
             self._workers.wake("tick")
-        if changed & _REMOTE:
-            self._trusted_clock.set_shortest_age(_age_s(new))
-            self._remote = self._connect(new)
-            self._start_remote()
+        self._trusted_clock.set_shortest_age(_age_s(new))
+        self._servers.change(new)
         self._note({})
 
     def record(self) -> dict[str, str]:
@@ -200,13 +161,13 @@ class Session:
             SpoolError: The local copy could not be swept.
         """
         self._must_own_directory()
-        return self._remote.keeper.sweep()
+        return self._servers.sweep()
 
     def stop(self) -> None:
         """End all threads; keep the last reading, and send it if the server answers in time."""
         self._workers.end(0.0, "settings")  # it may be the thread that waits for this
         self._workers.end(_STOP_TICKS_S, "tick")
-        self._workers.end(_STOP_REST_S, "delivery", "sweep", "salvage")
+        self._workers.end(END_S, *self._servers.threads, "salvage")
         self._recorder.close(_STOP_RECORDER_S)
         self._spool.close()
         self._lock.release()
@@ -230,7 +191,7 @@ class Session:
         try:
             self._must_own_directory()
         except AgentError as error:
-            self._workers.end(0.0, "settings", "delivery", "sweep", "salvage")
+            self._workers.end(0.0, "settings", *self._servers.threads, "salvage")
             self._spool.close()
             self._on_lost(str(error))
             return False
@@ -255,7 +216,7 @@ class Session:
         self._salvage_beside()
         self.health.tick_attempted()
         if self.settings.collection_interval_ms > self.settings.flush_interval_ms:
-            self._workers.wake("delivery")
+            self._servers.wake()
         self._workers.look()
 
     def _report(self, surprise: Exception | None) -> None:
@@ -281,25 +242,6 @@ class Session:
             if self._clock.wait(stop, self._clock.monotonic() - begun):
                 return
             begun = self._clock.monotonic()
-
-    def _start_remote(self) -> None:
-        """Start the sweep and, if there is an InfluxDB, delivery, in place of the ones before."""
-        settings, keeper, delivery = self.settings, self._remote.keeper, self._remote.delivery
-        clear = self.health.clear
-        self._workers.start(
-            "sweep", keeper.run, keeper.retire, lambda: clear("sweep", "downsampling")
-        )
-        if delivery is None:
-            self._workers.end(_STOP_REST_S, "delivery", retire=True)
-            clear("delivery")
-            return
-        _log.info("Delivering to %s, bucket %r", settings.influxdb_url, settings.influxdb_bucket)
-        if exposure := unprotected(settings):
-            line = str(exposure)
-            self._exposed.begins(line, line[0].upper() + line[1:], kind=line)
-        else:
-            self._exposed.ends()
-        self._workers.start("delivery", delivery.run, delivery.retire, lambda: clear("delivery"))
 
     def _note(self, facts: dict[str, str | None]) -> None:
         settings = self.settings

@@ -15,7 +15,7 @@ from pipeline.clock import Clock, Random
 from pipeline.delivery.outage import Outage
 from pipeline.delivery.pacing import Pace, Size, rest_s, retry_s
 from pipeline.delivery.refusals import Refusals
-from pipeline.health import Health
+from pipeline.health import ServerHealth
 from pipeline.influx import Answer, InfluxError, Verdict, verdict
 from pipeline.spool import Batch, Queue
 
@@ -62,7 +62,7 @@ class Delivery:
         clock: Paces the flushes and waits between tries.
         pace: How often and how much.
         random: The source of jitter.
-        health: Shows how it goes.
+        health: Shows how it goes with that server.
         trim: Takes the time of a reading. If that is too old to be sent, takes off the queue, and
             counts, all that is too old; returns whether it did.
     """
@@ -74,7 +74,7 @@ class Delivery:
         clock: Clock,
         pace: Pace,
         random: Random,
-        health: Health,
+        health: ServerHealth,
         trim: Callable[[int], bool],
     ) -> None:
         self._queue = queue
@@ -85,7 +85,7 @@ class Delivery:
         self._health = health
         self._trim = trim
         self._size = Size(pace.batch_max_points)
-        self._refusals = Refusals(clock)
+        self._refusals = Refusals(clock, health.label)
         self._outage = Outage(clock, health.trouble("delivery"), self._backlog)
         self._retired = False
         self._prepared = self._tried_to_prepare = False

@@ -65,10 +65,12 @@ class Refusals:
 
     Args:
         clock: Measures how long.
+        label: What a line of the log begins with.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, label: str = "") -> None:
         self._clock = clock
+        self._label = label
         self._known: dict[str, dict[Fields, _Known]] = {}  # by series
         self._tidied_s = self._refused_s = clock.monotonic()
         self._limit = LogLimit(clock)  # by measurement
@@ -190,7 +192,7 @@ class Refusals:
             self._keep(series, young)
         is_over = not self._known and now > self._refused_s + HOLD_S
         if is_over and self._limit.end():
-            _log.info("InfluxDB refuses no points any more")
+            _log.info("%sInfluxDB refuses no points any more", self._label)
 
     def _tell(self, refused: Sequence[Refusal], points: int) -> None:
         """Log the first refusal of each measurement, in one line for a batch."""
@@ -198,8 +200,8 @@ class Refusals:
         if not new:
             return
         _log.warning(
-            "InfluxDB refused %d of %d points, kept as rejected; the first: %s (%s)",
-            len(refused), points, new[0].line, new[0].reason,
+            "%sInfluxDB refused %d of %d points, kept as rejected; the first: %s (%s)",
+            self._label, len(refused), points, new[0].line, new[0].reason,
         )  # fmt: skip
 
 

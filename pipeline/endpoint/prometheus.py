@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from pipeline.health import Health, Status, usage
+from pipeline.settings import MAIN
 
 
 def text(status: Status, health: Health | None) -> str:
@@ -36,7 +37,8 @@ def _process() -> Iterator[str]:
 
 
 def _view(health: Health) -> Iterator[str]:
-    yield _family("retries_total", "counter", "Writes that failed", health.retries)
+    main = health.server(MAIN)
+    yield _family("retries_total", "counter", "Writes that failed", main.retries)
     troubles = dict.fromkeys(health.troubles(), 1)
     yield _series("trouble", "gauge", "What does not work at present", "source", troubles)
     if (tick := health.last_reading) is not None:
@@ -45,8 +47,8 @@ def _view(health: Health) -> Iterator[str]:
         yield _series(
             "collector_seconds", "gauge", "Time each took in it", "collector", tick.collectors
         )
-    if health.last_write_s is not None:
-        yield _family("write_seconds", "gauge", "Time the last write took", health.last_write_s)
+    if main.last_write_s is not None:
+        yield _family("write_seconds", "gauge", "Time the last write took", main.last_write_s)
 
 
 def _family(name: str, kind: str, meaning: str, value: float) -> str:

@@ -11,6 +11,7 @@ from pipeline.clock import Clock
 from pipeline.collectors import AGENT, Collector, NoData
 from pipeline.health.health import Health
 from pipeline.point import FieldValue, Point
+from pipeline.settings import MAIN
 from pipeline.spool import Cause, Spool, SpoolError
 
 # Less than a minute, so that none of the ticks of a minute's interval is passed over.
@@ -72,18 +73,18 @@ class AgentMetrics(Collector):
 
     def _work(self, now: float) -> dict[str, FieldValue]:
         """Return what the agent is, did and used since it started, and in the last reading."""
-        used = usage()
+        used, main = usage(), self._health.server(MAIN)
         fields: dict[str, FieldValue] = {
             "uptime_s": now - self._began,
-            "retries": self._health.retries,
+            "retries": main.retries,
             "cpu_time_s": used.cpu_s,
             "memory_rss": used.resident_bytes,
             "version": __version__,
         }
         if (tick := self._health.last_reading) is not None:
             fields |= {"tick_ms": 1000.0 * tick.seconds, "tick_points": tick.points}
-        if self._health.last_write_s is not None:
-            fields["write_ms"] = 1000.0 * self._health.last_write_s
+        if main.last_write_s is not None:
+            fields["write_ms"] = 1000.0 * main.last_write_s
         return fields
 
 

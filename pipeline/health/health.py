@@ -8,11 +8,14 @@ from dataclasses import dataclass
 
 from pipeline.clock import Clock
 from pipeline.health.trouble import Trouble
+from pipeline.settings import MAIN
 from pipeline.spool import Fact, SpoolError
 
 # Ticks may be late now and then on a busy host; this many intervals without one are no accident.
 _OVERDUE_INTERVALS = 3
 _OVERDUE_LEAST_S = 5.0
+SUBJECTS = ("delivery", "sweep", "downsampling")
+"""What may not work with a server."""
 
 
 def overdue_s(interval_s: float) -> float:
@@ -33,6 +36,55 @@ class ReadingStats:
     seconds: float
     points: int
     collectors: Mapping[str, float]
+
+
+def label(server: str) -> str:
+    """Return what a line of the log about a server begins with: nothing for the main one."""
+    return "" if server == MAIN else f"Mirror {server}: "
+
+
+def subject(what: str, server: str) -> str:
+    """Return the name of a server's trouble, or thread: `delivery`, or `delivery:b` for b."""
+    return what if server == MAIN else f"{what}:{server}"
+
+
+class ServerHealth:
+    """How one server fares; whoever delivers to it or keeps its data reports here.
+
+    Args:
+        name: The server's name.
+        trouble: Returns the trouble of a subject, whose lines begin with a label.
+
+    Attributes:
+        name: The server's name.
+        label: What a line of the log about it begins with.
+        last_write_s: What the last write took, in seconds; None before the first one.
+        retries: How many tries to deliver failed.
+    """
+
+    def __init__(self, name: str, trouble: Callable[[str, str], Trouble]) -> None:
+        self.name = name
+        self.label = label(name)
+        self._trouble = trouble
+        self.last_write_s: float | None = None
+        self.retries = 0
+
+    def trouble(self, what: str) -> Trouble:
+        """Return the trouble with this server's `delivery`, `sweep` or `downsampling`."""
+        return self._trouble(subject(what, self.name), self.label)
+
+    def clear(self, *what: str) -> None:
+        """End these troubles without a line in the log: they start again."""
+        for one in what:
+            self.trouble(one).clear()
+
+    def write_failed(self) -> None:
+        """A try to deliver failed; another one will follow."""
+        self.retries += 1
+
+    def wrote(self, seconds: float) -> None:
+        """A batch was written in so many seconds."""
+        self.last_write_s = seconds
 
 
 class Health:
@@ -56,9 +108,8 @@ class Health:
         self._noting = threading.Lock()
         self._lock = threading.Lock()
         self._troubles: dict[str, Trouble] = {}
+        self._servers: dict[str, ServerHealth] = {}
         self.last_reading: ReadingStats | None = None
-        self.last_write_s: float | None = None
-        self.retries = 0
 
     def expect(self, interval_s: float) -> None:
         """Readings are so many seconds apart from now on."""
@@ -78,25 +129,38 @@ class Health:
         """Tell whether ticks have stopped, which only a restart can fix."""
         return self._clock.monotonic() - self._attempted > self._overdue_s
 
-    def write_failed(self) -> None:
-        """A try to deliver failed; another one will follow."""
-        self.retries += 1
+    def server(self, name: str) -> ServerHealth:
+        """Return how a server fares, by its name: the same to all who ask."""
+        with self._lock:
+            if name not in self._servers:
+                self._servers[name] = ServerHealth(name, self.trouble)
+            return self._servers[name]
 
-    def wrote(self, seconds: float) -> None:
-        """A batch was written in so many seconds."""
-        self.last_write_s = seconds
+    @property
+    def servers(self) -> tuple[ServerHealth, ...]:
+        """How each server fares, the main one first."""
+        with self._lock:
+            return tuple(sorted(self._servers.values(), key=lambda one: one.name != MAIN))
 
-    def trouble(self, subject: str) -> Trouble:
-        """Return the trouble of a subject, such as `delivery`: the same one to all who ask."""
+    def forget(self, name: str) -> None:
+        """A server is gone, and with it its troubles and figures."""
+        self.server(name).clear(*SUBJECTS)
+        with self._lock:
+            del self._servers[name]
+
+    def trouble(self, subject: str, label: str = "") -> Trouble:
+        """Return the trouble of a subject, such as `spool`: the same one to all who ask.
+
+        Args:
+            subject: The subject.
+            label: What its lines in the log begin with.
+        """
         with self._lock:
             if subject not in self._troubles:
-                self._troubles[subject] = Trouble(lambda _: self._changed(subject), self._clock)
+                self._troubles[subject] = Trouble(
+                    lambda _: self._changed(subject), self._clock, label
+                )
             return self._troubles[subject]
-
-    def clear(self, *subjects: str) -> None:
-        """End the troubles of these subjects without a line in the log: they start again."""
-        for subject in subjects:
-            self.trouble(subject).clear()
 
     def troubles(self) -> dict[str, str]:
         """Return each subject that does not work and the reason, the newest last."""

@@ -15,6 +15,7 @@ class Trouble:
         changed: Called with this trouble when it begins, gets another reason, or ends.
         clock: Measures the hour in which one that comes and goes is logged once. Without it each
             one is: for what changes by a person's hand alone.
+        label: What each of its lines in the log begins with.
 
     Attributes:
         reason: Why it does not work at present, in a sentence; None while it works.
@@ -24,10 +25,12 @@ class Trouble:
         self,
         changed: Callable[["Trouble"], object] = lambda _: None,
         clock: Clock | None = None,
+        label: str = "",
     ) -> None:
         self.reason: str | None = None
         self._changed = changed
         self._clock = clock
+        self._label = label
         self._limit = LogLimit(clock)
 
     @property
@@ -60,7 +63,7 @@ class Trouble:
             return
         detail = error if _log.isEnabledFor(logging.DEBUG) else None
         for line in lines:
-            _log.log(level, "%s", line, exc_info=detail)
+            _log.log(level, "%s%s", self._label, line, exc_info=detail)
 
     def ends(self, line: str = "") -> None:
         """It works, or still does; the log says `line` when a trouble that it told of ends."""
@@ -70,7 +73,7 @@ class Trouble:
         told = self._limit.end()
         self._changed(self)
         if line and told:
-            _log.info("%s", line)
+            _log.info("%s%s", self._label, line)
 
     def clear(self) -> None:
         """It ends without a line, and begins with one, such as after a change of the settings."""

@@ -43,8 +43,8 @@ class Api:
 
         from pipeline.influx.bounds import Bounds  # noqa: PLC0415  # imports urllib3
 
-        if not settings.influxdb_verify_tls:  # urllib3 warns of that with each request
-            warnings.filterwarnings("once", "Unverified HTTPS request")
+        if not settings.influxdb_verify_tls:  # `unprotected` says what that means, and once
+            warnings.filterwarnings("ignore", "Unverified HTTPS request")
         timeout_ms = timeout_s * 1000
         self._client = library.InfluxDBClient(
             settings.influxdb_url.rstrip("/"),

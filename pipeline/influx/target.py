@@ -49,6 +49,7 @@ class Target:
         listener: Learns the bucket's rule.
         on_date: Is called with InfluxDB's own clock, in seconds since 1970-01-01 UTC.
         obstacle: Returns why nothing may be sent at present; "" when it may.
+        label: What a line of the log begins with.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Target:
         listener: RuleListener,
         on_date: Callable[[float], object] = lambda _: None,
         obstacle: Callable[[], str] = str,
+        label: str = "",
     ) -> None:
         self.settings = settings
         self._reload = reload
@@ -66,6 +68,7 @@ class Target:
         self._listener = listener
         self._on_date = on_date
         self._obstacle = obstacle
+        self._label = label
         self._connection: Connection | None = None
         self._preparing = threading.Lock()
         self._prepared = False
@@ -166,7 +169,7 @@ class Target:
         why = f"The retention rule is left alone: {rule.refused}" if rule.refused else ""
         self._leave_alone(why)
         if rule.change:
-            _log.info("%s", rule.change)
+            _log.info("%s%s", self._label, rule.change)
         self._listener.learn(rule, drift(wanted, rule))
 
     def _leave_alone(self, why: str) -> None:

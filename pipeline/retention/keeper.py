@@ -9,7 +9,7 @@ from threading import Event
 
 from pipeline.clock import Clock, SystemClock
 from pipeline.collectors import catalogue
-from pipeline.health import Health, Trouble
+from pipeline.health import ServerHealth, Trouble, label
 from pipeline.influx import (
     CONFIRMED_AFTER_S,
     PATIENCE_S,
@@ -52,7 +52,7 @@ class KnownRule:
         self._queue = queue
         self._changed = Event()
         # Only logged: `status` shows the difference.
-        self._left_alone = Trouble(clock=clock or SystemClock())
+        self._left_alone = Trouble(clock=clock or SystemClock(), label=label(queue.name))
         self._retired = False
         self.rule: Rule | None = None
 
@@ -100,7 +100,7 @@ class Keeper:
         known: The bucket's rule, as the target saw it.
         clock: Time.
         trusted_clock: Tells the time that points are deleted by.
-        health: Shows what does not work.
+        health: Shows what does not work with that server.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Keeper:
         known: KnownRule,
         clock: Clock,
         trusted_clock: TrustedClock,
-        health: Health,
+        health: ServerHealth,
     ) -> None:
         self._settings = settings
         self._interval_s = settings.cleanup_interval_minutes * 60.0
@@ -188,7 +188,7 @@ class Keeper:
             # Delivery reports a server that does not answer, or takes no such token. At the start
             # it may not have done so yet, nor made the bucket.
             status = error.answer.status
-            if "delivery" in self._health.troubles() or status in excused:
+            if self._health.trouble("delivery").under_way or status in excused:
                 excused.discard(status)
                 return True
             self._trouble.begins(
@@ -275,7 +275,7 @@ class Keeper:
                 raise
             done = downsampling.Downsampled("")
         for change in filter(None, (*changes, done.change)):
-            _log.info("%s", change)
+            _log.info("%s%s", self._health.label, change)
         self._queue.note({Fact.DOWNSAMPLING_TASK: done.task or None})
         self._downsampled = True
         self._downsampling_trouble.ends()

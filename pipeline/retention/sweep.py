@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pipeline.health import label
 from pipeline.influx import InfluxError, UnreadableError
 from pipeline.settings import HOUR_NS, Age, Ages
 from pipeline.spool import Aging, Queue
@@ -249,7 +250,8 @@ class Retention:
                 failures.append(error)
         result = Swept(remote, local, tuple(uncounted))
         if result.points:
-            _log.info("Cleaned up %d old metric records", result.points)
+            prefix = label(self._queue.name)
+            _log.info("%sCleaned up %d old metric records", prefix, result.points)
         for failure in failures:
             raise failure
         return result

@@ -5,7 +5,6 @@ from pipeline.settings.config_files import SettingsFiles
 from pipeline.settings.constraints import MAIN, duration_s
 from pipeline.settings.declared import (
     LATE_S,
-    MAIN,
     NAMES,
     SYSTEM_DATA_DIR,
     CollectorOptions,

@@ -23,8 +23,6 @@ from pipeline.settings.constraints import (
 )
 
 SYSTEM_DATA_DIR = Path("/var/lib/metrics-pipeline")
-MAIN = "main"
-"""The name of the server that the `influxdb_*` settings are for."""
 HOUR_S = 3600
 LATE_S = HOUR_S
 """Readings that come late by up to this still count in a downsampled value."""

@@ -68,7 +68,8 @@ def make(data_dir: Path) -> Iterator[Callable[..., Agent]]:
     yield one
     for agent in made:
         agent.close()
-    assert not [t.name for t in threading.enumerate() if t.name in ("tick", "sweep", "http")]
+    names = {"tick", "sweep", "http"}
+    eventually(lambda: not names & {t.name for t in threading.enumerate()}, "their threads end")
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -250,6 +251,7 @@ def test_a_file_system_that_hangs_keeps_nobody_who_asks_for_the_settings(
     followed.stop()
     assert not followed.running
     go_on.set()
+    eventually(lambda: "settings" not in {t.name for t in threading.enumerate()}, "its end")
     assert readers == ["settings"]
 
 

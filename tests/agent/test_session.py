@@ -402,7 +402,7 @@ def test_a_thread_that_could_not_be_started_for_long_runs_when_it_can(shortage: 
         workers.start("sweep", lambda _, __: ran.set())
     shortage.clear()
     workers.look()
-    assert ran.wait(10)
+    assert ran.wait(60)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

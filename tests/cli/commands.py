@@ -10,6 +10,9 @@ from typing import Any
 
 from tests.agents import environment
 
+# A rehearsal takes ten seconds, of a machine that has the time.
+_WITHIN_S = 300
+
 
 @dataclass(frozen=True)
 class Done:
@@ -65,7 +68,7 @@ class Cli:
 def finish(process: subprocess.Popen[str]) -> Done:
     with process:
         try:
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=_WITHIN_S)
         finally:
             process.kill()
     return Done(process.returncode, out, err)

@@ -162,7 +162,7 @@ def test_an_impatient_hand_on_ctrl_c_ends_the_agent_well_too(cli: Cli) -> None:
         eventually(lambda: ticks(cli.data_dir) >= 1, "a reading")
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) * 10:
             agent.process.send_signal(number)
-        assert agent.process.wait(30) == 0
+        assert agent.ended() == 0
     assert agent.log.count("Metrics collection stopped") == 1
 
 

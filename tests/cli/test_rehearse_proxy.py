@@ -150,10 +150,10 @@ def test_a_server_that_is_not_there_ends_the_connection() -> None:
 
 
 def test_closed_it_leaves_no_thread(echo: Echo) -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     proxy = Proxy("127.0.0.1", echo.port, answers_connect=True)
     with client_of(proxy) as client:
         assert ask(client) == b"HELLO"
         proxy.turn(State.SILENT)
         proxy.close()
-    eventually(lambda: threading.active_count() <= before, "that its threads end")
+    eventually(lambda: set(threading.enumerate()) <= before, "that its threads end")

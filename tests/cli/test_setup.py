@@ -175,7 +175,7 @@ def test_from_a_bare_server_to_points_in_it_with_one_command(
     before = place.state()
     assert place.ok(new_server) == [
         *LINES,
-        "Dashboards and checks: not checked, which needs an operator's token",
+        "Dashboards and checks: not looked at, that takes an operator's --token-stdin",
         f"Open {new_server}",
     ]
     # And as the user who was told the password: all is there, once.

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -243,8 +242,7 @@ def test_the_agent_runs_with_closed_streams_and_no_file_takes_their_place(
         files = Path(f"/proc/{agent.process.pid}/fd")
         places = [(files / str(number)).readlink() for number in range(3)]
         assert not [place for place in places if place.is_relative_to(cli.data_dir)]
-        agent.process.send_signal(signal.SIGTERM)
-        assert agent.process.wait(30) == 0
+        assert agent.stop() == 0
     finally:
         agent.kill()
     assert "Traceback" not in agent.log

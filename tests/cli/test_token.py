@@ -99,7 +99,7 @@ def collecting(settings: Path, env: dict[str, str]) -> Iterator[Agent]:
 
 def got(port: int, path: str) -> str:
     """Everything that the endpoint answers."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()

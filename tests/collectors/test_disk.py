@@ -391,7 +391,7 @@ def test_one_that_took_a_silent_ones_place_is_asked(fake: FakeHost) -> None:
         return statvfs()
 
     dead = threading.Event()
-    made = disk(table(fake, "x /mnt fuse.x", "/dev/vda1 / ext4"), look, timeout_ms=200)
+    made = disk(table(fake, "x /mnt fuse.x", "/dev/vda1 / ext4"), look, timeout_ms=500)
     assert [type(item) for item in made.collect()] == [Silence, Point]
     dead.set()
     table(fake, "/dev/vda1 / ext4", "x /mnt fuse.x")
@@ -409,7 +409,7 @@ def test_collector_made_anew_does_not_ask_again_who_is_silent(fake: FakeHost) ->
 
     host = table(fake, "x /mnt fuse.x", "/dev/vda1 / ext4").host(look)
     for _ in range(3):
-        made = Disk(host, replace(DEFAULTS, timeout_ms=100))
+        made = Disk(host, replace(DEFAULTS, timeout_ms=500))
         assert [type(item) for item in made.collect()] == [Silence, Point]
     assert asked.count("/mnt") == 1
     speak.set()

@@ -74,9 +74,9 @@ def test_a_sensor_that_does_not_answer_costs_the_temperature_only(fake: FakeHost
         assert "hwmon1/temp" not in path or answers.wait(60)
         return host.read_file(path)
 
-    collector = Summary(replace(host, read_file=hang), replace(DEFAULTS, timeout_ms=50))
+    collector = Summary(replace(host, read_file=hang), replace(DEFAULTS, timeout_ms=500))
     silence, point = collector.collect()
-    assert silence == Silence("cpu_temperature", "no answer within 50 ms")
+    assert silence == Silence("cpu_temperature", "no answer within 500 ms")
     assert isinstance(point, Point)
     assert "cpu_temperature" not in point.fields  # the board's is no stand-in
     assert point.fields["memory_percent"] == 25.0

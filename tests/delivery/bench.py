@@ -94,7 +94,9 @@ class Bench:
             return trim(oldest_ns)
 
         pace = Pace(10, jitter_s, batch)
-        self.delivery = Delivery(spool.queue(), server, self.clock, pace, most, self.health, look)
+        self.delivery = Delivery(
+            spool.queue(), server, self.clock, pace, most, self.health.server("main"), look
+        )
 
     @property
     def tries(self) -> list[float]:

@@ -67,7 +67,7 @@ def test_what_the_server_does_not_take_is_kept_and_sent_again(spool: Spool, answ
     assert server.stored == {"a", "b"}
     assert (spool.contents().delivered_points, spool.contents().lost) == (2, {})
     assert bench.told == [answer.message, None]
-    assert bench.health.retries == len(bench.tries)
+    assert bench.health.server("main").retries == len(bench.tries)
     # A token may have been rotated, and may make ready what the old one could not.
     unauthorized, no_bucket = answer.status == 401, answer.status == 404
     assert server.renewed == (2 if unauthorized else 0)

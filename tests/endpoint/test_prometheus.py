@@ -92,7 +92,7 @@ def test_before_the_first_reading_everything_is_nought_and_well_formed() -> None
 def test_the_running_agents_own_view_is_added() -> None:
     health = Health(ManualClock(), 60, lambda _: None)
     health.reading_committed(ReadingStats(0.0025, 12, {"cpu": 0.001, "mem": 1e-05}))
-    health.wrote(0.5)
+    health.server("main").wrote(0.5)
     health.trouble("delivery").begins("no answer")
     families = parse(text(status_of(), health))
     assert value(families, "tick_seconds") == 0.0025

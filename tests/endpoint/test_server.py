@@ -1,3 +1,4 @@
+import gc
 import http.client
 import json
 import logging
@@ -313,9 +314,16 @@ def test_a_client_that_takes_no_answer_is_left_after_its_time() -> None:
     huge = Reply(HTTPStatus.OK, "text/plain", "x" * 2**26)
     with closing(Endpoint(0, {"/count": Route(lambda _: huge)}, client_s=0.2)) as endpoint:
         without_clients = set(threading.enumerate())
-        with connect(endpoint) as client:
-            client.sendall(GET)
-            assert client.recv(1) == b"H"
+        with ExitStack() as stack:
+
+            def is_answered() -> bool:  # on a busy machine the request itself may come too late
+                client = stack.enter_context(connect(endpoint))
+                with suppress(OSError):
+                    client.sendall(GET)
+                    return client.recv(1) == b"H"
+                return False
+
+            eventually(is_answered, "an answer begins")
             eventually(lambda: set(threading.enumerate()) <= without_clients, "that it is left")
 
 
@@ -359,6 +367,7 @@ class Patient(SystemClock):
 def test_where_files_end_it_pauses_and_goes_on_when_there_are_some(routes: Routes) -> None:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     clock = Patient(lambda: resource.setrlimit(resource.RLIMIT_NOFILE, limit))
+    gc.collect()  # which closes files
     with ExitStack() as stack:
         endpoint = stack.enter_context(closing(Endpoint(0, routes, clock)))
         clients = [stack.enter_context(socket.socket()) for _ in range(8)]
@@ -427,7 +436,8 @@ def test_a_thousand_slow_clients_cost_no_reading_and_keep_nobody_out(tmp_path: P
         then = ticks(data_dir) + 10
         eventually(lambda: ticks(data_dir) >= then, "readings meanwhile")
         assert call("GET", url).status == 200
-        assert psutil.Process(agent.process.pid).num_threads() <= threads + 4
+        # One for each of the four that it may have, and what a busy machine's collectors need.
+        assert psutil.Process(agent.process.pid).num_threads() < threads + 16
         assert set(agent.status()["lost"]) <= {"tick_missed"}  # of a busy machine
         assert agent.stop() == 0
 
@@ -444,7 +454,8 @@ def test_a_client_that_goes_away_leaves_no_traceback(
         # To close with this option is to reset: the server's next read fails.
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     eventually(lambda: "The endpoint lost a client" in caplog.messages, "that it was noticed")
-    assert {record.levelname for record in caplog.records} == {"DEBUG"}
+    own = [record for record in caplog.records if record.name.startswith("pipeline.endpoint")]
+    assert {record.levelname for record in own} == {"DEBUG"}
     assert ask(connection, "/count").status == 200
     assert capfd.readouterr() == ("", "")
 

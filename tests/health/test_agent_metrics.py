@@ -71,9 +71,9 @@ def test_a_clock_set_back_makes_no_negative_age(itself: Itself) -> None:
 
 def test_work_is_that_of_this_run(itself: Itself) -> None:
     itself.clock.advance(90.0)
-    itself.health.write_failed()
-    itself.health.write_failed()
-    itself.health.wrote(0.25)
+    itself.health.server("main").write_failed()
+    itself.health.server("main").write_failed()
+    itself.health.server("main").wrote(0.25)
     itself.health.reading_committed(ReadingStats(0.002, 17, {"cpu": 0.001, "mem": 0.0005}))
     point, *collectors = itself.collector.collect()
     expected = {
@@ -123,7 +123,7 @@ def test_none_of_a_minutes_ticks_is_passed_over(itself: Itself) -> None:
 
 
 def test_every_field_is_in_the_catalogue_and_no_other(itself: Itself) -> None:
-    itself.health.wrote(1)  # an integer, though it should be seconds
+    itself.health.server("main").wrote(1)  # an integer, though it should be seconds
     itself.health.reading_committed(ReadingStats(1, 17, {"cpu": 1}))
     written = {
         (field, TYPES[type(value)], tuple(point.tags))

@@ -65,9 +65,29 @@ def test_troubles_that_are_cleared_begin_anew(
     one = Health(clock, 60, lambda _: None)
     for _ in range(2):
         one.trouble("sweep").begins("no right", "Old points stay")
-        one.clear("delivery", "sweep")
+        one.server("main").clear("delivery", "sweep")
         assert one.troubles() == {}
     assert caplog.messages == ["Old points stay"] * 2
+
+
+def test_each_server_has_figures_and_troubles_of_its_own(
+    clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = Health(clock, 60, lambda _: None)
+    mirror, main = one.server("b"), one.server("main")
+    mirror.wrote(2.5)
+    main.write_failed()
+    figures = [(server.name, server.last_write_s, server.retries) for server in one.servers]
+    assert figures == [("main", None, 1), ("b", 2.5, 0)]
+    for server in one.servers:
+        server.trouble("delivery").begins(f"no answer of {server.name}", "Delivery stopped")
+    assert one.troubles() == {"delivery": "no answer of main", "delivery:b": "no answer of b"}
+    assert one.trouble("delivery:b") is mirror.trouble("delivery")
+    main.trouble("delivery").ends()
+    one.forget("b")
+    assert (one.troubles(), [server.name for server in one.servers]) == ({}, ["main"])
+    assert one.server("b").last_write_s is None
+    assert caplog.messages == ["Delivery stopped", "Mirror b: Delivery stopped"]
 
 
 def test_a_store_that_cannot_be_written_hides_no_trouble(clock: ManualClock) -> None:

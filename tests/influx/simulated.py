@@ -1,5 +1,9 @@
-"""Readings of simulated hosts: every field of the catalogue, each host busy in its own way."""
+"""Readings of simulated hosts, and what InfluxDB's pages ask for.
 
+The readings have every field of the catalogue; each host is busy in its own way.
+"""
+
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import product
@@ -19,6 +23,7 @@ _TAGS = {
     "process_name": tuple(f"program-{n}" for n in range(12)),
 }
 _SPARSE = "metrics_gap"
+PAGE = "http://server/orgs/0/dashboards/1?vars%5Bmetrics_bucket%5D="
 
 
 def name(host: int) -> str:
@@ -68,3 +73,16 @@ def lines(hosts: int, minutes: int, now_ns: int, silent: tuple[int, ...] = ()) -
             for key, entries in series:
                 fields = ",".join(f"{e.field}={_value(e, host, minute)}" for e in entries)
                 yield f"{key % tag} {fields} {stamp}"
+
+
+def chosen(flux: str, bucket: str, host: str, start: str = "-1h") -> str:
+    """Return a cell's query with what is chosen above its dashboard in it."""
+    values = {
+        "metrics_bucket": f'"{bucket}"',
+        "metrics_host": f'"{host}"',
+        "timeRangeStart": start,
+        "timeRangeStop": "now()",
+        "windowPeriod": "10s",
+    }
+    flux = re.sub(r"\bv\.(\w+)", lambda match: values[match[1]], flux)
+    return re.sub(r"\bPAGE\b", f'"{PAGE}"', flux)

@@ -4,8 +4,7 @@ import gzip
 import os
 import socket
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +37,8 @@ class Server:
     farewell: bytes
     url: str = ""
     connections: list[list[Request]] = field(default_factory=list)
+    is_heard: threading.Event = field(default_factory=threading.Event)
+    has_said_it: threading.Event = field(default_factory=threading.Event)
 
     def __call__(self, client: socket.socket, over: threading.Event) -> None:
         asked: list[Request] = []
@@ -46,9 +47,15 @@ class Server:
             if request := read_request(client):
                 asked.append(request)
             client.sendall(answer)
-        if self.farewell:
-            time.sleep(0.1)  # so that it comes by itself
+        if self.farewell and not self.has_said_it.is_set():
+            assert self.is_heard.wait(60)  # so that it comes by itself
             client.sendall(self.farewell)
+            self.has_said_it.set()
+
+    def say_farewell(self) -> None:
+        """Have it said to a client that has its answers."""
+        self.is_heard.set()
+        assert self.has_said_it.wait(60)
 
     @property
     def bodies(self) -> list[list[bytes]]:
@@ -63,13 +70,15 @@ def answering(connections: Sequence[Sequence[bytes]], farewell: bytes = b"") -> 
     assert len(server.connections) == len(connections)
 
 
-def writes(server: Server, number: int, rest_s: float = 0.0) -> list[Answer]:
+def writes(
+    server: Server, number: int, after_each: Callable[[], object] = lambda: None
+) -> list[Answer]:
     settings = Settings(influxdb_url=server.url, influxdb_org="o", influxdb_bucket="b")
     with closing(Connection(settings, ManualClock())) as connection:
         answers = []
         for _ in range(number):
             answers.append(connection.write(BODY))
-            time.sleep(rest_s)
+            after_each()
         return answers
 
 
@@ -116,7 +125,7 @@ def test_a_204_with_a_body_spoils_no_later_write(more: bytes) -> None:
 def test_what_a_server_says_unasked_is_no_answer() -> None:
     late = b"HTTP/1.1 408 Request Time-out\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
     with answering([[DELIVERED], [DELIVERED]], farewell=late) as server:
-        assert [answer.status for answer in writes(server, 2, rest_s=0.2)] == [204, 204]
+        assert [answer.status for answer in writes(server, 2, server.say_farewell)] == [204, 204]
 
 
 @pytest.mark.parametrize("hint", [b"100 Continue", b"102 Processing", b"103 Early Hints"])

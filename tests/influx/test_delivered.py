@@ -37,9 +37,15 @@ def drained(
     pace = Pace(10, 0, 5_000)
     health = Health(clock, 60, lambda _: None)
     with closing(target):
-        Delivery(spool.queue(), target, clock, pace, random.uniform, health, lambda _: False).drain(
-            Event()
-        )
+        Delivery(
+            spool.queue(),
+            target,
+            clock,
+            pace,
+            random.uniform,
+            health.server("main"),
+            lambda _: False,
+        ).drain(Event())
     return spool.contents()
 
 
@@ -83,7 +89,13 @@ def test_series_that_conflict_in_every_reading_cost_the_good_ones_no_search_each
     target = Target(settings, lambda: settings, clock, KnownRule(spool.queue()))
     health = Health(clock, 60, lambda _: None)
     delivery = Delivery(
-        spool.queue(), target, clock, Pace(10, 0, 5_000), random.uniform, health, lambda _: False
+        spool.queue(),
+        target,
+        clock,
+        Pace(10, 0, 5_000),
+        random.uniform,
+        health.server("main"),
+        lambda _: False,
     )
     costs = []
     with closing(target):

@@ -169,11 +169,13 @@ def test_an_authority_that_is_exchanged_in_its_file_is_believed(
             assert connection.write(b"").status == 204
 
 
-@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
-def test_unless_the_settings_say_that_it_need_not(certificate: Path) -> None:
+def test_unless_the_settings_say_that_it_need_not(
+    certificate: Path, recwarn: pytest.WarningsRecorder
+) -> None:
     with scripted(last_response("204 No Content"), certificate) as url:
         settings = Settings(influxdb_url=url, influxdb_bucket="b", influxdb_verify_tls=False)
         assert write(settings).status == 204
+    assert recwarn.list == []
 
 
 def test_a_tls_port_that_is_asked_in_plain_http_loses_nothing(certificate: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 120.0
 # A proxy that the environment names has no business between the tests and their server.
 _opener = build_opener(ProxyHandler({}))
 

@@ -16,7 +16,7 @@ _LOOPBACK = "127.0.0.1"
 # against a stopped server could otherwise be given that very port, and talk to itself.
 _PORTS = range(20_000, 32_000)
 _ATTEMPTS = 20
-_STOP_WITHIN_S = 30.0
+_STOP_WITHIN_S = 120.0
 _LOG_TAIL = 2_000
 
 

@@ -9,7 +9,7 @@ from tests.influxd.http import Answer, call
 ORG = "metrics-tests"
 _USER = "tests"
 _PASSWORD = "only-for-a-disposable-server"  # tests use the token; set-up wants one
-_READY_WITHIN_S = 60.0
+_READY_WITHIN_S = 180.0
 _POLL_S = 0.05
 
 
@@ -59,7 +59,7 @@ def wait_until_healthy(
         if not alive():
             return False
         try:
-            if call("GET", f"{url}/health", timeout_s=2.0).status == 200:
+            if call("GET", f"{url}/health", timeout_s=10.0).status == 200:
                 return True
         except OSError:
             pass  # nobody listens yet

@@ -3,11 +3,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.agents import eventually
 from tests.influxd import annotated, api, process, ways
 from tests.influxd.http import RefusedError, call
 from tests.influxd.process import InfluxProcess
@@ -18,12 +20,9 @@ LINE = b'reading,host=a whole=-3i,half=0.5,ok=true,word="a,\\"b\\"",big=18446744
 NOW = time.time_ns()
 
 
-def poll(condition: Callable[[], bool], within_s: float = 15) -> bool:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
+def is_gone(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     return True
 
 
@@ -110,7 +109,7 @@ def test_no_process_is_left_when_its_parent_is_killed(influxd_binary: Path, tmp_
         server = psutil.Process(int(parent.stdout.readline()))
         assert "influxd" in server.name()
         parent.send_signal(signal.SIGKILL)
-    assert poll(lambda: not server.is_running() or server.status() == psutil.STATUS_ZOMBIE)
+    eventually(lambda: is_gone(server), "its end")
 
 
 def test_with_nothing_at_hand_the_message_names_the_three_ways(tmp_path: Path) -> None:

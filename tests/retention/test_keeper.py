@@ -76,7 +76,7 @@ class Bench:
             self.known,
             self.clock,
             trusted_clock,
-            self.health,
+            self.health.server("main"),
         )
 
     def put(self, *ages_h: float, host: str = "h1", bucket: str = "") -> None:
@@ -166,7 +166,16 @@ def test_a_sweep_that_fails_reads_the_whole_store_once_in_an_interval(tmp_path: 
         known = KnownRule(spool.queue())
         target = Target(settings, lambda: settings, clock, known)
         trusted_clock = TrustedClock(clock, spool, health, 3600)
-        keeper = Keeper(settings, spool, spool.queue(), target, known, clock, trusted_clock, health)
+        keeper = Keeper(
+            settings,
+            spool,
+            spool.queue(),
+            target,
+            known,
+            clock,
+            trusted_clock,
+            health.server("main"),
+        )
         before = read_so_far()
         keeper.run(clock.stop, Event())
         assert clock.waits == [60] * 61
@@ -195,7 +204,7 @@ def test_a_store_is_checked_each_interval_though_every_sweep_fails(
             KnownRule(spool.queue()),
             clock,
             trusted_clock,
-            health,
+            health.server("main"),
         )
         while clock.monotonic() <= 2 * 3600:
             with pytest.raises(SpoolError):

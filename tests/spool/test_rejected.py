@@ -164,17 +164,17 @@ def test_a_line_that_the_bound_had_counted_keeps_the_account_exact(
 @pytest.mark.slow
 def test_a_change_waits_for_the_agent_and_the_agent_for_it(spool: Spool, tmp_path: Path) -> None:
     refuse(spool, *(f"r{n} f=1i {NOW + n}" for n in range(200)))
-    begun = threading.Event()
+    together = threading.Barrier(2, timeout=60)  # or one could keep the other out for long
 
     def agent() -> None:
         for n in range(200):
+            together.wait()
             spool.append([f"m f=1i {NOW + n}"], NOW + n)
-            begun.set()
 
     thread = threading.Thread(target=agent)
     thread.start()
-    begun.wait(10)
     for one in kept(tmp_path):
+        together.wait()
         retry_rejected(tmp_path, [one.id])
     thread.join()
     assert spool.contents().backlog_points == 400

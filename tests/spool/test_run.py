@@ -1,11 +1,9 @@
 """What `run` makes of a data directory whose store is not as it should be."""
 
 import re
-import signal
 import sqlite3
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -23,7 +21,7 @@ pytestmark = pytest.mark.slow
 def refused(folder: Path, cwd: Path) -> str:
     """Return the one line with which the agent ends at once."""
     agent = AgentProcess(environment(folder), cwd)
-    assert agent.process.wait(30) == 1
+    assert agent.ended() == 1
     (line,) = agent.log.splitlines()
     return line
 
@@ -81,10 +79,10 @@ def test_a_salvage_of_a_large_store_ends_at_sigterm_and_the_next_start_goes_on(
     for _ in range(2):
         with running(env, tmp_path) as agent:
             eventually(lambda it=agent: "Readings are kept" in it.log, "the start")  # type: ignore[misc]  # mypy cannot infer the default
-            agent.until(lambda s, so_far=done: share(s) > so_far, "some steps")  # type: ignore[misc]  # the same
-            agent.process.send_signal(signal.SIGTERM)
-            assert agent.process.wait(5) == 0
-            done = share(agent.status())
+            # Looked at here: a command takes as long as many a step.
+            eventually(lambda so_far=done: share(data_dir) > so_far, "some steps")  # type: ignore[misc]  # the same
+            assert agent.stop() == 0
+            done = share(data_dir)
             assert 0 < done < 100
     with salvaged(Spool(data_dir, 100 * MB)) as spool:
         after = spool.contents()
@@ -94,10 +92,12 @@ def test_a_salvage_of_a_large_store_ends_at_sigterm_and_the_next_start_goes_on(
     account(after)
 
 
-def share(status: dict[str, Any]) -> int:
+def share(data_dir: Path) -> int:
     """Return how many percent of a damaged store are read; 100 when its salvage is over."""
-    found = re.search(r": (\d+) % of it is read$", status["last_salvage"])
-    return int(found[1]) if found else 100 * ("saved" in status["last_salvage"])
+    with SpoolReader(data_dir) as reader:
+        told = reader.facts().get(Fact.SALVAGE, "")
+    found = re.search(r": (\d+) % of it is read$", told)
+    return int(found[1]) if found else 100 * ("saved" in told)
 
 
 def test_what_is_salvaged_is_delivered(bucket: Bucket, tmp_path: Path) -> None:
@@ -108,9 +108,8 @@ def test_what_is_salvaged_is_delivered(bucket: Bucket, tmp_path: Path) -> None:
         before = agent.status()
     for name in ("spool.db", "spool.db-wal"):
         scribble(data_dir / name, 0, 32)
-    with running(
-        environment(data_dir, bucket, collection_interval_ms=SELDOM_MS), tmp_path
-    ) as agent:
+    seldom = environment(data_dir, bucket, collection_interval_ms=SELDOM_MS)
+    with running(seldom, tmp_path) as agent:
         eventually(lambda: "was damaged" in agent.log, "the salvage")
         agent.until(lambda s: s["delivered_points"] > before["points"], "the backlog")
         assert agent.stop() == 0
@@ -134,7 +133,7 @@ def test_an_agent_whose_folder_another_one_has_taken_ends_with_a_sentence(tmp_pa
         DirectoryLock(elsewhere, SystemClock()).release()
         # In one step: between two, the agent would make it anew.
         (elsewhere / "agent.lock").replace(data_dir / "agent.lock")
-        assert agent.process.wait(30) == 1
+        assert agent.ended() == 1
         told = (
             f"Metrics collection ends: {data_dir}/agent.lock was replaced while this agent held "
             f"it, and another one may use {data_dir}; this one ends"

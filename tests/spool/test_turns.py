@@ -45,7 +45,7 @@ def test_others_write_between_the_parts_of_a_long_change(
         clock.waits.clear()
 
         def write(wait: int) -> None:
-            other.submit(spool.append, ["m f=1i 1"], LATER + wait).result(timeout=10)
+            other.submit(spool.append, ["m f=1i 1"], LATER + wait).result(timeout=60)
             with closing(sqlite3.connect(spool.path, timeout=0)) as beside:  # it need not wait
                 beside.execute("BEGIN IMMEDIATE")
 

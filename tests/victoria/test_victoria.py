@@ -122,7 +122,9 @@ def test_sweep_after_sweep_keeps_the_local_age_and_tells_nothing_anew(
     known = KnownRule(spool.queue())
     target = Target(settings, lambda: settings, clock, known)
     trusted_clock = TrustedClock(clock, spool, health, 3600)
-    keeper = Keeper(settings, spool, spool.queue(), target, known, clock, trusted_clock, health)
+    keeper = Keeper(
+        settings, spool, spool.queue(), target, known, clock, trusted_clock, health.server("main")
+    )
     keeper.run(clock.stop, Event())
     assert clock.waits == [3600, 3600, 3600]
     assert spool.contents().backlog_points == 1

@@ -71,7 +71,7 @@ def plan(one: "Plan") -> None:
         )
         for row in one.rows
     )
-    head = ("where", "measurement", "kept", "older", "oldest", "next sweep", "rule alone: gone by")
+    head = ("where", "measurement", "kept", "older", "oldest", "next sweep", "rule removes")
     table(head, rows)
 
 

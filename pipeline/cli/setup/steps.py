@@ -158,7 +158,7 @@ class Setup:
         self._tell(describe(found, settings))
         self._tell("Token: the one that is there may read and write the bucket")
         self._write(settings)
-        self._tell("Dashboards and checks: not checked, which needs an operator's token")
+        self._tell("Dashboards and checks: not looked at, that takes an operator's --token-stdin")
         self._tell(f"Open {settings.influxdb_url}")
         return ""
 

@@ -161,7 +161,8 @@ def _history(content: Content) -> str:
         return _note("There is no reading yet.")
     ago = human.duration((content.now_ns - history.last_ns) / 1e9)
     if history.first_ns == history.last_ns:
-        return _note(f"The first reading was taken {ago} ago. Charts begin with the second one.")
+        soon = f", within {human.duration(content.renewal_s)}" if content.state.well else ""
+        return _note(f"The first reading was taken {ago} ago. Charts begin with the second{soon}.")
     if history.last_ns < history.window.since_ns:
         return _note(f"No readings in the last {content.span.name}; the newest is {ago} old.")
     charts = "".join(_chart(number, chart, history) for number, chart in enumerate(CHARTS))
