@@ -61,7 +61,7 @@ def test_any_two_readings_give_shares_of_one_whole(before: Times, after: Times) 
     shares = [percent(part, whole) for part in spent.values()]
     assert set(spent) == set(KINDS)
     assert all(0.0 <= share <= 100.0 for share in shares)
-    assert sum(shares) == pytest.approx(100.0 if whole else 0.0)
+    assert sum(shares) == pytest.approx(100.0 if whole else 0.0, abs=0.001)
     assert 0.0 <= percent(whole - spent["idle"], whole) <= 100.0
 
 

@@ -55,13 +55,17 @@ def part(of_it: float, all_of_it: float) -> float:
     return UNKNOWN if of_it < 0 or of_it > all_of_it else of_it
 
 
+# A clock tick of 100 cores in a minute. More digits say nothing, and were a tenth of a reading.
+_DIGITS = 4
+
+
 def percent(of_it: float, all_of_it: float) -> float:
     """Return a part's share of the whole in percent; 0.0 when the whole is nothing.
 
     UNKNOWN if the part is less than nothing, or more than all of it.
     """
     known = part(of_it, all_of_it)
-    return 100.0 * (known / all_of_it) if all_of_it else float(known)
+    return round(100.0 * (known / all_of_it), _DIGITS) if all_of_it else float(known)
 
 
 def possible(fields: Mapping[str, V]) -> dict[str, V | float]:
