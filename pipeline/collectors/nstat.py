@@ -30,9 +30,8 @@ class Nstat(Collector):
 
     name = "nstat"
     default_include = (
-        *("TcpAttemptFails", "TcpCurrEstab", "TcpEstabResets", "TcpInErrs", "TcpOutRsts"),
-        *("TcpOutSegs", "TcpRetransSegs", "TcpExtTCPTimeouts"),
-        *("TcpExtListenDrops", "TcpExtListenOverflows", "UdpInErrors", "UdpRcvbufErrors"),
+        *("TcpCurrEstab", "TcpEstabResets", "TcpOutSegs", "TcpRetransSegs"),
+        *("TcpExtListenDrops", "UdpInErrors"),
     )
 
     def __init__(self, host: Host, options: CollectorOptions) -> None:

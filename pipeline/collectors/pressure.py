@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 from pipeline.collectors._host.figures import decimal, figure, part
 from pipeline.collectors.base import Collector, NoData, Omission, omission
@@ -15,6 +16,9 @@ _TYPES: Mapping[str, tuple[str, ...]] = {
 }
 _AVERAGES = {"avg10": b"avg10", "avg60": b"avg60", "avg300": b"avg300"}
 
+# Where nobody waits, a row stays the same from reading to reading.
+_ROWS = 8
+
 
 class Pressure(Collector):
     """Writes `pressure`, as Telegraf's input `kernel` with `collect = ["psi"]`.
@@ -24,6 +28,7 @@ class Pressure(Collector):
 
     name = "pressure"
     series_tag = "resource"
+    repeats_points = True
 
     def collect(self) -> Iterator[Point | Omission]:
         """Yield one point for each resource and type, in percent, and microseconds since boot.
@@ -42,7 +47,7 @@ class Pressure(Collector):
             for kind in types:
                 if row := rows.get(kind.encode()):
                     is_told = True
-                    yield Point("pressure", _fields(row), {"resource": resource, "type": kind})
+                    yield _point(resource, kind, row)
         if not is_told:
             raise NoData
 
@@ -55,7 +60,11 @@ def _is_absent(error: OSError) -> bool:
     return isinstance(error, FileNotFoundError) or error.errno == errno.EOPNOTSUPP
 
 
-def _fields(row: bytes) -> dict[str, FieldValue]:
+@lru_cache(_ROWS)
+def _point(resource: str, kind: str, row: bytes) -> Point:
     told = dict([pair.partition(b"=")[::2] for pair in row.split()])
-    shares = {name: part(decimal(told.get(key, b"")), 100.0) for name, key in _AVERAGES.items()}
-    return {**shares, "total": figure(told.get(b"total", b""))}
+    fields: dict[str, FieldValue] = {
+        name: part(decimal(told.get(key, b"")), 100.0) for name, key in _AVERAGES.items()
+    }
+    fields["total"] = figure(told.get(b"total", b""))
+    return Point("pressure", fields, {"resource": resource, "type": kind})

@@ -55,8 +55,16 @@ def part(of_it: float, all_of_it: float) -> float:
     return UNKNOWN if of_it < 0 or of_it > all_of_it else of_it
 
 
-# A clock tick of 100 cores in a minute. More digits say nothing, and were a tenth of a reading.
-_DIGITS = 4
+_DIGITS = 3
+"""Decimal places of a share: of ten cores it is one clock tick in a minute.
+
+All that a float has would be a tenth of what a reading takes, stored and sent.
+"""
+
+
+def share(part_of_whole: float) -> float:
+    """Return a share in percent as it is written, with three decimal places."""
+    return round(100.0 * part_of_whole, _DIGITS)
 
 
 def percent(of_it: float, all_of_it: float) -> float:
@@ -65,7 +73,7 @@ def percent(of_it: float, all_of_it: float) -> float:
     UNKNOWN if the part is less than nothing, or more than all of it.
     """
     known = part(of_it, all_of_it)
-    return round(100.0 * (known / all_of_it), _DIGITS) if all_of_it else float(known)
+    return share(known / all_of_it) if all_of_it else float(known)
 
 
 def possible(fields: Mapping[str, V]) -> dict[str, V | float]:

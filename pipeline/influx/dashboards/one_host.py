@@ -37,11 +37,11 @@ _CORES = script(
   |> group(columns: ["cores"])""",
 )
 
-_TCP = (
-    'if r._field == "TcpRetransSegs" then "segments sent again"'
-    ' else if r._field == "TcpAttemptFails" then "connections that failed"'
+_TROUBLES = (
+    'if r._field == "TcpRetransSegs" then "TCP segments sent again"'
     ' else if r._field == "TcpEstabResets" then "connections cut off"'
-    ' else "connections dropped by a busy program"'
+    ' else if r._field == "TcpExtListenDrops" then "connections not taken"'
+    ' else "UDP errors"'
 )
 
 
@@ -156,11 +156,11 @@ ONE_HOST = Dashboard(
             width=3,
         ),
         graph(
-            "TCP: sent again, failed, dropped a second",
-            of("nstat", "TcpRetransSegs TcpAttemptFails TcpEstabResets TcpExtListenDrops"),
+            "TCP and UDP, retransmissions and errors a second",
+            of("nstat", "TcpRetransSegs TcpEstabResets TcpExtListenDrops UdpInErrors"),
             RATE,
             MEAN,
-            by=("kind", _TCP),
+            by=("kind", _TROUBLES),
             width=3,
         ),
         graph(
