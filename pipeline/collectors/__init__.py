@@ -48,6 +48,7 @@ __all__ = [
 
 ALL: tuple[type[Collector], ...] = (
     Summary,
+    Temp,
     Cpu,
     Kernel,
     System,
@@ -61,7 +62,6 @@ ALL: tuple[type[Collector], ...] = (
     DiskIo,
     Processes,
     Process,
-    Temp,
     Disk,
     File,
 )

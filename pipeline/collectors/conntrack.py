@@ -18,6 +18,7 @@ _COUNTERS = {
     *("insert_failed", "drop", "early_drop", "icmp_error", "expect_new", "expect_create"),
     *("expect_delete", "search_restart"),
 }
+_LIMIT_LASTS_S = 10.0
 _HEX_RE = re.compile(rb"[0-9a-f]{1,16}")
 
 _Row = Mapping[str, float]
@@ -60,14 +61,22 @@ def _table(host: Host) -> Mapping[str, FieldValue]:
     same for all.
     """
     fields: dict[str, FieldValue] = {}
-    if not host.is_own:
-        for row in islice(_rows(host), 1):
+    with suppress(FileNotFoundError):
+        if host.is_own:
+            fields["ip_conntrack_count"] = _setting(host, "count")
+        for row in () if host.is_own else islice(_rows(host), 1):
             fields["ip_conntrack_count"] = float(row.get(_USE, UNKNOWN))
-    for end in ("count", "max") if host.is_own else ("max",):
-        with suppress(FileNotFoundError):
-            text = host.read_file(f"{host.proc}/sys/net/netfilter/nf_conntrack_{end}")
-            fields[f"ip_conntrack_{end}"] = float(figure(text))
+    with suppress(FileNotFoundError):
+        fields["ip_conntrack_max"] = host.cached(_limit, _LIMIT_LASTS_S)
     return fields
+
+
+def _limit(host: Host) -> float:
+    return _setting(host, "max")
+
+
+def _setting(host: Host, end: str) -> float:
+    return float(figure(host.read_file(f"{host.proc}/sys/net/netfilter/nf_conntrack_{end}")))
 
 
 def _rows(host: Host) -> Iterator[_Row]:

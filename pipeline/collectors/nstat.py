@@ -65,21 +65,17 @@ class Nstat(Collector):
 
     def _columns(self, text: bytes) -> Iterator[tuple[str, bytes]]:
         """Yield the wanted counters of a table that has two lines for each protocol."""
-        head = b""
-        for line in text.splitlines():
-            protocol = line[: line.find(b":") + 1]
-            if not (protocol and head.startswith(protocol)):
-                head = line
-                continue
-            wanted, head = self._wanted(head), b""
-            if wanted:
-                row = line.split(None, wanted[-1][0] + 1)
+        lines = text.splitlines()
+        for head, row in zip(lines[::2], lines[1::2], strict=False):
+            wanted = self._wanted(head)
+            if wanted and row.startswith(head.partition(b" ")[0]):
+                told = row.split(None, wanted[-1][0] + 1)
                 for place, name in wanted:
-                    yield name, row[place] if place < len(row) else b""
+                    yield name, told[place] if place < len(told) else b""
 
     def _find(self, head: bytes) -> Sequence[tuple[int, str]]:
         """Return the place of each wanted counter, which stands below its name."""
-        protocol, *columns = head.split()
+        protocol, *columns = head.split() or [b""]
         names = (_text(protocol[:-1] + column) for column in columns)
         return [(place, name) for place, name in enumerate(names, 1) if self._is_selected(name)]
 

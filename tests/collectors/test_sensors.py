@@ -88,6 +88,7 @@ def test_sensor_keeps_its_name_when_drivers_change_numbers(fake: FakeHost) -> No
         re.sub("hwmon[01]", lambda match: swapped[match[0]], path): content
         for path, content in fake.files.items()
     }
+    fake.clock.advance(1.0)
     assert sorted(sensors(host, 5.0), key=repr) == sorted(before, key=repr)
 
 

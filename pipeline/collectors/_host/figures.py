@@ -9,8 +9,9 @@ from pipeline.point import FieldValue
 
 V = TypeVar("V", bound=FieldValue)
 
-_WHOLE_RE = re.compile(rb"[-+]?[0-9]{1,30}")
-_DECIMAL_RE = re.compile(rb"[0-9]{1,30}(?:\.[0-9]{1,30})?")
+_LONGEST = 30
+_WHOLE_RE = re.compile(rb"[-+]?[0-9]{1,%d}" % _LONGEST)
+_DECIMAL_RE = re.compile(rb"[0-9]{1,%d}(?:\.[0-9]{1,%d})?" % (_LONGEST, _LONGEST))
 
 UNKNOWN = math.nan
 """A figure that nobody can tell; it is left out of its point, and counted."""
@@ -38,6 +39,8 @@ def whole(text: bytes) -> int:
 
 def figure(text: bytes, unit: int = 1) -> float:
     """Return the whole number that a text is, times its unit; UNKNOWN if it is none or below 0."""
+    if text.isdigit() and len(text) <= _LONGEST:  # hundreds in a reading are just that
+        return int(text) * unit
     try:
         number = whole(text) * unit
     except ValueError:

@@ -65,7 +65,8 @@ def sensors(host: Host, timeout_s: float) -> list[Reading]:
         timeout_s: Longest wait, in seconds: a driver may ask a bus, a disk or another computer.
     """
     # As Telegraf: thermal zones where no chip tells anything.
-    return _read(host, _find_chips(host), timeout_s) or _read(host, _find_zones(host), timeout_s)
+    chips = _read(host, host.cached(_find_chips), timeout_s)
+    return chips or _read(host, host.cached(_find_zones), timeout_s)
 
 
 def processor_temperature(readings: Sequence[Reading]) -> float | None:
