@@ -8,7 +8,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test deploy-test browser victoria package release unit coverage chaos fuzz check format bench fleet schema docs influxd constraints clean
+.PHONY: help run test deploy-test browser victoria package release unit coverage mutate chaos fuzz check format bench fleet schema docs influxd constraints clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,10 @@ coverage: $(VENV)/measure.installed ## run every test, and print which branches 
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
+mutate: $(VENV)/measure.installed ## change lines of some modules, and print which change no test notices
+	$(BIN)/mutmut run
+	$(BIN)/mutmut results
+
 # Ten minutes at most, with what the end takes.
 CHAOS_SECONDS ?= 540
 CHAOS_SEED ?= $(shell date +%s)
@@ -73,8 +77,9 @@ chaos: $(VENV)/dev.installed ## break agent and server at random, and settle the
 	@tests/influxd/build.sh --if-needed
 	$(BIN)/python -m pytest --capture=no tests/chaos/test_chaos.py
 
+FUZZ_SEED ?= $(shell date +%s)
 fuzz: $(VENV)/dev.installed ## give the collectors 10,000 texts that no kernel writes; some minutes
-	$(PYTEST) --hypothesis-profile long tests/collectors/test_fuzz.py
+	$(PYTEST) --hypothesis-profile long --hypothesis-seed=$(FUZZ_SEED) tests/collectors/test_fuzz.py
 
 browser: $(VENV)/dev.installed ## look at the agent's page in a Chromium, which it needs
 	$(BIN)/python -m pytest tests/browser
@@ -129,4 +134,4 @@ constraints: ## resolve the pinned versions anew (needs uv)
 	$(AS_RUN) --extra dev --extra release --extra deploy --output-file constraints/deploy.txt
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* mutants

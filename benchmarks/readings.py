@@ -1,5 +1,6 @@
 """What a reading costs within this process, part by part: `python -m benchmarks.readings`."""
 
+import resource
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -8,7 +9,8 @@ from benchmarks.bench import Bench, Subject, alone
 from benchmarks.tables import Row, Table
 from benchmarks.waiting import UNBOUND
 from pipeline.clock import SystemClock
-from pipeline.collectors import Guard, Host, build
+from pipeline.collectors import ALL, Guard, Host, build
+from pipeline.settings import CollectorOptions
 from pipeline.spool import Spool, joined, pack
 
 # A hot loop would show half of it: caches are cold when an agent wakes.
@@ -38,6 +40,29 @@ def reading(guards: Sequence[Guard], spool: Spool) -> tuple[dict[str, float], li
     return spent, lines
 
 
+def optional() -> Table:
+    """Measure the collectors that are off by default, by all that they have done for them."""
+    off = [each.name for each in ALL if not each.default_enabled]
+    on = dict.fromkeys(off, CollectorOptions(enabled=True))
+    guards = [one for one in build(Host.system(SystemClock()), on) if one.name in off]
+    samples: defaultdict[str, list[float]] = defaultdict(list)
+    for number in range(READINGS + 1):
+        time.sleep(SPACING_S)
+        for guard in guards:
+            began = _spent_s()
+            found = guard.run(time.time_ns(), {"host": "bench"}).lines
+            if number and found:  # a machine may lack what it reads
+                samples[guard.name].append(1000 * (_spent_s() - began))
+    rows = (Row(f"collect and encode {name}", "ms", tuple(samples[name])) for name in off)
+    note = "Also that of threads and programs of its own. Empty is what this machine lacks."
+    return Table("Processor time of what is off by default", tuple(rows), note)
+
+
+def _spent_s() -> float:
+    spent = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(each.ru_utime + each.ru_stime for each in spent)
+
+
 def measure(bench: Bench) -> list[Table]:
     """Take readings."""
     bench.say("readings, part by part")
@@ -59,6 +84,7 @@ def measure(bench: Bench) -> list[Table]:
     return [
         Table("Processor time of a reading", tuple(_rows(samples))),
         Table("Size of a reading", tuple(map(_size, size.items()))),
+        optional(),
     ]
 
 

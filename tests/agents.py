@@ -50,6 +50,17 @@ def environment(data_dir: Path, bucket: Bucket | None = None, **settings: object
     return base | {f"METRICS_{name.upper()}": str(value) for name, value in given.items()}
 
 
+def mirror(bucket: Bucket, name: str = "b", /, **options: object) -> dict[str, Any]:
+    """Return settings, as for `environment`, by which a bucket is a mirror."""
+    given = {
+        "url": bucket.server.url,
+        "org": bucket.server.org,
+        "bucket": bucket.name,
+        "token": bucket.server.token,
+    }
+    return {f"mirrors__{name}__{option}": value for option, value in (given | options).items()}
+
+
 def ticks(data_dir: Path) -> int:
     """Return how many readings were committed; 0 before the store is made."""
     try:

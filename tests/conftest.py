@@ -20,12 +20,15 @@ from tests.influxd.server import InfluxServer, UnavailableError
 _NAMED = ("-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1,IP:fe80::7,DNS:localhost")
 _SERVERS = {"influx_server", "influxd_binary"}
 
-# How long an example takes says how busy the machine is, and nothing of the code.
-settings.register_profile("all", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How long an example takes says how busy the machine is, and nothing of the code. The examples of a
+# test are always the same: one that fails by chance would tell its finder nothing of his change.
+settings.register_profile(
+    "all", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("all")
-# For `make unit` and `make fuzz`; both begin with what is loaded.
+# For `make unit` and `make fuzz`, which looks for more; both begin with what is loaded.
 settings.register_profile("quick", max_examples=20)
-settings.register_profile("long", max_examples=10_000)
+settings.register_profile("long", max_examples=10_000, derandomize=False)
 
 
 def pytest_configure() -> None:

@@ -81,9 +81,18 @@ def breakable(influx_process: InfluxProcess) -> Bucket:
 
 
 def test_every_value_is_in_influxdb_as_it_was_spooled_type_included(
-    bucket: Bucket, data_dir: Path, tmp_path: Path
+    bucket: Bucket, missing: str, data_dir: Path, tmp_path: Path
 ) -> None:
-    env = environment(data_dir, bucket, collection_interval_ms=50)
+    mirror = {
+        f"mirrors__b__{name}": value
+        for name, value in (
+            ("url", bucket.server.url),
+            ("org", bucket.server.org),
+            ("bucket", missing),
+            ("token", bucket.server.token),
+        )
+    }
+    env = environment(data_dir, bucket, collection_interval_ms=50, **mirror)
     with running(env, tmp_path) as agent:
         agent.until(lambda s: s["ticks"] >= 20 and s["delivered_points"], "20 readings")
         assert agent.stop() == 0
@@ -91,7 +100,8 @@ def test_every_value_is_in_influxdb_as_it_was_spooled_type_included(
     assert (status["backlog_points"], lost(status)) == (0, {})
     assert status["running"] is False
     assert status["delivered_points"] == status["points"]
-    assert_same(bucket, data_dir)
+    for place in (bucket, Bucket(bucket.server, missing, id="")):
+        assert_same(place, data_dir)
     here = {"system_metrics", "cpu", "mem", "swap", "disk", "net", "system", "processes"}
     assert {measurement for measurement, *_ in stored(bucket)} >= {*here, "metrics_agent"}
 

@@ -15,6 +15,8 @@ from pipeline.point import (
     PointError,
     decode,
     encode,
+    measurement_of,
+    moved,
     read_fields,
     read_series,
     scan,
@@ -52,8 +54,11 @@ def same(left: object, right: object) -> bool:
 
 @given(points, timestamps)
 @example(Point("=", {"f": 1.0}), 0)  # only a comma and a blank are escaped in a measurement
+@example(Point("a,b c=d", {"e,f g=h": 1.0}, {"i,j k=l": "m,n o=p"}), 0)
 def test_what_is_encoded_is_read_back_unchanged_with_its_types(point: Point, time: int) -> None:
-    (line,) = decode(encode(point, time))
+    written = encode(point, time)
+    (line,) = decode(written)
+    assert measurement_of(written) == point.measurement
     assert (line.point.measurement, line.point.tags) == (point.measurement, point.tags)
     assert line.timestamp_ns == time
     assert line.point.fields.keys() == point.fields.keys()
@@ -92,6 +97,13 @@ def test_a_scan_finds_what_is_wanted_as_if_all_were_read(
         for key, value in point.fields.items():
             assert same(read_fields(line.fields, key)[key], value)
             assert same(read_fields(line.fields)[key], value)
+
+
+def test_what_only_looks_like_what_is_wanted_is_not_found() -> None:
+    lines = ['m a="x,b=2",b=1i 7', "m,t=x b=3i 7", "mX b=4i 7", "X,m b=5i 7", "n,m=m b=6i 7"]
+    found = list(scan("\n".join(lines), {"m"}))
+    assert [read_fields(line.fields, "b") for line in found] == [{"b": 1}, {"b": 3}]
+    assert measurement_of("") == measurement_of(",t=x f=1i 7") == ""
 
 
 @given(points, timestamps)
@@ -186,6 +198,30 @@ def test_a_field_that_cannot_be_carried_costs_itself_only(
     assert len(reasons) == len(bad.keys() - good.keys()) + len(misnamed)
     assert all(len(reason) < 200 for reason in reasons)
     assert bool(encode(rest, 7)) == bool(good)
+
+
+def test_why_a_field_cannot_be_carried_is_told() -> None:
+    point = Point("m", {"f": 1, "g": math.nan})
+    assert writable(point) == (Point("m", {"f": 1}), ["field 'g' is no finite number"])
+    rest, reasons = writable(point, {"t": "x" * 65_535})
+    assert not rest.fields
+    assert len(set(reasons)) == 1
+    assert "64 KiB" in reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("m f=1i 6", "m f=1i 106"),
+        ("m f=1i -6", "m f=1i 94"),
+        ("m f=1i 7", "m f=1i 7"),
+        ('m f="a 6" 7', 'm f="a 6" 7'),
+        ("m f=1i", "m f=1i"),
+        ("", ""),
+    ],
+)
+def test_a_line_of_before_a_time_gets_a_later_one(line: str, expected: str) -> None:
+    assert moved(line, before_ns=7, by_ns=100) == expected
 
 
 def test_a_types_name_survives() -> None:

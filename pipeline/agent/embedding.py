@@ -107,10 +107,12 @@ def save_system_metrics() -> bool:
 
 
 def cleanup_old_metrics() -> int:
-    """Remove this host's points that are older than `retention_hours`, in InfluxDB and here.
+    """Remove this host's points that are older than `retention_hours`, at each server and here.
 
     Returns:
-        How many points were deleted; 0, with the error in the log, when it failed.
+        How many points were deleted: those of the place that had the most, since the others had the
+        same ones. 0, with the error in the log, when it failed at a server; all others were cleaned
+        up all the same.
     """
     try:
         return _process.agent().cleanup()

@@ -23,7 +23,8 @@ def lines(gaps: Iterable[Gap], tags: Mapping[str, str], oldest_ns: int = 0) -> I
             "seconds": (gap.stop_ns - gap.start_ns) / 1e9,
             "start_ns": gap.start_ns,
         }
-        point = Point(MEASUREMENT, fields, {"cause": gap.cause})
+        server = {"server": gap.server} if gap.server else {}
+        point = Point(MEASUREMENT, fields, {"cause": gap.cause, **server})
         yield encode(point, max(gap.start_ns, oldest_ns), tags)
 
 
@@ -48,10 +49,10 @@ def down(before_ns: int | None, now_ns: int, interval_s: float) -> Iterator[Gap]
 
 
 def joined(parts: Iterable[Gap]) -> list[Gap]:
-    """Return one gap for each cause, which covers all of that cause."""
+    """Return one gap for each cause and server, which covers all of these."""
     every = list(parts)
-    causes = dict.fromkeys(gap.cause for gap in every)
-    return [_one([gap for gap in every if gap.cause == cause]) for cause in causes]
+    kinds = dict.fromkeys((gap.cause, gap.server) for gap in every)
+    return [_one([gap for gap in every if (gap.cause, gap.server) == kind]) for kind in kinds]
 
 
 def _one(every: Sequence[Gap]) -> Gap:
@@ -60,4 +61,5 @@ def _one(every: Sequence[Gap]) -> Gap:
         min(gap.start_ns for gap in every),
         max(gap.stop_ns for gap in every),
         sum(gap.readings for gap in every),
+        every[0].server,
     )

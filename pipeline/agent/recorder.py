@@ -11,8 +11,9 @@ from pipeline.agent import gaps
 from pipeline.agent.problems import Problems
 from pipeline.clock import PLAUSIBLE_NS, Clock, Tick
 from pipeline.collectors import Guard, Outcome
-from pipeline.health import Health, ReadingStats
+from pipeline.health import Health, ReadingStats, subject
 from pipeline.point import moved
+from pipeline.settings import MAIN
 from pipeline.spool import Cause, Gap, Spool, SpoolError
 
 # While the disk takes nothing, readings are held in memory: a few hundred kilobytes at most.
@@ -180,12 +181,18 @@ class Recorder:
 
         None is reported at the time of a clock that is not set: its fields are never corrected.
         """
-        losing = self._health.troubles().keys() & {"delivery", "room"}
-        if not self._gaps or self._held or losing or time_ns < PLAUSIBLE_NS:
+        if not self._gaps or self._held or time_ns < PLAUSIBLE_NS:
             return ()
         with contextlib.suppress(SpoolError):  # logged when the reading is committed
-            return tuple(self._spool.gaps())
+            return tuple(gap for gap in self._spool.gaps() if not self._is_losing(gap))
         return ()
+
+    def _is_losing(self, gap: Gap) -> bool:
+        """Return whether the readings that some server lacks may still become more."""
+        troubles = self._health.troubles()
+        if gap.cause == Cause.SPOOL_FULL and "room" in troubles:
+            return True
+        return subject("delivery", gap.server or MAIN) in troubles
 
     def _free(self, time_ns: int) -> int:
         """Return the time, or the first later one that no other reading has.

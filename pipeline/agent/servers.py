@@ -1,23 +1,26 @@
 """The servers: delivery to each and retention at each, in threads of their own."""
 
+import contextlib
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from threading import Event
 
-from pipeline.agent.worker import Workers
+from pipeline.agent.worker import Workers, in_turns
 from pipeline.clock import Clock
 from pipeline.delivery import Delivery, Pace
-from pipeline.health import Health, Trouble
-from pipeline.influx import Target, unprotected
+from pipeline.health import Health, Trouble, subject
+from pipeline.influx import InfluxError, Target, unprotected
 from pipeline.retention import Keeper, KnownRule, Swept, TrustedClock
 from pipeline.settings import MAIN, NAMES, Settings
-from pipeline.spool import Spool
+from pipeline.spool import Fact, Spool, SpoolError
 
 _log = logging.getLogger(__name__)
 
 END_S = 2.0
 """The longest time that the threads of a server are given to end, in seconds."""
+_QUEUES = "queues"
 # The settings whose change replaces what belongs to a server.
 _OWN = frozenset(
     {"host", "retention_hours", "retention_overrides", "bucket_retention", "downsample"}
@@ -35,8 +38,24 @@ class _Server:
     delivery: Delivery | None
 
 
+def _views(settings: Settings) -> Mapping[str, Settings]:
+    """Return the settings for each server; those for the main one also where there is none."""
+    return settings.servers or {MAIN: settings}
+
+
+def _threads(names: Collection[str]) -> list[str]:
+    return [subject(work, name) for name in names for work in ("delivery", "sweep")]
+
+
+def _differ(old: Settings, new: Settings) -> bool:
+    return any(getattr(old, name) != getattr(new, name) for name in _OWN)
+
+
 class Servers:
     """All that is done for the servers, by the settings of the moment.
+
+    Each has connections, an outage and a pace of its own, so that none waits for another. Without
+    an InfluxDB there is the main one alone, which only looks after the local copy.
 
     Args:
         settings: The settings.
@@ -64,71 +83,96 @@ class Servers:
         self._trusted_clock = trusted_clock
         self._health = health
         self._workers = workers
-        self._exposed = Trouble()  # only logged: readings are delivered all the same
-        self._server = self._connect(settings)
+        self._exposed: dict[str, Trouble] = {}  # only logged: readings are delivered all the same
+        # Other threads read it: it is replaced, and never changed.
+        self._servers = {name: self._connect(name, own) for name, own in _views(settings).items()}
 
     @property
     def threads(self) -> tuple[str, ...]:
         """The names of all threads."""
-        return ("delivery", "sweep")
+        return (*_threads(self._servers), _QUEUES)
 
     def start(self) -> None:
-        """Start the threads, in place of the ones before."""
-        settings, keeper, delivery = (
-            self._server.settings,
-            self._server.keeper,
-            self._server.delivery,
-        )
-        health = self._health.server(MAIN)
-        self._workers.start(
-            "sweep", keeper.run, keeper.retire, lambda: health.clear("sweep", "downsampling")
-        )
-        if delivery is None:
-            self._workers.end(END_S, "delivery", retire=True)
-            health.clear("delivery")
-            return
-        _log.info("Delivering to %s, bucket %r", settings.influxdb_url, settings.influxdb_bucket)
-        if exposure := unprotected(settings):
-            line = str(exposure)
-            self._exposed.begins(line, line[0].upper() + line[1:], kind=line)
-        else:
-            self._exposed.ends()
-        self._workers.start(
-            "delivery", delivery.run, delivery.retire, lambda: health.clear("delivery")
-        )
+        """Start the threads."""
+        for name in self._servers:
+            self._start(name)
+        self._queue()
 
     def change(self, new: Settings) -> None:
-        """Take new settings; what they concern is replaced."""
-        old = self._server.settings
-        if any(getattr(old, name) != getattr(new, name) for name in _OWN):
-            self._server = self._connect(new)
-            self.start()
+        """Take new settings; only the servers whose own ones changed are replaced."""
+        before, views = self._servers, _views(new)
+        fresh = {
+            name: self._connect(name, own)
+            for name, own in views.items()
+            if name not in before or _differ(before[name].settings, own)
+        }
+        self._servers = {name: fresh.get(name) or before[name] for name in views}
+        gone = before.keys() - views.keys()
+        self._workers.end(END_S, *_threads(gone), retire=True)
+        for name in gone:
+            self._health.forget(name)
+            self._exposed.pop(name, None)
+        for name in fresh:
+            self._start(name)
+        if before.keys() != views.keys():
+            self._queue()
 
     def wake(self) -> None:
         """Have what waits delivered now."""
-        self._workers.wake("delivery")
+        for name in self._servers:
+            self._workers.wake(subject("delivery", name))
 
     def sweep(self) -> Swept:
-        """Remove what is older than the age, in InfluxDB and here.
+        """Remove what is older than the age, at each server and here.
+
+        Returns:
+            What was removed: of the servers, the most points that one of them had.
 
         Raises:
-            InfluxError: InfluxDB failed.
+            InfluxError: A server failed: the first one that did; the others were swept.
             SpoolError: The local copy could not be swept.
         """
-        return self._server.keeper.sweep()
+        swept: list[Swept] = []
+        failures: list[InfluxError] = []
+        for server in self._servers.values():
+            try:
+                swept.append(server.keeper.sweep())
+            except InfluxError as error:
+                failures.append(error)
+        for failure in failures:
+            raise failure
+        uncounted = dict.fromkeys(name for one in swept for name in one.uncounted)
+        most = max(one.remote for one in swept)
+        return Swept(most, max(one.local for one in swept), tuple(uncounted))
 
     def oldest_ns(self, measurement: str) -> int:
-        """Return the oldest time that a new point of a measurement may have, in ns since 1970."""
-        return self._server.keeper.oldest_ns(measurement)
+        """Return the oldest time at which every server takes a new point, and keeps it for a while.
 
-    def _connect(self, settings: Settings) -> _Server:
+        Args:
+            measurement: The point's measurement.
+
+        Returns:
+            Nanoseconds since 1970-01-01 UTC.
+        """
+        return max(server.keeper.oldest_ns(measurement) for server in self._servers.values())
+
+    def _connect(self, name: str, settings: Settings) -> _Server:
         spool, clock, trusted_clock = self._spool, self._clock, self._trusted_clock
-        queue, health = spool.queue(), self._health.server(MAIN)
+        queue, health, is_main = spool.queue(name), self._health.server(name), name == MAIN
         known, target = KnownRule(queue, clock), None
         if settings.delivers:
-            date, unset = trusted_clock.server_says, trusted_clock.unset
-            target = Target(settings, self._reload, clock, known, date, unset)
-        keeper = Keeper(settings, spool, queue, target, known, clock, trusted_clock, health)
+            target = Target(
+                settings,
+                lambda: self._reload().servers.get(name, settings),
+                clock,
+                known,
+                # One word on this machine's clock: two servers may differ.
+                trusted_clock.server_says if is_main else lambda _: None,
+                trusted_clock.unset,
+                health.label,
+            )
+        local = spool if is_main else None
+        keeper = Keeper(settings, local, queue, target, known, clock, trusted_clock, health)
         if target is None:
             return _Server(settings, keeper, None)
         pace = Pace(
@@ -136,8 +180,45 @@ class Servers:
             settings.flush_jitter_ms / 1000,
             settings.batch_max_points,
         )
-        return _Server(
-            settings,
-            keeper,
-            Delivery(queue, target, clock, pace, random.uniform, health, keeper.trim),
+        delivery = Delivery(queue, target, clock, pace, random.uniform, health, keeper.trim)
+        return _Server(settings, keeper, delivery)
+
+    def _start(self, name: str) -> None:
+        """Start the threads of a server, in place of the ones before."""
+        server, health = self._servers[name], self._health.server(name)
+        settings, keeper, delivery = server.settings, server.keeper, server.delivery
+        delivering, sweeping = subject("delivery", name), subject("sweep", name)
+        with contextlib.suppress(SpoolError):  # the recorder logs it with the next reading
+            self._spool.queue(name).note({Fact.URL: settings.influxdb_url})
+        self._workers.start(
+            sweeping, keeper.run, keeper.retire, lambda: health.clear("sweep", "downsampling")
         )
+        if delivery is None:
+            self._workers.end(END_S, delivering, retire=True)
+            health.clear("delivery")
+            return
+        where = settings.influxdb_url, settings.influxdb_bucket
+        _log.info("%sDelivering to %s, bucket %r", health.label, *where)
+        exposed = self._exposed.setdefault(name, Trouble(label=health.label))
+        if exposure := unprotected(settings, name):
+            line = str(exposure)
+            exposed.begins(line, line[0].upper() + line[1:], kind=line)
+        else:
+            exposed.ends()
+        self._workers.start(
+            delivering, delivery.run, delivery.retire, lambda: health.clear("delivery")
+        )
+
+    def _queue(self) -> None:
+        """Have the queues of new mirrors filled, and those of mirrors that are gone given up."""
+        with contextlib.suppress(SpoolError):  # the thread tries again
+            if next(self._serve(), True):  # there is nothing to do
+                return
+        self._workers.start(_QUEUES, self._fill)
+
+    def _serve(self) -> Iterator[None]:
+        return self._spool.serve(self._servers.keys() - {MAIN})
+
+    def _fill(self, stop: Event, _: Event) -> None:
+        for _step in in_turns(self._serve(), self._clock, stop):
+            self._health.trouble(_QUEUES).ends()

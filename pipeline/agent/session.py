@@ -10,7 +10,7 @@ from threading import Event
 from pipeline.agent import gaps
 from pipeline.agent.recorder import Recorder
 from pipeline.agent.servers import END_S, Servers
-from pipeline.agent.worker import Work, Workers
+from pipeline.agent.worker import Work, Workers, in_turns
 from pipeline.clock import Clock, Schedule, SystemClock, Tick
 from pipeline.collectors import Guard, Host, build, guarded
 from pipeline.health import AgentMetrics, Health
@@ -235,19 +235,13 @@ class Session:
             self._workers.start("salvage", self._salvage)
 
     def _salvage(self, stop: Event, _: Event) -> None:
-        begun = self._clock.monotonic()
-        for _step in self._spool.salvage():
+        for _step in in_turns(self._spool.salvage(), self._clock, stop):
             self.health.trouble("salvage").ends()
-            # Readings and delivery have at least as much of the store as this.
-            if self._clock.wait(stop, self._clock.monotonic() - begun):
-                return
-            begun = self._clock.monotonic()
 
     def _note(self, facts: dict[str, str | None]) -> None:
         settings = self.settings
         facts[Fact.INTERVAL_MS] = str(settings.collection_interval_ms)
         facts[Fact.RETENTION_HOURS] = str(settings.retention_hours)
-        facts[Fact.URL] = settings.influxdb_url
         with contextlib.suppress(SpoolError):  # the recorder logs it with the next reading
             self._spool.note(facts)
 

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from threading import Event
 
 from pipeline.clock import Clock
@@ -131,6 +131,16 @@ class Worker:
                         error=error,
                     )
                 self._clock.wait(self._stop, _RESTART_S)
+
+
+def in_turns(steps: Iterator[object], clock: Clock, stop: Event) -> Iterator[None]:
+    """Go through steps that use the store until `stop`; others have it as long as each took."""
+    begun = clock.monotonic()
+    for _ in steps:
+        yield
+        if clock.wait(stop, clock.monotonic() - begun):
+            return
+        begun = clock.monotonic()
 
 
 class Workers:

@@ -8,7 +8,7 @@ import click
 
 from pipeline.cli.main import Source, example, json_option, pass_source
 from pipeline.clock import SystemClock, rfc3339
-from pipeline.settings import Settings
+from pipeline.settings import MAIN, Settings
 
 T = TypeVar("T")
 
@@ -31,14 +31,18 @@ def list_rejected(source: Source, *, limit: int, as_json: bool) -> None:
     """Print the refused lines, the newest first. Each with its time and reason."""
     from pipeline.spool import SpoolReader  # noqa: PLC0415
 
+    settings = source.settings()
     try:
-        with SpoolReader(source.settings().data_dir) as reader:
-            lines, kept = reader.rejected(limit), reader.contents().rejected_points
+        with SpoolReader(settings.data_dir) as reader:
+            lines = reader.rejected(limit)
+            kept = sum(reader.contents(name).rejected_points for name in reader.servers())
     except FileNotFoundError:
         lines, kept = [], 0
+    several = bool(settings.mirrors) or any(one.server != MAIN for one in lines)
     if as_json:
         rows = [
             {"id": one.id, "time": rfc3339(one.time_ns), "reason": one.reason, "line": one.line}
+            | ({"server": one.server} if several else {})
             for one in lines
         ]
         click.echo(json.dumps(rows, indent=2))
@@ -47,7 +51,7 @@ def list_rejected(source: Source, *, limit: int, as_json: bool) -> None:
     else:
         from pipeline.cli import _print  # noqa: PLC0415
 
-        _print.rejected(lines)
+        _print.rejected(lines, servers=several)
         if kept > len(lines):
             click.echo(f"{kept - len(lines)} older ones; to see them: --limit {kept}")
 

@@ -1,6 +1,5 @@
 """`status`: the state of the agent."""
 
-import dataclasses
 import json
 import os
 
@@ -23,7 +22,7 @@ def status(source: Source, *, watch: bool, as_json: bool) -> None:
         raise click.UsageError("--watch and --json do not go together")
     settings, clock = _settings(source), SystemClock()
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(read_status(settings)), indent=2))
+        click.echo(json.dumps(read_status(settings).as_json(), indent=2))
         return
     from pipeline.cli import _print  # noqa: PLC0415
 

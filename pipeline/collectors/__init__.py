@@ -6,23 +6,28 @@ from pipeline.clock import Clock
 from pipeline.collectors import catalogue, plugins
 from pipeline.collectors._host.host import Host
 from pipeline.collectors.base import Collector, NoData, Omission, Silence, reason
+from pipeline.collectors.cgroup import Cgroup
 from pipeline.collectors.conntrack import Conntrack
 from pipeline.collectors.cpu import Cpu
 from pipeline.collectors.disk import Disk
 from pipeline.collectors.diskio import DiskIo
 from pipeline.collectors.file import File
 from pipeline.collectors.guard import Guard, Outcome
+from pipeline.collectors.interrupts import Interrupts
 from pipeline.collectors.kernel import Kernel
 from pipeline.collectors.linux_sysctl_fs import LinuxSysctlFs
 from pipeline.collectors.mem import Mem
 from pipeline.collectors.net import Net
+from pipeline.collectors.netstat import Netstat
 from pipeline.collectors.nstat import Nstat
 from pipeline.collectors.pressure import Pressure
 from pipeline.collectors.process import Process
 from pipeline.collectors.processes import Processes
+from pipeline.collectors.sensors import Sensors
 from pipeline.collectors.swap import Swap
 from pipeline.collectors.system import System
 from pipeline.collectors.system_metrics import CpuMetrics, SpaceMetrics, Summary
+from pipeline.collectors.systemd_units import SystemdUnits
 from pipeline.collectors.temp import Temp
 from pipeline.settings import CollectorOptions
 
@@ -64,6 +69,11 @@ ALL: tuple[type[Collector], ...] = (
     Process,
     Disk,
     File,
+    Netstat,
+    Interrupts,
+    SystemdUnits,
+    Cgroup,
+    Sensors,
 )
 """The collectors of this package, in the order in which they run: sharers of a reading together."""
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pipeline.collectors._host.cpu_times import TOTAL, CpuUsage, Times, cpu_times
 from pipeline.collectors._host.figures import UNKNOWN, percent
 from pipeline.collectors._host.host import Host
-from pipeline.collectors._host.sensors import Reading, processor_temperature, sensors
+from pipeline.collectors._host.temperatures import Reading, processor_temperature, temperatures
 from pipeline.collectors.base import Collector, Silence
 from pipeline.collectors.disk import usage as disk_usage
 from pipeline.collectors.mem import memory
@@ -93,7 +93,7 @@ class Summary(Collector):
     def _cpu_temperature(self) -> float | None:
         readings: Sequence[Reading] = ()
         with suppress(OSError, ValueError):  # what fails to tell now may not do so next time
-            readings = sensors(self.host, self._timeout_s)
+            readings = temperatures(self.host, self._timeout_s)
         return processor_temperature(readings)
 
     def memory(self) -> SpaceMetrics:

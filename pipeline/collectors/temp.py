@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from pipeline.collectors._host.host import Host
-from pipeline.collectors._host.sensors import sensors
+from pipeline.collectors._host.temperatures import temperatures
 from pipeline.collectors.base import Collector, NoData, Silence
 from pipeline.point import Point
 from pipeline.settings import CollectorOptions
@@ -27,7 +27,7 @@ class Temp(Collector):
         """
         hottest: dict[str, float] = {}
         silent = []
-        for reading in sensors(self.host, self._timeout_s):
+        for reading in temperatures(self.host, self._timeout_s):
             if reading.celsius is None:
                 why = self.host.runner.silence(self._timeout_s)
                 silent.append(Silence(f"{reading.chip} {reading.label}", why))

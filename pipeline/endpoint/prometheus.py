@@ -2,8 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 
-from pipeline.health import Health, Status, usage
+from pipeline.health import Health, ServerStatus, Status, usage
 from pipeline.settings import MAIN
+
+_OF_EACH = (
+    ("points_total", "counter", "Points committed for a server"),
+    ("delivered_points_total", "counter", "Points a server took"),
+    ("backlog_points", "gauge", "Points waiting for a server"),
+    ("backlog_bytes", "gauge", "Their size on disk"),
+    ("rejected_points", "gauge", "Refused lines kept"),
+)
 
 
 def text(status: Status, health: Health | None) -> str:
@@ -13,7 +21,8 @@ def text(status: Status, health: Health | None) -> str:
         status: The account from the store.
         health: The state of the collection; None while it is stopped.
     """
-    return "".join([*_account(status), *_process(), *(_view(health) if health else ())])
+    own = [*_account(status), *_process(), *(_view(health) if health else ())]
+    return "".join([*own, *_servers(status.servers, health)])
 
 
 def _account(status: Status) -> Iterator[str]:
@@ -51,13 +60,40 @@ def _view(health: Health) -> Iterator[str]:
         yield _family("write_seconds", "gauge", "Time the last write took", main.last_write_s)
 
 
+def _servers(servers: Mapping[str, ServerStatus], health: Health | None) -> Iterator[str]:
+    """Write the figures of each server, where there are mirrors; all others are those of `main`."""
+    if not servers:
+        return
+    for name, kind, meaning in _OF_EACH:
+        figure = name.removesuffix("_total")
+        values = {server: getattr(state, figure) for server, state in servers.items()}
+        yield _series(f"server_{name}", kind, meaning, "server", values)
+    name, meaning = "server_lost_points_total", "Points a server never gets"
+    yield _head(name, "counter", meaning)
+    for server, state in servers.items():
+        for cause, points in state.lost.items():
+            yield _sample(name, {"server": server, "cause": cause}, points)
+    if health is not None:
+        each = {one.name: one for one in health.servers}
+        retries = {server: one.retries for server, one in each.items()}
+        took = {s: one.last_write_s for s, one in each.items() if one.last_write_s is not None}
+        yield _series("server_retries_total", "counter", "Writes that failed", "server", retries)
+        meaning = "Time the last write to a server took"
+        yield _series("server_write_seconds", "gauge", meaning, "server", took)
+
+
 def _family(name: str, kind: str, meaning: str, value: float) -> str:
     return f"{_head(name, kind, meaning)}metrics_agent_{name} {value}\n"
 
 
 def _series(name: str, kind: str, meaning: str, label: str, values: Mapping[str, float]) -> str:
-    lines = (f'metrics_agent_{name}{{{label}="{_escape(k)}"}} {v}\n' for k, v in values.items())
-    return _head(name, kind, meaning) + "".join(lines)
+    samples = (_sample(name, {label: key}, value) for key, value in values.items())
+    return _head(name, kind, meaning) + "".join(samples)
+
+
+def _sample(name: str, labels: Mapping[str, str], value: float) -> str:
+    text = ",".join(f'{label}="{_escape(key)}"' for label, key in labels.items())
+    return f"metrics_agent_{name}{{{text}}} {value}\n"
 
 
 def _head(name: str, kind: str, meaning: str) -> str:

@@ -1,6 +1,5 @@
 """The routes of the loopback endpoint."""
 
-import dataclasses
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
@@ -103,7 +102,7 @@ def _live(health: Health | None) -> Reply:
 
 
 def _status(settings: Settings) -> Reply:
-    return Reply.json(dataclasses.asdict(read_status(settings)))
+    return Reply.json(read_status(settings).as_json())
 
 
 def _metrics(agent: Controls) -> Reply:

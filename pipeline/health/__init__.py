@@ -2,7 +2,7 @@
 
 from pipeline.health.agent_metrics import AgentMetrics, usage
 from pipeline.health.health import SUBJECTS, Health, ReadingStats, ServerHealth, label, subject
-from pipeline.health.status import Status, read_status
+from pipeline.health.status import ServerStatus, Status, read_status
 from pipeline.health.summary import Summary, SummaryRow, summarize
 from pipeline.health.trouble import Trouble
 
@@ -12,6 +12,7 @@ __all__ = [
     "Health",
     "ReadingStats",
     "ServerHealth",
+    "ServerStatus",
     "Status",
     "Summary",
     "SummaryRow",

@@ -2,20 +2,25 @@
 
 import math
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import __version__
 from pipeline.clock import Clock
 from pipeline.collectors import AGENT, Collector, NoData
-from pipeline.health.health import Health
+from pipeline.health.health import Health, ServerHealth
 from pipeline.point import FieldValue, Point
 from pipeline.settings import MAIN
-from pipeline.spool import Cause, Spool, SpoolError
+from pipeline.spool import Cause, Contents, Spool, SpoolError
 
+DELIVERY = "metrics_delivery"
+"""The measurement of how each server fares, where there are mirrors."""
 # Less than a minute, so that none of the ticks of a minute's interval is passed over.
 _EVERY_S = 59.0
+_CAUSES = [cause for cause in Cause if cause is not Cause.MIRROR_REMOVED]
+_UNCOMMITTED = {Cause.TICK_MISSED, Cause.COLLECTOR_FAILED, Cause.LEFT_OUT, Cause.DISK_FULL}
+_CAUSES_OF_ONE = [cause for cause in Cause if cause not in _UNCOMMITTED]
 
 
 class AgentMetrics(Collector):
@@ -35,7 +40,7 @@ class AgentMetrics(Collector):
         self._yielded = -math.inf
 
     def collect(self) -> Iterator[Point]:
-        """Yield one point for the agent, and one for each collector.
+        """Yield one point for the agent, and for each collector; with mirrors, for each server.
 
         Raises:
             NoData: A minute has not passed, or the account cannot be read; the commit of the
@@ -46,11 +51,14 @@ class AgentMetrics(Collector):
             raise NoData
         try:
             account = self._account()
+            servers = self._health.servers
+            deliveries = [*map(self._delivery, servers)] if len(servers) > 1 else []
         except SpoolError:
             raise NoData from None
         point = Point(AGENT, {**account, **self._work(now)})
         self._yielded = now
         yield point
+        yield from deliveries
         tick = self._health.last_reading
         for name, seconds in (tick.collectors if tick else {}).items():
             yield Point(AGENT, {"collect_ms": 1000.0 * seconds}, {"collector": name})
@@ -58,17 +66,27 @@ class AgentMetrics(Collector):
     def _account(self) -> dict[str, FieldValue]:
         """Return the counters of the store, which a restart does not set back, and the backlog."""
         contents = self._spool.contents()
+        return {"ticks": contents.ticks, **self._figures(contents, _CAUSES)}
+
+    def _delivery(self, server: ServerHealth) -> Point:
+        """Return what a server has of the store, and how delivery to it goes."""
+        contents = self._spool.queue(server.name).contents()
+        fields = {**self._figures(contents, _CAUSES_OF_ONE), "retries": server.retries}
+        if server.last_write_s is not None:
+            fields["write_ms"] = 1000.0 * server.last_write_s
+        return Point(DELIVERY, fields, {"server": server.name})
+
+    def _figures(self, contents: Contents, causes: Iterable[Cause]) -> dict[str, FieldValue]:
         oldest_ns = contents.backlog_oldest_ns
         age_ns = 0 if oldest_ns is None else max(0, self._clock.now_ns() - oldest_ns)
         return {
-            "ticks": contents.ticks,
             "points": contents.points,
             "delivered_points": contents.delivered_points,
             "backlog_points": contents.backlog_points,
             "backlog_bytes": contents.backlog_bytes,
             "backlog_age_s": age_ns / 1e9,
             "rejected_points": contents.rejected_points,
-            **{f"lost_{cause}": contents.lost.get(cause, 0) for cause in Cause},
+            **{f"lost_{cause}": contents.lost.get(cause, 0) for cause in causes},
         }
 
     def _work(self, now: float) -> dict[str, FieldValue]:

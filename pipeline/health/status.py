@@ -2,14 +2,37 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.clock import rfc3339
-from pipeline.settings import Settings
+from pipeline.settings import MAIN, Settings
 from pipeline.spool import Contents, Fact, SpoolReader, free, holder
 
 _NOTHING = Contents(0, 0, 0, 0, 0, None, 0, {}, None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """The state of one server, as far as this host goes; its attributes are as those of Status.
+
+    Attributes:
+        url: Where it is; "" when that is not known.
+        points: Points committed for it since the store was made: those that are delivered, wait,
+            or are lost by a cause, but for what was never committed.
+    """
+
+    url: str
+    points: int
+    backlog_points: int
+    backlog_bytes: int
+    backlog_oldest: str | None
+    delivered_points: int
+    lost: Mapping[str, int]
+    rejected_points: int
+    bucket_retention_hours: float | None
+    bucket_drift: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +62,8 @@ class Status:
         influxdb_url: Where readings go; "" when nowhere.
         bucket_retention_hours: The age of the bucket's own rule, in hours; None when not known.
         bucket_drift: How that differs from the settings, and the fix; None when it does not.
+        servers: The state of each server by its name, where there are mirrors. The other figures
+            are those of `main`.
     """
 
     running: bool
@@ -61,6 +86,14 @@ class Status:
     influxdb_url: str
     bucket_retention_hours: float | None
     bucket_drift: str | None
+    servers: Mapping[str, ServerStatus]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON has it: without `servers` where there is no mirror."""
+        found = asdict(self)
+        if not self.servers:
+            del found["servers"]
+        return found
 
 
 def read_status(settings: Settings) -> Status:
@@ -70,11 +103,16 @@ def read_status(settings: Settings) -> Status:
         SpoolError: There is a store, and it cannot be read.
     """
     directory = settings.data_dir
-    contents, facts = _read_store(directory)
+    store = _read_store(directory)
+    contents, facts = store.get(MAIN, (_NOTHING, {}))
     pid = holder(directory)
     # A running agent's own settings count, which those of this moment need not be.
     running = facts if pid is not None else {}
-    age_s = facts.get(Fact.BUCKET_AGE_S)
+    servers = {
+        name: _server(*store.get(name, (_NOTHING, {})), settings, name, runs=pid is not None)
+        for name in (MAIN, *sorted({*store, *settings.mirrors} - {MAIN}))
+    }
+    main = servers[MAIN]
     return Status(
         running=pid is not None,
         pid=pid,
@@ -83,29 +121,51 @@ def read_status(settings: Settings) -> Status:
         retention_hours=int(running.get(Fact.RETENTION_HOURS, settings.retention_hours)),
         ticks=contents.ticks,
         points=contents.points,
+        backlog_points=main.backlog_points,
+        backlog_bytes=main.backlog_bytes,
+        backlog_oldest=main.backlog_oldest,
+        delivered_points=main.delivered_points,
+        lost=main.lost,
+        rejected_points=main.rejected_points,
+        last_error=facts.get(Fact.LAST_ERROR) or (_full(directory) if pid is not None else None),
+        troubles=json.loads(facts.get(Fact.TROUBLES, "{}")),
+        last_salvage=facts.get(Fact.SALVAGE),
+        last_reading=_time(contents.last_ns),
+        influxdb_url=main.url,
+        bucket_retention_hours=main.bucket_retention_hours,
+        bucket_drift=main.bucket_drift,
+        servers=servers if len(servers) > 1 else {},
+    )
+
+
+def _server(
+    contents: Contents, facts: Mapping[str, str], settings: Settings, name: str, *, runs: bool
+) -> ServerStatus:
+    own = settings if name == MAIN else settings.servers.get(name)
+    url = own.influxdb_url if own else ""
+    age_s = facts.get(Fact.BUCKET_AGE_S)
+    return ServerStatus(
+        url=facts.get(Fact.URL, url) if runs or own is None else url,
+        points=contents.points,
         backlog_points=contents.backlog_points,
         backlog_bytes=contents.backlog_bytes,
         backlog_oldest=_time(contents.backlog_oldest_ns),
         delivered_points=contents.delivered_points,
         lost=contents.lost,
         rejected_points=contents.rejected_points,
-        last_error=facts.get(Fact.LAST_ERROR) or (_full(directory) if pid is not None else None),
-        troubles=json.loads(facts.get(Fact.TROUBLES, "{}")),
-        last_salvage=facts.get(Fact.SALVAGE),
-        last_reading=_time(contents.last_ns),
-        influxdb_url=running.get(Fact.URL, settings.influxdb_url),
         bucket_retention_hours=int(age_s) / 3600 if age_s is not None else None,
         bucket_drift=facts.get(Fact.BUCKET_DRIFT),
     )
 
 
-def _read_store(directory: Path) -> tuple[Contents, Mapping[str, str]]:
+def _read_store(directory: Path) -> dict[str, tuple[Contents, Mapping[str, str]]]:
+    """Return the account of each server, and what is remembered of it, by its name."""
     try:
         reader = SpoolReader(directory)
     except FileNotFoundError:
-        return _NOTHING, {}
+        return {}
     with reader:
-        return reader.contents(), reader.facts()
+        return {name: (reader.contents(name), reader.facts(name)) for name in reader.servers()}
 
 
 def _full(directory: Path) -> str | None:

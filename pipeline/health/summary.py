@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pipeline.health import human
 from pipeline.health.health import overdue_s
-from pipeline.health.status import Status
+from pipeline.health.status import ServerStatus, Status
 from pipeline.settings import hours_text
 
 _WELL = "The agent is well."
@@ -36,6 +36,7 @@ class Summary:
         headline: One sentence.
         wrong: A row for each thing that does not work.
         first: What to look at first.
+        servers: With mirrors, the rows of each server, which are not among the others then.
         more: The rest.
     """
 
@@ -43,6 +44,7 @@ class Summary:
     headline: str
     wrong: tuple[SummaryRow, ...]
     first: tuple[SummaryRow, ...]
+    servers: tuple[tuple[SummaryRow, ...], ...]
     more: tuple[SummaryRow, ...]
 
 
@@ -62,7 +64,14 @@ def summarize(state: Status, now_ns: int) -> Summary:
     else:
         headline = _WELL
     well = headline == _WELL
-    return Summary(well, headline, wrong, tuple(_first(state, now_ns)), tuple(_more(state)))
+    return Summary(
+        well,
+        headline,
+        wrong,
+        tuple(_first(state, now_ns)),
+        tuple(tuple(_server(name, one, now_ns)) for name, one in state.servers.items()),
+        tuple(_more(state)),
+    )
 
 
 def _wrong(state: Status) -> Iterator[SummaryRow]:
@@ -78,30 +87,55 @@ def _first(state: Status, now_ns: int) -> Iterator[SummaryRow]:
     yield SummaryRow("running", running, not state.running)
     reading = _ago(state.last_reading, now_ns) if state.last_reading else "none yet"
     yield SummaryRow("last reading", reading, _late(state, now_ns))
-    if state.influxdb_url:
-        size = human.quantity(state.backlog_bytes, "bytes")
-        waiting = f"{human.count(state.backlog_points, 'point')}, {size}"
-        if state.backlog_oldest:
-            waiting += f", the oldest {_ago(state.backlog_oldest, now_ns)}"
-        yield SummaryRow("waiting", waiting)
+    if not state.servers:
+        if state.influxdb_url:
+            yield _waiting(state, now_ns)
+        yield _lost(state)
+
+
+def _server(name: str, state: ServerStatus, now_ns: int) -> Iterator[SummaryRow]:
+    yield SummaryRow(name, state.url or "not known")
+    yield _waiting(state, now_ns)
+    yield _lost(state)
+    yield _rule(state)
+    yield from _taken(state)
+
+
+def _waiting(state: Status | ServerStatus, now_ns: int) -> SummaryRow:
+    size = human.quantity(state.backlog_bytes, "bytes")
+    waiting = f"{human.count(state.backlog_points, 'point')}, {size}"
+    if state.backlog_oldest:
+        waiting += f", the oldest {_ago(state.backlog_oldest, now_ns)}"
+    return SummaryRow("waiting", waiting)
+
+
+def _lost(state: Status | ServerStatus) -> SummaryRow:
     causes = ", ".join(f"{cause} {points}" for cause, points in state.lost.items())
     lost = f"{human.count(sum(state.lost.values()), 'point')}: {causes}" if causes else "nothing"
-    yield SummaryRow("lost", lost, bool(causes))
+    return SummaryRow("lost", lost, bool(causes))
+
+
+def _rule(state: Status | ServerStatus) -> SummaryRow:
+    bucket = state.bucket_retention_hours
+    rule = "not known" if bucket is None else hours_text(bucket)
+    if state.bucket_drift:
+        rule += f"; {state.bucket_drift}"
+    return SummaryRow("bucket keeps", rule, bool(state.bucket_drift))
+
+
+def _taken(state: Status | ServerStatus) -> Iterator[SummaryRow]:
+    yield SummaryRow("delivered", human.count(state.delivered_points, "point"))
+    yield SummaryRow("rejected", human.count(state.rejected_points, "point"))
 
 
 def _more(state: Status) -> Iterator[SummaryRow]:
     yield SummaryRow("interval", f"{state.collection_interval_ms} ms")
     yield SummaryRow("kept", hours_text(state.retention_hours))
     yield SummaryRow("readings", f"{state.ticks} ({human.count(state.points, 'point')})")
-    if state.influxdb_url:
-        bucket = state.bucket_retention_hours
-        rule = "not known" if bucket is None else hours_text(bucket)
+    if state.influxdb_url and not state.servers:
         yield SummaryRow("InfluxDB", state.influxdb_url)
-        if state.bucket_drift:
-            rule += f"; {state.bucket_drift}"
-        yield SummaryRow("bucket keeps", rule, bool(state.bucket_drift))
-        yield SummaryRow("delivered", human.count(state.delivered_points, "point"))
-        yield SummaryRow("rejected", human.count(state.rejected_points, "point"))
+        yield _rule(state)
+        yield from _taken(state)
     if state.last_salvage:
         yield SummaryRow("last salvage", state.last_salvage)
     yield SummaryRow("store", state.data_dir)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from pipeline import __version__
-from pipeline.settings import Exposure, Settings
+from pipeline.settings import MAIN, Exposure, Settings, setting_name
 
 T = TypeVar("T")
 
@@ -158,8 +158,8 @@ def org_query(org: str, by_id: str = "orgID") -> dict[str, str]:
     return {by_id if is_org_id(org) else "org": org}
 
 
-def unprotected(settings: Settings) -> Exposure | None:
-    """Return what others on the way to the server can do, if anything, and what ends it."""
+def unprotected(settings: Settings, server: str = MAIN) -> Exposure | None:
+    """Return what others on the way to a server can do, if anything, and what ends it."""
     url, proxy = urlsplit(settings.influxdb_url), urlsplit(settings.influxdb_proxy)
     if _is_here(url.hostname) and (url.scheme == "https" or _is_here(proxy.hostname)):
         return None
@@ -170,7 +170,8 @@ def unprotected(settings: Settings) -> Exposure | None:
     if settings.influxdb_verify_tls:
         return None
     message = f"the certificate of {settings.influxdb_url} is not checked, {may}"
-    fix = "name a certificate of your own by influxdb_ca_cert, and leave influxdb_verify_tls true"
+    ca_cert, verify = (setting_name(server, part) for part in ("ca_cert", "verify_tls"))
+    fix = f"name a certificate of your own by {ca_cert}, and leave {verify} true"
     return Exposure(message, fix)
 
 

@@ -4,6 +4,7 @@ Each host has a task of its own: hosts may want different things, and a host tha
 means removes its own task alone.
 """
 
+import re
 import shlex
 import zlib
 from collections.abc import Collection
@@ -177,9 +178,15 @@ def _find(connection: Connection, settings: Settings, name: str) -> dict[str, st
     return connection.ask(read)
 
 
+def _is(field: str) -> str:
+    if "<n>" in field:  # one for each core
+        return f"r._field =~ /^{re.escape(field).replace('<n>', '[0-9]+')}$/"
+    return f"r._field == {flux_string(field)}"
+
+
 def _condition(wanted: Fields) -> str:
     terms = []
     for measurement, group in groupby(sorted(wanted), lambda entry: entry[0]):
-        fields = " or ".join(f"r._field == {flux_string(field)}" for _, field in group)
+        fields = " or ".join(_is(field) for _, field in group)
         terms.append(f"(r._measurement == {flux_string(measurement)} and ({fields}))")
     return " or ".join(terms)

@@ -21,7 +21,7 @@ from pipeline.influx import (
 from pipeline.point import measurement_of, split_lines
 from pipeline.retention.keeper import places
 from pipeline.retention.sweep import LocalPoints, Place, remove_in_windows
-from pipeline.settings import Age, Settings
+from pipeline.settings import MAIN, Age, Settings
 from pipeline.spool import Aging, SpoolReader
 
 LOCAL = "local copy"
@@ -99,21 +99,46 @@ time: place, measurement, time, points, which are None where they cannot be coun
 
 
 def make(settings: Settings, clock: Clock) -> Plan:
-    """Make the plan; change nothing.
+    """Make the plan of the local copy and the main server; change nothing.
 
     Raises:
         InfluxError: InfluxDB did not answer, or did not allow it.
         SpoolError: The local copy cannot be read.
     """
+    made, failure = _make(settings, clock)
+    if failure is not None:
+        raise failure
+    return made
+
+
+def make_each(settings: Settings, clock: Clock) -> tuple[dict[str, Plan], list[InfluxError]]:
+    """Make the plan of each server, that of the local copy with the main one's; change nothing.
+
+    Returns:
+        The plans by the names of the servers, and what failed: the plan of such a server says why
+        it has no rows.
+
+    Raises:
+        SpoolError: The local copy cannot be read.
+    """
+    plans: dict[str, Plan] = {}
+    failures: list[InfluxError] = []
+    for name, own in (settings.servers or {MAIN: settings}).items():
+        plans[name], failure = _make(own, clock, name)
+        failures += [failure] if failure is not None else []
+    return plans, failures
+
+
+def _make(settings: Settings, clock: Clock, server: str = MAIN) -> tuple[Plan, InfluxError | None]:
     now_ns = clock.now_ns()
     rows: list[PlanRow] = []
     uncounted: list[Uncounted] = []
     rule: Rule | None = None
-    left_out = ""
+    left_out, failure = "", None
     facts: Mapping[str, str] = {}
     with contextlib.suppress(FileNotFoundError), SpoolReader(settings.data_dir) as spool:
-        facts = spool.facts()
-        rows = _local(spool, settings, now_ns)
+        facts = spool.facts(server)
+        rows = _local(spool, settings, now_ns) if server == MAIN else []
     if settings.delivers:
         with contextlib.closing(Connection(settings, clock, PATIENCE_S)) as connection:
             try:
@@ -125,7 +150,9 @@ def make(settings: Settings, clock: Clock) -> Plan:
                     uncounted += (Uncounted(points.bucket, name) for name in unread)
             except WriteOnlyError as only:
                 left_out = str(only)
-    return Plan(
+            except InfluxError as error:
+                left_out, failure = str(error), error
+    made = Plan(
         rfc3339(now_ns),
         settings.host,
         settings.influxdb_bucket,
@@ -135,38 +162,69 @@ def make(settings: Settings, clock: Clock) -> Plan:
         left_out,
         tuple(uncounted),
     )
+    return made, failure
 
 
 def apply(settings: Settings, clock: Clock, progress: Progress) -> None:
     """Remove what is older than its age now, all of it, of this host alone.
 
     Raises:
-        InfluxError: InfluxDB did not answer, did not allow it, or has another time than this
-            machine; what went before stays removed.
+        InfluxError: A server did not answer, did not allow it, or has another time than this
+            machine; what went before stays removed. The other servers did their part, unless it is
+            the time that differs.
         SpoolError: The local copy cannot be written.
     """
     now_ns = clock.now_ns()
-    _check_clock(settings, clock)
+    silent = _silent(settings, clock)
     with contextlib.suppress(FileNotFoundError), Aging.beside(settings.data_dir) as aging:
         place = Place(LOCAL, LocalPoints(aging, delivers=settings.delivers), settings.ages.each)
         _remove(place, LOCAL, now_ns, progress)
-    if settings.delivers:
+
+    def sweep(name: str, own: Settings) -> None:
+        if name in silent:
+            raise silent[name]
         with (
             contextlib.suppress(WriteOnlyError),
-            contextlib.closing(Connection(settings, clock, PATIENCE_S)) as connection,
+            contextlib.closing(Connection(own, clock, PATIENCE_S)) as connection,
         ):
-            for place, points in places(connection, settings, look(connection)):
-                _remove(place, points.bucket, now_ns, progress)
+            for place, points in places(connection, own, look(connection)):
+                where = points.bucket if name == MAIN else f"{name}: {points.bucket}"
+                _remove(place, where, now_ns, progress)
+
+    for failure in _failures(settings, sweep).values():
+        raise failure
 
 
-def _check_clock(settings: Settings, clock: Clock) -> None:
-    """Refuse to delete by a clock that InfluxDB contradicts: what is deleted is gone."""
-    if settings.delivers:
-        with contextlib.closing(Connection(settings, clock)) as connection:
-            difference = connection.clock_difference()
-        if difference:
-            why = f"nothing was removed: {difference}; {CLOCK_FIX}"
-            raise InfluxError(Answer(None, message=why))
+def _silent(settings: Settings, clock: Clock) -> dict[str, InfluxError]:
+    """Return the servers that do not answer, and why.
+
+    It refuses to delete by a clock that no server confirms, or one contradicts: what is deleted is
+    gone.
+    """
+    differences: list[str | None] = []
+
+    def ask(_: str, own: Settings) -> None:
+        with contextlib.closing(Connection(own, clock)) as connection:
+            differences.append(connection.clock_difference())
+
+    silent = _failures(settings, ask)
+    for difference in filter(None, differences):
+        why = f"nothing was removed: {difference}; {CLOCK_FIX}"
+        raise InfluxError(Answer(None, message=why))
+    if silent and not differences:
+        raise next(iter(silent.values()))
+    return silent
+
+
+def _failures(settings: Settings, do: Callable[[str, Settings], object]) -> dict[str, InfluxError]:
+    """Do something with each server; return with which it failed, and why."""
+    failures = {}
+    for name, own in settings.servers.items():
+        try:
+            do(name, own)
+        except InfluxError as error:
+            failures[name] = error
+    return failures
 
 
 def _remove(place: Place, where: str, now_ns: int, progress: Progress) -> None:

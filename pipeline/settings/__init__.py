@@ -2,7 +2,7 @@
 
 from pipeline.settings.ages import HOUR_NS, Age, Ages, hours_text
 from pipeline.settings.config_files import SettingsFiles
-from pipeline.settings.constraints import MAIN, duration_s
+from pipeline.settings.constraints import MAIN, NEEDED, SERVER, duration_s, setting_name
 from pipeline.settings.declared import (
     LATE_S,
     NAMES,
@@ -21,7 +21,7 @@ from pipeline.settings.load import (
     find_data_dir,
     load,
 )
-from pipeline.settings.sources import SYSTEM_CONFIG_DIR
+from pipeline.settings.sources import SYSTEM_CONFIG_DIR, variable
 from pipeline.settings.trust import (
     Exposure,
     changeable,
@@ -37,6 +37,8 @@ __all__ = [
     "LATE_S",
     "MAIN",
     "NAMES",
+    "NEEDED",
+    "SERVER",
     "SYSTEM_CONFIG_DIR",
     "SYSTEM_DATA_DIR",
     "Age",
@@ -62,4 +64,6 @@ __all__ = [
     "make_folder",
     "owner",
     "refusal",
+    "setting_name",
+    "variable",
 ]

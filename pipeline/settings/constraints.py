@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 MASK = "********"
 MAIN = "main"
 """The name of the server that the settings influxdb_* are of."""
+NEEDED = ("url", "org", "bucket", "token")
+"""The settings that every server needs."""
 
 _PHRASES: Mapping[Any, str] = MappingProxyType(
     {
@@ -93,6 +95,12 @@ SERVER = Constraint(
     lambda name: name != MAIN and bool(re.fullmatch(r"[a-z](_?[a-z0-9])*(?<!.{33})", name)),
 )
 """A variable such as METRICS_MIRRORS__B__TOKEN carries it. `main` is the server of influxdb_*."""
+
+
+def setting_name(server: str, part: str) -> str:
+    """Return the name of a setting of a server, such as influxdb_url or mirrors.b.url."""
+    return f"influxdb_{part}" if server == MAIN else f"mirrors.{server}.{part}"
+
 
 _DURATION_RE = re.compile(r"([0-9]{1,18})([smhdw])")
 _UNITS = MappingProxyType({"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800})

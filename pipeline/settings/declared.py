@@ -52,7 +52,8 @@ class CollectorOptions:
     network: Annotated[bool, "`disk`: whether it also reports network file systems."] = False
     timeout_ms: Annotated[
         int,
-        "`disk`, `file`, `net`, `system_metrics`, `temp`: longest wait for what may not answer.",
+        "`cgroup`, `disk`, `file`, `net`, `netstat`, `sensors`, `system_metrics`, `systemd_units`,"
+        " `temp`: longest wait for what may not answer.",
         between(10, 60_000, "milliseconds"),
     ] = 1_000
 
@@ -223,9 +224,10 @@ class Settings:
         """
         if not self.delivers:
             return {}
-        return {MAIN: self} | {name: self._for(mirror) for name, mirror in self.mirrors.items()}
+        return {MAIN: self} | {name: self.at(mirror) for name, mirror in self.mirrors.items()}
 
-    def _for(self, mirror: Mirror) -> "Settings":
+    def at(self, mirror: Mirror) -> "Settings":
+        """Return the settings for a mirror: its values as `influxdb_*`, and no mirrors."""
         own = {f"influxdb_{one.name}": getattr(mirror, one.name) for one in fields(mirror)}
         return replace(self, mirrors=MappingProxyType({}), **own)
 

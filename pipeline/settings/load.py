@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pipeline.settings.constraints import MAIN, MASK, as_text, specs
+from pipeline.settings.constraints import MAIN, MASK, NEEDED, as_text, setting_name, specs
 from pipeline.settings.declared import (
     HOUR_S,
     NAMES,
@@ -26,6 +26,7 @@ from pipeline.settings.sources import (
     SYSTEM_CONFIG_DIR,
     Given,
     on_its_own_line,
+    variable,
 )
 from pipeline.settings.trust import Exposure, changeable, readable
 from pipeline.settings.validate import Validator, refusal
@@ -141,7 +142,7 @@ def load(
     if complete and not problems:
         missing += _missing(accepted, given, config_dir, environ)
     if not problems and not validator.problems:
-        wrong = [*_too_short(accepted), *(_contradictions(accepted) if complete else ())]
+        wrong = [*_too_short(accepted), *(contradictions(accepted) if complete else ())]
         missing += [f"{given[name].source}: {why}" for name, why in wrong]
     defaults = dict(_defaults(values, environ, hostname))
     unset = {name: value for name, value in defaults.items() if not values.get(name)}
@@ -152,7 +153,9 @@ def load(
     sources = {name: given[name].source if name in given else "default" for name in NAMES}
     values |= unset
     sources |= dict.fromkeys(unset, "default")
-    asked = {name: _at(given, _name(name, "token")) for name in (MAIN, *accepted.mirrors)}
+    asked = {
+        name: given_at(given, setting_name(name, "token")) for name in (MAIN, *accepted.mirrors)
+    }
     tokens = {name: one.source for name, one in asked.items() if one and one.value}
     paths = (config_dir / name for name in FILES)
     secret = [path for path in paths if path.name == SECRETS or str(path) in tokens.values()]
@@ -225,35 +228,29 @@ def _missing(
     """Say what each server needs that nobody gave."""
     needs = [("mirrors", "", "influxdb_url")] if settings.mirrors and not settings.delivers else []
     for server, own in settings.servers.items():
-        parts = [p for p in ("url", "org", "bucket", "token") if not getattr(own, f"influxdb_{p}")]
+        parts = [p for p in NEEDED if not getattr(own, f"influxdb_{p}")]
         owner = "influxdb_url" if server == MAIN else f"mirrors.{server}"
-        needs += [(owner, server, _name(server, part)) for part in parts]
+        needs += [(owner, server, setting_name(server, part)) for part in parts]
     for owner, server, name in needs:
-        said = _at(given, name)
+        said = given_at(given, name)
         if said is not None and str(said.value).strip():  # it was refused
             continue
-        token = name == _name(server, "token")
+        token = name == setting_name(server, "token")
         path = config_dir / (SECRETS if token else PLAIN)
-        variable = f"{PREFIX}{name.upper().replace('.', '__')}"
-        ways = f"in {path} or by {variable}"
+        ways = f"in {path} or by {variable(name)}"
         if token and environ.get(CREDENTIALS_DIRECTORY):
-            ways = f"in {path}, by {variable} or as the credential {name} of the service"
+            ways = f"in {path}, by {variable(name)} or as the credential {name} of the service"
         verb = "need" if owner == "mirrors" else "needs"
         yield f"{owner} {verb} {name}, which is not set: set it {ways}"
 
 
-def _name(server: str, part: str) -> str:
-    """Return the name of a server's setting, and of a credential."""
-    return f"influxdb_{part}" if server == MAIN else f"mirrors.{server}.{part}"
-
-
-def _at(given: Mapping[str, Given], name: str) -> Given | None:
+def given_at(given: Mapping[str, Given], name: str) -> Given | None:
     """Return what was given by a name, which leads into tables by dots."""
     first, _, rest = name.partition(".")
     found = given.get(first)
     if not rest or found is None:
         return found
-    return _at(found.value, rest) if isinstance(found.value, dict) else None
+    return given_at(found.value, rest) if isinstance(found.value, dict) else None
 
 
 def _defaults(
@@ -285,7 +282,7 @@ def _nameless(config_dir: Path) -> str:
     return f"{why}: set host in {config_dir / PLAIN} or by {PREFIX}HOST"
 
 
-def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
+def contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
     """Say what is wrong with a table beside other settings, each with the table's name."""
     servers: dict[tuple[str, str, str], str] = {}
     for name, own in settings.servers.items():
@@ -304,7 +301,7 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "downsample", "downsample needs influxdb_url: InfluxDB does it"
     for name, own in settings.servers.items():
         if wanted.bucket and wanted.bucket == own.influxdb_bucket:
-            bucket = _name(name, "bucket")
+            bucket = setting_name(name, "bucket")
             yield "downsample", f"downsample.bucket must be another bucket than {bucket}"
 
 

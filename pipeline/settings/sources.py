@@ -117,6 +117,11 @@ def variable_source(name: str) -> str:
     return f"environment variable {name if name.isprintable() else repr(name)}"
 
 
+def variable(name: str) -> str:
+    """Return the environment variable of a setting, as METRICS_MIRRORS__B__URL of mirrors.b.url."""
+    return f"{PREFIX}{name.upper().replace('.', '__')}"
+
+
 def toml_value(text: str) -> object:
     """Read a variable's text as a TOML value, for a table or a list; other text stays as it is."""
     table = _parsed(f"value = {text}")

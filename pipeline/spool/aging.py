@@ -1,7 +1,7 @@
 """Removes lines from a spool by their age, in the agent or beside one that is running."""
 
 import sqlite3
-from collections import deque
+from collections import Counter, deque
 from pathlib import Path
 from typing import Self
 
@@ -11,13 +11,16 @@ from pipeline.spool.contents import Cause
 from pipeline.spool.database import Database
 from pipeline.spool.opening import open_beside
 from pipeline.spool.room import give_back
-from pipeline.spool.rows import DAMAGES, LEAST_ID, drop, joined, pack, tally, unpack
+from pipeline.spool.rows import DAMAGES, LEAST_ID, drop, joined, pack, tally_each, unpack
 from pipeline.spool.schema import AGED, LOST
 
 # A large clean-up is done in parts, so that no tick waits long for it: so many readings, and so
 # many bytes of those that are packed again, which are held in memory.
 _AT_ONCE, _BYTES_AT_ONCE = 500, 2**20
-_AHEAD = "INSERT OR IGNORE INTO ahead SELECT ?1 WHERE EXISTS (SELECT 1 FROM pending WHERE id < ?1)"
+_AHEAD = (
+    "INSERT OR IGNORE INTO ahead SELECT ?1 WHERE EXISTS "
+    "(SELECT 1 FROM server CROSS JOIN pending ON server = name AND pending.id < ?1)"
+)
 
 _Place = tuple[int, int]  # the time and the id of a reading
 
@@ -95,7 +98,8 @@ def _remove_some(
         "WHERE (time_ns, id) > (?, ?) AND time_ns < ? ORDER BY time_ns, id LIMIT ?",
         (*after, stop_ns, _AT_ONCE),
     ).fetchall()
-    removed = lost = repacked = 0
+    removed = repacked = 0
+    lost: Counter[str] = Counter()
     smaller = []
     for tick, time_ns, points in found:
         after = time_ns, tick
@@ -104,7 +108,7 @@ def _remove_some(
             continue
         removed += points - len(left)
         waited = drop(db, [tick])
-        lost += waited - len(left) if waited else 0
+        lost.update({server: waiting - len(left) for server, waiting in waited.items()})
         if left:
             block = pack(joined(left))
             smaller.append(((tick, time_ns, len(left), block), waited))
@@ -114,14 +118,12 @@ def _remove_some(
     # They are inserted again at the end: SQLite frees no page when a row only shrinks.
     for row, waited in smaller:
         db.execute("INSERT INTO tick (id, time_ns, points, lines) VALUES (?, ?, ?, ?)", row)
-        if waited:
-            tick, _, points, block = row
-            db.execute("INSERT INTO pending VALUES (?, ?, ?)", (tick, points, len(block)))
+        tick, _, points, block = row
+        again = ((server, tick, points, len(block)) for server in waited)
+        db.executemany("INSERT INTO pending VALUES (?, ?, ?, ?)", again)
     # A tick that was gone for a moment is not known any more to have left the queue out of turn.
-    # Where there is no such table yet, the upgrade finds those ticks.
-    if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'ahead'").fetchone():
-        db.executemany(_AHEAD, ((row[0],) for row, waited in smaller if not waited))
-    tally(db, {f"{LOST}{Cause.EXPIRED}" if count else AGED: lost})
+    db.executemany(_AHEAD, ((row[0],) for row, waited in smaller if not waited))
+    tally_each(db, f"{LOST}{Cause.EXPIRED}" if count else AGED, lost)
     return (after, removed) if found else None
 
 

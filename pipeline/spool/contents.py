@@ -23,6 +23,8 @@ class Cause(StrEnum):
     """Its collector failed."""
     LEFT_OUT = "left_out"
     """Its collector found more series than `max_series` allows, or what cannot be written."""
+    MIRROR_REMOVED = "mirror_removed"
+    """It waited for a mirror that was taken out of the settings."""
     DISK_FULL = "disk_full"
     """It was held in memory, as the spool could not be written, for too long."""
 
@@ -54,17 +56,17 @@ class Fact(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """The figures of a spool since it was made; a point is a line.
+    """The figures of a spool, and of one server in it, since it was made; a point is a line.
 
     Attributes:
         ticks: Readings committed.
-        points: Points committed.
+        points: Points committed for the server.
         delivered_points: Points that the server took.
         backlog_points: Points waiting for delivery.
         backlog_bytes: Their size on disk.
         backlog_oldest_ns: The oldest one's time, or None with no backlog.
-        rejected_points: Refused lines that are kept.
-        lost: Cause to points never delivered.
+        rejected_points: Lines that the server refused and that are kept.
+        lost: Cause to points never delivered; for `main`, also those that were never committed.
         first_ns: The oldest reading held, or None.
         last_ns: The newest reading held, or None.
     """
@@ -85,19 +87,21 @@ class Contents:
 class Gap:
     """A span in which readings are missing, until a point in InfluxDB says so.
 
-    There is one of each cause: what is missing of the same cause meanwhile widens it.
+    There is one of each cause and server: what is missing of the same meanwhile widens it.
 
     Attributes:
         cause: Why.
         start_ns: The earliest time of one that may be missing, in nanoseconds since 1970-01-01 UTC.
         stop_ns: The latest.
         readings: How many are missing.
+        server: Where: the server that alone lacks them; "" stands for all.
     """
 
     cause: str
     start_ns: int
     stop_ns: int
     readings: int
+    server: str = ""
 
     @classmethod
     def without_agent(cls, before_ns: int, now_ns: int, interval_s: float) -> Self:
@@ -142,9 +146,11 @@ class Rejected:
         time_ns: When it was refused, in nanoseconds since 1970-01-01 UTC.
         reason: The server's reason.
         line: The line.
+        server: The server that refused it.
     """
 
     id: int
     time_ns: int
     reason: str
     line: str
+    server: str

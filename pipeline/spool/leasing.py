@@ -11,18 +11,21 @@ _AT_ONCE, _MOST_TEXT = 200, 2**23
 # damaged store, where a value may have any type.
 _OLDEST = (
     "SELECT id, coalesce(CAST(time_ns AS INTEGER), 0), coalesce(pending.points, 0), "
-    "CAST(lines AS BLOB) FROM pending CROSS JOIN tick USING (id) ORDER BY id"
+    "CAST(lines AS BLOB) FROM pending CROSS JOIN tick USING (id) "
+    "WHERE server = :server "
+    "AND NOT EXISTS (SELECT 1 FROM server WHERE name = :server AND below IS NOT NULL) ORDER BY id"
 )
 _NEWEST = f"{_OLDEST} DESC"
 
 
 def next_batch(
-    db: sqlite3.Connection, max_points: int, above: int, *, newest: bool
+    db: sqlite3.Connection, server: str, max_points: int, above: int, *, newest: bool
 ) -> tuple[Batch | None, list[int]]:
-    """Return the next batch, and the ticks before its end that are damaged.
+    """Return a server's next batch, and the ticks before its end that are damaged.
 
     Args:
         db: The store.
+        server: The server's name.
         max_points: The size of a batch. A larger tick comes alone.
         above: By how much the ids returned are higher than those in the store.
         newest: Only the newest tick, in place of the oldest ones.
@@ -31,7 +34,8 @@ def next_batch(
     damaged: list[int] = []
     more = newest
     left, room = max_points, _MOST_TEXT
-    for tick, time_ns, points, block in db.execute(_NEWEST if newest else _OLDEST):
+    query = _NEWEST if newest else _OLDEST
+    for tick, time_ns, points, block in db.execute(query, {"server": server}):
         if len(damaged) >= _AT_ONCE or (leased and (newest or points > left)):
             more = True
             break

@@ -13,19 +13,21 @@ from pathlib import Path
 from threading import Event
 
 from pipeline.clock import Clock
+from pipeline.settings import MAIN
 from pipeline.spool import files
 from pipeline.spool.access import look_at_store
 from pipeline.spool.contents import Cause, Fact, Gap
 from pipeline.spool.database import Database, file_of
 from pipeline.spool.lock import holder
 from pipeline.spool.room import Limits, Room
-from pipeline.spool.rows import mark, tally
+from pipeline.spool.rows import mark, mark_missing, tally, tally_each
 from pipeline.spool.salvage import SHIFT, carry_over, conclude, damage, set_aside, unfinished
 from pipeline.spool.schema import (
     AGED,
     ERRORS,
     LOST,
     NAME,
+    VERSION,
     WAITING,
     DamagedError,
     FullError,
@@ -35,6 +37,7 @@ from pipeline.spool.schema import (
     damaged,
     examine,
     migrate,
+    show_as_current,
     translated,
     version_of,
 )
@@ -132,6 +135,9 @@ def _connect_to_read(path: Path, *, shared: bool) -> sqlite3.Connection:
 
 def _connect_to_write(path: Path) -> sqlite3.Connection:
     db = _connected(path, "mode=rw")
+    if (version := version_of(db, path)) != VERSION:
+        db.close()
+        raise SpoolError(f"{path} has format {version}; start the agent, which upgrades it")
     db.execute("PRAGMA synchronous = FULL")
     Limits.within(0).apply(db)  # the least share, as the bound is the agent's
     return db
@@ -146,8 +152,9 @@ def _connected(path: Path, options: str) -> sqlite3.Connection:
         check_same_thread=False,
     )
     try:
-        if version_of(db, path) == 0:
+        if (version := version_of(db, path)) == 0:
             raise MissingError(f"{path} is being made")
+        show_as_current(db, version)
     except BaseException:
         db.close()
         raise
@@ -298,25 +305,30 @@ class OwnStore:
 
 
 def _carry_over(old: sqlite3.Connection | None, new: sqlite3.Connection) -> int:
-    """Copy what is known of a store that was removed; return how many points waited in it."""
+    """Copy what is known of a store that was removed; return how many points waited for `MAIN`."""
     if old is None:
         return 0
     with contextlib.suppress(*ERRORS):
-        counters: dict[str, int] = dict(old.execute("SELECT name, value FROM counter"))
-        waited = counters.get(WAITING, 0)
+        counters = old.execute("SELECT server, name, value FROM counter").fetchall()
         missing = old.execute(
-            "SELECT min(time_ns), max(time_ns), count(*) FROM pending JOIN tick USING (id)"
-        ).fetchone()
+            "SELECT server, min(time_ns), max(time_ns), count(*) "
+            "FROM pending JOIN tick USING (id) GROUP BY server"
+        ).fetchall()
         facts = old.execute("SELECT * FROM fact WHERE name NOT LIKE 'salvage%'").fetchall()
-        gaps = old.execute("SELECT cause, start_ns, stop_ns, readings FROM gap").fetchall()
+        columns = "cause, start_ns, stop_ns, readings, server"
+        gaps = old.execute(f"SELECT {columns} FROM gap").fetchall()  # noqa: S608  # above
+        names = old.execute("SELECT name FROM server WHERE name <> ?", (MAIN,)).fetchall()
         carry_over(old, new)
+        new.executemany("INSERT INTO server (name) VALUES (?)", names)
+        waited = {server: value for server, name, value in counters if name == WAITING}
         kept = ("ticks", "points", "delivered", AGED)
-        tally(new, {n: v for n, v in counters.items() if n in kept or n.startswith(LOST)})
-        tally(new, {f"{LOST}{Cause.CORRUPT_STORE}": waited})
+        for server, name, value in counters:
+            if name in kept or name.startswith(LOST):
+                tally(new, {name: value}, server)
+        tally_each(new, f"{LOST}{Cause.CORRUPT_STORE}", waited)
         new.executemany("INSERT INTO fact VALUES (?, ?)", facts)
         for gap in gaps:
             mark(new, Gap(*gap))
-        if missing[2]:
-            mark(new, Gap(Cause.CORRUPT_STORE, *missing))
-        return waited
+        mark_missing(new, Cause.CORRUPT_STORE, {server: tuple(span) for server, *span in missing})
+        return int(waited.get(MAIN, 0))
     return 0

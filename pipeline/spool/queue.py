@@ -15,9 +15,11 @@ from pipeline.spool.schema import LOST
 _log = logging.getLogger(__name__)
 
 _AT_ONCE = 200  # so that no tick waits long for it
-_SOME = "SELECT max(id) FROM (SELECT id FROM pending WHERE id >= ? ORDER BY id LIMIT ?)"
+_SOME = (
+    "SELECT max(id) FROM (SELECT id FROM pending WHERE server = ? AND id >= ? ORDER BY id LIMIT ?)"
+)
 _GIVEN_UP = (
-    "DELETE FROM pending WHERE id BETWEEN ? AND ? "
+    "DELETE FROM pending WHERE server = ? AND id BETWEEN ? AND ? "
     "AND (SELECT time_ns FROM tick WHERE tick.id = pending.id) < ? RETURNING points"
 )
 
@@ -43,15 +45,15 @@ class Queue:
 
     def contents(self) -> Contents:
         """Return the figures of the spool, and of what this server has of it."""
-        return self._database.read(reader.contents)
+        return self._database.read(lambda db: reader.contents(db, self.name))
 
     def facts(self) -> dict[str, str]:
         """Return the facts that were noted of this server."""
-        return self._database.read(reader.facts)
+        return self._database.read(lambda db: rows.facts(db, self.name))
 
     def note(self, facts: Mapping[str, str | None]) -> None:
         """Store facts of this server for those who read the spool; None deletes one."""
-        self._database.write(lambda db: rows.note(db, facts))
+        self._database.write(lambda db: rows.note(db, facts, self.name))
 
     def lease(self, max_points: int, *, newest: bool = False) -> Batch | None:
         """Return what to send next; it stays queued until it is settled.
@@ -64,12 +66,12 @@ class Queue:
             newest: Only the newest tick, in place of the oldest ones; `more` is always true then.
 
         Returns:
-            The batch, or None when nothing waits.
+            The batch, or None when nothing waits, or `serve` has not filled the queue yet.
         """
         lost = 0
         while True:
             batch, damaged = self._database.read(
-                lambda db: next_batch(db, max_points, self._store.above, newest=newest)
+                lambda db: next_batch(db, self.name, max_points, self._store.above, newest=newest)
             )
             lost += self._discard(damaged)
             if batch or not damaged:
@@ -98,12 +100,14 @@ class Queue:
 
         def commit(db: sqlite3.Connection) -> None:
             # Ticks that were deleted while the batch was under way are counted already.
-            settled = sum(rows.unqueue(db, tick - self._store.above) for tick in batch.ids)
-            rows.refuse(db, time_ns, refused)
+            settled = sum(
+                rows.unqueue(db, self.name, tick - self._store.above) for tick in batch.ids
+            )
+            rows.refuse(db, self.name, time_ns, refused)
             rejected = min(len(refused), settled)
             aged = min(expired, settled - rejected)
             counts = {f"{LOST}{Cause.REJECTED}": rejected, f"{LOST}{Cause.EXPIRED}": aged}
-            rows.tally(db, {"delivered": settled - rejected - aged, **counts})
+            rows.tally(db, {"delivered": settled - rejected - aged, **counts}, self.name)
 
         self._database.write(commit)
 
@@ -116,10 +120,10 @@ class Queue:
         first, expired = rows.LEAST_ID, 0
 
         def part(db: sqlite3.Connection) -> tuple[int, int] | None:
-            (last,) = db.execute(_SOME, (first, _AT_ONCE)).fetchone()
-            gone = db.execute(_GIVEN_UP, (first, last, before_ns)).fetchall()
+            (last,) = db.execute(_SOME, (self.name, first, _AT_ONCE)).fetchone()
+            gone = db.execute(_GIVEN_UP, (self.name, first, last, before_ns)).fetchall()
             points = sum(int(points) for (points,) in gone)
-            rows.tally(db, {f"{LOST}{Cause.EXPIRED}": points})
+            rows.tally(db, {f"{LOST}{Cause.EXPIRED}": points}, self.name)
             return (last + 1, points) if gone else None
 
         for following, points in self._database.write_in_parts(part):
@@ -132,7 +136,7 @@ class Queue:
             lost = rows.drop(
                 db, [tick - self._store.above for tick in damaged], Cause.CORRUPT_STORE
             )
-            rows.tally(db, {f"{LOST}{Cause.CORRUPT_STORE}": lost})
-            return lost
+            rows.tally_each(db, f"{LOST}{Cause.CORRUPT_STORE}", lost)
+            return lost[self.name]
 
         return self._database.write(commit) if damaged else 0

@@ -7,23 +7,15 @@ from pathlib import Path
 from typing import Self
 
 from pipeline.clock import LogLimit
+from pipeline.settings import MAIN
 from pipeline.spool.contents import Contents, Gap, Rejected
 from pipeline.spool.opening import open_beside
-from pipeline.spool.rows import DAMAGES, unpack
-from pipeline.spool.schema import LOST, examine
+from pipeline.spool.rows import DAMAGES, facts, servers, unpack
+from pipeline.spool.schema import LOST, WAITING, examine
 
 _log = logging.getLogger(__name__)
 
-# The counters are kept by triggers; a store that was not upgraded yet has none of them.
-_KEPT = """SELECT
-    coalesce((SELECT value FROM counter WHERE name = 'waiting'),
-        (SELECT sum(points) FROM pending), 0),
-    coalesce((SELECT value FROM counter WHERE name = 'waiting_bytes'),
-        (SELECT sum(bytes) FROM pending), 0),
-    coalesce((SELECT value FROM counter WHERE name = 'rejected_kept'),
-        (SELECT count(*) FROM rejected)),
-    (SELECT time_ns FROM tick WHERE id = (SELECT min(id) FROM pending))
-"""
+_OLDEST = "SELECT time_ns FROM tick WHERE id = (SELECT min(id) FROM pending WHERE server = ?)"
 _BEFORE = (
     "SELECT time_ns, id FROM tick WHERE time_ns >= ? AND (time_ns, id) < (?, ?) "
     "ORDER BY time_ns DESC, id DESC LIMIT 1 OFFSET ?"
@@ -31,35 +23,34 @@ _BEFORE = (
 _LAST = 2**63 - 1
 
 
-def contents(db: sqlite3.Connection) -> Contents:
-    """Return the figures of a store."""
-    counters: dict[str, int] = dict(db.execute("SELECT name, value FROM counter"))
-    waiting, size, kept, oldest = db.execute(_KEPT).fetchone()
+def contents(db: sqlite3.Connection, server: str) -> Contents:
+    """Return the figures of a store, and of a server in it."""
+    query = "SELECT name, value FROM counter WHERE server = ?"
+    counters: dict[str, int] = dict(db.execute(query, (server,)))
+    query = "SELECT coalesce(sum(value), 0) FROM counter WHERE server = ? AND name = 'ticks'"
+    (ticks,) = db.execute(query, (MAIN,)).fetchone()
+    oldest = db.execute(_OLDEST, (server,)).fetchone()
     # In a damaged store a time can be a text, which is greater than any number.
     (first,) = db.execute("SELECT min(time_ns) FROM tick").fetchone()
     (last,) = db.execute("SELECT max(time_ns) FROM tick WHERE time_ns < ''").fetchone()
     return Contents(
-        ticks=counters.get("ticks", 0),
+        ticks=ticks,
         points=counters.get("points", 0),
         delivered_points=counters.get("delivered", 0),
-        backlog_points=waiting,
-        backlog_bytes=size,
-        backlog_oldest_ns=oldest,
-        rejected_points=kept,
+        backlog_points=counters.get(WAITING, 0),
+        backlog_bytes=counters.get("waiting_bytes", 0),
+        backlog_oldest_ns=oldest and oldest[0],
+        rejected_points=counters.get("rejected_kept", 0),
         lost={k.removeprefix(LOST): v for k, v in counters.items() if k.startswith(LOST)},
         first_ns=first,
         last_ns=last,
     )
 
 
-def facts(db: sqlite3.Connection) -> dict[str, str]:
-    """Return the facts that the agent noted."""
-    return dict(db.execute("SELECT name, value FROM fact"))
-
-
 def gaps(db: sqlite3.Connection) -> list[Gap]:
     """Return the spans of missing readings that no point reports yet."""
-    found = db.execute("SELECT cause, start_ns, stop_ns, readings FROM gap ORDER BY start_ns")
+    columns = "cause, start_ns, stop_ns, readings, server"
+    found = db.execute(f"SELECT {columns} FROM gap ORDER BY start_ns")  # noqa: S608  # above
     return [Gap(*row) for row in found]
 
 
@@ -115,13 +106,17 @@ class SpoolReader:
         """Close the file: any use raises a SpoolError from now on."""
         self._database.close()
 
-    def contents(self) -> Contents:
-        """Return the figures of the spool."""
-        return self._database.read(contents)
+    def servers(self) -> tuple[str, ...]:
+        """Return the names of the servers that readings are queued for, `MAIN` first."""
+        return self._database.read(servers)
 
-    def facts(self) -> dict[str, str]:
-        """Return the facts that the agent noted."""
-        return self._database.read(facts)
+    def contents(self, server: str = MAIN) -> Contents:
+        """Return the figures of the spool, and of a server in it."""
+        return self._database.read(lambda db: contents(db, server))
+
+    def facts(self, server: str = MAIN) -> dict[str, str]:
+        """Return what the agent noted of a server; of `MAIN`, also what it noted of itself."""
+        return self._database.read(lambda db: facts(db, server))
 
     def gaps(self) -> list[Gap]:
         """Return the spans of missing readings that no point reports yet."""
@@ -129,7 +124,7 @@ class SpoolReader:
 
     def rejected(self, limit: int) -> list[Rejected]:
         """Return the refused lines that are kept, the newest first, `limit` at most."""
-        query = "SELECT id, time_ns, reason, line FROM rejected ORDER BY id DESC LIMIT ?"
+        query = "SELECT id, time_ns, reason, line, server FROM rejected ORDER BY id DESC LIMIT ?"
         return self._database.read(
             lambda db: [Rejected(*row) for row in db.execute(query, (limit,))]
         )

@@ -24,7 +24,7 @@ _FOR_EVER = Ages((Age(0),))
 # They are taken in parts, so that no tick waits long for it, and few are held in memory.
 _AT_ONCE = 200
 
-_Line = tuple[int, str]  # the time of the refusal, and the line
+_Line = tuple[int, str, str]  # the time of the refusal, the line, and who refused it
 
 
 class UnknownLineError(Exception):
@@ -37,7 +37,9 @@ def retry_rejected(
     ages: Ages = _FOR_EVER,
     now_ns: int = 0,
 ) -> tuple[int, int]:
-    """Put lines on the queue again, each with its own time; they are no longer lost.
+    """Queue lines again for the server that refused them, each with its own time.
+
+    They are no longer lost.
 
     Args:
         directory: The data directory.
@@ -56,16 +58,16 @@ def retry_rejected(
     """
 
     def is_young(taken: _Line) -> bool:
-        refused_ns, line = taken
+        refused_ns, line, _ = taken
         return _time_ns(line, refused_ns) >= ages.of(measurement_of(line)).cutoff_ns(now_ns)
 
     def queue(db: sqlite3.Connection, taken: Sequence[_Line]) -> None:
         readings = defaultdict(list)
-        for refused_ns, line in taken:
-            readings[_time_ns(line, refused_ns)].append(line)
-        for time_ns, lines in sorted(readings.items()):
-            insert(db, lines, time_ns)
-        _uncount(db, len(taken))
+        for refused_ns, line, server in taken:
+            readings[_time_ns(line, refused_ns), server].append(line)
+        for (time_ns, server), lines in sorted(readings.items()):
+            insert(db, lines, time_ns, server)
+            _uncount(db, server, len(lines))
 
     return _take(directory, ids, queue, is_young)
 
@@ -110,21 +112,22 @@ def _found(db: sqlite3.Connection, ids: Collection[int] | None) -> list[int]:
 
 
 def _lines(db: sqlite3.Connection, number: int) -> Iterator[_Line]:
-    yield from db.execute("SELECT time_ns, line FROM rejected WHERE id = ?", (number,))
+    yield from db.execute("SELECT time_ns, line, server FROM rejected WHERE id = ?", (number,))
 
 
 def _delete(db: sqlite3.Connection, numbers: Iterable[int]) -> None:
     db.executemany("DELETE FROM rejected WHERE id = ?", ((number,) for number in numbers))
 
 
-def _uncount(db: sqlite3.Connection, points: int) -> None:
-    counted = db.execute("SELECT value FROM counter WHERE name = ?", (_LOST,)).fetchone()
+def _uncount(db: sqlite3.Connection, server: str, points: int) -> None:
+    where = "FROM counter WHERE server = ? AND name = ?"
+    counted = db.execute(f"SELECT value {where}", (server, _LOST)).fetchone()  # above
     lost = min(points, counted[0] if counted else 0)
-    db.execute("UPDATE counter SET value = value - ? WHERE name = ?", (lost, _LOST))
-    db.execute("DELETE FROM counter WHERE name = ? AND value = 0", (_LOST,))
+    tally(db, {_LOST: -lost}, server)
+    db.execute(f"DELETE {where} AND value = 0", (server, _LOST))  # above
     # A line that was refused after the bound had taken it is counted as lost to the bound. It
     # becomes another point, so that the account stays exact.
-    tally(db, {"points": points - lost})
+    tally(db, {"points": points - lost}, server)
 
 
 def _time_ns(line: str, otherwise: int) -> int:

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,23 +14,27 @@ from pipeline.spool.access import look, make
 from pipeline.spool.contents import Cause
 from pipeline.spool.database import Database
 from pipeline.spool.files import delete_corrupt, sibling
-from pipeline.spool.rows import LEAST_ID, drop, tally
+from pipeline.spool.rows import LEAST_ID, drop, tally_each
 from pipeline.spool.schema import LOST, NO_ROOM, FullError, SpoolError, free
 
 _log = logging.getLogger(__name__)
 
 _LOST = f"{LOST}{Cause.SPOOL_FULL}"
-# In this order rows make room, a few at a time: readings that were delivered before all that wait,
-# the few that were delivered behind these, refused lines, which are counted as lost already, and
+_OLDEST_WAITING = (
+    "(SELECT min((SELECT min(id) FROM pending WHERE pending.server = server.name)) FROM server)"
+)
+# In this order rows make room, a few at a time: readings that every server got before all that
+# wait, the few that they got behind these, refused lines, which are counted as lost already, and
 # then the readings that wait. The newest one stays. Each search has one bound, so that it reads no
 # more than it finds.
 _OLDEST = (
-    "SELECT id, 0 FROM tick WHERE id > ? AND id < (SELECT coalesce(min(max(tick.id), "
-    "(SELECT min(id) FROM pending)), max(tick.id)) FROM tick) ORDER BY id LIMIT 64",
+    "SELECT id, 0 FROM tick WHERE id > ? AND id < (SELECT coalesce(min(max(tick.id), "  # noqa: S608  # above
+    f"{_OLDEST_WAITING}), max(tick.id)) FROM tick) ORDER BY id LIMIT 64",
     "SELECT id, 0 FROM ahead WHERE id > ? AND id < (SELECT max(id) FROM tick) ORDER BY id LIMIT 64",
     "SELECT id, 1 FROM rejected WHERE id > ? ORDER BY id LIMIT 64",
     "SELECT id, 0 FROM tick WHERE id > ? AND id < (SELECT max(id) FROM tick) ORDER BY id LIMIT 64",
 )
+_OLDEST_WAITS = f"SELECT coalesce({_OLDEST_WAITING} = (SELECT min(id) FROM tick), 0)"  # noqa: S608  # above
 _NEWEST_SIZE = "SELECT coalesce((SELECT length(lines) FROM tick ORDER BY id DESC LIMIT 1), 0)"
 # A tick makes no more room than that and twice its own size, in bytes. A large clean-up is done in
 # larger parts, but in parts, so that no tick waits long for it.
@@ -161,12 +166,11 @@ class Room:
             # On a full disk the database cannot grow, even if the log still can.
             bound = min(bound, self._path.stat().st_size)
         lost = _keep_bound(db, bound, most)
-        tally(db, {_LOST: lost})
+        tally_each(db, _LOST, lost)
         if lost:
             self._losing = True
         elif self._losing:
-            oldest = "SELECT 1 FROM pending WHERE id = (SELECT min(id) FROM tick)"
-            waits = db.execute(oldest).fetchone() is not None
+            waits = db.execute(_OLDEST_WAITS).fetchone()[0]
             self._losing = waits and _used(db) > bound - bound // _NEAR_SHARE
 
     def relieve(self, database: Database) -> bool:
@@ -186,16 +190,16 @@ class Room:
             # The room stays in the file, for newer readings: other programs would take it.
             used = _used(db)
             freed = min(max(used // _FREED_SHARE, _FREED_LEAST), _FREED_MOST)
-            tally(db, {_LOST: _drop_oldest(db, used - freed)})
+            tally_each(db, _LOST, _drop_oldest(db, used - freed))
 
 
-def _keep_bound(db: sqlite3.Connection, bound: int, most: int) -> int:
+def _keep_bound(db: sqlite3.Connection, bound: int, most: int) -> Counter[str]:
     """Delete the oldest readings beyond a bound, delivered ones first.
 
-    Return how many points were deleted that were not delivered.
+    Return how many points were deleted that were not delivered to each server.
     """
     if _size(db) <= bound:
-        return 0
+        return Counter()
     most = max(most, 2 * int(db.execute(_NEWEST_SIZE).fetchone()[0]))
     lost = _drop_oldest(db, max(bound, _used(db) - most))
     pages, _, size = _figures(db)
@@ -203,9 +207,9 @@ def _keep_bound(db: sqlite3.Connection, bound: int, most: int) -> int:
     return lost
 
 
-def _drop_oldest(db: sqlite3.Connection, goal: int) -> int:
-    """Delete rows until no more bytes than `goal` are used; return how many points are lost."""
-    lost = 0
+def _drop_oldest(db: sqlite3.Connection, goal: int) -> Counter[str]:
+    """Delete rows until no more bytes than `goal` are used; return what each server lost."""
+    lost: Counter[str] = Counter()
     for number, refused in _oldest(db):
         if _used(db) <= goal:
             break

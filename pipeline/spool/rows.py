@@ -5,9 +5,11 @@ Each function is called within a transaction.
 
 import sqlite3
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from pipeline.point import moved, split_lines
+from pipeline.settings import MAIN
 from pipeline.spool.contents import Cause, Gap, Refusal
 
 DAMAGES = (zlib.error, UnicodeDecodeError, TypeError)
@@ -15,6 +17,8 @@ DAMAGES = (zlib.error, UnicodeDecodeError, TypeError)
 LEAST_ID = -(2**63)
 """Before the ids of all readings: a salvage lowers them below 0."""
 _REJECTED_KEPT = 10_000
+_UNQUEUE = "DELETE FROM pending WHERE id = ? AND server IN (SELECT name FROM server)"
+_MIRROR = "mirror:"  # begins the names of the facts of a mirror
 _GZIP = 31  # for zlib: a gzip member, its checksum included
 
 
@@ -37,14 +41,24 @@ def unpack(block: bytes) -> str:
     return zlib.decompress(block, _GZIP).decode()
 
 
-def insert(db: sqlite3.Connection, lines: Sequence[str], time_ns: int) -> int:
-    """Add a reading to the log and to the queue; return its id."""
+def servers(db: sqlite3.Connection) -> tuple[str, ...]:
+    """Return the names of the servers that readings are queued for, `MAIN` first."""
+    return tuple(name for (name,) in db.execute("SELECT name FROM server ORDER BY id"))
+
+
+def insert(
+    db: sqlite3.Connection, lines: Sequence[str], time_ns: int, server: str | None = None
+) -> int:
+    """Add a reading to the log and to the queue of a server; None: of each. Return its id."""
     block = pack(joined(lines))
     (tick,) = db.execute(
         "INSERT INTO tick (time_ns, points, lines) VALUES (?, ?, ?) RETURNING id",
         (time_ns, len(lines), block),
     ).fetchone()
-    db.execute("INSERT INTO pending VALUES (?, ?, ?)", (tick, len(lines), len(block)))
+    db.execute(
+        "INSERT INTO pending SELECT name, ?, ?, ? FROM server WHERE name = coalesce(?, name)",
+        (tick, len(lines), len(block), server),
+    )
     return int(tick)
 
 
@@ -66,84 +80,120 @@ def restamp(db: sqlite3.Connection, tick: int, before_ns: int, by_ns: int) -> bo
     block = pack(joined(moved(line, before_ns, by_ns) for line in lines))
     change = (time_ns + by_ns, block, tick)
     db.execute("UPDATE tick SET time_ns = ?, lines = ? WHERE id = ?", change)
-    db.execute("UPDATE pending SET bytes = ? WHERE id = ?", (len(block), tick))
+    query = "UPDATE pending SET bytes = ? WHERE id = ? AND server IN (SELECT name FROM server)"
+    db.execute(query, (len(block), tick))
     return True
 
 
 def restamp_gaps(db: sqlite3.Connection, before_ns: int, by_ns: int) -> None:
     """Correct the times of gaps; arguments as for `restamp`."""
-    for cause, *times in db.execute("SELECT cause, start_ns, stop_ns FROM gap").fetchall():
+    query = "SELECT cause, server, start_ns, stop_ns FROM gap"
+    for cause, server, *times in db.execute(query).fetchall():
         # One that a clock which was not set had widened is never left with its stop first.
         right = sorted(time + by_ns if time < before_ns else time for time in times)
-        db.execute("UPDATE gap SET start_ns = ?, stop_ns = ? WHERE cause = ?", (*right, cause))
+        change = "UPDATE gap SET start_ns = ?, stop_ns = ? WHERE cause = ? AND server = ?"
+        db.execute(change, (*right, cause, server))
 
 
-def drop(db: sqlite3.Connection, ids: Iterable[int], cause: Cause | None = None) -> int:
-    """Delete ticks; return how many of their points still waited.
+def drop(db: sqlite3.Connection, ids: Iterable[int], cause: Cause | None = None) -> Counter[str]:
+    """Delete ticks; return how many of their points still waited for each server.
 
     `cause` is why these will be missing; None when nobody will miss them.
     """
-    lost = 0
+    lost: Counter[str] = Counter()
     for tick in ids:
-        waited = unqueue(db, tick)
+        waited = dict(db.execute(f"{_UNQUEUE} RETURNING server, points", (tick,)))
         gone = db.execute("DELETE FROM tick WHERE id = ? RETURNING time_ns", (tick,)).fetchone()
         if waited and gone and cause:
-            mark(db, Gap(cause, gone[0], gone[0], 1))
-        lost += waited
+            mark_missing(db, cause, dict.fromkeys(waited, (gone[0], gone[0], 1)))
+        lost.update(waited)
     return lost
 
 
-def unqueue(db: sqlite3.Connection, tick: int) -> int:
-    """Take a tick off the queue; return how many points that are."""
-    row = db.execute("DELETE FROM pending WHERE id = ? RETURNING points", (tick,)).fetchone()
+def unqueue(db: sqlite3.Connection, server: str, tick: int) -> int:
+    """Take a tick off the queue of a server; return how many points that are."""
+    query = "DELETE FROM pending WHERE server = ? AND id = ? RETURNING points"
+    row = db.execute(query, (server, tick)).fetchone()
     return int(row[0]) if row else 0
 
 
-def refuse(db: sqlite3.Connection, time_ns: int, refused: Sequence[Refusal]) -> None:
-    """Keep lines that the server refused at a time; of all of them the newest stay."""
-    if refused:
+def refuse(db: sqlite3.Connection, server: str, time_ns: int, refused: Sequence[Refusal]) -> None:
+    """Keep lines that a server refused at a time; of all of them the newest stay."""
+    if refused and server in servers(db):
         db.executemany(
-            "INSERT INTO rejected (time_ns, reason, line) VALUES (?, ?, ?)",
-            ((time_ns, refusal.reason, refusal.line) for refusal in refused),
+            "INSERT INTO rejected (time_ns, reason, line, server) VALUES (?, ?, ?, ?)",
+            ((time_ns, refusal.reason, refusal.line, server) for refusal in refused),
         )
         db.execute(
             "DELETE FROM rejected WHERE id IN (SELECT id FROM rejected ORDER BY id LIMIT max(0, "
-            "(SELECT value FROM counter WHERE name = 'rejected_kept') - ?))",
+            "(SELECT sum(value) FROM counter WHERE name = 'rejected_kept') - ?))",
             (_REJECTED_KEPT,),
         )
 
 
-def tally(db: sqlite3.Connection, counts: Mapping[str, int]) -> None:
-    """Add to counters."""
+def tally(db: sqlite3.Connection, counts: Mapping[str, int], server: str = MAIN) -> None:
+    """Add to counters of a server."""
     db.executemany(
-        "INSERT INTO counter VALUES (?, ?) "
+        "INSERT INTO counter VALUES (?, ?, ?) "
         "ON CONFLICT DO UPDATE SET value = value + excluded.value",
-        ((name, value) for name, value in counts.items() if value),
+        ((server, name, value) for name, value in counts.items() if value),
     )
+
+
+def tally_each(db: sqlite3.Connection, name: str, points: Mapping[str, int]) -> None:
+    """Add to the counter of that name of each server."""
+    for server, number in points.items():
+        tally(db, {name: number}, server)
 
 
 def mark(db: sqlite3.Connection, gap: Gap) -> None:
-    """Remember a gap; one of the same cause becomes wider."""
+    """Remember a gap; one of the same cause and server becomes wider."""
     db.execute(
-        "INSERT INTO gap VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+        "INSERT INTO gap VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
         " start_ns = min(start_ns, excluded.start_ns), stop_ns = max(stop_ns, excluded.stop_ns),"
         " readings = readings + excluded.readings",
-        (gap.cause, gap.start_ns, gap.stop_ns, gap.readings),
+        (gap.cause, gap.server, gap.start_ns, gap.stop_ns, gap.readings),
     )
+
+
+def mark_missing(
+    db: sqlite3.Connection, cause: Cause, spans: Mapping[str, tuple[int, int, int]]
+) -> None:
+    """Remember the gaps of readings that are lost while they waited.
+
+    Args:
+        db: The store.
+        cause: Why they are lost.
+        spans: Server to its gap: start, stop, readings. One that all servers have is one gap.
+    """
+    if len(set(spans.values())) == 1 and set(spans) >= set(servers(db)):
+        spans = {"": next(iter(spans.values()))}
+    for server, span in spans.items():
+        mark(db, Gap(cause, *span, server))
 
 
 def forget(db: sqlite3.Connection, gap: Gap) -> None:
     """Forget a gap that a point reports, unless it became wider meanwhile."""
     db.execute(
-        "DELETE FROM gap WHERE cause = ? AND start_ns = ? AND stop_ns = ? AND readings = ?",
-        (gap.cause, gap.start_ns, gap.stop_ns, gap.readings),
+        "DELETE FROM gap WHERE (cause, server, start_ns, stop_ns, readings) = (?, ?, ?, ?, ?)",
+        (gap.cause, gap.server, gap.start_ns, gap.stop_ns, gap.readings),
     )
 
 
-def note(db: sqlite3.Connection, facts: Mapping[str, str | None]) -> None:
-    """Store facts; None deletes one."""
+def facts(db: sqlite3.Connection, server: str = MAIN) -> dict[str, str]:
+    """Return the facts of a server; those of `MAIN` are also those of the agent."""
+    found = db.execute("SELECT name, value FROM fact").fetchall()
+    if server == MAIN:
+        return {name: value for name, value in found if not name.startswith(_MIRROR)}
+    prefix = f"{_MIRROR}{server}:"
+    return {n.removeprefix(prefix): value for n, value in found if n.startswith(prefix)}
+
+
+def note(db: sqlite3.Connection, facts: Mapping[str, str | None], server: str = MAIN) -> None:
+    """Store facts of a server; None deletes one."""
+    prefix = "" if server == MAIN else f"{_MIRROR}{server}:"
     for name, value in facts.items():
         if value is None:
-            db.execute("DELETE FROM fact WHERE name = ?", (name,))
+            db.execute("DELETE FROM fact WHERE name = ?", (prefix + name,))
         else:
-            db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
+            db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (prefix + name, value))

@@ -1,8 +1,8 @@
 """The store: its name, its tables, the versions of its format, and its errors.
 
 The table `tick` is the log, with one row a reading, and serves `show`. The table `pending` is the
-queue of those that are not yet delivered. Settling a reading takes it off the queue; its row in the
-log stays as it is.
+queue of each server: the readings that are not yet delivered to it. Settling a reading takes it off
+that queue; its row in the log stays as it is.
 """
 
 import contextlib
@@ -15,12 +15,13 @@ from pathlib import Path
 from pipeline.spool.contents import Cause
 
 NAME = "spool.db"
-VERSION = 6
+VERSION = 7
 """The number of the format; 0.1.0 has 1."""
 _UPGRADABLE, _UNRELEASED = 1, range(2, VERSION)
 # A greater number is damage, not a later version.
 _NO_VERSION = 100
-_TABLES = """
+# As in 0.1.0. A salvage knows a row of the others by its shape, which no other table has, nor had.
+_LASTING = """
 CREATE TABLE tick (
     -- The order in which readings were taken. No id comes back: the tick that a batch on its way
     -- names must never be a later one.
@@ -30,84 +31,131 @@ CREATE TABLE tick (
     lines BLOB NOT NULL           -- a gzip member of line protocol, each line with its break
 );
 CREATE INDEX tick_time ON tick (time_ns);
-CREATE TABLE pending (
-    id INTEGER PRIMARY KEY,       -- of the tick
-    points INTEGER NOT NULL,
-    bytes INTEGER NOT NULL
-);
-CREATE TABLE rejected (
-    id INTEGER PRIMARY KEY,
-    time_ns INTEGER NOT NULL,     -- when the server refused it
-    reason TEXT NOT NULL,
-    line TEXT NOT NULL
-);
-CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
-AHEAD = """INSERT INTO ahead SELECT id FROM tick
-    WHERE id > (SELECT min(id) FROM pending) AND id NOT IN (SELECT id FROM pending)"""
-"""Finds the ticks that left the queue before an older one, in a store with none in `ahead`."""
-# The step from the format of 0.1.0 to this one; a new store takes it, too.
-_UPGRADE = """
--- No id comes back: a line that was listed must never be another one when it is named.
-ALTER TABLE rejected RENAME TO former;
+_TABLES = """
+CREATE TABLE server (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    below INTEGER                 -- ticks with a lower id are not queued yet; NULL: all are
+);
+CREATE TABLE pending (
+    server TEXT NOT NULL,
+    id INTEGER NOT NULL,          -- of the tick
+    points INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    PRIMARY KEY (server, id)
+) WITHOUT ROWID;
+CREATE TABLE counter (
+    server TEXT NOT NULL,         -- main's are also those of the host
+    name TEXT NOT NULL,
+    value INTEGER NOT NULL,
+    PRIMARY KEY (server, name)
+) WITHOUT ROWID;
 CREATE TABLE rejected (
+    -- No id comes back: a line that was listed must never be another one when it is named.
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     time_ns INTEGER NOT NULL,     -- when the server refused it
     reason TEXT NOT NULL,
-    line TEXT NOT NULL
+    line TEXT NOT NULL,
+    server TEXT NOT NULL
 );
-INSERT INTO rejected SELECT id, time_ns, reason, line FROM former;
-DROP TABLE former;
--- Ticks that left the queue before an older one. All others are older than what waits, or wait.
-CREATE TABLE ahead (id INTEGER PRIMARY KEY);
-CREATE TRIGGER overtaken AFTER DELETE ON pending
-WHEN EXISTS (SELECT 1 FROM pending WHERE id < old.id) BEGIN
-    INSERT OR IGNORE INTO ahead SELECT id FROM tick WHERE id = old.id;
-    DELETE FROM ahead WHERE id < (SELECT min(id) FROM tick);
-END;
--- How much waits and is kept, so that no one has to count it. When a part of the queue cannot be
--- read any more, `waiting` also tells how many points are missing.
-INSERT INTO counter SELECT 'waiting', coalesce(sum(points), 0) FROM pending;
-INSERT INTO counter SELECT 'waiting_bytes', coalesce(sum(bytes), 0) FROM pending;
-INSERT INTO counter SELECT 'rejected_kept', count(*) FROM rejected;
-CREATE TRIGGER queued AFTER INSERT ON pending BEGIN
-    UPDATE counter SET value = value + new.points WHERE name = 'waiting';
-    UPDATE counter SET value = value + new.bytes WHERE name = 'waiting_bytes';
-    DELETE FROM ahead WHERE id = new.id;
-END;
-CREATE TRIGGER packed_anew AFTER UPDATE OF bytes ON pending BEGIN
-    UPDATE counter SET value = value + new.bytes - old.bytes WHERE name = 'waiting_bytes';
-END;
-CREATE TRIGGER unqueued AFTER DELETE ON pending BEGIN
-    UPDATE counter SET value = value - old.points WHERE name = 'waiting';
-    UPDATE counter SET value = value - old.bytes WHERE name = 'waiting_bytes';
-END;
-CREATE TRIGGER refused AFTER INSERT ON rejected BEGIN
-    UPDATE counter SET value = value + 1 WHERE name = 'rejected_kept';
-END;
-CREATE TRIGGER taken AFTER DELETE ON rejected BEGIN
-    UPDATE counter SET value = value - 1 WHERE name = 'rejected_kept';
-END;
 CREATE TABLE gap (
-    cause TEXT PRIMARY KEY,
+    cause TEXT NOT NULL,
+    server TEXT NOT NULL,         -- '': all lack the readings
     start_ns INTEGER NOT NULL,
     stop_ns INTEGER NOT NULL,
-    readings INTEGER NOT NULL
+    readings INTEGER NOT NULL,
+    PRIMARY KEY (cause, server)
 ) WITHOUT ROWID;
+-- Ticks that left the last queue before an older one did. All others are older than what waits, or
+-- wait.
+CREATE TABLE ahead (id INTEGER PRIMARY KEY);
+"""
+_RENAMED = """
+ALTER TABLE pending RENAME TO former_pending;
+ALTER TABLE counter RENAME TO former_counter;
+ALTER TABLE rejected RENAME TO former_rejected;
+"""
+_COPIED = """
+INSERT INTO pending SELECT 'main', id, points, bytes FROM former_pending;
+INSERT INTO counter SELECT 'main', name, value FROM former_counter;
+INSERT INTO rejected SELECT id, time_ns, reason, line, 'main' FROM former_rejected;
+INSERT INTO counter SELECT 'main', 'waiting', coalesce(sum(points), 0) FROM pending;
+INSERT INTO counter SELECT 'main', 'waiting_bytes', coalesce(sum(bytes), 0) FROM pending;
+INSERT INTO counter SELECT 'main', 'rejected_kept', count(*) FROM rejected;
 -- What had left the queue by its age, where there was no InfluxDB, was not counted.
 INSERT INTO counter
-    SELECT 'aged', committed - told FROM (
+    SELECT 'main', 'aged', committed - told FROM (
         SELECT
             coalesce(sum(value) FILTER (WHERE name = 'points'), 0) AS committed,
             coalesce(sum(value) FILTER (WHERE name <> 'points'), 0) AS told
         FROM counter WHERE name IN ('points', 'delivered', 'waiting', 'lost:spool_full',
             'lost:expired', 'lost:rejected', 'lost:corrupt_store')
     ) WHERE committed > told;
+INSERT INTO ahead SELECT id FROM tick
+    WHERE id > (SELECT min(id) FROM pending) AND id NOT IN (SELECT id FROM former_pending);
+DROP TABLE former_pending;
+DROP TABLE former_counter;
+DROP TABLE former_rejected;
+"""
+# How much waits and is kept is counted here, so that no one has to count it. When a part of a queue
+# cannot be read any more, `waiting` also tells how many points are missing.
+_TRIGGERS = """
+CREATE TRIGGER served AFTER INSERT ON server BEGIN
+    INSERT OR IGNORE INTO counter VALUES
+        (new.name, 'waiting', 0), (new.name, 'waiting_bytes', 0), (new.name, 'rejected_kept', 0);
+END;
+CREATE TRIGGER overtaken AFTER DELETE ON pending
+WHEN EXISTS (SELECT 1 FROM server CROSS JOIN pending ON server = name AND pending.id < old.id)
+AND NOT EXISTS (SELECT 1 FROM server CROSS JOIN pending ON server = name AND pending.id = old.id)
+BEGIN
+    INSERT OR IGNORE INTO ahead SELECT id FROM tick WHERE id = old.id;
+    DELETE FROM ahead WHERE id < (SELECT min(id) FROM tick);
+END;
+CREATE TRIGGER queued AFTER INSERT ON pending BEGIN
+    UPDATE counter SET value = value + new.points WHERE server = new.server AND name = 'waiting';
+    UPDATE counter SET value = value + new.bytes
+        WHERE server = new.server AND name = 'waiting_bytes';
+    DELETE FROM ahead WHERE id = new.id;
+END;
+CREATE TRIGGER packed_anew AFTER UPDATE OF bytes ON pending BEGIN
+    UPDATE counter SET value = value + new.bytes - old.bytes
+        WHERE server = new.server AND name = 'waiting_bytes';
+END;
+CREATE TRIGGER unqueued AFTER DELETE ON pending BEGIN
+    UPDATE counter SET value = value - old.points WHERE server = old.server AND name = 'waiting';
+    UPDATE counter SET value = value - old.bytes
+        WHERE server = old.server AND name = 'waiting_bytes';
+END;
+CREATE TRIGGER refused AFTER INSERT ON rejected BEGIN
+    UPDATE counter SET value = value + 1 WHERE server = new.server AND name = 'rejected_kept';
+END;
+CREATE TRIGGER taken AFTER DELETE ON rejected BEGIN
+    UPDATE counter SET value = value - 1 WHERE server = old.server AND name = 'rejected_kept';
+END;
+INSERT INTO server (name) VALUES ('main');
+"""
+# A store of 0.1.0 as one of this version, for those who read it before it is upgraded.
+_VIEWS = """
+CREATE TEMP VIEW server AS SELECT 1 AS id, 'main' AS name, NULL AS below;
+CREATE TEMP VIEW pending AS SELECT 'main' AS server, id, points, bytes FROM main.pending;
+CREATE TEMP VIEW counter AS SELECT 'main' AS server, name, value FROM main.counter
+    UNION ALL SELECT 'main', 'waiting', coalesce(sum(points), 0) FROM main.pending
+    UNION ALL SELECT 'main', 'waiting_bytes', coalesce(sum(bytes), 0) FROM main.pending
+    UNION ALL SELECT 'main', 'rejected_kept', count(*) FROM main.rejected;
+CREATE TEMP VIEW rejected AS
+    SELECT id, time_ns, reason, line, 'main' AS server FROM main.rejected;
 """
 LOST = "lost:"
 """Before a cause of loss, in `counter`."""
-COMMITTED = (Cause.SPOOL_FULL, Cause.EXPIRED, Cause.REJECTED, Cause.CORRUPT_STORE)
+COMMITTED = (
+    Cause.SPOOL_FULL,
+    Cause.EXPIRED,
+    Cause.REJECTED,
+    Cause.CORRUPT_STORE,
+    Cause.MIRROR_REMOVED,
+)
 """The causes that take committed points; the others take points before they are committed."""
 WAITING = "waiting"
 """The counter of the points in `pending`."""
@@ -256,5 +304,12 @@ def refuse_other_version(version: int, path: Path) -> None:
 def migrate(db: sqlite3.Connection, version: int) -> None:
     """Upgrade a store to this version, in one transaction; version 0 is an empty database."""
     if version < VERSION:
-        script = _UPGRADE if version else _TABLES + _UPGRADE
-        db.executescript(f"BEGIN IMMEDIATE;{script}{AHEAD};PRAGMA user_version = {VERSION};COMMIT;")
+        former = _RENAMED + _TABLES + _COPIED
+        script = (former if version else _LASTING + _TABLES) + _TRIGGERS
+        db.executescript(f"BEGIN IMMEDIATE;{script}PRAGMA user_version = {VERSION};COMMIT;")
+
+
+def show_as_current(db: sqlite3.Connection, version: int) -> None:
+    """Let a reader find in a store of another version, as it is, the tables of this one."""
+    if version < VERSION:
+        db.executescript(_VIEWS)

@@ -3,7 +3,7 @@
 import contextlib
 import sqlite3
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -18,12 +18,11 @@ from pipeline.spool.queue import Queue
 from pipeline.spool.room import Room
 from pipeline.spool.salvage import resume, steps, unfinished
 from pipeline.spool.schema import LOST, NAME, DamagedError, FullError, translated
+from pipeline.spool.servers import Servers
 
 _AT_ONCE = 200  # so that no tick waits long for it
-_WAITING = (
-    "SELECT id, time_ns < ? FROM pending CROSS JOIN tick USING (id) "
-    "WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"
-)
+_WAITING = "SELECT id FROM pending WHERE server = ? AND id >= ? AND id < ? ORDER BY id LIMIT ?"
+_IS_WRONG = "SELECT 1 FROM tick WHERE id = ? AND time_ns < ?"
 
 
 class Spool:
@@ -56,6 +55,7 @@ class Spool:
         self._queues: dict[str, Queue] = {}
         self._first_id = self.next_id = 0  # the first of this process
         self.aging = Aging(self._database)
+        self._servers = Servers(self._database, lambda: self._store.salvaging, self._room.keep)
         with contextlib.suppress(FullError):
             self._shrink()
 
@@ -86,6 +86,7 @@ class Spool:
         yield from steps(self._database, self._room.keep)
         with self._database.connection() as db:
             self._store.look(db)
+        yield from self._servers.go_on()
 
     def resume(self, interval_s: float) -> int | None:
         """Return the time of the last reading before an agent's start, as far as it is known.
@@ -102,7 +103,7 @@ class Spool:
         def change(db: sqlite3.Connection) -> int | None:
             if salvages := unfinished(db):
                 return resume(db, salvages[0], interval_s)
-            return reader.contents(db).last_ns
+            return reader.contents(db, MAIN).last_ns
 
         return self._database.write(change)
 
@@ -118,13 +119,29 @@ class Spool:
         """
         return self._queues.setdefault(name, Queue(name, self._database, self._store, self._clock))
 
+    def serve(self, mirrors: Collection[str]) -> Iterator[None]:
+        """Queue readings for these mirrors, from now on, and for `MAIN`; yield after each part.
+
+        A mirror that is new gets all readings that are held; its queue is leased once it has them
+        all. The queue of one that is not named any more is given up, and counted as lost. It goes
+        on where another process ended. While a damaged store is salvaged it does nothing: the
+        salvage does it at its end.
+
+        Args:
+            mirrors: Their names.
+
+        Raises:
+            SpoolError: The store cannot be written; the next time goes on there.
+        """
+        return self._servers.follow(mirrors)
+
     def contents(self) -> Contents:
-        """Return the figures of the spool."""
-        return self._database.read(reader.contents)
+        """Return the figures of the spool, and of `MAIN` in it."""
+        return self._database.read(lambda db: reader.contents(db, MAIN))
 
     def facts(self) -> dict[str, str]:
         """Return the facts of the agent that were noted."""
-        return self._database.read(reader.facts)
+        return self._database.read(rows.facts)
 
     def gaps(self) -> list[Gap]:
         """Return the spans of missing readings of which no point tells yet."""
@@ -164,7 +181,9 @@ class Spool:
             tick = 0
             if lines:
                 tick = rows.insert(db, lines, time_ns) + self._store.above
-                rows.tally(db, {"ticks": 1, "points": len(lines)})
+                rows.tally(db, {"ticks": 1})
+                for server in rows.servers(db):
+                    rows.tally(db, {"points": len(lines)}, server)
             rows.tally(db, {f"{LOST}{cause}": points for cause, points in (lost or {}).items()})
             for gap in ended:  # before new gaps are marked, which would widen them
                 rows.forget(db, gap)
@@ -192,12 +211,13 @@ class Spool:
         def commit(db: sqlite3.Connection) -> tuple[int, range]:
             above = self._store.above
             first = max(ids.start, self._first_id) - above
-            scope = (before_ns, first, ids.stop - above, _AT_ONCE)
-            found = db.execute(_WAITING, scope).fetchall()
-            corrected = sum(
-                rows.restamp(db, tick, before_ns, by_ns) for tick, is_wrong in found if is_wrong
-            )
-            return corrected, range(found[-1][0] + 1 + above if found else ids.stop, ids.stop)
+            scope = (first, ids.stop - above, _AT_ONCE)
+            # The first ones of all queues together are among the first ones of each.
+            queues = [db.execute(_WAITING, (name, *scope)) for name in rows.servers(db)]
+            found = sorted({tick for queue in queues for (tick,) in queue})[:_AT_ONCE]
+            wrong = [tick for tick in found if db.execute(_IS_WRONG, (tick, before_ns)).fetchone()]
+            corrected = sum(rows.restamp(db, tick, before_ns, by_ns) for tick in wrong)
+            return corrected, range(found[-1] + 1 + above if found else ids.stop, ids.stop)
 
         return self._database.write(commit)
 

@@ -202,6 +202,27 @@ def test_during_an_outage_nothing_is_told_and_afterwards_all_at_once(agent: Agen
     assert agent.told() == [gap("tick_missed", 1, 6, 8 * 60.0)]
 
 
+def test_what_one_server_lacks_is_told_when_that_server_works_and_the_rest_meanwhile(
+    agent: Agent,
+) -> None:
+    down = agent.health.server("b").trouble("delivery")
+    down.begins("no answer")
+    start_ns, stop_ns = START_NS + MINUTE, START_NS + 3 * MINUTE
+    lacks = Gap("expired", start_ns, stop_ns, 3, server="b")
+    agent.spool.append(["m f=1i 1"], 1, gaps=[lacks])
+    agent.beat(4)
+    agent.beat(6, missed=1)
+    agent.beat(7)
+    assert agent.told() == [gap("tick_missed", 4, 1, 120.0)]
+    down.ends()
+    agent.beat(8)
+    agent.beat(9)
+    (late,) = agent.told()[1:]
+    assert late.point.tags == {"cause": "expired", "host": "h", "server": "b"}
+    assert (late.timestamp_ns, late.point.fields["seconds"]) == (start_ns, 120.0)
+    assert agent.spool.gaps() == []
+
+
 @pytest.mark.slow
 def test_readings_that_make_room_are_a_gap_and_those_delivered_are_none(tmp_path: Path) -> None:
     with Spool(tmp_path, 2**20) as spool:

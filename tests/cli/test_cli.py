@@ -233,6 +233,13 @@ def test_a_data_directory_that_cannot_be_had_is_told_in_a_sentence(
     assert (plan.status, plan.out) == (0, "There are no points yet.\n")
 
 
+def test_a_plan_without_old_points_says_so(cli: Cli, inside: Inside) -> None:
+    fill(cli.data_dir, hours=2, step_s=600, now_ns=time.time_ns())
+    nothing = "Nothing is older than its age."
+    assert nothing in inside(cli, "retention", "plan").out
+    assert nothing not in inside(cli, "retention", "plan", retention_hours=1).out
+
+
 def test_once_that_reads_nothing_fails(cli: Cli, tmp_path: Path) -> None:
     done = cli("once", host_root=tmp_path / "nowhere")
     assert (done.status, done.out) == (1, "")

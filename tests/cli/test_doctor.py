@@ -16,7 +16,7 @@ from pipeline.cli.doctor.server import Finding
 from pipeline.clock import SystemClock
 from pipeline.settings import Settings, load
 from pipeline.spool import Spool
-from tests.agents import running
+from tests.agents import mirror, running
 from tests.cli.commands import Cli, Done, Inside
 from tests.clocks import ManualClock
 from tests.health.test_health import another_user
@@ -275,6 +275,28 @@ def test_a_server_that_does_not_answer_is_told_and_what_hangs_on_it(
     assert others == ["clock", "token", "bucket", "write", "query", "delete", "points", "host"]
     assert {found[name].fix for name in others} == {"fix server first"}
     assert not any(found[name].checked for name in others)
+
+
+def test_each_mirror_is_checked_by_its_name(bucket: Bucket, cli: Cli) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    mirrors = mirror(bucket, "b", bucket="nowhere", token="wr0ng") | mirror(bucket, "c", url=url)
+    found = examined(cli, bucket=bucket, **mirrors)
+    names = [name.removesuffix(" b") for name in found if name.endswith(" b")]
+    assert names == list(found)[list(found).index("encryption") :][: len(names)]
+    kinds = ["bucket", "write", "query", "delete", "points", "host"]
+    assert failed(found) == [
+        *(f"{kind} b" for kind in ("token", *kinds)),
+        *(f"{kind} c" for kind in ("server", "clock", "token", *kinds)),
+    ]
+    fixes = {name: found[name].fix for name in ("token b", "bucket b", "server c", "host c")}
+    assert fixes == {
+        "token b": "put a valid token in environment variable METRICS_MIRRORS__B__TOKEN",
+        "bucket b": "fix token b first",
+        "server c": "start it, open the way to it, or correct mirrors.c.url",
+        "host c": "fix server c first",
+    }
+    missing = examined(cli, bucket=bucket, **mirror(bucket, bucket="nowhere"))["bucket b"]
+    assert missing.fix.endswith("or correct bucket or org of mirror b")
 
 
 @pytest.mark.usefixtures("_log_restored")

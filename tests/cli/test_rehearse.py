@@ -19,7 +19,7 @@ import pytest
 from pipeline.cli.rehearse.agent import Scratch
 from pipeline.cli.rehearse.proxy import Proxy
 from pipeline.cli.rehearse.script import RehearsalError, Script
-from tests.agents import eventually
+from tests.agents import eventually, mirror
 from tests.cli.commands import Cli, finish
 from tests.clocks import ManualClock
 from tests.configured import settings_for
@@ -83,15 +83,15 @@ def test_every_reading_arrives_once_and_no_trace_is_left(ground: Ground, cli: Cl
     ground.assert_clean()
 
 
-def test_it_goes_through_the_proxy_of_the_settings(ground: Ground, cli: Cli) -> None:
+def test_a_mirror_is_rehearsed_with_through_its_own_proxy(ground: Ground, cli: Cli) -> None:
     server = urlsplit(ground.bucket.server.url)
     with closing(Proxy(str(server.hostname), server.port or 0, answers_connect=True)) as proxy:
-        # A name that only the proxy understands.
-        env = ground.environment(
-            cli, influxdb_url="http://influxdb.invalid:8086", influxdb_proxy=proxy.url
-        )
-        done = finish(cli.start("rehearse", env=env))
+        # A name that only the proxy understands; the main server is down.
+        its = mirror(ground.bucket, url="http://influxdb.invalid:8086", proxy=proxy.url)
+        env = ground.environment(cli, influxdb_url="http://127.0.0.1:9", **its)
+        done = finish(cli.start("rehearse", "--mirror", "b", env=env))
     assert (done.status, done.err) == (0, "")
+    assert done.out.startswith("Rehearsing against http://influxdb.invalid:8086, bucket ")
     assert "Passed: " in done.out
     ground.assert_clean()
 
@@ -152,6 +152,8 @@ def test_a_loss_is_found(ground: Ground, cli: Cli) -> None:
 
 def test_without_a_server_it_says_so_in_a_sentence(cli: Cli, ground: Ground) -> None:
     assert cli("rehearse").error == "there is nothing to rehearse with: set influxdb_url first"
+    done = finish(cli.start("rehearse", "--mirror", "b", env=ground.environment(cli)))
+    assert done.error == "the settings have no mirror 'b'; there are none"
     nobody = "http://127.0.0.1:9"
     done = finish(cli.start("rehearse", env=ground.environment(cli, influxdb_url=nobody)))
     assert done.status == 1

@@ -29,6 +29,25 @@ def refuse(cli: Cli, count: int) -> None:
         spool.queue().settle(batch, now, [Refusal(line, "a long reason") for line in lines])
 
 
+def test_where_there_are_mirrors_each_line_has_its_server(cli: Cli, inside: Inside) -> None:
+    refuse(cli, 1)
+    (line,) = inside(cli, "rejected", "list", "--json").json()
+    assert line.keys() == {"id", "time", "reason", "line"}
+    with Spool(cli.data_dir, 2**24) as spool:
+        for _ in spool.serve(["b"]):
+            pass
+        queue = spool.queue("b")
+        batch = queue.lease(1)
+        assert batch is not None
+        queue.settle(batch, SystemClock().now_ns(), [Refusal("m,n=0 f=1i 1", "no")])
+    lines = inside(cli, "rejected", "list", "--json").json()
+    assert [line["server"] for line in lines] == ["b", "main"]
+    head, *rows = inside(cli, "rejected", "list").out.splitlines()
+    assert head.split() == ["id", "refused", "server", "reason", "line"]
+    assert [row.split()[2] for row in rows] == ["b", "main"]
+    assert "1 older ones" in inside(cli, "rejected", "list", "--limit", "1").out
+
+
 def test_refused_lines_are_listed_retried_and_dropped_while_the_agent_runs(
     bucket: Bucket, cli: Cli
 ) -> None:

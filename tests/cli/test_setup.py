@@ -195,6 +195,41 @@ def test_from_a_bare_server_to_points_in_it_with_one_command(
         assert agent.stop() == 0
 
 
+def test_a_mirror_is_made_ready_as_the_main_server_is(
+    influx_server: InfluxServer, new_server: str, org: str, place: Place
+) -> None:
+    mirror, main = ("--mirror", "b"), (influx_server.url, "--org", org)
+    told = place.error(new_server, *mirror)
+    assert told == "mirrors need influxdb_url, which is not set: run setup without --mirror first"
+    assert is_new(new_server)
+    assert "must be a name of at most 32" in place.error(new_server, "--mirror", "B")
+    place.ok(*main, **operator(influx_server))
+    text, main_token = place.text(), place.token
+
+    *told_lines, last = place.ok(new_server, *mirror)
+    assert f"Organisation {org!r}: is there" in told_lines  # which has the names of the main one
+    assert last.startswith(f"Open {new_server}/orgs/")
+    lines = zip(text.splitlines(), place.text().splitlines(), strict=True)
+    assert [line for old, line in lines if line != old] == [
+        "[mirrors.b]",
+        f'url = "{new_server}"',
+        f'org = "{org}"',
+        'bucket = "metrics"',
+    ]
+    secrets = place.read(".secrets.toml")
+    assert secrets["influxdb_token"] == main_token != secrets["mirrors"]["b"]["token"]
+    assert (place.folder / ".secrets.toml").stat().st_mode & 0o777 == 0o600
+
+    before = place.state()
+    assert place.ok(new_server, *mirror)[:2] == LINES
+    assert place.ok(*main)[:2] == LINES
+    told = place.error(*main, "--mirror", "c", **operator(influx_server))
+    assert told == (
+        "mirrors.c has the url, org and bucket of influxdb_*: make one of these another"
+    )
+    assert place.state() == before
+
+
 def test_a_password_is_known_though_the_answer_that_made_its_user_is_lost(
     new_server: str, place: Place
 ) -> None:
@@ -270,9 +305,11 @@ def test_an_operators_token_makes_all_that_is_missing_and_nothing_twice(
         "dashboards": BOARDS,
         "checks": [
             "Agent loses data (b)",
+            "Agent loses data for a mirror (b)",
             "File system is nearly full (b)",
             "Host is silent (b)",
             "Memory is nearly used up (b)",
+            "Units have failed (b)",
         ],
         "variables": ["metrics_bucket", "metrics_host"],
         "stacks": each,
@@ -289,7 +326,8 @@ def test_an_operators_token_makes_all_that_is_missing_and_nothing_twice(
     place.ok(url, "--org", org, "--bucket", "c", METRICS_HOST="h2", **operator(influx_server))
     after = Seen(influx_server, org).names()
     assert after["tokens"] == ["metrics-pipeline of h1", "metrics-pipeline of h2"]
-    assert (after["dashboards"], len(after["checks"])) == (seen["dashboards"], 8)
+    assert after["dashboards"] == seen["dashboards"]
+    assert len(after["checks"]) == 2 * len(seen["checks"])
 
 
 def test_the_token_is_of_the_least_scope_and_suffices_for_the_agent(

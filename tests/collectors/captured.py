@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from .captured_services import SERVICES
+
 KINDS = (
     "user",
     "nice",
@@ -206,5 +208,6 @@ LINUX: Mapping[str, bytes] = {
     "/proc/80/stat": pid_stat(80, ticks=70, threads=3, pages=500),
     "/proc/80/status": b"Name:\tnginx\nUid:\t33\t33\t33\t33\n",
     "/etc/passwd": b"root:x:0:0:root:/root:/bin/bash\nwww-data:x:33:33::/var/www:/bin/false\n",
+    **SERVICES,
 }
 """Path to content."""

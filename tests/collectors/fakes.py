@@ -3,7 +3,7 @@
 import os
 import shutil
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
@@ -19,6 +19,7 @@ from pipeline.settings import CollectorOptions
 from tests.clocks import ManualClock
 
 from .captured import LINUX, proc_stat
+from .captured_services import SYSTEMCTL
 
 DEFAULTS = CollectorOptions()
 KIB = 1024
@@ -111,7 +112,8 @@ class ContainerPs:
 class FakeHost:
     """A Host with what it is made of at hand.
 
-    What `read_file`, `list_folder` and psutil find is in `files`, and why they fail in `errors`.
+    What `read_file`, `list_folder`, psutil and systemctl find is in `files`, and why they fail in
+    `errors`.
     """
 
     def __init__(self) -> None:
@@ -125,7 +127,10 @@ class FakeHost:
     def host(self, statvfs: Callable[[str], os.statvfs_result] | None = None) -> Host:
         look = statvfs or (lambda path: _STATVFS)
         places = self.root, self.proc, self.sys
-        return Host(self.ps, self.clock, look, self._read_file, *places, self._list_folder)
+        return Host(
+            *(self.ps, self.clock, look, self._read_file, *places, self._list_folder),
+            *(self._read_blocks, self._run),
+        )
 
     def contain(self) -> None:
         """See the host from a container, where its root folder is /host."""
@@ -141,6 +146,15 @@ class FakeHost:
         if path in self.errors or path not in self.files:
             raise self.errors.get(path, FileNotFoundError(path))
         return self.files[path]
+
+    def _read_blocks(self, path: str) -> Iterator[bytes]:
+        text = self._read_file(path)
+        yield from (text[at : at + 500] for at in range(0, len(text), 500))
+
+    def _run(self, command: Sequence[str], timeout_s: float) -> bytes:
+        root = [] if self.root == "/" else ["chroot", self.root]
+        assert command[: len(root) + 2] == [*root, "systemctl", "list-units"]
+        return self._read_file(f"{self.root.rstrip('/')}{SYSTEMCTL}")
 
     def _list_folder(self, path: str) -> list[str]:
         below = [one.removeprefix(f"{path}/") for one in self.files if one.startswith(f"{path}/")]

@@ -13,7 +13,10 @@ from .fakes import DEFAULTS, FakeHost
 
 
 def test_names_are_those_of_the_measurements() -> None:
-    assert {entry.measurement for entry in catalogue.load()} <= {*names(), "metrics_gap"}
+    assert {entry.measurement for entry in catalogue.load()} <= {
+        *names(),
+        *("metrics_gap", "soft_interrupts"),
+    }
 
 
 def test_collectors_run_by_default_or_as_told(fake: FakeHost) -> None:

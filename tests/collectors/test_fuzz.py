@@ -16,6 +16,7 @@ from pipeline.point import Line, decode
 from pipeline.settings import CollectorOptions
 
 from .captured import LINUX, proc_stat
+from .captured_services import SYSTEMCTL
 from .fakes import FakeHost, statvfs
 
 MOUNTS = b"""\
@@ -136,6 +137,10 @@ STATVFS = ["f_bsize", "f_frsize", "f_blocks", "f_bfree", "f_bavail", "f_files", 
 @example(own, "/proc/net/snmp", b"Tcp: a\nTcp:\n: :\nTcp: \xff\xff\nTcp: 1 2", True)
 @example(inside, "/proc/1/net/stat/nf_conntrack", b"\n\n entries\n", True)
 @example(own, "/proc/pressure/io", b"some = ==\nfull", False)
+@example(own, "/proc/net/tcp", b"0: 1 2\n 1: 2 3 \xff 4\n: : : : :", True)
+@example(own, "/proc/interrupts", b"CPU0\n:\n: \nERR:\n", True)
+@example(inside, SYSTEMCTL, b". . . .\n\xff.\xff \xff 1 2\n\x00", True)
+@example(own, "/sys/fs/cgroup/system.slice/busy.service/io.stat", b"a =\n: = ==\n8:0 rbytes=", True)
 def test_no_text_raises(fake: FakeHost, path: str, text: bytes, always: bool) -> None:
     before = FILES | {path: text} if always else FILES
     assert failures(read(fake, before, FILES | {path: text})) == []
@@ -146,8 +151,9 @@ MADE_OF_OTHERS = re.compile(
     "mem (used|cached|shared|inactive|available)|swap used|system_metrics .*|disk .*"
     "|processes .*|process .*|system n_.*|.* (.*_percent|usage_.*|io_util|time_active)"
     "|conntrack .*"  # sums, of numbers with letters
+    "|netstat .*|(soft_)?interrupts total|systemd_units .*|cgroup io.*|sensors .*_discharging"
 )
-UNITS = ((1, 1), (512, 1), (1024, 1), (4096, 1), (1, 100), (1, 1000))
+UNITS = ((1, 1), (512, 1), (1024, 1), (4096, 1), (1, 100), (1, 1000), (1, 1_000_000))
 
 
 def same(number: float) -> str:
@@ -173,7 +179,8 @@ def test_no_number_comes_out_that_was_not_in(fake: FakeHost, changed: tuple[str,
     assert failures(outcomes) == []
     possible = KNOWN | possible_of(text)
     for measurement, field, value in numbers(outcomes):
-        assert measurement in ("temp", "system_metrics") or value >= 0 or field == "TcpMaxConn"
+        may_be_below_0 = measurement in ("temp", "system_metrics", "sensors")
+        assert may_be_below_0 or field == "TcpMaxConn" or value >= 0
         if field.endswith("_percent") or field.startswith("usage_") or field == "io_util":
             assert value <= 100.0
         elif not MADE_OF_OTHERS.fullmatch(f"{measurement} {field}"):

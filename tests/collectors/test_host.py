@@ -43,6 +43,29 @@ def test_places(
     assert places[1] == psutil.PROCFS_PATH
 
 
+def test_a_program_is_run_in_an_environment_of_its_own_and_ended_in_time(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("LC_ALL", "SYSTEMD_COLORS"):
+        monkeypatch.setenv(name, "de_DE.UTF-8")
+    host = Host.system(clock)
+    assert host.run(["sh", "-c", "echo $LC_ALL $SYSTEMD_COLORS"], 60) == b"C\n"
+    os.mkfifo(never := tmp_path / "never")
+    with pytest.raises(TimeoutError, match="no answer within 10 ms"):
+        host.run(["cat", str(never)], 0.01)
+    with pytest.raises(OSError, match=r"^that is why$"):
+        host.run(["sh", "-c", "echo first >&2; echo that is why >&2; exit 3"], 60)
+    with pytest.raises(OSError, match=r"^it ended with status 3$"):
+        host.run(["sh", "-c", "exit 3"], 60)
+
+
+def test_a_long_file_is_read_part_by_part(clock: ManualClock, tmp_path: Path) -> None:
+    (long := tmp_path / "long").write_bytes(bytes(100_000))
+    parts = [*Host.system(clock).read_blocks(str(long))]
+    assert b"".join(parts) == bytes(100_000)
+    assert max(map(len, parts)) < 20_000
+
+
 def test_psutil_reads_its_own_host_again(clock: ManualClock) -> None:
     Host.system(clock, Path("/host"))
     Host.system(clock)

@@ -1,150 +1,104 @@
-import itertools
-import re
+import threading
 from dataclasses import replace
 
 import pytest
 
-from pipeline.collectors._host.sensors import Reading, processor_temperature, sensors
+from pipeline.collectors import Silence
+from pipeline.collectors.base import NoData
+from pipeline.collectors.sensors import Sensors
+from pipeline.point import Point
+from pipeline.settings import CollectorOptions
 
-from .fakes import FakeHost
+from .fakes import DEFAULTS, FakeHost, read, types
 
-HWMON, THERMAL = "/sys/class/hwmon", "/sys/class/thermal"
-
-
-def unplug(fake: FakeHost) -> None:
-    fake.files = {path: content for path, content in fake.files.items() if HWMON not in path}
-
-
-def test_sensors_of_all_chips(fake: FakeHost) -> None:
-    assert sensors(fake.host(), 5.0) == [
-        Reading("acpitz", "", 27.8),
-        Reading("coretemp", "Package id 0", 48.0),
-        Reading("coretemp", "Core 0", 46.5),
-    ]
+HWMON, SUPPLY = "/sys/class/hwmon", "/sys/class/power_supply"
 
 
-def test_order_is_by_number(fake: FakeHost) -> None:
-    unplug(fake)
-    for chip in (10, 2):
-        fake.files[f"{HWMON}/hwmon{chip}/name"] = f"chip{chip}\n".encode()
-        for number in (10, 2):
-            fake.files[f"{HWMON}/hwmon{chip}/temp{number}_input"] = f"{number}000\n".encode()
-    assert [(one.chip, one.celsius) for one in sensors(fake.host(), 5.0)] == [
-        ("chip2", 2.0),
-        ("chip2", 10.0),
-        ("chip10", 2.0),
-        ("chip10", 10.0),
+def sensor(chip: str, feature: str, **fields: float) -> Point:
+    return Point("sensors", fields, {"chip": chip, "feature": feature})
+
+
+BATTERY = sensor("BAT0", "battery", battery_percent=71.0, battery_discharging=1)
+POINTS = [
+    sensor("nct6775", "in0", in_input=0.872),
+    sensor("nct6775", "in1", in_input=-12.04),
+    sensor("nct6775", "cpu_fan", fan_input=1186.0),
+    sensor("amdgpu", "slowppt", power_input=21.16),
+    sensor("BAT0", "curr1", curr_input=1.31),
+    BATTERY,
+]
+
+
+def without(fake: FakeHost, folder: str) -> None:
+    fake.files = {path: text for path, text in fake.files.items() if folder not in path}
+
+
+def test_points(fake: FakeHost) -> None:
+    points = read(Sensors(fake.host(), DEFAULTS))
+    assert points == POINTS
+    kinds = {(field, kind) for point in points for field, kind in types(point).items()}
+    assert {field for field, kind in kinds if kind is not float} == {"battery_discharging"}
+    fake.contain()
+    assert read(Sensors(fake.host(), DEFAULTS)) == POINTS
+
+
+def test_a_second_chip_of_one_name_is_another_one(fake: FakeHost) -> None:
+    for number in (5, 6):
+        fake.files |= {f"{HWMON}/hwmon{number}/name": b"amdgpu\n"}
+        fake.files |= {f"{HWMON}/hwmon{number}/fan1_input": b"%d00\n" % number}
+    points = read(Sensors(fake.host(), DEFAULTS))
+    assert [point for point in points if point not in POINTS] == [
+        sensor("amdgpu-2", "fan1", fan_input=500.0),
+        sensor("amdgpu-3", "fan1", fan_input=600.0),
     ]
 
 
 @pytest.mark.parametrize(
-    "nonsense", [b"-273150\n", b"-128000\n", b"4294967295\n", b"nan\n", b"inf\n", b"", b"N/A\n"]
+    ("files", "point"),
+    [
+        ({"capacity": b"71\n", "status": b"Full\n"}, (71.0, 0)),
+        ({"capacity": b"", "energy_now": b"30\n", "energy_full": b"40\n"}, (75.0, 1)),
+        ({"capacity": b"", "charge_now": b"10\n", "charge_full": b"40\n"}, (25.0, 1)),
+        ({"capacity": b"", "status": b"Charging\n"}, (None, 0)),
+        ({"type": b"UPS\n"}, None),
+        ({"scope": b"Device\n"}, None),  # a mouse's
+        ({"present": b"0\n"}, None),
+    ],
 )
-def test_nonsense_is_left_out(fake: FakeHost, nonsense: bytes) -> None:
-    fake.files[f"{HWMON}/hwmon0/temp1_input"] = nonsense
-    assert {reading.chip for reading in sensors(fake.host(), 5.0)} == {"coretemp"}
+def test_batteries(
+    fake: FakeHost, files: dict[str, bytes], point: tuple[float | None, int] | None
+) -> None:
+    fake.files |= {f"{SUPPLY}/BAT0/{name}": text for name, text in files.items()}
+    found = read(Sensors(fake.host(), DEFAULTS))[len(POINTS) - 1 :]
+    told = [(o.fields.get("battery_percent"), o.fields["battery_discharging"]) for o in found]
+    assert told == ([point] if point else [])
 
 
-def test_sensor_that_fails_costs_no_other(fake: FakeHost) -> None:
-    fake.errors[f"{HWMON}/hwmon1/temp1_input"] = OSError(61, "No data available")
-    assert [reading.label for reading in sensors(fake.host(), 5.0)] == ["", "Core 0"]
+def test_nonsense_and_what_fails_cost_themselves(fake: FakeHost) -> None:
+    fake.files[f"{HWMON}/hwmon2/in0_input"] = b"N/A\n"
+    fake.errors[f"{HWMON}/hwmon2/in1_input"] = OSError(61, "No data available")
+    assert read(Sensors(fake.host(), DEFAULTS)) == POINTS[2:]
 
 
-def test_frost_is_no_nonsense(fake: FakeHost) -> None:
-    fake.files[f"{HWMON}/hwmon0/temp1_input"] = b"-40000\n"
-    assert sensors(fake.host(), 5.0)[0].celsius == -40.0
-
-
-def test_chips_of_older_kernels(fake: FakeHost) -> None:
-    unplug(fake)
-    fake.files[f"{HWMON}/hwmon0/device/name"] = b"k8temp\n"
-    fake.files[f"{HWMON}/hwmon0/device/temp1_input"] = b"30000\n"
-    assert sensors(fake.host(), 5.0) == [Reading("k8temp", "", 30.0)]
-
-
-def test_thermal_zones_where_no_chip_tells(fake: FakeHost) -> None:
-    fake.files[f"{THERMAL}/thermal_zone0/type"] = b"cpu-thermal\n"
-    fake.files[f"{THERMAL}/thermal_zone0/temp"] = b"51000\n"
-    fake.files[f"{THERMAL}/cooling_device0/type"] = b"Processor\n"
-    assert "cpu-thermal" not in {reading.chip for reading in sensors(fake.host(), 5.0)}
-    fake.errors[f"{HWMON}/hwmon0/temp1_input"] = OSError(61, "No data available")
-    for number in (1, 2):
-        fake.files[f"{HWMON}/hwmon1/temp{number}_input"] = b"-273150\n"
-    assert sensors(fake.host(), 5.0) == [Reading("cpu-thermal", "", 51.0)]
-    unplug(fake)
-    assert sensors(fake.host(), 5.0) == [Reading("cpu-thermal", "", 51.0)]
-
-
-def test_chip_without_a_name_goes_by_its_folder(fake: FakeHost) -> None:
-    del fake.files[f"{HWMON}/hwmon1/name"]
-    assert [reading.chip for reading in sensors(fake.host(), 5.0)] == ["acpitz", "hwmon1", "hwmon1"]
-
-
-def test_sensor_keeps_its_name_when_drivers_change_numbers(fake: FakeHost) -> None:
-    host = fake.host()
-    before = sensors(host, 5.0)
-    swapped = {"hwmon0": "hwmon1", "hwmon1": "hwmon0"}
-    fake.files = {
-        re.sub("hwmon[01]", lambda match: swapped[match[0]], path): content
-        for path, content in fake.files.items()
-    }
-    fake.clock.advance(1.0)
-    assert sorted(sensors(host, 5.0), key=repr) == sorted(before, key=repr)
-
-
-def test_name_and_value_are_from_one_look(fake: FakeHost) -> None:
-    before, host, looks = sensors(fake.host(), 5.0), fake.host(), itertools.count()
-    swapped = {
-        path.replace("hwmon0", "hwmonX")
-        .replace("hwmon1", "hwmon0")
-        .replace("hwmonX", "hwmon1"): its
-        for path, its in fake.files.items()
-    }
+def test_what_does_not_answer_costs_itself(fake: FakeHost) -> None:
+    host, released = fake.host(), threading.Event()
 
     def read_file(path: str) -> bytes:
-        if next(looks) == 2:  # the drivers are loaded anew when both chips have been found
-            fake.files = swapped
+        if path in (f"{HWMON}/hwmon2/fan1_input", f"{SUPPLY}/BAT0/capacity"):
+            released.wait()
         return host.read_file(path)
 
-    found = sensors(replace(host, read_file=read_file), 5.0)
-    assert {(one.chip, one.celsius) for one in found} < {(one.chip, one.celsius) for one in before}
+    options = CollectorOptions(timeout_ms=200)
+    items = list(Sensors(replace(host, read_file=read_file), options).collect())
+    released.set()
+    why = "no answer within 200 ms"
+    silent = [item for item in items if isinstance(item, Silence)]
+    assert silent == [Silence("nct6775 fan1", why), Silence("BAT0", why)]
+    assert {repr(item) for item in items if item not in silent} <= {repr(one) for one in POINTS}
 
 
-@pytest.mark.parametrize("silent", ["Package id 0", "Core 0"])
-def test_of_a_processor_that_does_not_answer_no_other_chip_speaks(silent: str) -> None:
-    readings = [
-        Reading("acpitz", "", 27.8),
-        *(Reading("coretemp", label, None) for label in (silent,)),
-    ]
-    with pytest.raises(TimeoutError):
-        processor_temperature(readings)
-    assert processor_temperature([*readings, Reading("coretemp", silent, 50.0)]) == 50.0
-
-
-def of(chip: str, **celsius: float) -> list[Reading]:
-    return [Reading(chip, label.replace("_", " "), found) for label, found in celsius.items()]
-
-
-BOARD, DRIVE = Reading("acpitz", "", 27.8), Reading("nvme", "", 70.0)
-OTHER_CHIPS = ("zenpower", "cpu_thermal", "cpu-thermal", "soc_thermal")
-
-
-@pytest.mark.parametrize(
-    ("readings", "expected"),
-    [
-        (of("coretemp", Core_0=60.0, Core_1=45.0, Package_id_0=58.0), 58.0),
-        (of("coretemp", Package_id_0=51.0, Package_id_1=52.0), 52.0),
-        (of("k10temp", Tctl=77.0, Tdie=50.0), 50.0),
-        (of("k10temp", Tctl=40.0, Tccd1=55.5), 55.5),
-        *([[BOARD, DRIVE, Reading(chip, "", 48.0)], 48.0] for chip in OTHER_CHIPS),
-        ([BOARD], 27.8),
-        ([], None),
-        ([DRIVE], None),
-    ],
-    ids=[
-        *("package-for-cores", "hottest-package", "die-before-control-value"),
-        *("hottest-without-package", *OTHER_CHIPS, "board-before-nothing", "nothing", "drive"),
-    ],
-)
-def test_the_processors_temperature(readings: list[Reading], expected: float | None) -> None:
-    assert processor_temperature(readings) == expected
+def test_a_machine_without_any_is_no_data(fake: FakeHost) -> None:
+    for folder in (HWMON, SUPPLY):
+        without(fake, folder)
+    with pytest.raises(NoData):
+        read(Sensors(fake.host(), DEFAULTS))

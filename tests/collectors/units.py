@@ -1,8 +1,8 @@
 """The unit of each field as its source has it; the catalogue is held to this table.
 
 Sources: Telegraf 1.37.2, the README of each input; proc(5) and the kernel's admin-guide/iostats for
-diskio, its accounting/psi for pressure and its admin-guide/sysctl/fs; random(4); gopsutil's host
-and mem for the rest.
+diskio, its accounting/psi for pressure, its admin-guide/sysctl/fs, admin-guide/cgroup-v2 and
+hwmon/sysfs-interface; random(4); gopsutil's host and mem for the rest.
 """
 
 import re
@@ -42,6 +42,18 @@ _UNITS = (
     ("nstat", "IpExt(In|Out)Octets", "bytes"),
     ("linux_sysctl_fs", "dentry-age-limit", "seconds"),
     ("kernel|nstat|conntrack|linux_sysctl_fs", ".*", "count"),
+    ("netstat|interrupts|soft_interrupts", ".*", "count"),
+    ("systemd_units", ".*_code", "code"),
+    ("systemd_units", ".*", "count"),
+    ("cgroup", r"memory\.events\..*|pids\..*|cpu\.stat\.nr_.*|io\.stat\..ios", "count"),
+    ("cgroup", r"cpu\.stat\..*", "microseconds"),
+    ("cgroup", ".*", "bytes"),
+    ("sensors", "fan_input", "rpm"),
+    ("sensors", "in_input", "volts"),
+    ("sensors", "curr_input", "amperes"),
+    ("sensors", "power_input", "watts"),
+    ("sensors", "battery_percent", "percent"),
+    ("sensors", "battery_discharging", "boolean"),
     ("metrics_gap", "readings", "count"),
     ("metrics_gap", "seconds", "seconds"),
     ("metrics_gap", "start_ns", "nanoseconds"),

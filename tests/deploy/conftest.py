@@ -17,7 +17,7 @@ from tests.deploy.machine import Machine
 collect_ignore = [] if find_spec("kubernetes_validate") else ["test_kubernetes.py"]
 ROOT = Path(__file__).parent.parent.parent
 LEFT_OUT = shutil.ignore_patterns(
-    ".git", ".venv*", "dist", "__pycache__", ".*_cache", ".hypothesis"
+    ".git", ".venv*", "dist", "mutants", "__pycache__", ".*_cache", ".hypothesis"
 )
 
 

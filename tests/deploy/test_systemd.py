@@ -114,6 +114,34 @@ def test_every_default_collector_delivers_and_sees_what_is_seen_without_hardenin
     assert counts["total"] > 5
 
 
+def test_what_is_off_by_default_sees_units_and_control_groups_once_it_is_on(
+    running: Machine,
+) -> None:
+    running.try_("systemd-run --quiet --wait --unit=broken-one false")
+    names = ("systemd_units", "cgroup", "netstat", "interrupts")
+    tables = "".join(f"[collectors.{name}]\nenabled = true\n" for name in names)
+    running.settle(f"collection_interval_ms = 200\n{tables}")
+    running.until_ticks()
+    shown = running.run("metrics-pipeline --config-dir /etc/metrics-pipeline show --json")
+    newest = {
+        (one["measurement"], one["tags"].get("name"), one["field"]): one["samples"][-1][1]
+        for one in sorted(json.loads(shown), key=lambda one: int(one["samples"][-1][0]))
+    }
+    assert newest["systemd_units", "broken-one.service", "active_code"] == 3
+    assert newest["systemd_units", "dbus.service", "active_code"] == 0
+    failed = running.run("systemctl list-units --failed --plain --no-legend").splitlines()
+    assert newest["systemd_units", None, "failed"] == len(failed) >= 1
+    assert {key[0] for key in newest} >= {"netstat", "interrupts", "soft_interrupts"}
+    troubles = running.status()["troubles"]
+    if running.run("stat -f -c %T /sys/fs/cgroup") == "cgroup2fs":
+        assert newest["cgroup", UNIT, "cpu.stat.usage_usec"] > 0
+        assert troubles == {}
+    else:  # as this machine has them
+        assert "no control groups of version 2 alone" in troubles["collector cgroup"]
+        assert troubles.keys() == {"collector cgroup"}
+    running.run("systemctl reset-failed broken-one.service")
+
+
 def test_a_stopped_process_starves_the_watchdog_and_is_restarted(running: Machine) -> None:
     change(running, "WatchdogSec=2", "RestartSec=100ms")
     ticks, before = running.until_ticks(), pid_of(running)

@@ -18,8 +18,8 @@ from pipeline.endpoint.page.svg import HEIGHT, above
 from pipeline.endpoint.page.window import window
 from pipeline.endpoint.site import Reply
 from pipeline.point import FieldValue, Point, encode
-from pipeline.settings import Settings
-from pipeline.spool import DirectoryLock, Spool
+from pipeline.settings import Mirror, Settings
+from pipeline.spool import DirectoryLock, Refusal, Spool
 from tests.clocks import START_NS, ManualClock
 from tests.histories import SECOND, fill
 from tests.spool.stores import peak_of
@@ -175,6 +175,27 @@ def test_every_subject_has_its_chart_and_its_figures(settings: Settings, look: L
     assert "The history begins" not in page.text
     assert "The agent is not running." in page.text
     assert "12 s ago, at 2023-11-14T22:13:20Z" in page.text
+
+
+def test_with_mirrors_each_server_is_shown(clock: ManualClock, settings: Settings) -> None:
+    fill(settings.data_dir)
+    mirrors = {"b": Mirror("http://b:8086", "o", "b", "t")}
+    both = dataclasses.replace(settings, influxdb_url="http://a:8086", mirrors=mirrors)
+    with Spool(settings.data_dir, 2**24) as spool:
+        for _ in spool.serve(["b"]):
+            pass
+        spool.append(["a f=1"], START_NS, {"left_out": 3})
+        batch = spool.queue("b").lease(10_000)
+        assert batch is not None
+        spool.queue("b").settle(batch, START_NS, [Refusal("a f=1", "no")])
+    page = parsed(page_reply(both, clock, {}))
+    shown = page.texts[page.texts.index("last reading") :]
+    main, b = (shown[shown.index(url) :][:5] for url in ("http://a:8086", "http://b:8086"))
+    assert main[1::2] == ["waiting", "lost"]
+    assert main[4] == "left_out 3"
+    assert (b[2], b[4]) == ("0 points, 0 B", "rejected 1")
+    assert page.row("main: left_out")[0] == "3"
+    assert page.row("b: rejected") == ["1", "Points that InfluxDB refused"]
 
 
 def test_the_processor_as_a_whole_is_drawn_by_kind(settings: Settings, look: Look) -> None:

@@ -1,24 +1,25 @@
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pipeline.endpoint.prometheus import text
-from pipeline.health import Health, ReadingStats
+from pipeline.health import Health, ReadingStats, ServerStatus
 from tests.clocks import ManualClock
 from tests.configured import status_of
 
 HELP_RE = re.compile(r"# HELP ([a-z_:][a-z0-9_:]*) (.+)")
 TYPE_RE = re.compile(r"# TYPE ([a-z_:][a-z0-9_:]*) (counter|gauge)")
+LABEL = r'([a-z_]+)="((?:[^"\\\n]|\\["\\n])*)"'
 SAMPLE_RE = re.compile(
-    r'([a-z_:][a-z0-9_:]*)(?:\{([a-z_]+)="((?:[^"\\\n]|\\["\\n])*)"\})?'
-    r" (-?[0-9.]+(?:e[+-]?[0-9]+)?)"
+    rf"([a-z_:][a-z0-9_:]*)(?:\{{({LABEL}(?:,{LABEL})*)\}})? (-?[0-9.]+(?:e[+-]?[0-9]+)?)"
 )
+Labels = tuple[str, ...]
 UNESCAPED = {'\\"': '"', "\\\\": "\\", "\\n": "\n"}
 
 
 @dataclass
 class Family:
     kind: str
-    samples: dict[tuple[str, str] | None, float] = field(default_factory=dict)
+    samples: dict[Labels, float] = field(default_factory=dict)
 
 
 def parse(exposition: str) -> dict[str, Family]:
@@ -41,15 +42,16 @@ def parse(exposition: str) -> dict[str, Family]:
         sample = SAMPLE_RE.fullmatch(line)
         assert sample is not None, line
         assert sample[1] == name
-        value = re.sub(r"\\.", lambda m: UNESCAPED[m[0]], sample[3] or "")
-        label = (sample[2], value) if sample[2] else None
-        assert label not in families[name].samples
-        families[name].samples[label] = float(sample[4])
+        labels: Labels = ()
+        for key, escaped in re.findall(LABEL, sample[2] or ""):
+            labels += key, re.sub(r"\\.", lambda m: UNESCAPED[m[0]], escaped)
+        assert labels not in families[name].samples
+        families[name].samples[labels] = float(sample[7])
     return families
 
 
 def value(families: dict[str, Family], name: str) -> float:
-    return families[f"metrics_agent_{name}"].samples[None]
+    return families[f"metrics_agent_{name}"].samples[()]
 
 
 def test_the_account_is_told_with_or_without_collection() -> None:
@@ -101,6 +103,40 @@ def test_the_running_agents_own_view_is_added() -> None:
     seconds = {("collector", "cpu"): 0.001, ("collector", "mem"): 1e-05}
     assert families["metrics_agent_collector_seconds"].samples == seconds
     assert families["metrics_agent_trouble"].samples == {("source", "delivery"): 1}
+
+
+def test_with_mirrors_each_server_has_series_of_its_own() -> None:
+    main = ServerStatus("http://a", 30, 7, 700, None, 20, {"expired": 3}, 0, None, None)
+    b = replace(main, backlog_points=9, lost={"expired": 1, "rejected": 2}, rejected_points=2)
+    health = Health(ManualClock(), 60, lambda _: None)
+    health.server("main").wrote(0.5)
+    health.server("b").write_failed()
+    alone = status_of(backlog_points=7, lost={"expired": 3})
+    before, after = (
+        parse(text(replace(alone, servers=s), health)) for s in ({}, {"main": main, "b": b})
+    )
+    assert {
+        name: after[name] for name in before if "resident" not in name and "cpu" not in name
+    } == {name: before[name] for name in before if "resident" not in name and "cpu" not in name}
+    added = {
+        name.removeprefix("metrics_agent_server_"): after[name].samples
+        for name in after.keys() - before.keys()
+    }
+    each = [("server", "main"), ("server", "b")]
+    assert added == {
+        "points_total": dict.fromkeys(each, 30),
+        "delivered_points_total": dict.fromkeys(each, 20),
+        "backlog_points": dict(zip(each, (7, 9), strict=True)),
+        "backlog_bytes": dict.fromkeys(each, 700),
+        "rejected_points": dict(zip(each, (0, 2), strict=True)),
+        "lost_points_total": {
+            ("server", "main", "cause", "expired"): 3,
+            ("server", "b", "cause", "expired"): 1,
+            ("server", "b", "cause", "rejected"): 2,
+        },
+        "retries_total": dict(zip(each, (0, 1), strict=True)),
+        "write_seconds": {("server", "main"): 0.5},
+    }
 
 
 def test_a_label_may_hold_anything() -> None:

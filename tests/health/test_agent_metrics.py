@@ -16,6 +16,27 @@ from tests.spool.stores import leased
 TYPES = {int: "integer", float: "float", str: "string"}
 
 
+Fields = set[tuple[str, str, tuple[str, ...]]]
+
+
+def fields_of(*points: Point) -> Fields:
+    """What is in points: each field with its type and the tags of its point."""
+    return {
+        (field, TYPES[type(value)], tuple(point.tags))
+        for point in points
+        for field, value in point.fields.items()
+    }
+
+
+def listed(measurement: str) -> Fields:
+    """What the catalogue has of a measurement."""
+    return {
+        (one.field, one.type, one.tags)
+        for one in catalogue.load()
+        if one.measurement == measurement
+    }
+
+
 class Itself:
     """An agent of which everything can be told."""
 
@@ -43,7 +64,10 @@ def test_account_is_the_stores(itself: Itself) -> None:
     itself.clock.advance(5.0)
     point = itself.told()
     assert point.tags == {}
-    losses = {f"lost_{cause}": 0 for cause in Cause} | {"lost_tick_missed": 3, "lost_rejected": 1}
+    losses = {f"lost_{cause}": 0 for cause in Cause if cause != "mirror_removed"} | {
+        "lost_tick_missed": 3,
+        "lost_rejected": 1,
+    }
     assert point.fields.items() >= losses.items()
     expected = {
         "ticks": 2,
@@ -57,6 +81,30 @@ def test_account_is_the_stores(itself: Itself) -> None:
     size = point.fields["backlog_bytes"]
     assert isinstance(size, int)
     assert 0 < size < 100
+
+
+def test_with_mirrors_each_server_has_a_point_of_its_own(itself: Itself) -> None:
+    for name, seconds in (("main", 0.5), ("b", 0.25)):
+        itself.health.server(name).wrote(seconds)
+    for _ in itself.spool.serve(["b"]):
+        pass
+    itself.health.server("b").write_failed()
+    itself.spool.append(["a f=1", "b f=1"], START_NS - 30 * 10**9, {"tick_missed": 3})
+    itself.spool.append(["a f=2"], START_NS)
+    batch = itself.spool.queue("b").lease(2)
+    assert batch is not None
+    itself.spool.queue("b").settle(batch, START_NS, [Refusal("b f=1", "no")])
+    main, b = (point for point in itself.collector.collect() if point.tags)
+    assert (main.measurement, main.tags) == ("metrics_delivery", {"server": "main"})
+    assert (b.measurement, b.tags) == ("metrics_delivery", {"server": "b"})
+    expected = {"points": 3, "delivered_points": 0, "backlog_points": 3, "backlog_age_s": 30.0}
+    assert main.fields.items() >= expected.items()
+    assert main.fields.items() >= {"write_ms": 500.0, "retries": 0, "lost_rejected": 0}.items()
+    expected = {"points": 3, "delivered_points": 1, "backlog_points": 1, "backlog_age_s": 0.0}
+    assert b.fields.items() >= expected.items()
+    assert b.fields.items() >= {"write_ms": 250.0, "retries": 1, "lost_rejected": 1}.items()
+    assert "lost_tick_missed" not in main.fields  # it is no server's affair
+    assert fields_of(main, b) == listed("metrics_delivery")
 
 
 def test_without_a_backlog_its_age_is_nought(itself: Itself) -> None:
@@ -125,14 +173,4 @@ def test_none_of_a_minutes_ticks_is_passed_over(itself: Itself) -> None:
 def test_every_field_is_in_the_catalogue_and_no_other(itself: Itself) -> None:
     itself.health.server("main").wrote(1)  # an integer, though it should be seconds
     itself.health.reading_committed(ReadingStats(1, 17, {"cpu": 1}))
-    written = {
-        (field, TYPES[type(value)], tuple(point.tags))
-        for point in itself.collector.collect()
-        for field, value in point.fields.items()
-    }
-    listed = {
-        (entry.field, entry.type, entry.tags)
-        for entry in catalogue.load()
-        if entry.measurement == "metrics_agent"
-    }
-    assert written == listed
+    assert fields_of(*itself.collector.collect()) == listed("metrics_agent")

@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.health import human
-from pipeline.health.status import Status
+from pipeline.health.status import ServerStatus, Status
 from pipeline.health.summary import summarize
 from pipeline.point import FieldValue
 from tests.clocks import START_NS
@@ -64,6 +64,32 @@ def test_what_is_bad_is_marked() -> None:
         troubles={"collector net": "fails", "delivery": "x"},
         last_error="x",
     ) == {"collector net", "delivery"}
+
+
+def test_with_mirrors_each_server_has_a_block_of_its_own() -> None:
+    main = ServerStatus("http://a", 30, 0, 0, None, 20, {"expired": 3}, 0, 24.0, None)
+    b = ServerStatus("http://b", 30, 7, 700, status().last_reading, 0, {}, 2, None, "too short")
+    found = summarize(status(servers={"main": main, "b": b}), START_NS + 5 * SECOND)
+    assert [row.name for row in found.first] == ["running", "last reading"]
+    assert [row.name for row in found.more] == ["interval", "kept", "readings", "store"]
+    names = ["waiting", "lost", "bucket keeps", "delivered", "rejected"]
+    assert [[row.name for row in block] for block in found.servers] == [
+        ["main", *names],
+        ["b", *names],
+    ]
+    assert [[row.text for row in block] for block in found.servers] == [
+        ["http://a", "0 points, 0 B", "expired 3", "24 h", "20 points", "0 points"],
+        [
+            "http://b",
+            "7 points, 700 B, the oldest 5 s ago, at 2023-11-14T22:13:20Z",
+            "nothing",
+            "not known; too short",
+            "0 points",
+            "2 points",
+        ],
+    ]
+    bad = [row.name for block in found.servers for row in block if row.bad]
+    assert bad == ["lost", "bucket keeps"]
 
 
 def test_a_reading_of_the_future_is_no_age() -> None:

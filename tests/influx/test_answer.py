@@ -7,7 +7,10 @@ from pipeline.influx.answer import (
     Answer,
     Verdict,
     date_s,
+    in_words,
     is_expired,
+    one_line,
+    readable,
     retry_after_s,
     verdict,
 )
@@ -78,6 +81,43 @@ def test_points_beyond_the_buckets_age_are_told_from_refused_ones() -> None:
 )
 def test_both_forms_of_retry_after_are_read(header: str | None, expected: float) -> None:
     assert retry_after_s(header, now_s=1_700_000_000) == expected
+
+
+NGINX = """<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n
+<center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>nginx/1.24.0</center></body></html>"""
+
+
+@pytest.mark.parametrize(
+    ("page", "told"),
+    [
+        (NGINX, "502 Bad Gateway"),
+        ("<!DOCTYPE html><TITLE lang=en>\n Sign in &amp; go </TITLE>", "Sign in & go"),
+        ("<html><style>b{}</style><script>x<y</script><h1>Not <b>here</b></h1>", "Not here"),
+        ("<html><title></title><!-- a > b --><p>No such page</p><p", "No such page"),
+        ("expected <int> & no more", "expected <int> & no more"),
+        (f"{' ' * 3990}<body>a", "a"),  # of a page, 4000 characters are looked at
+        (f"{' ' * 4000}<body>a", "<body>a"),
+        ("\x1b[31m two\r\n\u202elines\x07 ", "[31m two lines"),
+    ],
+)
+def test_what_a_person_reads_of_an_answer(page: str, told: str) -> None:
+    assert one_line(readable(page), 5000) == told
+
+
+def test_of_a_long_answer_the_start_is_read() -> None:
+    assert one_line("a b\nc", 4) == "a b"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ConnectionRefusedError(111, "Connection refused"), "connection refused"),
+        (OSError("Of no number"), "Of no number"),
+        (ValueError("Of another kind"), "Of another kind"),
+    ],
+)
+def test_an_error_is_told_in_words(error: Exception, told: str) -> None:
+    assert in_words(error) == told
 
 
 @given(st.text(max_size=60))

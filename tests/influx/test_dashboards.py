@@ -24,7 +24,6 @@ from pipeline.influx.dashboards.checks import CHECKS, Check
 from pipeline.influx.dashboards.one_host import ONE_HOST
 from pipeline.influx.dashboards.template import DASHBOARDS, VARIABLES
 from pipeline.settings import Settings
-from pipeline.spool import Cause
 from tests.agents import environment, running
 from tests.influx import simulated
 from tests.influxd import api
@@ -35,7 +34,8 @@ BUCKET, FLEET, EMPTY = "metrics", "thirty hosts", "nothing"
 CELLS = [(board, cell) for board in DASHBOARDS for cell in board.cells]
 IDS = [f"{board.name}: {cell.title}" for board, cell in CELLS]
 # What no agent writes on every machine, or not within a few seconds.
-RARE = ("temp", "metrics_agent", "diskio", "pressure", "conntrack")
+RARE = ("temp", "metrics_agent", "metrics_delivery", "diskio", "pressure", "conntrack")
+CAUSES = [e for e in catalogue.load() if e.measurement == "metrics_agent" and "lost_" in e.field]
 
 Row = dict[str, Any]
 
@@ -90,6 +90,8 @@ def rare_lines() -> Iterator[str]:
     yield f"mem,host={SILENT} used_percent=91.0 {now}"
     yield f"pressure,host={SILENT},resource=memory,type=full avg60=31.55 {now}"
     yield f"pressure,host={SILENT},resource=memory,type=some avg60=99.0 {now}"
+    yield f"systemd_units,host={SILENT} failed=2i,total=150i {now}"
+    yield f"systemd_units,host={HOST} failed=0i,total=150i {now}"
     waiting = "backlog_points=7i,backlog_age_s=1.5,rejected_points=0i,memory_rss=2000000i"
     yield f"metrics_agent,host={SILENT} {waiting} {now}"
     yield f"system_metrics,host={ODD.replace(' ', chr(92) + ' ')} memory_percent=99.0 {now}"
@@ -264,7 +266,7 @@ def test_an_agent_that_lost_something_is_above_one_that_has_much_to_deliver(
     rows = {row["host"]: row for row in answer(filled, query, BUCKET, "")}
     silent = rows[SILENT]
     assert (silent["waiting"], silent["lost"], silent["memory"]) == (7, 0, 2)
-    assert rows[HOST]["lost"] == 2 * len(Cause)
+    assert rows[HOST]["lost"] == 2 * len(CAUSES)
     assert rows[HOST]["rank"] < silent["rank"] == -7
 
 
@@ -411,7 +413,17 @@ def test_the_link_leads_to_the_dashboard_of_one_host(
             *("Programs wait for memory", {SILENT: "crit"}),
             r"h2: all programs wait for memory 31\.5 % of the time",
         ),
-        ("Agent loses data", {HOST: "crit"}, f"h1: the agent has lost {2 * len(Cause)} points"),
+        (
+            "Units have failed",
+            {HOST: "ok", SILENT: "warn"},
+            "h2: of systemd's units, 2 failed: systemctl --failed",
+        ),
+        ("Agent loses data", {HOST: "crit"}, f"h1: the agent has lost {2 * len(CAUSES)} points"),
+        (
+            "Agent loses data for a mirror",
+            {HOST: "crit"},
+            "h1: the agent has lost 10 points for mirror one",
+        ),
     ],
 )
 def test_every_check_says_what_is_the_matter(

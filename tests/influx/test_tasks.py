@@ -96,6 +96,7 @@ def test_the_task_writes_means_of_gauges_and_the_last_values_of_counters(
             cpu: dict[str, FieldValue] = {"usage_active": float(n), "time_user": float(n)}
             write(bucket, moment, Point("cpu", cpu, {"cpu": "cpu0"}))
             write(bucket, moment, Point("net", {"bytes_recv": 100 + n, "speed": n}))
+            write(bucket, moment, Point("interrupts", {"total": n, "CPU12": n}))
             write(bucket, moment, Point("system", {"uptime_format": f"{n} days", "load1": 1.0}))
             own: dict[str, FieldValue] = {"depth": n, "state": f"s{n}", "open": n % 2 == 0}
             write(bucket, moment, Point("own", own))
@@ -112,6 +113,8 @@ def test_the_task_writes_means_of_gauges_and_the_last_values_of_counters(
             ("cpu", "time_user", first + 4.0),
             ("net", "bytes_recv", 100 + first + 4),
             ("net", "speed", first + 2.0),
+            ("interrupts", "total", first + 4),
+            ("interrupts", "CPU12", first + 4),
             ("system", "uptime_format", f"{first + 4} days"),
             ("system", "load1", 1.0),
             ("own", "depth", first + 2.0),

@@ -18,7 +18,7 @@ from pipeline.retention import plan
 from pipeline.retention.plan import LOCAL, PlanRow
 from pipeline.settings import Downsample, Settings
 from pipeline.spool import Spool, SpoolReader
-from tests.agents import environment
+from tests.agents import environment, mirror
 from tests.clocks import ManualClock
 from tests.configured import settings_for
 from tests.influxd import api
@@ -295,3 +295,34 @@ def test_a_server_that_does_not_answer_is_told_in_a_sentence(
         assert done.stdout == ""
         (line,) = done.stderr.splitlines()
         assert line.startswith("metrics-pipeline: no answer from http://127.0.0.1:1: ")
+
+
+def test_each_server_is_told_and_swept_whichever_is_down(
+    filled: Bucket, means: str, command: Command, now: int
+) -> None:
+    text = "\n".join(f"mem,host={host} f=1i {now - 60 * HOUR_NS}" for host in ("h1", "h2"))
+    assert api.write(filled.server, means, text.encode())[0] == 204
+    its = mirror(Bucket(filled.server, means, ""))
+    both = {f"METRICS_{name.upper()}": str(value) for name, value in its.items()}
+    shown = command("plan", **both)
+    assert shown.exit_code == 0, shown.stderr
+    assert re.search(rf"^b: {means} +mem ", shown.stdout, re.MULTILINE)
+    made = json.loads(command("plan", "--json", **both).stdout)
+    assert (made["bucket"], made["mirrors"]["b"]["bucket"]) == (filled.name, means)
+    assert [row["where"] for row in made["mirrors"]["b"]["rows"]] == [means]
+    assert [row["older_points"] for row in made["rows"]] == [4, 2, 4, 2]
+
+    down = {**both, "METRICS_INFLUXDB_URL": "http://127.0.0.1:1"}
+    done = command("apply", **down)
+    assert done.exit_code == 1
+    assert f"b: {means}: all else before 20" in done.stderr
+    (failure,) = (line for line in done.stderr.splitlines() if line.startswith("metrics-pipeline"))
+    assert failure.startswith("metrics-pipeline: no answer from http://127.0.0.1:1: ")
+    assert done.stdout.endswith("Older than their age: 7 points before, 0 now.\n")
+    assert (count(filled, "h1"), count(Bucket(filled.server, means, ""), "h1")) == (12, 0)
+    assert count(Bucket(filled.server, means, ""), "h2") == 1
+    nobody = {**down, "METRICS_MIRRORS__B__URL": "http://127.0.0.1:1"}
+    before = command("plan", **down).stdout
+    done = command("apply", **nobody)
+    assert "before 20" not in done.stderr
+    assert command("plan", **down).stdout == before

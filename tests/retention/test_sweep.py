@@ -171,6 +171,19 @@ def test_with_age_0_a_buckets_age_still_counts_for_what_is_sent(bench: Bench) ->
     assert (bench.spool.contents().backlog_points, bench.local) == (2, 4)
 
 
+@pytest.mark.parametrize(
+    ("hours", "bucket_hours", "oldest_kept"),
+    [(10, 0, 990), (10, 5, 995), (10, 20, 990), (0, 5, 995), (200, 0, 976)],
+)
+def test_a_reading_may_be_old_once_a_part_of_it_is_or_the_bucket_takes_it_no_more(
+    bench: Bench, hours: int, bucket_hours: int, oldest_kept: int
+) -> None:
+    # Of 200 h, one measurement has 24.
+    retention = bench.retention(hours, cpu=24 if hours == 200 else hours)
+    old = [retention.is_old(oldest_kept * HOUR + at, bucket_hours * 3600) for at in (-1, 0)]
+    assert old == [True, False]
+
+
 def test_no_delete_spans_more_than_the_window_and_empty_stretches_are_skipped(bench: Bench) -> None:
     remote = Remote(10, 11, 33.5, 34, 35, 700, 989)
     assert bench.sweep(10, remote).remote == 7
@@ -201,6 +214,15 @@ def test_the_next_sweep_begins_a_day_before_the_last_one_ended(bench: Bench) -> 
     remote.add(1)
     assert bench.sweep(10, remote).remote == 1
     assert remote.asked[2] == (966 * HOUR, 991 * HOUR)
+
+
+def test_a_sweep_of_nothing_writes_how_far_it_came_once_an_hour(bench: Bench) -> None:
+    noted = []
+    for _ in range(4):
+        bench.sweep(10, None, cpu=24)
+        noted.append(bench.spool.facts())
+        bench.clock.advance(1800)
+    assert noted[0] == noted[1] == noted[2] != noted[3]
 
 
 def test_a_clock_that_was_ahead_keeps_no_later_sweep_from_its_work(bench: Bench) -> None:
@@ -258,21 +280,22 @@ def test_a_measurement_with_an_age_of_its_own_goes_earlier_or_later_in_both_plac
     bench: Bench,
 ) -> None:
     remote = Remote()
+    names = ("cpu", "disk", "mem", "net")
     for hour in (880, 960, 995):
-        bench.fill_with("cpu", "mem", "disk", hour=hour)
-        for name in ("cpu", "mem", "disk"):
+        bench.fill_with(*names, hour=hour)
+        for name in names:
             remote.add(hour, name)
-    swept = bench.sweep(24, remote, cpu=10, disk=200)
+    swept = bench.sweep(24, remote, cpu=10, disk=10, net=200)
     assert sorted(remote.points) == [
-        (880 * HOUR, "disk"),
-        (960 * HOUR, "disk"),
-        *((995 * HOUR, name) for name in ("cpu", "disk", "mem")),
+        (880 * HOUR, "net"),
+        (960 * HOUR, "net"),
+        *((995 * HOUR, name) for name in names),
     ]
-    assert bench.lines == ["disk f=1i"] * 2 + ["cpu f=1i", "mem f=1i", "disk f=1i"]
-    assert swept == Swept(remote=4, local=4)
+    assert bench.lines == ["net f=1i"] * 2 + [f"{name} f=1i" for name in names]
+    assert swept == Swept(remote=6, local=6)
     contents = bench.spool.contents()
-    assert contents.lost == {"expired": 4}
-    assert contents.backlog_points == 5
+    assert contents.lost == {"expired": 6}
+    assert contents.backlog_points == 6
 
 
 @pytest.mark.parametrize(("hours", "cpu_hours", "left"), [(24, 0, "cpu"), (0, 24, "mem")])

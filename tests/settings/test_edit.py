@@ -66,14 +66,60 @@ def test_a_key_is_replaced_uncommented_or_added(old: str, new: str) -> None:
     assert edited(old, {"influxdb_url": "U"}) == new
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("", '[mirrors.b]\nurl = "U"\n'),
+        ("a = 1", 'a = 1\n\n[mirrors.b]\nurl = "U"\n'),
+        ('[mirrors.b]\nurl = "old" # c\n[x]\n', '[mirrors.b]\nurl = "U" # c\n[x]\n'),
+        ('[Mirrors.b]\n\n"url" = "old"\n', '[Mirrors.b]\n\nurl = "U"\n'),
+        ("[mirrors.b]\n#url = 'x'\norg = 'o'\n", "[mirrors.b]\nurl = \"U\"\norg = 'o'\n"),
+        (
+            '[mirrors.b] # c\norg = "o"\n\n# about x\n[x]\nurl = "no"\n',
+            '[mirrors.b] # c\norg = "o"\nurl = "U"\n\n# about x\n[x]\nurl = "no"\n',
+        ),
+        (
+            'a = """\n[mirrors.b]\nurl = "no"\n"""\n[mirrors.c]\nurl = "c"\n',
+            'a = """\n[mirrors.b]\nurl = "no"\n"""\n[mirrors.c]\nurl = "c"\n\n'
+            '[mirrors.b]\nurl = "U"\n',
+        ),
+        (
+            '[mirrors.b]\norg = """\n\n[x]\n"""\n',
+            '[mirrors.b]\nurl = "U"\norg = """\n\n[x]\n"""\n',
+        ),
+        ("# [mirrors.b]\n# url = ''\n# org = ''\n", "[mirrors.b]\nurl = \"U\"\n# org = ''\n"),
+        ('mirrors.b.org = "o"\n', 'mirrors.b.org = "o"\nmirrors.b.url = "U"\n'),
+        ('mirrors . "b".url = "o"\n', 'mirrors.b.url = "U"\n'),
+        ('[mirrors]\nb.org = "o"\n', '[mirrors]\nb.org = "o"\nb.url = "U"\n'),
+        (
+            "mirrors = {b = {timeout_s = 2.5, verify_tls = false}} # c\n",
+            'mirrors = {b = {timeout_s = 2.5, verify_tls = false, url = "U"}} # c\n',
+        ),
+        ("[mirrors]\nb = {url = 'x'}\n", '[mirrors]\nb = {url = "U"}\n'),
+    ],
+)
+def test_an_option_of_a_table_is_replaced_uncommented_or_added(old: str, new: str) -> None:
+    assert edited(old, {"mirrors.b.url": "U"}) == new
+    assert edited(new, {"mirrors.b.url": "U"}) == new
+
+
+def test_a_table_of_the_shipped_file_is_uncommented_in_place() -> None:
+    new = edited(SHIPPED, {"mirrors.b.url": URL, "mirrors.b.org": "lab"})
+    assert changed(SHIPPED, new) == [
+        ("# [mirrors.b]", "[mirrors.b]"),
+        ('# url = ""', f'url = "{URL}"'),
+        ('# org = ""', 'org = "lab"'),
+    ]
+
+
 @given(
     st.text(st.characters(exclude_categories=["Cs"])),
     st.sampled_from([SHIPPED, "", '[t]\nk = "v"\n', 'k = "a" # b\n', "x = '''\n[k]\nk = 1\n'''"]),
 )
 def test_every_text_is_read_back_as_it_was_given(value: str, old: str) -> None:
-    new = edited(old, {"k": value})
-    assert tomllib.loads(new) == {**tomllib.loads(old), "k": value}
-    assert edited(new, {"k": value}) == new
+    new = edited(old, {"k": value, "m.b.k": value})
+    assert tomllib.loads(new) == {**tomllib.loads(old), "k": value, "m": {"b": {"k": value}}}
+    assert edited(new, {"m.b.k": value, "k": value}) == new
 
 
 def test_a_file_is_made_with_its_mode(tmp_path: Path) -> None:
@@ -166,11 +212,11 @@ def test_a_source_that_wins_over_what_is_written_is_told(tmp_path: Path) -> None
     credential.write_text("s3cret")
     env = {"CREDENTIALS_DIRECTORY": str(tmp_path), "METRICS_INFLUXDB_BUCKET": "b"}
     files = SettingsFiles(tmp_path, env, ())
-    files.check({"influxdb_org": "mine", "influxdb_bucket": "b", "influxdb_token": "s3cret"})
+    files.check({"org": "mine", "bucket": "b", "token": "s3cret"})
     for name, told in (
-        ("influxdb_org", f"{local} gives influxdb_org another value than setup would: take it"),
-        ("influxdb_token", f"{credential} gives influxdb_token another value than setup would"),
-        ("influxdb_bucket", "environment variable METRICS_INFLUXDB_BUCKET gives influxdb_bucket"),
+        ("org", f"{local} gives influxdb_org another value than setup would: take it"),
+        ("token", f"{credential} gives influxdb_token another value than setup would"),
+        ("bucket", "environment variable METRICS_INFLUXDB_BUCKET gives influxdb_bucket"),
     ):
         with pytest.raises(SettingsError, match=re.escape(told)):
             files.check({name: "another"})

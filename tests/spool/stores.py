@@ -144,7 +144,7 @@ def many(
         )
         if waiting:
             db.execute(
-                f"{number} INSERT INTO pending SELECT i, ?, ? FROM n",  # noqa: S608  # above
+                f"{number} INSERT INTO pending SELECT 'main', i, ?, ? FROM n",  # noqa: S608  # above
                 (delivered + 1, delivered + waiting, len(lines), len(block)),
             )
         points = (delivered + waiting) * len(lines)

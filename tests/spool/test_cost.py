@@ -114,7 +114,7 @@ def test_a_reading_at_the_bound_makes_room_at_the_same_cost(tmp_path: Path, deli
                     spool.append(reading(0, 2), LATER)
             spool.set_bound(spool.path.stat().st_size)
             with counted(spool) as cost:
-                for number in range(20):
+                for number in range(60):  # a page more or less is a small share
                     spool.append(reading(number, 2), LATER + number)
             costs.append(cost)
             account(spool.contents())

@@ -53,7 +53,8 @@ def test_the_newest_10000_are_kept(spool: Spool, tmp_path: Path) -> None:
     sql(
         tmp_path,
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 2 FROM n WHERE i < 19999) "
-        "INSERT INTO rejected SELECT i, 1, 'no', 'm f=1i ' || i FROM n",  # some were dropped
+        "INSERT INTO rejected "
+        "SELECT i, 1, 'no', 'm f=1i ' || i, 'main' FROM n",  # some were dropped
     )
     refuse(spool, "a f=1i 1", "b f=1i 2", "c f=1i 3")
     with SpoolReader(tmp_path) as reader:

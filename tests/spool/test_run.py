@@ -33,7 +33,7 @@ def refused(folder: Path, cwd: Path) -> str:
             "CREATE TABLE theirs (x)",
             " is another program's database; move it away, or set data_dir",
         ),
-        ("PRAGMA user_version = 99", " has format 99, this version reads 6; run the version that"),
+        ("PRAGMA user_version = 99", " has format 99, this version reads 7; run the version that"),
     ],
     ids=["foreign", "newer"],
 )

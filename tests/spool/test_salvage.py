@@ -502,7 +502,7 @@ def test_what_aged_without_an_influxdb_is_no_noise_in_the_account(tmp_path: Path
 @pytest.mark.parametrize("name", ["waiting", "delivered", "ticks", "lost:corrupt_store"])
 def test_a_counter_that_noise_made_huge_is_not_believed(tmp_path: Path, name: str) -> None:
     filled(tmp_path, ticks=9, delivered=3)
-    sql(tmp_path, "INSERT OR REPLACE INTO counter VALUES (?, ?)", name, 2**63 - 1)
+    sql(tmp_path, "INSERT OR REPLACE INTO counter VALUES ('main', ?, ?)", name, 2**63 - 1)
     scribble(tmp_path / "spool.db", 0, 100)
     with opened(tmp_path) as spool:
         account(spool.contents())

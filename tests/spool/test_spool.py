@@ -197,7 +197,7 @@ def test_what_is_too_old_to_send_is_counted_without_being_held(spool: Spool) -> 
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000) "
         "INSERT INTO tick (time_ns, points, lines) SELECT i, 1, x'00' FROM n",
     )
-    sql(spool.path.parent, "INSERT INTO pending SELECT id, 1, 1 FROM tick WHERE id > 1")
+    sql(spool.path.parent, "INSERT INTO pending SELECT 'main', id, 1, 1 FROM tick WHERE id > 1")
     expired: list[int] = []
     assert peak_of(lambda: expired.append(spool.queue().give_up(200_000))) < MB
     assert expired == [30_000]

@@ -21,6 +21,7 @@ _TELLING = {
     "diskio": "io_util",
     "mem": "used_percent",
     "metrics_agent": "backlog_points",
+    "metrics_delivery": "backlog_points",
     "metrics_gap": "readings",
     "net": "bytes_recv",
     "process": "cpu_usage",

@@ -44,9 +44,10 @@ def watch(read: Callable[[], Summary], clock: Clock) -> None:
 def _group(state: Summary) -> Group:
     blank = (Text(), Text())
     rows = [*map(_cells, state.wrong), *([blank] if state.wrong else [])]
-    rows += [*map(_cells, state.first), blank, *map(_cells, state.more)]
+    for block in (state.first, *state.servers, state.more):
+        rows += [*map(_cells, block), blank]
     headline = Text(visible(state.headline), _GOOD if state.well else _BAD)
-    return Group(headline, filled((), rows))
+    return Group(headline, filled((), rows[:-1]))
 
 
 def _cells(row: SummaryRow) -> tuple[Text, Text]:

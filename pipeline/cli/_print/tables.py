@@ -5,7 +5,7 @@ row is one line, for grep. No value is ever cut off.
 """
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
@@ -14,7 +14,7 @@ from rich.table import Table
 from pipeline.cli.streams import draws, unfiltered, visible
 from pipeline.clock import rfc3339
 from pipeline.collectors import catalogue
-from pipeline.settings import SettingRow, hours_text
+from pipeline.settings import MAIN, SettingRow, hours_text
 from pipeline.spool import Rejected
 
 if TYPE_CHECKING:  # which bring all of InfluxDB along
@@ -37,10 +37,19 @@ def metrics(entries: Iterable[catalogue.Entry]) -> None:
     table(("measurement", "field", "type", "unit", "meaning"), rows)
 
 
-def rejected(lines: Iterable[Rejected]) -> None:
-    """Print the lines that the server refused."""
-    rows = ((str(one.id), rfc3339(one.time_ns)[:19] + "Z", one.reason, one.line) for one in lines)
-    table(("id", "refused", "reason", "line"), rows)
+def rejected(lines: Iterable[Rejected], *, servers: bool) -> None:
+    """Print the lines that were refused; with `servers`, by which server."""
+    rows = (
+        (
+            str(one.id),
+            rfc3339(one.time_ns)[:19] + "Z",
+            *([one.server] if servers else []),
+            one.reason,
+            one.line,
+        )
+        for one in lines
+    )
+    table(("id", "refused", *(["server"] if servers else []), "reason", "line"), rows)
 
 
 def findings(found: "Iterable[Finding]") -> None:
@@ -57,11 +66,11 @@ def findings(found: "Iterable[Finding]") -> None:
     table((), rows)
 
 
-def plan(one: "Plan") -> None:
-    """Print what is older than its age."""
+def plan(plans: "Mapping[str, Plan]") -> None:
+    """Print what is older than its age; the buckets of a mirror have its name before theirs."""
     rows = (
         (
-            row.where,
+            row.where if server == MAIN else f"{server}: {row.where}",
             row.measurement,
             hours_text(row.retention_hours),
             str(row.older_points),
@@ -69,6 +78,7 @@ def plan(one: "Plan") -> None:
             str(row.next_sweep_points),
             _minute(row.rule_removes),
         )
+        for server, one in plans.items()
         for row in one.rows
     )
     head = ("where", "measurement", "kept", "older", "oldest", "next sweep", "rule removes")

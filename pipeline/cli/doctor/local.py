@@ -18,6 +18,7 @@ from pipeline.health import human
 from pipeline.influx import Connection, unprotected
 from pipeline.settings import (
     HOUR_NS,
+    MAIN,
     Exposure,
     Loaded,
     Settings,
@@ -70,22 +71,25 @@ def examine(
     if not settings.delivers:
         yield Finding("server", True, "no influxdb_url: readings stay on this machine")
         return
-    yield encryption(settings)
-    with contextlib.closing(Connection(settings, clock)) as connection:
-        yield from checks.examine(
-            connection,
-            clock,
-            settings.host,
-            lambda: _spooled(settings.data_dir, clock),
-            _place_of_token(loaded.sources["influxdb_token"], environ),
-        )
+    for name, own in settings.servers.items():
+        yield encryption(own, name)
+        with contextlib.closing(Connection(own, clock)) as connection:
+            yield from checks.examine(
+                connection,
+                clock,
+                own.host,
+                lambda: _spooled(settings.data_dir, clock),
+                _place_of_token(loaded.tokens[name], environ),
+                name,
+            )
 
 
-def encryption(settings: Settings) -> Finding:
-    """Say what others on the way to the server can do; the agent works all the same."""
-    if (exposure := unprotected(settings)) is None:
-        return Finding("encryption", True, "nobody on the way to the server can read what is sent")
-    return Finding("encryption", True, exposure.message, exposure.fix)
+def encryption(settings: Settings, server: str = MAIN) -> Finding:
+    """Say what others on the way to a server can do; the agent works all the same."""
+    name = checks.name_of("encryption", server)
+    if (exposure := unprotected(settings, server)) is None:
+        return Finding(name, True, "nobody on the way to the server can read what is sent")
+    return Finding(name, True, exposure.message, exposure.fix)
 
 
 def _place_of_token(source: str, environ: Mapping[str, str]) -> str:

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.clock import Clock, rfc3339
 from pipeline.influx import (
@@ -20,11 +20,10 @@ from pipeline.influx import (
     org_option,
     predicate,
 )
-from pipeline.settings import hours_text
+from pipeline.settings import MAIN, hours_text, setting_name
 
 # A host that nobody has, and a moment of which nobody has data.
 _NOBODY, _MOMENT = "metrics-pipeline doctor", (0, 1)
-_UNREACHED = "start it, open the way to it, or correct influxdb_url"
 _RIGHTS = "give it a token that may read and write this bucket"
 _RENEW = "put a valid token in the settings"
 _LONGEST_WORD = 60
@@ -62,47 +61,55 @@ def examine(
     host: str,
     spooled: Spooled,
     place_of_token: str = _RENEW,
+    name: str = MAIN,
 ) -> Iterator[Finding]:
-    """Check all that delivery and retention need, and say which checks could not be made.
+    """Check all that delivery to a server and retention there need, and say what was not checked.
 
     Args:
-        connection: To the configured server.
+        connection: To the server.
         clock: The clock to compare with the server's.
         host: The value of the tag `host`.
         spooled: Returns what this host's own store holds.
         place_of_token: Says where a valid token is to be put.
+        name: The server's, which its findings have where it is a mirror.
     """
     checks: dict[str, Callable[[], Finding]] = {
-        "server": lambda: server(connection),
+        "server": lambda: server(connection, name),
         "clock": lambda: time_of_day(connection),
         "token": lambda: token(connection, place_of_token),
-        "bucket": lambda: bucket(connection),
+        "bucket": lambda: bucket(connection, name),
         "write": lambda: may_write(connection),
         "query": lambda: may_query(connection),
         "delete": lambda: may_delete(connection),
         "points": lambda: can_be_read(connection, clock, host),
         "host": lambda: one_host(connection, clock, host, spooled),
     }
-    if known := first_look(connection):
+    if known := first_look(connection, name):
         checks["server"] = lambda: known
         if known.ok:
-            checks = {name: checks[name] for name in ("server", "clock", "write")}
+            checks = {kind: checks[kind] for kind in ("server", "clock", "write")}
     broken = ""
-    for name, check in checks.items():
+    for kind, check in checks.items():
+        its = name_of(kind, name)
         if broken:
             fix = f"fix {broken} first"
-            yield Finding(name, False, "could not be checked", fix, checked=False)
+            yield Finding(its, False, "could not be checked", fix, checked=False)
             continue
         try:
-            found = check()
+            found = replace(check(), check=its)
         except InfluxError as error:
-            found = Finding(name, False, str(error), _RIGHTS)
+            found = Finding(its, False, str(error), _RIGHTS)
         yield found
-        if not found.ok and name in ("server", "token", "bucket"):
-            broken = name
+        if not found.ok and kind in ("server", "token", "bucket"):
+            broken = its
 
 
-def first_look(connection: Connection) -> Finding | None:
+def name_of(check: str, server: str) -> str:
+    """Return the name of a check of a server; that of a mirror has the mirror's name at its end."""
+    return check if server == MAIN else f"{check} {server}"
+
+
+def first_look(connection: Connection, name: str = MAIN) -> Finding | None:
     """Find out what kind of server this is.
 
     Returns:
@@ -115,17 +122,21 @@ def first_look(connection: Connection) -> Finding | None:
         return Finding("server", True, str(only))
     except InfluxError as error:
         if error.answer.status is None:
-            return Finding("server", False, str(error), _UNREACHED)
+            return Finding("server", False, str(error), _reach(name))
     return None
 
 
-def server(connection: Connection) -> Finding:
+def _reach(name: str) -> str:
+    return f"start it, open the way to it, or correct {setting_name(name, 'url')}"
+
+
+def server(connection: Connection, name: str = MAIN) -> Finding:
     """Check that the server answers and is healthy."""
     url = connection.settings.influxdb_url
     try:
         health = connection.ask(lambda api: dict(api.request("GET", "/health")[0]))
     except InfluxError as error:
-        return Finding("server", False, str(error), _UNREACHED)
+        return Finding("server", False, str(error), _reach(name))
     status, version = (_word(connection, health.get(name)) for name in ("status", "version"))
     if status != "pass":
         reason = f"{url} says of its health: {status or 'nothing'}"
@@ -158,7 +169,7 @@ def token(connection: Connection, place: str = _RENEW) -> Finding:
     return Finding("token", True, "the server knows it")
 
 
-def bucket(connection: Connection) -> Finding:
+def bucket(connection: Connection, server: str = MAIN) -> Finding:
     """Check that the bucket is there and keeps data as long as the settings say."""
     settings = connection.settings
     name = f"bucket {settings.influxdb_bucket!r}"
@@ -167,7 +178,9 @@ def bucket(connection: Connection) -> Finding:
         answer = connection.write(NOTHING)
         if answer.status in (204, 403):  # a token need not see a bucket to write to it
             return Finding("bucket", True, f"{name} is there, its age cannot be seen by this token")
-        fix = "make it, or run the agent with a token that may, or correct influxdb_bucket or _org"
+        mirror = f"bucket or org of mirror {server}"
+        where = "influxdb_bucket or influxdb_org" if server == MAIN else mirror
+        fix = f"make it, or run the agent with a token that may, or correct {where}"
         return Finding("bucket", False, answer.message, fix)
     differs = difference(Wanted.of(settings), rule)
     if not differs:

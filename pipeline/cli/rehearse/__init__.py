@@ -9,17 +9,21 @@ import click
 
 from pipeline.cli.main import Source, example, pass_source
 from pipeline.clock import SystemClock
+from pipeline.settings import MAIN
 
 _ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @click.command(epilog=example("metrics-pipeline rehearse"))
+@click.option(
+    "--mirror", "server", metavar="NAME", default=MAIN, help="The mirror to rehearse with."
+)
 @pass_source
-def rehearse(source: Source) -> None:
+def rehearse(source: Source, server: str) -> None:
     """Prove by an outage made on purpose that nothing is lost.
 
-    An agent of its own takes readings in a scratch folder and delivers them to the configured
-    server, through a proxy that breaks the connection in every way; it is killed and started
+    An agent of its own takes readings in a scratch folder and delivers them to the main server or
+    the mirror, through a proxy that breaks the connection in every way; it is killed and started
     again. Then each reading is looked for in InfluxDB. What it wrote is removed.
     """
     from pipeline.cli.rehearse.script import RehearsalError  # noqa: PLC0415
@@ -28,7 +32,7 @@ def rehearse(source: Source) -> None:
     for end in _ENDS:
         signal.signal(end, _break_off)
     try:
-        account = play(source.settings(), SystemClock(), os.environ, click.echo)
+        account = play(source.settings(), SystemClock(), os.environ, click.echo, server)
     except RehearsalError as error:
         raise click.ClickException(str(error)) from error
     click.echo(str(account))

@@ -7,6 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Event
 from urllib.parse import urlsplit
@@ -16,7 +17,7 @@ from pipeline.cli.rehearse.agent import MEASUREMENT, Scratch
 from pipeline.cli.rehearse.proxy import Proxy, State
 from pipeline.clock import Clock
 from pipeline.influx import Connection, HostPoints, InfluxError
-from pipeline.settings import Settings, changeable
+from pipeline.settings import MAIN, Settings, changeable, setting_name
 from pipeline.spool import Contents
 
 _WITHIN_S = 180.0
@@ -69,22 +70,30 @@ class Account:
         )
 
 
-def rehearse(settings: Settings, clock: Clock, environ: Mapping[str, str], say: Say) -> Account:
+def rehearse(
+    all_settings: Settings,
+    clock: Clock,
+    environ: Mapping[str, str],
+    say: Say,
+    server: str = MAIN,
+) -> Account:
     """Stage an outage and remove its traces, also when it is interrupted.
 
     Args:
-        settings: Where readings go.
+        all_settings: The settings.
         clock: Time.
         environ: The environment for the rehearsal's agent.
         say: Prints what happens.
+        server: The name of the server to rehearse with.
 
     Raises:
         RehearsalError: It could not be completed.
     """
-    target = _target(settings)
+    settings = _settings(all_settings, server)
+    target = _target(settings, server)
     host = f"rehearsal-{secrets.token_hex(4)}"
     with contextlib.closing(Connection(settings, clock, _SERVER_TIMEOUT_S)) as connection:
-        _require(connection)
+        _require(connection, server)
         say(
             f"Rehearsing against {settings.influxdb_url}, bucket {settings.influxdb_bucket!r}, "
             f"as host {host!r}, for {_WITHIN_S:.0f} s at most."
@@ -228,23 +237,31 @@ def _remove(points: HostPoints, host: str, start_ns: int, stop_ns: int) -> None:
     raise RehearsalError(f"the points with the tag host={host} could not be removed: {left}")
 
 
-def _target(settings: Settings) -> tuple[str, int]:
+def _settings(settings: Settings, server: str) -> Settings:
     if not settings.delivers:
         raise RehearsalError("there is nothing to rehearse with: set influxdb_url first")
+    if server not in settings.servers:
+        there = ", ".join(settings.mirrors) or "none"
+        raise RehearsalError(f"the settings have no mirror {server!r}; there are {there}")
+    return settings.servers[server]
+
+
+def _target(settings: Settings, server: str) -> tuple[str, int]:
     url = urlsplit(settings.influxdb_proxy or settings.influxdb_url)
     if settings.influxdb_proxy and url.scheme == "https":
-        raise RehearsalError("no rehearsal goes through a proxy of https://; unset influxdb_proxy")
+        name = setting_name(server, "proxy")
+        raise RehearsalError(f"no rehearsal goes through a proxy of https://; unset {name}")
     return url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
 
 
-def _require(connection: Connection) -> None:
-    known = checks.first_look(connection)
+def _require(connection: Connection, server: str) -> None:
+    known = checks.first_look(connection, server)
     if known and known.ok:
         raise RehearsalError(f"a rehearsal counts and deletes in InfluxDB, but {known.message}")
     if known:
         raise RehearsalError(f"{known.message}; {known.fix}")
     for check in (
-        checks.server,
+        partial(checks.server, name=server),
         checks.token,
         checks.may_write,
         checks.may_query,

@@ -9,7 +9,7 @@ import click
 from pipeline import collectors
 from pipeline.cli.main import Source, example, pass_source, warn
 from pipeline.clock import SystemClock
-from pipeline.settings import Settings, refusal
+from pipeline.settings import MAIN, SERVER, Settings, refusal
 
 
 def _like_setting(name: str) -> Callable[..., str]:
@@ -21,6 +21,12 @@ def _like_setting(name: str) -> Callable[..., str]:
         return value
 
     return check
+
+
+def _like_mirror(_ctx: click.Context, _option: click.Parameter, value: str) -> str:
+    if value != MAIN and not SERVER.accepts(value):
+        raise click.BadParameter(f"{value!r} must be a name {SERVER.allowed}")
+    return value
 
 
 @click.command(epilog=example("metrics-pipeline setup --url http://localhost:8086"))
@@ -44,6 +50,14 @@ def _like_setting(name: str) -> Callable[..., str]:
     "--password-stdin", is_flag=True, help="Read the user's password; else one is made up."
 )
 @click.option("--token-stdin", is_flag=True, help="Read an operator's token; else INFLUX_TOKEN.")
+@click.option(
+    "--mirror",
+    "server",
+    metavar="NAME",
+    default=MAIN,
+    callback=_like_mirror,
+    help="Name of a further server, which it is for.",
+)
 @pass_source
 def setup(
     source: Source,
@@ -51,6 +65,7 @@ def setup(
     org: str,
     bucket: str,
     user: str,
+    server: str,
     *,
     password_stdin: bool,
     token_stdin: bool,
@@ -71,10 +86,10 @@ def setup(
         raise click.UsageError(f"the operator's token {why}")
     ask = _ask if sys.stdin.isatty() and not given else None
     if password_stdin:
-        options = SetupOptions(url, org, bucket, user, password=given)
+        options = SetupOptions(url, org, bucket, user, password=given, server=server)
     else:
-        options = SetupOptions(url, org, bucket, user, token=token, ask=ask)
-    files = SettingsFiles(source.directory, os.environ, collectors.names())
+        options = SetupOptions(url, org, bucket, user, token=token, ask=ask, server=server)
+    files = SettingsFiles(source.directory, os.environ, collectors.names(), server)
     warn(files.changeable)
     Setup(files, options, SystemClock(), click.echo).run()
 

@@ -18,7 +18,7 @@ from pipeline.influx import (
     reconcile,
     setup_api,
 )
-from pipeline.settings import Settings, SettingsFiles
+from pipeline.settings import MAIN, NEEDED, Settings, SettingsFiles, setting_name, variable
 
 _DEFAULT = "metrics"
 _CREDENTIALS = (
@@ -42,6 +42,7 @@ class SetupOptions:
         password: The user's password; without one, a new server gets a random one.
         token: An operator's token, for a server that is set up already.
         ask: Asks the user for a secret; None when nobody can answer.
+        server: What it is for: the main server, or a mirror.
     """
 
     url: str
@@ -51,13 +52,14 @@ class SetupOptions:
     password: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
     ask: Callable[[str], str] | None = None
+    server: str = MAIN
 
 
 class Setup:
     """One run of `setup`.
 
     Args:
-        files: The settings as they are.
+        files: The settings as they are, for the server of the options.
         options: The options.
         clock: Passed to connections.
         tell: Prints a line when a step is done.
@@ -104,7 +106,7 @@ class Setup:
                     raise SetupError(f"{refusal}: give {_CREDENTIALS}")
                 self._provision(options.ask(f"{refusal}. An operator's token"))
         except InfluxError as error:
-            raise SetupError(_advice(error)) from error
+            raise SetupError(_advice(error, options.server)) from error
 
     def _bare(self) -> closing[Connection]:
         return closing(Connection(replace(self._settings, influxdb_token=""), self._clock))
@@ -238,7 +240,7 @@ class Setup:
             self._tell("Token: the one that is there may read and write the bucket")
             return present
         token, name, made = tokens.find_or_create(f"metrics-pipeline of {settings.host}")
-        self._files.check({"influxdb_token": token})
+        self._files.check({**self._values(settings), "token": token})
         may = " and ".join(f"bucket {name!r}" for name in buckets) + ", tasks," * bool(means.bucket)
         told = f"{'made' if made else 'is there'}, may read and write {may} and nothing else"
         self._tell(f"Token {name!r}: {told}")
@@ -252,27 +254,28 @@ class Setup:
 
     @staticmethod
     def _values(settings: Settings) -> dict[str, str]:
-        names = ("influxdb_url", "influxdb_org", "influxdb_bucket")
-        return {name: getattr(settings, name) for name in names}
+        return {part: getattr(settings, f"influxdb_{part}") for part in ("url", "org", "bucket")}
 
     def _write(self, settings: Settings) -> None:
-        token = {"influxdb_token": settings.influxdb_token}
-        for path in self._files.write(self._values(settings) | token):
+        token = settings.influxdb_token
+        for path in self._files.write({**self._values(settings), "token": token}):
             self._tell(f"{path}: written")
 
 
-def _advice(error: InfluxError) -> str:
-    """Return the error with what to do about it."""
+def _advice(error: InfluxError, server: str) -> str:
+    """Return the error of a server with what to do about it."""
     status, text = error.answer.status, str(error)
     if isinstance(error, WriteOnlyError):
+        url, org, bucket, token = (setting_name(server, part) for part in NEEDED)
         return (
-            f"there is nothing to set up: {text}; what is left is to write influxdb_url, and any "
-            "words for influxdb_org, influxdb_bucket and influxdb_token, into the settings"
+            f"there is nothing to set up: {text}; what is left is to write {url}, and any "
+            f"words for {org}, {bucket} and {token}, into the settings"
         )
     if "certificate" in text.lower():
+        name = setting_name(server, "ca_cert")
         return (
-            f"{text}; if it is a certificate of your own, name its file by influxdb_ca_cert "
-            "in settings.toml or METRICS_INFLUXDB_CA_CERT"
+            f"{text}; if it is a certificate of your own, name its file by {name} "
+            f"in settings.toml or {variable(name)}"
         )
     if status is None:
         return f"{text}; see that the address is right and the server runs, then run it again"

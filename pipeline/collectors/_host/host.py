@@ -1,7 +1,8 @@
 """The host that the collectors read."""
 
 import os
-from collections.abc import Callable, Mapping
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
@@ -18,6 +19,12 @@ T = TypeVar("T")
 _ONE_TICK_S = 0.005
 _CHUNK = 16_384
 
+_ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LC_ALL": "C",
+    "SYSTEMD_IGNORE_CHROOT": "1",  # a container's view of its host is one
+}
+
 # The share of the interval that a tick may wait for answers; the rest is for all else. On a busy
 # machine a thread may need some of a second, which is no silence.
 _LONGEST_WAIT, _LEAST_WAIT_S = 0.9, 0.5
@@ -33,6 +40,31 @@ def _read_file(path: str) -> bytes:
         return content
     finally:
         os.close(descriptor)
+
+
+def _read_blocks(path: str) -> Iterator[bytes]:
+    with Path(path).open("rb", buffering=0) as file:
+        while block := file.read(_CHUNK):
+            yield block
+
+
+def _run(command: Sequence[str], timeout_s: float) -> bytes:
+    # Nobody else's environment: what a user or a service manager has set may change the answer.
+    try:
+        done = subprocess.run(  # noqa: S603  # its callers' own commands
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout_s,
+            check=True,
+            env=_ENVIRONMENT,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TimeoutError(f"no answer within {1000 * timeout_s:.0f} ms") from error
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.decode(errors="backslashreplace").strip().rpartition("\n")[2]
+        raise OSError(said or f"it ended with status {error.returncode}") from error
+    return done.stdout
 
 
 def _load_psutil(proc: str) -> Any:
@@ -58,6 +90,11 @@ class Host:
         proc: Where the host's /proc is seen.
         sys: Where the host's /sys is seen.
         list_folder: Returns the names in a folder of the kernel's, in any order.
+        read_blocks: Yields what a file of the kernel's holds, part by part, so that a long one
+            need not be held.
+        run: Runs a program, ends it after so many seconds, and returns what it printed; a
+            TimeoutError then, and an OSError with its words when it fails. It may hang all the
+            same, so it is for the `runner`.
         runner: Makes the calls that may never return; a key begins with the name of its kind. A new
             collector does not repeat a call that still hangs for the one before it. Its clock is a
             real one: answers come from another thread, whatever the time is here.
@@ -71,6 +108,8 @@ class Host:
     proc: str = "/proc"
     sys: str = "/sys"
     list_folder: Callable[[str], list[str]] = os.listdir
+    read_blocks: Callable[[str], Iterator[bytes]] = _read_blocks
+    run: Callable[[Sequence[str], float], bytes] = _run
     runner: TimeoutRunner = field(
         default_factory=lambda: TimeoutRunner(SystemClock()), repr=False, compare=False
     )

@@ -1,6 +1,6 @@
 """The page as HTML. All that comes from the store or the settings is escaped here."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
@@ -52,7 +52,7 @@ class Content:
         span: How far back it goes.
         now_ns: The time at which it is made, in nanoseconds since 1970-01-01 UTC.
         state: The state of the agent.
-        lost: Cause and number of lost points.
+        lost: The number of lost points by cause, by server; without mirrors, that is "".
         renewal_s: After so many seconds it renews itself.
         paused: Whether it does not.
         history: What was read; None while there is no reading.
@@ -62,7 +62,7 @@ class Content:
     span: Span
     now_ns: int
     state: Summary
-    lost: Sequence[tuple[str, int]]
+    lost: Mapping[str, Mapping[str, int]]
     renewal_s: int
     paused: bool
     history: History | None
@@ -125,8 +125,9 @@ def _state(state: Summary) -> str:
 
 
 def _agent(state: Summary) -> str:
+    servers = "".join(map(_list, state.servers))
     return (
-        f'<section aria-labelledby="agent"><h2 id="agent">Agent</h2>{_list(state.first)}'
+        f'<section aria-labelledby="agent"><h2 id="agent">Agent</h2>{_list(state.first)}{servers}'
         f"<details><summary>More</summary>{_list(state.more)}</details></section>\n"
     )
 
@@ -273,15 +274,16 @@ def _gaps(window: Window) -> str:
     return f'<section aria-labelledby="gaps"><h2 id="gaps">Gaps</h2><ul>{rows}</ul>{more}</section>'
 
 
-def _losses(lost: Sequence[tuple[str, int]]) -> str:
+def _losses(lost: Mapping[str, Mapping[str, int]]) -> str:
     head = '<section aria-labelledby="lost"><h2 id="lost">Lost points</h2>'
-    if not lost:
+    if not any(lost.values()):
         return f"{head}<p>Nothing lost.</p></section>\n"
-    meanings = {one.field: one.meaning for one in catalogue.load()}
+    meanings = {one.field: one.meaning for one in reversed(catalogue.load())}  # the first counts
     rows = "".join(
-        f'<tr><th scope="row">{escape(cause)}</th><td>{points}</td>'
-        f"<td>{escape(meanings.get(f'lost_{cause}', ''))}</td></tr>"
-        for cause, points in lost
+        f'<tr><th scope="row">{escape(f"{server}: {cause}" if server else cause)}</th>'
+        f"<td>{points}</td><td>{escape(meanings.get(f'lost_{cause}', ''))}</td></tr>"
+        for server, causes in lost.items()
+        for cause, points in causes.items()
     )
     heads = "".join(f'<th scope="col">{name}</th>' for name in ("cause", "points", "meaning"))
     return (

@@ -126,13 +126,13 @@ def _last(series: Series) -> float:
 
 _CORES = SeriesFilter("system", "n_cpus")
 
-# The bounds of memory and file systems are those of the checks in InfluxDB.
+# The bounds of shares are those of the dashboards and checks in InfluxDB.
 TILES = (
     Tile(
         "Processor",
         "percent",
         cpu("usage_active"),
-        bounds=(80, 95),
+        bounds=(85, 95),
         edge=100,
         beside=("waiting for disks", cpu("usage_iowait")),
     ),

@@ -16,26 +16,26 @@ from pipeline.influx.dashboards.cells import (
 )
 
 _AGENT = "metrics_agent"
+_DELIVERY = "metrics_delivery"
 _OWN = "not exists r.collector"
 _LOST = "r._field =~ /^lost_/"
 # The store's counters start again with a new store.
 _GROWTH = "|> difference(nonNegative: true, initialZero: true)"
 # A single value draws no line, and two draw a slope: where there is nothing, there is 0.
 _SUM = "|> aggregateWindow(every: v.windowPeriod, fn: sum, createEmpty: true)\n  |> fill(value: 0)"
-# Most causes never are one, and would hide the others.
+# Most causes never are one, and would hide the others. By a join, all is read once.
 _LOST_BY_CAUSE = script(
     "all = " + select(of(_AGENT, where=_LOST), _GROWTH, '|> group(columns: ["_field"])'),
     """causes = all
   |> sum()
-  |> filter(fn: (r) => r._value > 0)
-  |> group()
-  |> findColumn(fn: (key) => true, column: "_field")""",
-    """all
+  |> filter(fn: (r) => r._value > 0)""",
+    """windows = all
   |> aggregateWindow(every: v.windowPeriod, fn: sum, createEmpty: false)
-  |> filter(fn: (r) => contains(value: r._field, set: causes))
+  |> group(columns: ["_field"])""",
+    """join(tables: {window: windows, sum: causes}, on: ["_field"])
   |> map(fn: (r) => ({
     _time: r._time,
-    _value: r._value,
+    _value: r._value_window,
     cause: strings.trimPrefix(v: r._field, prefix: "lost_"),
   }))
   |> group(columns: ["cause"])""",
@@ -52,9 +52,9 @@ _NEWEST = script(
     + select(
         of(_AGENT, where=_LOST),
         _GROWTH,
-        "|> toFloat()",
         '|> group(columns: ["host"])',
         "|> sum()",
+        "|> toFloat()",
         '|> set(key: "_field", value: "lost")',
     ),
     """union(tables: [newest, lost])
@@ -70,6 +70,40 @@ _NEWEST = script(
       lost: lost,
       refused: r.rejected_points,
       memory: r.memory_rss / 1000000.0,
+      rank: -1000000.0 * lost - r.backlog_points,
+    }
+  })""",
+)
+_SERVERS = script(
+    "newest = "
+    + select(
+        of(_DELIVERY, "backlog_points backlog_age_s rejected_points"),
+        NEWEST,
+        "|> toFloat()",
+        '|> keep(columns: ["host", "server", "_field", "_value"])',
+    ),
+    "lost = "
+    + select(
+        of(_DELIVERY, where=_LOST),
+        _GROWTH,
+        "|> toFloat()",
+        '|> group(columns: ["host", "server"])',
+        "|> sum()",
+        '|> set(key: "_field", value: "lost")',
+    ),
+    """union(tables: [newest, lost])
+  |> group()
+  |> pivot(rowKey: ["host", "server"], columnKey: ["_field"], valueColumn: "_value")
+  |> map(fn: (r) => {
+    lost = if exists r.lost then r.lost else 0.0
+
+    return {
+      host: r.host,
+      server: r.server,
+      waiting: r.backlog_points,
+      age: r.backlog_age_s,
+      lost: lost,
+      refused: r.rejected_points,
       rank: -1000000.0 * lost - r.backlog_points,
     }
   })""",
@@ -149,6 +183,28 @@ AGENTS = Dashboard(
             MEAN,
             by=("collector", "r.collector"),
             unit=" ms",
+        ),
+        table(
+            "Deliveries to each server, those with losses first",
+            _SERVERS,
+            {
+                "host": "host",
+                "server": "server",
+                "waiting": "points waiting",
+                "age": "the oldest for s",
+                "lost": "points lost in this span",
+                "refused": "lines refused",
+            },
+            "rank",
+            width=8,
+            note="No agent has a mirror.",
+        ),
+        highest(
+            "Waiting for each server, points",
+            of(_DELIVERY, "backlog_points"),
+            by=("server", 'r.host + ": " + r.server'),
+            fn="max",
+            note="No agent has a mirror.",
         ),
     ),
 )

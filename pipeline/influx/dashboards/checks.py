@@ -95,6 +95,18 @@ CHECKS = (
         above={"WARN": 10.0, "CRIT": 30.0},
     ),
     Check(
+        "Units have failed",
+        "Of systemd's, on hosts where the collector systemd_units is on.",
+        """from(bucket: BUCKET)
+  |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
+  |> filter(fn: (r) => r._measurement == "systemd_units")
+  |> filter(fn: (r) => r._field == "failed")
+  |> last()""",
+        "${r.host}: of systemd's units, ${string(v: r.failed)} failed: systemctl --failed",
+        every="5m",
+        above={"WARN": 0.5},
+    ),
+    Check(
         "Agent loses data",
         "Points that were lost, whatever the cause, within 15 minutes. What was lost between the"
         " last point of one run and the first of the next is on the dashboard alone.",
@@ -110,6 +122,26 @@ CHECKS = (
   |> set(key: "_field", value: "lost_points")
   |> filter(fn: (r) => r._field == "lost_points")""",
         "${r.host}: the agent has lost ${string(v: int(v: r.lost_points))} points",
+        every="15m",
+        above={"CRIT": 0.5},
+    ),
+    Check(
+        "Agent loses data for a mirror",
+        "Points that never reach that server, whatever the cause, within 15 minutes.",
+        """from(bucket: BUCKET)
+  |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
+  |> filter(fn: (r) => r._measurement == "metrics_delivery")
+  |> filter(fn: (r) => r._field =~ /^lost_/)
+  |> filter(fn: (r) => r.server != "main")
+  |> difference(nonNegative: true, initialZero: true)
+  |> group(columns: ["_measurement", "host", "server", "_start", "_stop"])
+  |> sum()
+  |> duplicate(column: "_stop", as: "_time")
+  |> toFloat()
+  |> set(key: "_field", value: "lost_points")
+  |> filter(fn: (r) => r._field == "lost_points")""",
+        "${r.host}: the agent has lost ${string(v: int(v: r.lost_points))} points for mirror"
+        " ${r.server}",
         every="15m",
         above={"CRIT": 0.5},
     ),

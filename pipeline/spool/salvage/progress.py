@@ -11,10 +11,35 @@ PREFIX = "salvage:"
 SHIFT = 2**40
 """By how much a salvage lowers the ids of readings: those of a new store begin at 1 again, and are
 never the same as those of a former one."""
+# Of a text that was in a damaged store itself.
+_NO_PROGRESS = (AttributeError, KeyError, TypeError, ValueError)
 # What waits in the damaged store, until its reading is found.
 _TABLE = """CREATE TABLE IF NOT EXISTS salvage (
-    id INTEGER PRIMARY KEY, points INTEGER NOT NULL, source TEXT NOT NULL
-)"""
+    id INTEGER NOT NULL,
+    source TEXT NOT NULL,
+    server TEXT NOT NULL,
+    points INTEGER NOT NULL,
+    PRIMARY KEY (id, source, server)
+) WITHOUT ROWID"""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a damaged store tells of one server.
+
+    Attributes:
+        counters: The counters found.
+        exact: Whether they tell how many points waited.
+        again: Whether all readings are sent again, as a part of the queue cannot be read.
+        left: How many points that waited are not found yet.
+        queued: How many points of the readings that were saved wait.
+    """
+
+    counters: Mapping[str, int] = field(default_factory=dict)
+    exact: bool = False
+    again: bool = False
+    left: int = 0
+    queued: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +55,10 @@ class Progress:
         moment: When that was found, for users.
         lowered: By how much its ids are lowered.
         page: The last page that was read.
-        counters: The counters found.
+        accounts: Server to what is known of it.
         copying: Whether this is the second pass.
-        exact: Whether the counters tell how many points waited.
-        again: Whether all readings are sent again, as a part of the queue cannot be read.
-        left: How many points that waited are not found yet.
         ticks: How many readings were saved.
         points: How many points these have.
-        queued: How many of them wait.
         done: Whether it is over. It is kept until the damaged file has another name, as a file
             without progress is one whose progress was damaged itself.
         resumed_s: The interval at which an agent went on that did not know its last reading, in
@@ -49,14 +70,10 @@ class Progress:
     moment: str
     lowered: int = SHIFT
     page: int = 0
-    counters: Mapping[str, int] = field(default_factory=dict)
+    accounts: Mapping[str, Account] = field(default_factory=dict)
     copying: bool = False
-    exact: bool = False
-    again: bool = False
-    left: int = 0
     ticks: int = 0
     points: int = 0
-    queued: int = 0
     done: bool = False
     resumed_s: float = 0.0
 
@@ -120,8 +137,8 @@ def carry_over(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
         new.execute(_TABLE)
         for (text,) in found:
             inherit(new, text)
-        expected = old.execute("SELECT id - ?, points, source FROM salvage", (SHIFT,))
-        new.executemany("INSERT INTO salvage VALUES (?, ?, ?)", expected)
+        expected = old.execute("SELECT id - ?, source, server, points FROM salvage", (SHIFT,))
+        new.executemany("INSERT INTO salvage VALUES (?, ?, ?, ?)", expected)
 
 
 def unfinished(db: sqlite3.Connection) -> list[Progress]:
@@ -143,6 +160,8 @@ def _known(db: sqlite3.Connection) -> list[Progress]:
 
 def _parsed(text: str) -> Progress | None:
     try:
-        return Progress(**json.loads(text))
-    except (TypeError, ValueError):  # it went through a damaged store itself
+        found = json.loads(text)
+        accounts = {server: Account(**each) for server, each in found.pop("accounts").items()}
+        return Progress(**found, accounts=accounts)
+    except _NO_PROGRESS:
         return None

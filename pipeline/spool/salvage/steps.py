@@ -4,27 +4,28 @@ The account is exact after each: what waits in the damaged store is committed to
 its reading, and at the end what was not found is counted as lost.
 """
 
-import contextlib
 import dataclasses
 import logging
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
+from pipeline.settings import MAIN
 from pipeline.spool import files
 from pipeline.spool.contents import Cause, Fact, Gap
 from pipeline.spool.database import Database
-from pipeline.spool.rows import DAMAGES, mark, tally, unpack
-from pipeline.spool.salvage.pages import Pages, Row
+from pipeline.spool.rows import mark, mark_missing, servers, tally
+from pipeline.spool.salvage.finds import copy_small, reading_of, serve
+from pipeline.spool.salvage.pages import Pages
 from pipeline.spool.salvage.progress import (
-    PREFIX,
     SHIFT,
+    Account,
     Progress,
     begin,
     end,
     forget,
     forgotten,
-    inherit,
     is_known,
     save,
     unfinished,
@@ -34,16 +35,17 @@ from pipeline.spool.schema import AGED, COMMITTED, LOST, WAITING
 _log = logging.getLogger(__name__)
 
 _AT_ONCE = 64  # pages: some hundredths of a second
-_LARGEST_ID = 2**62
 _TOO_MANY = 2**53  # points and readings, for any machine and time
 _SETTLED = ("delivered", AGED, *(f"{LOST}{cause}" for cause in COMMITTED))
-_OVERTAKEN = """INSERT OR IGNORE INTO ahead SELECT :id WHERE EXISTS
-    (SELECT 1 FROM pending WHERE id < :id UNION ALL SELECT 1 FROM salvage WHERE id < :id)"""
-_ALL_OVERTAKEN = """INSERT OR IGNORE INTO ahead SELECT id FROM tick
-    WHERE id > :id AND id NOT IN (SELECT id FROM pending)
-    AND EXISTS (SELECT 1 FROM pending WHERE id <= :id)"""
-# They are about the agent that runs.
-_NEVER_COPIED = {Fact.LAST_ERROR, Fact.TROUBLES, Fact.SALVAGE}
+_WAITS = "EXISTS (SELECT 1 FROM server CROSS JOIN pending ON server = name AND pending.id {})"
+_OVERTAKEN = (
+    f"INSERT OR IGNORE INTO ahead SELECT :id WHERE NOT {_WAITS.format('= :id')} "  # noqa: S608  # above
+    f"AND ({_WAITS.format('< :id')} OR EXISTS (SELECT 1 FROM salvage WHERE id < :id))"
+)
+_ALL_OVERTAKEN = (
+    "INSERT OR IGNORE INTO ahead SELECT id FROM tick "  # noqa: S608  # above
+    f"WHERE id > :id AND NOT {_WAITS.format('= tick.id')} AND {_WAITS.format('<= :id')}"
+)
 
 
 def first_step(db: sqlite3.Connection, pages: Pages | None, progress: Progress, path: Path) -> None:
@@ -54,7 +56,9 @@ def first_step(db: sqlite3.Connection, pages: Pages | None, progress: Progress, 
     begin(db, progress)
     if pages is not None:
         numbers = pages.following(0, _AT_ONCE)
-        found = _found(db, progress, list(pages.rows(numbers, readings=False)))
+        rows = list(pages.rows(numbers, readings=False))
+        serve(db, progress, rows)
+        found = copy_small(db, progress, rows)
         progress = dataclasses.replace(found, page=numbers[-1] if numbers else 0)
         save(db, progress)
     _tell(db, f"{_words(progress, path)}: readings go on, and what can be read is copied")
@@ -87,7 +91,7 @@ def _step(
     """Copy some pages; return None when there are none left, or the store was replaced."""
     numbers = pages.following(progress.page, _AT_ONCE)
     rows = list(pages.rows(numbers, readings=progress.copying))
-    readings = [reading for row in rows if (reading := _reading(row)) is not None]
+    readings = [reading for row in rows if (reading := reading_of(row)) is not None]
     summary = ""
 
     def change(db: sqlite3.Connection) -> Progress | None:
@@ -99,7 +103,7 @@ def _step(
             if progress.copying:
                 after = _copied(db, progress, readings)
             else:
-                after = _found(db, progress, rows)
+                after = copy_small(db, progress, rows)
             after = dataclasses.replace(after, page=numbers[-1])
             done = pages.share(after.page) // 2 + 50 * progress.copying
             _tell(db, f"{_words(progress, database.path)}: {done} % of it is read")
@@ -119,78 +123,34 @@ def _step(
     return after
 
 
-def _found(db: sqlite3.Connection, progress: Progress, rows: Iterable[Row]) -> Progress:
-    """Put all but readings into their tables, which their shapes tell."""
-    counters = dict(progress.counters)
-    for row in rows:
-        match row.rowid, row.values:
-            case int(tick), (None, int(points), int()) if points > 0:
-                _expect(db, tick - progress.lowered, points, progress.stamp)
-            case int(tick), (None, int(points), str(source)) if points > 0:
-                _expect(db, tick - progress.lowered, points, source)
-            case int(number), (None, int(), str(), str()):
-                _keep_rejected(db, number, row.values[1:])
-            case int(), ("rejected", int(last)):  # of sqlite_sequence
-                _number_rejected(db, last)
-            case None, (str(cause), int(start), int(stop), int(readings)):
-                mark(db, Gap(cause, start, stop, readings))
-            case None, (str(name), int(value)):
-                counters.setdefault(name, value)
-            case None, (str(name), str(value)) if name.startswith(PREFIX):
-                inherit(db, value)
-            case None, (str(name), str(value)) if name not in _NEVER_COPIED:
-                db.execute("INSERT OR IGNORE INTO fact VALUES (?, ?)", (name, value))
-    return dataclasses.replace(progress, counters=counters)
-
-
-def _expect(db: sqlite3.Connection, tick: int, points: int, source: str) -> None:
-    if abs(tick) < _LARGEST_ID:
-        db.execute("INSERT OR IGNORE INTO salvage VALUES (?, ?, ?)", (tick, points, source))
-
-
-def _keep_rejected(db: sqlite3.Connection, number: int, values: tuple[object, ...]) -> None:
-    query = "INSERT OR IGNORE INTO rejected VALUES (?, ?, ?, ?)"
-    if db.execute(query, (number, *values)).rowcount == 0:  # another one was refused meanwhile
-        db.execute(
-            "INSERT INTO rejected (time_ns, reason, line) SELECT ?1, ?2, ?3 WHERE NOT EXISTS "
-            "(SELECT 1 FROM rejected WHERE (time_ns, reason, line) = (?1, ?2, ?3))",
-            values,
-        )
-
-
-def _number_rejected(db: sqlite3.Connection, last: int) -> None:
-    """Let no id come back: a user may name one."""
-    db.execute("DELETE FROM sqlite_sequence WHERE name = 'rejected' AND seq < ?", (last,))
-    db.execute(
-        "INSERT INTO sqlite_sequence SELECT 'rejected', ?"
-        " WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'rejected')",
-        (last,),
-    )
-
-
 def _counted(db: sqlite3.Connection, progress: Progress) -> Progress:
-    """Begin the second pass: count what left the damaged store's queue, and know what waits."""
+    """Begin the second pass: count what left the damaged store's queues, and know what waits."""
     queued = _expected(db, progress.stamp)
-    known = {name: value for name, value in progress.counters.items() if 0 <= value < _TOO_MANY}
-    exact = WAITING in known and _adds_up(progress.counters, queued)
+    accounts = {
+        server: _account(db, server, progress.accounts.get(server, Account()), queued[server])
+        for server in {*progress.accounts, *queued, *servers(db)}
+    }
+    return dataclasses.replace(progress, page=0, accounts=accounts, copying=True)
+
+
+def _account(db: sqlite3.Connection, server: str, found: Account, queued: int) -> Account:
+    """Count what left the queue of a server, and know what waits in it."""
+    known = {name: value for name, value in found.counters.items() if 0 <= value < _TOO_MANY}
+    exact = WAITING in known and _adds_up(found.counters, queued)
     expected = known[WAITING] if exact else queued
     settled = sum(known.get(name, 0) for name in _SETTLED)
     lost = {name: value for name, value in known.items() if name.startswith(LOST)}
     other = {name: known.get(name, 0) for name in ("ticks", "delivered", AGED)}
-    tally(db, {**lost, **other, "points": settled})
+    tally(db, {**lost, **other, "points": settled}, server)
     # A part of the queue cannot be read, so all readings are sent again: one that InfluxDB has
     # already changes nothing there, and one that it has not must not be missed.
-    again = not exact or queued < expected
-    return dataclasses.replace(
-        progress, page=0, counters=known, copying=True, exact=exact, again=again, left=expected
-    )
+    return Account(known, exact, not exact or queued < expected, expected)
 
 
-def _expected(db: sqlite3.Connection, source: str) -> int:
-    """Return how many points waited in a damaged store, of those whose readings are not found."""
-    query = "SELECT coalesce(sum(points), 0) FROM salvage WHERE source = ?"
-    (points,) = db.execute(query, (source,)).fetchone()
-    return int(points)
+def _expected(db: sqlite3.Connection, source: str) -> Counter[str]:
+    """Return how many points waited for each server, of those whose readings are not found."""
+    query = "SELECT server, sum(points) FROM salvage WHERE source = ? GROUP BY server"
+    return Counter(dict(db.execute(query, (source,))))
 
 
 def _adds_up(counters: Mapping[str, int], queued: int) -> bool:
@@ -200,23 +160,13 @@ def _adds_up(counters: Mapping[str, int], queued: int) -> bool:
     return is_sound and counters.get("points", 0) == points and queued <= counters.get(WAITING, 0)
 
 
-def _reading(row: Row) -> tuple[int, int, int, bytes] | None:
-    """Return the columns of a reading whose lines are whole."""
-    match row.rowid, row.values:
-        case int(tick), (None, int(time_ns), int(points), bytes(lines)):
-            if points > 0 and abs(tick) < _LARGEST_ID:
-                with contextlib.suppress(*DAMAGES):
-                    unpack(lines)
-                    return tick, time_ns, points, lines
-    return None
-
-
 def _copied(
     db: sqlite3.Connection, progress: Progress, readings: Iterable[tuple[int, int, int, bytes]]
 ) -> Progress:
-    """Put readings into the log, and those that waited, or may have waited, into the queue."""
-    ticks = points = queued = again = 0
-    left = progress.left
+    """Put readings into the log, and those that waited, or may have waited, into the queues."""
+    ticks = points = 0
+    served = servers(db)
+    copies = {server: _Copies(account) for server, account in progress.accounts.items()}
     for number, time_ns, size, lines in readings:
         tick = number - progress.lowered
         insert = "INSERT OR IGNORE INTO tick VALUES (?, ?, ?, ?)"
@@ -224,53 +174,87 @@ def _copied(
             continue
         ticks += 1
         points += size
-        expected = db.execute(
-            "DELETE FROM salvage WHERE id = ? AND source = ? RETURNING points",
-            (tick, progress.stamp),
-        ).fetchone()
-        if expected is None and not progress.again:
-            db.execute(_OVERTAKEN, {"id": tick})
-            continue
-        waiting = size if expected is None else expected[0]
-        db.execute("INSERT INTO pending VALUES (?, ?, ?)", (tick, waiting, len(lines)))
-        queued += waiting
-        known = min(waiting, left) if progress.exact or expected is not None else 0
-        left -= known
-        again += waiting - known
-    (delivered,) = db.execute(
-        "SELECT coalesce(sum(value), 0) FROM counter WHERE name = 'delivered'"
-    ).fetchone()
-    # Readings that are sent again are not delivered.
-    undone = min(again, delivered)
-    uncounted = 0 if "ticks" in progress.counters else ticks
-    tally(db, {"ticks": uncounted, "points": queued - undone, "delivered": -undone})
+        query = "DELETE FROM salvage WHERE id = ? AND source = ? RETURNING server, points"
+        expected = dict(db.execute(query, (tick, progress.stamp)))
+        for server, copied in copies.items():
+            waiting = copied.waiting(size, expected.get(server), served=server in served)
+            if waiting:
+                row = server, tick, waiting, len(lines)
+                db.execute("INSERT INTO pending VALUES (?, ?, ?, ?)", row)
+        db.execute(_OVERTAKEN, {"id": tick})
+    for server, copied in copies.items():
+        copied.tally(db, server)
+    main = progress.accounts.get(MAIN, Account())
+    tally(db, {"ticks": 0 if "ticks" in main.counters else ticks})
     return dataclasses.replace(
         progress,
-        left=left,
+        accounts={server: copied.account for server, copied in copies.items()},
         ticks=progress.ticks + ticks,
         points=progress.points + points,
-        queued=progress.queued + queued,
     )
+
+
+class _Copies:
+    """What some copied readings change in the account of a server."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        self._queued = self._again = 0
+
+    def waiting(self, size: int, expected: int | None, *, served: bool) -> int:
+        """Return how many points of a reading of this size wait; None is expected of no queue."""
+        account = self.account
+        if expected is None and not (account.again and served):
+            return 0
+        waiting = size if expected is None else expected
+        known = min(waiting, account.left) if account.exact or expected is not None else 0
+        queued = waiting if served else 0  # else it is queued when the salvage is over
+        self._queued += queued
+        self._again += max(0, queued - known)
+        self.account = dataclasses.replace(
+            account, left=account.left - known, queued=account.queued + queued
+        )
+        return queued
+
+    def tally(self, db: sqlite3.Connection, server: str) -> None:
+        """Count them: readings that are sent again are not delivered."""
+        query = "SELECT value FROM counter WHERE server = ? AND name = 'delivered'"
+        (delivered,) = db.execute(query, (server,)).fetchone() or (0,)
+        undone = min(self._again, delivered)
+        tally(db, {"points": self._queued - undone, "delivered": -undone}, server)
 
 
 def _settle(db: sqlite3.Connection, progress: Progress, path: Path) -> str:
     """Count what waited and was not found as lost; return what came of it all in a sentence."""
     _mark_time_without_agent(db, progress)
     _mark_missing(db, progress.stamp)
-    tally(db, {f"{LOST}{Cause.CORRUPT_STORE}": progress.left, "points": progress.left})
+    for server, account in progress.accounts.items():
+        _lose(db, server, account.left)
     # What was delivered meanwhile left the queue before what was copied.
     db.execute(_ALL_OVERTAKEN, {"id": SHIFT - progress.lowered})
     end(db, progress)
-    lost = f"lost {progress.left} points that waited"
-    if not progress.exact:
-        lost = f"lost at least {progress.left} points: how many waited cannot be read any more"
+    main = progress.accounts.get(MAIN, Account())
     summary = (
         f"{_words(progress, path)}: saved {progress.ticks} readings ({progress.points} points, "
-        f"{progress.queued} of them to be delivered), {lost}; "
-        f"the damaged file is {files.corrupt_path(path, progress.stamp).name}"
+        f"{main.queued} of them to be delivered), {_lost(main)}; "
     )
+    for server in servers(db):
+        if server != MAIN:
+            account = progress.accounts.get(server, Account())
+            summary += f"for mirror {server} {account.queued} points, {_lost(account)}; "
+    summary += f"the damaged file is {files.corrupt_path(path, progress.stamp).name}"
     _tell(db, summary)
     return summary
+
+
+def _lost(account: Account) -> str:
+    if account.exact:
+        return f"lost {account.left} points that waited"
+    return f"lost at least {account.left} points: how many waited cannot be read any more"
+
+
+def _lose(db: sqlite3.Connection, server: str, points: int) -> None:
+    tally(db, {f"{LOST}{Cause.CORRUPT_STORE}": points, "points": points}, server)
 
 
 def conclude(db: sqlite3.Connection, path: Path) -> None:
@@ -296,12 +280,15 @@ def _give_up(db: sqlite3.Connection, stamp: str, path: Path) -> str:
     begin(db, progress)
     lost = _expected(db, stamp)
     _mark_missing(db, stamp)
-    tally(db, {f"{LOST}{Cause.CORRUPT_STORE}": lost, "points": lost})
+    for server, points in lost.items():
+        _lose(db, server, points)
     end(db, progress)
     sentence = (
         f"the salvage of {files.corrupt_path(path, stamp).name} was damaged itself, "
-        f"lost at least {lost} points that waited there"
+        f"lost at least {lost[MAIN]} points that waited there"
     )
+    for server in lost.keys() - {MAIN}:
+        sentence += f", and {lost[server]} for mirror {server}"
     before = db.execute("SELECT value FROM fact WHERE name = ?", (Fact.SALVAGE,)).fetchone()
     _tell(db, "; ".join([*(before or ()), sentence]))
     return sentence
@@ -316,24 +303,27 @@ def _mark_time_without_agent(db: sqlite3.Connection, progress: Progress) -> None
     if progress.resumed_s and before and after:
         gap = Gap.without_agent(before[1], after[0], progress.resumed_s)
         (lost,) = db.execute(
-            "SELECT count(*) FROM salvage WHERE source = ? AND id > ?", (progress.stamp, before[0])
+            "SELECT count(DISTINCT id) FROM salvage WHERE source = ? AND id > ?",
+            (progress.stamp, before[0]),
         ).fetchone()
         if gap.readings > lost:
             mark(db, dataclasses.replace(gap, readings=gap.readings - lost))
 
 
 def _mark_missing(db: sqlite3.Connection, source: str) -> None:
-    """Mark the gap of waiting readings that are lost: it lies between their neighbours."""
-    first, last, readings = db.execute(
-        "SELECT min(id), max(id), count(*) FROM salvage WHERE source = ?", (source,)
-    ).fetchone()
-    if readings:
+    """Mark the gaps of waiting readings that are lost: they lie between their neighbours."""
+    query = (
+        "SELECT server, min(id), max(id), count(*) FROM salvage WHERE source = ? GROUP BY server"
+    )
+    spans = {}
+    for server, first, last, readings in db.execute(query, (source,)).fetchall():
         before = "SELECT time_ns FROM tick WHERE id < ? ORDER BY id DESC LIMIT 1"
         after = "SELECT time_ns FROM tick WHERE id > ? ORDER BY id LIMIT 1"
         found = (db.execute(before, (first,)).fetchone(), db.execute(after, (last,)).fetchone())
         known = [row[0] for row in found if row is not None]
         if known:
-            mark(db, Gap(Cause.CORRUPT_STORE, min(known), max(known), readings))
+            spans[server] = (min(known), max(known), readings)
+    mark_missing(db, Cause.CORRUPT_STORE, spans)
 
 
 def _words(progress: Progress, path: Path) -> str:

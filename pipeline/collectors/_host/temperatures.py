@@ -1,0 +1,97 @@
+"""The host's sensors of temperature, and which of them tells the processor's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.collectors._host.host import Host
+from pipeline.collectors._host.hwmon import Sensor, ask, find, names_in, text
+
+# The processor's own chips by the kernel's names, best first. ACPI's zone is often the board's.
+_CHIPS = (
+    "coretemp",
+    "k10temp",
+    "zenpower",
+    "cpu_thermal",
+    "cpu-thermal",
+    "soc_thermal",
+    "x86_pkg_temp",
+    "acpitz",
+)
+
+# Tdie is the truth where an AMD's Tctl has an offset for the fan.
+_WHOLE_PROCESSOR = ("Package", "Tdie")
+
+# What a sensor says that is broken, or not there: -273, -128, 255 or more.
+_LOWEST, _HIGHEST = -100.0, 250.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a sensor says.
+
+    Attributes:
+        chip: The chip that it is on, such as `coretemp`.
+        label: Which of the chip's it is, such as `Package id 0`; may be empty.
+        celsius: Its temperature in °C; None when it does not answer in time.
+    """
+
+    chip: str
+    label: str
+    celsius: float | None
+
+
+def temperatures(host: Host, timeout_s: float) -> list[Reading]:
+    """Read all sensors, in a stable order; those that fail or talk nonsense are left out.
+
+    psutil lacks the sensors of a container's host, a way to ask one by itself, and the zones of a
+    machine whose chips tell nothing; of each sensor it also reads the limits.
+
+    Args:
+        host: The host.
+        timeout_s: Longest wait, in seconds: a driver may ask a bus, a disk or another computer.
+    """
+    # As Telegraf: thermal zones where no chip tells anything.
+    chips = _read(host, host.cached(_find_chips), timeout_s)
+    return chips or _read(host, host.cached(_find_zones), timeout_s)
+
+
+def processor_temperature(readings: Sequence[Reading]) -> float | None:
+    """Choose the processor's temperature among all.
+
+    Returns:
+        The hottest package of the best chip in °C, or its hottest reading if it tells no package;
+        None without such a chip: a disk's temperature is no stand-in for the processor's.
+
+    Raises:
+        TimeoutError: That chip did not answer in time; nor is the board's temperature a stand-in.
+    """
+    chips = {reading.chip for reading in readings}
+    best = next((chip for chip in _CHIPS if chip in chips), None)
+    its = [reading for reading in readings if reading.chip == best]
+    packages = [reading for reading in its if reading.label.startswith(_WHOLE_PROCESSOR)]
+    chosen = packages or its
+    told = [reading.celsius for reading in chosen if reading.celsius is not None]
+    if chosen and not told:
+        raise TimeoutError(f"{best} does not answer")
+    return max(told, default=None)
+
+
+def _read(host: Host, found: Sequence[Sensor], timeout_s: float) -> list[Reading]:
+    readings = [
+        Reading(one.chip, one.label, None if one.number is None else one.number / 1000)
+        for one in ask(host, found, timeout_s)
+    ]
+    return [one for one in readings if one.celsius is None or _LOWEST < one.celsius < _HIGHEST]
+
+
+def _find_chips(host: Host) -> list[Sensor]:
+    return find(host, "temp.*_input")
+
+
+def _find_zones(host: Host) -> list[Sensor]:
+    zones = f"{host.sys}/class/thermal"
+    return [
+        Sensor(text(host, kind := f"{zones}/{name}/type"), name, kind, "", f"{zones}/{name}/temp")
+        for name in names_in(host, zones)
+        if name.startswith("thermal_zone")
+    ]

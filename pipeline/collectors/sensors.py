@@ -1,0 +1,109 @@
+"""What sensors tell besides temperatures: fans, voltages, currents, power; and batteries."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+from pipeline.collectors._host.figures import figure, percent
+from pipeline.collectors._host.host import Host
+from pipeline.collectors._host.hwmon import ask, find, names_in, text
+from pipeline.collectors.base import Collector, NoData, Silence
+from pipeline.point import FieldValue, Point
+from pipeline.settings import CollectorOptions
+
+# The start of a sensor's name, to the field and by how much its file is too large: Telegraf's
+# fields are in revolutions per minute, volts, amperes and watts.
+_KINDS = {
+    "fan": ("fan_input", 1),
+    "in": ("in_input", 1_000),
+    "curr": ("curr_input", 1_000),
+    "power": ("power_input", 1_000_000),
+}
+_PATTERN = rf"(?:{'|'.join(_KINDS)})\d+_input|power\d+_average"
+
+# Fields of batteries that count charge instead of energy.
+_FILLED = (("energy_now", "energy_full"), ("charge_now", "charge_full"))
+
+
+class Sensors(Collector):
+    """Writes `sensors`, by the names of Telegraf's input; temperatures are in `temp`.
+
+    psutil lacks the sensors of a container's host, a way to ask one by itself, all that is no fan,
+    and a second battery.
+    """
+
+    name = "sensors"
+    series_tag = "chip"
+    default_enabled = False
+
+    def __init__(self, host: Host, options: CollectorOptions) -> None:
+        super().__init__(host, options)
+        self._timeout_s = options.timeout_ms / 1000
+
+    def collect(self) -> Iterator[Point | Silence]:
+        """Yield one point for each sensor, then one for each battery, all asked at the same time.
+
+        A second chip of one name has its number behind it, and so on.
+        """
+        series: dict[tuple[str, str], dict[str, float]] = {}
+        folders: dict[str, list[str]] = {}
+        silent = []
+        for told in ask(self.host, find(self.host, _PATTERN), self._timeout_s):
+            stem = told.sensor.stem
+            if told.number is None:
+                why = self.host.runner.silence(self._timeout_s)
+                silent.append(Silence(f"{told.chip} {stem}", why))
+                continue
+            field, parts = _KINDS[stem.rstrip("0123456789")]
+            label = told.label.lower().replace(" ", "_") or stem
+            same = folders.setdefault(told.chip, [])
+            if told.sensor.name not in same:
+                same.append(told.sensor.name)
+            number = same.index(told.sensor.name) + 1
+            chip = told.chip if number == 1 else f"{told.chip}-{number}"
+            series.setdefault((chip, label), {}).setdefault(field, told.number / parts)
+        batteries = [*self._batteries()]
+        yield from silent
+        if not series and not batteries:
+            raise NoData
+        for (chip, label), fields in series.items():
+            yield Point("sensors", fields, {"chip": chip, "feature": label})
+        yield from batteries
+
+    def _batteries(self) -> Iterator[Point | Silence]:
+        folder = f"{self.host.sys}/class/power_supply"
+        calls = {
+            ("battery", name): partial(_battery, self.host, f"{folder}/{name}")
+            for name in names_in(self.host, folder)
+        }
+        answers = self.host.runner.run(calls, self._timeout_s)
+        for key in calls:
+            answer = answers.get(key)
+            if answer is None:
+                yield Silence(key[1], self.host.runner.silence(self._timeout_s))
+            elif isinstance(answer, Exception):
+                raise answer
+            elif answer:
+                yield Point("sensors", answer, {"chip": key[1], "feature": "battery"})
+
+
+def _battery(host: Host, folder: str) -> Mapping[str, FieldValue]:
+    """Return what a battery of the machine tells; nothing of a mains adapter, a mouse or a phone.
+
+    https://docs.kernel.org/power/power_supply_class.html
+    """
+    if text(host, f"{folder}/type") != "Battery" or text(host, f"{folder}/scope") == "Device":
+        return {}
+    if text(host, f"{folder}/present") == "0":
+        return {}
+    fields: dict[str, FieldValue] = {}
+    capacity = text(host, f"{folder}/capacity").encode()
+    shares = [(capacity, b"100")] if capacity else []
+    for now, full in _FILLED:
+        if found := text(host, f"{folder}/{now}").encode():
+            shares.append((found, text(host, f"{folder}/{full}").encode()))
+    if shares:
+        has, whole = (figure(one) for one in shares[0])
+        fields["battery_percent"] = percent(has, whole)
+    if status := text(host, f"{folder}/status"):
+        fields["battery_discharging"] = int(status == "Discharging")
+    return fields

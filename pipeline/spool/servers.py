@@ -1,0 +1,111 @@
+"""The servers that readings are queued for: `MAIN`, and the mirrors of the settings."""
+
+import logging
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+
+from pipeline.settings import MAIN
+from pipeline.spool.contents import Cause
+from pipeline.spool.database import Database
+from pipeline.spool.rows import facts, note, servers, tally
+from pipeline.spool.schema import LOST
+
+_log = logging.getLogger(__name__)
+
+_AT_ONCE = 500  # so that no tick waits long for it
+_NEXT = "(SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'tick')"
+_ADD = f"INSERT INTO server (name, below) VALUES (?, {_NEXT})"  # noqa: S608  # above
+# The newest readings first: all that is newer than the oldest one in the queue is in it as well,
+# or was in it, and so is never taken for one that left it out of turn.
+_SOME = "SELECT min(id) FROM (SELECT id FROM tick WHERE id < ? ORDER BY id DESC LIMIT ?)"
+_FILL = (
+    "INSERT OR IGNORE INTO pending SELECT ?, id, points, length(lines) FROM tick "
+    "WHERE id >= ? AND id < ? RETURNING points"
+)
+# If the mirror comes back before it is gone, its queue is filled from the start.
+_LEAVE = f"UPDATE server SET below = {_NEXT} WHERE name = ? AND below IS NULL"  # noqa: S608  # above
+_GIVE_UP = (
+    "DELETE FROM pending WHERE server = ?1 AND id <= (SELECT max(id) FROM "
+    "(SELECT id FROM pending WHERE server = ?1 ORDER BY id LIMIT ?2)) RETURNING points"
+)
+_FORGET = (
+    "DELETE FROM rejected WHERE id IN (SELECT id FROM rejected WHERE server = ? LIMIT ?) "
+    "RETURNING id"
+)
+
+
+class Servers:
+    """Lets the queues of a store be those of the servers in the settings.
+
+    Args:
+        database: The store.
+        waits: Whether that has to wait, as it is not known yet what the store holds.
+        keep: Keeps the bound of the store, at the end of each transaction.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        waits: Callable[[], bool],
+        keep: Callable[[sqlite3.Connection], object],
+    ) -> None:
+        self._database = database
+        self._waits = waits
+        self._keep = keep
+        self._mirrors: frozenset[str] | None = None
+        self._given_up: Counter[str] = Counter()
+
+    def follow(self, mirrors: Collection[str]) -> Iterator[None]:
+        """Take these mirrors from now on, as `go_on` does."""
+        self._mirrors = frozenset(mirrors)
+        yield from self.go_on()
+
+    def go_on(self) -> Iterator[None]:
+        """Do what is left to do for the mirrors that were named last; yield after each part."""
+        for _ in self._database.write_in_parts(self._part):
+            yield
+
+    def _part(self, db: sqlite3.Connection) -> bool | None:
+        """Do one part; return None when there is none left."""
+        if self._mirrors is None or self._waits():
+            return None
+        known = servers(db)
+        for name in known:
+            if name != MAIN and name not in self._mirrors:
+                self._remove(db, name)
+                return True
+        for name in sorted(self._mirrors.difference(known)):
+            db.execute(_ADD, (name,))
+            return True
+        query = "SELECT name, below FROM server WHERE below IS NOT NULL ORDER BY id LIMIT 1"
+        for name, below in db.execute(query).fetchall():
+            self._fill(db, name, below)
+            self._keep(db)
+            return True
+        return None
+
+    def _fill(self, db: sqlite3.Connection, name: str, below: int) -> None:
+        """Queue some more of the readings that are held."""
+        (first,) = db.execute(_SOME, (below, _AT_ONCE)).fetchone()
+        if first is not None:
+            queued = db.execute(_FILL, (name, first, below)).fetchall()
+            tally(db, {"points": sum(points for (points,) in queued)}, name)
+        db.execute("UPDATE server SET below = ? WHERE name = ?", (first, name))
+
+    def _remove(self, db: sqlite3.Connection, name: str) -> None:
+        """Give up some of what waits for a mirror; at the end, forget it."""
+        db.execute(_LEAVE, (name,))
+        gone = db.execute(_GIVE_UP, (name, _AT_ONCE)).fetchall()
+        points = sum(points for (points,) in gone)
+        tally(db, {f"{LOST}{Cause.MIRROR_REMOVED}": points}, name)
+        self._given_up[name] += points
+        forgotten = db.execute(_FORGET, (name, _AT_ONCE)).fetchall()
+        if len(gone) < _AT_ONCE and len(forgotten) < _AT_ONCE:
+            note(db, dict.fromkeys(facts(db, name)), name)
+            db.execute("DELETE FROM server WHERE name = ?", (name,))
+            _log.warning(
+                "mirror %s is no longer in the settings: %s points that waited for it are given up",
+                name,
+                f"{self._given_up.pop(name):,}",
+            )

@@ -1,0 +1,284 @@
+"""Several servers: every reading to each, whatever the others do."""
+
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from pipeline.agent import Session
+from pipeline.influx import InfluxError
+from pipeline.settings import Mirror
+from pipeline.spool import Contents, Fact, SpoolReader
+from tests.agent.test_session import Bench, bench, counting, keeping
+from tests.agents import eventually
+from tests.configured import settings_for
+from tests.influxd import api
+from tests.influxd.api import Bucket
+from tests.influxd.process import InfluxProcess
+from tests.servers import Request, gateway, last_response, never_answer, read_request, serving
+from tests.test_end_to_end import assert_same, spooled, stored
+
+__all__ = ["bench"]
+
+HOUR_NS = 3600 * 10**9
+QUICK = {"flush_interval_ms": 20, "flush_jitter_ms": 0, "influxdb_token": "t"}
+
+
+@pytest.fixture
+def second(bucket: Bucket) -> Iterator[Bucket]:
+    """Another bucket, which is as good as another server."""
+    name = f"{bucket.name}-b"
+    yield api.create_bucket(bucket.server, name)
+    api.delete_bucket(bucket.server, name)
+
+
+def mirror(bucket: Bucket) -> Mirror:
+    server = bucket.server
+    return Mirror(server.url, server.org, bucket.name, server.token)
+
+
+def main(bucket: Bucket) -> dict[str, Any]:
+    given = settings_for(bucket)
+    names = ("url", "org", "bucket", "token")
+    return QUICK | {f"influxdb_{name}": getattr(given, f"influxdb_{name}") for name in names}
+
+
+def contents(one: Bench, server: str = "main") -> Contents:
+    with SpoolReader(one.settings.data_dir) as reader:
+        return reader.contents(server)
+
+
+def waits(one: Bench, server: str = "main") -> int:
+    return contents(one, server).backlog_points
+
+
+def delivered(one: Bench, *servers: str) -> None:
+    """Wait until nothing waits for these servers, to which every reading was queued."""
+
+    def has_all(server: str) -> bool:
+        found = contents(one, server)
+        return found.points == contents(one).points and not found.backlog_points
+
+    eventually(lambda: all(map(has_all, servers)), "that all is delivered")
+
+
+def assert_account(one: Bench, server: str) -> Contents:
+    found = contents(one, server)
+    lost = sum(found.lost.get(cause, 0) for cause in LOST)
+    assert found.points == found.delivered_points + found.backlog_points + lost
+    return found
+
+
+LOST = ("expired", "rejected", "spool_full", "corrupt_store", "mirror_removed")
+
+
+def test_a_mirror_that_is_added_gets_all_that_is_held_and_one_that_is_removed_is_told(
+    bench: Bench,
+    bucket: Bucket,
+    second: Bucket,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    bench.session.start()
+    bench.change(**main(bucket))
+    for _ in range(3):
+        bench.session.record()
+    delivered(bench, "main")
+    bench.change(mirrors={"b": mirror(second)})
+    bench.session.record()
+    delivered(bench, "main", "b")
+    assert_same(bucket, tmp_path)
+    assert_same(second, tmp_path)
+    down = Mirror("http://127.0.0.1:1", "o", "b", "t")
+    bench.change(mirrors={"b": mirror(second), "c": down})
+    eventually(lambda: "delivery:c" in bench.session.health.troubles(), "that c is down")
+    held = waits(bench, "c")
+    assert held == contents(bench).points
+    bench.change(mirrors={"b": mirror(second)})
+    eventually(lambda: waits(bench, "c") == 0, "that the queue of c is given up")
+    assert bench.session.health.troubles() == {}
+    assert [one.name for one in bench.session.health.servers] == ["main", "b"]
+    told = f"mirror c is no longer in the settings: {held:,} points that waited for it are given up"
+    eventually(lambda: told in caplog.messages, "that this is told")
+    assert assert_account(bench, "c").lost["mirror_removed"] == held
+    # Only the servers whose own settings changed started anew.
+    starts = [text for text in caplog.messages if "Delivering to" in text]
+    url = bucket.server.url
+    assert starts == [
+        f"Delivering to {url}, bucket {bucket.name!r}",
+        f"Mirror b: Delivering to {url}, bucket {second.name!r}",
+        "Mirror c: Delivering to http://127.0.0.1:1, bucket 'b'",
+    ]
+
+
+def test_while_one_server_is_down_the_other_gets_all_and_it_catches_up(
+    bench: Bench, bucket: Bucket, influx_process: InfluxProcess, tmp_path: Path
+) -> None:
+    breakable = api.create_bucket(influx_process.server, "metrics")
+    bench.session.start()
+    bench.change(**main(bucket), mirrors={"b": mirror(breakable)})
+    bench.session.record()
+    delivered(bench, "main", "b")
+    influx_process.kill()
+    for _ in range(3):
+        bench.session.record()
+    delivered(bench, "main")
+    eventually(lambda: "delivery:b" in bench.session.health.troubles(), "that b is down")
+    assert "delivery" not in bench.session.health.troubles()
+    assert waits(bench, "b") > 0
+    assert bench.session.health.server("b").retries > 0
+    assert bench.session.health.server("main").retries == 0
+    influx_process.start()
+    delivered(bench, "b")
+    eventually(lambda: bench.session.health.troubles() == {}, "that the trouble is over")
+    for place in (bucket, breakable):
+        assert_same(place, tmp_path)
+    for server in ("main", "b"):
+        found = assert_account(bench, server)
+        assert found.delivered_points == found.points
+
+
+@pytest.mark.parametrize("hanging", ["main", "b"])
+def test_a_server_that_hangs_holds_up_no_other(bench: Bench, hanging: str) -> None:
+    lines: list[str] = []
+    asked = Event()
+
+    def hang(client: socket.socket, over: Event) -> None:
+        asked.set()
+        never_answer(client, over)
+
+    working = ({"main", "b"} - {hanging}).pop()
+    with serving(hang) as dead, serving(keeping(lines)) as alive:
+        url = {hanging: dead, working: alive}
+        bench.session.start()
+        bench.change(
+            influxdb_url=url["main"], **QUICK, mirrors={"b": Mirror(url["b"], "o", "b", "t")}
+        )
+        assert asked.wait(30)
+        for _ in range(2):
+            bench.session.record()
+            delivered(bench, working)
+        assert len(lines) == contents(bench, working).points
+        assert contents(bench, hanging).delivered_points == 0
+
+
+def test_what_one_server_refuses_the_other_has(
+    bench: Bench, bucket: Bucket, second: Bucket, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.session.record()
+    (line,) = (line for line in bench.kept().splitlines() if line.startswith("swap,"))
+    text = f'swap,host=h1 total="text" {line.split()[-1]}'
+    assert api.write(second.server, second.name, text.encode())[0] == 204
+    bench.session.start()
+    bench.change(**main(bucket), mirrors={"b": mirror(second)})
+    delivered(bench, "main", "b")
+    assert_same(bucket, tmp_path)
+    with SpoolReader(tmp_path) as reader:
+        refused = reader.rejected(1_000)
+    assert {one.server for one in refused} == {"b"}
+    assert {one.line.partition(",")[0] for one in refused} == {"swap"}
+    assert contents(bench).lost.get("rejected", 0) == 0
+    assert assert_account(bench, "b").lost["rejected"] == len(refused)
+    told = [text for text in caplog.messages if "InfluxDB refused" in text]
+    assert len(told) == 1
+    assert told[0].startswith(f"Mirror b: InfluxDB refused {len(refused)} of ")
+
+
+def test_each_server_has_the_age_of_its_own_rule(
+    bench: Bench, bucket: Bucket, second: Bucket, tmp_path: Path
+) -> None:
+    api.set_age(second, hours=1)
+    bench.clock.shift_ns = -2 * HOUR_NS
+    bench.session.record()
+    old = contents(bench).points
+    bench.clock.shift_ns = 0
+    bench.session.start()
+    bench.change(**main(bucket), bucket_retention="off", mirrors={"b": mirror(second)})
+    bench.session.record()
+    delivered(bench, "main", "b")
+    assert_same(bucket, tmp_path)
+    assert assert_account(bench, "b").lost["expired"] == old
+    assert contents(bench).lost.get("expired", 0) == 0
+    assert len(stored(second)) < len(spooled(tmp_path))
+    with SpoolReader(tmp_path) as reader:
+        ages = [reader.facts(name)[Fact.BUCKET_AGE_S] for name in ("main", "b")]
+    assert ages == ["0", "3600"]
+
+
+def test_a_server_that_takes_writes_alone_is_a_mirror(
+    bench: Bench, bucket: Bucket, second: Bucket, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stop(request: Request) -> bytes | None:
+        is_write = request.path.startswith("/api/v2/write")
+        return None if is_write else last_response("404 Not Found", b"no such page")
+
+    with serving(gateway(bucket.server.url, stop)) as url:
+        given = mirror(second)
+        bench.session.start()
+        alone = Mirror(url, given.org, given.bucket, given.token)
+        bench.change(**main(bucket), mirrors={"b": alone})
+        delivered(bench, "main", "b")
+        assert_same(second, tmp_path)
+        told = f"Mirror b: {url} takes readings and has nothing else of InfluxDB 2"
+        eventually(lambda: told in caplog.text, "that this is told")
+        bench.session.sweep()
+        assert caplog.text.count("has nothing else of InfluxDB 2") == 1
+        assert bench.session.health.troubles() == {}
+
+
+def test_the_token_of_a_mirror_is_read_again_when_it_is_refused(bench: Bench) -> None:
+    tokens: list[str] = []
+
+    def guard(client: socket.socket, _: Event) -> None:
+        request = read_request(client)
+        if request is None or not request.path.startswith("/api/v2/write"):
+            client.sendall(last_response("404 Not Found"))
+            return
+        tokens.append(request.headers["Authorization"])
+        right = tokens[-1] == "Token new"
+        client.sendall(last_response("204 No Content" if right else "401 Unauthorized"))
+
+    asked: list[str] = []
+    with serving(guard) as url, serving(counting(asked, "main")) as other:
+        bench.session.start()
+        bench.change(influxdb_url=other, **QUICK, mirrors={"b": Mirror(url, "o", "b", "old")})
+        eventually(lambda: "delivery:b" in bench.session.health.troubles(), "a refusal")
+        new = {"b": Mirror(url, "o", "b", "new")}
+        bench.settings = replace(bench.settings, mirrors=new)  # as the files have it by now
+        delivered(bench, "main", "b")
+        assert (tokens[0], tokens[-1]) == ("Token old", "Token new")
+
+
+def test_a_sweep_removes_what_is_old_at_each_server_though_one_fails(
+    bucket: Bucket, second: Bucket, tmp_path: Path
+) -> None:
+    before = time.time_ns() - 170 * HOUR_NS  # a sweep looks a day behind the one before
+    settings = settings_for(bucket, data_dir=tmp_path)
+
+    def write(place: Bucket, points: int) -> None:
+        lines = "\n".join(f"m,host=h1 f=1i {before + n}" for n in range(points))
+        assert api.write(place.server, place.name, lines.encode())[0] == 204
+
+    def sweep(**mirrors: Mirror) -> int:
+        now = replace(settings, mirrors=mirrors)
+        session = Session(now, lambda: now)
+        try:
+            return session.sweep().points
+        finally:
+            session.stop()
+
+    write(bucket, 2)
+    write(second, 3)
+    assert sweep(b=mirror(second)) == 3  # a point that several had counts once
+    assert [*api.rows(bucket), *api.rows(second)] == []
+    write(bucket, 1)
+    write(second, 1)
+    with pytest.raises(InfluxError, match=r"http://127\.0\.0\.1:1"):
+        sweep(a=Mirror("http://127.0.0.1:1", "o", "b", "t"), b=mirror(second))
+    assert [*api.rows(bucket), *api.rows(second)] == []
