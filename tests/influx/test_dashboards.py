@@ -142,8 +142,10 @@ def filled(
             agent.until(lambda status: status["delivered_points"] > 50, "points are delivered")
             assert agent.stop() == 0
         assert api.write(server, BUCKET, "\n".join(rare_lines()).encode())[0] == 204
-        lines = simulated.lines(30, 60, time.time_ns(), silent=(20,))
-        assert api.write(server, FLEET, "\n".join(lines).encode())[0] == 204
+        lines = [*simulated.lines(30, 60, time.time_ns(), silent=(20,))]
+        for begin in range(0, len(lines), 20_000):  # at once it may take longer than is allowed
+            body = "\n".join(lines[begin : begin + 20_000]).encode()
+            assert api.write(server, FLEET, body)[0] == 204
         install(server)
         yield server
 
