@@ -21,8 +21,7 @@ TEXT = f"""\
 {READINGS} readings with every collector, {SPACING_S:g} s apart: a hot loop, with its warm caches,
 would show about half. Processor time of the thread that reads and commits. The running agent,
 above, also delivers, and wakes at longer distances. **Together** are `kernel`, `pressure`, `nstat`,
-`conntrack` and `linux_sysctl_fs`, with their defaults: they are to take 0.3 ms at most, and to make
-a reading larger by a quarter at most, packed as it is stored."""
+`conntrack` and `linux_sysctl_fs`, with their defaults."""
 
 _TOGETHER = ("kernel", "pressure", "nstat", "conntrack", "linux_sysctl_fs")
 
