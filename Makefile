@@ -57,10 +57,12 @@ EXAMPLES ?= --hypothesis-profile quick
 unit: $(VENV)/dev.installed ## run the quick tests, which need no InfluxDB
 	$(PYTEST) $(EXAMPLES) -m "not influxdb and not slow and not deploy"
 
+# The quick tests alone: make coverage COVERED='not influxdb and not slow and not deploy'
+COVERED ?= not deploy
 coverage: $(VENV)/measure.installed ## run every test, and print which branches of pipeline/ none takes
 	@tests/influxd/build.sh --if-needed
 	$(BIN)/coverage erase
-	-$(BIN)/coverage run -m pytest -n 3 --dist worksteal -m "not deploy"
+	-$(BIN)/coverage run -m pytest -n 3 --dist worksteal -m "$(COVERED)"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

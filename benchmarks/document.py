@@ -8,6 +8,8 @@ from benchmarks.tables import HEAD, RIGHT, Listing, Part, Row, Table, markdown
 _HEAD = """\
 # What it costs
 
+For those who ask what the agent costs a host, and how it compares.
+
 `make bench` measures this on your machine in under 15 minutes, and writes this document: no figure
 in it is typed. It needs a disposable InfluxDB, as the [tests](testing.md) do; peers that are not
 there are named as missing, and their rows stay empty. `.venv/bin/python -m benchmarks.NAME`

@@ -72,6 +72,12 @@ def test_every_document_is_linked_from_the_readme() -> None:
     assert unlinked == []
 
 
+def test_every_document_says_in_its_first_line_whom_it_is_for() -> None:
+    for path in [ROOT / "SECURITY.md", *DOCS.glob("*.md")]:
+        title, blank, first, *_ = path.read_text(encoding="utf-8").split("\n")
+        assert (title[:2], blank, first[:10]) == ("# ", "", "For those "), path.name
+
+
 def test_the_changelog_has_this_version() -> None:
     assert re.search(rf"^## \[?{re.escape(pipeline.__version__)}\b", text("CHANGELOG.md"), re.M)
 

@@ -32,6 +32,8 @@ def markdown(entries: Iterable[catalogue.Entry]) -> str:
     lines = [
         "# Metrics",
         "",
+        "For those who query or graph the data: every field, with its type, unit and meaning.",
+        "",
         "Made of [catalogue.csv](../pipeline/collectors/catalogue.csv) by `make docs`."
         " Besides its own tags, every series has `host`.",
     ]

@@ -33,7 +33,6 @@ from tests.histories import fill
 pytestmark = pytest.mark.slow
 
 MINUTE_NS = 60 * 10**9
-TOKEN = "t0ken-that-nobody-may-see"
 COMMANDS = [
     *(("run",), ("once",), ("status",), ("show",), ("setup",), ("metrics",), ("completion",)),
     *(("doctor",), ("rehearse",), ("settings", "check"), ("settings", "show")),
@@ -43,12 +42,6 @@ COMMANDS = [
 STATUS_KEYS = {
     *("running", "collection_interval_ms", "retention_hours", "ticks", "backlog_points", "lost"),
     *("delivered_points", "rejected_points", "last_error", "bucket_retention_hours"),
-}
-SERVER = {
-    "influxdb_url": "http://127.0.0.1:9",
-    "influxdb_org": "org",
-    "influxdb_bucket": "bucket",
-    "influxdb_token": TOKEN,
 }
 # Whether the program loaded urllib3 is told at its end.
 PROBE = """
@@ -572,34 +565,3 @@ def test_another_system_is_told_in_a_sentence(
     assert capsys.readouterr().err == (
         "metrics-pipeline: this system is not supported, run it on Linux\n"
     )
-
-
-def test_a_token_is_never_seen(cli: Cli, inside: Inside) -> None:
-    (cli.config_dir / ".secrets.toml").write_text(f'influxdb_token = "{TOKEN}"\n')
-    server = {name: value for name, value in SERVER.items() if name != "influxdb_token"}
-    env = cli.env(**server, collection_interval_ms=50, log_level="debug")
-    with running(env, cli.folder) as agent:
-
-        def refused() -> bool:
-            assert agent.process.poll() is None, agent.log
-            return "connection refused" in agent.log
-
-        eventually(refused, "a try to deliver")
-        shown, shown_json, status, status_json = (
-            inside(cli, *words, **server)
-            for words in (
-                ("settings", "show"),
-                ("settings", "show", "--json"),
-                ("status",),
-                ("status", "--json"),
-            )
-        )
-        command_line = Path(f"/proc/{agent.process.pid}/cmdline").read_bytes().decode()
-        assert agent.stop() == 0
-    told = "".join(done.out + done.err for done in (shown, shown_json, status, status_json))
-    assert TOKEN not in told + agent.log + command_line
-    assert "influxdb_token            ********  " in shown.out
-    assert "\nInfluxDB      http://127.0.0.1:9\n" in status.out
-    assert "connection refused" in status_json.json()["last_error"]
-    for path in cli.data_dir.iterdir():
-        assert TOKEN.encode() not in path.read_bytes()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.delivery.delivery import LAST_FLUSH_S, StoppedError
-from pipeline.delivery.pacing import LONGEST_WAIT_S, SPACING_S, rest_s
+from pipeline.delivery.pacing import LONGEST_WAIT_S
 from pipeline.endpoint import routes
 from pipeline.health import Health, read_status
 from pipeline.influx import Answer
@@ -388,15 +388,6 @@ def test_a_request_that_hangs_is_followed_by_the_backoff_alone(
     assert bench.tries == [1]
     assert spool.contents().backlog_points == 0
     assert bench.clock.elapsed < 2 * timeout_s
-
-
-@given(st.floats(0, 1e6), st.floats(0, 1))
-def test_no_rest_is_longer_than_the_longest_wait_nor_shorter_than_the_spacing(
-    took_s: float, chance: float
-) -> None:
-    rest = rest_s(lambda low, high: low + chance * (high - low), took_s)
-    assert rest <= LONGEST_WAIT_S
-    assert took_s + rest >= SPACING_S * 0.999
 
 
 def test_a_single_refused_line_is_not_sent_again(spool: Spool) -> None:

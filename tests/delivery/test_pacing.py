@@ -1,13 +1,38 @@
-from pipeline.delivery.pacing import LONGEST_WAIT_S, Size, retry_s
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.delivery.pacing import LONGEST_WAIT_S, SPACING_S, Size, rest_s, retry_s
+
+
+def least(low: float, _: float) -> float:
+    return low
+
+
+def most(_: float, high: float) -> float:
+    return high
+
+
+@pytest.mark.parametrize(
+    ("took_s", "shortest", "longest"),
+    [(0.001, SPACING_S - 0.001, SPACING_S - 0.001), (0.5, 0, 0.5), (3, 0, 18)],
+)
+def test_a_rest_grows_with_the_square_of_what_the_answer_took(
+    took_s: float, shortest: float, longest: float
+) -> None:
+    assert (rest_s(least, took_s), rest_s(most, took_s)) == (shortest, longest)
+
+
+@given(st.floats(0, 1e6), st.floats(0, 1))
+def test_no_rest_is_longer_than_the_longest_wait_nor_shorter_than_the_spacing(
+    took_s: float, chance: float
+) -> None:
+    rest = rest_s(lambda low, high: low + chance * (high - low), took_s)
+    assert rest <= LONGEST_WAIT_S
+    assert took_s + rest >= SPACING_S * 0.999
 
 
 def test_the_wait_after_a_failure_is_random_and_at_most_doubles_up_to_a_bound() -> None:
-    def least(low: float, high: float) -> float:
-        return low
-
-    def most(low: float, high: float) -> float:
-        return high
-
     waits = [retry_s(most, failures, 0.0) for failures in range(10)]
     assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, LONGEST_WAIT_S]
     assert retry_s(most, 10**6, 5.0) == 5 + LONGEST_WAIT_S
