@@ -92,7 +92,7 @@ def _setting(host: Host, end: str) -> Mapping[str, FieldValue]:
 def _rows(host: Host) -> Iterator[_Row]:
     """Yield the counters of each processor that there may be, by the kernel's names."""
     with suppress(FileNotFoundError):
-        head, *lines = host.read_file(f"{host.net}/stat/nf_conntrack").splitlines() or [b""]
+        head, *lines = host.read_net("stat/nf_conntrack").splitlines() or [b""]
         names = head.decode(errors="replace").split()
         for line in lines:
             yield dict(_counters(names, line.split()))

@@ -49,7 +49,7 @@ class Nstat(Collector):
         is_told = False
         for table in self._tables:
             try:
-                text = self.host.read_file(f"{self.host.net}/{table}")
+                text = self.host.read_net(table)
             except FileNotFoundError:
                 continue
             except OSError as error:

@@ -144,6 +144,27 @@ class Host:
         """
         return f"{self.proc}/net" if self.is_own else f"{self.proc}/1/net"
 
+    def read_net(self, name: str) -> bytes:
+        """Return what a file of the host's own network holds, such as `snmp`.
+
+        Raises:
+            FileNotFoundError: The kernel has none.
+            OSError: It cannot be read, such as when /proc hides the first process from this user.
+        """
+        try:
+            return self.read_file(f"{self.net}/{name}")
+        except FileNotFoundError as error:
+            if self.is_own or self._sees_net():
+                raise
+            why = f"{self.proc} hides the processes of others from this user (hidepid)"
+            raise PermissionError(why) from error
+
+    def _sees_net(self) -> bool:
+        try:
+            return bool(self.list_folder(self.net))
+        except FileNotFoundError:
+            return False
+
     def keep_pace(self, interval_s: float) -> None:
         """Wait for no answer for so long that the next tick would be late."""
         self.runner.bound(max(_LEAST_WAIT_S, _LONGEST_WAIT * interval_s))
