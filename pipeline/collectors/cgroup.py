@@ -55,8 +55,8 @@ class Cgroup(Collector):
     """Writes `cgroup`, by the names of Telegraf's input of that name.
 
     By default, what is new with each login or run stays out, and so do slices within slices. The
-    others are the sums of what is or was in them: a service that is started anew begins at 0, also
-    with the times that it was killed for want of memory.
+    other slices are written since they go on counting, such as processes that were killed for lack
+    of memory, where a service that restarts begins at 0.
     """
 
     name = "cgroup"
@@ -126,7 +126,7 @@ class Cgroup(Collector):
         fields: dict[str, float] = {}
         for file in _NUMBERS:
             text = self._read(f"{path}/{file}").strip()
-            if text not in (b"", b"max"):  # without a limit there is nothing to tell
+            if text not in (b"", b"max"):  # a limit that is not set has no number
                 fields[file] = figure(text)
         for file, keys in _TABLES.items():
             told = dict(line.split(b" ", 1) for line in _lines(self._read(f"{path}/{file}")))
