@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.point import Point, decode, encode
 from pipeline.spool import SpoolReader
-from tests.agents import SELDOM_MS, environment, eventually, running
+from tests.agents import SELDOM_MS, environment, eventually, mirror, running
 from tests.influxd import api
 from tests.influxd.api import Bucket
 from tests.influxd.process import InfluxProcess
@@ -69,6 +69,12 @@ def lost(status: dict[str, Any]) -> dict[str, int]:
     return {cause: points for cause, points in status["lost"].items() if cause != "tick_missed"}
 
 
+def waits(status: dict[str, Any]) -> bool:
+    """Whether a server has not got all that was ever read."""
+    servers = status["servers"].values()
+    return any(one["delivered_points"] < status["points"] for one in servers)
+
+
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
     return tmp_path / "data"
@@ -83,16 +89,8 @@ def breakable(influx_process: InfluxProcess) -> Bucket:
 def test_every_value_is_in_influxdb_as_it_was_spooled_type_included(
     bucket: Bucket, missing: str, data_dir: Path, tmp_path: Path
 ) -> None:
-    mirror = {
-        f"mirrors__b__{name}": value
-        for name, value in (
-            ("url", bucket.server.url),
-            ("org", bucket.server.org),
-            ("bucket", missing),
-            ("token", bucket.server.token),
-        )
-    }
-    env = environment(data_dir, bucket, collection_interval_ms=50, **mirror)
+    other = Bucket(bucket.server, missing, id="")
+    env = environment(data_dir, bucket, collection_interval_ms=50, **mirror(other))
     with running(env, tmp_path) as agent:
         agent.until(lambda s: s["ticks"] >= 20 and s["delivered_points"], "20 readings")
         assert agent.stop() == 0
@@ -100,10 +98,27 @@ def test_every_value_is_in_influxdb_as_it_was_spooled_type_included(
     assert (status["backlog_points"], lost(status)) == (0, {})
     assert status["running"] is False
     assert status["delivered_points"] == status["points"]
-    for place in (bucket, Bucket(bucket.server, missing, id="")):
+    for place in (bucket, other):
         assert_same(place, data_dir)
     here = {"system_metrics", "cpu", "mem", "swap", "disk", "net", "system", "processes"}
     assert {measurement for measurement, *_ in stored(bucket)} >= {*here, "metrics_agent"}
+
+
+def test_a_move_to_a_mirror_leaves_no_gap(
+    bucket: Bucket, missing: str, data_dir: Path, tmp_path: Path
+) -> None:
+    other = Bucket(bucket.server, missing, id="")
+    for main, further, name in ((bucket, other, "new"), (other, bucket, "old")):
+        env = environment(data_dir, main, collection_interval_ms=1000, **mirror(further, name))
+        with running(env, tmp_path) as agent:
+            begun = agent.status()["points"]
+            agent.until(lambda s, b=begun: s["points"] > b and not waits(s), "readings at both")  # type: ignore[misc]  # mypy cannot infer the default
+            assert agent.stop() == 0
+            status = agent.status()
+        assert (status["servers"].keys(), waits(status)) == ({"main", name}, False)
+        assert all(lost(one) == {} for one in status["servers"].values())
+    for place in (bucket, other):
+        assert_same(place, data_dir)
 
 
 def test_an_outage_in_the_middle_loses_nothing(

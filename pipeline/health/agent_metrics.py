@@ -1,4 +1,4 @@
-"""The agent's own metrics: `metrics_agent`, which is delivered like every other reading."""
+"""The agent's own metrics: `metrics_agent` and `metrics_delivery`, delivered like the rest."""
 
 import math
 import resource
@@ -24,7 +24,7 @@ _CAUSES_OF_ONE = [cause for cause in Cause if cause not in _UNCOMMITTED]
 
 
 class AgentMetrics(Collector):
-    """Collects `metrics_agent`, once a minute at most: it is for slow graphs, and costs time.
+    """Collects the agent's own metrics once a minute at most: slow graphs need no more of them.
 
     It is a collector like the others, but reads the agent in place of the host.
     """

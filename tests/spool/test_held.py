@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from unittest import mock
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -13,6 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from pipeline.settings import MAIN, Age
 from pipeline.spool import Aging, Refusal, Spool, SpoolReader, servers
 from tests.spool.stores import MB, account, history, lines, salvaged, scribble, sql
+
+pytestmark = pytest.mark.slow  # much to write
 
 SERVERS = (MAIN, "b", "c")
 named = st.sampled_from(SERVERS)

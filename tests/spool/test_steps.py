@@ -23,12 +23,13 @@ from tests.spool.stores import (
     reading,
     salvaged,
     scribble,
+    served,
     sql,
 )
 
 pytestmark = pytest.mark.slow  # much to write, and to break
 
-TICKS, DELIVERED, NEW = 200, 50, 1000
+TICKS, DELIVERED, MIRRORED, NEW = 200, 50, 30, 1000
 
 
 def opened(directory: Path) -> Spool:
@@ -43,6 +44,16 @@ def blocks(*numbers: int) -> list[str]:
 def broken(tmp_path: Path) -> Path:
     """A store without its header, all of which can be read."""
     filled(tmp_path, TICKS, DELIVERED)
+    scribble(tmp_path / "spool.db", 0, 100)
+    return tmp_path
+
+
+@pytest.fixture
+def mirrored(tmp_path: Path) -> Path:
+    """The same, with a mirror that got other readings than the main server."""
+    filled(tmp_path, TICKS, DELIVERED)
+    with served(opened(tmp_path), "b") as spool:
+        spool.queue("b").settle(leased(spool, 3 * MIRRORED, server="b"), NOW)
     scribble(tmp_path / "spool.db", 0, 100)
     return tmp_path
 
@@ -120,7 +131,7 @@ def test_what_is_too_old_meanwhile_is_counted_once(broken: Path) -> None:
 
 def step_by_step(directory: Path) -> None:
     """Salvage, and take a reading before each step: what a process does that may be killed."""
-    with opened(directory) as spool:
+    with served(opened(directory), "b") as spool:
         while True:
             number = NEW + spool.contents().ticks
             spool.append(reading(number), number)
@@ -130,26 +141,28 @@ def step_by_step(directory: Path) -> None:
 
 
 def test_a_salvage_that_is_killed_in_any_step_loses_and_doubles_nothing(
-    broken: Path, tmp_path: Path
+    mirrored: Path, tmp_path: Path
 ) -> None:
     moment, killings = 10, 0
     while True:
         folder = tmp_path / str(moment)
-        shutil.copytree(broken, folder, ignore=lambda _, names: [n for n in names if n.isdigit()])
+        shutil.copytree(mirrored, folder, ignore=lambda _, names: [n for n in names if n.isdigit()])
         if not killed_at(moment, lambda at=folder: step_by_step(at)):  # type: ignore[misc]  # mypy cannot infer the default
             break
         killings += 1
         killed_at(moment // 3 + 1, lambda at=folder: step_by_step(at))  # type: ignore[misc]  # the same
-        with salvaged(opened(folder)) as spool:
-            after = spool.contents()
+        with salvaged(served(opened(folder), "b")) as spool:
+            after, there = spool.contents(), spool.queue("b").contents()
         account(after)
+        account(there)
         found = history(folder)
         assert found[:TICKS] == blocks(*range(TICKS)), moment
         certain = (folder / "certain").read_text().split() if (folder / "certain").exists() else []
         assert set(blocks(*map(int, certain))) <= set(found), moment
         assert len(set(found)) == len(found) == after.ticks, moment
         assert (after.points, after.delivered_points) == (3 * len(found), 3 * DELIVERED), moment
-        assert after.lost == {}, moment
+        assert (there.points, there.delivered_points) == (3 * len(found), 3 * MIRRORED), moment
+        assert after.lost == there.lost == {}, moment
         shutil.rmtree(folder)
         moment += max(1, moment // 4)
     assert killings > 20
@@ -157,23 +170,25 @@ def test_a_salvage_that_is_killed_in_any_step_loses_and_doubles_nothing(
 
 @pytest.mark.parametrize("steps", [0, 1, 3, 5])
 def test_a_store_that_is_damaged_while_it_is_filled_loses_nothing_that_can_be_read(
-    broken: Path, steps: int
+    mirrored: Path, steps: int
 ) -> None:
-    with opened(broken) as spool:
+    with served(opened(mirrored), "b") as spool:
         for number in range(steps):
             spool.append(reading(NEW + number), NEW + number)
             is_over(spool)
-    scribble(broken / "spool.db", 0, 100)
-    with opened(broken) as spool:
+    scribble(mirrored / "spool.db", 0, 100)
+    with served(opened(mirrored), "b") as spool:
         is_over(spool)
         spool.append(reading(2 * NEW), 2 * NEW)
         salvaged(spool)
-        after = spool.contents()
+        after, there = spool.contents(), spool.queue("b").contents()
     account(after)
-    assert history(broken) == blocks(*range(TICKS), *range(NEW, NEW + steps), 2 * NEW)
+    account(there)
+    assert history(mirrored) == blocks(*range(TICKS), *range(NEW, NEW + steps), 2 * NEW)
     assert (after.delivered_points, after.lost) == (3 * DELIVERED, {})
-    assert after.points == 3 * (TICKS + steps + 1)
-    assert len({name.removesuffix("-wal").removesuffix("-shm") for name in aside(broken)}) == 2
+    assert (there.delivered_points, there.lost) == (3 * MIRRORED, {})
+    assert after.points == there.points == 3 * (TICKS + steps + 1)
+    assert len({name.removesuffix("-wal").removesuffix("-shm") for name in aside(mirrored)}) == 2
 
 
 def lose_facts(directory: Path) -> None:

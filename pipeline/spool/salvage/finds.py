@@ -26,9 +26,10 @@ def serve(db: sqlite3.Connection, progress: Progress, rows: Iterable[Row]) -> No
     """
     for row in rows:
         match row.rowid, row.values:
-            case int(), (None, str(name), below) if _NAME.fullmatch(name) and name != MAIN:
-                first = below - progress.lowered if isinstance(below, int) else None
-                db.execute("INSERT INTO server (name, below) VALUES (?, ?)", (name, first))
+            case int(), (None, str(name), int() | None as below) if _NAME.fullmatch(name):
+                if name not in servers(db) and abs(below or 0) < _LARGEST_ID:
+                    first = None if below is None else below - progress.lowered
+                    db.execute("INSERT INTO server (name, below) VALUES (?, ?)", (name, first))
 
 
 def copy_small(db: sqlite3.Connection, progress: Progress, rows: Iterable[Row]) -> Progress:
