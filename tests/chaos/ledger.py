@@ -71,7 +71,8 @@ class Ledger:
         """Let a server that comes back lack what is not held any more."""
         with suppress(SpoolError, FileNotFoundError), SpoolReader(data_dir) as reader:
             first_ns = reader.contents().first_ns or _EVER
-            self.at_risk[name].append((self._oldest_waiting_ns[name], first_ns))
+            if first_ns > self._oldest_waiting_ns[name]:
+                self.at_risk[name].append((self._oldest_waiting_ns[name], first_ns))
 
     def _take(self, block: str) -> None:
         ticks: defaultdict[int, Tick] = defaultdict(dict)
