@@ -87,6 +87,7 @@ browser: $(VENV)/dev.installed ## look at the agent's page in a Chromium, which 
 	$(BIN)/python -m pytest tests/browser
 
 victoria: $(VENV)/dev.installed ## deliver to a real VictoriaMetrics, which it needs
+	@tests/influxd/build.sh --if-needed
 	$(BIN)/python -m pytest tests/victoria
 
 check: $(VENV)/dev.installed ## ruff, ruff format and mypy strict
