@@ -20,9 +20,11 @@ InfluxDB; all run side by side for {SOAK_S / 60:.0f} minutes and more.
   have neither. **Local only** is without an `influxdb_url`. Its `flush_jitter_ms` is 0, as
   Telegraf's is.
 - **Telegraf**, which [telegraf.sh](../benchmarks/peers/telegraf.sh) builds of its Go module into
-  the user's cache: inputs `cpu`, `mem`, `swap`, `disk`, `diskio`, `net`, `system`, `processes` and
-  `temp`, output `influxdb_v2`. All options are those of its sample configuration, but `interval`,
-  `flush_interval` and `report_active`.
+  the user's cache: inputs `cpu`, `mem`, `swap`, `disk`, `diskio`, `net`, `system`, `processes`,
+  `temp`, `kernel` with `psi`, `nstat`, `conntrack` and `linux_sysctl_fs`, output `influxdb_v2`. All
+  options are those of its sample configuration, but `interval`, `flush_interval` and
+  `report_active`; of `nstat`, `conntrack` and `linux_sysctl_fs` it has the fields that the agent
+  writes.
 - **collectd**, Debian's `collectd-core` (with `libcurl3-gnutls` and `libyajl2`, which its plugin
   `write_http` is linked with). Plugins `cpu`, `memory`, `swap`, `df`, `disk`, `interface`, `load`,
   `processes` and `uptime`, with percentages and inodes as the others have them. It has no output

@@ -3,7 +3,7 @@
 import resource
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from benchmarks.bench import Bench, Subject, alone
 from benchmarks.tables import Row, Table
@@ -20,7 +20,10 @@ READINGS = 60
 TEXT = f"""\
 {READINGS} readings with every collector, {SPACING_S:g} s apart: a hot loop, with its warm caches,
 would show about half. Processor time of the thread that reads and commits. The running agent,
-above, also delivers, and wakes at longer distances."""
+above, also delivers, and wakes at longer distances. **Together** are `kernel`, `pressure`, `nstat`,
+`conntrack` and `linux_sysctl_fs`, with their defaults."""
+
+_TOGETHER = ("kernel", "pressure", "nstat", "conntrack", "linux_sysctl_fs")
 
 
 def reading(guards: Sequence[Guard], spool: Spool) -> tuple[dict[str, float], list[str]]:
@@ -33,6 +36,8 @@ def reading(guards: Sequence[Guard], spool: Spool) -> tuple[dict[str, float], li
         lines += guard.run(now_ns, {"host": "bench"}).lines
         before, mark = mark, time.thread_time()
         spent[guard.name] = 1000 * (mark - before)
+    spent["together"] = sum(spent[name] for name in _TOGETHER)
+    mark = time.thread_time()
     spool.append(lines, now_ns)
     done = time.thread_time()
     spent["commit"] = 1000 * (done - mark)
@@ -75,25 +80,27 @@ def measure(bench: Bench) -> list[Table]:
             spent, lines = reading(guards, spool)
             for name, cost in spent.items() if number else ():  # the first one opens files
                 samples[name].append(cost)
-    text = joined(lines)
-    size = {
-        "points": len(lines),
-        "bytes": len(text.encode()),
-        "bytes, packed": len(pack(text)),
-    }
+    others = [line for line in lines if not line.startswith(_TOGETHER)]
+    sizes = (*_sizes("a reading", lines), *_sizes("without those together", others))
     return [
         Table("Processor time of a reading", tuple(_rows(samples))),
-        Table("Size of a reading", tuple(map(_size, size.items()))),
+        Table("Size of a reading", sizes),
         optional(),
     ]
 
 
-def _size(item: tuple[str, int]) -> Row:
-    return Row("a reading", item[0], (float(item[1]),))
+def _sizes(name: str, lines: Sequence[str]) -> Iterator[Row]:
+    text = joined(lines)
+    size = {"points": len(lines), "bytes": len(text.encode()), "bytes, packed": len(pack(text))}
+    yield from (Row(name, unit, (float(number),)) for unit, number in size.items())
 
 
 def _rows(samples: dict[str, list[float]]) -> list[Row]:
-    names = {"commit": "compress and commit, with fsync", "whole": "whole reading"}
+    names = {
+        "together": "those together",
+        "commit": "compress and commit, with fsync",
+        "whole": "whole reading",
+    }
     return [
         Row(names.get(name, f"collect and encode {name}"), "ms", tuple(costs))
         for name, costs in samples.items()

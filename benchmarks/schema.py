@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import click
@@ -46,6 +47,8 @@ _FIELDS_LEFT_OUT = {
     ("diskio", "io_await"),
     ("diskio", "io_svctm"),
     ("net", "speed"),  # where it is unknown
+    ("conntrack", "searched"),  # which newer kernels do not count
+    ("conntrack", "delete_list"),
 }
 _TAGS_LEFT_OUT = {"label", "wwid"}
 
@@ -158,7 +161,13 @@ def recorded() -> set[Row]:
 
 
 def _collectors() -> tuple[Guard, ...]:
-    options = {"cpu": CollectorOptions(times=True)}
+    every = CollectorOptions(exclude=())
+    options = {
+        "cpu": CollectorOptions(times=True),
+        "conntrack": CollectorOptions(per_cpu=True),
+        "linux_sysctl_fs": every,
+        "nstat": every,
+    }
     options |= dict.fromkeys(_OFF, CollectorOptions(enabled=True))
     return build(Host.system(SystemClock()), options)
 
@@ -224,26 +233,20 @@ def _lies_between(
         return value in (low, high)
     slack = 0.0
     if not _is_counter(measurement, name):
-        is_share = name.startswith("usage_") or name == "io_util"
+        is_share = name.startswith(("usage_", "avg")) or name == "io_util"
         unit = _OF_UNIT.get("shares" if is_share else measurement, 0.0)
         slack = max(unit, _OF_SIZE * abs(value))
     return min(low, high) - slack <= value <= max(low, high) + slack
 
 
+@cache
+def _kinds() -> Mapping[tuple[str, str], str]:
+    return {(entry.measurement, entry.field): entry.kind for entry in catalogue.load()}
+
+
 def _is_counter(measurement: str, name: str) -> bool:
-    match measurement:
-        case "cpu":
-            return name.startswith("time_")
-        case "diskio":
-            return name not in ("iops_in_progress", "io_util")
-        case "net":
-            return name != "speed"
-        case "swap":
-            return name in ("in", "out")
-        case "interrupts" | "soft_interrupts":
-            return True
-        case _:
-            return name == "uptime"
+    unlisted = "counter" if measurement == "nstat" else "gauge"
+    return _kinds().get((measurement, _field(name)), unlisted) == "counter"
 
 
 def _not_here(own: Found) -> set[Row]:

@@ -38,6 +38,13 @@ def points(second: int, names: dict[str, str]) -> list[Point]:
             {"read_bytes": 100 * second, "write_bytes": int(received / 3)},
             {"name": "sda"},
         ),
+        *(
+            Point("pressure", {"avg60": share * busy}, {"resource": resource, "type": kind})
+            for resource, kind, share in (
+                *(("cpu", "some", 30), ("memory", "some", 4), ("memory", "full", 2)),
+                *(("io", "some", 5), ("io", "full", 3)),
+            )
+        ),
         Point("system", {"load1": load, "load5": load * 0.9, "load15": 0.5, "n_cpus": 4}),
         Point("processes", {"total": 212, "running": 2, "blocked": 1, "zombies": 0}),
         Point("temp", {"temp": 44 + 4 * wave + 18 * busy}, {"sensor": names.get("sensor", "cpu")}),

@@ -8,13 +8,15 @@ from pathlib import Path
 
 from benchmarks.peers import installed
 from benchmarks.programs import LOG, Program, ending
+from pipeline.collectors import ALL
 from tests.influxd.server import InfluxServer
 
 NAME = "Telegraf"
 VERSION = "1.37.2"
 MISSING = "benchmarks/peers/telegraf.sh builds it"
 
-# Its defaults but for what the agent writes too: usage_active, and time_* where they are wanted.
+# Its defaults but for what the agent writes too: usage_active; where all is wanted, time_* and
+# counters of each processor; else of many fields the agent's choice.
 _INPUTS = """
 [[inputs.cpu]]
   collect_cpu_time = {times}
@@ -28,6 +30,15 @@ _INPUTS = """
 [[inputs.system]]
 [[inputs.processes]]
 [[inputs.temp]]
+[[inputs.kernel]]
+  collect = ["psi"]
+[[inputs.nstat]]
+  dump_zeros = true
+  fieldinclude = {nstat}
+[[inputs.conntrack]]
+  collect = {conntrack}
+[[inputs.linux_sysctl_fs]]
+  fieldinclude = {linux_sysctl_fs}
 """
 
 # What the agent writes only if it is asked to; the last one fails where systemd does not run.
@@ -41,6 +52,16 @@ _SYSTEMD = ("/run/systemd/system", "[[inputs.systemd_units]]\n")
 def _optional() -> str:
     folder, its = _SYSTEMD
     return _OPTIONAL + (its if Path(folder).is_dir() else "")
+
+
+def _inputs(*, everything: bool) -> str:
+    choice = {one.name: list(() if everything else one.default_include) for one in ALL}
+    return _INPUTS.format(
+        times=json.dumps(everything),
+        nstat=json.dumps(choice["nstat"]),
+        conntrack=json.dumps(["all", "percpu"] if everything else []),
+        linux_sysctl_fs=json.dumps(choice["linux_sysctl_fs"]),
+    )
 
 
 def find(name: str = "telegraf") -> Path | None:
@@ -79,7 +100,7 @@ def delivering(
     binary: Path, folder: Path, interval_s: int, flush_s: int, output: str
 ) -> Iterator[Program]:
     """Run it; it is gone at the end."""
-    text = _agent(interval_s, flush_s) + output + _INPUTS.format(times="false")
+    text = _agent(interval_s, flush_s) + output + _inputs(everything=False)
     with running(binary, folder, text) as program:
         yield program
 
@@ -92,7 +113,7 @@ def writing(binary: Path, folder: Path, file: Path) -> Iterator[Program]:
   files = [{json.dumps(str(file))}]
   data_format = "influx"
 """
-    inputs = _INPUTS.format(times="true") + _optional()
+    inputs = _inputs(everything=True) + _optional()
     with running(binary, folder, _agent(1, 1) + output + inputs) as program:
         yield program
 

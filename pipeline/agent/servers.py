@@ -10,7 +10,7 @@ from threading import Event
 from pipeline.agent.worker import Workers, in_turns
 from pipeline.clock import Clock
 from pipeline.delivery import Delivery, Pace
-from pipeline.health import Health, Trouble, subject
+from pipeline.health import Health, Trouble, label, subject
 from pipeline.influx import InfluxError, Target, unprotected
 from pipeline.retention import Keeper, KnownRule, Swept, TrustedClock
 from pipeline.settings import MAIN, NAMES, Settings
@@ -191,28 +191,33 @@ class Servers:
     def _start(self, name: str) -> None:
         """Start the threads of a server, in place of the ones before."""
         server, health = self._servers[name], self._health.server(name)
-        settings, keeper, delivery = server.settings, server.keeper, server.delivery
+        keeper, delivery = server.keeper, server.delivery
         delivering, sweeping = subject("delivery", name), subject("sweep", name)
-        with contextlib.suppress(SpoolError):  # the recorder logs it with the next reading
-            self._spool.queue(name).note({Fact.URL: settings.influxdb_url})
         self._workers.start(
             sweeping, keeper.run, keeper.retire, lambda: health.clear("sweep", "downsampling")
         )
         if delivery is None:
             self._workers.end(END_S, delivering, retire=True)
             health.clear("delivery")
-            return
-        where = settings.influxdb_url, settings.influxdb_bucket
-        _log.info("%sDelivering to %s, bucket %r", health.label, *where)
-        exposed = self._exposed.setdefault(name, Trouble(label=health.label))
+        else:
+            self._tell(name, server.settings)
+            self._workers.start(
+                delivering, delivery.run, delivery.retire, lambda: health.clear("delivery")
+            )
+        # Last: whoever reads that there is no server any more finds that nothing is sent.
+        with contextlib.suppress(SpoolError):  # the recorder logs it with the next reading
+            self._spool.queue(name).note({Fact.URL: server.settings.influxdb_url})
+
+    def _tell(self, name: str, settings: Settings) -> None:
+        """Log where readings go, and whether others can read them on the way."""
+        prefix, where = label(name), (settings.influxdb_url, settings.influxdb_bucket)
+        _log.info("%sDelivering to %s, bucket %r", prefix, *where)
+        exposed = self._exposed.setdefault(name, Trouble(label=prefix))
         if exposure := unprotected(settings, name):
             line = str(exposure)
             exposed.begins(line, line[0].upper() + line[1:], kind=line)
         else:
             exposed.ends()
-        self._workers.start(
-            delivering, delivery.run, delivery.retire, lambda: health.clear("delivery")
-        )
 
     def _queue(self) -> None:
         """Have the queues of new mirrors filled, and those of mirrors that are gone given up."""

@@ -7,15 +7,20 @@ from pipeline.collectors import catalogue, plugins
 from pipeline.collectors._host.host import Host
 from pipeline.collectors.base import Collector, NoData, Omission, Silence, reason
 from pipeline.collectors.cgroup import Cgroup
+from pipeline.collectors.conntrack import Conntrack
 from pipeline.collectors.cpu import Cpu
 from pipeline.collectors.disk import Disk
 from pipeline.collectors.diskio import DiskIo
 from pipeline.collectors.file import File
 from pipeline.collectors.guard import Guard, Outcome
 from pipeline.collectors.interrupts import Interrupts
+from pipeline.collectors.kernel import Kernel
+from pipeline.collectors.linux_sysctl_fs import LinuxSysctlFs
 from pipeline.collectors.mem import Mem
 from pipeline.collectors.net import Net
 from pipeline.collectors.netstat import Netstat
+from pipeline.collectors.nstat import Nstat
+from pipeline.collectors.pressure import Pressure
 from pipeline.collectors.process import Process
 from pipeline.collectors.processes import Processes
 from pipeline.collectors.sensors import Sensors
@@ -48,15 +53,20 @@ __all__ = [
 
 ALL: tuple[type[Collector], ...] = (
     Summary,
+    Temp,
     Cpu,
+    Kernel,
     System,
     Mem,
     Swap,
     Net,
+    Nstat,
+    Conntrack,
+    LinuxSysctlFs,
+    Pressure,
     DiskIo,
     Processes,
     Process,
-    Temp,
     Disk,
     File,
     Netstat,

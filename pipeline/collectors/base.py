@@ -47,6 +47,7 @@ class Collector(ABC):
         host: The host.
         name: The name in the settings, which is also the measurement.
         series_tag: The tag that tells its series apart, such as `interface`; None if it has one.
+        default_include: Globs on that tag's value that are reported unless the user says otherwise.
         default_exclude: Globs on that tag's value that stay out unless the user says otherwise.
         default_enabled: Whether it runs unless the user says otherwise.
         repeats_points: Whether it gives the very same points again while they do not change.
@@ -54,6 +55,7 @@ class Collector(ABC):
 
     name: str
     series_tag: str | None = None
+    default_include: tuple[str, ...] = ("*",)
     default_exclude: tuple[str, ...] = ()
     default_enabled: bool = True
     repeats_points: bool = False
@@ -111,14 +113,21 @@ def omission(what: str, failure: Exception, points: int = 1) -> Omission:
     return Omission(what, reason(failure), points)
 
 
+def is_default(options: CollectorOptions) -> bool:
+    """Tell whether a user leaves it to the collector what to report."""
+    return options.include == ("*",) and options.exclude is None
+
+
 def selection(collector: Collector, options: CollectorOptions) -> Callable[[str], bool]:
     """Return a function that tells by the value of the series tag whether a series is wanted.
 
-    The default exclusions hold only if the user does not say what to include.
+    A collector that chooses among its fields tells it of their names. The defaults hold only if the
+    user says neither what to include nor what to exclude.
     """
-    default = collector.default_exclude if options.include == ("*",) else ()
-    included = _globs(options.include)
-    excluded = _globs(default if options.exclude is None else options.exclude)
+    choice = getattr(collector, "default_include", ("*",))  # a package's may not inherit it
+    own = not is_default(options)
+    included = _globs(options.include if own else choice)
+    excluded = _globs(options.exclude or () if own else collector.default_exclude)
     return lambda value: included(value) is not None and excluded(value) is None
 
 

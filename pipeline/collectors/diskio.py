@@ -8,7 +8,7 @@ from math import inf
 from typing import Any
 
 from pipeline.collectors._host.cpu_times import SHORTEST_S
-from pipeline.collectors._host.figures import UNREADABLE, figure, possible
+from pipeline.collectors._host.figures import UNREADABLE, figure, possible, share
 from pipeline.collectors._host.host import Host
 from pipeline.collectors.base import Collector, NoData, printable
 from pipeline.point import Point
@@ -72,7 +72,7 @@ class DiskIo(Collector):
             raise NoData
         for name, counted in counters.items():
             busy_ms = counted["io_time"] - before.get(name, {}).get("io_time", inf)
-            shares = {"io_util": min(100.0, 100 * busy_ms / passed_ms)} if busy_ms >= 0 else {}
+            shares = {"io_util": min(100.0, share(busy_ms / passed_ms))} if busy_ms >= 0 else {}
             yield Point("diskio", possible({**counted, **shares}), {"name": name})
 
 

@@ -2,8 +2,8 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from pipeline.clock import Clock
 from pipeline.collectors.base import Collector, NoData, Omission, Silence, reason, selection
@@ -49,8 +49,7 @@ class Outcome:
             yield problem, f"Collector {self.collector} {problem}: {why}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Written:
+class _Written(NamedTuple):  # made for each point of each reading
     """A point as it is written.
 
     Attributes:
@@ -113,14 +112,13 @@ class Guard:
         started = self._clock.monotonic()
         try:
             self._begins(timestamp_ns)
-            outcome = self._read(timestamp_ns, tags)
+            return self._read(timestamp_ns, tags, started)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - none may cost the others
             lost, problems = max(1, self._usual_points), {_FAILS: reason(error)}
-            outcome = Outcome(self.name, (), lost, 0.0, problems)
             _log.debug("Collector %s fails", self.name, exc_info=True)
-        return replace(outcome, seconds=self._clock.monotonic() - started)
+            return Outcome(self.name, (), lost, self._clock.monotonic() - started, problems)
 
-    def _read(self, timestamp_ns: int, tags: Mapping[str, str]) -> Outcome:
+    def _read(self, timestamp_ns: int, tags: Mapping[str, str], started: float) -> Outcome:
         """Return the lines of the wanted points, and how many wanted points were lost."""
         points, omissions = self._collect()
         lines: dict[str, str] = {}
@@ -144,7 +142,8 @@ class Guard:
         self._usual_points = len(lines) + left_out + silent
         problems = self._problems(omissions, refusals, doubles, surplus)
         lost = left_out + len(refusals)
-        return Outcome(self.name, (*lines.values(),), lost, 0.0, problems, silent)
+        seconds = self._clock.monotonic() - started
+        return Outcome(self.name, (*lines.values(),), lost, seconds, problems, silent)
 
     def _written_with(self, tags: Mapping[str, str]) -> Mapping[int, _Written]:
         """Return the points that were written with these tags the last time, each by its id."""
@@ -186,8 +185,13 @@ class Guard:
 
 
 def _write(point: Point, tags: Mapping[str, str]) -> _Written:
-    with suppress(PointError):
+    try:
         return _with_line(point, encode(point, 0, tags), ())
+    except PointError:  # some of it cannot be written
+        return _write_rest(point, tags)
+
+
+def _write_rest(point: Point, tags: Mapping[str, str]) -> _Written:
     name = f"{point.measurement} {dict(point.tags) or ''}".rstrip()
     name = name[:200].encode(errors="backslashreplace").decode()  # it may be no text
     try:

@@ -87,18 +87,17 @@ class Net(Collector):
 def _read(host: Host) -> dict[str, dict[str, float]]:
     """Read the counters of each interface, without `nowrap`, which hides that they restarted.
 
-    psutil lacks those of a container's host: it reads /proc/net, which is the reader's own network
-    whatever /proc it is in. The host's is its first process's.
+    psutil lacks those of a container's host: it reads /proc/net.
     """
     if not host.is_own:
-        return _parse(host.read_file(f"{host.proc}/1/net/dev"))
+        return _parse(host.read_file(f"{host.net}/dev"))
     try:
         return {
             name: {field: getattr(counted, its) for field, (its, _) in _COUNTERS.items()}
             for name, counted in host.ps.net_io_counters(pernic=True, nowrap=False).items()
         }
     except UNREADABLE:
-        return _parse(host.read_file(f"{host.proc}/net/dev"))
+        return _parse(host.read_file(f"{host.net}/dev"))
 
 
 def _parse(table: bytes) -> dict[str, dict[str, float]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from heapq import nlargest
 
 from pipeline.collectors._host.cpu_times import SHORTEST_S
-from pipeline.collectors._host.figures import possible, whole
+from pipeline.collectors._host.figures import possible, share, whole
 from pipeline.collectors._host.host import Host
 from pipeline.collectors._host.process_table import (
     FLAGS,
@@ -101,7 +101,7 @@ class Process(Collector):
                 "pid_count": its.processes,
             }
             if spent is not None:
-                fields["cpu_usage"] = 100.0 * its.ticks / full
+                fields["cpu_usage"] = share(its.ticks / full)
             yield Point("process", possible(fields), {"process_name": its.name, "user": its.user})
 
     def _read(self) -> dict[_Id, _Process]:

@@ -49,9 +49,12 @@ class System(Collector):
 
 
 def _load(host: Host) -> tuple[float, float, float]:
-    """Return the load averages: psutil's are those of /proc, wherever the host's is."""
+    """Return the load averages: psutil's are those of /proc, wherever the host's is.
+
+    The kernel counts in parts of 1/2048: four digits tell all of them apart.
+    """
     if host.proc == "/proc":
-        load1, load5, load15 = host.ps.getloadavg()
+        load1, load5, load15 = (round(load, 4) for load in host.ps.getloadavg())
     else:
         told = host.read_file(f"{host.proc}/loadavg").split()[:3]
         load1, load5, load15 = [*map(decimal, told), UNKNOWN, UNKNOWN, UNKNOWN][:3]

@@ -38,6 +38,9 @@ class CollectorOptions:
     exclude: Annotated[tuple[str, ...] | None, "Globs of what it leaves out of that."] = None
     max_series: Annotated[int, "Largest number of series it reports.", between(1, 100_000)] = 200
     times: Annotated[bool, "`cpu`: whether it also writes seconds since boot (time_*)."] = False
+    per_cpu: Annotated[
+        bool, "`conntrack`: whether it also writes counters, of all processors and of each."
+    ] = False
     top: Annotated[
         int,
         "`process`: how many of the busiest and of the largest processes it reports.",

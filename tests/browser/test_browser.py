@@ -164,7 +164,15 @@ def test_who_listens_hears_of_every_chart_and_its_figures(browser: Tab, address:
         ]
 
     tiles = ["Processor", "Memory", "Fullest file system", "Load", "Network"]
-    titles = ["Processor", "Memory", "Load", "File systems", "Disk reads", "Disk writes"]
+    titles = [
+        "Processor",
+        "Memory",
+        "Load",
+        "Pressure",
+        "File systems",
+        "Disk reads",
+        "Disk writes",
+    ]
     titles += ["Network, received", "Network, sent", "Temperature", "Processes"]
     assert names("image") == [
         f"{title} over 1 h: a line for each row of the table below" for title in titles

@@ -90,6 +90,48 @@ colls carrier compressed
    0       0          0
 """
 
+SNMP = b"""\
+Ip: Forwarding DefaultTTL InReceives InHdrErrors InAddrErrors ForwDatagrams InUnknownProtos \
+InDiscards InDelivers OutRequests OutDiscards OutNoRoutes ReasmFails FragFails
+Ip: 1 64 6356 0 0 0 0 1 6350 6265 2 20 0 0
+Icmp: InMsgs InErrors InCsumErrors InDestUnreachs OutMsgs
+Icmp: 33 0 0 30 31
+IcmpMsg: InType3
+IcmpMsg: 30
+Tcp: RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens PassiveOpens AttemptFails EstabResets \
+CurrEstab InSegs OutSegs RetransSegs InErrs OutRsts InCsumErrors
+Tcp: 1 200 120000 -1 385 340 181 66 7 63527 64112 285 29 657 0
+Udp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors InCsumErrors
+Udp: 3751 11 12 3783 13 14 0
+UdpLite: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors InCsumErrors
+UdpLite: 0 0 0 0 0 0 0
+"""
+
+NETSTAT = b"""\
+TcpExt: SyncookiesSent SyncookiesRecv SyncookiesFailed EmbryonicRsts TW TWRecycled ListenOverflows \
+ListenDrops TCPLostRetransmit TCPTimeouts TCPAbortOnMemory TCPMemoryPressures TCPBacklogDrop \
+TCPOFOQueue TCPSynRetrans PruneCalled RcvPruned TCPReqQFullDrop TCPRetransFail TCPAbortOnTimeout \
+TCPRcvQDrop TCPZeroWindowDrop TCPOFODrop
+TcpExt: 114 115 116 0 3122 22 362 363 5 24 1 2 3 6400 44 0 0 0 0 9 0 0 0
+IpExt: InNoRoutes InOctets OutOctets InCsumErrors
+IpExt: 0 15407799591 10930265846 0
+"""
+
+SNMP6 = b"""\
+Ip6InReceives                   \t49
+Icmp6InMsgs                     \t8
+Udp6InErrors                    \t0
+"""
+
+CONNTRACK = b"""\
+entries  searched found new invalid ignore delete delete_list insert insert_failed drop early_drop \
+icmp_error  expect_new expect_create expect_delete search_restart
+000001d0  00000001 00000002 00000003 000000d0 00000004 00000005 00000006 00000007 00000008 \
+00000009 0000000a 0000000b  0000000c 0000000d 0000000e 0000000f
+000001d0  00000010 00000020 00000030 00000060 00000040 00000050 00000060 00000070 00000080 \
+00000090 000000a0 000000b0  000000c0 000000d0 000000e0 000000f0
+"""
+
 
 def proc_stat(**cores: Mapping[str, float]) -> bytes:
     """/proc/stat of cores, each with seconds by kind."""
@@ -125,6 +167,30 @@ LINUX: Mapping[str, bytes] = {
     "/proc/diskstats": DISKSTATS,
     "/proc/net/dev": NET_DEV,
     "/proc/1/net/dev": NET_DEV,
+    **{
+        f"/proc/{its}/{name}": text
+        for its in ("net", "1/net")
+        for name, text in (
+            ("snmp", SNMP),
+            ("netstat", NETSTAT),
+            ("snmp6", SNMP6),
+            ("stat/nf_conntrack", CONNTRACK),
+        )
+    },
+    "/proc/pressure/cpu": b"some avg10=31.14 avg60=20.64 avg300=22.57 total=11602669571\n"
+    b"full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n",
+    "/proc/pressure/memory": b"some avg10=1.50 avg60=1.25 avg300=0.75 total=3463792\n"
+    b"full avg10=0.50 avg60=0.25 avg300=0.00 total=1429641\n",
+    "/proc/pressure/io": b"some avg10=0.00 avg60=0.17 avg300=0.77 total=764098257\n"
+    b"full avg10=0.00 avg60=0.15 avg300=0.54 total=107743276\n",
+    "/proc/sys/kernel/random/entropy_avail": b"256\n",
+    "/proc/sys/net/netfilter/nf_conntrack_count": b"464\n",
+    "/proc/sys/net/netfilter/nf_conntrack_max": b"262144\n",
+    "/proc/sys/fs/file-nr": b"1568\t0\t9223372036854775807\n",
+    "/proc/sys/fs/inode-state": b"35952\t12957\t0\t0\t0\t0\t0\n",
+    "/proc/sys/fs/dentry-state": b"64340\t55274\t45\t0\t4063\t0\n",
+    "/proc/sys/fs/aio-nr": b"2048\n",
+    "/proc/sys/fs/aio-max-nr": b"65536\n",
     "/proc/uptime": b"1000.97 1467.75\n",
     "/proc/loadavg": b"0.50 1.25 2.00 2/113 24171\n",
     "/sys/class/net/lo/flags": b"0x9\n",

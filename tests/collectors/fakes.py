@@ -42,7 +42,10 @@ class TreePs:
     What cannot be read is a folder in place of the file there: an OSError, also for root.
     """
 
-    OF_PROC = ("cpu_times", "virtual_memory", "swap_memory", "net_io_counters", "disk_io_counters")
+    OF_PROC = (
+        *("cpu_times", "cpu_stats", "boot_time", "virtual_memory", "swap_memory"),
+        *("net_io_counters", "disk_io_counters"),
+    )
     FILES = ("stat", "meminfo", "vmstat", "net/dev", "diskstats")
 
     def __init__(self, fake: "FakeHost") -> None:
@@ -99,6 +102,8 @@ class ContainerPs:
     def __init__(self, ps: TreePs) -> None:
         self.cpu_count = ps.cpu_count
         self.cpu_times = ps.cpu_times
+        self.cpu_stats = ps.cpu_stats
+        self.boot_time = ps.boot_time
         self.virtual_memory = ps.virtual_memory
         self.swap_memory = ps.swap_memory
         self.disk_io_counters = ps.disk_io_counters

@@ -26,8 +26,8 @@ def test_fields_of_a_measurement_share_its_tags() -> None:
     for entry in load():
         tags.setdefault(entry.measurement, set()).add(entry.tags)
     several = {name for name, different in tags.items() if len(different) > 1}
-    # The agent, and each collector; all units, and each of them.
-    assert several == {"metrics_agent", "systemd_units"}
+    # The agent, and each collector; all connections, and each processor's; all units, and each.
+    assert several == {"metrics_agent", "conntrack", "systemd_units"}
 
 
 def test_share_is_a_float() -> None:

@@ -9,10 +9,15 @@ import pytest
 
 from pipeline.collectors import Host
 from pipeline.collectors.base import Collector
+from pipeline.collectors.conntrack import Conntrack
 from pipeline.collectors.cpu import Cpu
 from pipeline.collectors.diskio import DiskIo
+from pipeline.collectors.kernel import Kernel
+from pipeline.collectors.linux_sysctl_fs import LinuxSysctlFs
 from pipeline.collectors.mem import Mem
 from pipeline.collectors.net import Net
+from pipeline.collectors.nstat import Nstat
+from pipeline.collectors.pressure import Pressure
 from pipeline.collectors.process import Process
 from pipeline.collectors.processes import Processes
 from pipeline.collectors.swap import Swap
@@ -27,16 +32,21 @@ from .fakes import DEFAULTS, FakeHost, statvfs
 READERS: list[type[Collector]] = [
     Summary,
     Cpu,
+    Kernel,
     System,
     Mem,
     Swap,
     Net,
+    Nstat,
+    Conntrack,
+    LinuxSysctlFs,
+    Pressure,
     DiskIo,
     Processes,
     Process,
     Temp,
 ]
-OPTIONS = replace(DEFAULTS, times=True)
+OPTIONS = replace(DEFAULTS, times=True, per_cpu=True)
 
 
 def read(fake: FakeHost, collector: type[Collector]) -> list[Point]:
@@ -64,7 +74,9 @@ def test_system_disk_is_the_hosts(fake: FakeHost) -> None:
     assert looked_at == ["/host/"]
 
 
-@pytest.mark.parametrize("collector", [Cpu, System, Mem, Swap, Net, DiskIo, Processes])
+@pytest.mark.parametrize(
+    "collector", [Cpu, Kernel, System, Mem, Swap, Net, Nstat, DiskIo, Processes]
+)
 def test_this_machine_seen_in_another_folder(
     collector: type[Collector], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,6 +38,7 @@ def test_core_switched_off_during_the_reading_gives_no_other_its_name(fake: Fake
     names = host.read_file(f"{host.proc}/stat")
     fake.cpu(cpu1={"user": 1.0})
     assert cpu_times(replace(host, read_file=lambda _: names)) == before
+    fake.clock.advance(1.0)
     assert before.keys() - cpu_times(host).keys() == {"cpu0"}
 
 
@@ -60,8 +61,13 @@ def test_any_two_readings_give_shares_of_one_whole(before: Times, after: Times) 
     shares = [percent(part, whole) for part in spent.values()]
     assert set(spent) == set(KINDS)
     assert all(0.0 <= share <= 100.0 for share in shares)
-    assert sum(shares) == pytest.approx(100.0 if whole else 0.0)
+    assert sum(shares) == pytest.approx(100.0 if whole else 0.0, abs=0.01)
     assert 0.0 <= percent(whole - spent["idle"], whole) <= 100.0
+
+
+def test_a_share_has_three_decimal_places() -> None:
+    assert (percent(1, 3), percent(2, 3)) == (33.333, 66.667)
+    assert (percent(199_999_999, 200_000_000), percent(1, 200_000_000)) == (100.0, 0.0)
 
 
 @given(readings, readings)

@@ -181,13 +181,15 @@ def test_an_agent_goes_on_from_its_start_though_a_sensor_hangs(
 
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A /proc whose meminfo is a FIFO, at which a look blocks until somebody writes."""
+    """A /proc with two files that are FIFOs, at which a look blocks until somebody writes."""
     monkeypatch.setattr(psutil, "PROCFS_PATH", "/proc")  # and put it back
     proc = tmp_path / "proc"
     proc.mkdir()
     for name in ("stat", "uptime", "loadavg", "vmstat"):
         (proc / name).write_bytes(Path("/proc", name).read_bytes())
-    os.mkfifo(proc / "meminfo")
+    (proc / "pressure").mkdir()
+    for name in ("meminfo", "pressure/io"):
+        os.mkfifo(proc / name)
     return proc
 
 
@@ -197,6 +199,7 @@ def test_a_file_of_proc_whose_server_hangs_costs_its_own_figures_until_it_answer
     host = Host.system(SystemClock(), environ={"HOST_PROC": str(served)})
     host.keep_pace(0.2)
     made = [guard for guard in build(host, {}) if guard.name in ("system", "mem", "swap")]
+    (pressure,) = (guard for guard in build(host, {}) if guard.name == "pressure")
 
     def read(tick: int) -> dict[str, str | None]:
         return {guard.name: guard.run(tick, {}).error for guard in made}
@@ -205,6 +208,7 @@ def test_a_file_of_proc_whose_server_hangs_costs_its_own_figures_until_it_answer
         told = read(tick)
         silence = f"TimeoutError: no answer within 500 ms from {served}/meminfo"
         assert told == {"system": None, "mem": silence, "swap": silence}
+        assert pressure.run(tick, {}).silent_points == 2
     plain = tmp_path / "plain"
     plain.write_bytes(text := Path("/proc/meminfo").read_bytes())
     fifo = served / "meminfo"

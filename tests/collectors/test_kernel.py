@@ -10,8 +10,11 @@ from pipeline.collectors import Host
 from pipeline.collectors.base import Collector
 from pipeline.collectors.cpu import Cpu
 from pipeline.collectors.diskio import DiskIo
+from pipeline.collectors.kernel import Kernel
+from pipeline.collectors.linux_sysctl_fs import LinuxSysctlFs
 from pipeline.collectors.mem import Mem
 from pipeline.collectors.net import Net
+from pipeline.collectors.nstat import Nstat
 from pipeline.collectors.processes import Processes
 from pipeline.collectors.swap import Swap
 from pipeline.collectors.system import System
@@ -107,6 +110,27 @@ def system() -> Figures:
     }
 
 
+def counters() -> Figures:
+    rows = {line[0]: int(line[1]) for line in lines("stat")}
+    names = {"ctxt": "context_switches", "intr": "interrupts", "processes": "processes_forked"}
+    return {name: rows[key] for key, name in {**names, "btime": "boot_time"}.items()}
+
+
+def protocols() -> Figures:
+    return {
+        f"{head[0][:-1]}{name}": int(number)
+        for file in ("net/snmp", "net/netstat")
+        for head, row in zip(*(list(lines(file))[start::2] for start in (0, 1)), strict=True)
+        for name, number in zip(head[1:], row[1:], strict=True)
+    }
+
+
+def open_files() -> Figures:
+    (files,), (inodes,) = lines("sys/fs/file-nr"), lines("sys/fs/inode-state")
+    names = ("file-nr", "file-max", "inode-nr", "inode-free-nr")
+    return dict(zip(names, map(int, (files[0], files[2], *inodes[:2])), strict=True))
+
+
 @pytest.mark.parametrize(
     ("collector", "kernel"),
     [
@@ -117,6 +141,9 @@ def system() -> Figures:
         (Net, interfaces),
         (Processes, processes),
         (System, system),
+        (Kernel, counters),
+        (Nstat, protocols),
+        (LinuxSysctlFs, open_files),
     ],
 )
 def test_collector_agrees_with_the_kernel(

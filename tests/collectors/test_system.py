@@ -8,11 +8,12 @@ from .fakes import DEFAULTS, FakeHost, read, types
 
 
 def test_point(fake: FakeHost) -> None:
+    fake.ps.getloadavg = lambda: (1025 / 2048, 1.25, 2.0)
     (point,) = read(System(fake.host(), DEFAULTS))
     assert point == Point(
         "system",
         {
-            "load1": 0.5,
+            "load1": 0.5005,
             "load5": 1.25,
             "load15": 2.0,
             "n_cpus": 2,

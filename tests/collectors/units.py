@@ -1,7 +1,8 @@
 """The unit of each field as its source has it; the catalogue is held to this table.
 
 Sources: Telegraf 1.37.2, the README of each input; proc(5) and the kernel's admin-guide/iostats for
-diskio, its admin-guide/cgroup-v2 and hwmon/sysfs-interface; gopsutil's host and mem for the rest.
+diskio, its accounting/psi for pressure, its admin-guide/sysctl/fs, admin-guide/cgroup-v2 and
+hwmon/sysfs-interface; random(4); gopsutil's host and mem for the rest.
 """
 
 import re
@@ -34,6 +35,13 @@ _UNITS = (
     ("process", "memory_rss", "bytes"),
     ("process", ".*", "count"),
     ("temp", "temp", "celsius"),
+    ("kernel", "boot_time", "seconds"),
+    ("kernel", "entropy_avail", "bits"),
+    ("pressure", "avg.*", "percent"),
+    ("pressure", "total", "microseconds"),
+    ("nstat", "IpExt(In|Out)Octets", "bytes"),
+    ("linux_sysctl_fs", "dentry-age-limit", "seconds"),
+    ("kernel|nstat|conntrack|linux_sysctl_fs", ".*", "count"),
     ("netstat|interrupts|soft_interrupts", ".*", "count"),
     ("systemd_units", ".*_code", "code"),
     ("systemd_units", ".*", "count"),

@@ -31,10 +31,12 @@ from tests.influxd.server import InfluxServer
 
 HOST, SILENT, ODD = "h1", "h2", "a b&c+d%"
 BUCKET, FLEET, EMPTY = "metrics", "thirty hosts", "nothing"
+# The time of the fleet's last readings, and about that at which they are looked at.
+FLEET_NS = time.time_ns()
 CELLS = [(board, cell) for board in DASHBOARDS for cell in board.cells]
 IDS = [f"{board.name}: {cell.title}" for board, cell in CELLS]
 # What no agent writes on every machine, or not within a few seconds.
-RARE = ("temp", "metrics_agent", "metrics_delivery", "diskio")
+RARE = ("temp", "metrics_agent", "metrics_delivery", "diskio", "pressure", "conntrack")
 CAUSES = [e for e in catalogue.load() if e.measurement == "metrics_agent" and "lost_" in e.field]
 
 Row = dict[str, Any]
@@ -44,7 +46,8 @@ def answer(
     server: InfluxServer, flux: str, bucket: str, host: str, start: str = "-1h"
 ) -> list[Row]:
     """Run a query with what is chosen above a dashboard in it, as InfluxDB's pages do."""
-    rows = api.query(server, simulated.chosen(flux, bucket, host, start))
+    flux = simulated.chosen(flux, bucket, host, start)
+    rows = api.query(server, flux, FLEET_NS + 10**9 if f'"{FLEET}"' in flux else None)
     return [{name: row[name] for name in row.keys() - {"result", "table"}} for row in rows]
 
 
@@ -88,6 +91,8 @@ def rare_lines() -> Iterator[str]:
     yield f"disk,host={SILENT},path=/,device=sda1,fstype=ext4,mode=rw used_percent=96.5 {now}"
     yield f"disk,host={SILENT},path=/cd,device=sr0,fstype=iso9660,mode=ro used_percent=100.0 {now}"
     yield f"mem,host={SILENT} used_percent=91.0 {now}"
+    yield f"pressure,host={SILENT},resource=memory,type=full avg60=31.55 {now}"
+    yield f"pressure,host={SILENT},resource=memory,type=some avg60=99.0 {now}"
     yield f"systemd_units,host={SILENT} failed=2i,total=150i {now}"
     yield f"systemd_units,host={HOST} failed=0i,total=150i {now}"
     waiting = "backlog_points=7i,backlog_age_s=1.5,rejected_points=0i,memory_rss=2000000i"
@@ -140,8 +145,10 @@ def filled(
             agent.until(lambda status: status["delivered_points"] > 50, "points are delivered")
             assert agent.stop() == 0
         assert api.write(server, BUCKET, "\n".join(rare_lines()).encode())[0] == 204
-        lines = simulated.lines(30, 60, time.time_ns(), silent=(20,))
-        assert api.write(server, FLEET, "\n".join(lines).encode())[0] == 204
+        lines = [*simulated.lines(30, 60, FLEET_NS, silent=(20,))]
+        for begin in range(0, len(lines), 20_000):  # at once it may take longer than is allowed
+            body = "\n".join(lines[begin : begin + 20_000]).encode()
+            assert api.write(server, FLEET, body)[0] == 204
         install(server)
         yield server
 
@@ -366,6 +373,7 @@ def test_the_server_has_what_a_cell_says(
 def test_a_share_of_a_whole_is_drawn_from_nothing_to_all_of_it() -> None:
     whole = {one.title: one.bounds for _, one in CELLS if one.kind == "graph" and one.unit == " %"}
     beyond = {"Processes, the busiest", "Share of a core"}  # of one core
+    beyond |= {"Pressure: share of time that some wait, or all"}  # where little is much
     assert {title for title, bounds in whole.items() if bounds != ("0", "100")} == beyond
 
 
@@ -406,6 +414,10 @@ def test_the_link_leads_to_the_dashboard_of_one_host(
         ("Host is silent", {HOST: "ok"}, r"h1 was last heard of (\d+m)?\d+s ago"),
         ("File system is nearly full", {SILENT: "crit"}, r"h2: / is 96\.5 % full"),
         ("Memory is nearly used up", {SILENT: "warn"}, "h2: 91 % of the memory is in use"),
+        (
+            *("Programs wait for memory", {SILENT: "crit"}),
+            r"h2: all programs wait for memory 31\.5 % of the time",
+        ),
         (
             "Units have failed",
             {HOST: "ok", SILENT: "warn"},

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -102,15 +103,22 @@ def create_token(bucket: Bucket, permissions: Iterable[str] = ("read", "write"))
     return str(answer.json()["token"])
 
 
-def query(server: InfluxServer, flux: str) -> list[dict[str, object]]:
+def query(server: InfluxServer, flux: str, now_ns: int | None = None) -> list[dict[str, object]]:
     """Runs a Flux query and returns its rows, typed; see `tests.influxd.annotated.parse`.
+
+    Args:
+        server: The server.
+        flux: The query.
+        now_ns: What `now()` is in it, to the second; else the server's own time.
 
     Raises:
         RefusedError: The server refused the query.
         QueryError: The query failed midway.
     """
     dialect = {"annotations": ["datatype", "group", "default"], "header": True}
-    wanted = {"query": flux, "type": "flux", "dialect": dialect}
+    wanted: dict[str, object] = {"query": flux, "type": "flux", "dialect": dialect}
+    if now_ns is not None:
+        wanted["now"] = datetime.fromtimestamp(now_ns // 10**9, UTC).isoformat()
     parameters = urlencode({"org": server.org})
     answer = server.call("POST", f"/api/v2/query?{parameters}", wanted).expect(200)
     return annotated.parse(answer.body.decode())

@@ -167,6 +167,8 @@ def test_at_the_bound_what_every_server_has_goes_first_and_then_the_oldest_is_lo
         appended(spool, *range(200))
         spool.queue().settle(leased(spool), NOW)
         spool.queue("b").settle(leased(spool, 3 * 50, server="b"), NOW)
+        for _ in range(20):  # b was back for a moment, and got the newest first
+            spool.queue("b").settle(leased(spool, newest=True, server="b"), NOW)
         spool.set_bound(spool.path.stat().st_size + 3 * 2**16)  # beside the database
         number = 200
         while not of(spool, "b").lost:  # b is unreachable; main gets each at once
@@ -179,6 +181,8 @@ def test_at_the_bound_what_every_server_has_goes_first_and_then_the_oldest_is_lo
         lost = of(spool, "b").lost["spool_full"]
         assert number > 240
         assert of(spool, MAIN).lost == {}
+        with SpoolReader(tmp_path) as reader:
+            assert set(reader.times(0)).isdisjoint({*range(50), *range(180, 200)})
         assert spool.gaps() == [Gap("spool_full", 50, 49 + lost // 3, lost // 3, "b")]
         while not of(spool, MAIN).lost:  # now none is reachable
             spool.append(reading(number), number)

@@ -38,6 +38,15 @@ Spent = Mapping[str, float]
 SHORTEST_S = 0.1
 
 
+def stat(host: Host) -> bytes:
+    """Return /proc/stat; by `cached`, since the kernel takes long over it.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    return host.read_file(f"{host.proc}/stat")
+
+
 def cpu_times(host: Host) -> dict[str, Times]:
     """Read the counters of all cores together, then of each that is in use.
 
@@ -46,7 +55,7 @@ def cpu_times(host: Host) -> dict[str, Times]:
     Raises:
         OSError: They cannot be read.
     """
-    rows = _ROW_RE.findall(host.read_file(f"{host.proc}/stat"))
+    rows = _ROW_RE.findall(host.cached(stat))
     names = [f"cpu{number.decode()}" if number else TOTAL for number, _ in rows]
     try:
         told = [host.ps.cpu_times(), *host.ps.cpu_times(percpu=True)]

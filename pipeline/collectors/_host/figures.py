@@ -9,8 +9,9 @@ from pipeline.point import FieldValue
 
 V = TypeVar("V", bound=FieldValue)
 
-_WHOLE_RE = re.compile(rb"[-+]?[0-9]{1,30}")
-_DECIMAL_RE = re.compile(rb"[0-9]{1,30}(?:\.[0-9]{1,30})?")
+_LONGEST = 30
+_WHOLE_RE = re.compile(rb"[-+]?[0-9]{1,%d}" % _LONGEST)
+_DECIMAL_RE = re.compile(rb"[0-9]{1,%d}(?:\.[0-9]{1,%d})?" % (_LONGEST, _LONGEST))
 
 UNKNOWN = math.nan
 """A figure that nobody can tell; it is left out of its point, and counted."""
@@ -38,6 +39,8 @@ def whole(text: bytes) -> int:
 
 def figure(text: bytes, unit: int = 1) -> float:
     """Return the whole number that a text is, times its unit; UNKNOWN if it is none or below 0."""
+    if text.isdigit() and len(text) <= _LONGEST:  # hundreds in a reading are just that
+        return int(text) * unit
     try:
         number = whole(text) * unit
     except ValueError:
@@ -55,13 +58,25 @@ def part(of_it: float, all_of_it: float) -> float:
     return UNKNOWN if of_it < 0 or of_it > all_of_it else of_it
 
 
+_DIGITS = 3
+"""Decimal places of a share: of ten cores it is one clock tick in a minute.
+
+All that a float has would be a tenth of what a reading takes, stored and sent.
+"""
+
+
+def share(part_of_whole: float) -> float:
+    """Return a share in percent as it is written, with three decimal places."""
+    return round(100.0 * part_of_whole, _DIGITS)
+
+
 def percent(of_it: float, all_of_it: float) -> float:
     """Return a part's share of the whole in percent; 0.0 when the whole is nothing.
 
     UNKNOWN if the part is less than nothing, or more than all of it.
     """
     known = part(of_it, all_of_it)
-    return 100.0 * (known / all_of_it) if all_of_it else float(known)
+    return share(known / all_of_it) if all_of_it else float(known)
 
 
 def possible(fields: Mapping[str, V]) -> dict[str, V | float]:

@@ -11,7 +11,10 @@ from pipeline.collectors._host.timeouts import TimeoutRunner
 T = TypeVar("T")
 
 # What the collectors and psutil read, but for the files of single processes.
-_FILES = ("cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "uptime", "vmstat")
+_FILES = (
+    *("cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "uptime", "vmstat"),
+    *("pressure/cpu", "pressure/memory", "pressure/io"),
+)
 _TIMEOUT_S = 1.0
 
 

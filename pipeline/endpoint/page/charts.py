@@ -70,6 +70,10 @@ def cpu(field: str) -> SeriesFilter:
     return SeriesFilter("cpu", field, {"cpu": "cpu-total"})
 
 
+def _pressure(resource: str, kind: str = "some") -> SeriesFilter:
+    return SeriesFilter("pressure", "avg60", {"resource": resource, "type": kind})
+
+
 def _rates(title: str, measurement: str, field: str) -> Chart:
     return Chart(title, "bytes", (("", SeriesFilter(measurement, field, rate=True)),), high=1000)
 
@@ -105,6 +109,18 @@ CHARTS = (
             ("5 minutes", SeriesFilter("system", "load5")),
             ("15 minutes", SeriesFilter("system", "load15")),
         ),
+    ),
+    Chart(
+        "Pressure",
+        "percent",
+        (
+            ("some wait for the processor", _pressure("cpu")),
+            ("some wait for memory", _pressure("memory")),
+            ("all wait for memory", _pressure("memory", "full")),
+            ("some wait for disks", _pressure("io")),
+        ),
+        high=10,
+        optional=True,
     ),
     Chart("File systems", "percent", (("", SeriesFilter("disk", "used_percent")),), high=100),
     _rates("Disk reads", "diskio", "read_bytes"),

@@ -12,7 +12,9 @@ from types import MappingProxyType
 _SILENCE = (
     "string(v: duration(v: (int(v: r._time) - r._source_timestamp) / 1000000000 * 1000000000))"
 )
-_PERCENT = "string(v: float(v: int(v: r.used_percent * 10.0)) / 10.0)"
+_PERCENT, _WAITING = (
+    f"string(v: float(v: int(v: r.{field} * 10.0)) / 10.0)" for field in ("used_percent", "avg60")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,22 @@ CHECKS = (
         f"${{r.host}}: ${{{_PERCENT}}} % of the memory is in use",
         every="5m",
         above={"WARN": 90.0, "CRIT": 97.0},
+    ),
+    # systemd-oomd ends programs at 60 %, oomd.conf(5): half of it is critical.
+    Check(
+        "Programs wait for memory",
+        "The share of time in which all that had work to do waited for memory, as a mean over 5"
+        " minutes.",
+        """from(bucket: BUCKET)
+  |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
+  |> filter(fn: (r) => r._measurement == "pressure")
+  |> filter(fn: (r) => r._field == "avg60")
+  |> filter(fn: (r) => r.resource == "memory" and r.type == "full")
+  |> mean()
+  |> duplicate(column: "_stop", as: "_time")""",
+        f"${{r.host}}: all programs wait for memory ${{{_WAITING}}} % of the time",
+        every="5m",
+        above={"WARN": 10.0, "CRIT": 30.0},
     ),
     Check(
         "Units have failed",

@@ -37,6 +37,13 @@ _CORES = script(
   |> group(columns: ["cores"])""",
 )
 
+_TROUBLES = (
+    'if r._field == "TcpRetransSegs" then "TCP segments sent again"'
+    ' else if r._field == "TcpEstabResets" then "connections cut off"'
+    ' else if r._field == "TcpExtListenDrops" then "connections not taken"'
+    ' else "UDP errors"'
+)
+
 
 def _either(field: str, word: str, other: str) -> str:
     """Return the word for one of two fields, to stand after a name."""
@@ -84,12 +91,22 @@ ONE_HOST = Dashboard(
         Cell("Processor, the busiest core", _CORES, unit=" %", bounds=("0", "100")),
         graph("Load and cores", of("system", "load1 load5 load15 n_cpus"), "|> toFloat()", MEAN),
         graph(
+            "Pressure: share of time that some wait, or all",
+            of("pressure", "avg60"),
+            by=("kind", 'r.resource + " " + r.type'),
+            unit=" %",
+            bounds=("0", ""),  # 5 % of all waiting for memory is much
+            width=3,
+            note="The kernel does not measure it.",
+        ),
+        graph(
             "Memory, and swap in use",
             f"({of('mem', 'used cached buffered free')}) or ({of('swap', 'used')})",
             by=("kind", 'if r._measurement == "swap" then "swap" else r._field'),
             unit="B",
+            width=3,
         ),
-        graph("Swap, read and written", of("swap", "in out"), RATE, MEAN, unit="B/s"),
+        graph("Swap, read and written", of("swap", "in out"), RATE, MEAN, unit="B/s", width=3),
         highest(
             "Temperature",
             of("temp", "temp"),
@@ -98,6 +115,7 @@ ONE_HOST = Dashboard(
             unit=" °C",
             bounds=("", ""),
             note="No sensor.",
+            width=3,
         ),
         highest(
             "File systems, space and files",
@@ -117,6 +135,7 @@ ONE_HOST = Dashboard(
             by=("name", "r.name + " + _either("read_bytes", "read", "written")),
             host=True,
             unit="B/s",
+            width=3,
         ),
         highest(
             "Network, received and sent",
@@ -125,6 +144,7 @@ ONE_HOST = Dashboard(
             by=("interface", "r.interface + " + _either("bytes_recv", "received", "sent")),
             host=True,
             unit="B/s",
+            width=3,
         ),
         graph(
             "Network, errors and drops a second",
@@ -133,10 +153,26 @@ ONE_HOST = Dashboard(
             # Of all interfaces the worst one.
             '|> group(columns: ["_field"])',
             "|> aggregateWindow(every: v.windowPeriod, fn: max, createEmpty: false)",
+            width=3,
+        ),
+        graph(
+            "TCP and UDP, retransmissions and errors a second",
+            of("nstat", "TcpRetransSegs TcpEstabResets TcpExtListenDrops UdpInErrors"),
+            RATE,
+            MEAN,
+            by=("kind", _TROUBLES),
+            width=3,
+        ),
+        graph(
+            "Open files, and connections tracked",
+            f"({of('linux_sysctl_fs', 'file-nr')}) or ({of('conntrack', 'ip_conntrack_count')})",
+            by=("kind", 'if r._field == "file-nr" then "open files" else "connections"'),
+            width=3,
         ),
         graph(
             "Processes, by state",
             of("processes", "running sleeping idle blocked zombies stopped"),
+            width=3,
         ),
         highest(
             "Processes, the busiest",
@@ -146,6 +182,7 @@ ONE_HOST = Dashboard(
             unit=" %",
             bounds=("0", ""),
             note=_PROCESSES,
+            width=3,
         ),
         highest(
             "Processes, the largest",
@@ -154,6 +191,7 @@ ONE_HOST = Dashboard(
             host=True,
             unit="B",
             note=_PROCESSES,
+            width=3,
         ),
     ),
 )

@@ -1,0 +1,101 @@
+"""`conntrack`: the table of connections, with and without the processors' counters."""
+
+import pytest
+
+from pipeline.collectors import Guard, NoData
+from pipeline.collectors.conntrack import Conntrack
+from pipeline.point import Point, decode
+from pipeline.settings import CollectorOptions
+
+from .fakes import DEFAULTS, FakeHost, read, types
+
+PER_CPU = CollectorOptions(per_cpu=True)
+COUNT, LIMIT = (f"/proc/sys/net/netfilter/nf_conntrack_{end}" for end in ("count", "max"))
+STAT = "/proc/net/stat/nf_conntrack"
+TABLE = Point("conntrack", {"ip_conntrack_count": 464.0, "ip_conntrack_max": 262144.0})
+
+
+def test_the_tables_use_and_limit(fake: FakeHost) -> None:
+    (point,) = read(Conntrack(fake.host(), DEFAULTS))
+    assert point == TABLE
+    assert {*types(point).values()} == {float}
+
+
+def test_the_counters_of_all_processors_and_of_each(fake: FakeHost) -> None:
+    table, every, *each = read(Conntrack(fake.host(), PER_CPU))
+    assert table == TABLE
+    assert every.tags == {"cpu": "all"}
+    assert [point.tags for point in each] == [{"cpu": "cpu0"}, {"cpu": "cpu1"}]
+    assert {name: every.fields[name] for name in ("entries", "searched", "invalid", "drop")} == {
+        "entries": 464,  # of the one table, not of each processor's
+        "searched": 0x11,
+        "invalid": 0xD0 + 0x60,
+        "drop": 0x99,
+    }
+    assert each[1].fields["search_restart"] == 0xF0
+    assert len(every.fields) == len(each[0].fields) == 17
+
+
+def test_newer_kernels_have_other_columns_in_the_same_places(fake: FakeHost) -> None:
+    text = (
+        fake.files[STAT].replace(b"searched", b"clashres").replace(b"delete_list", b"chainlength")
+    )
+    fake.files[STAT] = text
+    _, every, *_ = read(Conntrack(fake.host(), PER_CPU))
+    assert len(every.fields) == 15
+    assert not {"searched", "clashres", "delete_list", "chainlength"} & every.fields.keys()
+    assert every.fields["drop"] == 0x99
+
+
+def test_a_container_has_a_table_of_its_own_and_the_hosts_is_reported(fake: FakeHost) -> None:
+    fake.files[COUNT] = b"3\n"  # of the container's network
+    fake.files[STAT] = fake.files[STAT].replace(b"000001d0", b"00000003")
+    fake.contain()
+    assert read(Conntrack(fake.host(), DEFAULTS)) == [TABLE]
+    del fake.files["/host/proc/1/net/stat/nf_conntrack"]
+    (point,) = read(Conntrack(fake.host(), DEFAULTS))
+    assert point.fields == {"ip_conntrack_max": 262144.0}
+
+
+def test_a_host_that_tracks_nothing_is_no_complaint(fake: FakeHost) -> None:
+    for path in (COUNT, LIMIT, STAT):
+        del fake.files[path]
+    with pytest.raises(NoData):
+        read(Conntrack(fake.host(), CollectorOptions(enabled=True, per_cpu=True)))
+    fake.errors[COUNT] = PermissionError("no")
+    with pytest.raises(PermissionError):
+        read(Conntrack(fake.host(), DEFAULTS))
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "fields", "lost"),
+    [
+        (LIMIT, b"18446744073709551615\n", {"all drop": 0x99}, 0),  # a float has room for it
+        (COUNT, b"many", {"all drop": 0x99}, 1),
+        (STAT, b"", {}, 0),
+        (STAT, b"entries drop\n", {}, 0),
+        (
+            STAT,
+            b"entries drop new\n1 2\n1 3 4 5\n",
+            {"all drop": 5, "all new": 4, "cpu0 drop": 2},
+            0,
+        ),
+        (STAT, b"drop\n-1\n", {}, 2),
+        (STAT, b"drop entries\n0x1 1\n2 1", {"all entries": 1, "cpu1 drop": 2}, 2),
+        (STAT, b"drop\nffffffffffffffff\n", {}, 2),
+        (STAT, b"drop \xff \xfe\n7fffffffffffffff 1 2\n", {"all drop": 2**63 - 1}, 0),
+        (STAT, b"drop\n1\n\n", {"all drop": 1, "cpu0 drop": 1}, 0),
+    ],
+)
+def test_a_figure_that_cannot_be_costs_itself_only(
+    fake: FakeHost, path: str, text: bytes, fields: dict[str, int], lost: int
+) -> None:
+    fake.files[path] = text
+    outcome = Guard(Conntrack(fake.host(), PER_CPU), PER_CPU, fake.clock).run(1, {})
+    told = {
+        f"{line.point.tags.get('cpu', '')} {name}": value
+        for line in decode("\n".join(outcome.lines))
+        for name, value in line.point.fields.items()
+    }
+    assert fields.items() <= told.items()
+    assert outcome.lost_points == lost
