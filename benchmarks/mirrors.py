@@ -17,10 +17,11 @@ LOOKS, LOOK_S = 4, 10.0
 MOST_MIB, MOST_REQUESTS = 3.0, 1.05
 
 TEXT = f"""\
-Agents with the defaults, but for a reading and a flush each {FLUSH_MS / 1000:g} s: {AGENTS} that deliver to
-one server, and {AGENTS} that have a mirror as well, another bucket of the same influxd. All run side
-by side for {RUN_S:g} s; then their memory is looked at {LOOKS} times, each {LOOK_S:g} s, while proxies
-count the requests. What it adds is the difference between two agents, one of each kind."""
+Agents with the defaults, but for a reading and a flush each {FLUSH_MS / 1000:g} s: {AGENTS} that
+deliver to one server, and {AGENTS} that have a mirror as well, another bucket of the same influxd.
+All run side by side for {RUN_S:g} s; then their memory is looked at {LOOKS} times, each
+{LOOK_S:g} s, while proxies count the requests. What a mirror adds is the difference between two
+agents, one of each kind."""
 
 
 @dataclass

@@ -70,10 +70,12 @@ class Servers:
 
     def _part(self, db: sqlite3.Connection) -> bool | None:
         """Do one part; return None when there is none left."""
-        if self._mirrors is None or self._waits():
+        if self._mirrors is None:
             return None
-        known = servers(db)
-        self._settle(db, known)
+        known, waits = servers(db), self._waits()
+        self._settle(db, known, is_whole=not waits)
+        if waits:
+            return None
         for name in known:
             if name != MAIN and name not in self._mirrors:
                 self._remove(db, name)
@@ -88,14 +90,17 @@ class Servers:
             return True
         return None
 
-    def _settle(self, db: sqlite3.Connection, known: Sequence[str]) -> None:
+    def _settle(self, db: sqlite3.Connection, known: Sequence[str], *, is_whole: bool) -> None:
         """Note where each server is; fill the queue of one that is where another one was.
 
-        What waited for the former server at that place went, or goes, elsewhere.
+        What waited for the former server at that place went, or goes, elsewhere. A salvage may
+        still find where a server was.
         """
         before = {name: facts(db, name).get(Fact.PLACE) for name in known}
         for name, place in self._places.items():
             if name not in before or before[name] == place:
+                continue
+            if before[name] is None and not is_whole:
                 continue
             note(db, {Fact.PLACE: place}, name)
             for other in [other for other in known if other != name and before[other] == place]:
