@@ -52,10 +52,10 @@ deploy-test: $(VENV)/deploy.installed ## install the agent in every way, for rea
 	@tests/influxd/build.sh --if-needed
 	$(BIN)/python -m pytest -m deploy tests/deploy
 
-# Few examples of what has many.
+# Few examples of what has many. These tests hardly wait, and each worker collects them all.
 EXAMPLES ?= --hypothesis-profile quick
 unit: $(VENV)/dev.installed ## run the quick tests, which need no InfluxDB
-	$(PYTEST) $(EXAMPLES) -m "not influxdb and not slow and not deploy"
+	$(PYTEST) -n 2 $(EXAMPLES) -m "not influxdb and not slow and not deploy"
 
 # The quick tests alone: make coverage COVERED='not influxdb and not slow and not deploy'
 COVERED ?= not deploy
@@ -87,6 +87,7 @@ browser: $(VENV)/dev.installed ## look at the agent's page in a Chromium, which 
 	$(BIN)/python -m pytest tests/browser
 
 victoria: $(VENV)/dev.installed ## deliver to a real VictoriaMetrics, which it needs
+	@tests/influxd/build.sh --if-needed
 	$(BIN)/python -m pytest tests/victoria
 
 check: $(VENV)/dev.installed ## ruff, ruff format and mypy strict

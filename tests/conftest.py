@@ -59,7 +59,10 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 
 @pytest.fixture
 def _log_restored() -> Iterator[None]:
-    """For tests of what sets the log of this process up."""
+    """For tests of what sets up the log of this process, or what it does with signals."""
+    handlers_of = {
+        one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
     loggers = [logging.getLogger(name) for name in ("pipeline", "py.warnings")]
     before = [(one.handlers, one.propagate, one.level) for one in loggers]
     yield
@@ -67,6 +70,8 @@ def _log_restored() -> Iterator[None]:
     for one, (handlers, propagate, level) in zip(loggers, before, strict=True):
         one.handlers, one.propagate = handlers, propagate
         one.setLevel(level)
+    for number, handler in handlers_of.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -103,6 +103,9 @@ def test_what_only_looks_like_what_is_wanted_is_not_found() -> None:
     lines = ['m a="x,b=2",b=1i 7', "m,t=x b=3i 7", "mX b=4i 7", "X,m b=5i 7", "n,m=m b=6i 7"]
     found = list(scan("\n".join(lines), {"m"}))
     assert [read_fields(line.fields, "b") for line in found] == [{"b": 1}, {"b": 3}]
+    assert read_fields("b=1i", "a") == {}
+    (line,) = scan(r"m\  b=1i 7")
+    assert (line.series, line.fields) == ("m\\ ", "b=1i")
     assert measurement_of("") == measurement_of(",t=x f=1i 7") == ""
 
 

@@ -1,5 +1,6 @@
 """The network protocols' counters: what TCP, UDP and IP retransmitted, refused and dropped."""
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -20,26 +21,42 @@ from pipeline.settings import CollectorOptions
 
 # A kernel has ten; they stay the same while it runs.
 _HEADS = 32
+_ZEROS_EVERY_S = 3600.0
+_OPEN = "TcpCurrEstab"  # the only one that can fall
 
 
 class Nstat(Collector):
-    """Writes `nstat`, as Telegraf's input of that name with its zeros: by default a choice of it.
+    """Writes `nstat`, as Telegraf's input of that name: by default a choice of it.
 
-    `include` and `exclude` are of the names of counters. psutil has none of them.
+    `include` and `exclude` are of the names of counters. psutil has none of them. On most hosts
+    nearly all of the choice never happened. So that this costs nothing, a counter of the choice
+    that is 0 is written with the first reading and once an hour: from there its first rise counts.
     """
 
     name = "nstat"
     default_include = (
-        *("TcpCurrEstab", "TcpEstabResets", "TcpOutSegs", "TcpRetransSegs"),
-        *("TcpExtListenDrops", "UdpInErrors"),
+        *("TcpCurrEstab", "TcpOutSegs", "TcpRetransSegs", "TcpAttemptFails", "TcpEstabResets"),
+        *("TcpInErrs", "TcpInCsumErrors", "TcpOutRsts"),
+        *("TcpExtListenOverflows", "TcpExtListenDrops", "TcpExtTCPReqQFullDrop"),
+        *("TcpExtSyncookiesSent", "TcpExtSyncookiesRecv", "TcpExtSyncookiesFailed"),
+        *("TcpExtTCPTimeouts", "TcpExtTCPSynRetrans", "TcpExtTCPLostRetransmit"),
+        *("TcpExtTCPRetransFail", "TcpExtTCPAbortOnTimeout", "TcpExtTCPAbortOnMemory"),
+        *("TcpExtTCPMemoryPressures", "TcpExtPruneCalled", "TcpExtRcvPruned"),
+        *("TcpExtTCPBacklogDrop", "TcpExtTCPRcvQDrop", "TcpExtTCPZeroWindowDrop"),
+        *("TcpExtTCPOFOQueue", "TcpExtTCPOFODrop"),
+        *("UdpNoPorts", "UdpInErrors", "UdpInCsumErrors", "UdpRcvbufErrors", "UdpSndbufErrors"),
+        *("IpInHdrErrors", "IpInAddrErrors", "IpInDiscards", "IpOutDiscards", "IpOutNoRoutes"),
+        *("IpReasmFails", "IpFragFails", "IcmpInErrors"),
     )
 
     def __init__(self, host: Host, options: CollectorOptions) -> None:
         super().__init__(host, options)
         self._is_selected = selection(self, options)
+        self._is_choice = is_default(options)
         # The choice has nothing of the last one.
-        self._tables = ("snmp", "netstat", "snmp6")[: 2 if is_default(options) else 3]
+        self._tables = ("snmp", "netstat", "snmp6")[: 2 if self._is_choice else 3]
         self._wanted = lru_cache(_HEADS)(self._find)
+        self._zeros_at = -math.inf  # when they were written, by the monotonic clock
 
     def collect(self) -> Iterator[Point | Omission]:
         """Yield one point for each of the kernel's tables: counters since boot, but TcpCurrEstab.
@@ -47,6 +64,10 @@ class Nstat(Collector):
         A counter or a table that a kernel does not have is left out.
         """
         is_told = False
+        now = self.host.clock.monotonic()
+        leaves_zeros = self._is_choice and now - self._zeros_at < _ZEROS_EVERY_S
+        if not leaves_zeros:
+            self._zeros_at = now
         for table in self._tables:
             try:
                 text = self.host.read_file(f"{self.host.net}/{table}")
@@ -56,9 +77,13 @@ class Nstat(Collector):
                 yield omission(table, error)
                 continue
             counted = dict(self._pairs(text) if table == "snmp6" else self._columns(text))
-            if counted:
-                is_told = True
-                fields = {name: _number(name, told) for name, told in counted.items()}
+            is_told = is_told or bool(counted)
+            fields = {
+                name: _number(name, told)
+                for name, told in counted.items()
+                if not (leaves_zeros and told == b"0" and name != _OPEN)
+            }
+            if fields:
                 yield Point("nstat", fields, {"name": table})
         if not is_told:
             raise NoData

@@ -185,7 +185,7 @@ class Retention:
         self._local = local
         self._marks: dict[str, str] = {}
 
-    def is_old(self, time_ns: int, bucket_age_s: int = 0) -> bool:
+    def is_old(self, time_ns: int, bucket_age_s: int) -> bool:
         """Return whether a part of a reading may be too old to be kept, or for its bucket."""
         now_ns = self._now_ns()
         limits = [age.cutoff_ns(now_ns) for age in self._ages]

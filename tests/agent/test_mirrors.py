@@ -62,7 +62,7 @@ def delivered(one: Bench, *servers: str) -> None:
 
     def has_all(server: str) -> bool:
         found = contents(one, server)
-        return found.points == contents(one).points and not found.backlog_points
+        return found.points == contents(one).points > 0 == found.backlog_points
 
     eventually(lambda: all(map(has_all, servers)), "that all is delivered")
 
@@ -185,6 +185,8 @@ def test_what_one_server_refuses_the_other_has(
     assert {one.line.partition(",")[0] for one in refused} == {"swap"}
     assert contents(bench).lost.get("rejected", 0) == 0
     assert assert_account(bench, "b").lost["rejected"] == len(refused)
+    lacks = spooled(tmp_path).keys() - stored(second).keys()
+    assert len({(*key[:2], key[3]) for key in lacks}) == len(refused)
     told = [text for text in caplog.messages if "InfluxDB refused" in text]
     assert len(told) == 1
     assert told[0].startswith(f"Mirror b: InfluxDB refused {len(refused)} of ")

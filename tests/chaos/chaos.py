@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pipeline.settings import MAIN
 from pipeline.spool import SpoolError, SpoolReader
 from tests.agents import AgentProcess, environment, eventually
 from tests.chaos.ledger import Ledger
@@ -23,7 +25,42 @@ SECONDS = float(os.environ.get("CHAOS_SECONDS", "4"))
 SEED = os.environ.get("CHAOS_SEED", "1")
 
 
+MIRROR = "b"
 _COUNTERS_LOST = "how many waited cannot be read any more"
+
+
+class Place:
+    """A server, and two ways to it.
+
+    Attributes:
+        name: Its name in the settings.
+        influx: The server.
+        bucket: Where readings go.
+        proxy: The way to the server that the settings name.
+        other: The other one.
+        token: What the agent shows.
+    """
+
+    def __init__(self, name: str, influx: InfluxProcess) -> None:
+        self.name = name
+        self.influx = influx
+        self.bucket = api.create_bucket(influx.server, "metrics")
+        self.proxy, self.other = Proxy(influx.server.url), Proxy(influx.server.url)
+        self._token_id = self.token = ""
+        self.rotate_the_token()
+
+    def revoke_the_token(self) -> None:
+        path = f"/api/v2/authorizations/{self._token_id}"
+        self.bucket.server.call("DELETE", path).expect(204)
+
+    def rotate_the_token(self) -> None:
+        org = api.org_id(self.bucket.server)
+        resource = {"type": "buckets", "id": self.bucket.id, "orgID": org}
+        actions = ("read", "write")
+        permissions = [{"action": action, "resource": resource} for action in actions]
+        wanted = {"orgID": org, "permissions": permissions}
+        made = self.bucket.server.call("POST", "/api/v2/authorizations", wanted).expect(201).json()
+        self._token_id, self.token = made["id"], made["token"]
 
 
 class Chaos:
@@ -31,36 +68,34 @@ class Chaos:
 
     Attributes:
         chance: The source of all that is random.
-        influx: The server.
-        bucket: Where readings go.
-        proxy: The way to the server that the settings name.
+        places: The servers by their names.
+        place: The one that is broken now.
         folder: Where the agent runs; its settings are there.
         data_dir: The agent's data.
         agent: The agent that runs now.
         ledger: What it made.
         salvages: Whether a store was damaged or removed.
+        removals: Whether the mirror was out of the settings for a while.
         dropped: How many refused lines a command has deleted.
     """
 
-    def __init__(self, influx: InfluxProcess, folder: Path) -> None:
+    def __init__(self, servers: Mapping[str, InfluxProcess], folder: Path) -> None:
         self.chance = random.Random(SEED)  # noqa: S311  # chance that comes back is wanted
-        self.influx = influx
-        self.bucket = api.create_bucket(influx.server, "metrics")
-        self.proxy, self._other = Proxy(influx.server.url), Proxy(influx.server.url)
+        self.places = {name: Place(name, influx) for name, influx in servers.items()}
+        self.place = self.places[MAIN]
         self.folder = folder
         self.data_dir = folder / "data"
-        self.ledger = Ledger(self.chance)
-        self.salvages = False
+        self.ledger = Ledger(self.chance, servers)
+        self.salvages = self.removals = False
         self.dropped = 0
         self._own = folder / "own"
         self._own.mkdir()
         self._settings: dict[str, str | int] = {}
-        self._token_id = ""
+        self._mirrors = servers.keys() - {MAIN}
         self.write_own("chaos", "value=1i")
-        self.rotate_the_token()
         self._env = environment(
             self.data_dir,
-            self.bucket,
+            self.place.bucket,
             collection_interval_ms=20,
             spool_max_mb=1,
             cleanup_interval_minutes=1,
@@ -68,9 +103,22 @@ class Chaos:
         )
         for name in ("TOKEN", "URL"):
             del self._env[f"METRICS_INFLUXDB_{name}"]
-        self._write_settings(influxdb_url=self.proxy.url, influxdb_timeout_s=2)
+        self._write_settings(influxdb_timeout_s=2)
         self.agent = self.another()
-        self.agent.until(lambda s: s["delivered_points"], "the first readings, and their types")
+        self.agent.until(
+            lambda s: all(self.of(name, s)["delivered_points"] for name in self.places),
+            "the first readings, and their types",
+        )
+
+    @property
+    def proxy(self) -> Proxy:
+        """The way to the server that is broken now."""
+        return self.place.proxy
+
+    def of(self, name: str, status: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return what the status, now or as given, says of a server."""
+        servers: dict[str, dict[str, Any]] = (status or self.agent.status())["servers"]
+        return servers.get(name, {"delivered_points": 0, "lost": {}})
 
     def another(self) -> AgentProcess:
         """Start an agent, beside the one that may be running."""
@@ -98,7 +146,10 @@ class Chaos:
         self.ledger.read(self.data_dir)
         if self.is_exact and not list(self.data_dir.glob("spool.db.damaged-*")):
             with suppress(SpoolError), SpoolReader(self.data_dir) as reader:
-                assert reader.contents().points == self.ledger.lines, "made, as the ledger has it"
+                for name in self.places:
+                    if name == MAIN or not self.removals:
+                        made = reader.contents(name).points
+                        assert made == self.ledger.lines, f"made for {name}, as the ledger has it"
 
     def command(self, *words: str) -> Done:
         """Run a command beside the agent; whatever it says, it is no traceback."""
@@ -120,7 +171,8 @@ class Chaos:
 
     def lose_what_waits(self) -> None:
         """Expect that what waits may be lost."""
-        self.ledger.risk()
+        for name in self.places:
+            self.ledger.risk(name)
         self.salvages = True
 
     def wait_for_readings(self) -> None:
@@ -162,9 +214,22 @@ class Chaos:
 
     def go_the_other_way(self) -> Proxy:
         """Let the settings name another way to the server; return the former one."""
-        self.proxy, self._other = self._other, self.proxy
-        self.set(influxdb_url=self.proxy.url)
-        return self._other
+        place = self.place
+        place.proxy, place.other = place.other, place.proxy
+        self.set()
+        return place.other
+
+    def rotate_the_token(self) -> None:
+        self.place.rotate_the_token()
+        self._write_settings()
+
+    def remove_the_mirrors(self) -> None:
+        self._mirrors, self.removals = set(), True
+        self.set()
+
+    def add_the_mirrors(self) -> None:
+        self._mirrors = self.places.keys() - {MAIN}
+        self.set()
 
     def write_own(self, name: str, fields: str, *, series: int = 1) -> None:
         """Give the agent readings of a file's; they have a field `always`."""
@@ -173,25 +238,11 @@ class Chaos:
         new.write_text("".join(lines))
         new.rename(self._own / f"{name}.lp")
 
-    def revoke_the_token(self) -> None:
-        path = f"/api/v2/authorizations/{self._token_id}"
-        self.bucket.server.call("DELETE", path).expect(204)
-
-    def rotate_the_token(self) -> None:
-        org = api.org_id(self.bucket.server)
-        resource = {"type": "buckets", "id": self.bucket.id, "orgID": org}
-        actions = ("read", "write")
-        permissions = [{"action": action, "resource": resource} for action in actions]
-        wanted = {"orgID": org, "permissions": permissions}
-        made = self.bucket.server.call("POST", "/api/v2/authorizations", wanted).expect(201).json()
-        self._token_id = made["id"]
-        secrets = self.folder / ".secrets.toml"
-        secrets.write_text(f'influxdb_token = "{made["token"]}"\n')
-
     def settle(self) -> dict[str, Any]:
         """Let all work, and the agent deliver what waits; return its account."""
         self.tell("all works again")
-        self.proxy.fault = self._other.fault = PASS
+        for place in self.places.values():
+            place.proxy.fault = place.other.fault = PASS
         self._write_settings(influxdb_timeout_s=60)  # a server on a busy machine is late, not gone
         self.stop()
         self.start()
@@ -201,7 +252,8 @@ class Chaos:
         self.stop()
         for _ in range(10):
             status = self.agent.status()
-            if not (status["backlog_points"] or list(self.data_dir.glob("spool.db.damaged-*"))):
+            waits = [one["backlog_points"] for one in status["servers"].values()]
+            if not (any(waits) or list(self.data_dir.glob("spool.db.damaged-*"))):
                 break
             self.start()
             self.live(5.0)
@@ -215,13 +267,32 @@ class Chaos:
 
     def close(self) -> None:
         self.agent.kill()
-        self.proxy.close()
-        self._other.close()
+        for place in self.places.values():
+            place.proxy.close()
+            place.other.close()
 
     def _write_settings(self, **settings: str | int) -> None:
         self._settings |= settings
-        new = self.folder / ".settings.toml"
-        new.write_text(
-            "".join(f"{name} = {json.dumps(value)}\n" for name, value in self._settings.items())
-        )
-        new.rename(self.folder / "settings.toml")
+        main = self.places[MAIN]
+        given, secrets = {"influxdb_url": main.proxy.url}, {"influxdb_token": main.token}
+        text, secret = _toml(self._settings | given), _toml(secrets)
+        for name in sorted(self._mirrors):
+            place = self.places[name]
+            server = place.bucket.server
+            own: dict[str, str | int] = {
+                "url": place.proxy.url,
+                "org": server.org,
+                "bucket": place.bucket.name,
+            }
+            own["timeout_s"] = self._settings["influxdb_timeout_s"]
+            text += f"[mirrors.{name}]\n{_toml(own)}"
+            secret += f"[mirrors.{name}]\n{_toml({'token': place.token})}"
+        # The token first: a file of settings without it would end an agent that starts now.
+        for file, whole in ((".secrets.toml", secret), ("settings.toml", text)):
+            new = self.folder / f".new-{file}"
+            new.write_text(whole)
+            new.rename(self.folder / file)
+
+
+def _toml(values: Mapping[str, str | int]) -> str:
+    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())

@@ -1,7 +1,8 @@
-"""Many hosts in one process and one simulated time, with real sockets to one server.
+"""Many hosts in one process and one simulated time, with real sockets to their servers.
 
-Each host is a thread with the real Delivery, Spool and Connection. One of them runs at a time, and
-the time moves when all wait, so that a simulation comes out the same on any machine.
+Each host is a thread for each server, with the real Delivery, Spool and Connection. One of them
+runs at a time, and the time moves when all wait, so that a simulation comes out the same on any
+machine.
 """
 
 import asyncio
@@ -12,14 +13,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Event
 
 from pipeline.delivery import Delivery, Pace
 from pipeline.health import Health
 from pipeline.influx import Answer, Connection
 from pipeline.settings import Settings
-from pipeline.spool import Spool
+from pipeline.spool import Queue, Spool
 from tests.clocks import START_NS
 
 _WITHIN_S = 600.0
@@ -108,6 +108,7 @@ class Influx:
         self._down_until = down_until
         self._retry_after_s = retry_after_s
         self._busy_until = 0.0
+        self.url = ""
         self.requests: list[Request] = []
         self.stored: dict[str, set[str]] = {}
 
@@ -124,8 +125,8 @@ class Influx:
         return b"HTTP/1.1 204 No Content\r\n\r\n"
 
     @contextmanager
-    def listening(self) -> Iterator[str]:
-        """Serve on a real port, in a thread; gives the URL."""
+    def listening(self) -> Iterator[None]:
+        """Serve on a real port, in a thread."""
         loop = asyncio.new_event_loop()
         server = loop.run_until_complete(
             asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=2048)
@@ -133,7 +134,8 @@ class Influx:
         thread = threading.Thread(target=loop.run_forever)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            yield
         finally:
             loop.call_soon_threadsafe(server.close)
             loop.call_soon_threadsafe(loop.stop)
@@ -157,9 +159,9 @@ class Influx:
 class HostClock:
     """The simulated time as one host sees it; a host that has delivered all has done its part."""
 
-    def __init__(self, simulation: Simulation, spool: Spool, stop: Event) -> None:
+    def __init__(self, simulation: Simulation, queue: Queue, stop: Event) -> None:
         self._simulation = simulation
-        self._spool = spool
+        self._queue = queue
         self._stop = stop
 
     def now_ns(self) -> int:
@@ -171,7 +173,7 @@ class HostClock:
     def wait(self, event: Event, seconds: float) -> bool:
         if event.is_set():
             return True
-        if self._spool.contents().backlog_points == 0:
+        if self._queue.contents().backlog_points == 0:
             self._stop.set()
         else:
             self._simulation.sleep_until(self._simulation.now + seconds)
@@ -197,30 +199,24 @@ class Remote:
 
 
 def host(
-    name: str, folder: Path, simulation: Simulation, influx: Influx, url: str, pace: Pace
+    name: str, spool: Spool, simulation: Simulation, server: str, influx: Influx, pace: Pace
 ) -> Callable[[], None]:
-    """Return the job of a host that comes up with a backlog in its folder."""
+    """Return the job of a host that comes up with a backlog for a server."""
 
     def job() -> None:
         stop = Event()
-        with Spool(folder, 2**24) as spool:
-            clock = HostClock(simulation, spool, stop)
-            settings = Settings(
-                influxdb_url=url, influxdb_org="o", influxdb_bucket="b", influxdb_token=name
-            )
-            connection = Connection(settings, clock)
-            chance = random.Random(name)  # noqa: S311  # chance that comes back is wanted
-            remote = Remote(simulation, influx, connection)
-            health = Health(clock, 60, lambda _: None)
-            Delivery(
-                spool.queue(),
-                remote,
-                clock,
-                pace,
-                chance.uniform,
-                health.server("main"),
-                lambda _: False,
-            ).run(stop, Event())
-            connection.close()
+        queue = spool.queue(server)
+        clock = HostClock(simulation, queue, stop)
+        settings = Settings(
+            influxdb_url=influx.url, influxdb_org="o", influxdb_bucket="b", influxdb_token=name
+        )
+        connection = Connection(settings, clock)
+        chance = random.Random(name + server)  # noqa: S311  # chance that comes back is wanted
+        remote = Remote(simulation, influx, connection)
+        health = Health(clock, 60, lambda _: None)
+        Delivery(
+            queue, remote, clock, pace, chance.uniform, health.server(server), lambda _: False
+        ).run(stop, Event())
+        connection.close()
 
     return job

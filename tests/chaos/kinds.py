@@ -15,7 +15,7 @@ from random import Random
 
 from pipeline.spool import holder
 from tests.agents import eventually
-from tests.chaos.chaos import SECONDS, Chaos
+from tests.chaos.chaos import MIRROR, SECONDS, Chaos
 from tests.chaos.proxy import FAULTS, HANG_COUNTS, PASS, REFUSE
 from tests.spool.stores import PAGE, scribble
 
@@ -37,15 +37,15 @@ def fail_on_the_way(chaos: Chaos) -> None:
 
 
 def stop_the_server(chaos: Chaos) -> None:
-    chaos.influx.stop()
+    chaos.place.influx.stop()
     chaos.live_a_while(0.1, 3.0)
-    chaos.influx.start()
+    chaos.place.influx.start()
 
 
 def kill_the_server(chaos: Chaos) -> None:
-    chaos.influx.kill()
+    chaos.place.influx.kill()
     chaos.live_a_while(0.1, 3.0)
-    chaos.influx.start()
+    chaos.place.influx.start()
 
 
 def stop_the_agent(chaos: Chaos) -> None:
@@ -59,7 +59,7 @@ def kill_the_agent(chaos: Chaos) -> None:
 
 
 def revoke_the_token(chaos: Chaos) -> None:
-    chaos.revoke_the_token()
+    chaos.place.revoke_the_token()
     chaos.live_a_while(0.5, 3.0)
     chaos.rotate_the_token()
 
@@ -90,15 +90,31 @@ def refuse_series_in_each_reading(chaos: Chaos) -> None:
 def hang_at_a_count(chaos: Chaos) -> None:
     """The one before `enforce` shortens the bucket's rule."""
     rule = {"retentionRules": [{"type": "expire", "everySeconds": 0}]}
-    chaos.bucket.server.call("PATCH", f"/api/v2/buckets/{chaos.bucket.id}", rule).expect(200)
+    chaos.place.bucket.server.call(
+        "PATCH", f"/api/v2/buckets/{chaos.place.bucket.id}", rule
+    ).expect(200)
     chaos.proxy.fault = HANG_COUNTS
     chaos.set(bucket_retention="enforce")
     eventually(lambda: chaos.proxy.hanging, "a count hangs")
-    before = chaos.agent.status()["delivered_points"]
-    chaos.agent.until(lambda s: s["delivered_points"] > before, "readings wait for no count")
+    name = chaos.place.name
+    before = chaos.of(name)["delivered_points"]
+    chaos.agent.until(
+        lambda s: chaos.of(name, s)["delivered_points"] > before, "readings wait for no count"
+    )
     chaos.live_a_while()
     chaos.proxy.fault = PASS
     chaos.set(bucket_retention="extend")
+
+
+def remove_the_mirror(chaos: Chaos) -> None:
+    """And add it again: it gets all that is held."""
+    chaos.remove_the_mirrors()
+    chaos.live_a_while()
+    if chaos.chance.random() < 0.3:
+        kill_the_agent(chaos)
+    chaos.live_a_while()
+    chaos.add_the_mirrors()
+    chaos.ledger.leave_out(MIRROR, chaos.data_dir)
 
 
 def use_commands(chaos: Chaos) -> None:
@@ -216,7 +232,7 @@ def fill_the_spool(chaos: Chaos) -> None:
     until = time.monotonic() + 0.5 * SECONDS
     chaos.proxy.fault = chaos.chance.choice((REFUSE, "503 Service Unavailable"))
     chaos.tell(f"  {chaos.proxy.fault}")
-    while not chaos.agent.status()["lost"].get("spool_full") and time.monotonic() < until:
+    while not chaos.of(chaos.place.name)["lost"].get("spool_full") and time.monotonic() < until:
         chaos.live(1.0)
     chaos.proxy.fault = PASS
 
@@ -232,6 +248,7 @@ KINDS: tuple[Kind, ...] = (
     break_a_type,
     refuse_series_in_each_reading,
     hang_at_a_count,
+    remove_the_mirror,
     damage_the_store,
     remove_the_data,
     remove_the_lock,

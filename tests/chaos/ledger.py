@@ -28,20 +28,22 @@ class Ledger:
     """Reads each reading off the spool soon after it was committed, before the bound takes it.
 
     Attributes:
-        at_risk: Spans of time of which readings may be missing in InfluxDB, as they waited when
-            the store was damaged or removed, or when they made room. No other reading may be.
+        at_risk: Server to spans of time of which readings may be missing there, as they waited
+            when the store was damaged or removed, or when they made room, or as it was no server
+            of the agent then. No other reading may be.
     """
 
-    def __init__(self, chance: random.Random) -> None:
+    def __init__(self, chance: random.Random, servers: Iterable[str]) -> None:
         self._chance = chance
         self._seen_ns = 0
         self._ticks: set[int] = set()
         self._made: dict[int, Values] = {}  # by time
         self._alike: dict[frozenset[tuple[tuple[str, str], int]], Values] = {}
-        self._oldest_waiting_ns = self._dropped = 0
+        self.at_risk: dict[str, list[Span]] = {name: [] for name in servers}
+        self._oldest_waiting_ns = dict.fromkeys(self.at_risk, 0)
+        self._dropped = dict.fromkeys(self.at_risk, 0)
         self._samples: dict[int, Tick] = {}
         self._gaps: defaultdict[int, Tick] = defaultdict(dict)
-        self.at_risk: list[Span] = []
 
     def read(self, data_dir: Path) -> None:
         """Read what is new; a store that the agent has yet to make or to salvage has nothing."""
@@ -49,18 +51,28 @@ class Ledger:
             self.take(reader)
 
     def take(self, reader: SpoolReader) -> None:
-        contents = reader.contents()
+        found = {name: reader.contents(name) for name in self.at_risk}
         for block in reader.history(self._seen_ns + 1):
             self._take(block)
-        dropped = contents.lost.get("spool_full", 0)
-        if dropped > self._dropped:
-            self.risk()
-        self._dropped = dropped
-        self._oldest_waiting_ns = contents.backlog_oldest_ns or contents.last_ns or self._seen_ns
+        for name in self.at_risk.keys() & set(reader.servers()):
+            contents = found[name]
+            dropped = contents.lost.get("spool_full", 0)
+            if dropped > self._dropped[name]:
+                self.risk(name)
+            self._dropped[name] = dropped
+            oldest_ns = contents.backlog_oldest_ns or contents.last_ns or self._seen_ns
+            self._oldest_waiting_ns[name] = oldest_ns
 
-    def risk(self) -> None:
-        """Let what waits be lost."""
-        self.at_risk.append((self._oldest_waiting_ns, self._seen_ns + 1))
+    def risk(self, name: str) -> None:
+        """Let what waits for a server be lost."""
+        self.at_risk[name].append((self._oldest_waiting_ns[name], self._seen_ns + 1))
+
+    def leave_out(self, name: str, data_dir: Path) -> None:
+        """Let a server that comes back lack what is not held any more."""
+        with suppress(SpoolError, FileNotFoundError), SpoolReader(data_dir) as reader:
+            first_ns = reader.contents().first_ns or _EVER
+            if first_ns > self._oldest_waiting_ns[name]:
+                self.at_risk[name].append((self._oldest_waiting_ns[name], first_ns))
 
     def _take(self, block: str) -> None:
         ticks: defaultdict[int, Tick] = defaultdict(dict)
@@ -107,10 +119,10 @@ class Ledger:
         """How many lines were made."""
         return sum(number for (_, field), number in self.made().items() if field == _LINE)
 
-    def safe(self) -> list[Span]:
-        """Return the spans of which nothing may be missing."""
+    def safe(self, name: str) -> list[Span]:
+        """Return the spans of which nothing may be missing at a server."""
         found, begin = [], 0
-        for start, stop in sorted(self.at_risk):
+        for start, stop in sorted(self.at_risk[name]):
             if start > begin:
                 found.append((begin, start))
             begin = max(begin, stop)

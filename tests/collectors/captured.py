@@ -92,8 +92,8 @@ colls carrier compressed
 
 SNMP = b"""\
 Ip: Forwarding DefaultTTL InReceives InHdrErrors InAddrErrors ForwDatagrams InUnknownProtos \
-InDiscards InDelivers OutRequests OutDiscards OutNoRoutes
-Ip: 1 64 6356 0 0 0 0 1 6350 6265 2 20
+InDiscards InDelivers OutRequests OutDiscards OutNoRoutes ReasmFails FragFails
+Ip: 1 64 6356 0 0 0 0 1 6350 6265 2 20 0 0
 Icmp: InMsgs InErrors InCsumErrors InDestUnreachs OutMsgs
 Icmp: 33 0 0 30 31
 IcmpMsg: InType3
@@ -110,8 +110,9 @@ UdpLite: 0 0 0 0 0 0 0
 NETSTAT = b"""\
 TcpExt: SyncookiesSent SyncookiesRecv SyncookiesFailed EmbryonicRsts TW TWRecycled ListenOverflows \
 ListenDrops TCPLostRetransmit TCPTimeouts TCPAbortOnMemory TCPMemoryPressures TCPBacklogDrop \
-TCPOFOQueue TCPSynRetrans
-TcpExt: 114 115 116 0 3122 22 362 363 5 24 1 2 3 6400 44
+TCPOFOQueue TCPSynRetrans PruneCalled RcvPruned TCPReqQFullDrop TCPRetransFail TCPAbortOnTimeout \
+TCPRcvQDrop TCPZeroWindowDrop TCPOFODrop
+TcpExt: 114 115 116 0 3122 22 362 363 5 24 1 2 3 6400 44 0 0 0 0 9 0 0 0
 IpExt: InNoRoutes InOctets OutOctets InCsumErrors
 IpExt: 0 15407799591 10930265846 0
 """

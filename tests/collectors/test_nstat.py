@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.collectors import Guard, NoData
 from pipeline.collectors.nstat import Nstat
-from pipeline.point import Point, decode
+from pipeline.point import FieldValue, decode
 from pipeline.settings import CollectorOptions
 
 from .fakes import DEFAULTS, FakeHost, read, types
@@ -21,19 +21,44 @@ def counted(fake: FakeHost, options: CollectorOptions = DEFAULTS) -> dict[str, o
 
 def test_points(fake: FakeHost) -> None:
     snmp, netstat = read(Nstat(fake.host(), DEFAULTS))
-    assert snmp == Point(
-        "nstat",
-        {
+    assert (snmp.tags, netstat.tags) == ({"name": "snmp"}, {"name": "netstat"})
+    assert (
+        snmp.fields.items()
+        >= {
             "TcpEstabResets": 66,
             "TcpCurrEstab": 7,
             "TcpOutSegs": 64112,
             "TcpRetransSegs": 285,
             "UdpInErrors": 12,
-        },
-        {"name": "snmp"},
+        }.items()
     )
-    assert netstat == Point("nstat", {"TcpExtListenDrops": 363}, {"name": "netstat"})
+    assert netstat.fields["TcpExtListenDrops"] == 363
     assert {*types(snmp).values(), *types(netstat).values()} == {int}
+    assert {*snmp.fields, *netstat.fields} <= {*Nstat.default_include}
+
+
+def test_what_never_happened_is_written_once_an_hour_unless_it_was_asked_for(
+    fake: FakeHost,
+) -> None:
+    fake.files[SNMP] = b"Tcp: CurrEstab OutRsts RetransSegs\nTcp: 0 0 1\n"
+    del fake.files[NETSTAT]
+    every = {"TcpCurrEstab": 0, "TcpOutRsts": 0, "TcpRetransSegs": 1}
+    asked = Nstat(fake.host(), CollectorOptions(include=("Tcp*",)))
+    chosen = Nstat(fake.host(), DEFAULTS)
+
+    def found(nstat: Nstat) -> dict[str, FieldValue]:
+        (point,) = read(nstat)
+        return dict(point.fields)
+
+    assert found(chosen) == every
+    fake.clock.advance(3599.0)
+    assert found(chosen) == {"TcpCurrEstab": 0, "TcpRetransSegs": 1}
+    fake.clock.advance(1.0)
+    assert found(chosen) == found(asked) == found(asked) == every
+    fake.files[SNMP] = b"Tcp: OutRsts\nTcp: 0\n"
+    assert [*chosen.collect()] == []
+    fake.files[SNMP] = b"Tcp: OutRsts\nTcp: 1\n"
+    assert found(chosen) == {"TcpOutRsts": 1}
 
 
 def test_the_user_chooses_by_the_names_of_counters(fake: FakeHost) -> None:
@@ -45,9 +70,10 @@ def test_the_user_chooses_by_the_names_of_counters(fake: FakeHost) -> None:
         "IcmpOutMsgs": 31,
         "IcmpMsgInType3": 30,
         "TcpExtTCPOFOQueue": 6400,
+        "TcpExtTCPOFODrop": 0,
     }
     every = counted(fake, EVERY)
-    assert len(every) == 12 + 5 + 1 + 15 + 7 + 7 + 15 + 4 + 3
+    assert len(every) == 14 + 5 + 1 + 15 + 7 + 7 + 23 + 4 + 3
     assert (every["Icmp6InMsgs"], every["IpExtInOctets"]) == (8, 15407799591)
     assert every["TcpMaxConn"] == -1
     with pytest.raises(NoData):

@@ -165,6 +165,19 @@ def test_a_bucket_with_a_longer_age_or_none_takes_nothing_more(bench: Bench) -> 
     assert bench.spool.contents().backlog_points == 4
 
 
+@pytest.mark.parametrize(
+    ("hours", "bucket_hours", "left"), [(10, 0, 2), (10, 20, 2), (10, 5, 1), (0, 5, 1), (0, 0, 3)]
+)
+def test_a_mirror_leaves_the_copy_and_gives_up_what_its_server_would_not_take(
+    bench: Bench, hours: int, bucket_hours: int, left: int
+) -> None:
+    bench.fill(989.999, 992, 999)
+    ages = Ages.from_hours(hours, {}).each
+    retention = Retention(bench.spool.queue(), bench.clock.now_ns, ages, None)
+    assert retention.trim(bucket_hours * 3600) == 0
+    assert (bench.spool.contents().backlog_points, bench.local) == (2 * left, 6)
+
+
 def test_with_age_0_a_buckets_age_still_counts_for_what_is_sent(bench: Bench) -> None:
     bench.fill(1, 999)
     assert bench.retention(0).trim(bucket_age_s=3 * 3600) == 0

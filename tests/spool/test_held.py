@@ -47,7 +47,7 @@ class Held(RuleBasedStateMachine):
         self.lost[server][cause] += sum(len(self.held[time]) for time in times)
         self.waiting[server] = [time for time in self.waiting[server] if time not in times]
 
-    @rule(readings=st.integers(1, 40), points=st.integers(0, 3))
+    @rule(readings=st.integers(1, 20), points=st.integers(0, 3))
     def append(self, readings: int, points: int) -> None:
         for _ in range(readings):
             self.now += 1

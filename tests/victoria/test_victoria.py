@@ -18,8 +18,9 @@ from pipeline.point import decode
 from pipeline.retention import Keeper, KnownRule, TrustedClock
 from pipeline.settings import Downsample, Settings
 from pipeline.spool import Spool, SpoolReader, joined, pack
-from tests.agents import eventually, running
+from tests.agents import eventually, mirror, running
 from tests.cli.commands import Cli
+from tests.influxd.api import Bucket
 from tests.retention.test_keeper import HOUR_NS, HurriedClock
 from tests.victoria.server import Key, Victoria
 
@@ -88,6 +89,33 @@ def test_every_value_arrives_and_what_is_not_there_is_told_once(
     # What is new is found a moment after it was taken.
     eventually(lambda: len(victoria.values(host)) >= len(values), "all arrives")
     # Of fewer digits than a float has, as it keeps decimal numbers.
+    assert victoria.values(host) == pytest.approx(values, rel=1e-9, abs=1e-9)
+
+
+def test_a_move_from_influxdb_with_both_running_leaves_no_gap(
+    victoria: Victoria, host: str, bucket: Bucket, given: dict[str, Any], cli: Cli
+) -> None:
+    def as_main(of_mirror: dict[str, Any]) -> dict[str, Any]:
+        return {name.replace("mirrors__x__", "influxdb_"): it for name, it in of_mirror.items()}
+
+    def as_mirror(of_main: dict[str, Any]) -> dict[str, Any]:
+        return {name.replace("influxdb_", "mirrors__x__"): it for name, it in of_main.items()}
+
+    def step(**settings: object) -> bool:
+        """Let readings arrive; return whether all have, so that the settings may change."""
+        with running(cli.env(**settings, collection_interval_ms=100), cli.folder) as agent:
+            begun = agent.status()["points"]
+            agent.until(lambda s: s["delivered_points"] > begun, "readings")
+            assert agent.stop() == 0
+        status = agent.status()
+        servers = status["servers"] or {"main": status}
+        return not any(one["backlog_points"] for one in servers.values())
+
+    new, old = given, {"host": host, **mirror(bucket, "x")}
+    for settings in (as_main(old), as_main(old) | as_mirror(new), new | old, new):
+        eventually(lambda now=settings: step(**now), "that nothing waits")  # type: ignore[misc]  # mypy cannot infer the default
+    values = taken(cli.data_dir)
+    eventually(lambda: len(victoria.values(host)) >= len(values), "all arrives")
     assert victoria.values(host) == pytest.approx(values, rel=1e-9, abs=1e-9)
 
 
