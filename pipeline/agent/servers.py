@@ -144,8 +144,8 @@ class Servers:
                 swept.append(server.keeper.sweep())
             except InfluxError as error:
                 failures.append(error)
-        for failure in failures:
-            raise failure
+        if failures:
+            raise failures[0]
         uncounted = dict.fromkeys(name for one in swept for name in one.uncounted)
         most = max(one.remote for one in swept)
         return Swept(most, max(one.local for one in swept), tuple(uncounted))

@@ -140,9 +140,12 @@ def _make(settings: Settings, clock: Clock, server: str = MAIN) -> tuple[Plan, I
         facts = spool.facts(server)
         rows = _local(spool, settings, now_ns) if server == MAIN else []
     if settings.delivers:
-        with contextlib.closing(Connection(settings, clock, PATIENCE_S)) as connection:
+        with (
+            contextlib.closing(Connection(settings, clock)) as quick,
+            contextlib.closing(Connection(settings, clock, PATIENCE_S)) as connection,
+        ):
             try:
-                rule = look(connection)
+                rule = look(quick)  # a server that does not answer is not waited for as a count is
                 for place, points in places(connection, settings, rule):
                     its = _Remote(place, points, facts, now_ns, look(connection, points.bucket))
                     found, unread = its.read()
@@ -191,8 +194,8 @@ def apply(settings: Settings, clock: Clock, progress: Progress) -> None:
                 where = points.bucket if name == MAIN else f"{name}: {points.bucket}"
                 _remove(place, where, now_ns, progress)
 
-    for failure in _failures(settings, sweep).values():
-        raise failure
+    if failures := _failures(settings, sweep):
+        raise next(iter(failures.values()))
 
 
 def _silent(settings: Settings, clock: Clock) -> dict[str, InfluxError]:

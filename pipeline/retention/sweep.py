@@ -252,8 +252,8 @@ class Retention:
         if result.points:
             prefix = label(self._queue.name)
             _log.info("%sCleaned up %d old metric records", prefix, result.points)
-        for failure in failures:
-            raise failure
+        if failures:
+            raise failures[0]
         return result
 
     def _sweep(self, place: Place, age: Age) -> Iterator[Step]:

@@ -240,6 +240,8 @@ def _missing(
         ways = f"in {path} or by {variable(name)}"
         if token and environ.get(CREDENTIALS_DIRECTORY):
             ways = f"in {path}, by {variable(name)} or as the credential {name} of the service"
+        if name == f"{owner}.url" and (rest := given_at(given, owner)):  # as after a removal
+            ways += f", or remove the mirror from {rest.source}"
         verb = "need" if owner == "mirrors" else "needs"
         yield f"{owner} {verb} {name}, which is not set: set it {ways}"
 

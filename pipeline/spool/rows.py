@@ -118,16 +118,17 @@ def unqueue(db: sqlite3.Connection, server: str, tick: int) -> int:
 
 
 def refuse(db: sqlite3.Connection, server: str, time_ns: int, refused: Sequence[Refusal]) -> None:
-    """Keep lines that a server refused at a time; of all of them the newest stay."""
+    """Keep lines that a server refused at a time; the newest ones of each server stay."""
     if refused and server in servers(db):
         db.executemany(
             "INSERT INTO rejected (time_ns, reason, line, server) VALUES (?, ?, ?, ?)",
             ((time_ns, refusal.reason, refusal.line, server) for refusal in refused),
         )
         db.execute(
-            "DELETE FROM rejected WHERE id IN (SELECT id FROM rejected ORDER BY id LIMIT max(0, "
-            "(SELECT sum(value) FROM counter WHERE name = 'rejected_kept') - ?))",
-            (_REJECTED_KEPT,),
+            "DELETE FROM rejected WHERE id IN (SELECT id FROM rejected WHERE server = ?1 "
+            "ORDER BY id LIMIT max(0, (SELECT value FROM counter "
+            "WHERE server = ?1 AND name = 'rejected_kept') - ?2))",
+            (server, _REJECTED_KEPT),
         )
 
 

@@ -129,10 +129,12 @@ class Servers:
         if len(gone) < _AT_ONCE and len(forgotten) < _AT_ONCE:
             note(db, dict.fromkeys(facts(db, name)), name)
             db.execute("DELETE FROM server WHERE name = ?", (name,))
-            _log.warning(
-                "mirror %s is no longer in the settings: %s points that waited for it are given up",
+            points = self._given_up.pop(name)
+            _log.log(
+                logging.WARNING if points else logging.INFO,
+                "Mirror %s is no longer in the settings: %s points that waited for it are given up",
                 name,
-                f"{self._given_up.pop(name):,}",
+                f"{points:,}",
             )
 
 

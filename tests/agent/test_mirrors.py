@@ -105,7 +105,7 @@ def test_a_mirror_that_is_added_gets_all_that_is_held_and_one_that_is_removed_is
     eventually(lambda: waits(bench, "c") == 0, "that the queue of c is given up")
     assert bench.session.health.troubles() == {}
     assert [one.name for one in bench.session.health.servers] == ["main", "b"]
-    told = f"mirror c is no longer in the settings: {held:,} points that waited for it are given up"
+    told = f"Mirror c is no longer in the settings: {held:,} points that waited for it are given up"
     eventually(lambda: told in caplog.messages, "that this is told")
     assert assert_account(bench, "c").lost["mirror_removed"] == held
     # Only the servers whose own settings changed started anew.

@@ -290,7 +290,7 @@ def test_each_mirror_is_checked_by_its_name(bucket: Bucket, cli: Cli) -> None:
     ]
     fixes = {name: found[name].fix for name in ("token b", "bucket b", "server c", "host c")}
     assert fixes == {
-        "token b": "put a valid token in environment variable METRICS_MIRRORS__B__TOKEN",
+        "token b": "put a valid mirrors.b.token in environment variable METRICS_MIRRORS__B__TOKEN",
         "bucket b": "fix token b first",
         "server c": "start it, open the way to it, or correct mirrors.c.url",
         "host c": "fix server c first",
@@ -366,7 +366,7 @@ def test_a_wrong_token_is_told_and_never_shown(bucket: Bucket, cli: Cli) -> None
 def test_the_place_of_a_wrong_token_is_the_one_that_wins(bucket: Bucket, cli: Cli) -> None:
     found = examined(cli, bucket=bucket, influxdb_token="wr0ng")
     assert found["token"].fix == (
-        "put a valid token in environment variable METRICS_INFLUXDB_TOKEN"
+        "put a valid influxdb_token in environment variable METRICS_INFLUXDB_TOKEN"
     )
     env = cli.env(bucket=bucket)
     del env["METRICS_INFLUXDB_TOKEN"]
@@ -381,11 +381,11 @@ def test_the_place_of_a_wrong_token_is_the_one_that_wins(bucket: Bucket, cli: Cl
     secrets = cli.config_dir / ".secrets.toml"
     secrets.write_text('influxdb_token = "wr0ng"\n')
     secrets.chmod(0o600)
-    assert fix() == f"put a valid token in {secrets}"
+    assert fix() == f"put a valid influxdb_token in {secrets}"
     credential = cli.folder / "influxdb_token"
     credential.write_text("wr0ng")
     assert fix(CREDENTIALS_DIRECTORY=str(cli.folder)) == (
-        f"put a valid token where the service has its credential from ({credential})"
+        f"put a valid influxdb_token where the service has its credential from ({credential})"
     )
 
 

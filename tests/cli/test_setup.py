@@ -34,7 +34,7 @@ from pipeline.influx import (
     tasks,
 )
 from pipeline.influx.dashboards.checks import CHECKS
-from pipeline.settings import Downsample, SettingsFiles, load
+from pipeline.settings import MAIN, Downsample, SettingsFiles, load
 from tests.agents import environment, running
 from tests.chaos.proxy import Proxy
 from tests.clocks import ManualClock
@@ -203,7 +203,8 @@ def test_a_mirror_is_made_ready_as_the_main_server_is(
     told = place.error(new_server, *mirror)
     assert told == "mirrors need influxdb_url, which is not set: run setup without --mirror first"
     assert is_new(new_server)
-    assert "must be a name of at most 32" in place.error(new_server, "--mirror", "B")
+    for name in ("B", MAIN, ""):
+        assert "must be a name of at most 32" in place.error(new_server, "--mirror", name)
     place.ok(*main, **operator(influx_server))
     text, main_token = place.text(), place.token
 

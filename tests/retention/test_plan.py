@@ -2,9 +2,11 @@
 
 import json
 import re
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -23,6 +25,7 @@ from tests.clocks import ManualClock
 from tests.configured import settings_for
 from tests.influxd import api
 from tests.influxd.api import Bucket
+from tests.servers import serving
 
 HOUR_NS = 3600 * 10**9
 AGES: Mapping[str, Any] = {"retention_hours": 48, "retention_overrides": {"cpu": 6}}
@@ -321,6 +324,16 @@ def test_each_server_is_told_and_swept_whichever_is_down(
     assert done.stdout.endswith("Older than their age: 7 points before, 0 now.\n")
     assert (count(filled, "h1"), count(Bucket(filled.server, means, ""), "h1")) == (12, 0)
     assert count(Bucket(filled.server, means, ""), "h2") == 1
+
+    def wait_long(_: socket.socket, over: Event) -> None:
+        over.wait(60)  # much longer than the timeout, then the connection ends
+
+    with serving(wait_long) as url:
+        silent = {"METRICS_MIRRORS__B__URL": url, "METRICS_MIRRORS__B__TIMEOUT_S": "1"}
+        done = command("plan", **{**both, **silent})
+    (failure,) = done.stderr.splitlines()
+    assert failure == f"metrics-pipeline: no answer from {url}: timed out"
+
     nobody = {**down, "METRICS_MIRRORS__B__URL": "http://127.0.0.1:1"}
     before = command("plan", **down).stdout
     done = command("apply", **nobody)

@@ -68,7 +68,9 @@ def test_a_token_comes_from_a_file_a_credential_or_the_environment(tmp_path: Pat
     [
         ("", without(BOTH, "METRICS_MIRRORS__B__URL"),
          "mirrors.b needs mirrors.b.url, which is not set: set it in DIR/settings.toml"
-         " or by METRICS_MIRRORS__B__URL"),
+         " or by METRICS_MIRRORS__B__URL, or remove the mirror from environment variable METRICS_"),
+        (f"{TABLE.replace('url', '# url')}token = 't'", INFLUXDB,
+         "or by METRICS_MIRRORS__B__URL, or remove the mirror from DIR/settings.toml"),
         ("", {**BOTH, "METRICS_MIRRORS__B__ORG": ""},
          "mirrors.b needs mirrors.b.org, which is not set: set it in DIR/settings.toml"
          " or by METRICS_MIRRORS__B__ORG"),

@@ -88,7 +88,7 @@ def test_a_new_mirror_gets_all_that_is_held_and_one_that_is_gone_gives_up_what_w
         spool.queue("b").settle(leased(spool, 3, server="b"), NOW, [Refusal("m f=1i 1", "no")])
         served(spool, "c")
         assert caplog.messages == [
-            "mirror b is no longer in the settings: 102 points that waited for it are given up"
+            "Mirror b is no longer in the settings: 102 points that waited for it are given up"
         ]
         assert of(spool, "b").lost == {"rejected": 1, "mirror_removed": 102}
         spool.queue("b").settle(on_its_way, NOW, [Refusal("m f=2i 1", "no")])

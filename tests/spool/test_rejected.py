@@ -1,6 +1,7 @@
 """Lines that the server refused: list, retry, drop, beside an agent and without one."""
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,19 +50,23 @@ def test_the_newest_refused_lines_are_listed_first(spool: Spool, tmp_path: Path)
     assert {one.time_ns for one in listed} == {NOW + 1}
 
 
-def test_the_newest_10000_are_kept(spool: Spool, tmp_path: Path) -> None:
+def test_the_newest_10000_of_each_server_are_kept(spool: Spool, tmp_path: Path) -> None:
+    deque(spool.serve(["b"]), maxlen=0)
     sql(
         tmp_path,
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 2 FROM n WHERE i < 19999) "
         "INSERT INTO rejected "
         "SELECT i, 1, 'no', 'm f=1i ' || i, 'main' FROM n",  # some were dropped
     )
+    sql(tmp_path, "INSERT INTO rejected SELECT id - 1, 1, 'no', line, 'b' FROM rejected")
     refuse(spool, "a f=1i 1", "b f=1i 2", "c f=1i 3")
     with SpoolReader(tmp_path) as reader:
-        listed = reader.rejected(20_000)
-    assert [one.line for one in listed[:3]] == ["c f=1i 3", "b f=1i 2", "a f=1i 1"]
-    assert (len(listed), listed[-1].line) == (10_000, "m f=1i 7")
+        listed = reader.rejected(30_000)
+    of_main, of_mirror = ([one for one in listed if one.server == name] for name in ("main", "b"))
+    assert [one.line for one in of_main[:3]] == ["c f=1i 3", "b f=1i 2", "a f=1i 1"]
+    assert (len(of_main), of_main[-1].line) == (10_000, "m f=1i 7")
     assert spool.contents().rejected_points == 10_000
+    assert (len(of_mirror), of_mirror[-1].line) == (10_000, "m f=1i 1")
 
 
 def test_retried_lines_wait_again_and_are_lost_no_more(spool: Spool, tmp_path: Path) -> None:

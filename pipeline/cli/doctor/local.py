@@ -24,6 +24,7 @@ from pipeline.settings import (
     Settings,
     SettingsError,
     is_written_by_others,
+    setting_name,
 )
 from pipeline.spool import SpoolError, SpoolReader, holder
 
@@ -79,7 +80,7 @@ def examine(
                 clock,
                 own.host,
                 lambda: _spooled(settings.data_dir, clock),
-                _place_of_token(loaded.tokens[name], environ),
+                _place_of_token(name, loaded.tokens[name], environ),
                 name,
             )
 
@@ -92,12 +93,13 @@ def encryption(settings: Settings, server: str = MAIN) -> Finding:
     return Finding(name, True, exposure.message, exposure.fix)
 
 
-def _place_of_token(source: str, environ: Mapping[str, str]) -> str:
-    """Say where a valid token is to be put."""
+def _place_of_token(server: str, source: str, environ: Mapping[str, str]) -> str:
+    """Say where a valid token of a server is to be put."""
+    token = setting_name(server, "token")
     folder = environ.get("CREDENTIALS_DIRECTORY")
     if folder and Path(source).parent == Path(folder):  # a copy, which the service manager makes
-        return f"put a valid token where the service has its credential from ({source})"
-    return f"put a valid token in {source}"
+        return f"put a valid {token} where the service has its credential from ({source})"
+    return f"put a valid {token} in {source}"
 
 
 def exposed(name: str, found: Collection[Exposure], otherwise: str) -> Finding:

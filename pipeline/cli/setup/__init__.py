@@ -23,8 +23,11 @@ def _like_setting(name: str) -> Callable[..., str]:
     return check
 
 
-def _like_mirror(_ctx: click.Context, _option: click.Parameter, value: str) -> str:
-    if value != MAIN and not SERVER.accepts(value):
+def _server(_ctx: click.Context, _option: click.Parameter, value: str | None) -> str:
+    """Return the name of the server: that of a mirror, or without one that of the main server."""
+    if value is None:
+        return MAIN
+    if not SERVER.accepts(value):
         raise click.BadParameter(f"{value!r} must be a name {SERVER.allowed}")
     return value
 
@@ -54,9 +57,8 @@ def _like_mirror(_ctx: click.Context, _option: click.Parameter, value: str) -> s
     "--mirror",
     "server",
     metavar="NAME",
-    default=MAIN,
-    callback=_like_mirror,
-    help="Name of a further server, which it is for.",
+    callback=_server,
+    help="The mirror to make ready in place of the main server.",
 )
 @pass_source
 def setup(
