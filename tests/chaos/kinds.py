@@ -67,12 +67,12 @@ def revoke_the_token(chaos: Chaos) -> None:
 def change_the_url_with_a_backlog(chaos: Chaos) -> None:
     chaos.proxy.fault = chaos.chance.choice((REFUSE, "hang", "503 Service Unavailable"))
     chaos.live_a_while(0.5, 2.0)
+    chaos.place.other.writes = 0
     former = chaos.go_the_other_way()
     eventually(lambda: chaos.proxy.writes, "readings come by the new way")
     former.fault, writes = PASS, former.writes
     chaos.live(1.0)
     assert former.writes == writes, "what waited went to the former server"
-    chaos.proxy.writes = 0
 
 
 def break_a_type(chaos: Chaos) -> None:
