@@ -36,7 +36,7 @@ _FORGET = (
 
 
 class Servers:
-    """Lets the queues of a store be those of the servers in the settings.
+    """Makes and removes queues of a store, so that each server of the settings has one.
 
     Args:
         database: The store.
@@ -57,12 +57,12 @@ class Servers:
         self._given_up: Counter[str] = Counter()
 
     def follow(self, mirrors: Collection[str]) -> Iterator[None]:
-        """Take these mirrors from now on, as `go_on` does."""
+        """Set the mirrors, and do for them what `go_on` does."""
         self._mirrors = frozenset(mirrors)
         yield from self.go_on()
 
     def go_on(self) -> Iterator[None]:
-        """Do what is left to do for the mirrors that were named last; yield after each part."""
+        """Fill and remove queues until they are those of the mirrors; yield after each part."""
         for _ in self._database.write_in_parts(self._part):
             yield
 
