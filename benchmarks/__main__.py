@@ -13,6 +13,7 @@ from benchmarks import (
     endurance,
     history,
     host,
+    mirrors,
     readings,
     schema,
     size,
@@ -32,6 +33,7 @@ SUBJECTS = (
     agents.SUBJECT,
     backlog.SUBJECT,
     start.SUBJECT,
+    mirrors.SUBJECT,
     endurance.SUBJECT,
     history.SUBJECT,
     size.SUBJECT,
@@ -76,7 +78,7 @@ def measured(bench: Bench, soak_s: float) -> Measured:
         with stores.begun(bench) as making, endurance.lived(bench) as life:
             found.take(endurance.SUBJECT, lambda: [life.table()])
             found.take(history.SUBJECT, lambda: history.measured(bench, making.wait()))
-        for each in (backlog, start, size, host, readings, schema):
+        for each in (backlog, start, mirrors, size, host, readings, schema):
             found.take(each.SUBJECT, partial(each.SUBJECT.measure, bench))
         found.take(agents.SUBJECT, lambda: agents.measured(soak, soak_s))
     return found

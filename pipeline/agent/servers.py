@@ -43,6 +43,11 @@ def _views(settings: Settings) -> Mapping[str, Settings]:
     return settings.servers or {MAIN: settings}
 
 
+def _place(settings: Settings) -> str:
+    where = settings.influxdb_url.rstrip("/"), settings.influxdb_org, settings.influxdb_bucket
+    return "{}, organisation {!r}, bucket {!r}".format(*where)
+
+
 def _threads(names: Collection[str]) -> list[str]:
     return [subject(work, name) for name in names for work in ("delivery", "sweep")]
 
@@ -114,7 +119,7 @@ class Servers:
             self._exposed.pop(name, None)
         for name in fresh:
             self._start(name)
-        if before.keys() != views.keys():
+        if fresh or gone:
             self._queue()
 
     def wake(self) -> None:
@@ -222,7 +227,9 @@ class Servers:
         self._workers.start(_QUEUES, self._fill)
 
     def _serve(self) -> Iterator[None]:
-        return self._spool.serve(self._servers.keys() - {MAIN})
+        given = {name: server.settings for name, server in self._servers.items()}
+        places = {name: _place(own) for name, own in given.items() if own.delivers}
+        return self._spool.serve(given.keys() - {MAIN}, places)
 
     def _fill(self, stop: Event, _: Event) -> None:
         in_turns(self._serve(), self._clock, stop, self._health.trouble(_QUEUES))

@@ -1,6 +1,7 @@
 """Control groups: what each service and each container uses, and where its limits hold it up."""
 
 import re
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -54,8 +55,8 @@ class Cgroup(Collector):
     """Writes `cgroup`, by the names of Telegraf's input of that name.
 
     By default, what is new with each login or run stays out, and so do slices within slices. The
-    others are the sums of what is or was in them: a service that is started anew begins at 0, also
-    with the times that it was killed for want of memory.
+    other slices are written since they go on counting, such as processes that were killed for lack
+    of memory, where a service that restarts begins at 0.
     """
 
     name = "cgroup"
@@ -125,7 +126,7 @@ class Cgroup(Collector):
         fields: dict[str, float] = {}
         for file in _NUMBERS:
             text = self._read(f"{path}/{file}").strip()
-            if text not in (b"", b"max"):  # without a limit there is nothing to tell
+            if text not in (b"", b"max"):  # a limit that is not set has no number
                 fields[file] = figure(text)
         for file, keys in _TABLES.items():
             told = dict(line.split(b" ", 1) for line in _lines(self._read(f"{path}/{file}")))
@@ -166,37 +167,37 @@ def _lines(text: bytes) -> list[bytes]:
     return [line for line in text.split(b"\n") if b" " in line]
 
 
-def _walk(host: Host, folder: str, within: str = "") -> Iterator[_Group]:
-    """Yield the groups below a folder that are a unit or a container, without what is in these.
+def _walk(host: Host, root: str) -> Iterator[_Group]:
+    """Yield the groups that are a unit or a container, without what is in these.
 
-    Args:
-        host: The host.
-        folder: The folder.
-        within: What the names of units below it begin with, which others of the host have too:
-            those of a user's own (`user@1000.service/`), or of a system within this one.
+    Those that are nearer to the root come first: what a user makes further down cannot cost them
+    their place. What the names of units begin with tells them from others of the host: of a user's
+    own it is `user@1000.service/`, of a system within this one the folder that it is in.
     """
-    try:
-        names = sorted(host.list_folder(folder))
-    except OSError:  # it has gone
-        return
-    user = within if within.startswith("user@") else ""
-    for name in names:
-        path = f"{folder}/{name}"
-        if match := _CONTAINER_RE.fullmatch(name):
-            if "conmon" not in name:  # which watches a container
-                yield _Group(path, user, match[1])
-        elif name.startswith(_LXC):
-            yield _Group(path, user + name.removeprefix(_LXC))
-        elif name.endswith(".slice"):
-            yield _Group(path, within + name)
-            yield from _walk(host, path, within)
-        elif _UNIT_RE.fullmatch(name):
-            yield _Group(path, within + name)
-            if not within and _USER_RE.fullmatch(name):
-                yield from _walk(host, path, f"{name}/")
-        elif "." in name or user:  # all files have a dot
-            continue
-        elif folder.endswith("/lxc"):
-            yield _Group(path, name)
-        else:  # such as `docker` or `kubepods`
-            yield from _walk(host, path, f"{within}{name}/")
+    folders = deque([(root, "")])
+    while folders:
+        folder, within = folders.popleft()
+        names: list[str] = []
+        with suppress(OSError):  # it has gone
+            names = sorted(host.list_folder(folder))
+        user = within if within.startswith("user@") else ""
+        for name in names:
+            path = f"{folder}/{name}"
+            if match := _CONTAINER_RE.fullmatch(name):
+                if "conmon" not in name:  # which watches a container
+                    yield _Group(path, user, match[1])
+            elif name.startswith(_LXC):
+                yield _Group(path, user + name.removeprefix(_LXC))
+            elif name.endswith(".slice"):
+                yield _Group(path, within + name)
+                folders.append((path, within))
+            elif _UNIT_RE.fullmatch(name):
+                yield _Group(path, within + name)
+                if not within and _USER_RE.fullmatch(name):
+                    folders.append((path, f"{name}/"))
+            elif "." in name or user:  # all files have a dot
+                continue
+            elif folder.endswith("/lxc"):
+                yield _Group(path, name)
+            else:  # such as `docker` or `kubepods`
+                folders.append((path, f"{within}{name}/"))

@@ -3,11 +3,10 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import islice
 
 from pipeline.collectors._host.figures import UNKNOWN, figure
 from pipeline.collectors._host.host import Host
-from pipeline.collectors.base import Collector, NoData
+from pipeline.collectors.base import Collector, NoData, Omission, gather, omission
 from pipeline.point import FieldValue, Point
 from pipeline.settings import CollectorOptions
 
@@ -37,52 +36,63 @@ class Conntrack(Collector):
         super().__init__(host, options)
         self._per_cpu = options.per_cpu
 
-    def collect(self) -> Iterator[Point]:
+    def collect(self) -> Iterator[Point | Omission]:
         """Yield the use and the limit of the table; then the counters of all processors, of each.
 
         They are since boot. What a kernel does not have is left out: newer ones lack `searched` and
         `delete_list`, and all of it is missing where nothing is tracked.
         """
-        rows = list(_rows(self.host)) if self._per_cpu else []
-        fields = _table(self.host)
+        fields: dict[str, FieldValue] = {}
+        parts = {
+            "ip_conntrack_count": lambda: _use(self.host),
+            "ip_conntrack_max": lambda: self.host.cached(_limit, _LIMIT_LASTS_S),
+        }
+        yield from gather(fields, parts)
         if not fields:
             raise NoData
         yield Point("conntrack", fields)
+        if self._per_cpu:
+            yield from self._counters()
+
+    def _counters(self) -> Iterator[Point | Omission]:
+        try:
+            rows = list(_rows(self.host))
+        except OSError as error:
+            yield omission("counters", error)
+            return
         if rows:
             yield Point("conntrack", _together(rows), {"cpu": "all"})
             for number, row in enumerate(rows):
                 yield Point("conntrack", row, {"cpu": f"cpu{number}"})
 
 
-def _table(host: Host) -> Mapping[str, FieldValue]:
-    """Return the use of the table and its limit.
+def _use(host: Host) -> Mapping[str, FieldValue]:
+    """Return the use of the table.
 
-    What /proc/sys/net has is of the reader's own network, whatever /proc it is in; the limit is the
-    same for all.
+    What /proc/sys/net has is of the reader's own network, whatever /proc it is in.
     """
-    fields: dict[str, FieldValue] = {}
-    with suppress(FileNotFoundError):
-        if host.is_own:
-            fields["ip_conntrack_count"] = _setting(host, "count")
-        for row in () if host.is_own else islice(_rows(host), 1):
-            fields["ip_conntrack_count"] = float(row.get(_USE, UNKNOWN))
-    with suppress(FileNotFoundError):
-        fields["ip_conntrack_max"] = host.cached(_limit, _LIMIT_LASTS_S)
-    return fields
+    if host.is_own:
+        return _setting(host, "count")
+    row = next(_rows(host), None)
+    return {} if row is None else {"ip_conntrack_count": float(row.get(_USE, UNKNOWN))}
 
 
-def _limit(host: Host) -> float:
+def _limit(host: Host) -> Mapping[str, FieldValue]:
+    """Return the limit of the table, which is the same for all networks."""
     return _setting(host, "max")
 
 
-def _setting(host: Host, end: str) -> float:
-    return float(figure(host.read_file(f"{host.proc}/sys/net/netfilter/nf_conntrack_{end}")))
+def _setting(host: Host, end: str) -> Mapping[str, FieldValue]:
+    with suppress(FileNotFoundError):
+        text = host.read_file(f"{host.proc}/sys/net/netfilter/nf_conntrack_{end}")
+        return {f"ip_conntrack_{end}": float(figure(text))}
+    return {}
 
 
 def _rows(host: Host) -> Iterator[_Row]:
     """Yield the counters of each processor that there may be, by the kernel's names."""
     with suppress(FileNotFoundError):
-        head, *lines = host.read_file(f"{host.net}/stat/nf_conntrack").splitlines() or [b""]
+        head, *lines = host.read_net("stat/nf_conntrack").splitlines() or [b""]
         names = head.decode(errors="replace").split()
         for line in lines:
             yield dict(_counters(names, line.split()))

@@ -28,18 +28,22 @@ class Interrupts(Collector):
         for measurement, file in _FILES.items():
             path = f"{self.host.proc}/{file}"
             try:
-                table = self.host.read_file(path)
-            except OSError as error:
+                points = [*_parse(measurement, self.host.read_file(path))]
+            except (OSError, ValueError) as error:
                 yield omission(path, error)
             else:
-                yield from _parse(measurement, table)
+                yield from points
 
 
 def _parse(measurement: str, table: bytes) -> Iterator[Point]:
-    """Yield a point for each row in which something was counted."""
+    """Yield a point for each row in which something was counted.
+
+    Raises:
+        ValueError: It is no such table. Some containers have an empty file in its place.
+    """
     head, *rows = table.split(b"\n")
     if not _CORES_RE.fullmatch(head):
-        return
+        raise ValueError("its first line does not name the cores")
     cores = [name.decode() for name in head.split()]
     for row in rows:
         irq, _, rest = row.strip().partition(b":")

@@ -90,14 +90,14 @@ def _read(host: Host) -> dict[str, dict[str, float]]:
     psutil lacks those of a container's host: it reads /proc/net.
     """
     if not host.is_own:
-        return _parse(host.read_file(f"{host.net}/dev"))
+        return _parse(host.read_net("dev"))
     try:
         return {
             name: {field: getattr(counted, its) for field, (its, _) in _COUNTERS.items()}
             for name, counted in host.ps.net_io_counters(pernic=True, nowrap=False).items()
         }
     except UNREADABLE:
-        return _parse(host.read_file(f"{host.net}/dev"))
+        return _parse(host.read_net("dev"))
 
 
 def _parse(table: bytes) -> dict[str, dict[str, float]]:

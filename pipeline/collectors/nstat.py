@@ -70,7 +70,7 @@ class Nstat(Collector):
             self._zeros_at = now
         for table in self._tables:
             try:
-                text = self.host.read_file(f"{self.host.net}/{table}")
+                text = self.host.read_net(table)
             except FileNotFoundError:
                 continue
             except OSError as error:

@@ -1,11 +1,12 @@
 """What sensors tell besides temperatures: fans, voltages, currents, power; and batteries."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from pipeline.collectors._host.figures import figure, percent
 from pipeline.collectors._host.host import Host
-from pipeline.collectors._host.hwmon import ask, find, names_in, text
+from pipeline.collectors._host.hwmon import Sensor, ask, find, names_in, text
 from pipeline.collectors.base import Collector, NoData, Silence
 from pipeline.point import FieldValue, Point
 from pipeline.settings import CollectorOptions
@@ -42,25 +43,26 @@ class Sensors(Collector):
     def collect(self) -> Iterator[Point | Silence]:
         """Yield one point for each sensor, then one for each battery, all asked at the same time.
 
-        A second chip of one name has its number behind it, and so on.
+        A second chip of one name has a 2 behind it, and so on, whether the others answer or not.
         """
         series: dict[tuple[str, str], dict[str, float]] = {}
-        folders: dict[str, list[str]] = {}
         silent = []
-        for told in ask(self.host, find(self.host, _PATTERN), self._timeout_s):
+        found = find(self.host, _PATTERN)
+        chips = _chips(found)
+        for told in ask(self.host, found, self._timeout_s):
             stem = told.sensor.stem
             if told.number is None:
                 why = self.host.runner.silence(self._timeout_s)
                 silent.append(Silence(f"{told.chip} {stem}", why))
                 continue
+            if told.chip != told.sensor.chip:  # it has become another one since it was found
+                continue
+            chip = chips[told.sensor.name]
             field, parts = _KINDS[stem.rstrip("0123456789")]
             label = told.label.lower().replace(" ", "_") or stem
-            same = folders.setdefault(told.chip, [])
-            if told.sensor.name not in same:
-                same.append(told.sensor.name)
-            number = same.index(told.sensor.name) + 1
-            chip = told.chip if number == 1 else f"{told.chip}-{number}"
-            series.setdefault((chip, label), {}).setdefault(field, told.number / parts)
+            if field in series.get((chip, label), {}):  # another one of that label
+                label = stem
+            series.setdefault((chip, label), {})[field] = told.number / parts
         batteries = [*self._batteries()]
         yield from silent
         if not series and not batteries:
@@ -84,6 +86,18 @@ class Sensors(Collector):
                 raise answer
             elif answer:
                 yield Point("sensors", answer, {"chip": key[1], "feature": "battery"})
+
+
+def _chips(found: Sequence[Sensor]) -> Mapping[str, str]:
+    """Return the name of each chip as it is written, by the file of its name."""
+    count: Counter[str] = Counter()
+    names: dict[str, str] = {}
+    for one in found:
+        if one.name not in names:
+            count[one.chip] += 1
+            number = count[one.chip]
+            names[one.name] = one.chip if number == 1 else f"{one.chip}-{number}"
+    return names
 
 
 def _battery(host: Host, folder: str) -> Mapping[str, FieldValue]:

@@ -173,6 +173,8 @@ class Delivery:
             return False
         begun = self._clock.monotonic()
         outcome = self._refusals.deliver(batch, lambda body: self._send(body, pause))
+        if self._retired:  # the queue may be that of another server by now
+            return False
         self._queue.settle(batch, self._clock.now_ns(), outcome.refused, outcome.expired)
         if outcome.asked:
             self._health.wrote(self._clock.monotonic() - begun)

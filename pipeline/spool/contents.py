@@ -48,6 +48,8 @@ class Fact(StrEnum):
     """The age that the agent goes by, in hours."""
     URL = "influxdb_url"
     """The server that the agent delivers to."""
+    PLACE = "place"
+    """The same with its organisation and bucket, which tells two servers apart."""
     BELIEVED_NS = "believed_ns"
     """The newest time that could be trusted, in nanoseconds since 1970-01-01 UTC."""
     SALVAGE = "salvage"

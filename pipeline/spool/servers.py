@@ -3,10 +3,10 @@
 import logging
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from pipeline.settings import MAIN
-from pipeline.spool.contents import Cause
+from pipeline.spool.contents import Cause, Fact
 from pipeline.spool.database import Database
 from pipeline.spool.rows import facts, note, servers, tally
 from pipeline.spool.schema import LOST
@@ -25,6 +25,7 @@ _FILL = (
 )
 # If the mirror comes back before it is gone, its queue is filled from the start.
 _LEAVE = f"UPDATE server SET below = {_NEXT} WHERE name = ? AND below IS NULL"  # noqa: S608  # above
+_AGAIN = f"UPDATE server SET below = {_NEXT} WHERE name = ?"  # noqa: S608  # above
 _GIVE_UP = (
     "DELETE FROM pending WHERE server = ?1 AND id <= (SELECT max(id) FROM "
     "(SELECT id FROM pending WHERE server = ?1 ORDER BY id LIMIT ?2)) RETURNING points"
@@ -54,11 +55,12 @@ class Servers:
         self._waits = waits
         self._keep = keep
         self._mirrors: frozenset[str] | None = None
+        self._places: Mapping[str, str] = {}
         self._given_up: Counter[str] = Counter()
 
-    def follow(self, mirrors: Collection[str]) -> Iterator[None]:
-        """Set the mirrors, and do for them what `go_on` does."""
-        self._mirrors = frozenset(mirrors)
+    def follow(self, mirrors: Collection[str], places: Mapping[str, str]) -> Iterator[None]:
+        """Set the mirrors and where each server is, and do what `go_on` does."""
+        self._mirrors, self._places = frozenset(mirrors), places
         yield from self.go_on()
 
     def go_on(self) -> Iterator[None]:
@@ -68,9 +70,12 @@ class Servers:
 
     def _part(self, db: sqlite3.Connection) -> bool | None:
         """Do one part; return None when there is none left."""
-        if self._mirrors is None or self._waits():
+        if self._mirrors is None:
             return None
-        known = servers(db)
+        known, waits = servers(db), self._waits()
+        self._settle(db, known, is_whole=not waits)
+        if waits:
+            return None
         for name in known:
             if name != MAIN and name not in self._mirrors:
                 self._remove(db, name)
@@ -84,6 +89,26 @@ class Servers:
             self._keep(db)
             return True
         return None
+
+    def _settle(self, db: sqlite3.Connection, known: Sequence[str], *, is_whole: bool) -> None:
+        """Note where each server is; fill the queue of one that is where another one was.
+
+        What waited for the former server at that place went, or goes, elsewhere. A salvage may
+        still find where a server was.
+        """
+        before = {name: facts(db, name).get(Fact.PLACE) for name in known}
+        for name, place in self._places.items():
+            if name not in before or before[name] == place:
+                continue
+            if before[name] is None and not is_whole:
+                continue
+            note(db, {Fact.PLACE: place}, name)
+            for other in [other for other in known if other != name and before[other] == place]:
+                db.execute(_AGAIN, (name,))
+                told = (
+                    "%s is now at %s, where %s was: all readings that are held go there once more"
+                )
+                _log.warning(told, _words(name), place, _words(other))
 
     def _fill(self, db: sqlite3.Connection, name: str, below: int) -> None:
         """Queue some more of the readings that are held."""
@@ -111,3 +136,7 @@ class Servers:
                 name,
                 f"{points:,}",
             )
+
+
+def _words(name: str) -> str:
+    return "the main server" if name == MAIN else f"mirror {name}"

@@ -5,6 +5,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 from pipeline.clock import Clock, SystemClock
@@ -119,21 +120,25 @@ class Spool:
         """
         return self._queues.setdefault(name, Queue(name, self._database, self._store, self._clock))
 
-    def serve(self, mirrors: Collection[str]) -> Iterator[None]:
+    def serve(
+        self, mirrors: Collection[str], places: Mapping[str, str] = MappingProxyType({})
+    ) -> Iterator[None]:
         """Queue readings for these mirrors, from now on, and for `MAIN`; yield after each part.
 
         A mirror that is new gets all readings that are held; its queue is leased once it has them
-        all. The queue of one that is not named any more is given up, and counted as lost. It goes
-        on where another process ended. While a damaged store is salvaged it does nothing: the
+        all. The queue of one that is not named any more is given up, and counted as lost. A server
+        that is where another one was, as after an exchange, gets all that is held once more. It
+        goes on where another process ended. While a damaged store is salvaged it does nothing: the
         salvage does it at its end.
 
         Args:
             mirrors: Their names.
+            places: Server to where it is, in words that tell it from any other.
 
         Raises:
             SpoolError: The store cannot be written; the next time goes on there.
         """
-        return self._servers.follow(mirrors)
+        return self._servers.follow(mirrors, places)
 
     def contents(self) -> Contents:
         """Return the figures of the spool, and of `MAIN` in it."""

@@ -16,6 +16,7 @@ from pipeline.settings import Mirror
 from pipeline.spool import Contents, Fact, SpoolReader
 from tests.agent.test_session import Bench, bench, counting, keeping
 from tests.agents import eventually
+from tests.chaos.proxy import PASS, REFUSE, Proxy
 from tests.configured import settings_for
 from tests.influxd import api
 from tests.influxd.api import Bucket
@@ -132,6 +133,45 @@ def test_a_queue_that_cannot_be_given_up_is_reported_until_it_is_wanted_again(
     eventually(lambda: "queues" in bench.session.health.troubles(), "that it is reported")
     bench.change(mirrors=down)
     eventually(lambda: "queues" not in bench.session.health.troubles(), "the end of the report")
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_server_that_takes_the_place_of_another_gets_all_that_is_held(
+    bench: Bench,
+    bucket: Bucket,
+    second: Bucket,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    restarted: bool,
+) -> None:
+    caplog.set_level("INFO")
+    proxy = Proxy(bucket.server.url)
+    proxy.fault = REFUSE
+    first = main(bucket) | {"influxdb_url": proxy.url}
+    former = Mirror(proxy.url, bucket.server.org, bucket.name, bucket.server.token)
+    try:
+        bench.session.start()
+        bench.change(**first, mirrors={"b": mirror(second)})
+        for _ in range(3):
+            bench.session.record()
+        delivered(bench, "b")
+        if restarted:
+            bench.restart(**main(second), mirrors={"b": former})
+        else:
+            bench.change(**main(second), mirrors={"b": former})
+        proxy.fault = PASS
+        bench.session.record()
+        eventually(lambda: not waits(bench) and not waits(bench, "b"), "that nothing waits")
+        assert_same(bucket, tmp_path)
+        assert_same(second, tmp_path)
+        for server in ("main", "b"):
+            assert_account(bench, server)
+        for bucket_, former_name in ((second, "mirror b"), (bucket, "the main server")):
+            where = f"bucket {bucket_.name!r}, where {former_name} was: all readings"
+            assert any(where in text for text in caplog.messages)
+    finally:
+        bench.stop()
+        proxy.close()
 
 
 def test_while_one_server_is_down_the_other_gets_all_and_it_catches_up(

@@ -47,6 +47,12 @@ class Bench:
         self.settings = dataclasses.replace(self.settings, **changes)
         self.session.change(self.settings)
 
+    def restart(self, **changes: Any) -> None:
+        self.session.stop()
+        self.settings = dataclasses.replace(self.settings, **changes)
+        self.session = Session(self.settings, lambda: self.settings, self.clock)
+        self.session.start()
+
     def stop(self) -> None:
         if not self.stopped:
             self.stopped = True

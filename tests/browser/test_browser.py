@@ -97,7 +97,7 @@ def test_charts_have_their_full_size(browser: Tab, address: str, width: int) -> 
         "[...document.querySelectorAll('.chart > svg')].map(one => one.getBoundingClientRect())"
         ".map(one => [one.width, one.height])"
     )
-    assert len(sizes) == 10
+    assert len(sizes) == browser.run("document.querySelectorAll('.chart').length") >= 10
     columns = 2 if width == 1280 else 1
     for wide, high in sizes:
         assert wide > width / columns * 0.7

@@ -75,7 +75,7 @@ class Chaos:
         agent: The agent that runs now.
         ledger: What it made.
         salvages: Whether a store was damaged or removed.
-        removals: Whether the mirror was out of the settings for a while.
+        filled: The servers that got all that was held once more.
         dropped: How many refused lines a command has deleted.
     """
 
@@ -86,12 +86,14 @@ class Chaos:
         self.folder = folder
         self.data_dir = folder / "data"
         self.ledger = Ledger(self.chance, servers)
-        self.salvages = self.removals = False
+        self.salvages = False
+        self.filled: set[str] = set()
         self.dropped = 0
         self._own = folder / "own"
         self._own.mkdir()
         self._settings: dict[str, str | int] = {}
         self._mirrors = servers.keys() - {MAIN}
+        self._named = self.places
         self.write_own("chaos", "value=1i")
         self._env = environment(
             self.data_dir,
@@ -100,6 +102,7 @@ class Chaos:
             spool_max_mb=1,
             cleanup_interval_minutes=1,
             collectors__file__directory=self._own,
+            collectors__nstat__enabled=False,  # it leaves fields out, by which the ledger counts
         )
         for name in ("TOKEN", "URL"):
             del self._env[f"METRICS_INFLUXDB_{name}"]
@@ -147,7 +150,7 @@ class Chaos:
         if self.is_exact and not list(self.data_dir.glob("spool.db.damaged-*")):
             with suppress(SpoolError), SpoolReader(self.data_dir) as reader:
                 for name in self.places:
-                    if name == MAIN or not self.removals:
+                    if name not in self.filled:
                         made = reader.contents(name).points
                         assert made == self.ledger.lines, f"made for {name}, as the ledger has it"
 
@@ -224,11 +227,18 @@ class Chaos:
         self._write_settings()
 
     def remove_the_mirrors(self) -> None:
-        self._mirrors, self.removals = set(), True
+        self._mirrors = set()
+        self.filled |= self.places.keys() - {MAIN}
         self.set()
 
     def add_the_mirrors(self) -> None:
         self._mirrors = self.places.keys() - {MAIN}
+        self.set()
+
+    def exchange(self) -> None:
+        """Let each server have the other one's name; the second time, its own again."""
+        self._named = dict(zip(self._named, reversed(self._named.values()), strict=True))
+        self.filled |= self._named.keys()
         self.set()
 
     def write_own(self, name: str, fields: str, *, series: int = 1) -> None:
@@ -273,11 +283,11 @@ class Chaos:
 
     def _write_settings(self, **settings: str | int) -> None:
         self._settings |= settings
-        main = self.places[MAIN]
+        main = self._named[MAIN]
         given, secrets = {"influxdb_url": main.proxy.url}, {"influxdb_token": main.token}
         text, secret = _toml(self._settings | given), _toml(secrets)
         for name in sorted(self._mirrors):
-            place = self.places[name]
+            place = self._named[name]
             server = place.bucket.server
             own: dict[str, str | int] = {
                 "url": place.proxy.url,

@@ -117,6 +117,19 @@ def remove_the_mirror(chaos: Chaos) -> None:
     chaos.ledger.leave_out(MIRROR, chaos.data_dir)
 
 
+def exchange_the_servers(chaos: Chaos) -> None:
+    """While readings wait for one of them; then let each have its own name again."""
+    chaos.proxy.fault = chaos.chance.choice((REFUSE, "hang", "503 Service Unavailable"))
+    for _ in range(2):
+        chaos.live_a_while()
+        if chaos.chance.random() < 0.3:
+            kill_the_agent(chaos)
+        chaos.exchange()
+    chaos.proxy.fault = PASS
+    for name in chaos.places:
+        chaos.ledger.leave_out(name, chaos.data_dir)
+
+
 def use_commands(chaos: Chaos) -> None:
     """All that read or change what the agent has, or had."""
     for words in chaos.chance.sample(QUESTIONS, 2):
@@ -249,6 +262,7 @@ KINDS: tuple[Kind, ...] = (
     refuse_series_in_each_reading,
     hang_at_a_count,
     remove_the_mirror,
+    exchange_the_servers,
     damage_the_store,
     remove_the_data,
     remove_the_lock,

@@ -70,9 +70,8 @@ def settle(chaos: Chaos, place: Place, account: dict[str, Any]) -> None:
     lost = {cause: n for cause, n in account["lost"].items() if cause in COMMITTED}
     missing = ledger.missing(place.bucket)
     gone = sum(missing.values())
-    # A mirror that comes back gets all that is held once more.
-    is_new = chaos.removals and place.name == MIRROR
-    is_exact = chaos.is_exact and not is_new
+    is_filled = place.name in chaos.filled
+    is_exact = chaos.is_exact and not is_filled
     print(  # noqa: T201  # the account
         f"  {place.name}: made {made}, {account['points']} = delivered"
         f" {account['delivered_points']} + lost {lost};"
@@ -83,7 +82,7 @@ def settle(chaos: Chaos, place: Place, account: dict[str, Any]) -> None:
     assert account["backlog_points"] == 0
     assert account["points"] == account["delivered_points"] + sum(lost.values()) > 0
     assert made == account["points"] or not is_exact
-    assert made >= account["points"] or is_new
+    assert made >= account["points"] or is_filled
     assert "expired" not in lost
     # What InfluxDB does not hold is what was counted as lost. It may hold some of that, too: what
     # was taken off the queue may have been on its way, and the answer lost.

@@ -201,6 +201,12 @@ def test_of_thousands_the_same_ones_are_read_and_no_others(fake: FakeHost) -> No
     assert {path for path in looked if "/s2" in path} == set()
 
 
+def test_however_deep_groups_are_the_upper_ones_are_read(fake: FakeHost) -> None:
+    below = f"{V2}/a" + 1500 * "/a"
+    fake.files[f"{below}/deep.service/pids.current"] = b"1\n"
+    assert "busy.service" in by_name(fake)
+
+
 def test_who_makes_groups_without_end_is_told(fake: FakeHost) -> None:
     listed = [f"g{number}.service" for number in range(10_001)]
     host = replace(fake.host(), list_folder=lambda path: listed if path == V2 else [])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.collectors import Guard, NoData
+from pipeline.collectors import Guard, NoData, Omission
 from pipeline.collectors.conntrack import Conntrack
 from pipeline.point import Point, decode
 from pipeline.settings import CollectorOptions
@@ -65,6 +65,18 @@ def test_a_host_that_tracks_nothing_is_no_complaint(fake: FakeHost) -> None:
     fake.errors[COUNT] = PermissionError("no")
     with pytest.raises(PermissionError):
         read(Conntrack(fake.host(), DEFAULTS))
+
+
+def test_a_file_that_cannot_be_read_costs_what_is_in_it(fake: FakeHost) -> None:
+    fake.errors[STAT] = PermissionError(13, "Permission denied")
+    point, omitted = Conntrack(fake.host(), PER_CPU).collect()
+    assert point == TABLE
+    assert isinstance(omitted, Omission)
+    fake.contain()  # where the use is in that file
+    fake.errors["/host/proc/1/net/stat/nf_conntrack"] = PermissionError(13, "Permission denied")
+    omitted, point = Conntrack(fake.host(), DEFAULTS).collect()
+    assert isinstance(omitted, Omission)
+    assert point == Point("conntrack", {"ip_conntrack_max": 262144.0})
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.collectors import Host
+from pipeline.collectors import Guard, Host
 from pipeline.collectors.base import Collector
 from pipeline.collectors.conntrack import Conntrack
 from pipeline.collectors.cpu import Cpu
@@ -91,3 +91,14 @@ def test_this_machine_seen_in_another_folder(
         return {frozenset(p.tags.items()) for p in made.collect() if isinstance(p, Point)}
 
     assert series(tmp_path) == series(Path("/"))
+
+
+@pytest.mark.parametrize("collector", [Net, Nstat, Conntrack])
+def test_a_host_that_hides_its_processes_is_told(
+    fake: FakeHost, collector: type[Collector]
+) -> None:
+    fake.contain()
+    fake.files = {path: text for path, text in fake.files.items() if "/proc/1/" not in path}
+    why = "PermissionError: /host/proc hides the processes of others from this user (hidepid)"
+    outcome = Guard(collector(fake.host(), DEFAULTS), DEFAULTS, fake.clock).run(1, {})
+    assert why in outcome.problems.values()

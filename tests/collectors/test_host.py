@@ -53,6 +53,12 @@ def test_a_program_is_run_in_an_environment_of_its_own_and_ended_in_time(
     os.mkfifo(never := tmp_path / "never")
     with pytest.raises(TimeoutError, match="no answer within 10 ms"):
         host.run(["cat", str(never)], 0.01)
+    with pytest.raises(TimeoutError, match="no answer within 10 ms"):  # its child has the pipe
+        host.run(["sh", "-c", "sleep 1 & exit"], 0.01)
+    with pytest.raises(OSError, match=r"^it prints more than \d+ bytes$"):
+        host.run(["cat", "/dev/zero"], 60)
+    with pytest.raises(FileNotFoundError, match="no-such-program"):
+        host.run(["no-such-program"], 60)
     with pytest.raises(OSError, match=r"^that is why$"):
         host.run(["sh", "-c", "echo first >&2; echo that is why >&2; exit 3"], 60)
     with pytest.raises(OSError, match=r"^it ended with status 3$"):
@@ -146,8 +152,8 @@ def test_a_long_file_is_read_whole(own: Host, tmp_path: Path) -> None:
 
 def test_what_cannot_be_read_leaves_nothing_open(own: Host, tmp_path: Path) -> None:
     before = open_files()
-    for path in (tmp_path / "missing", tmp_path):
-        with pytest.raises(OSError, match=r"No such file|Is a directory"):
+    for path in (tmp_path / "missing", tmp_path, Path("/dev/zero")):
+        with pytest.raises(OSError, match=r"No such file|Is a directory|It is longer than"):
             own.read_file(str(path))
     assert open_files() == before
 

@@ -179,6 +179,14 @@ def test_an_agent_goes_on_from_its_start_though_a_sensor_hangs(
     assert agent.log.count("Collector temp leaves out a temp1") == 1
 
 
+# A file of each collector that costs its own figures alone.
+TOLD_APART = {
+    "kernel": "sys/kernel/random/entropy_avail",
+    "linux_sysctl_fs": "sys/fs/file-nr",
+    "interrupts": "softirqs",
+}
+
+
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A /proc with two files that are FIFOs, at which a look blocks until somebody writes."""
@@ -187,8 +195,9 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     proc.mkdir()
     for name in ("stat", "uptime", "loadavg", "vmstat"):
         (proc / name).write_bytes(Path("/proc", name).read_bytes())
-    (proc / "pressure").mkdir()
-    for name in ("meminfo", "pressure/io"):
+    for folder in ("pressure", "sys/fs", "sys/kernel/random"):
+        (proc / folder).mkdir(parents=True)
+    for name in ("meminfo", "pressure/io", *TOLD_APART.values()):
         os.mkfifo(proc / name)
     return proc
 
@@ -200,6 +209,8 @@ def test_a_file_of_proc_whose_server_hangs_costs_its_own_figures_until_it_answer
     host.keep_pace(0.2)
     made = [guard for guard in build(host, {}) if guard.name in ("system", "mem", "swap")]
     (pressure,) = (guard for guard in build(host, {}) if guard.name == "pressure")
+    options = dict.fromkeys(TOLD_APART, CollectorOptions(enabled=True))
+    others = [guard for guard in build(host, options) if guard.name in TOLD_APART]
 
     def read(tick: int) -> dict[str, str | None]:
         return {guard.name: guard.run(tick, {}).error for guard in made}
@@ -209,6 +220,7 @@ def test_a_file_of_proc_whose_server_hangs_costs_its_own_figures_until_it_answer
         silence = f"TimeoutError: no answer within 500 ms from {served}/meminfo"
         assert told == {"system": None, "mem": silence, "swap": silence}
         assert pressure.run(tick, {}).silent_points == 2
+        assert all(guard.run(tick, {}).silent_points for guard in others)
     plain = tmp_path / "plain"
     plain.write_bytes(text := Path("/proc/meminfo").read_bytes())
     fifo = served / "meminfo"

@@ -66,9 +66,17 @@ def test_those_that_came_by_core(fake: FakeHost) -> None:
             b"           CPU0\nNMI:  4\n",
             Point("interrupts", {"total": 4, "CPU0": 4}, {"irq": "NMI"}),
         ),
+        (  # of the characters that line protocol escapes, and of none
+            b"           CPU0\n24: 1 PCI-MSI a,b=\\ \xff\xc3\xb6\n",
+            Point(
+                "interrupts",
+                {"total": 1, "CPU0": 1},
+                {"irq": "24", "type": "PCI-MSI", "device": r"a,b=\ \xffö"},
+            ),
+        ),
         (b"           CPU0       CPU1\n 24:  1  2   IO-API\n 25:  1\n 26", None),  # cut off
     ],
-    ids=["a-core-off", "arm", "one-core", "cut-off"],
+    ids=["a-core-off", "arm", "one-core", "odd-names", "cut-off"],
 )
 def test_other_machines(fake: FakeHost, table: bytes, point: Point | None) -> None:
     fake.files["/proc/interrupts"] = table
@@ -79,8 +87,12 @@ def test_other_machines(fake: FakeHost, table: bytes, point: Point | None) -> No
         assert [one.tags["irq"] for one in found] == ["24"]
 
 
-def test_a_file_that_cannot_be_read_costs_itself(fake: FakeHost) -> None:
-    fake.errors["/proc/interrupts"] = PermissionError(13, "Permission denied")
+@pytest.mark.parametrize("text", [None, b"", b"\xff\n 24: 1 2 IO-APIC\n"])
+def test_a_file_that_cannot_be_read_costs_itself(fake: FakeHost, text: bytes | None) -> None:
+    if text is None:
+        fake.errors["/proc/interrupts"] = PermissionError(13, "Permission denied")
+    else:
+        fake.files["/proc/interrupts"] = text
     *points, omitted = Interrupts(fake.host(), DEFAULTS).collect()
     assert points == SOFT
     assert isinstance(omitted, Omission)

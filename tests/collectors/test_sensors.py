@@ -53,6 +53,29 @@ def test_a_second_chip_of_one_name_is_another_one(fake: FakeHost) -> None:
     ]
 
 
+def test_the_names_of_chips_do_not_depend_on_who_answers(fake: FakeHost) -> None:
+    for number in (5, 6):
+        fake.files |= {f"{HWMON}/hwmon{number}/name": b"psu\n"}
+        fake.files |= {f"{HWMON}/hwmon{number}/fan1_input": b"%d00\n" % number}
+    fake.errors[f"{HWMON}/hwmon5/fan1_input"] = OSError(61, "No data available")
+    points = read(Sensors(fake.host(), DEFAULTS))
+    assert [point for point in points if point not in POINTS] == [
+        sensor("psu-2", "fan1", fan_input=600.0)
+    ]
+
+
+def test_two_of_one_label_are_both_written(fake: FakeHost) -> None:
+    fake.files |= {f"{HWMON}/hwmon5/name": b"dell_smm\n"}
+    for number in (1, 2):
+        fake.files |= {f"{HWMON}/hwmon5/fan{number}_input": b"%d00\n" % number}
+        fake.files |= {f"{HWMON}/hwmon5/fan{number}_label": b"Video Fan\n"}
+    points = read(Sensors(fake.host(), DEFAULTS))
+    assert [point for point in points if point not in POINTS] == [
+        sensor("dell_smm", "video_fan", fan_input=100.0),
+        sensor("dell_smm", "fan2", fan_input=200.0),
+    ]
+
+
 @pytest.mark.parametrize(
     ("files", "point"),
     [

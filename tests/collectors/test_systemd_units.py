@@ -84,14 +84,29 @@ def test_of_thousands_the_same_ones_are_written(fake: FakeHost) -> None:
     assert names == 2 * [[None, *(f"u{number:04}.service" for number in range(99))]]
 
 
-def test_systemd_is_asked_every_10_s_at_most(fake: FakeHost) -> None:
+def test_systemd_is_asked_by_each_reading_of_every_10_s_and_no_more_often(fake: FakeHost) -> None:
     collector = SystemdUnits(fake.host(), DEFAULTS)
     before = read(collector)
     fake.files[SYSTEMCTL] = b"a.service loaded failed failed A\n"
     fake.clock.advance(9.0)
     assert read(collector) == before
-    fake.clock.advance(1.0)
+    fake.clock.advance(0.99)  # readings are not to the millisecond
     assert read(collector)[0] == Point("systemd_units", {"failed": 1, "total": 1})
+
+
+def test_a_systemctl_that_fails_is_run_no_more_often(fake: FakeHost) -> None:
+    runs: list[Sequence[str]] = []
+
+    def fail(command: Sequence[str], timeout_s: float) -> bytes:
+        runs.append(command)
+        raise OSError("Failed to connect to bus")
+
+    collector = SystemdUnits(replace(fake.host(), run=fail), DEFAULTS)
+    guard = Guard(collector, DEFAULTS, fake.clock)
+    for tick in range(1000):
+        assert guard.run(tick, {}).error == "OSError: Failed to connect to bus"
+        fake.clock.advance(0.01)
+    assert len(runs) == 2
 
 
 def test_a_machine_without_systemd_says_so(fake: FakeHost) -> None:
@@ -100,6 +115,7 @@ def test_a_machine_without_systemd_says_so(fake: FakeHost) -> None:
     why = "OSError: systemd does not run this host: there is no /run/systemd/system"
     assert [guard.run(tick, {}).problems for tick in (1, 2)] == 2 * [{"fails": why}]
     fake.files[SYSTEMCTL] = b"a.service loaded active running A\n"
+    fake.clock.advance(10.0)
     assert guard.run(3, {}).problems == {}
 
 

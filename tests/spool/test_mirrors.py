@@ -338,6 +338,22 @@ def test_mirrors_that_come_or_go_during_a_salvage_do_so_at_its_end(
         assert of(spool, "b").backlog_points == (waited if "b" in wanted else 0)
 
 
+def test_servers_that_are_exchanged_during_a_salvage_get_all_that_is_held_at_its_end(
+    two: Path,
+) -> None:
+    own, exchanged = {MAIN: "x", "b": "y"}, {MAIN: "y", "b": "x"}
+    with opened(two) as spool:
+        assert list(spool.serve(["b"], own)) == []
+    scribble(two / "spool.db", 0, 100)
+    with opened(two) as spool:
+        for places in (exchanged, own):  # what is delivered meanwhile goes to the wrong one
+            assert list(spool.serve(["b"], places)) == []
+        salvaged(spool)
+        for server in BOTH:
+            assert drained(spool, server) == all_of(*range(TICKS))
+            of(spool, server)
+
+
 def test_a_queue_that_is_being_filled_when_the_store_breaks_is_filled_after_the_salvage(
     two: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,9 +59,9 @@ def part(of_it: float, all_of_it: float) -> float:
 
 
 _DIGITS = 3
-"""Decimal places of a share: of ten cores it is one clock tick in a minute.
+"""Decimal places of a share. 0.001 % is less than one clock tick of one of ten cores in a minute.
 
-All that a float has would be a tenth of what a reading takes, stored and sent.
+With all digits of a float, a reading would be a tenth larger.
 """
 
 

@@ -1,7 +1,7 @@
 """The host that the collectors read."""
 
+import errno
 import os
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from pipeline.clock import Clock, SystemClock
+from pipeline.collectors._host.programs import run
 from pipeline.collectors._host.served import ServedFiles, ServedPsutil, find_served
 from pipeline.collectors._host.timeouts import TimeoutRunner
 
@@ -19,11 +20,9 @@ T = TypeVar("T")
 _ONE_TICK_S = 0.005
 _CHUNK = 16_384
 
-_ENVIRONMENT = {
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "LC_ALL": "C",
-    "SYSTEMD_IGNORE_CHROOT": "1",  # a container's view of its host is one
-}
+# Something in the place of a file may have no end. The longest file is /proc/interrupts, with 11
+# bytes for each interrupt and core: this is enough for 3000 interrupts of 500 cores.
+_LONGEST = 16 * 1024**2
 
 # The share of the interval that a tick may wait for answers; the rest is for all else. On a busy
 # machine a thread may need some of a second, which is no silence.
@@ -34,10 +33,13 @@ def _read_file(path: str) -> bytes:
     # By descriptor: there is a file for each process, and `open` takes half as long again.
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        content = b""
+        parts, length = [], 0
         while more := os.read(descriptor, _CHUNK):
-            content += more
-        return content
+            parts.append(more)
+            length += len(more)
+            if length > _LONGEST:
+                raise OSError(errno.EFBIG, f"It is longer than {_LONGEST} bytes", path)
+        return b"".join(parts)
     finally:
         os.close(descriptor)
 
@@ -46,25 +48,6 @@ def _read_blocks(path: str) -> Iterator[bytes]:
     with Path(path).open("rb", buffering=0) as file:
         while block := file.read(_CHUNK):
             yield block
-
-
-def _run(command: Sequence[str], timeout_s: float) -> bytes:
-    # Nobody else's environment: what a user or a service manager has set may change the answer.
-    try:
-        done = subprocess.run(  # noqa: S603  # its callers' own commands
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_s,
-            check=True,
-            env=_ENVIRONMENT,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise TimeoutError(f"no answer within {1000 * timeout_s:.0f} ms") from error
-    except subprocess.CalledProcessError as error:
-        said = error.stderr.decode(errors="backslashreplace").strip().rpartition("\n")[2]
-        raise OSError(said or f"it ended with status {error.returncode}") from error
-    return done.stdout
 
 
 def _load_psutil(proc: str) -> Any:
@@ -93,8 +76,8 @@ class Host:
         read_blocks: Yields what a file of the kernel's holds, part by part, so that a long one
             need not be held.
         run: Runs a program, ends it after so many seconds, and returns what it printed; a
-            TimeoutError then, and an OSError with its words when it fails. It may hang all the
-            same, so it is for the `runner`.
+            TimeoutError then, and an OSError with its words when it fails or prints without end. It
+            may hang all the same, so it is for the `runner`.
         runner: Makes the calls that may never return; a key begins with the name of its kind. A new
             collector does not repeat a call that still hangs for the one before it. Its clock is a
             real one: answers come from another thread, whatever the time is here.
@@ -109,7 +92,7 @@ class Host:
     sys: str = "/sys"
     list_folder: Callable[[str], list[str]] = os.listdir
     read_blocks: Callable[[str], Iterator[bytes]] = _read_blocks
-    run: Callable[[Sequence[str], float], bytes] = _run
+    run: Callable[[Sequence[str], float], bytes] = run
     runner: TimeoutRunner = field(
         default_factory=lambda: TimeoutRunner(SystemClock()), repr=False, compare=False
     )
@@ -160,6 +143,27 @@ class Host:
         The host's is its first process's.
         """
         return f"{self.proc}/net" if self.is_own else f"{self.proc}/1/net"
+
+    def read_net(self, name: str) -> bytes:
+        """Return what a file of the host's own network holds, such as `snmp`.
+
+        Raises:
+            FileNotFoundError: The kernel has none.
+            OSError: It cannot be read, such as when /proc hides the first process from this user.
+        """
+        try:
+            return self.read_file(f"{self.net}/{name}")
+        except FileNotFoundError as error:
+            if self.is_own or self._sees_net():
+                raise
+            why = f"{self.proc} hides the processes of others from this user (hidepid)"
+            raise PermissionError(why) from error
+
+    def _sees_net(self) -> bool:
+        try:
+            return bool(self.list_folder(self.net))
+        except FileNotFoundError:
+            return False
 
     def keep_pace(self, interval_s: float) -> None:
         """Wait for no answer for so long that the next tick would be late."""

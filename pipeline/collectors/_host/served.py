@@ -10,10 +10,14 @@ from pipeline.collectors._host.timeouts import TimeoutRunner
 
 T = TypeVar("T")
 
-# What the collectors and psutil read, but for the files of single processes.
+# What the collectors and psutil read, but for the files of single processes. Of networks, which
+# are a process's, nobody serves any.
 _FILES = (
     *("cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "uptime", "vmstat"),
-    *("pressure/cpu", "pressure/memory", "pressure/io"),
+    *("pressure/cpu", "pressure/memory", "pressure/io", "interrupts", "softirqs"),
+    *(f"sys/fs/{name}" for name in ("file-nr", "inode-state", "dentry-state")),
+    *("sys/fs/aio-nr", "sys/fs/aio-max-nr", "sys/kernel/random/entropy_avail"),
+    *(f"sys/net/netfilter/nf_conntrack_{name}" for name in ("count", "max")),
 )
 _TIMEOUT_S = 1.0
 
