@@ -24,7 +24,7 @@ InfluxDB; all run side by side for {SOAK_S / 60:.0f} minutes and more.
   `temp`, `kernel` with `psi`, `nstat`, `conntrack` and `linux_sysctl_fs`, output `influxdb_v2`. All
   options are those of its sample configuration, but `interval`, `flush_interval` and
   `report_active`; of `nstat`, `conntrack` and `linux_sysctl_fs` it has the fields that the agent
-  writes.
+  writes, and of `nstat` no zeros, which the agent writes once an hour.
 - **collectd**, Debian's `collectd-core` (with `libcurl3-gnutls` and `libyajl2`, which its plugin
   `write_http` is linked with). Plugins `cpu`, `memory`, `swap`, `df`, `disk`, `interface`, `load`,
   `processes` and `uptime`, with percentages and inodes as the others have them. It has no output

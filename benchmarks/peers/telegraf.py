@@ -33,7 +33,7 @@ _INPUTS = """
 [[inputs.kernel]]
   collect = ["psi"]
 [[inputs.nstat]]
-  dump_zeros = true
+  dump_zeros = {zeros}
   fieldinclude = {nstat}
 [[inputs.conntrack]]
   collect = {conntrack}
@@ -58,6 +58,7 @@ def _inputs(*, everything: bool) -> str:
     choice = {one.name: list(() if everything else one.default_include) for one in ALL}
     return _INPUTS.format(
         times=json.dumps(everything),
+        zeros=json.dumps(everything),
         nstat=json.dumps(choice["nstat"]),
         conntrack=json.dumps(["all", "percpu"] if everything else []),
         linux_sysctl_fs=json.dumps(choice["linux_sysctl_fs"]),

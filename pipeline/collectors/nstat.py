@@ -22,15 +22,18 @@ from pipeline.settings import CollectorOptions
 # A kernel has ten; they stay the same while it runs.
 _HEADS = 32
 _ZEROS_EVERY_S = 3600.0
-_OPEN = "TcpCurrEstab"  # the only one that can fall
+
+# Written also while they are 0: the number that can fall, and what the dashboard draws. A rate from
+# one hour's zero to a first rise would be too low to be seen.
+_ALWAYS = ("TcpCurrEstab", "TcpRetransSegs", "TcpEstabResets", "TcpExtListenDrops", "UdpInErrors")
 
 
 class Nstat(Collector):
     """Writes `nstat`, as Telegraf's input of that name: by default a choice of it.
 
     `include` and `exclude` are of the names of counters. psutil has none of them. On most hosts
-    nearly all of the choice never happened. So that this costs nothing, a counter of the choice
-    that is 0 is written with the first reading and once an hour: from there its first rise counts.
+    nearly all of the choice is 0. So that this costs nothing, such a counter is written with the
+    first reading and once an hour, but for five that always are.
     """
 
     name = "nstat"
@@ -81,7 +84,7 @@ class Nstat(Collector):
             fields = {
                 name: _number(name, told)
                 for name, told in counted.items()
-                if not (leaves_zeros and told == b"0" and name != _OPEN)
+                if not (leaves_zeros and told == b"0" and name not in _ALWAYS)
             }
             if fields:
                 yield Point("nstat", fields, {"name": table})

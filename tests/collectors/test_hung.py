@@ -202,6 +202,15 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return proc
 
 
+def test_where_a_container_has_nothing_in_place_of_a_file_nothing_is_asked_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(psutil, "PROCFS_PATH", "/proc")
+    (tmp_path / "interrupts").symlink_to("/dev/null")
+    host = Host.system(SystemClock(), environ={"HOST_PROC": str(tmp_path)})
+    assert host.ps is psutil
+
+
 def test_a_file_of_proc_whose_server_hangs_costs_its_own_figures_until_it_answers(
     served: Path, tmp_path: Path
 ) -> None:

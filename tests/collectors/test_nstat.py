@@ -40,9 +40,10 @@ def test_points(fake: FakeHost) -> None:
 def test_what_never_happened_is_written_once_an_hour_unless_it_was_asked_for(
     fake: FakeHost,
 ) -> None:
-    fake.files[SNMP] = b"Tcp: CurrEstab OutRsts RetransSegs\nTcp: 0 0 1\n"
+    fake.files[SNMP] = b"Tcp: CurrEstab OutRsts RetransSegs InErrs\nTcp: 0 0 0 1\n"
     del fake.files[NETSTAT]
-    every = {"TcpCurrEstab": 0, "TcpOutRsts": 0, "TcpRetransSegs": 1}
+    always = {"TcpCurrEstab": 0, "TcpRetransSegs": 0, "TcpInErrs": 1}
+    every = always | {"TcpOutRsts": 0}
     asked = Nstat(fake.host(), CollectorOptions(include=("Tcp*",)))
     chosen = Nstat(fake.host(), DEFAULTS)
 
@@ -52,7 +53,7 @@ def test_what_never_happened_is_written_once_an_hour_unless_it_was_asked_for(
 
     assert found(chosen) == every
     fake.clock.advance(3599.0)
-    assert found(chosen) == {"TcpCurrEstab": 0, "TcpRetransSegs": 1}
+    assert found(chosen) == always
     fake.clock.advance(1.0)
     assert found(chosen) == found(asked) == found(asked) == every
     fake.files[SNMP] = b"Tcp: OutRsts\nTcp: 0\n"

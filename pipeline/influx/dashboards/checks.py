@@ -40,14 +40,35 @@ class Check:
     silent_for: str = ""
 
 
+def _query(measurement: str, *steps: str) -> str:
+    return "\n  |> ".join(
+        [
+            "from(bucket: BUCKET)",
+            "range(start: v.timeRangeStart, stop: v.timeRangeStop)",
+            f'filter(fn: (r) => r._measurement == "{measurement}")',
+            *steps,
+        ]
+    )
+
+
+def _field(name: str) -> str:
+    return f'filter(fn: (r) => r._field == "{name}")'
+
+
+_AT_ITS_END = 'duplicate(column: "_stop", as: "_time")'
+_MEAN = ("mean()", _AT_ITS_END)
+_LOST = "filter(fn: (r) => r._field =~ /^lost_/)"
+_GROWTH = "difference(nonNegative: true, initialZero: true)"
+_SUM = (
+    *("sum()", _AT_ITS_END, "toFloat()"),
+    *('set(key: "_field", value: "lost_points")', _field("lost_points")),
+)
+
 CHECKS = (
     Check(
         "Host is silent",
         "No reading for 5 minutes; a host that has been silent for a day is forgotten.",
-        """from(bucket: BUCKET)
-  |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
-  |> filter(fn: (r) => r._measurement == "system")
-  |> filter(fn: (r) => r._field == "uptime")""",
+        _query("system", _field("uptime")),
         f"${{r.host}} was last heard of ${{{_SILENCE}}} ago",
         every="1m",
         silent_for="5m",
@@ -55,12 +76,7 @@ CHECKS = (
     Check(
         "File system is nearly full",
         "Of those that can be written to, root's reserve left out.",
-        """from(bucket: BUCKET)
-  |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
-  |> filter(fn: (r) => r._measurement == "disk")
-  |> filter(fn: (r) => r._field == "used_percent")
-  |> filter(fn: (r) => r.mode != "ro")
-  |> last()""",
+        _query("disk", _field("used_percent"), 'filter(fn: (r) => r.mode != "ro")', "last()"),
         f"${{r.host}}: ${{r.path}} is ${{{_PERCENT}}} % full",
         every="5m",
         above={"WARN": 85.0, "CRIT": 95.0},
@@ -68,12 +84,7 @@ CHECKS = (
     Check(
         "Memory is nearly used up",
         "The share that programs could not get, as a mean over 5 minutes.",
-        """from(bucket: BUCKET)
-  |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
-  |> filter(fn: (r) => r._measurement == "mem")
-  |> filter(fn: (r) => r._field == "used_percent")
-  |> mean()
-  |> duplicate(column: "_stop", as: "_time")""",
+        _query("mem", _field("used_percent"), *_MEAN),
         f"${{r.host}}: ${{{_PERCENT}}} % of the memory is in use",
         every="5m",
         above={"WARN": 90.0, "CRIT": 97.0},
@@ -83,13 +94,12 @@ CHECKS = (
         "Programs wait for memory",
         "The share of time in which all that had work to do waited for memory, as a mean over 5"
         " minutes.",
-        """from(bucket: BUCKET)
-  |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
-  |> filter(fn: (r) => r._measurement == "pressure")
-  |> filter(fn: (r) => r._field == "avg60")
-  |> filter(fn: (r) => r.resource == "memory" and r.type == "full")
-  |> mean()
-  |> duplicate(column: "_stop", as: "_time")""",
+        _query(
+            "pressure",
+            _field("avg60"),
+            'filter(fn: (r) => r.resource == "memory" and r.type == "full")',
+            *_MEAN,
+        ),
         f"${{r.host}}: all programs wait for memory ${{{_WAITING}}} % of the time",
         every="5m",
         above={"WARN": 10.0, "CRIT": 30.0},
@@ -97,12 +107,8 @@ CHECKS = (
     Check(
         "Units have failed",
         "Of systemd's, on hosts where the collector systemd_units is on.",
-        """from(bucket: BUCKET)
-  |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
-  |> filter(fn: (r) => r._measurement == "systemd_units")
-  |> filter(fn: (r) => r._field == "failed")
-  |> last()""",
-        "${r.host}: of systemd's units, ${string(v: r.failed)} failed: systemctl --failed",
+        _query("systemd_units", _field("failed"), "last()"),
+        "${r.host}: failed systemd units: ${string(v: r.failed)} (systemctl --failed)",
         every="5m",
         above={"WARN": 0.5},
     ),
@@ -110,17 +116,13 @@ CHECKS = (
         "Agent loses data",
         "Points that were lost, whatever the cause, within 15 minutes. What was lost between the"
         " last point of one run and the first of the next is on the dashboard alone.",
-        """from(bucket: BUCKET)
-  |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
-  |> filter(fn: (r) => r._measurement == "metrics_agent")
-  |> filter(fn: (r) => r._field =~ /^lost_/)
-  |> difference(nonNegative: true, initialZero: true)
-  |> group(columns: ["_measurement", "host", "_start", "_stop"])
-  |> sum()
-  |> duplicate(column: "_stop", as: "_time")
-  |> toFloat()
-  |> set(key: "_field", value: "lost_points")
-  |> filter(fn: (r) => r._field == "lost_points")""",
+        _query(
+            "metrics_agent",
+            _LOST,
+            _GROWTH,
+            'group(columns: ["_measurement", "host", "_start", "_stop"])',
+            *_SUM,
+        ),
         "${r.host}: the agent has lost ${string(v: int(v: r.lost_points))} points",
         every="15m",
         above={"CRIT": 0.5},
@@ -128,18 +130,14 @@ CHECKS = (
     Check(
         "Agent loses data for a mirror",
         "Points that never reach that server, whatever the cause, within 15 minutes.",
-        """from(bucket: BUCKET)
-  |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
-  |> filter(fn: (r) => r._measurement == "metrics_delivery")
-  |> filter(fn: (r) => r._field =~ /^lost_/)
-  |> filter(fn: (r) => r.server != "main")
-  |> difference(nonNegative: true, initialZero: true)
-  |> group(columns: ["_measurement", "host", "server", "_start", "_stop"])
-  |> sum()
-  |> duplicate(column: "_stop", as: "_time")
-  |> toFloat()
-  |> set(key: "_field", value: "lost_points")
-  |> filter(fn: (r) => r._field == "lost_points")""",
+        _query(
+            "metrics_delivery",
+            _LOST,
+            'filter(fn: (r) => r.server != "main")',
+            _GROWTH,
+            'group(columns: ["_measurement", "host", "server", "_start", "_stop"])',
+            *_SUM,
+        ),
         "${r.host}: the agent has lost ${string(v: int(v: r.lost_points))} points for mirror"
         " ${r.server}",
         every="15m",
