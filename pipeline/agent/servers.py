@@ -39,7 +39,7 @@ class _Server:
 
 
 def _views(settings: Settings) -> Mapping[str, Settings]:
-    """Return the settings for each server; those for the main one also where there is none."""
+    """Return the settings of each server by its name; without an InfluxDB those of `MAIN` alone."""
     return settings.servers or {MAIN: settings}
 
 
@@ -131,7 +131,7 @@ class Servers:
         """Remove what is older than the age, at each server and here.
 
         Returns:
-            What was removed: of the servers, the most points that one of them had.
+            What was removed; of the servers, from the one that had the most points.
 
         Raises:
             InfluxError: A server failed: the first one that did; the others were swept.
@@ -171,7 +171,7 @@ class Servers:
                 lambda: self._reload().servers.get(name, settings),
                 clock,
                 known,
-                # One word on this machine's clock: two servers may differ.
+                # Only one server judges this machine's clock: two may differ.
                 trusted_clock.server_says if is_main else lambda _: None,
                 trusted_clock.unset,
                 health.label,
@@ -232,5 +232,4 @@ class Servers:
         return self._spool.serve(given.keys() - {MAIN}, places)
 
     def _fill(self, stop: Event, _: Event) -> None:
-        for _step in in_turns(self._serve(), self._clock, stop):
-            self._health.trouble(_QUEUES).ends()
+        in_turns(self._serve(), self._clock, stop, self._health.trouble(_QUEUES))

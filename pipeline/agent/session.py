@@ -235,8 +235,7 @@ class Session:
             self._workers.start("salvage", self._salvage)
 
     def _salvage(self, stop: Event, _: Event) -> None:
-        for _step in in_turns(self._spool.salvage(), self._clock, stop):
-            self.health.trouble("salvage").ends()
+        in_turns(self._spool.salvage(), self._clock, stop, self.health.trouble("salvage"))
 
     def _note(self, facts: dict[str, str | None]) -> None:
         settings = self.settings

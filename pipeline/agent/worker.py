@@ -133,14 +133,18 @@ class Worker:
                 self._clock.wait(self._stop, _RESTART_S)
 
 
-def in_turns(steps: Iterator[object], clock: Clock, stop: Event) -> Iterator[None]:
-    """Go through steps that use the store until `stop`; others have it as long as each took."""
+def in_turns(steps: Iterator[object], clock: Clock, stop: Event, trouble: Trouble) -> None:
+    """Go through steps that use the store until `stop`; others have it as long as each took.
+
+    A trouble ends with the next step that works, or when nothing is left to do.
+    """
     begun = clock.monotonic()
     for _ in steps:
-        yield
+        trouble.ends()
         if clock.wait(stop, clock.monotonic() - begun):
             return
         begun = clock.monotonic()
+    trouble.ends()
 
 
 class Workers:

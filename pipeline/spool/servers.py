@@ -4,6 +4,7 @@ import logging
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from pipeline.settings import MAIN
 from pipeline.spool.contents import Cause, Fact
@@ -36,8 +37,23 @@ _FORGET = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What was done at once.
+
+    Attributes:
+        gone: The mirror whose queue is given up; "" when something else was done.
+        points: How many points of it were.
+        last: Whether none are left.
+    """
+
+    gone: str = ""
+    points: int = 0
+    last: bool = False
+
+
 class Servers:
-    """Lets the queues of a store be those of the servers in the settings.
+    """Makes and removes queues of a store, so that each server of the settings has one.
 
     Args:
         database: The store.
@@ -59,16 +75,19 @@ class Servers:
         self._given_up: Counter[str] = Counter()
 
     def follow(self, mirrors: Collection[str], places: Mapping[str, str]) -> Iterator[None]:
-        """Take these mirrors from now on, as `go_on` does, and where each server is."""
+        """Set the mirrors and where each server is, and do what `go_on` does."""
         self._mirrors, self._places = frozenset(mirrors), places
         yield from self.go_on()
 
     def go_on(self) -> Iterator[None]:
-        """Do what is left to do for the mirrors that were named last; yield after each part."""
-        for _ in self._database.write_in_parts(self._part):
+        """Fill and remove queues until they are those of the mirrors; yield after each part."""
+        for part in self._database.write_in_parts(self._part):
+            self._given_up[part.gone] += part.points  # only now: a part that fails is done again
+            if part.last:
+                self._tell(part.gone)
             yield
 
-    def _part(self, db: sqlite3.Connection) -> bool | None:
+    def _part(self, db: sqlite3.Connection) -> _Part | None:
         """Do one part; return None when there is none left."""
         if self._mirrors is None:
             return None
@@ -78,16 +97,15 @@ class Servers:
             return None
         for name in known:
             if name != MAIN and name not in self._mirrors:
-                self._remove(db, name)
-                return True
+                return self._remove(db, name)
         for name in sorted(self._mirrors.difference(known)):
             db.execute(_ADD, (name,))
-            return True
+            return _Part()
         query = "SELECT name, below FROM server WHERE below IS NOT NULL ORDER BY id LIMIT 1"
         for name, below in db.execute(query).fetchall():
             self._fill(db, name, below)
             self._keep(db)
-            return True
+            return _Part()
         return None
 
     def _settle(self, db: sqlite3.Connection, known: Sequence[str], *, is_whole: bool) -> None:
@@ -118,24 +136,27 @@ class Servers:
             tally(db, {"points": sum(points for (points,) in queued)}, name)
         db.execute("UPDATE server SET below = ? WHERE name = ?", (first, name))
 
-    def _remove(self, db: sqlite3.Connection, name: str) -> None:
+    def _remove(self, db: sqlite3.Connection, name: str) -> _Part:
         """Give up some of what waits for a mirror; at the end, forget it."""
         db.execute(_LEAVE, (name,))
         gone = db.execute(_GIVE_UP, (name, _AT_ONCE)).fetchall()
         points = sum(points for (points,) in gone)
         tally(db, {f"{LOST}{Cause.MIRROR_REMOVED}": points}, name)
-        self._given_up[name] += points
         forgotten = db.execute(_FORGET, (name, _AT_ONCE)).fetchall()
-        if len(gone) < _AT_ONCE and len(forgotten) < _AT_ONCE:
+        last = len(gone) < _AT_ONCE and len(forgotten) < _AT_ONCE
+        if last:
             note(db, dict.fromkeys(facts(db, name)), name)
             db.execute("DELETE FROM server WHERE name = ?", (name,))
-            points = self._given_up.pop(name)
-            _log.log(
-                logging.WARNING if points else logging.INFO,
-                "Mirror %s is no longer in the settings: %s points that waited for it are given up",
-                name,
-                f"{points:,}",
-            )
+        return _Part(name, points, last)
+
+    def _tell(self, gone: str) -> None:
+        points = self._given_up.pop(gone)
+        _log.log(
+            logging.WARNING if points else logging.INFO,
+            "Mirror %s is no longer in the settings: %s points that waited for it are given up",
+            gone,
+            f"{points:,}",
+        )
 
 
 def _words(name: str) -> str:

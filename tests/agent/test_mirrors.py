@@ -22,6 +22,7 @@ from tests.influxd import api
 from tests.influxd.api import Bucket
 from tests.influxd.process import InfluxProcess
 from tests.servers import Request, gateway, last_response, never_answer, read_request, serving
+from tests.spool.stores import sql
 from tests.test_end_to_end import assert_same, spooled, stored
 
 __all__ = ["bench"]
@@ -116,6 +117,22 @@ def test_a_mirror_that_is_added_gets_all_that_is_held_and_one_that_is_removed_is
         f"Mirror b: Delivering to {url}, bucket {second.name!r}",
         "Mirror c: Delivering to http://127.0.0.1:1, bucket 'b'",
     ]
+
+
+def test_a_queue_that_cannot_be_given_up_is_reported_until_it_is_wanted_again(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.agent.worker._RESTART_S", 0.05)
+    down = {"b": Mirror("http://127.0.0.1:1", "o", "b", "t")}
+    bench.change(**QUICK, influxdb_url="http://127.0.0.1:1", mirrors=down)
+    bench.session.start()
+    eventually(lambda: waits(bench, "b"), "a reading that waits")
+    refusal = "BEFORE DELETE ON server BEGIN SELECT RAISE(FAIL, 'not now'); END"
+    sql(tmp_path, f"CREATE TRIGGER refusal {refusal}")
+    bench.change(mirrors={})
+    eventually(lambda: "queues" in bench.session.health.troubles(), "that it is reported")
+    bench.change(mirrors=down)
+    eventually(lambda: "queues" not in bench.session.health.troubles(), "the end of the report")
 
 
 @pytest.mark.parametrize("restarted", [False, True])

@@ -311,6 +311,7 @@ def test_an_operators_token_makes_all_that_is_missing_and_nothing_twice(
             "File system is nearly full (b)",
             "Host is silent (b)",
             "Memory is nearly used up (b)",
+            "Programs wait for memory (b)",
             "Units have failed (b)",
         ],
         "variables": ["metrics_bucket", "metrics_host"],

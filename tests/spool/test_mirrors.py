@@ -12,6 +12,7 @@ from pipeline.spool import (
     Gap,
     Refusal,
     Spool,
+    SpoolError,
     SpoolReader,
     drop_rejected,
     retry_rejected,
@@ -105,6 +106,22 @@ def test_a_new_mirror_gets_all_that_is_held_and_one_that_is_gone_gives_up_what_w
         assert reader.servers() == (MAIN, "c", "b")
         assert reader.contents("b").lost == {"rejected": 1, "mirror_removed": 102}
         assert reader.contents().backlog_points == 3 * (TICKS + 1 - DELIVERED)
+
+
+def test_what_is_given_up_counts_once_though_that_failed_before(
+    two: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with served(opened(two), "b") as spool:
+        refusal = "BEFORE DELETE ON server BEGIN SELECT RAISE(FAIL, 'not now'); END"
+        sql(two, f"CREATE TRIGGER refusal {refusal}")
+        with pytest.raises(SpoolError):
+            served(spool)
+        sql(two, "DROP TRIGGER refusal")
+        served(spool)
+        assert of(spool, "b").lost == {"mirror_removed": 105}
+    assert caplog.messages == [
+        "Mirror b is no longer in the settings: 105 points that waited for it are given up"
+    ]
 
 
 @pytest.mark.parametrize("wanted", [("c",), ("b", "c"), ()])
