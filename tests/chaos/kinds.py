@@ -188,8 +188,13 @@ def remove_the_lock(chaos: Chaos) -> None:
         one.process.send_signal(signal.SIGSTOP)
     (chaos.data_dir / "agent.lock").unlink()
     other = chaos.another()
+
+    def has_it() -> bool:
+        assert other.process.poll() is None, f"the other agent ended: {other.log}"
+        return holder(chaos.data_dir) == other.process.pid
+
     if other_is_faster:
-        eventually(lambda: holder(chaos.data_dir) == other.process.pid, "the other has the lock")
+        eventually(has_it, "the other has the lock")
         one.process.send_signal(signal.SIGCONT)
     chaos.agent, former = (other, one) if other_is_faster else (one, other)
     assert former.ended() == 1, former.log
