@@ -16,10 +16,10 @@ from pipeline.spool.contents import Contents, Gap
 from pipeline.spool.database import Database
 from pipeline.spool.opening import OwnStore
 from pipeline.spool.queue import Queue
+from pipeline.spool.queues import Queues
 from pipeline.spool.room import Room
 from pipeline.spool.salvage import resume, steps, unfinished
 from pipeline.spool.schema import LOST, NAME, DamagedError, FullError, translated
-from pipeline.spool.servers import Servers
 
 _AT_ONCE = 200  # so that no tick waits long for it
 _WAITING = "SELECT id FROM pending WHERE server = ? AND id >= ? AND id < ? ORDER BY id LIMIT ?"
@@ -53,10 +53,10 @@ class Spool:
             self._room = Room(self.path, max_bytes)
         self._store = OwnStore(self.path, self._room, clock)
         self._database = Database(self.path, self._open, self._store.repair, clock)
-        self._queues: dict[str, Queue] = {}
+        self._by_name: dict[str, Queue] = {}
         self._first_id = self.next_id = 0  # the first of this process
         self.aging = Aging(self._database)
-        self._servers = Servers(self._database, lambda: self._store.salvaging, self._room.keep)
+        self._queues = Queues(self._database, lambda: self._store.salvaging, self._room.keep)
         with contextlib.suppress(FullError):
             self._shrink()
 
@@ -87,7 +87,7 @@ class Spool:
         yield from steps(self._database, self._room.keep)
         with self._database.connection() as db:
             self._store.look(db)
-        yield from self._servers.go_on()
+        yield from self._queues.go_on()
 
     def resume(self, interval_s: float) -> int | None:
         """Return the time of the last reading before an agent's start, as far as it is known.
@@ -118,7 +118,7 @@ class Spool:
         Args:
             name: The server's name; the one of the `influxdb_*` settings is `MAIN`.
         """
-        return self._queues.setdefault(name, Queue(name, self._database, self._store, self._clock))
+        return self._by_name.setdefault(name, Queue(name, self._database, self._store, self._clock))
 
     def serve(
         self, mirrors: Collection[str], places: Mapping[str, str] = MappingProxyType({})
@@ -138,7 +138,7 @@ class Spool:
         Raises:
             SpoolError: The store cannot be written; the next time goes on there.
         """
-        return self._servers.follow(mirrors, places)
+        return self._queues.follow(mirrors, places)
 
     def contents(self) -> Contents:
         """Return the figures of the spool, and of `MAIN` in it."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from pipeline.settings import MAIN, Age
-from pipeline.spool import Aging, Refusal, Spool, SpoolReader, servers
+from pipeline.spool import Aging, Refusal, Spool, SpoolReader, queues
 from tests.spool.stores import MB, account, history, lines, salvaged, scribble, sql
 
 pytestmark = pytest.mark.slow  # much to write
@@ -30,7 +30,7 @@ class Held(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.path = Path(self.folder.name)
         # Small parts, so that there are many of them.
-        self.parts = mock.patch.object(servers, "_AT_ONCE", 9)
+        self.parts = mock.patch.object(queues, "_AT_ONCE", 9)
         self.parts.start()
         self.spool = Spool(self.path, 100 * MB)
         self.now = 0

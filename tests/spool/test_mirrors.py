@@ -15,8 +15,8 @@ from pipeline.spool import (
     SpoolError,
     SpoolReader,
     drop_rejected,
+    queues,
     retry_rejected,
-    servers,
 )
 from tests.spool.stores import (
     MB,
@@ -128,7 +128,7 @@ def test_what_is_given_up_counts_once_though_that_failed_before(
 def test_a_change_of_the_mirrors_that_is_killed_at_any_moment_is_done_the_next_time(
     two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(servers, "_AT_ONCE", 9)  # so that there are several parts
+    monkeypatch.setattr(queues, "_AT_ONCE", 9)  # so that there are several parts
 
     def change(directory: Path) -> None:
         with opened(directory) as spool:
@@ -166,7 +166,7 @@ def test_a_change_of_the_mirrors_that_is_killed_at_any_moment_is_done_the_next_t
 def test_nothing_is_leased_for_a_mirror_before_its_queue_is_whole(
     two: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(servers, "_AT_ONCE", 9)
+    monkeypatch.setattr(queues, "_AT_ONCE", 9)
     with opened(two) as spool:
         oldest = []
         for _ in spool.serve(["b", "c"]):
@@ -341,7 +341,7 @@ def test_readings_that_a_salvage_does_not_find_are_lost_for_each_server_that_lac
 def test_mirrors_that_come_or_go_during_a_salvage_do_so_at_its_end(
     two: Path, wanted: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(servers, "_AT_ONCE", 9)
+    monkeypatch.setattr(queues, "_AT_ONCE", 9)
     scribble(two / "spool.db", 0, 100)
     with opened(two) as spool:
         assert list(spool.serve(wanted)) == []
@@ -374,7 +374,7 @@ def test_servers_that_are_exchanged_during_a_salvage_get_all_that_is_held_at_its
 def test_a_queue_that_is_being_filled_when_the_store_breaks_is_filled_after_the_salvage(
     two: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(servers, "_AT_ONCE", 9)
+    monkeypatch.setattr(queues, "_AT_ONCE", 9)
     with opened(two) as spool:
         for _, _part in zip(range(3), spool.serve(["b", "c"]), strict=False):
             pass

@@ -1,4 +1,4 @@
-"""The servers that readings are queued for: `MAIN`, and the mirrors of the settings."""
+"""The queues of a store: one for `MAIN`, and one for each mirror of the settings."""
 
 import logging
 import sqlite3
@@ -52,7 +52,7 @@ class _Part:
     last: bool = False
 
 
-class Servers:
+class Queues:
     """Makes and removes queues of a store, so that each server of the settings has one.
 
     Args:
