@@ -28,7 +28,9 @@ settings.register_profile(
 settings.load_profile("all")
 # For `make unit` and `make fuzz`, which looks for more; both begin with what is loaded.
 settings.register_profile("quick", max_examples=20)
-settings.register_profile("long", max_examples=10_000, derandomize=False)
+settings.register_profile(
+    "long", max_examples=int(os.environ.get("FUZZ_EXAMPLES", "10000")), derandomize=False
+)
 
 
 def pytest_configure() -> None:
