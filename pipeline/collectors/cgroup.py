@@ -62,17 +62,8 @@ class Cgroup(Collector):
     name = "cgroup"
     series_tag = "name"
     default_exclude = (
-        *(
-            "*.mount",
-            "*.socket",
-            "*.swap",
-            "*-*.slice",
-            "*/*.slice",
-            "session-*.scope",
-            "run-*.scope",
-            "run-*.service",
-        ),
-        *("*/run-*.scope", "*/run-*.service", "*/app-*.scope"),
+        *("*.mount", "*.socket", "*.swap", "*-*.slice", "*/*.slice", "session-*.scope"),
+        *("run-*.scope", "run-*.service", "*/run-*.scope", "*/run-*.service", "*/app-*.scope"),
     )
     default_enabled = False
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from pipeline.collectors._host.figures import figure
-from pipeline.collectors.base import Collector, Omission, omission, printable
+from pipeline.collectors.base import Collector, Omission, omission
 from pipeline.point import Point
 
 _FILES = {"soft_interrupts": "softirqs", "interrupts": "interrupts"}
@@ -57,7 +57,8 @@ def _parse(measurement: str, table: bytes) -> Iterator[Point]:
         if fields["total"] == 0:
             continue
         tags = {"irq": irq, **_origin(irq, words[columns:])}
-        yield Point(measurement, fields, {k: _text(v) for k, v in tags.items() if v})
+        named = {key: its.decode(errors="backslashreplace") for key, its in tags.items() if its}
+        yield Point(measurement, fields, named)
 
 
 def _origin(irq: bytes, rest: list[bytes]) -> dict[str, bytes]:
@@ -66,7 +67,3 @@ def _origin(irq: bytes, rest: list[bytes]) -> dict[str, bytes]:
     if not irq.isdigit():
         return {"type": b" ".join(words)}
     return {"type": b"".join(words[:1]), "device": b" ".join(words[1:])}
-
-
-def _text(name: bytes) -> str:
-    return printable(name.decode(errors="surrogateescape"))

@@ -6,7 +6,7 @@ from functools import partial
 from math import inf
 
 from pipeline.collectors._host.host import Host
-from pipeline.collectors.base import Collector, printable, selection
+from pipeline.collectors.base import Collector, selection
 from pipeline.point import FieldValue, Point
 from pipeline.settings import CollectorOptions
 
@@ -135,13 +135,9 @@ def _parse(text: bytes) -> list[_Unit]:
         words = line.split()
         states = words[1:] if words and b"." not in words[0] else words
         if len(states) >= 4:  # its name and three states; more follows
-            unit = _Unit(*(_text(word) for word in states[:4]))
+            unit = _Unit(*(word.decode(errors="backslashreplace") for word in states[:4]))
             units[unit.name] = unit
     return [units[name] for name in sorted(units)]
-
-
-def _text(word: bytes) -> str:
-    return printable(word.decode(errors="surrogateescape"))
 
 
 def _codes(unit: _Unit) -> dict[str, FieldValue]:
