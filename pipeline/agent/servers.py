@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from threading import Event
 
@@ -38,14 +38,8 @@ class _Server:
     delivery: Delivery | None
 
 
-def _views(settings: Settings) -> Mapping[str, Settings]:
-    """Return the settings of each server by its name; without an InfluxDB those of `MAIN` alone."""
-    return settings.servers or {MAIN: settings}
-
-
 def _place(settings: Settings) -> str:
-    where = settings.influxdb_url.rstrip("/"), settings.influxdb_org, settings.influxdb_bucket
-    return "{}, organisation {!r}, bucket {!r}".format(*where)
+    return "{}, organisation {!r}, bucket {!r}".format(*settings.place)
 
 
 def _threads(names: Collection[str]) -> list[str]:
@@ -90,7 +84,7 @@ class Servers:
         self._workers = workers
         self._exposed: dict[str, Trouble] = {}  # only logged: readings are delivered all the same
         # Other threads read it: it is replaced, and never changed.
-        self._servers = {name: self._connect(name, own) for name, own in _views(settings).items()}
+        self._servers = {name: self._connect(name, own) for name, own in settings.views.items()}
 
     @property
     def threads(self) -> tuple[str, ...]:
@@ -105,7 +99,7 @@ class Servers:
 
     def change(self, new: Settings) -> None:
         """Take new settings; only the servers whose own ones changed are replaced."""
-        before, views = self._servers, _views(new)
+        before, views = self._servers, new.views
         fresh = {
             name: self._connect(name, own)
             for name, own in views.items()

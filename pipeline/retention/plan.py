@@ -123,7 +123,7 @@ def make_each(settings: Settings, clock: Clock) -> tuple[dict[str, Plan], list[I
     """
     plans: dict[str, Plan] = {}
     failures: list[InfluxError] = []
-    for name, own in (settings.servers or {MAIN: settings}).items():
+    for name, own in settings.views.items():
         plans[name], failure = _make(own, clock, name)
         failures += [failure] if failure is not None else []
     return plans, failures

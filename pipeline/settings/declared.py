@@ -226,6 +226,16 @@ class Settings:
             return {}
         return {MAIN: self} | {name: self.at(mirror) for name, mirror in self.mirrors.items()}
 
+    @property
+    def views(self) -> Mapping[str, "Settings"]:
+        """The settings for each server; without an InfluxDB those of `MAIN` alone."""
+        return self.servers or {MAIN: self}
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Where readings go: the server's address, the organisation and the bucket."""
+        return self.influxdb_url.rstrip("/"), self.influxdb_org, self.influxdb_bucket
+
     def at(self, mirror: Mirror) -> "Settings":
         """Return the settings for a mirror: its values as `influxdb_*`, and no mirrors."""
         own = {f"influxdb_{one.name}": getattr(mirror, one.name) for one in fields(mirror)}

@@ -288,8 +288,7 @@ def contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
     """Say what is wrong with a table beside other settings, each with the table's name."""
     servers: dict[tuple[str, str, str], str] = {}
     for name, own in settings.servers.items():
-        place = (own.influxdb_url.rstrip("/"), own.influxdb_org, own.influxdb_bucket)
-        if all(place) and (other := servers.setdefault(place, name)) != name:
+        if all(own.place) and (other := servers.setdefault(own.place, name)) != name:
             other = "influxdb_*" if other == MAIN else f"mirrors.{other}"
             same = f"has the url, org and bucket of {other}: make one of these another"
             yield "mirrors", f"mirrors.{name} {same}"
