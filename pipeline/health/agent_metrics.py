@@ -12,15 +12,13 @@ from pipeline.collectors import AGENT, Collector, NoData
 from pipeline.health.health import Health, ServerHealth
 from pipeline.point import FieldValue, Point
 from pipeline.settings import MAIN
-from pipeline.spool import Cause, Contents, Spool, SpoolError
+from pipeline.spool import COMMITTED, Cause, Contents, Spool, SpoolError
 
 DELIVERY = "metrics_delivery"
 """The measurement of how each server fares, where there are mirrors."""
 # Less than a minute, so that none of the ticks of a minute's interval is passed over.
 _EVERY_S = 59.0
 _CAUSES = [cause for cause in Cause if cause is not Cause.MIRROR_REMOVED]
-_UNCOMMITTED = {Cause.TICK_MISSED, Cause.COLLECTOR_FAILED, Cause.LEFT_OUT, Cause.DISK_FULL}
-_CAUSES_OF_ONE = [cause for cause in Cause if cause not in _UNCOMMITTED]
 
 
 class AgentMetrics(Collector):
@@ -71,7 +69,7 @@ class AgentMetrics(Collector):
     def _delivery(self, server: ServerHealth) -> Point:
         """Return what a server has of the store, and how delivery to it goes."""
         contents = self._spool.queue(server.name).contents()
-        fields = {**self._figures(contents, _CAUSES_OF_ONE), "retries": server.retries}
+        fields = {**self._figures(contents, COMMITTED), "retries": server.retries}
         if server.last_write_s is not None:
             fields["write_ms"] = 1000.0 * server.last_write_s
         return Point(DELIVERY, fields, {"server": server.name})

@@ -2,7 +2,7 @@
 
 from pipeline.settings import MAIN
 from pipeline.spool.aging import Aging
-from pipeline.spool.contents import Batch, Cause, Contents, Fact, Gap, Refusal, Rejected
+from pipeline.spool.contents import COMMITTED, Batch, Cause, Contents, Fact, Gap, Refusal, Rejected
 from pipeline.spool.history import FieldSummary, SeriesFilter
 from pipeline.spool.lock import DirectoryInUseError, DirectoryLock, holder
 from pipeline.spool.queue import Queue
@@ -14,6 +14,7 @@ from pipeline.spool.series import Series, SeriesBuilder, between, share
 from pipeline.spool.spool import Spool
 
 __all__ = [
+    "COMMITTED",
     "MAIN",
     "VERSION",
     "Aging",

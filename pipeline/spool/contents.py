@@ -29,6 +29,16 @@ class Cause(StrEnum):
     """It was held in memory, as the spool could not be written, for too long."""
 
 
+COMMITTED = (
+    Cause.SPOOL_FULL,
+    Cause.EXPIRED,
+    Cause.CORRUPT_STORE,
+    Cause.REJECTED,
+    Cause.MIRROR_REMOVED,
+)
+"""The causes that take committed points; the others take points before they are committed."""
+
+
 class Fact(StrEnum):
     """What a store remembers for its agent and its readers; the names are in the store."""
 

@@ -12,8 +12,6 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.spool.contents import Cause
-
 NAME = "spool.db"
 VERSION = 7
 """The number of the format; 0.1.0 has 1."""
@@ -149,14 +147,6 @@ CREATE TEMP VIEW rejected AS
 """
 LOST = "lost:"
 """Before a cause of loss, in `counter`."""
-COMMITTED = (
-    Cause.SPOOL_FULL,
-    Cause.EXPIRED,
-    Cause.REJECTED,
-    Cause.CORRUPT_STORE,
-    Cause.MIRROR_REMOVED,
-)
-"""The causes that take committed points; the others take points before they are committed."""
 WAITING = "waiting"
 """The counter of the points in `pending`."""
 AGED = "aged"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pipeline.settings import MAIN
-from pipeline.spool.schema import COMMITTED
+from pipeline.spool import COMMITTED
 from tests.chaos.chaos import MIRROR, SECONDS, SEED, Chaos, Place
 from tests.chaos.kinds import KINDS, fill_the_spool
 from tests.influxd.process import InfluxProcess, running

@@ -14,8 +14,8 @@ from types import FrameType
 from typing import Any
 
 from pipeline.spool import MAIN, Batch, Contents, Spool, SpoolReader, joined, pack
+from pipeline.spool.contents import COMMITTED
 from pipeline.spool.rows import tally
-from pipeline.spool.schema import COMMITTED
 
 MB = 2**20
 NOW = 1_700_000_000 * 10**9

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipeline.settings import MAIN
 from pipeline.spool import files
-from pipeline.spool.contents import Cause, Fact, Gap
+from pipeline.spool.contents import COMMITTED, Cause, Fact, Gap
 from pipeline.spool.database import Database
 from pipeline.spool.rows import mark, mark_missing, servers, tally
 from pipeline.spool.salvage.finds import copy_small, reading_of, serve
@@ -30,7 +30,7 @@ from pipeline.spool.salvage.progress import (
     save,
     unfinished,
 )
-from pipeline.spool.schema import AGED, COMMITTED, LOST, WAITING
+from pipeline.spool.schema import AGED, LOST, WAITING
 
 _log = logging.getLogger(__name__)
 
