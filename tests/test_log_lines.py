@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.agent.recorder import Recorder
 from pipeline.agent.worker import Worker, Workers
-from pipeline.clock import Tick
+from pipeline.clock import Random, Tick
 from pipeline.collectors import Collector, Guard, Omission
 from pipeline.delivery import Delivery, Pace
 from pipeline.endpoint.routes import routes
@@ -72,6 +72,17 @@ class Server:
         pass
 
 
+def delivering(
+    spool: Spool,
+    server: Server,
+    clock: ManualClock,
+    health: Health,
+    random: Random = lambda low, _: low,
+) -> Delivery:
+    queue, its_health = spool.queue(), health.server("main")
+    return Delivery(queue, server, clock, Pace(1, 0, 100), random, its_health, lambda _: False)
+
+
 @pytest.mark.parametrize("prepares", [False, True])
 @pytest.mark.parametrize("status", [None, 200, 302, 400, 401, 403, 404, 422, 429, 500, 503])
 def test_a_server_that_does_not_take_the_readings(
@@ -85,16 +96,7 @@ def test_a_server_that_does_not_take_the_readings(
 ) -> None:
     spool.append([f"m f=1i {START_NS}"], START_NS)
     server = Server(status, prepares=prepares)
-    pace = Pace(1, 0, 100)
-    delivery = Delivery(
-        spool.queue(),
-        server,
-        clock,
-        pace,
-        lambda low, _: low,
-        health.server("main"),
-        lambda _: False,
-    )
+    delivery = delivering(spool, server, clock, health)
     delivery.drain(Event())
     assert server.left == 0
     stopped, works = caplog.messages
@@ -322,16 +324,7 @@ class Answers(Server):
 def flushes(
     spool: Spool, clock: ManualClock, health: Health, answers: Answers, name: str, rest_s: float
 ) -> None:
-    pace = Pace(1, 0, 100)
-    delivery = Delivery(
-        spool.queue(),
-        answers,
-        clock,
-        pace,
-        lambda low, _: low,
-        health.server("main"),
-        lambda _: False,
-    )
+    delivery = delivering(spool, answers, clock, health)
     for number in range(TIMES):
         spool.append([f"{name.format(number)} f=1i {clock.now_ns()}"], clock.now_ns())
         delivery.drain(Event())
@@ -381,16 +374,7 @@ def test_an_outage_that_lasts_is_told_within_the_hour_after_a_short_one(
 ) -> None:
     spool.append([f"m f=1i {START_NS}"], START_NS)
     answers = Answers(FAILED, TAKEN, *[FAILED] * TIMES, TAKEN)
-    pace = Pace(1, 0, 100)
-    delivery = Delivery(
-        spool.queue(),
-        answers,
-        clock,
-        pace,
-        lambda _, high: high,
-        health.server("main"),
-        lambda _: False,
-    )
+    delivery = delivering(spool, answers, clock, health, lambda _, high: high)
     delivery.drain(Event())
     spool.append([f"m f=2i {START_NS + 1}"], START_NS + 1)
     delivery.drain(Event())
