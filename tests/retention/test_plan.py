@@ -66,12 +66,9 @@ def filled(bucket: Bucket, tmp_path: Path) -> Filled:
     return Filled(bucket, tmp_path)
 
 
-Told = list[tuple[str, str, int | None]]
-
-
-def apply(settings: Settings) -> Told:
+def apply(settings: Settings) -> list[tuple[str, str, int | None]]:
     """Remove what is too old; return place, measurement and number of what is removed."""
-    told: Told = []
+    told: list[tuple[str, str, int | None]] = []
     plan.apply(settings, SystemClock(), lambda w, m, _, n: told.append((w, m, n)))
     return told
 

@@ -13,6 +13,7 @@ from tests.spool.stores import history
 HOUR = 3600 * 10**9
 DAY_S = 86_400
 NOW = 1000 * HOUR
+Log = pytest.LogCaptureFixture
 
 
 class Remote:
@@ -106,30 +107,24 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 
 @pytest.mark.parametrize(
-    ("hours", "here", "there", "swept", "left_there"),
+    ("hours", "here", "there", "swept"),
     [
-        (0, [1], [1], Swept(0, 0), [1]),
-        (10, [999], [999], Swept(0, 0), [999]),
-        (10, [989.9, 990, 999], [1, 980, 989.9, 990, 999], Swept(remote=3, local=2), [990, 999]),
-        (10, [1, 2, 999], None, Swept(remote=0, local=4), []),
+        (0, [1], [1], Swept(0, 0)),
+        (10, [999], [999], Swept(0, 0)),
+        (10, [989.9, 990, 999], [1, 980, 989.9, 990, 999], Swept(remote=3, local=2)),
+        (10, [1, 2, 999], [], Swept(remote=0, local=4)),
     ],
 )
 def test_what_is_older_than_the_age_goes_in_both_places_and_nothing_else(
-    bench: Bench,
-    caplog: pytest.LogCaptureFixture,
-    hours: int,
-    here: list[float],
-    there: list[float] | None,
-    swept: Swept,
-    left_there: list[float],
+    bench: Bench, caplog: Log, hours: int, here: list[float], there: list[float], swept: Swept
 ) -> None:
     bench.fill(*here)
-    remote = None if there is None else Remote(*there)
+    remote = Remote(*there) if there else None
     assert bench.sweep(hours, remote) == swept
     assert len(bench.lines) == 2 * len(here) - swept.local
     assert bench.spool.contents().lost == ({"expired": 2} if there and swept.local else {})
     if remote is not None:
-        assert remote.left == left_there
+        assert remote.left == there[swept.remote :]
         assert (bool(remote.asked), bool(remote.deleted)) == (hours > 0, swept.remote > 0)
     # A point in both places is one.
     most = max(swept.remote, swept.local)
@@ -164,20 +159,21 @@ def test_a_reading_may_be_old_once_a_part_of_it_is_or_the_bucket_takes_it_no_mor
     assert old == [True, False]
 
 
-@pytest.mark.parametrize("stuck", [False, True])
+@pytest.mark.parametrize(
+    ("says", "deleted"),
+    [
+        (None, [(10, 34), (34, 58), (700, 724), (989, 990)]),
+        # A server that always names the same point ends no sweep late.
+        (10 * HOUR, [(start, min(start + 24, 990)) for start in range(10, 990, 24)]),
+    ],
+)
 def test_no_delete_spans_more_than_the_window_and_empty_stretches_are_skipped(
-    bench: Bench, *, stuck: bool
+    bench: Bench, says: int | None, deleted: list[tuple[int, int]]
 ) -> None:
     remote = Remote(10, 11, 33.5, 34, 35, 700, 989)
-    if stuck:  # a server that always names the same point ends no sweep late
-        remote.says = 10 * HOUR
+    remote.says = says
     assert bench.sweep(10, remote).remote == 7
-    windows = (
-        [(start, start + 24) for start in range(10, 970, 24)]
-        if stuck
-        else [(10, 34), (34, 58), (700, 724)]
-    )
-    assert remote.deleted == [*windows, (970, 990) if stuck else (989, 990)]
+    assert remote.deleted == deleted
 
 
 def test_the_next_sweep_begins_a_day_before_the_last_one_ended(bench: Bench) -> None:
@@ -223,7 +219,7 @@ def test_a_sweep_begins_at_the_oldest_again_when_what_it_is_for_differs(
 
 
 def test_a_delete_that_fails_midway_loses_nothing_of_what_was_done(
-    bench: Bench, caplog: pytest.LogCaptureFixture
+    bench: Bench, caplog: Log
 ) -> None:
     bench.fill(1)
     remote = Remote(10, 11, 100, 101, 102, 200)
@@ -303,7 +299,7 @@ def test_what_is_refused_for_one_measurement_keeps_no_other_from_its_age(bench: 
 
 
 def test_what_cannot_be_read_goes_uncounted_and_keeps_no_other_from_its_age(
-    bench: Bench, caplog: pytest.LogCaptureFixture
+    bench: Bench, caplog: Log
 ) -> None:
     remote = Remote()
     for hour in (1, 2, 999):

@@ -61,16 +61,6 @@ def test_a_command_finds_the_credential(tmp_path: Path, monkeypatch: pytest.Monk
     assert loads(tmp_path).settings.influxdb_token == ""
 
 
-def test_a_credential_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
-    env = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
-    path = tmp_path / "influxdb_token"
-    path.write_bytes(b"\xff")
-    assert problem(tmp_path, env=env) == "DIR/influxdb_token: not UTF-8 text"
-    path.unlink()
-    path.mkdir()
-    assert problem(tmp_path, env=env) == "DIR/influxdb_token: cannot be read: Is a directory"
-
-
 @pytest.mark.parametrize(
     ("text", "host"),
     [
@@ -161,18 +151,25 @@ def test_a_mark_at_the_start_of_a_file_is_taken(tmp_path: Path) -> None:
     assert find_data_dir(tmp_path, {}) == tmp_path / "d"
 
 
-def test_an_unreadable_file_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "settings.toml").mkdir()
-    assert problem(tmp_path) == "DIR/settings.toml: cannot be read: Is a directory"
-    (tmp_path / "settings.toml").rmdir()
-    os.mkfifo(tmp_path / "settings.toml")
-    assert problem(tmp_path) == "DIR/settings.toml: cannot be read: it is a pipe"
+@pytest.mark.parametrize("name", ["settings.toml", "influxdb_token"])
+def test_an_unreadable_file_is_a_problem(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env, path = {"CREDENTIALS_DIRECTORY": str(tmp_path)}, tmp_path / name
+    path.write_bytes(b"\xff")
+    assert "not UTF-8 text" in problem(tmp_path, env=env)
+    path.unlink()
+    path.mkdir()
+    assert problem(tmp_path, env=env) == f"DIR/{name}: cannot be read: Is a directory"
+    path.rmdir()
 
     def refuse(_: Path) -> bytes:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "read_bytes", refuse)  # root may read a file of any mode
     assert problems(tmp_path)[2] == "DIR/.secrets.toml: cannot be read: Permission denied"
+    os.mkfifo(tmp_path / "settings.toml")
+    assert problems(tmp_path)[0] == "DIR/settings.toml: cannot be read: it is a pipe"
 
 
 @pytest.mark.parametrize(

@@ -209,17 +209,12 @@ def test_a_url_is_taken_as_it_is_or_refused() -> None:
         assert "must be text such as http://localhost:8086" in message, url
 
 
-NOT_TEXT = " must hold no control characters and nothing but UTF-8"
-
-
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        *(
-            (name, TOKEN, " is not a setting")
-            for name in ("METRICS_HTTP_PROT", "METRICS_", "METRICS_A__B", "METRICS_A\n\udc80")
-        ),
-        *(("METRICS_HOST", text, NOT_TEXT) for text in ("a\udc80", "a\tb", "a\n")),
+        *((name, TOKEN, " is not a setting") for name in ("METRICS_HTTP_PROT", "METRICS_A__B")),
+        *((name, TOKEN, " is not a setting") for name in ("METRICS_", "METRICS_A\n\udc80")),
+        *(("METRICS_HOST", text, "and nothing but UTF-8") for text in ("a\udc80", "a\tb", "a\n")),
     ],
 )
 def test_a_wrong_variable_is_a_printable_problem(name: str, value: str, says: str) -> None:
@@ -289,10 +284,7 @@ def test_readings_are_kept_until_their_downsampled_value_is_made(
         SettingsFiles(tmp_path, {}, ())
 
 
-NO_DURATIONS = ("", "1", "h", "1 h", "-1h", "1.5h", "1h30m", "1y", "1H", "1h\n")
-
-
 def test_a_duration_is_read_in_seconds() -> None:
     known = {"90s": 90, "15m": 900, "1h": 3600, "7d": 604_800, "2w": 1_209_600, "0s": 0}
-    expected = known | dict.fromkeys(NO_DURATIONS, -1)
-    assert {text: duration_s(text) for text in expected} == expected
+    no = ("", "1", "h", "1 h", "-1h", "1.5h", "1h30m", "1y", "1H", "1h\n")
+    assert {text: duration_s(text) for text in (*known, *no)} == known | dict.fromkeys(no, -1)
