@@ -230,8 +230,8 @@ def split_lines(block: str) -> list[str]:
 def moved(line: str, before_ns: int, by_ns: int) -> str:
     """Return a line with another time, later by `by_ns`, if it has one before `before_ns`."""
     rest, _, time = line.rpartition(" ")
-    is_wrong = _TIME_RE.fullmatch(time) is not None and int(time) < before_ns
-    return f"{rest} {int(time) + by_ns}" if is_wrong else line
+    is_earlier = _TIME_RE.fullmatch(time) is not None and int(time) < before_ns
+    return f"{rest} {int(time) + by_ns}" if is_earlier else line
 
 
 def measurement_of(line: str) -> str:

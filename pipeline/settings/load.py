@@ -319,7 +319,7 @@ def _too_short(settings: Settings) -> Iterator[tuple[str, str]]:
     ages["retention_hours"] = settings.retention_hours
     for name, hours in ages.items():
         if 0 < hours * HOUR_S < wanted.needed_s:
-            yield "downsample", wanted.too_much_for(name, hours)
+            yield "downsample", wanted.why_too_short(name, hours)
 
 
 def _default_data_dir(environ: Mapping[str, str]) -> Path:
