@@ -112,11 +112,12 @@ def make(settings: Settings, clock: Clock) -> tuple[dict[str, Plan], list[Influx
     failures: list[InfluxError] = []
     for name, own in settings.views.items():
         plans[name], failure = _make(own, clock, name)
-        failures += [failure] if failure is not None else []
+        if failure is not None:
+            failures.append(failure)
     return plans, failures
 
 
-def _make(settings: Settings, clock: Clock, server: str = MAIN) -> tuple[Plan, InfluxError | None]:
+def _make(settings: Settings, clock: Clock, server: str) -> tuple[Plan, InfluxError | None]:
     now_ns = clock.now_ns()
     rows: list[PlanRow] = []
     uncounted: list[Uncounted] = []
