@@ -121,16 +121,15 @@ def writable(point: Point, tags: Mapping[str, str] | None = None) -> tuple[Point
     return replace(point, fields=fields), reasons
 
 
-def _length(text: str) -> int:
-    """Return the length in bytes of UTF-8."""
+def _utf8(text: str) -> bytes:
     try:
-        return len(text.encode())
+        return text.encode()
     except UnicodeEncodeError as error:  # such as a file name that is not UTF-8
         raise PointError(f"{_shown(text)} holds what is no text") from error
 
 
 def _require_short(series: str, key: str) -> None:
-    if _length(series) + _length(_field_key(key)) + _OWN_BYTES > _LONGEST_KEY:
+    if len(_utf8(series)) + len(_utf8(_field_key(key))) + _OWN_BYTES > _LONGEST_KEY:
         raise PointError("its measurement, tags and field key are longer than 64 KiB together")
 
 
@@ -141,7 +140,7 @@ def _shown(name: str) -> str:
 def _name(text: str, escapes: dict[int, str]) -> str:
     if not isinstance(text, str):
         raise PointError(f"{text!r} is no text")
-    _length(text)
+    _utf8(text)  # which refuses what is no text
     return (f"{text[:-1]}\\x5c" if text.endswith("\\") else text).translate(escapes)
 
 
@@ -203,7 +202,7 @@ def _value(key: str, value: FieldValue) -> str:
             raise PointError(f"field {_shown(key)} does not fit in 64 bits")
         return f"{value:d}i"
     if isinstance(value, str):
-        if _length(value) > _LONGEST_TEXT:
+        if len(_utf8(value)) > _LONGEST_TEXT:
             raise PointError(f"field {_shown(key)}: its text is longer than 1 MiB")
         return f'"{value.translate(_STRING)}"'
     raise PointError(f"field {_shown(key)}: {type(value).__name__} is not a type of InfluxDB")
