@@ -57,10 +57,6 @@ class Server:
         self.is_heard.set()
         assert self.has_said_it.wait(60)
 
-    @property
-    def bodies(self) -> list[list[bytes]]:
-        return [[request.body for request in asked] for asked in self.connections]
-
 
 @contextmanager
 def answering(connections: Sequence[Sequence[bytes]], farewell: bytes = b"") -> Iterator[Server]:
@@ -82,57 +78,59 @@ def writes(
         return answers
 
 
-def test_writes_follow_each_other_on_one_connection_until_one_is_not_taken() -> None:
-    with answering([[DELIVERED, DELIVERED, BUSY], [DELIVERED]]) as server:
-        answers = writes(server, 4)
-    assert [answer.status for answer in answers] == [204, 204, 503, 204]
-    assert server.bodies == [[BODY] * 3, [BODY]]
-    assert answers[1].date_s == 1_700_000_000
-    assert "later" in answers[2].message
+def preceded(hint: bytes, answer: bytes = DELIVERED) -> bytes:
+    return b"HTTP/1.1 " + hint + b"\r\nLink: <x>\r\n\r\n" + answer
 
 
-def test_a_connection_is_kept_whoever_says_so() -> None:
-    kept = b"HTTP/1.1 204 No Content\r\nConnection: Keep-Alive\r\nContent-Length: 0\r\n\r\n"
-    with answering([[kept, kept, kept]]) as server:
-        assert [answer.status for answer in writes(server, 3)] == [204] * 3
+def closing_with(answer: bytes) -> bytes:
+    return answer.replace(b"\r\n", b"\r\nCONNECTION: Close\r\n", 1)
+
+
+def delivered(*headers: bytes, body: bytes = b"") -> bytes:
+    return b"\r\n".join([b"HTTP/1.1 204 No Content", *headers, b"", body])
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("connections", "statuses"),
     [
-        b"HTTP/1.1 103 Early Hints\r\n\r\n" + DELIVERED,
-        b"HTTP/1.1 102 Processing\r\n\r\n" + DELIVERED,
-        BUSY + DELIVERED,
-        DELIVERED + DELIVERED,
+        # One follows the other on a connection, until one is not taken.
+        ([[DELIVERED, DELIVERED, BUSY], [DELIVERED]], [204, 204, 503, 204]),
+        ([[delivered(b"Connection: Keep-Alive", b"Content-Length: 0")] * 3], [204] * 3),
+        ([[preceded(b"100 Continue"), BUSY]], [204, 503]),
+        ([[preceded(b"102 Processing"), BUSY]], [204, 503]),
+        ([[preceded(b"103 Early Hints"), BUSY]], [204, 503]),
+        # What follows an answer is no answer to the next write.
+        ([[BUSY + DELIVERED], [BUSY], [BUSY]], [503] * 3),
+        ([[DELIVERED + DELIVERED], [BUSY], [BUSY]], [204, 503, 503]),
+        ([[delivered(b"Transfer-Encoding: chunked", body=b"0\r\n\r\n")]] * 3, [204] * 3),
+        ([[delivered(b"Content-Length: 2", body=b"{}")]] * 3, [204] * 3),
+        # One that crosses the end of a kept connection is made once more.
+        ([[DELIVERED, b""], [DELIVERED]], [204, 204]),
+        ([[DELIVERED], [DELIVERED, DELIVERED]], [204] * 3),
+        # A new connection that is closed at once is no answer.
+        ([[b""], [DELIVERED]], [None, 204]),
+        ([[closing_with(DELIVERED)], [DELIVERED]], [204, 204]),
+        ([[closing_with(BUSY)], [DELIVERED]], [503, 204]),
     ],
-    ids=["after-103", "after-102", "after-503", "twice"],
+    ids=[
+        *("in-a-row", "kept", "after-100", "after-102", "after-103", "503-and-more", "twice"),
+        *("chunked", "with-a-body", "crossing", "closed-meanwhile", "new-but-closed"),
+        *("closing", "closing-503"),
+    ],
 )
-def test_what_follows_an_answer_is_no_answer_to_the_next_write(answer: bytes) -> None:
-    with answering([[answer], [BUSY], [BUSY]]) as server:
-        answers = writes(server, 3)
-    assert [answer.status for answer in answers[1:]] == [503, 503]
-
-
-@pytest.mark.parametrize(
-    "more", [b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"Content-Length: 2\r\n\r\n{}"]
-)
-def test_a_204_with_a_body_spoils_no_later_write(more: bytes) -> None:
-    answer = b"HTTP/1.1 204 No Content\r\n" + more
-    with answering([[answer], [answer], [answer]]) as server:
-        assert [answer.status for answer in writes(server, 3)] == [204] * 3
+def test_each_write_has_its_own_answer(
+    connections: list[list[bytes]], statuses: list[int | None]
+) -> None:
+    with answering(connections) as server:
+        assert [answer.status for answer in writes(server, len(statuses))] == statuses
+    bodies = [[request.body for request in asked] for asked in server.connections]
+    assert bodies == [[BODY] * len(answers) for answers in connections]
 
 
 def test_what_a_server_says_unasked_is_no_answer() -> None:
     late = b"HTTP/1.1 408 Request Time-out\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
     with answering([[DELIVERED], [DELIVERED]], farewell=late) as server:
         assert [answer.status for answer in writes(server, 2, server.say_farewell)] == [204, 204]
-
-
-@pytest.mark.parametrize("hint", [b"100 Continue", b"102 Processing", b"103 Early Hints"])
-def test_what_precedes_an_answer_is_passed_over(hint: bytes) -> None:
-    preceded = b"HTTP/1.1 " + hint + b"\r\nLink: <x>\r\n\r\n" + DELIVERED
-    with answering([[preceded, BUSY]]) as server:
-        assert [answer.status for answer in writes(server, 2)] == [204, 503]
 
 
 def test_what_tls_holds_of_a_next_answer_is_no_answer(certificate: Path) -> None:
@@ -143,31 +141,6 @@ def test_what_tls_holds_of_a_next_answer_is_no_answer(certificate: Path) -> None
         settings = Settings(influxdb_url=url, influxdb_bucket="b", influxdb_ca_cert=certificate)
         with closing(Connection(settings, ManualClock())) as connection:
             assert [connection.write(BODY).status for _ in range(2)] == [503, 503]
-
-
-def test_a_write_that_crosses_the_end_of_a_kept_connection_is_made_once_more() -> None:
-    with answering([[DELIVERED, b""], [DELIVERED]]) as server:
-        assert [answer.status for answer in writes(server, 2)] == [204, 204]
-    assert [len(bodies) for bodies in server.bodies] == [2, 1]
-
-
-def test_a_connection_that_was_closed_meanwhile_is_opened_anew() -> None:
-    with answering([[DELIVERED], [DELIVERED, DELIVERED]]) as server:
-        assert [answer.status for answer in writes(server, 3)] == [204] * 3
-    assert [len(bodies) for bodies in server.bodies] == [1, 2]
-
-
-def test_a_new_connection_that_is_closed_without_an_answer_is_no_answer() -> None:
-    with answering([[b""], [DELIVERED]]) as server:
-        assert [answer.status for answer in writes(server, 2)] == [None, 204]
-
-
-@pytest.mark.parametrize("farewell", [DELIVERED, BUSY])
-def test_a_server_that_says_that_it_closes_is_believed(farewell: bytes) -> None:
-    farewell = farewell.replace(b"\r\n", b"\r\nCONNECTION: Close\r\n", 1)
-    with answering([[farewell], [DELIVERED]]) as server:
-        assert writes(server, 2)[1].status == 204
-    assert [len(bodies) for bodies in server.bodies] == [1, 1]
 
 
 def test_a_refusal_before_the_whole_body_was_read_is_heard() -> None:

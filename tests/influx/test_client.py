@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import __version__
@@ -28,10 +28,7 @@ from pipeline.influx.connection import Connection
 from pipeline.influx.dashboards import stacks
 from pipeline.influx.dashboards.stacks import Resource
 from pipeline.influx.points import HostPoints, count_by_host
-from pipeline.influx.target import Target
-from pipeline.retention import KnownRule
 from pipeline.settings import Downsample, Settings
-from pipeline.spool import Spool
 from tests import servers
 from tests.clocks import ManualClock
 from tests.configured import settings_for
@@ -72,12 +69,17 @@ def failure(connection: Connection, call: Call = get) -> InfluxError:
     return caught.value
 
 
-def failed(answer: bytes, call: Call = get) -> InfluxError:
+def failed(answer: bytes, call: Call = get, **changes: Any) -> InfluxError:
     """How a call fails that is answered so."""
-    with scripted(answer) as url, closing(connected(url)) as connection:
-        error = failure(connection, call)
+    with answering(answer, **changes) as connection:
+        error, url = failure(connection, call), connection.settings.influxdb_url
     assert str(error).startswith((f"{url} ", f"no answer from {url}: "))
     return error
+
+
+def write(connection: Connection) -> None:
+    """Write nothing, and raise the answer."""
+    raise InfluxError(connection.write(b""))
 
 
 def found(body: object) -> bytes:
@@ -136,18 +138,6 @@ def test_who_signs_in_does_so_once_and_signs_out_at_the_end(recorder: Recorder) 
     for request in rest:
         assert request.headers["Cookie"] == "session=abc==; balancer=2"
         assert "Authorization" not in request.headers
-
-
-def test_a_session_of_the_real_server_works_and_ends(new_server: str) -> None:
-    with closing(connected(new_server, influxdb_token="")) as connection:
-        setup_api.onboard(connection, "ann", "a-password")
-    signed = connected(new_server, influxdb_token="", login=("ann", "a-password"))
-    with closing(signed) as connection:
-        assert set(setup_api.organisations(connection)) == {"o"}
-    wrong = connected(new_server, influxdb_token="", login=("ann", "another-password"))
-    with closing(wrong) as connection, pytest.raises(InfluxError, match="answered 401") as caught:
-        setup_api.organisations(connection)
-    assert "another-password" not in str(caught.value)
 
 
 # ---- the way there -------------------------------------------------------------------------------
@@ -293,29 +283,27 @@ NOT_UTF_8 = "pa\udcffss"
         (get, {"influxdb_token": "pass\n"}),
         (lambda c: HostPoints(c, "h").delete(0, 1), {"influxdb_bucket": NOT_UTF_8}),
         (lambda c: c.query("buckets()", list), {"influxdb_org": NOT_UTF_8}),
+        (write, {"influxdb_token": NOT_UTF_8}),
+        (write, {"influxdb_org": NOT_UTF_8}),
+        (write, {"influxdb_bucket": NOT_UTF_8}),
     ],
-    ids=["login", "token", "line", "bucket", "org"],
+    ids=[
+        *("login", "token", "line", "bucket", "org"),
+        *("token-of-a-write", "org-of-a-write", "bucket-of-a-write"),
+    ],
 )
+@pytest.mark.parametrize("proxy", ["", "http://127.0.0.1:1"])
 def test_what_cannot_be_sent_is_told_in_a_sentence_and_not_shown(
-    ask: Call, changes: dict[str, Any]
+    ask: Call, changes: dict[str, Any], proxy: str
 ) -> None:
-    with closing(connected("http://127.0.0.1:1", **changes)) as connection:
+    changes = {**changes, "influxdb_proxy": proxy}
+    with closing(connected("http://127.0.0.1:2", **changes)) as connection:
         error = failure(connection, ask)
     assert error.answer.status is None
     assert str(error) == (
-        "no answer from http://127.0.0.1:1: "
+        f"no answer from http://127.0.0.1:2{proxy and f' through {proxy}'}: "
         "the address, a name, the token or the login has what HTTP cannot carry"
     )
-
-
-@pytest.mark.parametrize("name", ["influxdb_token", "influxdb_org", "influxdb_bucket"])
-@pytest.mark.parametrize("proxy", ["", "http://127.0.0.1:1"])
-def test_a_write_that_cannot_be_sent_is_no_answer(name: str, proxy: str) -> None:
-    changes = {name: NOT_UTF_8, "influxdb_proxy": proxy}
-    with closing(connected("http://127.0.0.1:1", **changes)) as connection:
-        answer = connection.write(b"")
-    assert answer.status is None
-    assert answer.message.endswith("the token or the login has what HTTP cannot carry")
 
 
 def test_a_redirect_is_an_answer_and_not_followed(recorder: Recorder) -> None:
@@ -375,45 +363,56 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 
 def answered(call: Call, answer: bytes) -> None:
     """Whatever comes back: a result, or one sentence."""
-    with scripted(answer) as url, closing(connected(url)) as connection:
+    with answering(answer) as connection:
         try:
             call(connection)
         except (InfluxError, setup_api.NotInfluxDB2Error) as error:
-            told = str(error)
+            told, url = str(error), connection.settings.influxdb_url
             assert told.startswith((f"{url} ", f"no answer from {url}: "))
             assert "\n" not in told
             assert "s3cret" not in told
             assert len(told) < 300
 
 
+def rule_of(**ages: object) -> bytes:
+    """The answer that has a bucket with such a rule; what is no JSON stands in it as it is."""
+    return found({"buckets": [{"name": "b", "id": 1, "retentionRules": [ages]}]})
+
+
+def table(*lines: str) -> bytes:
+    return last_response("200 OK", "".join(f"{line}\r\n" for line in lines).encode())
+
+
+STRANGE = {
+    "page": last_response("200 OK", b"<html>\n<body>Welcome</body></html>"),
+    "null": found(None),
+    "list": found([]),
+    "text": found("text"),
+    "deep": last_response("200 OK", b"[" * 1_000_000),
+    "age": rule_of(everySeconds="1h"),
+    "past": rule_of(everySeconds=-1),
+    "infinite": rule_of(everySeconds=float("inf")),
+    "huge": rule_of(everySeconds=9, shardGroupDurationSeconds=HUGE),
+    "cut-json": last_response("200 OK", b'{"buckets": [{"na'),
+    "bytes": last_response("200 OK", b"\xff\xfe{}"),
+    "count": table(",result,table,n", ",,0,"),
+    "time": table(",result,table,_measurement,n,_time", f",,0,cpu,1,{HUGE}"),
+    "measurement": table(",result,table,_measurement,n", ",,0,cpu,"),
+    "nothing": last_response("204 No Content"),
+    "moved": last_response("301 Moved", b"", "Location: http://127.0.0.1:1/"),
+    "oops": last_response("500 Oops", b"<html>\n\nOops"),
+    "cut": b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{",
+    "chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{",
+    "ssh": b"SSH-2.0-OpenSSH_9.2\r\n",
+    "closed": b"",
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"<html>\n<body>Welcome</body></html>",
-        b"null",
-        b"[]",
-        b'"text"',
-        b"[" * 1_000_000,
-        b'{"buckets": [{"name": "b", "id": 1, "retentionRules": [{"everySeconds": "1h"}]}]}',
-        b'{"buckets": [{"name": "b", "id": 1, "retentionRules": [{"everySeconds": -1}]}]}',
-        b'{"buckets": [{"name": "b", "id": 1, "retentionRules": [{"everySeconds": 1e999}]}]}',
-        f'{{"buckets": [{{"name": "b", "id": 1, "retentionRules": [{{"everySeconds": 9,'
-        f'"shardGroupDurationSeconds": {HUGE}}}]}}]}}'.encode(),
-        b'{"buckets": [{"na',
-        b"\xff\xfe{}",
-        b"#datatype,string,long\r\n#default,,\r\n,result,n\r\n,,1\r\n",
-        f"#datatype,string,long,long\r\n#default,,,\r\n,_measurement,n,_time\r\n,cpu,1,{HUGE}\r\n".encode(),
-        b"#datatype,string,string\r\n#default,,\r\n,_measurement,n\r\n,cpu,\r\n",
-    ],
-    ids=[
-        *("page", "null", "list", "text", "deep", "age", "past", "infinite", "huge"),
-        *("cut", "bytes", "count", "time", "measurement"),
-    ],
-)
 @pytest.mark.parametrize("name", CALLS)
-def test_an_answer_of_another_shape_is_told_in_a_sentence(name: str, body: bytes) -> None:
-    answered(CALLS[name], last_response("200 OK", body))
+@pytest.mark.parametrize("strange", STRANGE)
+def test_an_answer_of_another_shape_is_told_in_a_sentence(name: str, strange: str) -> None:
+    answered(CALLS[name], STRANGE[strange])
 
 
 def instances() -> list[str]:
@@ -425,12 +424,7 @@ def instances() -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "answer",
-    [
-        last_response("200 OK", b"{}"),
-        last_response("200 OK", b"[" * 1_000_000),
-        last_response("500 Oops"),
-        b"",
-    ],
+    [found({}), STRANGE["deep"], STRANGE["oops"], STRANGE["closed"]],
     ids=["empty", "deep", "error", "none"],
 )
 def test_connections_leave_nothing_for_the_collector(answer: bytes) -> None:
@@ -450,35 +444,9 @@ def test_connections_leave_nothing_for_the_collector(answer: bytes) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CALLS)
-@pytest.mark.parametrize(
-    "answer",
-    [
-        last_response("204 No Content"),
-        last_response("301 Moved", b"", "Location: http://127.0.0.1:1/"),
-        last_response("500 Oops", b"<html>\n\nOops"),
-        b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{",
-        b"SSH-2.0-OpenSSH_9.2\r\n",
-        b"",
-    ],
-    ids=["nothing", "moved", "oops", "cut", "chunk", "ssh", "closed"],
-)
-def test_a_broken_answer_is_told_in_a_sentence(name: str, answer: bytes) -> None:
-    answered(CALLS[name], answer)
-
-
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(sorted(CALLS)), JSON)
 def test_any_json_is_understood_or_told_in_a_sentence(name: str, body: Any) -> None:
     answered(CALLS[name], found(body))
-
-
-def test_an_answer_that_cannot_be_understood_has_its_status_and_no_secrets() -> None:
-    answer = last_response("201 Created", b'{"auth": {"tokens": "s3cret"}}')
-    error = failed(answer, CALLS["onboard"])
-    assert error.answer.status == 201
-    assert str(error).endswith(" did not answer as InfluxDB 2 does")
 
 
 def test_an_answer_that_is_too_large_is_none() -> None:
@@ -510,26 +478,33 @@ def test_what_a_server_says_of_itself_is_shown_in_short_and_in_print(
 
 
 @pytest.mark.parametrize(
-    "body", [CODES.encode(), json.dumps({"code": "invalid", "message": CODES}).encode()]
+    ("answer", "told"),
+    [
+        (last_response("400 Oops", CODES.encode()), "400: [31m two lines xxx"),
+        (
+            last_response("400 No", json.dumps({"code": "invalid", "message": CODES}).encode()),
+            "400: [31m two lines xxx",
+        ),
+        (table("error,reference", f'"{CODES}",897'), "200: [31m two lines xxx"),
+        (last_response("400 Oops", b"[" * 1_000_000), "400: [[[[["),
+        (last_response("400 Oops", b'{"code": {"deep": [1]}, "message": null}'), "400: None"),
+        (last_response("502 No", b"<html><title>Sign in</title>"), "502: Sign in"),
+    ],
+    ids=["text", "json", "query", "deep", "other-json", "page"],
 )
-def test_a_failure_is_told_in_print(body: bytes) -> None:
-    version = "X-Influxdb-Version: 1.8\x1b[31m" + "x" * 99
-    called = failed(last_response("400 Oops", body, version)).answer
-    assert " answered 400: [31m two lines xxx" in called.message
-    assert called.message.isprintable()
-    assert len(called.message) < 10_100
-    assert called.version.startswith("1.8 [31mxxx")
-    assert len(called.version) <= 60
-    page = last_response("502 No", b"<html><title>Sign in</title>")
-    assert failed(page).answer.message.endswith(" answered 502: Sign in")
+def test_a_failure_is_told_in_print_and_up_to_a_length(answer: bytes, told: str) -> None:
+    error = failed(answer, CALLS["counts"])
+    assert f" answered {told}" in str(error)
+    assert str(error).isprintable()
+    assert len(str(error)) <= 10_000 + len("http://127.0.0.1:65535 answered 400: ")
+    assert isinstance(error.answer.code, str)
 
 
-@pytest.mark.parametrize("body", [b"[" * 1_000_000, b'{"code": {"deep": [1]}, "message": null}'])
-def test_an_error_of_any_shape_is_short_and_has_its_status(body: bytes) -> None:
-    answer = failed(last_response("400 Oops", body)).answer
-    assert answer.status == 400
-    assert isinstance(answer.code, str)
-    assert len(answer.message) < 10_200
+def test_the_version_that_a_server_tells_is_kept_in_print_and_in_short() -> None:
+    told = "X-Influxdb-Version: 1.8\x1b[31m" + "x" * 99
+    version = failed(last_response("400 Oops", b"", told)).answer.version
+    assert version.startswith("1.8 [31mxxx")
+    assert len(version) <= 60
 
 
 TOKEN = "s3cret/token=="
@@ -589,6 +564,7 @@ def test_a_token_that_is_a_word_changes_no_verdict() -> None:
 
 
 CHANGES: dict[str, Call] = {
+    "onboard": CALLS["onboard"],
     "delete": lambda c: HostPoints(c, "h").delete(0, 1),
     "delete-task": lambda c: c.ask(lambda api: api.delete_task("1")),
     "task": lambda c: c.ask(lambda api: api.tasks.post_tasks({"flux": "x"})),
@@ -600,16 +576,9 @@ CHANGES: dict[str, Call] = {
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_page_is_no_success_of_a_change(name: str) -> None:
-    error = failed(last_response("200 OK", b"<html>Sign in</html>"), CHANGES[name])
+    error = failed(last_response("201 Created", b"<html>Sign in</html>"), CHANGES[name])
     assert str(error).endswith(" did not answer as InfluxDB 2 does")
-
-
-def test_the_error_of_a_query_is_told_in_print_up_to_a_length() -> None:
-    table = f'error,reference\r\n"{CODES}",897\r\n'
-    error = failed(last_response("200 OK", table.encode()), CALLS["counts"])
-    assert " answered 200: [31m two lines xxx" in str(error)
-    assert str(error).isprintable()
-    assert len(str(error)) <= 10_000 + len("http://127.0.0.1:65535 answered ")
+    assert error.answer.status == 201
 
 
 def test_the_link_of_a_stack_leads_to_no_other_server(recorder: Recorder) -> None:
@@ -654,31 +623,3 @@ def test_a_bucket_without_rules_keeps_all(rules: dict[str, None]) -> None:
         rule = look(connection)
     assert rule is not None
     assert rule.age_s == 0
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        last_response("200 OK", b"a page"),
-        last_response("201 Created", b"a page"),
-        last_response("204 No Content"),
-        last_response("206 Partial Content", b"a page"),
-        last_response("302 Found", b"", "Location: /login"),
-        last_response("304 Not Modified"),
-    ],
-    ids=["200", "201", "204", "206", "302", "304"],
-)
-def test_readings_do_not_wait_for_a_server_that_cannot_be_understood(
-    spool: Spool, answer: bytes
-) -> None:
-    """Its bucket cannot be looked after, but it may take them."""
-    with answering(answer) as connection:
-        target = Target(
-            connection.settings,
-            lambda: connection.settings,
-            ManualClock(),
-            KnownRule(spool.queue()),
-        )
-        target.prepare()
-        assert target.prepared
-        assert not target.write_only

@@ -36,9 +36,8 @@ def rows(answer: str) -> list[dict[str, str]]:
 
 
 def test_the_rows_of_tables_of_different_columns_and_types(bucket: Bucket) -> None:
-    lines = f"""m,host=a f=1.5,i=-9i,u=18446744073709551615u,b=true,s="a, \\"ü\\"" {T0}
-n f=-0.25 {T0 + 1}"""
-    assert api.write(bucket.server, bucket.name, lines.encode())[0] == 204
+    fields = 'f=1.5,i=-9i,u=18446744073709551615u,b=true,s="a, \\"ü\\""'
+    api.put(bucket, f"m,host=a {fields} {T0}", f"n f=-0.25 {T0 + 1}")
     flux = f"from(bucket: {flux_string(bucket.name)}) |> range(start: 0)"
     found = asked(bucket, flux)
     values = {(row["_measurement"], row["_field"]): row["_value"] for row in found}
@@ -110,7 +109,7 @@ def test_nothing_is_no_row(nothing: str) -> None:
 def test_a_name_that_is_no_utf_8_hides_no_other(bucket: Bucket) -> None:
     lines = b"caf\xe9,host=h f=1 1\nm,host=h f=1 2\n"
     assert api.write(bucket.server, bucket.name, lines)[0] == 204
-    with closing(Connection(settings_for(bucket), ManualClock(), 60)) as connection:
+    with closing(Connection(settings_for(bucket), ManualClock())) as connection:
         points = HostPoints(connection, "h")
         assert points.counts(0, 10) == {"caf\ufffd": 1, "m": 1}
         assert points.measurements(0, 10) == {"caf\ufffd": 1, "m": 2}
@@ -118,6 +117,7 @@ def test_a_name_that_is_no_utf_8_hides_no_other(bucket: Bucket) -> None:
         assert points.counts(0, 10) == {}
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=3), max_size=3))
 def test_whatever_is_in_tables_is_read_as_it_was_written(
     tables: list[list[tuple[str, str]]],
