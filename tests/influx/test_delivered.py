@@ -3,7 +3,8 @@
 import random
 import sqlite3
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from threading import Event
 from typing import Any
 
@@ -28,30 +29,30 @@ from tests.spool.stores import history
 HOUR_NS = 3600 * 10**9
 
 
+@contextmanager
+def delivering(
+    spool: Spool, bucket: Bucket, clock: ManualClock, found: Settings | None = None, **changes: Any
+) -> Iterator[Delivery]:
+    """A delivery with these settings; `found` are those that a look at the files finds."""
+    settings = settings_for(bucket, bucket_retention="off", **changes)
+    queue, health = spool.queue(), Health(clock, 60, lambda _: None).server("main")
+    target = Target(settings, lambda: found or settings, clock, KnownRule(queue))
+    with closing(target):
+        pace = Pace(10, 0, 5_000)
+        yield Delivery(queue, target, clock, pace, random.uniform, health, lambda _: False)
+
+
 def drained(
     spool: Spool, bucket: Bucket, clock: ManualClock, found: Settings | None = None, **changes: Any
 ) -> Contents:
-    """Deliver all with these settings; `found` are those that a look at the files finds."""
-    settings = settings_for(bucket, bucket_retention="off", **changes)
-    target = Target(settings, lambda: found or settings, clock, KnownRule(spool.queue()))
-    pace = Pace(10, 0, 5_000)
-    health = Health(clock, 60, lambda _: None)
-    with closing(target):
-        Delivery(
-            spool.queue(),
-            target,
-            clock,
-            pace,
-            random.uniform,
-            health.server("main"),
-            lambda _: False,
-        ).drain(Event())
+    """Deliver all."""
+    with delivering(spool, bucket, clock, found, **changes) as delivery:
+        delivery.drain(Event())
     return spool.contents()
 
 
 def stored(bucket: Bucket) -> set[tuple[object, object]]:
-    rows = api.rows(bucket)
-    return {(row["_measurement"], row["_value"]) for row in rows}
+    return {(row["_measurement"], row["_value"]) for row in api.rows(bucket)}
 
 
 def test_bad_lines_conflicts_and_expired_points_are_told_apart_and_harm_no_other(
@@ -59,7 +60,7 @@ def test_bad_lines_conflicts_and_expired_points_are_told_apart_and_harm_no_other
 ) -> None:
     api.set_age(bucket, 24)
     now = time.time_ns()
-    assert api.write(bucket.server, bucket.name, f"typed f=1i {now}".encode())[0] == 204
+    api.put(bucket, f"typed f=1i {now}")
     good = [f"good,n={n} f={n}i {now}" for n in range(60)]
     spool.append([*good[:20], "rubbish", *good[20:30]], 1)
     spool.append([*good[30:50], f"old f=1i {now - 1_000 * HOUR_NS}"], 2)
@@ -75,9 +76,7 @@ def test_series_that_conflict_in_every_reading_cost_the_good_ones_no_search_each
     spool: Spool, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hour_ns = time.time_ns() // HOUR_NS * HOUR_NS - HOUR_NS
-    typed = [f"typed,n={n} f=1i {hour_ns}" for n in range(20)]
-    assert api.write(bucket.server, bucket.name, "\n".join(typed).encode())[0] == 204
-    settings, clock = settings_for(bucket, bucket_retention="off"), ManualClock()
+    api.put(bucket, *(f"typed,n={n} f=1i {hour_ns}" for n in range(20)))
     write, sent = Connection.write, 0
 
     def count(connection: Connection, body: bytes) -> Answer:
@@ -86,19 +85,8 @@ def test_series_that_conflict_in_every_reading_cost_the_good_ones_no_search_each
         return write(connection, body)
 
     monkeypatch.setattr(Connection, "write", count)
-    target = Target(settings, lambda: settings, clock, KnownRule(spool.queue()))
-    health = Health(clock, 60, lambda _: None)
-    delivery = Delivery(
-        spool.queue(),
-        target,
-        clock,
-        Pace(10, 0, 5_000),
-        random.uniform,
-        health.server("main"),
-        lambda _: False,
-    )
     costs = []
-    with closing(target):
+    with delivering(spool, bucket, ManualClock()) as delivery:
         for second in range(1, 8):
             at = hour_ns + second * 10**9
             conflicts = [f"typed,n={n} f={n}.5 {at}" for n in range(20)]

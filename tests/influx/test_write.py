@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.influx.answer import Answer, Verdict, is_expired, verdict
+from pipeline.influx.answer import Answer, Verdict, verdict
 from pipeline.influx.connection import Connection
 from pipeline.point import FieldValue, Point, encode
 from pipeline.settings import Settings
@@ -40,9 +40,7 @@ def test_every_value_comes_back_as_it_was_sent_type_included(bucket: Bucket) -> 
         "na me,=": 1,
     }
     tags = {"pa th": "/mnt/a b,c=d", "ü": 'q"uote', "back": "C:\\Users\\x"}
-    assert verdict(write(settings_for(bucket), encode(Point("m x,y", fields, tags), NOW))) is (
-        Verdict.DELIVERED
-    )
+    write(settings_for(bucket), encode(Point("m x,y", fields, tags), NOW))
     rows = api.rows(bucket)
     expected = {**fields, "lines": r"one\r\nand another"}
     assert {row["_field"]: row["_value"] for row in rows} == expected
@@ -56,8 +54,7 @@ def test_every_value_comes_back_as_it_was_sent_type_included(bucket: Bucket) -> 
 def test_names_that_differ_in_closing_backslashes_are_series_of_their_own(bucket: Bucket) -> None:
     names = ["a", "a\\", r"a\\", "\\"]
     lines = [encode(Point("m", {"f": 1}, {"t": name, "u": "x"}), NOW) for name in names]
-    answer = write(settings_for(bucket), "\n".join(lines))
-    assert verdict(answer) is Verdict.DELIVERED
+    write(settings_for(bucket), *lines)
     told = [row["t"] for row in api.rows(bucket)]
     assert sorted(map(str, told)) == sorted(["a", r"a\x5c", r"a\\x5c", r"\x5c"])
 
@@ -96,29 +93,15 @@ def test_the_real_servers_refusals(bucket: Bucket) -> None:
     nobody = write(settings_for(bucket, influxdb_org="nobody"), f"m f=1i {NOW}")
     assert (nobody.status, verdict(nobody)) == (404, Verdict.NO_BUCKET)
 
-
-def test_a_point_older_than_the_buckets_age_is_told_as_such(bucket: Bucket) -> None:
-    api.set_age(bucket, 24)
-    answer = write(settings_for(bucket), f"m f=1i {NOW}")
-    assert verdict(answer) is Verdict.HALVE
-    assert is_expired(answer)
-    assert not is_expired(write(settings_for(bucket), "rubbish"))
-
-
-def test_a_token_that_may_only_read_is_refused(bucket: Bucket) -> None:
     token = api.create_token(bucket, ["read"])
-    answer = write(settings_for(bucket, influxdb_token=token), f"m f=1i {NOW}")
-    assert verdict(answer) in (Verdict.UNAUTHORIZED, Verdict.NO_BUCKET)
-    assert token not in answer.message
+    reader = write(settings_for(bucket, influxdb_token=token), f"m f=1i {NOW}")
+    assert verdict(reader) in (Verdict.UNAUTHORIZED, Verdict.NO_BUCKET)
+    assert token not in reader.message
 
 
 def ask(answer: bytes) -> Answer:
     with scripted(answer) as url:
-        return write(
-            Settings(
-                influxdb_url=url, influxdb_org="o", influxdb_bucket="b", influxdb_token="s3cret"
-            )
-        )
+        return write(Settings(influxdb_url=url, influxdb_bucket="b", influxdb_token="s3cret"))
 
 
 @pytest.mark.parametrize(
@@ -127,10 +110,7 @@ def ask(answer: bytes) -> Answer:
         (last_response("200 OK", b"<html>Welcome</html>"), 200),
         (last_response("202 Accepted"), 202),
         (last_response("301 Moved", b"", "Location: http://127.0.0.1:1/"), 301),
-        (
-            last_response("400 Bad Request", b"Client sent an HTTP request to an HTTPS server.\n"),
-            400,
-        ),
+        (last_response("400 Bad Request", b"an HTTP request to an HTTPS server.\n"), 400),
         (last_response("400 Bad Request", b'{"code": "invalid"'), 400),
         (last_response("422 Unprocessable", b'["dropped"]'), 422),
         (last_response("500 Oops", b"\xff\xfe not text"), 500),
