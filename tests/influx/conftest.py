@@ -1,20 +1,54 @@
-"""A target, with all that it learns and asks for in a test's hands."""
+"""Connections to a server that a test has made, and a target in the hands of a test."""
 
 import gzip
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.influx.buckets import Rule
+from pipeline.influx.connection import Connection
 from pipeline.influx.target import Target
-from pipeline.settings import Settings, SettingsError
+from pipeline.settings import Downsample, Settings, SettingsError
 from tests.clocks import ManualClock
 from tests.configured import settings_for
 from tests.influxd.api import Bucket
+from tests.servers import scripted
 
 BODY = gzip.compress(f"m f=1i {time.time_ns()}".encode())
+
+
+def connected(url: str, **changes: Any) -> closing[Connection]:
+    """A connection to any server, closed at the end."""
+    login = changes.pop("login", ("", ""))
+    given: dict[str, Any] = {
+        "influxdb_url": url,
+        "influxdb_org": "o",
+        "influxdb_bucket": "b",
+        "influxdb_token": "s3cret",
+        "downsample": Downsample("5m", 1000, "means"),
+        "host": "h1",
+    }
+    return closing(Connection(Settings(**{**given, **changes}), ManualClock(), 10, login))
+
+
+@contextmanager
+def answering(
+    answer: bytes, certificate: Path | None = None, **changes: Any
+) -> Iterator[Connection]:
+    """A connection to a server that answers everything with the same."""
+    with scripted(answer, certificate) as url, connected(url, **changes) as connection:
+        yield connection
+
+
+@pytest.fixture
+def connection(bucket: Bucket) -> Iterator[Connection]:
+    """A connection to the real server, with a bucket of its own."""
+    with closing(Connection(settings_for(bucket), ManualClock(), timeout_s=60)) as opened:
+        yield opened
 
 
 class Settled:

@@ -13,9 +13,9 @@ import pytest
 
 from pipeline.influx.answer import Answer
 from pipeline.influx.connection import Connection
-from pipeline.settings import Settings
 from tests.clocks import ManualClock
 from tests.configured import settings_for
+from tests.influx.conftest import connected
 from tests.influx.network import requested
 from tests.influxd import api
 from tests.influxd.api import Bucket
@@ -69,8 +69,7 @@ def answering(connections: Sequence[Sequence[bytes]], farewell: bytes = b"") -> 
 def writes(
     server: Server, number: int, after_each: Callable[[], object] = lambda: None
 ) -> list[Answer]:
-    settings = Settings(influxdb_url=server.url, influxdb_org="o", influxdb_bucket="b")
-    with closing(Connection(settings, ManualClock())) as connection:
+    with connected(server.url) as connection:
         answers = []
         for _ in range(number):
             answers.append(connection.write(BODY))
@@ -137,10 +136,11 @@ def test_what_tls_holds_of_a_next_answer_is_no_answer(certificate: Path) -> None
     # The reader takes 8192 bytes; what follows them in the same record stays within TLS.
     head = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nX-Padding: "
     answer = head + b"x" * (8192 - len(head) - 4) + b"\r\n\r\n" + DELIVERED
-    with serving(answer_on(answer), certificate) as url:
-        settings = Settings(influxdb_url=url, influxdb_bucket="b", influxdb_ca_cert=certificate)
-        with closing(Connection(settings, ManualClock())) as connection:
-            assert [connection.write(BODY).status for _ in range(2)] == [503, 503]
+    with (
+        serving(answer_on(answer), certificate) as url,
+        connected(url, influxdb_ca_cert=certificate) as connection,
+    ):
+        assert [connection.write(BODY).status for _ in range(2)] == [503, 503]
 
 
 def test_a_refusal_before_the_whole_body_was_read_is_heard() -> None:
@@ -151,20 +151,15 @@ def test_a_refusal_before_the_whole_body_was_read_is_heard() -> None:
         while client.recv(65_536):  # as nginx: to close at once would be a reset
             pass
 
-    with serving(refuse) as url:
-        settings = Settings(influxdb_url=url, influxdb_org="o", influxdb_bucket="b")
-        with closing(Connection(settings, ManualClock())) as connection:
-            assert connection.write(bytes(2**25)).status == 413  # it cannot all be on its way
+    with serving(refuse) as url, connected(url) as connection:
+        assert connection.write(bytes(2**25)).status == 413  # it cannot all be on its way
 
 
 def test_an_address_with_a_path_and_names_with_odd_characters_are_kept(bucket: Bucket) -> None:
     odd = api.create_bucket(bucket.server, "test-ä&b=c %20/ü?#")
-    try:
-        settings = settings_for(odd)
-        with closing(Connection(settings, ManualClock())) as connection:
-            assert connection.write(gzip.compress(f"m f=1i {NOW}\n".encode())).status == 204
-    finally:
-        api.delete_bucket(bucket.server, odd.name)
+    with closing(Connection(settings_for(odd), ManualClock())) as connection:
+        assert connection.write(BODY).status == 204
+    api.delete_bucket(bucket.server, odd.name)
     with answering([[DELIVERED]]) as server:
         server.url += "/proxied/influx/"
         assert writes(server, 1)[0].status == 204

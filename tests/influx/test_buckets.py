@@ -212,11 +212,10 @@ def test_the_command_that_sets_a_rule_is_one_for_a_shell(
     )
 
 
-def test_to_look_changes_nothing(bucket: Bucket) -> None:
+def test_to_look_changes_nothing(bucket: Bucket, connection: Connection) -> None:
     set_rule(bucket, DAY)
-    with closing(Connection(settings_for(bucket), ManualClock())) as connection:
-        assert look(connection) == Rule(DAY, HOUR)
-        assert look(connection, "nowhere") is None
+    assert look(connection) == Rule(DAY, HOUR)
+    assert look(connection, "nowhere") is None
     assert rule_of(bucket) == (DAY, HOUR)
 
 

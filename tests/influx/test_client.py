@@ -7,12 +7,11 @@ import socket
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,34 +27,15 @@ from pipeline.influx.connection import Connection
 from pipeline.influx.dashboards import stacks
 from pipeline.influx.dashboards.stacks import Resource
 from pipeline.influx.points import HostPoints, count_by_host
-from pipeline.settings import Downsample, Settings
+from pipeline.settings import Settings
 from tests import servers
 from tests.clocks import ManualClock
 from tests.configured import settings_for
+from tests.influx.conftest import answering, connected
 from tests.influxd.api import Bucket
 from tests.servers import Request, last_response, read_request, response, scripted, serving
 
 Call = Callable[[Connection], object]
-
-
-def connected(url: str, **changes: Any) -> Connection:
-    login = changes.pop("login", ("", ""))
-    given: dict[str, Any] = {
-        "influxdb_url": url,
-        "influxdb_org": "o",
-        "influxdb_bucket": "b",
-        "influxdb_token": "s3cret",
-        "downsample": Downsample("5m", 1000, "means"),
-        "host": "h1",
-    }
-    return Connection(Settings(**{**given, **changes}), ManualClock(), 10, login)
-
-
-@contextmanager
-def answering(answer: bytes, **changes: Any) -> Iterator[Connection]:
-    """A connection to a server that answers everything with the same."""
-    with scripted(answer) as url, closing(connected(url, **changes)) as connection:
-        yield connection
 
 
 def get(connection: Connection, path: str = "/health") -> Any:
@@ -113,13 +93,13 @@ def recorder() -> Iterator[Recorder]:
 
 
 def test_a_request_has_the_token_the_version_and_json(recorder: Recorder) -> None:
-    with closing(connected(f"{recorder.url}/below/")) as connection:
+    with connected(f"{recorder.url}/below/", influxdb_token="two words") as connection:
         query = {"org": "an org & more"}
         connection.ask(lambda api: api.request("POST", "/api/v2/x", {"ü": 1}, query))
         get(connection)
     made, health = recorder.requests
     assert (made.method, made.path) == ("POST", "/below/api/v2/x?org=an+org+%26+more")
-    assert made.headers["Authorization"] == "Token s3cret"
+    assert made.headers["Authorization"] == "Token two words"
     assert made.headers["User-Agent"] == f"metrics-pipeline/{__version__}"
     assert made.headers["Content-Type"] == "application/json"
     assert json.loads(made.body) == {"ü": 1}
@@ -128,7 +108,7 @@ def test_a_request_has_the_token_the_version_and_json(recorder: Recorder) -> Non
 
 def test_who_signs_in_does_so_once_and_signs_out_at_the_end(recorder: Recorder) -> None:
     login = ("ann", "pass:wörd")
-    with closing(connected(recorder.url, influxdb_token="", login=login)) as connection:
+    with connected(recorder.url, influxdb_token="", login=login) as connection:
         get(connection, "/api/v2/one")
         get(connection, "/api/v2/two")
     paths = [request.path.removeprefix("/api/v2/") for request in recorder.requests]
@@ -165,14 +145,14 @@ def test_a_server_must_prove_to_a_call_who_it_is(certificate: Path, by_proxy: bo
         port = urlsplit(url).port or 0
         with closing(Proxy("127.0.0.1", port, answers_connect=True)) as proxy:
             way = proxy.url if by_proxy else ""
-            with closing(connected(url, influxdb_proxy=way)) as connection:
+            with connected(url, influxdb_proxy=way) as connection:
                 error = failure(connection)
                 written = connection.write(b"")
             for answer in (error.answer, written):
                 assert "certificate verify failed" in answer.message
                 assert answer.status is None
             known = {"influxdb_proxy": way, "influxdb_ca_cert": certificate}
-            with closing(connected(url, **known)) as connection:
+            with connected(url, **known) as connection:
                 assert get(connection) == {}
                 assert connection.write(b"").status == 200
 
@@ -188,7 +168,7 @@ def test_a_name_may_end_with_the_dot_of_the_root(
     )
     with by_tls(certificate) as url:
         url = url.replace("127.0.0.1", "localhost.")
-        with closing(connected(url, influxdb_ca_cert=certificate)) as connection:
+        with connected(url, influxdb_ca_cert=certificate) as connection:
             assert get(connection) == {}
 
 
@@ -197,7 +177,7 @@ def test_a_certificate_names_a_server_by_its_alternative_names_alone(
 ) -> None:
     with by_tls(named_certificate) as url:
         url = url.replace("127.0.0.1", "localhost")
-        with closing(connected(url, influxdb_ca_cert=named_certificate)) as connection:
+        with connected(url, influxdb_ca_cert=named_certificate) as connection:
             error = failure(connection)
     assert error.answer.status is None
     assert "certificate is not valid for 'localhost'" in str(error)
@@ -222,7 +202,7 @@ START = b"HTTP/1.1 200 OK\r\n"
     ids=["reset", "reset-later", "cut", "chunk", "ssh", "line", "version"],
 )
 def test_why_no_answer_came_is_told_in_words(behave: servers.Behaviour, reason: str) -> None:
-    with servers.serving(behave) as url, closing(connected(url)) as connection:
+    with servers.serving(behave) as url, connected(url) as connection:
         assert connection.write(b"").message == f"no answer from {url}: {reason}"
 
 
@@ -233,7 +213,7 @@ def test_a_call_is_made_but_once() -> None:
         asked.append(1)
         servers.reset_after_the_request(client, over)
 
-    with servers.serving(behave) as url, closing(connected(url)) as connection:
+    with servers.serving(behave) as url, connected(url) as connection:
         assert failure(connection).answer.status is None
     assert len(asked) == 1
 
@@ -256,20 +236,6 @@ def test_a_handshake_that_never_ends_takes_no_longer_than_a_request_may() -> Non
         release.cancel()
         release.join()
     assert "timed out" in told
-
-
-def test_a_connection_that_is_closed_leaves_no_socket_open(recorder: Recorder) -> None:
-    port = urlsplit(recorder.url).port
-
-    def opened() -> int:
-        there = psutil.Process().net_connections("tcp")
-        return sum(bool(one.raddr) and one.raddr.port == port for one in there)
-
-    connection = connected(recorder.url)
-    get(connection)
-    assert opened() == 1
-    connection.close()
-    assert opened() == 0
 
 
 NOT_UTF_8 = "pa\udcffss"
@@ -297,7 +263,7 @@ def test_what_cannot_be_sent_is_told_in_a_sentence_and_not_shown(
     ask: Call, changes: dict[str, Any], proxy: str
 ) -> None:
     changes = {**changes, "influxdb_proxy": proxy}
-    with closing(connected("http://127.0.0.1:2", **changes)) as connection:
+    with connected("http://127.0.0.1:2", **changes) as connection:
         error = failure(connection, ask)
     assert error.answer.status is None
     assert str(error) == (

@@ -24,8 +24,8 @@ from pipeline.influx.dashboards.cells import Cell, Dashboard
 from pipeline.influx.dashboards.checks import CHECKS, Check
 from pipeline.influx.dashboards.one_host import ONE_HOST
 from pipeline.influx.dashboards.template import DASHBOARDS, VARIABLES
-from pipeline.settings import Settings
 from tests.agents import environment, running
+from tests.configured import settings_for
 from tests.influx import simulated
 from tests.influxd import api
 from tests.influxd.server import InfluxServer
@@ -101,18 +101,13 @@ def rare_lines() -> Iterator[str]:
     yield f"system_metrics,host={ODD.replace(' ', chr(92) + ' ')} memory_percent=99.0 {now}"
 
 
-def connected(server: InfluxServer, bucket: str = BUCKET) -> Connection:
-    settings = Settings(
-        influxdb_url=server.url,
-        influxdb_org=server.org,
-        influxdb_bucket=bucket,
-        influxdb_token=server.token,
-    )
-    return Connection(settings, SystemClock())
+def connection_to(server: InfluxServer, bucket: str = BUCKET) -> closing[Connection]:
+    settings = settings_for(api.Bucket(server, bucket, id=""))
+    return closing(Connection(settings, SystemClock()))
 
 
 def install(server: InfluxServer, bucket: str = BUCKET) -> dashboards.Installed:
-    with closing(connected(server, bucket)) as connection:
+    with connection_to(server, bucket) as connection:
         return dashboards.install(connection, api.org_id(server), bucket)
 
 
@@ -501,7 +496,7 @@ def test_a_set_up_from_another_place_or_for_another_bucket_replaces_nothing(
 @pytest.mark.parametrize("kind", ["check", "dashboard"])
 def test_another_version_replaces_what_is_there(empty_org: InfluxServer, kind: str) -> None:
     one = resource(kind)
-    with closing(connected(empty_org)) as connection:
+    with connection_to(empty_org) as connection:
         there = stacks.Stacks(connection, api.org_id(empty_org))
         before, then = there.apply_once(one), state(empty_org)
         text = json.dumps([one.template, one.rest]).replace("5m", "7m").replace("-7d", "-9d")
@@ -555,7 +550,7 @@ def test_what_was_interrupted_anywhere_is_done_whole_by_the_next_run(
     empty_org: InfluxServer, kind: str, deleted: bool
 ) -> None:
     org_id, one = api.org_id(empty_org), resource(kind)
-    with closing(connected(empty_org)) as connection:
+    with connection_to(empty_org) as connection:
         applied = stacks.Stacks(connection, org_id).apply_once(one)
         whole = state(empty_org)
         for number in range(30):

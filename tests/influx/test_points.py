@@ -1,7 +1,6 @@
 import re
 import uuid
-from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -11,19 +10,11 @@ from pipeline.influx.connection import Connection
 from pipeline.influx.points import HostPoints, UnreadableError, count_by_host
 from pipeline.point import Point, PointError, encode
 from pipeline.settings import Age
-from tests.clocks import ManualClock
-from tests.configured import settings_for
 from tests.influxd import api
 from tests.influxd.api import Bucket
 
 T0 = 1_700_000_000 * 10**9
 SECOND = 10**9
-
-
-@pytest.fixture
-def connection(bucket: Bucket) -> Iterator[Connection]:
-    with closing(Connection(settings_for(bucket), ManualClock(), timeout_s=60)) as opened:
-        yield opened
 
 
 def put(bucket: Bucket, host: str, *seconds: int) -> None:

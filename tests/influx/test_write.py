@@ -10,10 +10,12 @@ from pipeline.point import FieldValue, Point, encode
 from pipeline.settings import Settings
 from tests.clocks import ManualClock
 from tests.configured import settings_for
+from tests.influx.conftest import answering, connected
 from tests.influxd import api
 from tests.influxd.api import Bucket
 from tests.servers import last_response, scripted
 
+DELIVERED = last_response("204 No Content")
 NOW = 1_700_000_000_000_000_000
 
 
@@ -59,10 +61,9 @@ def test_names_that_differ_in_closing_backslashes_are_series_of_their_own(bucket
     assert sorted(map(str, told)) == sorted(["a", r"a\x5c", r"a\\x5c", r"\x5c"])
 
 
-def test_members_of_gzip_joined_are_one_body(bucket: Bucket) -> None:
+def test_members_of_gzip_joined_are_one_body(bucket: Bucket, connection: Connection) -> None:
     body = gzip.compress(f"m f=1i {NOW}\n".encode()) + gzip.compress(f"m f=2i {NOW + 1}\n".encode())
-    with closing(Connection(settings_for(bucket), ManualClock())) as connection:
-        assert connection.write(body).status == 204
+    assert connection.write(body).status == 204
     assert [row["_value"] for row in api.rows(bucket)] == [1, 2]
 
 
@@ -100,8 +101,8 @@ def test_the_real_servers_refusals(bucket: Bucket) -> None:
 
 
 def ask(answer: bytes) -> Answer:
-    with scripted(answer) as url:
-        return write(Settings(influxdb_url=url, influxdb_bucket="b", influxdb_token="s3cret"))
+    with answering(answer) as connection:
+        return connection.write(b"")
 
 
 @pytest.mark.parametrize(
@@ -141,31 +142,27 @@ def test_an_authority_that_is_exchanged_in_its_file_is_believed(
 ) -> None:
     authority = tmp_path / "ca.pem"
     authority.write_bytes(other_certificate.read_bytes())
-    with scripted(last_response("204 No Content"), certificate) as url:
-        settings = Settings(influxdb_url=url, influxdb_bucket="b", influxdb_ca_cert=authority)
-        with closing(Connection(settings, ManualClock())) as connection:
-            assert connection.write(b"").status is None
-            authority.write_bytes(certificate.read_bytes())
-            assert connection.write(b"").status == 204
+    with answering(DELIVERED, certificate, influxdb_ca_cert=authority) as connection:
+        assert connection.write(b"").status is None
+        authority.write_bytes(certificate.read_bytes())
+        assert connection.write(b"").status == 204
 
 
 def test_unless_the_settings_say_that_it_need_not(
     certificate: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
-    with scripted(last_response("204 No Content"), certificate) as url:
-        settings = Settings(influxdb_url=url, influxdb_bucket="b", influxdb_verify_tls=False)
-        assert write(settings).status == 204
+    with answering(DELIVERED, certificate, influxdb_verify_tls=False) as connection:
+        assert connection.write(b"").status == 204
     assert recwarn.list == []
 
 
 def test_a_tls_port_that_is_asked_in_plain_http_loses_nothing(certificate: Path) -> None:
-    with scripted(b"", certificate) as url:
-        answer = write(Settings(influxdb_url=url.replace("https", "http"), influxdb_bucket="b"))
-    assert verdict(answer) is Verdict.KEEP
+    with scripted(b"", certificate) as url, connected(url.replace("s", "", 1)) as connection:
+        assert verdict(connection.write(b"")) is Verdict.KEEP
 
 
 def test_a_proxy_that_is_not_there_is_told_in_a_sentence() -> None:
-    settings = Settings(influxdb_url="http://a.invalid", influxdb_proxy="http://127.0.0.1:9")
-    answer = write(settings, "m f=1i")
+    with connected("http://a.invalid", influxdb_proxy="http://127.0.0.1:9") as connection:
+        answer = connection.write(b"")
     assert (answer.status, "\n" in answer.message) == (None, False)
     assert answer.message.startswith("no answer from http://a.invalid through http://127.0.0.1:9: ")
