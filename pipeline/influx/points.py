@@ -231,9 +231,16 @@ def _total(column: str) -> str:
 
 
 def _times(rows: Rows) -> list[int]:
-    return [int(row["_time"]) for row in rows]
+    return [_int64(row["_time"]) for row in rows]
 
 
 def _numbers(rows: Rows, column: str, by: str = "_measurement") -> dict[str, int]:
     # A column that no row has is not in the answer: points may have no host.
-    return {row.get(by, ""): int(row[column]) for row in rows}
+    return {row.get(by, ""): _int64(row[column]) for row in rows}
+
+
+def _int64(text: str) -> int:
+    number = int(text)
+    if not -(2**63) <= number < 2**63:  # a time beyond that could not be written as a date
+        raise ValueError(text)
+    return number

@@ -4,14 +4,11 @@ import gzip
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from pipeline.influx.answer import Answer
 from pipeline.influx.connection import Connection
 from tests.clocks import ManualClock
 from tests.configured import settings_for
@@ -19,7 +16,7 @@ from tests.influx.conftest import connected
 from tests.influx.network import requested
 from tests.influxd import api
 from tests.influxd.api import Bucket
-from tests.servers import Request, answer_on, last_response, read_request, serving
+from tests.servers import answer_on, last_response, read_request, serving
 
 pytestmark = pytest.mark.slow
 
@@ -29,52 +26,26 @@ DELIVERED = b"HTTP/1.1 204 No Content\r\nDate: Tue, 14 Nov 2023 22:13:20 GMT\r\n
 BUSY = b"HTTP/1.1 503 Busy\r\nContent-Length: 5\r\n\r\nlater"
 
 
-@dataclass
-class Server:
-    """Answers, connection by connection, with what is listed, and closes each at its end."""
+def conversation(
+    answers: list[list[bytes]], number: int
+) -> tuple[list[int | None], list[list[bytes]]]:
+    """Write to a server that gives these answers, connection by connection.
 
-    answers: Sequence[Sequence[bytes]]
-    farewell: bytes
-    url: str = ""
-    connections: list[list[Request]] = field(default_factory=list)
-    is_heard: threading.Event = field(default_factory=threading.Event)
-    has_said_it: threading.Event = field(default_factory=threading.Event)
+    Returns:
+        The status of each write, and the bodies that came on each connection.
+    """
+    came: list[list[bytes]] = []
 
-    def __call__(self, client: socket.socket, over: threading.Event) -> None:
-        asked: list[Request] = []
-        self.connections.append(asked)
-        for answer in self.answers[len(self.connections) - 1]:
+    def behave(client: socket.socket, over: threading.Event) -> None:
+        bodies: list[bytes] = []
+        came.append(bodies)
+        for answer in answers[len(came) - 1]:
             if request := read_request(client):
-                asked.append(request)
+                bodies.append(request.body)
             client.sendall(answer)
-        if self.farewell and not self.has_said_it.is_set():
-            assert self.is_heard.wait(60)  # so that it comes by itself
-            client.sendall(self.farewell)
-            self.has_said_it.set()
 
-    def say_farewell(self) -> None:
-        """Have it said to a client that has its answers."""
-        self.is_heard.set()
-        assert self.has_said_it.wait(60)
-
-
-@contextmanager
-def answering(connections: Sequence[Sequence[bytes]], farewell: bytes = b"") -> Iterator[Server]:
-    server = Server(connections, farewell)
-    with serving(server) as server.url:
-        yield server
-    assert len(server.connections) == len(connections)
-
-
-def writes(
-    server: Server, number: int, after_each: Callable[[], object] = lambda: None
-) -> list[Answer]:
-    with connected(server.url) as connection:
-        answers = []
-        for _ in range(number):
-            answers.append(connection.write(BODY))
-            after_each()
-        return answers
+    with serving(behave) as url, connected(url) as connection:
+        return [connection.write(BODY).status for _ in range(number)], came
 
 
 def preceded(hint: bytes, answer: bytes = DELIVERED) -> bytes:
@@ -120,16 +91,27 @@ def delivered(*headers: bytes, body: bytes = b"") -> bytes:
 def test_each_write_has_its_own_answer(
     connections: list[list[bytes]], statuses: list[int | None]
 ) -> None:
-    with answering(connections) as server:
-        assert [answer.status for answer in writes(server, len(statuses))] == statuses
-    bodies = [[request.body for request in asked] for asked in server.connections]
+    found, bodies = conversation(connections, len(statuses))
+    assert found == statuses
     assert bodies == [[BODY] * len(answers) for answers in connections]
 
 
 def test_what_a_server_says_unasked_is_no_answer() -> None:
     late = b"HTTP/1.1 408 Request Time-out\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-    with answering([[DELIVERED], [DELIVERED]], farewell=late) as server:
-        assert [answer.status for answer in writes(server, 2, server.say_farewell)] == [204, 204]
+    is_heard, has_said_it = threading.Event(), threading.Event()
+
+    def behave(client: socket.socket, over: threading.Event) -> None:
+        read_request(client)
+        client.sendall(DELIVERED)
+        assert is_heard.wait(60)  # so that it comes by itself
+        client.sendall(late)
+        has_said_it.set()
+
+    with serving(behave) as url, connected(url) as connection:
+        assert connection.write(BODY).status == 204
+        is_heard.set()
+        assert has_said_it.wait(60)
+        assert connection.write(BODY).status == 204
 
 
 def test_what_tls_holds_of_a_next_answer_is_no_answer(certificate: Path) -> None:
@@ -155,17 +137,11 @@ def test_a_refusal_before_the_whole_body_was_read_is_heard() -> None:
         assert connection.write(bytes(2**25)).status == 413  # it cannot all be on its way
 
 
-def test_an_address_with_a_path_and_names_with_odd_characters_are_kept(bucket: Bucket) -> None:
+def test_names_with_odd_characters_are_kept(bucket: Bucket) -> None:
     odd = api.create_bucket(bucket.server, "test-ä&b=c %20/ü?#")
     with closing(Connection(settings_for(odd), ManualClock())) as connection:
         assert connection.write(BODY).status == 204
     api.delete_bucket(bucket.server, odd.name)
-    with answering([[DELIVERED]]) as server:
-        server.url += "/proxied/influx/"
-        assert writes(server, 1)[0].status == 204
-    ((request,),) = server.connections
-    assert request.method == "POST"
-    assert request.path == "/proxied/influx/api/v2/write?org=o&bucket=b&precision=ns"
 
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="a network of its own takes root")
