@@ -154,7 +154,7 @@ def test_an_address_of_a_link_names_its_interface_in_either_way(
     mark: str, scheme: str, certificate: Path
 ) -> None:
     url = f"{scheme}://[fe80::7{mark}d0]:{{port}}"
-    assert requested(url, "fe80::7", influxdb_ca_cert=str(certificate)).status == 204
+    assert requested(url, "fe80::7", influxdb_ca_cert=certificate).status == 204
 
 
 @as_root
