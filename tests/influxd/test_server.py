@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from tests.agents import eventually
-from tests.influxd import annotated, process, ways
+from tests.influxd import ways
 from tests.influxd.server import UnavailableError
 
 NOTHING_AT_HAND = {"DOCKER_HOST": "unix:///nowhere/docker.sock", "PATH": "", "HOME": "/nowhere"}
@@ -18,14 +18,6 @@ def is_gone(process: psutil.Process) -> bool:
     with suppress(psutil.NoSuchProcess):
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     return True
-
-
-def program(folder: Path, name: str, words: str) -> Path:
-    """A program that says some words and ends."""
-    path = folder / name
-    path.write_text(f"#!/bin/sh\necho {words}\n")
-    path.chmod(0o755)
-    return path
 
 
 def test_no_process_is_left_when_its_parent_is_killed(influxd_binary: Path, tmp_path: Path) -> None:
@@ -59,28 +51,11 @@ def test_a_named_server_that_is_gone_is_an_error_and_not_passed_over() -> None:
 
 
 def test_a_program_that_only_has_the_name_is_passed_over(tmp_path: Path) -> None:
-    program(tmp_path, "influxd", "InfluxDB v1.8.10")
+    impostor = tmp_path / "influxd"
+    impostor.write_text("#!/bin/sh\necho InfluxDB v1.8.10\n")
+    impostor.chmod(0o755)
     with (
         pytest.raises(UnavailableError, match="no influxd of version 2"),
         ways.bare_process({**NOTHING_AT_HAND, "PATH": str(tmp_path)}, tmp_path),
     ):
         pass
-
-
-def test_an_influxd_that_ends_at_once_shows_its_log(tmp_path: Path) -> None:
-    broken = program(tmp_path, "broken", "out of luck")
-    with pytest.raises(RuntimeError, match="out of luck"), process.running(broken, tmp_path):
-        pass
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "error,reference\r\nit broke,897\r\n",
-        "#datatype,string,string\r\n#group,true,true\r\n#default,,\r\n"
-        ",error,reference\r\n,it broke,897\r\n",
-    ],
-)
-def test_an_error_in_place_of_a_table_is_raised(text: str) -> None:
-    with pytest.raises(annotated.QueryError, match="it broke"):
-        annotated.parse(text)
