@@ -366,14 +366,6 @@ def test_the_cells_fill_rows_and_none_lies_on_another(shown: dict[str, dict[str,
     assert heights[ONE_HOST.name] <= 18  # of 86 pixels below 240 more, on two screens of 900
 
 
-def test_the_link_leads_to_the_dashboard_of_one_host(
-    filled: InfluxServer, shown: dict[str, dict[str, Row]]
-) -> None:
-    there = shown[ALL_HOSTS.name]["Hosts, the worst first"]["properties"]["queries"][0]["text"]
-    host = found(filled, "dashboards")[ONE_HOST.name]["id"]
-    assert f'"{filled.url}/orgs/{api.org_id(filled)}/dashboards/{host}?vars' in there
-
-
 # ---- Checks --------------------------------------------------------------------------------------
 
 
@@ -477,6 +469,7 @@ def test_what_a_user_changed_stays_and_only_what_was_deleted_comes_back(
     text = str(now["dashboards"][ALL_HOSTS.name])
     assert re.findall(r"/dashboards/(\w+)\?vars", text) == [host]
     assert text == str(then).replace(boards[ONE_HOST.name]["id"], host)
+    assert f'"{empty_org.url}/orgs/{api.org_id(empty_org)}/dashboards/{host}?vars' in text
 
 
 def test_a_set_up_from_another_place_or_for_another_bucket_replaces_nothing(

@@ -1,9 +1,8 @@
 """Delivery against the real server, for the answers that it can be made to give."""
 
 import random
-import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from threading import Event
 
@@ -15,12 +14,11 @@ from pipeline.influx import Answer
 from pipeline.influx.connection import Connection
 from pipeline.influx.target import Target
 from pipeline.retention import KnownRule
-from pipeline.spool import Contents, Spool
+from pipeline.spool import Spool
 from tests.clocks import ManualClock
 from tests.configured import settings_for
 from tests.influxd import api
 from tests.influxd.api import Bucket
-from tests.spool.stores import history
 
 HOUR_NS = 3600 * 10**9
 
@@ -33,13 +31,6 @@ def delivering(spool: Spool, bucket: Bucket) -> Iterator[Delivery]:
     with closing(target):
         pace = Pace(10, 0, 5_000)
         yield Delivery(queue, target, clock, pace, random.uniform, health, lambda _: False)
-
-
-def drained(spool: Spool, bucket: Bucket) -> Contents:
-    """Deliver all."""
-    with delivering(spool, bucket) as delivery:
-        delivery.drain(Event())
-    return spool.contents()
 
 
 def stored(bucket: Bucket) -> set[tuple[object, object]]:
@@ -56,7 +47,9 @@ def test_bad_lines_conflicts_and_expired_points_are_told_apart_and_harm_no_other
     spool.append([*good[:20], "rubbish", *good[20:30]], 1)
     spool.append([*good[30:50], f"old f=1i {now - 1_000 * HOUR_NS}"], 2)
     spool.append([f'typed f="text" {now}', *good[50:]], 3)
-    contents = drained(spool, bucket)
+    with delivering(spool, bucket) as delivery:
+        delivery.drain(Event())
+    contents = spool.contents()
     assert contents.lost == {"rejected": 2, "expired": 1}
     assert (contents.delivered_points, contents.rejected_points) == (60, 2)
     assert contents.backlog_points == 0
@@ -89,27 +82,3 @@ def test_series_that_conflict_in_every_reading_cost_the_good_ones_no_search_each
     contents = spool.contents()
     assert (contents.delivered_points, contents.lost) == (7, {"rejected": 140})
     assert stored(bucket) == {("typed", 1)} | {("good", n) for n in range(1, 8)}
-
-
-def test_a_reading_that_was_damaged_on_the_disk_holds_back_no_other(
-    spool: Spool, bucket: Bucket, caplog: pytest.LogCaptureFixture
-) -> None:
-    now = time.time_ns()
-    for number in range(20):
-        spool.append([f"m,n={number}{number} f={number}i {now}"] * 3, number)
-    harm: dict[int, Callable[[bytes], bytes]] = {
-        3: lambda lines: lines[:20] + bytes([lines[20] ^ 1]) + lines[21:],
-        7: lambda lines: lines[:-6] + b"\0\0" + lines[-4:],
-        11: lambda lines: lines[: len(lines) // 2],
-        15: lambda lines: b"noise" + lines,
-    }
-    with closing(sqlite3.connect(spool.path)) as db, db:
-        for tick, damage in harm.items():
-            (lines,) = db.execute("SELECT lines FROM tick WHERE id = ?", (tick,)).fetchone()
-            db.execute("UPDATE tick SET lines = ? WHERE id = ?", (damage(lines), tick))
-    contents = drained(spool, bucket)
-    assert contents.lost == {"corrupt_store": 4 * 3}
-    assert (contents.delivered_points, contents.backlog_points) == (16 * 3, 0)
-    assert stored(bucket) == {("m", n) for n in range(20) if n + 1 not in harm}
-    assert "points in it are lost" in caplog.text
-    assert len(history(spool.path.parent)) == 16

@@ -11,15 +11,19 @@ from tests.influxd.api import Bucket
 from tests.servers import Request, gateway, last_response, response, scripted, serving
 
 
-def test_a_missing_bucket_is_made_before_the_first_write(
-    settle: Settle, missing: str, caplog: pytest.LogCaptureFixture
+def test_a_missing_bucket_is_made_before_the_first_write_and_after_one_that_is_refused(
+    bucket: Bucket, settle: Settle, missing: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     here = settle(influxdb_bucket=missing, retention_hours=48)
-    here.target.prepare()
-    assert here.write() == 204
-    assert here.ages_h == [48]
+    for _ in range(2):
+        assert not here.target.prepared
+        here.target.prepare()
+        assert here.write() == 204
+        api.delete_bucket(bucket.server, missing)
+        assert here.write() == 404
+    assert here.ages_h == [48, 48]
     told = [one.getMessage() for one in caplog.records if one.name.startswith("pipeline")]
-    assert told == [f"Bucket {missing!r}: created, keeps 48 h"]
+    assert told == [f"Bucket {missing!r}: created, keeps 48 h"] * 2
 
 
 def test_a_token_that_is_refused_is_left_to_delivery_to_report_and_replaced_when_it_was_rotated(
@@ -81,21 +85,18 @@ def test_readings_do_not_wait_for_a_server_that_cannot_be_understood(
         assert not here.target.write_only
 
 
-def test_influxdbs_own_clock_is_told_with_each_answer(settle: Settle) -> None:
-    here = settle()
-    here.target.write(BODY)
-    here.target.write(b"rubbish")
-    assert len(here.dates) == 2
-    # One machine, one clock; the hour is for a server of the user's own.
-    assert all(abs(date - time.time()) < 3600 for date in here.dates)
-
-
-def test_nothing_is_sent_against_an_obstacle(settle: Settle) -> None:
+def test_nothing_is_sent_against_an_obstacle_and_each_answer_tells_the_servers_clock(
+    settle: Settle,
+) -> None:
     here = settle()
     here.obstacle = "the clock is not set"
     assert here.target.write(BODY) == Answer(None, message="the clock is not set")
     here.obstacle = ""
-    assert here.write() == 204
+    assert here.target.write(BODY).status == 204
+    assert here.target.write(b"no gzip").status == 500
+    assert len(here.dates) == 2
+    # One machine, one clock; the hour is for a server of the user's own.
+    assert all(abs(date - time.time()) < 3600 for date in here.dates)
 
 
 def test_the_rule_is_set_once_and_one_that_is_changed_elsewhere_only_shows(
@@ -115,18 +116,6 @@ def test_the_rule_is_set_once_and_one_that_is_changed_elsewhere_only_shows(
     assert here.ages_h == [168, 168, 24, 24]
     assert here.drifts[:2] == ["", ""]
     assert all("keeps 24 h and not 168 h" in drift for drift in here.drifts[2:])
-
-
-def test_a_write_that_is_refused_lets_the_rule_be_looked_after_again(
-    bucket: Bucket, settle: Settle, missing: str
-) -> None:
-    here = settle(influxdb_bucket=missing)
-    here.target.prepare()
-    api.delete_bucket(bucket.server, missing)
-    assert here.write() == 404
-    assert not here.target.prepared
-    here.target.prepare()
-    assert here.write() == 204
 
 
 def test_a_rule_that_another_host_shortened_at_the_same_moment_is_lengthened_once_more(

@@ -53,24 +53,10 @@ def test_every_value_comes_back_as_it_was_sent_type_included(bucket: Bucket) -> 
         assert row["_time"] == NOW
 
 
-def test_names_that_differ_in_closing_backslashes_are_series_of_their_own(bucket: Bucket) -> None:
-    names = ["a", "a\\", r"a\\", "\\"]
-    lines = [encode(Point("m", {"f": 1}, {"t": name, "u": "x"}), NOW) for name in names]
-    write(settings_for(bucket), *lines)
-    told = [row["t"] for row in api.rows(bucket)]
-    assert sorted(map(str, told)) == sorted(["a", r"a\x5c", r"a\\x5c", r"\x5c"])
-
-
 def test_members_of_gzip_joined_are_one_body(bucket: Bucket, connection: Connection) -> None:
     body = gzip.compress(f"m f=1i {NOW}\n".encode()) + gzip.compress(f"m f=2i {NOW + 1}\n".encode())
     assert connection.write(body).status == 204
     assert [row["_value"] for row in api.rows(bucket)] == [1, 2]
-
-
-def test_to_send_twice_changes_nothing(bucket: Bucket) -> None:
-    for _ in range(2):
-        write(settings_for(bucket), f"m f=1i {NOW}")
-    assert len(api.rows(bucket)) == 1
 
 
 def test_the_real_servers_refusals(bucket: Bucket) -> None:
