@@ -4,18 +4,12 @@ import gzip
 import os
 import socket
 import threading
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from pipeline.influx.connection import Connection
-from tests.clocks import ManualClock
-from tests.configured import settings_for
 from tests.influx.conftest import connected
 from tests.influx.network import requested
-from tests.influxd import api
-from tests.influxd.api import Bucket
 from tests.servers import gateway, last_response, read_request, serving
 
 pytestmark = pytest.mark.slow
@@ -130,13 +124,6 @@ def test_a_refusal_before_the_whole_body_was_read_is_heard() -> None:
 
     with serving(refuse) as url, connected(url) as connection:
         assert connection.write(bytes(2**25)).status == 413  # it cannot all be on its way
-
-
-def test_names_with_odd_characters_are_kept(bucket: Bucket) -> None:
-    odd = api.create_bucket(bucket.server, "test-ä&b=c %20/ü?#")
-    with closing(Connection(settings_for(odd), ManualClock())) as connection:
-        assert connection.write(BODY).status == 204
-    api.delete_bucket(bucket.server, odd.name)
 
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="a network of its own takes root")

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.influx.buckets import Rule, Wanted, command, drift, look, reconcile, shard_group_s
 from pipeline.influx.connection import Connection
+from pipeline.settings import Settings
 from tests.clocks import ManualClock
 from tests.configured import settings_for
 from tests.influxd import api
@@ -168,14 +169,9 @@ def test_enforce_does_not_stop_at_points_that_flux_cannot_read(
     assert said.endswith("; and of 'bad', which it cannot count")
 
 
-@pytest.mark.parametrize("mode", ["extend", "enforce"])
-def test_the_rule_is_that_of_the_longest_age(bucket: Bucket, mode: str) -> None:
-    set_rule(bucket, DAY)
-    kept = {"cpu": 24, "disk": 500}
-    reconciled(bucket, retention_hours=48, retention_overrides=kept, bucket_retention=mode)
-    assert rule_of(bucket) == (500 * HOUR, DAY)
-    reconciled(bucket, retention_hours=48, retention_overrides={"cpu": 0}, bucket_retention=mode)
-    assert rule_of(bucket) == (0, 7 * DAY)
+@pytest.mark.parametrize(("overrides", "hours"), [({"cpu": 24, "disk": 500}, 500), ({"cpu": 0}, 0)])
+def test_the_rule_is_that_of_the_longest_age(overrides: dict[str, int], hours: int) -> None:
+    assert Wanted.of(Settings(retention_hours=48, retention_overrides=overrides)).hours == hours
 
 
 @pytest.mark.parametrize(("mode", "now_s"), [("extend", DAY), ("enforce", 30 * DAY)])

@@ -7,10 +7,10 @@ import socket
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from hypothesis import given
@@ -94,7 +94,8 @@ def recorder() -> Iterator[Recorder]:
 
 
 def test_a_request_has_the_token_the_version_and_json(recorder: Recorder) -> None:
-    with connected(f"{recorder.url}/below/", influxdb_token="two words") as connection:
+    odd = {"influxdb_token": "two words", "influxdb_bucket": "ä&b=c %20/ü?#"}
+    with connected(f"{recorder.url}/below/", **odd) as connection:
         query = {"org": "an org & more"}
         connection.ask(lambda api: api.request("POST", "/api/v2/x", {"ü": 1}, query))
         get(connection)
@@ -106,8 +107,10 @@ def test_a_request_has_the_token_the_version_and_json(recorder: Recorder) -> Non
     assert made.headers["Content-Type"] == "application/json"
     assert json.loads(made.body) == {"ü": 1}
     assert (health.method, health.path, health.body) == ("GET", "/below/health", b"")
-    assert written.path == "/below/api/v2/write?org=o&bucket=b&precision=ns"
     assert (written.method, written.body) == ("POST", b"gzip")
+    assert urlsplit(written.path).path == "/below/api/v2/write"
+    where = {"org": ["o"], "bucket": [odd["influxdb_bucket"]], "precision": ["ns"]}
+    assert parse_qs(urlsplit(written.path).query) == where
 
 
 def test_who_signs_in_does_so_once_and_signs_out_at_the_end(recorder: Recorder) -> None:
@@ -139,13 +142,9 @@ def test_a_call_goes_through_a_proxy(bucket: Bucket) -> None:
             assert connection.write(gzip.compress(b"m f=1i 1")).status == 204
 
 
-def by_tls(certificate: Path) -> AbstractContextManager[str]:
-    return scripted(last_response("200 OK", b"{}"), certificate)
-
-
 @pytest.mark.parametrize("by_proxy", [False, True])
 def test_a_server_must_prove_to_a_call_who_it_is(certificate: Path, by_proxy: bool) -> None:
-    with by_tls(certificate) as url:
+    with scripted(found({}), certificate) as url:
         port = urlsplit(url).port or 0
         with closing(Proxy("127.0.0.1", port, answers_connect=True)) as proxy:
             way = proxy.url if by_proxy else ""
@@ -170,7 +169,7 @@ def test_a_name_may_end_with_the_dot_of_the_root(
         "getaddrinfo",
         lambda host, *rest, **more: find(host.removesuffix("."), *rest, **more),
     )
-    with by_tls(certificate) as url:
+    with scripted(found({}), certificate) as url:
         url = url.replace("127.0.0.1", "localhost.")
         with connected(url, influxdb_ca_cert=certificate) as connection:
             assert get(connection) == {}
@@ -179,7 +178,7 @@ def test_a_name_may_end_with_the_dot_of_the_root(
 def test_a_certificate_names_a_server_by_its_alternative_names_alone(
     named_certificate: Path,
 ) -> None:
-    with by_tls(named_certificate) as url:
+    with scripted(found({}), named_certificate) as url:
         url = url.replace("127.0.0.1", "localhost")
         with connected(url, influxdb_ca_cert=named_certificate) as connection:
             error = failure(connection)
@@ -538,7 +537,7 @@ def test_a_page_is_no_success_of_a_change(name: str) -> None:
 
 
 def test_the_link_of_a_stack_leads_to_no_other_server(recorder: Recorder) -> None:
-    stack = {"createdAt": "", "id": "1", "description": Resource("s", {}).about}
+    stack: dict[str, Any] = {"createdAt": "", "id": "1", "description": Resource("s", {}).about}
     stack["resources"] = [{"links": {"self": f"@{urlsplit(recorder.url).netloc}/x"}}]
     with answering(found({"stacks": [stack]})) as connection:
         done = stacks.Stacks(connection, "1").apply_once(Resource("s", {}))

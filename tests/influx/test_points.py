@@ -96,16 +96,6 @@ def test_what_a_delete_leaves_behind_is_not_counted(bucket: Bucket, connection: 
     assert Late(connection, "h1").remove(T0, T0 + 2 * SECOND) == 3
 
 
-def test_points_are_counted_by_host_also_those_of_none(
-    bucket: Bucket, connection: Connection
-) -> None:
-    put(bucket, "h1", 0, 1)
-    put(bucket, "h2", 0, 5)
-    api.put(bucket, encode(Point("own", {"n": 1}), T0))
-    counts = count_by_host(connection, bucket.name, T0 + 3 * SECOND)
-    assert counts == ({"h1": 6, "h2": 3, "": 1}, [])
-
-
 @pytest.mark.parametrize("key", ["_value", "_time", "_start", "_stop"])
 def test_points_that_flux_cannot_read_cost_their_own_measurements_count_alone(
     bucket: Bucket, connection: Connection, key: str
@@ -113,6 +103,7 @@ def test_points_that_flux_cannot_read_cost_their_own_measurements_count_alone(
     put(bucket, "h1", 0, 1)
     put(bucket, "h2", 0, 1)
     api.put(bucket, *(f"bad,host=h1,{key}=x v=1 {T0 + second * SECOND}" for second in (0, 1)))
+    api.put(bucket, f"own n=1 {T0}", f"own n=1 {T0 + 2 * SECOND}")  # of no host, and too young
     first, both = (T0, T0 + SECOND), (T0, T0 + 2 * SECOND)
     points = HostPoints(connection, "h1")
     with pytest.raises(UnreadableError):
@@ -125,7 +116,7 @@ def test_points_that_flux_cannot_read_cost_their_own_measurements_count_alone(
     counts, unreadable = count_by_host(connection, bucket.name, both[1])
     # Flux can count what has a second _start or _stop.
     assert unreadable == (["bad"] if key in ("_value", "_time") else [])
-    assert counts == {"h1": 6 if unreadable else 8, "h2": 6}
+    assert counts == {"h1": 6 if unreadable else 8, "h2": 6, "": 1}
     assert points.remove_unreadable(*first) == ["bad"]
     assert points.unreadable(*first) == []
     assert points.count(*first) == 3

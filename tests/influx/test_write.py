@@ -120,10 +120,3 @@ def test_unless_the_settings_say_that_it_need_not(
 def test_a_tls_port_that_is_asked_in_plain_http_loses_nothing(certificate: Path) -> None:
     with scripted(b"", certificate) as url, connected(url.replace("s", "", 1)) as connection:
         assert verdict(connection.write(b"")) is Verdict.KEEP
-
-
-def test_a_proxy_that_is_not_there_is_told_in_a_sentence() -> None:
-    with connected("http://a.invalid", influxdb_proxy="http://127.0.0.1:9") as connection:
-        answer = connection.write(b"")
-    assert (answer.status, "\n" in answer.message) == (None, False)
-    assert answer.message.startswith("no answer from http://a.invalid through http://127.0.0.1:9: ")

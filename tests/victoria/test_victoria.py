@@ -4,6 +4,7 @@ import json
 import logging
 import time
 import uuid
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from threading import Event
@@ -21,9 +22,17 @@ from pipeline.spool import Spool, SpoolReader, joined, pack
 from tests.agents import eventually, running
 from tests.cli.commands import Cli
 from tests.retention.test_keeper import HOUR_NS, HurriedClock
+from tests.victoria import server
 from tests.victoria.server import Key, Victoria
 
 READINGS = 20
+
+
+@pytest.fixture(scope="module")
+def victoria(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victoria]:
+    """One for all; each test has a host of its own there."""
+    with server.running(tmp_path_factory.mktemp("victoria")) as one:
+        yield one
 
 
 @pytest.fixture
