@@ -93,11 +93,6 @@ def test_what_is_no_table_is_refused(text: str) -> None:
         rows(text)
 
 
-@pytest.mark.parametrize("nothing", ["", "\r\n", "\r\n\r\n"])
-def test_nothing_is_no_row(nothing: str) -> None:
-    assert rows(nothing) == []
-
-
 def test_a_name_that_is_no_utf_8_hides_no_other(bucket: Bucket, connection: Connection) -> None:
     lines = b"caf\xe9,host=h f=1 1\nm,host=h f=1 2\n"
     assert api.write(bucket.server, bucket.name, lines)[0] == 204

@@ -71,14 +71,13 @@ def test_the_real_servers_refusals(bucket: Bucket) -> None:
     assert (conflict.status, verdict(conflict)) == (422, Verdict.HALVE)
     assert len(api.rows(bucket)) == 2  # the rest was stored
 
-    wrong = write(settings_for(bucket, influxdb_token="wrong"), f"m f=1i {NOW}")
-    assert (wrong.status, verdict(wrong)) == (401, Verdict.UNAUTHORIZED)
-
-    missing = write(settings_for(bucket, influxdb_bucket="nowhere"), f"m f=1i {NOW}")
-    assert (missing.status, verdict(missing)) == (404, Verdict.NO_BUCKET)
-
-    nobody = write(settings_for(bucket, influxdb_org="nobody"), f"m f=1i {NOW}")
-    assert (nobody.status, verdict(nobody)) == (404, Verdict.NO_BUCKET)
+    for changes, status, expected in (
+        ({"influxdb_token": "wrong"}, 401, Verdict.UNAUTHORIZED),
+        ({"influxdb_bucket": "nowhere"}, 404, Verdict.NO_BUCKET),
+        ({"influxdb_org": "nobody"}, 404, Verdict.NO_BUCKET),
+    ):
+        refused = write(settings_for(bucket, **changes), f"m f=1i {NOW}")
+        assert (refused.status, verdict(refused)) == (status, expected)
 
     token = api.create_token(bucket, ["read"])
     reader = write(settings_for(bucket, influxdb_token=token), f"m f=1i {NOW}")
@@ -91,8 +90,11 @@ def ask(answer: bytes) -> Answer:
         return connection.write(b"")
 
 
-def test_retry_after_and_the_servers_date_are_read_from_the_answer() -> None:
-    assert ask(last_response("429 Too Many Requests", b"", "Retry-After: 7")).retry_after_s == 7
+def test_the_headers_of_an_answer_are_read_in_print_and_in_short() -> None:
+    version = "X-Influxdb-Version: 1.8\x1b[31m" + "x" * 99
+    busy = ask(last_response("429 Too Many Requests", b"", "Retry-After: 7", version))
+    assert busy.retry_after_s == 7
+    assert busy.version == "1.8 [31m" + "x" * 52
     delivered = last_response("204 No Content", b"", "Date: Tue, 14 Nov 2023 22:13:20 GMT")
     assert ask(delivered) == Answer(204, date_s=1_700_000_000)
 

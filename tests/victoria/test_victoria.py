@@ -95,9 +95,9 @@ def test_every_value_arrives_and_what_is_not_there_is_told_once(
     values = taken(cli.data_dir)
     assert len(values) > READINGS * 50
     # What is new is found a moment after it was taken.
-    eventually(lambda: len(victoria.values(host)) >= len(values), "all arrives")
+    eventually(lambda: len(dict(victoria.found(host))) >= len(values), "all arrives")
     # Of fewer digits than a float has, as it keeps decimal numbers.
-    assert victoria.values(host) == pytest.approx(values, rel=1e-9, abs=1e-9)
+    assert dict(victoria.found(host)) == pytest.approx(values, rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize("path", ["", "/", "/influx"])
