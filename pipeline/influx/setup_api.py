@@ -54,7 +54,7 @@ def onboard(connection: Connection, user: str, password: str) -> str:
         "password": password,
         "org": settings.influxdb_org,
         "bucket": settings.influxdb_bucket,
-        "retentionPeriodSeconds": Wanted.of(settings).hours * 3600,
+        "retentionPeriodSeconds": Wanted.of(settings).age_s,
     }
 
     def post(api: Api) -> str:
@@ -77,15 +77,13 @@ def organisations(connection: Connection) -> dict[str, str]:
 def make_organisation(connection: Connection, name: str) -> str:
     """Make an organisation and return its id; that of one that was made meanwhile, too."""
     try:
-        return _make_organisation(connection, name)
+        return connection.ask(
+            lambda api: str(known(api.organizations.post_orgs({"name": name}).id))
+        )
     except InfluxError as error:
         if error.answer.status != 422 or name not in (there := organisations(connection)):
             raise
         return there[name]
-
-
-def _make_organisation(connection: Connection, name: str) -> str:
-    return connection.ask(lambda api: str(known(api.organizations.post_orgs({"name": name}).id)))
 
 
 @contextmanager

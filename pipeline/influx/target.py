@@ -118,7 +118,7 @@ class Target:
         if confirms:
             self._confirm_at = None
         if rule is not None:
-            self._to_shorten = wanted.mode == "enforce" and wanted.asks_for(rule.age_s)
+            self._to_shorten = wanted.mode == "enforce" and wanted.would_change(rule.age_s)
             if rule.change and wanted.mode == "extend":
                 self._confirm_at = self._clock.monotonic() + CONFIRMED_AFTER_S
             self._report(wanted, rule)
