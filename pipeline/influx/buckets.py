@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.clock import rfc3339
 from pipeline.influx.answer import InfluxError
-from pipeline.influx.client import Api, is_org_id, known, org_query
+from pipeline.influx.client import Api, is_org_id, org_query, required
 from pipeline.influx.connection import Connection
 from pipeline.influx.points import count_by_host
 from pipeline.influx.writeonly import raise_if_write_only
@@ -241,7 +241,7 @@ def _find(connection: Connection, name: str) -> tuple[str, Rule] | None:
 def _create(connection: Connection, wanted: Wanted) -> Rule | None:
     which = org_query(connection.settings.influxdb_org, "org_id")
     orgs = connection.ask(
-        lambda api: [known(org.id) for org in api.organizations.get_orgs(**which).orgs]
+        lambda api: [required(org.id) for org in api.organizations.get_orgs(**which).orgs]
     )
     if not orgs:
         return None

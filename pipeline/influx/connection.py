@@ -19,7 +19,7 @@ from pipeline.influx.answer import (
     readable,
     retry_after_s,
 )
-from pipeline.influx.client import Api, QueryError, basic_login, known
+from pipeline.influx.client import Api, QueryError, basic_login, required
 from pipeline.settings import Settings
 
 T = TypeVar("T")
@@ -85,7 +85,7 @@ class Connection:
         def post(api: Api) -> Answer:
             post = api.writes.post_write_with_http_info
             _, status, headers = post(*where, body, precision="ns", content_encoding="gzip")
-            return self._answered(status, headers.get, known(api.bounds.response).data)
+            return self._answered(status, headers.get, required(api.bounds.response).data)
 
         def answer() -> Answer:
             try:

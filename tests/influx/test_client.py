@@ -546,6 +546,19 @@ def test_a_token_that_is_not_shown_is_not_used(text: str | None) -> None:
     assert named == ((text, "n", False) if text else ("new", "n (b)", True))
 
 
+def test_organisations_are_found_page_by_page(
+    bucket: Bucket, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(setup_api, "PAGE", 1)
+    name = f"org of {bucket.name}"
+    made = setup_api.make_organisation(connection, name)
+    try:
+        assert setup_api.make_organisation(connection, name) == made  # as of another setup
+        assert setup_api.organisations(connection).keys() >= {bucket.server.org, name}
+    finally:
+        bucket.server.call("DELETE", f"/api/v2/orgs/{made}").expect(204)
+
+
 @pytest.mark.parametrize("rules", [{}, {"retentionRules": None}, {"retentionRules": []}])
 def test_a_bucket_without_rules_keeps_all(rules: dict[str, None]) -> None:
     with answering(found({"buckets": [{"id": "1", "name": "b", **rules}]})) as connection:
