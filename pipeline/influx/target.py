@@ -200,7 +200,7 @@ class Target:
             self._listener.learn(rule, drift(Wanted.of(self.settings), rule))
 
     def _may_confirm(self) -> bool:
-        due = self._confirm_at  # once: another thread may change it
+        due = self._confirm_at  # read once: another thread may change it
         return due is not None and self._clock.monotonic() >= due
 
     def _have_no_buckets(self, only: WriteOnlyError) -> None:

@@ -153,7 +153,7 @@ def _put(connection: Connection, settings: Settings, text: str) -> str:
         org = org_query(settings.influxdb_org)
         connection.ask(lambda api: api.tasks.post_tasks(wanted | org))
         return f"Task {name!r}: created, every {settings.downsample.every}"
-    if task == task | wanted:
+    if wanted.items() <= task.items():
         return ""
     connection.ask(lambda api: api.tasks.patch_tasks_id(task["id"], wanted))
     return f"Task {name!r}: updated, every {settings.downsample.every}"
