@@ -144,5 +144,6 @@ def printable(name: str) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Return an exception's kind and message on one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    """Return an exception's kind and message on one line; `TimeoutError` for all of that kind."""
+    kind = TimeoutError if isinstance(error, TimeoutError) else type(error)
+    return " ".join(f"{kind.__name__}: {error}".split()).removesuffix(":")

@@ -82,14 +82,8 @@ class File(Collector):
         """
         if self._folder is None:
             raise NoData
-        key = (self.name, self._folder)
-        answers = self.host.runner.run({key: self._read_folder}, self._timeout_s)
-        if key not in answers:
-            raise TimeoutError(f"{self.host.runner.silence(self._timeout_s)} from {self._folder}")
-        answer = answers[key]
-        if isinstance(answer, Exception):
-            raise answer
-        yield from answer
+        key, folder = (self.name, self._folder), str(self._folder)
+        yield from self.host.runner.call(key, self._read_folder, self._timeout_s, whom=folder)
 
     def _read_folder(self) -> list[Point | Omission]:
         read: list[Point | Omission] = []

@@ -58,7 +58,7 @@ class Netstat(Collector):
         def counted(protocol: str) -> Counter[bytes]:
             found: Counter[bytes] = Counter()
             for name in (protocol, f"{protocol}6"):
-                answer = answers.get(("sockets", f"{self.host.net}/{name}"), self._silence())
+                answer = answers["sockets", f"{self.host.net}/{name}"]
                 if isinstance(answer, FileNotFoundError) and name != protocol:
                     continue  # as without IPv6
                 if isinstance(answer, Exception):
@@ -77,13 +77,11 @@ class Netstat(Collector):
         rest = b""
         for block in self.host.read_blocks(path):
             if self.host.clock.monotonic() > until:
-                raise self._silence()  # nobody waits for the rest of it
+                # Nobody waits for the rest of it.
+                raise self.host.runner.no_answer(self._timeout_s)
             rows, end, rest = (rest + block).rpartition(b"\n")
             counted.update(_states(rows + end))
         return counted
-
-    def _silence(self) -> TimeoutError:
-        return TimeoutError(self.host.runner.silence(self._timeout_s))
 
 
 def _states(rows: bytes) -> Iterator[bytes]:

@@ -7,7 +7,8 @@ from functools import partial
 from pipeline.collectors._host.figures import figure, percent
 from pipeline.collectors._host.host import Host
 from pipeline.collectors._host.hwmon import Sensor, ask, find, names_in, text
-from pipeline.collectors.base import Collector, NoData, Silence
+from pipeline.collectors._host.timeouts import NoAnswer
+from pipeline.collectors.base import Collector, NoData, Omission, omission
 from pipeline.point import FieldValue, Point
 from pipeline.settings import CollectorOptions
 
@@ -40,7 +41,7 @@ class Sensors(Collector):
         super().__init__(host, options)
         self._timeout_s = options.timeout_ms / 1000
 
-    def collect(self) -> Iterator[Point | Silence]:
+    def collect(self) -> Iterator[Point | Omission]:
         """Yield one point for each sensor, then one for each battery, all asked at the same time.
 
         A second chip of one name has a 2 behind it, and so on, whether the others answer or not.
@@ -51,9 +52,8 @@ class Sensors(Collector):
         chips = _chips(found)
         for told in ask(self.host, found, self._timeout_s):
             stem = told.sensor.stem
-            if told.number is None:
-                why = self.host.runner.silence(self._timeout_s)
-                silent.append(Silence(f"{told.chip} {stem}", why))
+            if isinstance(told.number, NoAnswer):
+                silent.append(omission(f"{told.chip} {stem}", told.number))
                 continue
             if told.chip != told.sensor.chip:  # it has become another one since it was found
                 continue
@@ -71,21 +71,20 @@ class Sensors(Collector):
             yield Point("sensors", fields, {"chip": chip, "feature": label})
         yield from batteries
 
-    def _batteries(self) -> Iterator[Point | Silence]:
+    def _batteries(self) -> Iterator[Point | Omission]:
         folder = f"{self.host.sys}/class/power_supply"
         calls = {
             ("battery", name): partial(_battery, self.host, f"{folder}/{name}")
             for name in names_in(self.host, folder)
         }
         answers = self.host.runner.run(calls, self._timeout_s)
-        for key in calls:
-            answer = answers.get(key)
-            if answer is None:
-                yield Silence(key[1], self.host.runner.silence(self._timeout_s))
+        for (_, name), answer in answers.items():
+            if isinstance(answer, NoAnswer):
+                yield omission(name, answer)
             elif isinstance(answer, Exception):
                 raise answer
             elif answer:
-                yield Point("sensors", answer, {"chip": key[1], "feature": "battery"})
+                yield Point("sensors", answer, {"chip": name, "feature": "battery"})
 
 
 def _chips(found: Sequence[Sensor]) -> Mapping[str, str]:

@@ -117,15 +117,15 @@ class SystemdUnits(Collector):
             raise OSError(f"systemd does not run this host: there is no {running}") from error
         command = [] if host.root == "/" else ["chroot", host.root]
         call = partial(host.run, [*command, *_COMMAND], self._timeout_s)
-        answers = host.runner.run({("systemctl", host.root): call}, self._timeout_s)
-        silence = TimeoutError(f"{host.runner.silence(self._timeout_s)} from systemctl")
-        answer = answers.get(("systemctl", host.root), silence)
-        if command and isinstance(answer, OSError) and not isinstance(answer, TimeoutError):
+        key = ("systemctl", host.root)
+        try:
+            return host.runner.call(key, call, self._timeout_s, whom="systemctl")
+        except OSError as error:
+            if not command or isinstance(error, TimeoutError):
+                raise
             fix = "give it root and the capability SYS_CHROOT, and the host's /run"
-            raise OSError(f"the host's systemctl does not run in the container ({answer}): {fix}")
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+            why = f"the host's systemctl does not run in the container ({error}): {fix}"
+            raise OSError(why) from error
 
 
 def _parse(text: bytes) -> list[_Unit]:

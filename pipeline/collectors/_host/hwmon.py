@@ -8,6 +8,7 @@ from functools import partial
 
 from pipeline.collectors._host.figures import whole
 from pipeline.collectors._host.host import Host
+from pipeline.collectors._host.timeouts import NoAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +38,13 @@ class Answer:
         sensor: The sensor.
         chip: The chip that it is on, such as `coretemp`.
         label: Which of the chip's it is, such as `Package id 0`; may be empty.
-        number: Its value in the kernel's unit; None when it does not answer in time.
+        number: Its value in the kernel's unit.
     """
 
     sensor: Sensor
     chip: str
     label: str
-    number: int | None
+    number: int | NoAnswer
 
 
 def find(host: Host, pattern: str) -> list[Sensor]:
@@ -70,9 +71,11 @@ def ask(host: Host, found: Sequence[Sensor], timeout_s: float) -> list[Answer]:
     answers = host.runner.run(calls, timeout_s)
     told = []
     for key in calls:
-        answer = answers.get(key, Answer(key[1], key[1].chip, key[1].stem, None))
+        answer = answers[key]
         if isinstance(answer, Answer):
             told.append(answer)
+        elif isinstance(answer, NoAnswer):
+            told.append(Answer(key[1], key[1].chip, key[1].stem, answer))
         elif not isinstance(answer, OSError | ValueError):
             raise answer
     return told
