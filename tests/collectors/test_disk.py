@@ -1,6 +1,6 @@
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,18 +58,15 @@ def failing(errors: Mapping[str, BaseException]) -> Look:
     return look
 
 
-@pytest.fixture
-def looked_at() -> list[str]:
-    return []
+@dataclass
+class Remember:
+    """A look that remembers where."""
 
+    paths: list[str] = field(default_factory=list)
 
-@pytest.fixture
-def look(looked_at: list[str]) -> Look:
-    def remember(path: str) -> os.statvfs_result:
-        looked_at.append(path)
+    def __call__(self, path: str) -> os.statvfs_result:
+        self.paths.append(path)
         return statvfs()
-
-    return remember
 
 
 def test_point(fake: FakeHost) -> None:
@@ -141,16 +138,11 @@ def test_figures_that_cannot_be_are_left_out_one_by_one(
     ],
 )
 def test_what_is_not_reported_is_not_looked_at(
-    fake: FakeHost,
-    look: Look,
-    looked_at: list[str],
-    lines: list[str],
-    options: dict[str, Any],
-    reported: list[str],
+    fake: FakeHost, lines: list[str], options: dict[str, Any], reported: list[str]
 ) -> None:
+    look = Remember()
     made = disk(table(fake, "/dev/vda1 / ext4", *lines), look, **options)
-    assert paths(made) == ["/", *reported]
-    assert sorted(looked_at) == ["/", *reported]
+    assert paths(made) == sorted(look.paths) == ["/", *reported]
 
 
 def test_what_has_no_size_stays_out(fake: FakeHost) -> None:
@@ -197,46 +189,40 @@ def test_mode(fake: FakeHost, mount: str, system: str, mode: str) -> None:
     assert [point.tags["mode"] for point in read(disk(fake))] == [mode]
 
 
-def test_devices_are_named_as_telegraf_names_them(
+def test_devices_are_named_as_telegraf_names_them_and_types_that_are_no_text(
     fake: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os.path, "realpath", {"/dev/mapper/vg-root": "/dev/dm-0"}.get)
     table(
         *(fake, "/dev/root / ext4", "/dev/root /x ext4", "/dev/mapper/vg-root /y ext4"),
-        *(" /z ext4", "none /none ext4"),
+        *(" /z ext4", os.fsdecode(b"none /none fuse.caf\xe9")),
     )
     fake.files["/sys/dev/block/254:20/uevent"] = b"MAJOR=254\nDEVNAME=vda1\nDEVTYPE=partition\n"
-    devices = [point.tags["device"] for point in read(disk(fake))]
-    assert devices == ["vda1", "root", "dm-0", "none", "none"]
-
-
-def test_type_that_is_no_text(fake: FakeHost) -> None:
-    (point,) = read(disk(table(fake, os.fsdecode(b"x / fuse.caf\xe9"))))
-    assert point.tags["fstype"] == r"fuse.caf\xe9"
+    points = read(disk(fake))
+    assert [point.tags["device"] for point in points] == ["vda1", "root", "dm-0", "none", "none"]
+    assert points[-1].tags["fstype"] == r"fuse.caf\xe9"
 
 
 @pytest.mark.parametrize(
-    ("written", "path", "tag"),
+    ("written", "path"),
     [
-        (r"/my\040disk", "/my disk", "/my disk"),
-        (r"/a,b=c", "/a,b=c", "/a,b=c"),
-        (r"/a\011b\012c", "/a\tb\nc", "/a\tb\nc"),
-        (r"/a\134040b", r"/a\040b", r"/a\040b"),
-        ("/a\rb", "/a\rb", "/a\rb"),
-        (r"/a\043b", "/a#b", "/a#b"),
-        ("/größe\u2028", "/größe\u2028", "/größe\u2028"),
-        (os.fsdecode(b"/caf\xe9"), os.fsdecode(b"/caf\xe9"), r"/caf\xe9"),
-        (r"/a\377b", os.fsdecode(b"/a\xffb"), r"/a\xffb"),
+        (r"/my\040disk", "/my disk"),
+        (r"/a,b=c", "/a,b=c"),
+        (r"/a\011b\012c", "/a\tb\nc"),
+        (r"/a\134040b", r"/a\040b"),
+        ("/a\rb", "/a\rb"),
+        (r"/a\043b", "/a#b"),
+        ("/größe\u2028", "/größe\u2028"),
+        (os.fsdecode(b"/caf\xe9"), os.fsdecode(b"/caf\xe9")),
+        (r"/a\377b", os.fsdecode(b"/a\xffb")),
     ],
 )
-def test_paths_that_need_care(
-    fake: FakeHost, look: Look, looked_at: list[str], written: str, path: str, tag: str
-) -> None:
-    made = disk(table(fake, f"/dev/sdb1 {written} vfat"), look)
-    outcome = guarded(made)
+def test_paths_that_need_care(fake: FakeHost, written: str, path: str) -> None:
+    look = Remember()
+    outcome = guarded(made := disk(table(fake, f"/dev/sdb1 {written} vfat"), look))
     assert (len(outcome.lines), outcome.lost_points) == (1, 0)
-    assert looked_at == [path]
-    assert paths(made) == [tag]
+    assert look.paths == [path]
+    assert paths(made) == [os.fsencode(path).decode(errors="backslashreplace")]
 
 
 # ---- The table
@@ -265,8 +251,9 @@ def test_psutil_is_asked_each_time_where_there_is_no_table(fake: FakeHost) -> No
 
 
 def test_a_containers_own_mounts_are_no_stand_in_for_those_of_its_host(
-    fake: FakeHost, look: Look, looked_at: list[str], tmp_path: Path
+    fake: FakeHost, tmp_path: Path
 ) -> None:
+    look = Remember()
     (tmp_path / "dev/mapper").mkdir(parents=True)
     (tmp_path / "dev/mapper/vg-data").symlink_to("../dm-7")
     fake.contain(str(tmp_path))
@@ -284,7 +271,7 @@ def test_a_containers_own_mounts_are_no_stand_in_for_those_of_its_host(
         ("/srv", "dm-7"),
         ("/x", "mapper/no"),
     ]
-    assert looked_at == [f"{tmp_path}/", f"{tmp_path}/srv", f"{tmp_path}/x"]
+    assert look.paths == [f"{tmp_path}/", f"{tmp_path}/srv", f"{tmp_path}/x"]
 
 
 # ---- Silence; the real thing is in test_hung.py

@@ -24,8 +24,7 @@ class Stub(Collector):
     series_tag: str | None = "id"
 
     def __init__(self, host: Host, options: CollectorOptions) -> None:
-        self.clock = host.clock
-        self.give: Callable[[], Iterable[Point | Omission]] = lambda: points("a", "b")
+        self.give: Callable[[], Iterable[Any]] = list
 
     def collect(self) -> Iterable[Point | Omission]:
         return self.give()
@@ -91,11 +90,14 @@ def test_failure_is_contained_and_loses_what_the_last_good_reading_had(
 
 
 def test_no_collector_ends_the_process_but_what_does_passes(stub: Stub) -> None:
+    guard = Guard(stub, DEFAULTS, ManualClock())
     stub.give = raising(SystemExit(3))
-    assert run(Guard(stub, DEFAULTS, ManualClock())).error == "SystemExit: 3"
+    assert run(guard).error == "SystemExit: 3"
+    stub.give = lambda: [None]
+    assert str(run(guard).error).startswith("AttributeError: ")
     stub.give = raising(KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        run(Guard(stub, DEFAULTS, ManualClock()))
+        run(guard)
 
 
 def test_no_data_is_no_problem_and_what_was_omitted_before_is(stub: Stub) -> None:
@@ -174,11 +176,6 @@ def test_what_is_written_and_what_is_lost(
     said = [(what, f"Collector stub {what}: {why}") for what, why in problems.items()]
     assert list(outcome.warnings()) == said
     assert "more=" not in "".join(outcome.lines)  # of two of a series the first counts
-
-
-def test_what_is_no_point_is_a_failure(stub: Stub) -> None:
-    stub.give = lambda: [None]  # type: ignore[list-item]
-    assert run(Guard(stub, DEFAULTS, ManualClock())).error is not None
 
 
 @pytest.mark.parametrize(

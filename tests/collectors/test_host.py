@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.clock import SystemClock
 from pipeline.collectors import Host, build
-from tests.agents import AgentProcess, environment, eventually, ticks
+from pipeline.settings import CollectorOptions
 from tests.clocks import ManualClock
 from tests.machine import open_files
 
@@ -127,7 +127,7 @@ def test_what_cannot_be_read_leaves_nothing_open(clock: ManualClock, tmp_path: P
 @pytest.mark.slow
 def test_many_processes_need_few_files() -> None:
     """As under `ulimit -n`: the store and the connection need theirs, too."""
-    guards = build(Host.system(SystemClock()), {})
+    guards = build(Host.system(SystemClock()), {"process": CollectorOptions(enabled=True)})
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     sleepers = [subprocess.Popen(["sleep", "60"]) for _ in range(20)]
     resource.setrlimit(resource.RLIMIT_NOFILE, (open_files() + 8, hard))
@@ -139,19 +139,3 @@ def test_many_processes_need_few_files() -> None:
             sleeper.kill()
             sleeper.wait()
     assert [outcome.error for outcome in outcomes if outcome.error] == []
-
-
-@pytest.mark.slow
-def test_an_agent_with_few_files_loses_no_point(tmp_path: Path) -> None:
-    env = environment(
-        tmp_path / "data", collection_interval_ms=50, collectors="{process = {enabled = true}}"
-    )
-    limited = ("sh", "-c", 'ulimit -n 64; exec "$@"', "sh")
-    agent = AgentProcess(env, tmp_path, before=limited)
-    try:
-        eventually(lambda: ticks(tmp_path / "data") >= 10, "ten readings")
-        lost = agent.status()["lost"]
-        assert agent.stop() == 0
-    finally:
-        agent.kill()
-    assert lost.keys() <= {"tick_missed"}, agent.log

@@ -26,28 +26,23 @@ mounting = pytest.mark.skipif(
 )
 
 
-def run(*command: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *command],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=ROOT,
-        env={**os.environ, **env},
-        timeout=60,
-    )
-
-
 @mounting
 def test_once_reads_the_others_says_so_and_ends(tmp_path: Path) -> None:
     hung = tmp_path / "hung"
     hung.mkdir()
-    done = run(
-        *("-m", "tests.collectors.hung", str(hung)),
-        *(sys.executable, "-m", "pipeline", "once"),
-        METRICS_COLLECTORS__DISK__TIMEOUT_MS="300",
-        METRICS_COLLECTORS__FILE=f"{{directory = '{hung}', timeout_ms = 300}}",
-        METRICS_HOST="h",
+    command = (sys.executable, "-m", "tests.collectors.hung", str(hung))
+    done = subprocess.run(
+        [*command, sys.executable, "-m", "pipeline", "once"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "METRICS_COLLECTORS__DISK__TIMEOUT_MS": "300",
+            "METRICS_COLLECTORS__FILE": f"{{directory = '{hung}', timeout_ms = 300}}",
+        },
+        timeout=60,
     )
     lines = done.stdout.splitlines()
     assert [line for line in lines if line.startswith("disk,") and ",path=/ " in line]

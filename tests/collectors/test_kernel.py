@@ -15,9 +15,7 @@ from pipeline.collectors.linux_sysctl_fs import LinuxSysctlFs
 from pipeline.collectors.mem import Mem
 from pipeline.collectors.net import Net
 from pipeline.collectors.nstat import Nstat
-from pipeline.collectors.processes import Processes
 from pipeline.collectors.swap import Swap
-from pipeline.collectors.system import System
 from pipeline.point import Point
 from tests.clocks import ManualClock
 
@@ -88,15 +86,6 @@ def interfaces() -> Figures:
     return rows("net/dev", columns)
 
 
-def processes() -> Figures:
-    return {"total": sum(folder.name.isdecimal() for folder in Path("/proc").iterdir())}
-
-
-def system() -> Figures:
-    (load,), (uptime,) = lines("loadavg"), lines("uptime")
-    return {"load1": float(load[0]) - 0.01, "uptime": int(float(uptime[0]))}  # it is rounded there
-
-
 def counters() -> Figures:
     names = {"context_switches": "ctxt", "processes_forked": "processes", "boot_time": "btime"}
     return named("stat", {**names, "interrupts": "intr"})
@@ -121,8 +110,7 @@ def open_files() -> Figures:
     ("collector", "kernel"),
     [
         *((Mem, memory), (Swap, swap), (Cpu, cores), (DiskIo, disks), (Net, interfaces)),
-        *((Processes, processes), (System, system), (Kernel, counters), (Nstat, protocols)),
-        (LinuxSysctlFs, open_files),
+        *((Kernel, counters), (Nstat, protocols), (LinuxSysctlFs, open_files)),
     ],
 )
 def test_collector_agrees_with_the_kernel(

@@ -64,14 +64,6 @@ def test_a_file_that_cannot_be_read_costs_what_is_in_it(
     assert point.fields.keys() == EVERY - lacking
 
 
-def test_without_any_of_its_files_it_fails(fake: FakeHost) -> None:
-    fake.contain()
-    for file in ("stat", "uptime", "loadavg"):
-        fake.errors[f"/proc/{file}"] = OSError(5, "Input/output error")
-    with pytest.raises(OSError, match="Input/output error"):
-        list(System(fake.host(), DEFAULTS).collect())
-
-
 @pytest.mark.parametrize("error", [None, ValueError("not enough values to unpack")])
 def test_physical_cores_that_cannot_be_counted_cost_nothing_else(
     fake: FakeHost, error: ValueError | None

@@ -105,14 +105,6 @@ def test_chip_without_a_name_goes_by_its_folder(fake: FakeHost) -> None:
     assert [*of(fake)] == [BOARD, "hwmon1_package_id_0", "hwmon1_core_0"]
 
 
-def test_sensor_keeps_its_name_when_drivers_change_numbers(fake: FakeHost) -> None:
-    temp = Temp(fake.host(), DEFAULTS)
-    before = told(temp)
-    fake.files = swapped(fake.files)
-    fake.clock.advance(1.0)
-    assert told(temp) == before
-
-
 def test_name_and_value_are_from_one_look(fake: FakeHost) -> None:
     before, host, looks = of(fake), fake.host(), itertools.count()
 
