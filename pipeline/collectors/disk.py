@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
-from pipeline.collectors._host.figures import part, percent, possible
+from pipeline.collectors._host.figures import part, percent, possible, printable
 from pipeline.collectors._host.host import Host
 from pipeline.collectors._host.mounts import Mount, parse_table, read_table
 from pipeline.collectors._host.timeouts import NoAnswer
-from pipeline.collectors.base import Collector, NoData, Omission, omission, printable, selection
+from pipeline.collectors.base import Collector, NoData, Omission, omission, selection
 from pipeline.point import FieldValue, Point
 from pipeline.settings import CollectorOptions
 

@@ -4,9 +4,9 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 
-from pipeline.collectors._host.figures import UNREADABLE, figure, possible, whole
+from pipeline.collectors._host.figures import UNREADABLE, figure, possible, printable, whole
 from pipeline.collectors._host.host import Host
-from pipeline.collectors.base import Collector, NoData, Silence, printable, selection
+from pipeline.collectors.base import Collector, NoData, Silence, selection
 from pipeline.point import Point
 from pipeline.settings import CollectorOptions
 

@@ -6,13 +6,19 @@ from functools import partial
 
 from pipeline.collectors._host.figures import figure, percent
 from pipeline.collectors._host.host import Host
-from pipeline.collectors._host.hwmon import Sensor, ask, find, names_in, text
+from pipeline.collectors._host.hwmon import (
+    Sensor,
+    ask_sensors,
+    find_sensors,
+    read_text,
+    sorted_names,
+)
 from pipeline.collectors._host.timeouts import NoAnswer
 from pipeline.collectors.base import Collector, NoData, Omission, omission
 from pipeline.point import FieldValue, Point
 from pipeline.settings import CollectorOptions
 
-# The start of a sensor's name, to the field and by how much its file is too large: Telegraf's
+# The start of a sensor's name to its field, and what the kernel's number is divided by: Telegraf's
 # fields are in revolutions per minute, volts, amperes and watts.
 _KINDS = {
     "fan": ("fan_input", 1),
@@ -48,9 +54,9 @@ class Sensors(Collector):
         """
         series: dict[tuple[str, str], dict[str, float]] = {}
         silent = []
-        found = find(self.host, _PATTERN)
+        found = find_sensors(self.host, _PATTERN)
         chips = _chips(found)
-        for told in ask(self.host, found, self._timeout_s):
+        for told in ask_sensors(self.host, found, self._timeout_s):
             stem = told.sensor.stem
             if isinstance(told.number, NoAnswer):
                 silent.append(omission(f"{told.chip} {stem}", told.number))
@@ -75,7 +81,7 @@ class Sensors(Collector):
         folder = f"{self.host.sys}/class/power_supply"
         calls = {
             ("battery", name): partial(_battery, self.host, f"{folder}/{name}")
-            for name in names_in(self.host, folder)
+            for name in sorted_names(self.host, folder)
         }
         answers = self.host.runner.run(calls, self._timeout_s)
         for (_, name), answer in answers.items():
@@ -104,19 +110,22 @@ def _battery(host: Host, folder: str) -> Mapping[str, FieldValue]:
 
     https://docs.kernel.org/power/power_supply_class.html
     """
-    if text(host, f"{folder}/type") != "Battery" or text(host, f"{folder}/scope") == "Device":
+    if (
+        read_text(host, f"{folder}/type") != "Battery"
+        or read_text(host, f"{folder}/scope") == "Device"
+    ):
         return {}
-    if text(host, f"{folder}/present") == "0":
+    if read_text(host, f"{folder}/present") == "0":
         return {}
     fields: dict[str, FieldValue] = {}
-    capacity = text(host, f"{folder}/capacity").encode()
+    capacity = read_text(host, f"{folder}/capacity").encode()
     shares = [(capacity, b"100")] if capacity else []
     for now, full in _FILLED:
-        if found := text(host, f"{folder}/{now}").encode():
-            shares.append((found, text(host, f"{folder}/{full}").encode()))
+        if found := read_text(host, f"{folder}/{now}").encode():
+            shares.append((found, read_text(host, f"{folder}/{full}").encode()))
     if shares:
         has, whole = (figure(one) for one in shares[0])
         fields["battery_percent"] = percent(has, whole)
-    if status := text(host, f"{folder}/status"):
+    if status := read_text(host, f"{folder}/status"):
         fields["battery_discharging"] = int(status == "Discharging")
     return fields

@@ -109,7 +109,7 @@ class Summary(Collector):
 
     def _disk(self) -> SpaceMetrics:
         look = partial(disk_usage, self.host, self._root)
-        if self.host.is_own:  # without it, nothing here would run
+        if self.host.is_own:  # the agent itself runs from it
             return _space(look())
         key = (self.name, self._root)
         answer = self.host.runner.run({key: look}, self._timeout_s)[key]

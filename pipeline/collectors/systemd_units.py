@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import inf
 
+from pipeline.collectors._host.figures import printable
 from pipeline.collectors._host.host import Host
 from pipeline.collectors.base import Collector, selection
 from pipeline.point import FieldValue, Point
@@ -135,7 +136,7 @@ def _parse(text: bytes) -> list[_Unit]:
         words = line.split()
         states = words[1:] if words and b"." not in words[0] else words
         if len(states) >= 4:  # its name and three states; more follows
-            unit = _Unit(*(word.decode(errors="backslashreplace") for word in states[:4]))
+            unit = _Unit(*map(printable, states[:4]))
             units[unit.name] = unit
     return [units[name] for name in sorted(units)]
 

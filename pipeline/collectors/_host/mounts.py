@@ -16,8 +16,8 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# Telegraf's default ignore_fs; autofs, which looking at would mount; and what else is no place for
-# files: the firmware's variables, containers' views of /proc, snaps, desktops' connections.
+# Telegraf's default ignore_fs; autofs, which a look would mount; and what holds no files of the
+# host's: the firmware's variables, containers' views of /proc, snaps, desktops' connections.
 _NO_DISK = _words("""
     aufs autofs devfs devtmpfs iso9660 overlay squashfs tmpfs
     efivarfs fuse.gvfsd-fuse fuse.lxcfs fuse.portal fuse.snapfuse nsfs ramfs

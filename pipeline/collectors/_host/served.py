@@ -9,8 +9,8 @@ from typing import Any
 
 from pipeline.collectors._host.timeouts import NoAnswer, TimeoutRunner
 
-# What the collectors and psutil read, but for the files of single processes. Of networks, which
-# are a process's, nobody serves any.
+# What the collectors and psutil read, without the files of single processes, among which are those
+# of networks: nobody serves these.
 _FILES = (
     *("cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "uptime", "vmstat"),
     *("pressure/cpu", "pressure/memory", "pressure/io", "interrupts", "softirqs"),

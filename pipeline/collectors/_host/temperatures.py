@@ -4,7 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.collectors._host.host import Host
-from pipeline.collectors._host.hwmon import Sensor, ask, find, names_in, text
+from pipeline.collectors._host.hwmon import (
+    Sensor,
+    ask_sensors,
+    find_sensors,
+    read_text,
+    sorted_names,
+)
 from pipeline.collectors._host.timeouts import NoAnswer
 
 # The processor's own chips by the kernel's names, best first. ACPI's zone is often the board's.
@@ -80,7 +86,7 @@ def processor_temperature(readings: Sequence[Reading]) -> float | None:
 
 def _read(host: Host, found: Sequence[Sensor], timeout_s: float) -> list[Reading]:
     readings = []
-    for one in ask(host, found, timeout_s):
+    for one in ask_sensors(host, found, timeout_s):
         celsius = one.number if isinstance(one.number, NoAnswer) else one.number / 1000
         if isinstance(celsius, NoAnswer) or _LOWEST < celsius < _HIGHEST:
             readings.append(Reading(one.chip, one.label, celsius))
@@ -88,13 +94,15 @@ def _read(host: Host, found: Sequence[Sensor], timeout_s: float) -> list[Reading
 
 
 def _find_chips(host: Host) -> list[Sensor]:
-    return find(host, "temp.*_input")
+    return find_sensors(host, "temp.*_input")
 
 
 def _find_zones(host: Host) -> list[Sensor]:
     zones = f"{host.sys}/class/thermal"
     return [
-        Sensor(text(host, kind := f"{zones}/{name}/type"), name, kind, "", f"{zones}/{name}/temp")
-        for name in names_in(host, zones)
+        Sensor(
+            read_text(host, kind := f"{zones}/{name}/type"), name, kind, "", f"{zones}/{name}/temp"
+        )
+        for name in sorted_names(host, zones)
         if name.startswith("thermal_zone")
     ]

@@ -11,14 +11,15 @@ from pipeline.clock import Clock
 K = TypeVar("K", bound=Hashable)
 A = TypeVar("A")
 
-# Files of the kernel answer within microseconds: what takes longer has a thread to itself, while
-# another one makes the calls behind it.
+# The kernel's own files answer within microseconds. A call that takes longer than this keeps its
+# thread, and another thread makes the calls behind it.
 _PATIENCE_S = 0.01
 
-# What is asked when a tick's time is over has so long all the same: who hung costs no other.
+# A call that is made when the time of the tick is over still gets so long: one that hung before it
+# must not cost it.
 _LEAST_S = 0.2
 
-# How long it is known what a call took the last time.
+# How long the runner remembers what a call took the last time.
 _REMEMBERED_S = 600.0
 
 
