@@ -26,7 +26,8 @@ _KINDS = {
     "curr": ("curr_input", 1_000),
     "power": ("power_input", 1_000_000),
 }
-_PATTERN = rf"(?:{'|'.join(_KINDS)})\d+_input|power\d+_average"
+_MEAN = "_average"
+_PATTERN = rf"(?:{'|'.join(_KINDS)})\d+_input|power\d+{_MEAN}"
 
 # Fields of batteries that count charge instead of energy.
 _FILLED = (("energy_now", "energy_full"), ("charge_now", "charge_full"))
@@ -54,7 +55,7 @@ class Sensors(Collector):
         """
         series: dict[tuple[str, str], dict[str, float]] = {}
         silent = []
-        found = find_sensors(self.host, _PATTERN)
+        found = _without_means(find_sensors(self.host, _PATTERN))
         chips = _chips(found)
         for told in ask_sensors(self.host, found, self._timeout_s):
             stem = told.sensor.stem
@@ -91,6 +92,14 @@ class Sensors(Collector):
                 raise answer
             elif answer:
                 yield Point("sensors", answer, {"chip": name, "feature": "battery"})
+
+
+def _without_means(found: Sequence[Sensor]) -> list[Sensor]:
+    """Leave out the mean of a power that is told itself, too."""
+    told = {(one.name, one.stem) for one in found if not one.value.endswith(_MEAN)}
+    return [
+        one for one in found if not one.value.endswith(_MEAN) or (one.name, one.stem) not in told
+    ]
 
 
 def _chips(found: Sequence[Sensor]) -> Mapping[str, str]:

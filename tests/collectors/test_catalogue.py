@@ -42,15 +42,6 @@ def test_every_entry_is_complete_and_the_only_one_of_its_field() -> None:
     assert len({*fields}) == len(fields)
 
 
-def test_fields_of_a_measurement_share_its_tags() -> None:
-    tags: dict[str, set[tuple[str, ...]]] = {}
-    for entry in load():
-        tags.setdefault(entry.measurement, set()).add(entry.tags)
-    several = {name for name, different in tags.items() if len(different) > 1}
-    # The agent, and each collector; all connections, and each processor's; all units, and each.
-    assert several == {"metrics_agent", "conntrack", "systemd_units"}
-
-
 def test_what_counts_since_something_began_is_a_counter() -> None:
     counting = {entry for entry in load() if "since boot" in entry.meaning.lower()}
     assert len(counting) > 20

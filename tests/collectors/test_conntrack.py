@@ -15,15 +15,10 @@ STAT = "/proc/net/stat/nf_conntrack"
 TABLE = Point("conntrack", {"ip_conntrack_count": 464.0, "ip_conntrack_max": 262144.0})
 
 
-def test_the_tables_use_and_limit(fake: FakeHost) -> None:
-    (point,) = read(Conntrack(fake.host(), DEFAULTS))
-    assert point == TABLE
-    assert {*types(point).values()} == {float}
-
-
 def test_the_counters_of_all_processors_and_of_each(fake: FakeHost) -> None:
     table, every, *each = read(Conntrack(fake.host(), PER_CPU))
     assert table == TABLE
+    assert {*types(table).values()} == {float}
     assert every.tags == {"cpu": "all"}
     assert [point.tags for point in each] == [{"cpu": "cpu0"}, {"cpu": "cpu1"}]
     assert {name: every.fields[name] for name in ("entries", "searched", "invalid", "drop")} == {

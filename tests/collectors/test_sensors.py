@@ -58,6 +58,11 @@ def test_chips_of_one_name_have_numbers_whether_the_others_answer_or_not(fake: F
     assert others(fake) == [third]
 
 
+def test_a_mean_is_written_only_where_the_power_itself_is_not_told(fake: FakeHost) -> None:
+    fake.files[f"{HWMON}/hwmon3/power1_input"] = b"30000000\n"
+    assert others(fake) == [sensor("amdgpu", "slowppt", power_input=30.0)]
+
+
 def test_two_of_one_label_are_both_written(fake: FakeHost) -> None:
     add(fake, 5, b"dell_smm\n", label=b"Video Fan\n", fans=2)
     assert others(fake) == [
