@@ -37,7 +37,7 @@ def settled(tmp_path: Path) -> Callable[[str], None]:
     return write
 
 
-def read(folder: Path) -> list[Point | Omission]:
+def read(folder: Path | None) -> list[Point | Omission]:
     return list(file(folder).collect())
 
 
@@ -211,12 +211,11 @@ def test_a_name_that_is_no_text_is_told_on_one_line(tmp_path: Path) -> None:
     assert omission.what == r"'a\n\udcff.lp'"
 
 
-def test_without_a_folder_there_is_nothing_to_read() -> None:
+def test_without_a_folder_there_is_nothing_and_a_missing_one_is_a_failure_until_it_is_there(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(NoData):
-        list(file(None).collect())
-
-
-def test_a_missing_folder_is_a_failure_until_it_is_there(tmp_path: Path) -> None:
+        read(None)
     made = file(tmp_path / "later")
     with pytest.raises(FileNotFoundError):
         list(made.collect())

@@ -60,13 +60,12 @@ def measurements(done: subprocess.CompletedProcess[str]) -> set[str]:
     return {re.split("[, ]", line)[0] for line in done.stdout.splitlines()}
 
 
-def test_its_points_are_among_the_others(target: Path) -> None:
+def test_its_points_are_among_the_others_and_it_has_its_table_of_options(
+    target: Path, tmp_path: Path
+) -> None:
     done = command(target, "once")
     assert measurements(done) >= {"entropy", "mem", "cpu"}
     assert done.stderr == ""
-
-
-def test_it_has_its_table_of_options(target: Path, tmp_path: Path) -> None:
     (tmp_path / "settings.toml").write_text("[collectors.entropy]\nenabled = false\n")
     env = {"METRICS_CONFIG_DIR": str(tmp_path)}
     assert "entropy" not in measurements(command(target, "once", env=env))
