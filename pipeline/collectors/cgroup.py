@@ -92,13 +92,16 @@ class Cgroup(Collector):
         groups = [*islice(_walk(self.host, root), _MOST + 1)]
         if len(groups) > _MOST:
             yield Omission("all groups", f"there are more than {_MOST}")
-        chosen = [name for name in self._named(groups[:_MOST]) if self._is_selected(name[0])]
+        named = self._named(groups[:_MOST])
+        chosen = sorted((name, path) for name, path in named if self._is_selected(name))
         if not chosen:
             raise NoData
-        number, self._is_stacked = 0, {}
-        for name, path in sorted(chosen):
-            fields = self._fields(path) if number < self._max_series else {}
-            if fields or number >= self._max_series:  # else it has gone
+        self._is_stacked = {}
+        number = 0
+        for name, path in chosen:
+            if number == self._max_series:
+                yield Point("cgroup", {}, {"name": name})
+            elif fields := self._fields(path):  # else it has gone
                 yield Point("cgroup", fields, {"name": name})
                 number += 1
 

@@ -122,7 +122,7 @@ class File(Collector):
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 return _Content(None, 0, places, wrong="it is no regular file")
-            # Who copies a file may give it the former one's time, but for that of the change.
+            # A copy may be given the times of the file that it replaces, but not this last one.
             times = found.st_mtime_ns, found.st_ctime_ns
             state = (found.st_dev, found.st_ino, found.st_size, *times)
             if known and known.size <= left and known.holds(state, places):

@@ -24,11 +24,11 @@ from pipeline.collectors.base import Collector, selection
 from pipeline.point import FieldValue, Point
 from pipeline.settings import CollectorOptions
 
-_ACCOUNT = re.compile(rb"^([^:\n]+):[^:\n]*:(\d+):", re.MULTILINE)
+_ACCOUNT_RE = re.compile(rb"^([^:\n]+):[^:\n]*:(\d+):", re.MULTILINE)
 _ACCOUNTS_LAST_S = 60.0
 
 # Of the real, the effective and two more users of a process the first: whose it is.
-_REAL_USER = re.compile(rb"^Uid:\s+(\d+)", re.MULTILINE)
+_REAL_USER_RE = re.compile(rb"^Uid:\s+(\d+)", re.MULTILINE)
 
 _Id = tuple[str, bytes]
 """Number and start of a process, which no other has until the next boot."""
@@ -157,7 +157,7 @@ class Process(Collector):
     def _user(self, pid: str, process: _Process) -> bytes:
         if process.is_kernel_thread:
             return b"0"
-        found = _REAL_USER.search(self.host.read_file(f"{self.host.proc}/{pid}/status"))
+        found = _REAL_USER_RE.search(self.host.read_file(f"{self.host.proc}/{pid}/status"))
         return found[1] if found else b"unknown"
 
 
@@ -178,7 +178,9 @@ def _accounts(host: Host) -> dict[bytes, bytes]:
     """Return the host's own users, number to name: to ask a directory server may take seconds."""
     with suppress(OSError):
         content = host.read_file(host.host_path("/etc/passwd"))
-        found = reversed(_ACCOUNT.findall(content))  # of two names of one number the first counts
+        found = reversed(
+            _ACCOUNT_RE.findall(content)
+        )  # of two names of one number the first counts
         return {number: name for name, number in found}
     return {}
 

@@ -103,8 +103,8 @@ def parse_table(host: Host, table: bytes) -> list[Mount]:
 def _as_first_process(host: Host, mounts: Iterable[Mount]) -> Iterator[Mount]:
     """Yield mounts as all of the host sees them, and not as a service with a view of its own does.
 
-    systemd makes such a view of file systems that are there already: it shows them read-only, or a
-    folder of theirs as one more.
+    systemd makes such a view of file systems that are there already: it shows them read-only, or
+    mounts one of their folders once more.
     """
     try:
         table = host.read_file("/proc/1/mountinfo")
