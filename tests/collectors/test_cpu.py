@@ -15,11 +15,11 @@ from .fakes import DEFAULTS, FakeHost, read, types
 TIMES = replace(DEFAULTS, times=True)
 
 
-def after(fake: FakeHost, cpu: Cpu, seconds: float = 1.0, **cores: Times) -> dict[str, Point]:
+def after(fake: FakeHost, cpu: Cpu, passed_s: float = 1.0, **cores: Times) -> dict[str, Point]:
     """The points of a reading after so many seconds, by core; the cores are as before if none."""
     if cores:
         fake.cpu(**cores)
-    fake.clock.advance(seconds)
+    fake.clock.advance(passed_s)
     return {point.tags["cpu"]: point for point in read(cpu)}
 
 
@@ -93,11 +93,11 @@ def test_cores_come_and_go_and_one_that_stood_still_is_left_out(fake: FakeHost) 
     cpu = Cpu(fake.host(), DEFAULTS)
     points = after(fake, cpu, cpu0={"user": 10.5, "idle": 0.5}, cpu7={"user": 501.0})
     assert points.keys() - {"cpu-total"} == {"cpu0", "cpu7"}
-    assert points["cpu0"].fields["usage_user"] == points["cpu7"].fields["usage_user"] / 2 == 50.0
+    assert [points[name].fields["usage_user"] for name in ("cpu0", "cpu7")] == [50.0, 100.0]
     cores = {"cpu0": {"user": 10.5, "idle": 0.5}, "cpu1": {"user": 20.0}, "cpu7": {"user": 502.0}}
-    assert after(fake, cpu, **cores).keys() == {"cpu-total", "cpu7"}
+    assert after(fake, cpu, 1.0, **cores).keys() == {"cpu-total", "cpu7"}
     cores["cpu1"] = {"user": 21.0}  # which counts from its second reading
-    assert after(fake, cpu, **cores).keys() == {"cpu-total", "cpu1"}
+    assert after(fake, cpu, 1.0, **cores).keys() == {"cpu-total", "cpu1"}
     fake.clock.advance(1.0)
     with pytest.raises(NoData):
         read(cpu)

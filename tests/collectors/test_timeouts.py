@@ -135,7 +135,8 @@ def test_what_is_raised_is_an_answer() -> None:
         raise error
 
     runner = TimeoutRunner(SystemClock(), 0.01)
-    assert runner.run({"a": str, "b": refuse}, 60.0) == {"a": "", "b": error}
+    calls: dict[str, Callable[[], str]] = {"a": str, "b": refuse}
+    assert runner.run(calls, 60.0) == {"a": "", "b": error}
     assert runner.call("a", str, 60.0, whom="a") == ""
     with pytest.raises(PermissionError):
         runner.call("b", refuse, 60.0, whom="b")
