@@ -12,9 +12,12 @@ import pytest
 
 from pipeline.clock import SystemClock
 from pipeline.collectors import Host, build
+from pipeline.collectors._host.served import find_served
 from pipeline.settings import CollectorOptions
 from tests.clocks import ManualClock
 from tests.machine import open_files
+
+from .fakes import FakeRunner, Hang
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -112,7 +115,28 @@ def test_in_a_mount_namespace_of_its_own_the_hosts_mounts_are_told(tmp_path: Pat
     assert not [path for path in disks if str(tmp_path) in path]
     root = os.statvfs("/")
     assert disks["/"]["total"] == root.f_blocks * root.f_frsize
-    assert {p["measurement"] for p in points} >= {"system_metrics", "mem", "net", "cpu"}
+    assert {p["measurement"] for p in points} >= {
+        *("system_metrics", "mem", "swap", "cpu", "kernel", "system", "net", "nstat"),
+        *("diskio", "disk", "processes", "linux_sysctl_fs"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "may_hang"),
+    [(Hang(), True), (OSError(107, "not connected"), True), (FileNotFoundError(), False)],
+)
+def test_a_file_that_cannot_be_looked_at_may_hang(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException, *, may_hang: bool
+) -> None:
+    stat = Path.stat
+
+    def look(path: Path) -> os.stat_result:
+        if path.name == "uptime":
+            raise error
+        return stat(path)
+
+    monkeypatch.setattr(Path, "stat", look)
+    assert ("/proc/uptime" in find_served("/proc", FakeRunner())) == may_hang
 
 
 @pytest.mark.slow
