@@ -355,6 +355,32 @@ def test_mirrors_that_come_or_go_during_a_salvage_do_so_at_its_end(
         assert of(spool, "b").backlog_points == (waited if "b" in wanted else 0)
 
 
+def test_an_exchange_of_servers_is_logged_once_though_it_failed_before(
+    two: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queues, "_AT_ONCE", 9)
+    with opened(two) as spool:
+        assert list(spool.serve(["b"], {MAIN: "x", "b": "y"})) == []
+        refusal = "BEFORE UPDATE ON server WHEN new.name = 'b' BEGIN SELECT RAISE(FAIL, 'no'); END"
+        sql(two, f"CREATE TRIGGER refusal {refusal}")
+        exchange = (["b"], {MAIN: "y", "b": "x"})
+        for _ in range(2):
+            with pytest.raises(SpoolError):
+                list(spool.serve(*exchange))
+        assert caplog.messages == []
+        sql(two, "DROP TRIGGER refusal")
+        for _ in range(2):
+            list(spool.serve(*exchange))
+        for server in BOTH:
+            assert drained(spool, server) == all_of(*range(TICKS))
+    assert caplog.messages == [
+        "the main server is now at y, where mirror b was: all readings that are held go there "
+        "once more",
+        "mirror b is now at x, where the main server was: all readings that are held go there "
+        "once more",
+    ]
+
+
 def test_servers_that_are_exchanged_during_a_salvage_get_all_that_is_held_at_its_end(
     two: Path,
 ) -> None:
