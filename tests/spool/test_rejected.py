@@ -154,11 +154,11 @@ def test_a_line_that_is_not_counted_as_refused_keeps_the_account_exact(
 
 @pytest.mark.slow
 def test_a_change_waits_for_the_agent_and_the_agent_for_it(spool: Spool, tmp_path: Path) -> None:
-    refuse(spool, *(f"r{n} f=1i {NOW + n}" for n in range(200)))
+    refuse(spool, *(f"r{n} f=1i {NOW + n}" for n in range(50)))
     together = threading.Barrier(2, timeout=60)  # or one could keep the other out for long
 
     def agent() -> None:
-        for n in range(200):
+        for n in range(50):
             together.wait()
             spool.append([f"m f=1i {NOW + n}"], NOW + n)
 
@@ -168,5 +168,5 @@ def test_a_change_waits_for_the_agent_and_the_agent_for_it(spool: Spool, tmp_pat
         together.wait()
         retry_rejected(tmp_path, [one.id])
     thread.join()
-    assert spool.contents().backlog_points == 400
+    assert spool.contents().backlog_points == 100
     account(spool.contents())
