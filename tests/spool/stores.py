@@ -41,6 +41,11 @@ def reading(number: int, points: int = 3) -> list[str]:
     return [f'm,n={n} f="{noise.randbytes(400).hex()}" {number}' for n in range(points)]
 
 
+def blocks(*numbers: int) -> list[str]:
+    """What the history gives of readings."""
+    return [joined(reading(number)) for number in numbers]
+
+
 def salvaged(spool: Spool) -> Spool:
     """Copy all that can be read of a damaged store, as the agent does beside its readings."""
     for _ in spool.salvage():

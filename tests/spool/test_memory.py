@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.settings import Age
 from pipeline.spool import Refusal, Spool, drop_rejected, retry_rejected
-from tests.spool.stores import MB, NOW, account, history, leased, lines, peak_of, sql
+from tests.spool.stores import MB, NOW, account, history, leased, lines, peak_of
 
 pytestmark = pytest.mark.slow
 
@@ -31,15 +31,6 @@ def test_a_batch_of_large_readings_is_small(spool: Spool) -> None:
     assert sent == [texts[:2], texts[2:]]
     spool.append([f'm t="{"x" * 9 * MB}" 9'], 9)
     assert leased(spool, 5_000).points == 1  # one that is larger comes alone
-
-
-def test_a_stretch_of_damaged_readings_is_gone_through_in_parts(spool: Spool) -> None:
-    for number in range(501):
-        spool.append([f"m f=1i {number}"], number)
-    sql(spool.path.parent, "UPDATE tick SET lines = x'00' WHERE id <= 500")
-    assert lines(leased(spool)) == ["m f=1i 500"]
-    assert spool.contents().lost == {"corrupt_store": 500}
-    account(spool.contents())
 
 
 def test_readings_that_lose_lines_are_packed_anew_in_parts(spool: Spool) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.spool import Batch, Fact, Refusal, Spool, SpoolReader
+from pipeline.spool import Batch, Fact, Refusal, Rejected, Spool, SpoolReader, drop_rejected
 from tests.clocks import ManualClock
 from tests.spool.stores import (
     MB,
@@ -14,6 +14,7 @@ from tests.spool.stores import (
     PAGE,
     account,
     aside,
+    blocks,
     contents,
     filled,
     history,
@@ -34,10 +35,6 @@ TICKS, DELIVERED, MIRRORED, NEW = 200, 50, 30, 1000
 
 def opened(directory: Path) -> Spool:
     return Spool(directory, 100 * MB, ManualClock(NOW))
-
-
-def blocks(*numbers: int) -> list[str]:
-    return ["".join(f"{line}\n" for line in reading(number)) for number in numbers]
 
 
 @pytest.fixture
@@ -122,7 +119,6 @@ def test_what_is_too_old_meanwhile_is_counted_once(broken: Path) -> None:
             is_over(spool)
             spool.aging.remove(0, 100, count=True)
             account(spool.contents())
-        spool.aging.remove(0, 100, count=True)
         after = spool.contents()
     assert after.lost == {"expired": 3 * (100 - DELIVERED)}
     assert (after.points, after.delivered_points) == (3 * TICKS, 3 * DELIVERED)
@@ -296,20 +292,26 @@ def test_refused_lines_keep_their_ids_and_what_is_refused_meanwhile_gets_others(
 ) -> None:
     filled(tmp_path, ticks=TICKS, delivered=0)
     with opened(tmp_path) as spool:
+        spool.append([], 1, {"tick_missed": 4})
         batch = leased(spool, 6)
         spool.queue().settle(batch, NOW, [Refusal(line, "no") for line in lines(batch)])
-        with SpoolReader(tmp_path) as reader:
-            before = reader.rejected(99)
+        drop_rejected(tmp_path, [6])
+        before, counted = rejected(tmp_path), spool.contents()
     scribble(tmp_path / "spool.db", 0, 100)
     with opened(tmp_path) as spool:
         spool.append(["m f=1i 1"], 1)
         spool.queue().settle(leased(spool, newest=True), NOW, [Refusal("m f=1i 1", "no")])
-        salvaged(spool)
-        with SpoolReader(tmp_path) as reader:
-            after = reader.rejected(99)
-    assert {row for row in after if row.line != "m f=1i 1"} == set(before)
-    assert sorted(row.line for row in after) == sorted([*(r.line for r in before), "m f=1i 1"])
-    assert len({row.id for row in after}) == 7
+        after = salvaged(spool).contents()
+        assert after.lost == {**counted.lost, "rejected": 7}
+        assert (after.backlog_points, after.rejected_points) == (counted.backlog_points, 6)
+    newest, *others = rejected(tmp_path)
+    assert (newest.line, others) == ("m f=1i 1", before)
+    assert newest.id > 6  # that of one which was dropped does not come back
+
+
+def rejected(directory: Path) -> list[Rejected]:
+    with SpoolReader(directory) as reader:
+        return reader.rejected(99)
 
 
 @pytest.mark.parametrize(
