@@ -1,6 +1,5 @@
 """Several servers: each has a queue and an account of its own, whatever becomes of the others."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,6 @@ from tests.spool.stores import (
     NOW,
     PAGE,
     account,
-    killed_at,
     leased,
     lines,
     reading,
@@ -124,45 +122,6 @@ def test_what_is_given_up_counts_once_though_that_failed_before(
     ]
 
 
-@pytest.mark.parametrize("wanted", [("c",), ("b", "c"), ()])
-def test_a_change_of_the_mirrors_that_is_killed_at_any_moment_is_done_the_next_time(
-    two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: tuple[str, ...]
-) -> None:
-    monkeypatch.setattr(queues, "_AT_ONCE", 9)  # so that there are several parts
-
-    def change(directory: Path) -> None:
-        with opened(directory) as spool:
-            served(spool, "c")
-
-    moment, killings = 10, 0
-    while True:
-        folder = tmp_path / f"killed-{moment}"
-        shutil.copytree(two, folder, ignore=shutil.ignore_patterns("killed-*"))
-        if not killed_at(moment, lambda at=folder: change(at)):  # type: ignore[misc]  # mypy cannot infer the default
-            break
-        killings += 1
-        with opened(folder) as spool:
-            for server in (MAIN, "b", "c"):
-                of(spool, server)
-            served(spool, *wanted)
-            assert of(spool, MAIN).backlog_points == 90
-            for server in ("b", "c"):
-                found = of(spool, server)
-                given_up = found.lost.get("mirror_removed", 0)
-                if server not in wanted:
-                    assert (found.backlog_points, given_up + found.delivered_points) in (
-                        (0, found.points),
-                        (0, 0),
-                    )
-                elif server == "b" and not given_up:
-                    assert found.backlog_points == 105
-                else:
-                    assert found.backlog_points == 120
-        shutil.rmtree(folder)
-        moment += max(1, moment // 3)
-    assert killings > 9
-
-
 def test_nothing_is_leased_for_a_mirror_before_its_queue_is_whole(
     two: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,14 +178,6 @@ def test_a_damaged_reading_is_lost_for_each_server_that_lacked_it(two: Path) -> 
             Gap("corrupt_store", 7, 7, 1, "b"),
             Gap("corrupt_store", 20, 20, 1),
         ]
-
-
-def test_what_is_too_old_is_lost_for_each_server_that_lacked_it(two: Path) -> None:
-    with opened(two) as spool:
-        assert spool.queue("b").give_up(8) == 9
-        spool.aging.remove(0, 12, count=True)
-        assert of(spool, "b").lost == {"expired": 21}
-        assert of(spool, MAIN).lost == {"expired": 6}
 
 
 def test_a_refused_line_is_queued_again_for_the_server_that_refused_it(two: Path) -> None:
