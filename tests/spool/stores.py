@@ -5,12 +5,10 @@ import os
 import random
 import signal
 import sqlite3
-import sys
 import tracemalloc
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from pipeline.spool import MAIN, Batch, Contents, Spool, SpoolReader, joined, pack
@@ -20,7 +18,6 @@ from pipeline.spool.rows import tally
 MB = 2**20
 NOW = 1_700_000_000 * 10**9
 PAGE = 4096
-_ONLY_READ = ("access.py", "wal.py", "pages.py", "contents.py", "schema.py")
 
 
 def leased(
@@ -76,37 +73,6 @@ def killed(work: Callable[[], object]) -> None:
         finally:
             os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
-
-
-def killed_at(line: int, work: Callable[[], object]) -> bool:
-    """Do some work in a process that is killed when it comes to its nth line that changes a store.
-
-    Returns:
-        Whether it came so far.
-    """
-
-    def trace(frame: FrameType, event: str, _: Any) -> Any:
-        nonlocal line
-        file = Path(frame.f_code.co_filename)
-        if file.parent.name not in ("spool", "salvage") or file.name in _ONLY_READ:
-            return None
-        if event == "line":
-            line -= 1
-            if line == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return trace
-
-    if (child := os.fork()) == 0:
-        status = 1
-        try:
-            sys.settrace(trace)
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) or os.waitstatus_to_exitcode(status) == 0
-    return os.WIFSIGNALED(status)
 
 
 def account(contents: Contents) -> None:

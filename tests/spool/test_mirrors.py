@@ -7,7 +7,6 @@ import pytest
 from pipeline.settings import MAIN
 from pipeline.spool import (
     Contents,
-    Fact,
     Gap,
     Refusal,
     Spool,
@@ -220,31 +219,6 @@ def test_a_reading_that_waits_anywhere_gets_its_right_time(two: Path) -> None:
 def page_of(directory: Path, table: str) -> int:
     ((page,),) = sql(directory, "SELECT rootpage FROM sqlite_schema WHERE name = ?", table)
     return int(page)
-
-
-def test_a_salvage_keeps_the_queue_and_the_account_of_each_server(two: Path) -> None:
-    with served(opened(two), "b") as spool:
-        spool.queue("b").settle(leased(spool, 3, server="b"), NOW, [Refusal("m f=1i 1", "no")])
-        before = {server: of(spool, server) for server in BOTH}
-    scribble(two / "spool.db", 0, 100)
-    with opened(two) as spool:
-        served(spool, "b")
-        for server in BOTH:  # also those that are taken before the damaged store is read
-            spool.append(reading(NEW), NEW)
-            assert lines(leased(spool, newest=True, server=server)) == reading(NEW)
-        salvaged(spool)
-        assert spool.queue("b").facts() == {"bucket_age_s": "2", "bucket_drift": "a drift"}
-        told = spool.facts()[Fact.SALVAGE]
-        assert "90 of them to be delivered), lost 0 points that waited; for mirror b 102" in told
-        for server, first in ((MAIN, DELIVERED), ("b", 6)):
-            after = of(spool, server)
-            assert after.points == before[server].points + 6
-            assert (after.lost, after.rejected_points) == (
-                before[server].lost,
-                before[server].rejected_points,
-            )
-            waiting = all_of(*range(first, TICKS), NEW, NEW)
-            assert drained(spool, server) == waiting
 
 
 @pytest.mark.parametrize("table", ["server", "pending", "counter"])
