@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from pipeline.settings import Age
 from pipeline.spool import MAIN, Batch, Contents, Spool, SpoolReader, joined, pack
 from pipeline.spool.contents import COMMITTED
 from pipeline.spool.rows import tally
@@ -152,3 +153,24 @@ def peak_of(work: Callable[[], object]) -> int:
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+USES: dict[str, tuple[str, Callable[[Spool], object]]] = {
+    "append": ("counter", lambda spool: spool.append(reading(99), 99)),
+    "lease": ("pending", lambda spool: spool.queue().lease(9)),
+    "settle": ("pending", lambda spool: spool.queue().settle(Batch((1, 2), 6, b"", 0, True), NOW)),
+    "give_up": ("pending", lambda spool: spool.queue().give_up(9)),
+    "restamp": ("pending", lambda spool: spool.restamp(range(9), 9, 1)),
+    "serve": ("pending", lambda spool: served(spool, "b")),
+    "note": ("fact", lambda spool: spool.note({"b": "2"})),
+    "facts": ("fact", lambda spool: spool.facts()),
+    "gaps": ("gap", lambda spool: spool.gaps()),
+    "contents": ("counter", lambda spool: spool.contents()),
+    "has": ("tick_time", lambda spool: spool.has(1)),
+    "oldest": ("tick_time", lambda spool: spool.aging.oldest(0, 1)),
+    "remove": ("tick", lambda spool: spool.aging.remove(0, 150, Age(1, "m"), count=True)),
+    "check": ("tick", lambda spool: spool.check()),
+    "set_bound": ("", lambda spool: spool.set_bound(100 * MB)),
+    "salvage": ("", lambda spool: list(spool.salvage())),
+}
+"""What a spool is used for: which table cannot do without, and the use."""

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.settings import MAIN, Age
-from pipeline.spool import Batch, Fact, Spool, SpoolReader
+from pipeline.spool import MAIN, Fact, Spool, SpoolReader
 from tests.clocks import ManualClock
 from tests.spool.stores import (
     MB,
     NOW,
     PAGE,
+    USES,
     account,
     aside,
     blocks,
@@ -222,41 +222,22 @@ def test_a_log_whose_end_is_missing_is_no_damage_for_it_was_not_committed(
 
 @pytest.mark.parametrize(
     ("table", "use"),
-    [
-        ("counter", lambda spool, _: spool.append(reading(200), 200)),
-        ("pending", lambda spool, _: spool.queue().lease(9)),
-        ("pending", lambda spool, batch: spool.queue().settle(batch, NOW)),
-        ("pending", lambda spool, _: spool.queue().give_up(9)),
-        ("pending", lambda spool, _: spool.restamp(range(9), 9, 1)),
-        ("pending", lambda spool, _: served(spool, "b")),
-        ("fact", lambda spool, _: spool.note({"b": "2"})),
-        ("fact", lambda spool, _: spool.facts()),
-        ("gap", lambda spool, _: spool.gaps()),
-        ("counter", lambda spool, _: spool.contents()),
-        ("tick_time", lambda spool, _: spool.has(1)),
-        ("tick_time", lambda spool, _: spool.aging.oldest(0, 1)),
-        ("tick", lambda spool, _: spool.aging.remove(0, 150, Age(1, "m"), count=True)),
-        ("tick", lambda spool, _: spool.check()),
-    ],
-    ids=[
-        *("append", "lease", "settle", "give_up", "restamp", "serve", "note", "facts", "gaps"),
-        *("contents", "has", "oldest", "remove", "check"),
-    ],
+    [each for each in USES.values() if each[0]],
+    ids=[n for n in USES if USES[n][0]],
 )
 def test_damage_that_is_found_while_running_is_mended_without_a_restart(
     tmp_path: Path,
     table: str,
-    use: Callable[[Spool, Batch], object],
+    use: Callable[[Spool], object],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     filled(tmp_path, ticks=200, delivered=0)
     with opened(tmp_path) as spool:
-        batch = leased(spool, 300)
         with spool._database.connection() as db:  # so that it reads the file, and not its memory
             db.execute("PRAGMA cache_size = 0")
             db.execute("PRAGMA shrink_memory")
         scribble(tmp_path / "spool.db", (leaf_of(tmp_path, table) - 1) * PAGE, PAGE)
-        use(spool, batch)
+        use(spool)
         salvaged(spool)
         assert len([m for m in caplog.messages if "was damaged" in m]) == 1
         spool.append(reading(999), 999)
