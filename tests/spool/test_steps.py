@@ -202,11 +202,12 @@ def test_a_damaged_store_that_is_removed_before_it_is_read_counts_as_lost(broken
             file.unlink()
         spool.append(reading(NEW), NEW)
     with salvaged(opened(broken)) as spool:
-        after = spool.contents()
+        after, there = spool.contents(), spool.queue("b").contents()
         lacking = {(gap.cause, gap.server): gap.readings for gap in spool.gaps()}
     account(after)
     assert after.points == 3 * (TICKS + 1)
     assert after.lost == {"corrupt_store": 3 * (TICKS - DELIVERED)}
+    assert there.lost == {"corrupt_store": 3 * (TICKS - MIRRORED)}
     assert lacking == {
         ("corrupt_store", MAIN): TICKS - DELIVERED,
         ("corrupt_store", "b"): TICKS - MIRRORED,
