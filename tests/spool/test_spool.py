@@ -134,21 +134,6 @@ def test_readings_of_before_keep_their_time(tmp_path: Path) -> None:
         assert lines(leased(spool)) == ["m f=1i 1", "m f=2i 42"]
 
 
-@pytest.mark.slow
-def test_what_is_too_old_to_send_is_counted_without_being_held(spool: Spool) -> None:
-    spool.append(["m f=1i 200000"], 200_000)
-    sql(
-        spool.path.parent,
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000) "
-        "INSERT INTO tick (time_ns, points, lines) SELECT i, 1, x'00' FROM n",
-    )
-    sql(spool.path.parent, "INSERT INTO pending SELECT 'main', id, 1, 1 FROM tick WHERE id > 1")
-    expired: list[int] = []
-    assert peak_of(lambda: expired.append(spool.queue().give_up(200_000))) < MB
-    assert expired == [30_000]
-    assert spool.contents().backlog_points == 1
-
-
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n\r"))))
 def test_any_text_comes_back_as_it_was(lines: list[str]) -> None:
     block = pack(joined(lines))
