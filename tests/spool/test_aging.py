@@ -40,21 +40,6 @@ def held(spool: Spool) -> list[str]:
     return [line for block in history(spool.path.parent) for line in split_lines(block)]
 
 
-def test_only_the_lines_that_are_too_old_go(spool: Spool) -> None:
-    fill(spool, 1, 2, 3)
-    assert remove(spool, 2, 3) == 3
-    assert [measurement_of(line) for line in held(spool)] == [
-        *("cpu", "cpu", "cpu", "mem"),
-        *("mem", "cpu", "cpu", "cpu", "mem"),
-    ]
-    assert remove(spool, 2, 3) == 0
-    assert remove(spool, 0, 3, None) == 4 + 1  # a reading that loses all its lines is gone
-    with Aging.beside(spool.path.parent) as aging:
-        assert aging.oldest(0, 9 * SECOND) == 3 * SECOND
-        assert aging.oldest(3 * SECOND, 9 * SECOND) == 3 * SECOND
-        assert aging.oldest(0, 3 * SECOND) is None
-
-
 def test_what_waited_for_delivery_is_counted_and_the_rest_still_waits(spool: Spool) -> None:
     fill(spool, 1, 2)
     spool.queue().settle(leased(spool, 4), 0)
@@ -116,9 +101,9 @@ ticks = st.lists(
 
 @pytest.mark.slow
 @settings(max_examples=40)
-@given(ticks, st.integers(0, 20), st.integers(0, 20))
+@given(ticks, st.integers(0, 20), st.integers(0, 20), st.sampled_from([CPU, None]))
 def test_whatever_is_held_exactly_the_old_lines_of_the_span_go(
-    readings: list[tuple[int, list[str]]], start: int, stop: int
+    readings: list[tuple[int, list[str]]], start: int, stop: int, age: Age | None
 ) -> None:
     with tempfile.TemporaryDirectory() as folder, Spool(Path(folder), 2**24) as one:
         lines = []
@@ -126,15 +111,13 @@ def test_whatever_is_held_exactly_the_old_lines_of_the_span_go(
             some = [f"{name},n={number}-{n} f=1i {second}" for n, name in enumerate(names)]
             one.append(some, second * SECOND)
             lines += [(second, line) for line in some]
-        gone = {
-            line
-            for second, line in lines
-            if start <= second < stop and measurement_of(line) == "cpu"
-        }
-        assert remove(one, start, stop) == len(gone)
+        within = [(second, line) for second, line in lines if start <= second < stop]
+        oldest = min((second * SECOND for second, _ in within), default=None)
+        assert one.aging.oldest(start * SECOND, stop * SECOND) == oldest
+        gone = {line for _, line in within if age is None or measurement_of(line) == "cpu"}
+        assert remove(one, start, stop, age) == len(gone)
         assert sorted(held(one)) == sorted(line for _, line in lines if line not in gone)
         contents = one.contents()
-        assert contents.backlog_points == len(lines) - len(gone)
+        assert contents.backlog_points == waiting(one) == len(lines) - len(gone)
         assert contents.points == len(lines)
         account(contents)
-        assert waiting(one) == contents.backlog_points

@@ -69,37 +69,26 @@ def test_a_store_that_is_removed_is_made_anew_and_what_waited_is_lost(
     account(after)
 
 
-def test_a_store_whose_log_is_left_is_salvaged_from_that(spool: Spool, tmp_path: Path) -> None:
-    with spool:
-        spool.append(reading(READINGS), READINGS)
-        remove(tmp_path, "")
-        spool.append(reading(999), 999)
-        salvaged(spool)
-        after = spool.contents()
-        account(after)
-        assert after.points == 3 * (READINGS + 2)
-        assert spool.has(READINGS)
-        assert spool.has(999)
-    with Spool(tmp_path, MB) as again:
-        assert again.contents() == after
-
-
-def test_a_log_that_is_removed_a_moment_after_its_store_is_not_taken_for_one_that_is_left(
-    tmp_path: Path,
+@pytest.mark.parametrize("left", [True, False])
+def test_a_store_is_salvaged_from_a_log_that_is_left_and_not_removed_a_moment_later(
+    tmp_path: Path, left: bool
 ) -> None:
     filled(tmp_path, READINGS, DELIVERED)
     clock = ManualClock(NOW)
     with Spool(tmp_path, 100 * MB, clock) as spool:
         spool.append(reading(READINGS), READINGS)
-        clock.on_wait = lambda _: remove(tmp_path, "-wal", "-shm")
+        clock.on_wait = lambda _: None if left else remove(tmp_path, "-wal", "-shm")
         remove(tmp_path, "")
         spool.append(reading(999), 999)
-        assert not spool.salvaging
-        after = spool.contents()
+        assert spool.salvaging == left
+        after = salvaged(spool).contents()
         account(after)
-    assert after.points == 3 * (READINGS + 2)
-    assert after.delivered_points == 3 * DELIVERED
-    assert after.lost == {"corrupt_store": 3 * (READINGS + 1 - DELIVERED)}
+        assert (after.points, after.delivered_points) == (3 * (READINGS + 2), 3 * DELIVERED)
+        lost = 3 * (READINGS + 1 - DELIVERED)
+        assert left or after.lost == {"corrupt_store": lost}
+        assert (spool.has(READINGS), spool.has(999)) == (left, True)
+    with Spool(tmp_path, MB) as again:
+        assert again.contents() == after
 
 
 def test_a_batch_of_a_store_that_was_removed_settles_nothing_of_the_new_one(

@@ -105,22 +105,6 @@ def test_a_new_mirror_gets_all_that_is_held_and_one_that_is_gone_gives_up_what_w
         assert reader.contents().backlog_points == 3 * (TICKS + 1 - DELIVERED)
 
 
-def test_what_is_given_up_counts_once_though_that_failed_before(
-    two: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with served(opened(two), "b") as spool:
-        refusal = "BEFORE DELETE ON server BEGIN SELECT RAISE(FAIL, 'not now'); END"
-        sql(two, f"CREATE TRIGGER refusal {refusal}")
-        with pytest.raises(SpoolError):
-            served(spool)
-        sql(two, "DROP TRIGGER refusal")
-        served(spool)
-        assert of(spool, "b").lost == {"mirror_removed": 105}
-    assert caplog.messages == [
-        "Mirror b is no longer in the settings: 105 points that waited for it are given up"
-    ]
-
-
 def test_nothing_is_leased_for_a_mirror_before_its_queue_is_whole(
     two: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,30 +254,34 @@ def test_mirrors_that_come_or_go_during_a_salvage_do_so_at_its_end(
         assert of(spool, "b").lost == ({} if "b" in wanted else {"mirror_removed": waited})
 
 
-def test_an_exchange_of_servers_is_logged_once_though_it_failed_before(
-    two: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+def test_a_change_of_servers_is_logged_and_counted_once_though_it_failed_before(
+    two: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(queues, "_AT_ONCE", 9)
+    again = ": all readings that are held go there once more"
+    exchanged = [
+        f"the main server is now at y, where mirror b was{again}",
+        f"mirror b is now at x, where the main server was{again}",
+    ]
+    gone = "Mirror b is no longer in the settings: 120 points that waited for it are given up"
     with opened(two) as spool:
         assert list(spool.serve(["b"], {MAIN: "x", "b": "y"})) == []
-        refusal = "BEFORE UPDATE ON server WHEN new.name = 'b' BEGIN SELECT RAISE(FAIL, 'no'); END"
-        sql(two, f"CREATE TRIGGER refusal {refusal}")
-        exchange = (["b"], {MAIN: "y", "b": "x"})
-        for _ in range(2):
-            with pytest.raises(SpoolError):
-                list(spool.serve(*exchange))
-        assert caplog.messages == []
-        sql(two, "DROP TRIGGER refusal")
-        for _ in range(2):
-            list(spool.serve(*exchange))
-        for server in BOTH:
-            assert drained(spool, server) == all_of(*range(TICKS))
-    assert caplog.messages == [
-        "the main server is now at y, where mirror b was: all readings that are held go there "
-        "once more",
-        "mirror b is now at x, where the main server was: all readings that are held go there "
-        "once more",
-    ]
+        for refused, mirrors, places, told in (
+            ("UPDATE ON server WHEN new.name = 'b'", ["b"], {MAIN: "y", "b": "x"}, exchanged),
+            ("DELETE ON server", [], {MAIN: "y"}, [gone]),
+        ):
+            trigger = f"BEFORE {refused} BEGIN SELECT RAISE(FAIL, 'not now'); END"
+            sql(two, f"CREATE TRIGGER refusal {trigger}")
+            for _ in range(2):
+                with pytest.raises(SpoolError):
+                    list(spool.serve(mirrors, places))
+            assert caplog.messages == []
+            sql(two, "DROP TRIGGER refusal")
+            for _ in range(2):
+                list(spool.serve(mirrors, places))
+            assert caplog.messages == told
+            caplog.clear()
+        assert of(spool, "b").lost == {"mirror_removed": 120}
+        assert drained(spool, MAIN) == all_of(*range(TICKS))
 
 
 def test_servers_that_are_exchanged_during_a_salvage_get_all_that_is_held_at_its_end(

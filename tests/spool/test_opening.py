@@ -152,24 +152,20 @@ def test_a_log_that_is_too_long_to_be_checked_at_once_is_read_beside_new_reading
     assert len(history(store)) == READINGS + 1
 
 
-@each_opener
-def test_a_store_that_cannot_be_shared_is_not_read_without_its_log(
-    store: Path, opener: Callable[[Path], object]
+def test_a_store_that_cannot_be_shared_is_not_read_without_its_log_nor_by_a_check(
+    store: Path,
 ) -> None:
     (store / "spool.db-shm").unlink()
-    told = r"spool\.db cannot be opened: .*; try as the user of the"
-    with nothing_can_be_written(), pytest.raises(SpoolError, match=told):
-        opener(store)
-
-
-def test_a_check_never_reads_a_store_without_sharing_it(tmp_path: Path) -> None:
-    with Spool(tmp_path, 100 * MB) as spool:
-        spool.append(reading(0), 0)
+    told = r"spool\.db cannot be opened: "
+    for opener in (SpoolReader, Aging.beside):
+        with nothing_can_be_written(), pytest.raises(SpoolError, match=f"{told}.*; try as the"):
+            opener(store)
+    Spool(store, 100 * MB).close()
     with nothing_can_be_written():
-        with SpoolReader(tmp_path) as reader:  # a reader may, as nobody writes
+        with SpoolReader(store) as reader:  # a reader may, as nobody writes and there is no log
             reader.examine()
-        with pytest.raises(SpoolError, match=r"spool\.db cannot be opened: "):
-            SpoolReader(tmp_path, shared=True)
+        with pytest.raises(SpoolError, match=told):
+            SpoolReader(store, shared=True)
 
 
 TRY = """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.settings import MAIN, Ages
+from pipeline.settings import MAIN
 from pipeline.spool import (
     Refusal,
     Rejected,
@@ -18,8 +18,6 @@ from pipeline.spool import (
     retry_rejected,
 )
 from tests.spool.stores import NOW, account, leased, lines, sql
-
-HOUR_NS = 3600 * 10**9
 
 
 def refuse(spool: Spool, *lines: str, among: int = 0) -> None:
@@ -70,17 +68,6 @@ def test_retried_lines_wait_again_and_are_lost_no_more(spool: Spool, tmp_path: P
     assert (after.backlog_points, after.rejected_points) == (2, 1)
     assert waiting(spool) == [f"c f=1i {NOW - 5}", f"a f=1i {NOW}"]
     assert sql(tmp_path, "SELECT time_ns FROM tick ORDER BY id") == [(NOW,), (NOW - 5,), (NOW,)]
-    account(spool.contents())
-
-
-def test_a_line_that_is_older_than_its_own_age_is_not_retried(spool: Spool, tmp_path: Path) -> None:
-    young, old = NOW - HOUR_NS + 1, NOW - HOUR_NS - 1
-    refuse(spool, f"cpu f=1i {young}", f"cpu f=1i {old}", f"mem f=1i {old}", f"mem f=1i {NOW}")
-    ages = Ages.from_hours(2, {"cpu": 1})
-    assert retry_rejected(tmp_path, None, ages, NOW) == (3, 1)
-    assert {*waiting(spool)} == {f"cpu f=1i {young}", f"mem f=1i {old}", f"mem f=1i {NOW}"}
-    assert [one.line for one in kept(tmp_path)] == [f"cpu f=1i {old}"]
-    assert spool.contents().lost == {"rejected": 1}
     account(spool.contents())
 
 

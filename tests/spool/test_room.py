@@ -92,19 +92,6 @@ def test_another_bound_holds_at_once_for_all_that_lies_on_the_disk(tmp_path: Pat
     assert on_disk(tmp_path) <= MB
 
 
-def test_another_bound_may_come_on_a_full_disk(disk: Path) -> None:
-    with Spool(disk, 8 * MB) as spool:
-        appended(spool, range(500))
-        fill_up(disk)
-        appended(spool, range(500, 600))
-        for bound in (2 * MB, 8 * MB):
-            spool.set_bound(bound)
-        (disk / "ballast").unlink()
-        appended(spool, range(600, 700))
-        assert spool.pressure is None
-        account(spool.contents())
-
-
 def test_delivered_readings_go_first_and_that_is_no_pressure(tmp_path: Path) -> None:
     with Spool(tmp_path, MB) as spool:
         for number in range(1000):
@@ -146,6 +133,8 @@ def test_on_a_full_disk_the_oldest_readings_make_room(disk: Path) -> None:
         assert lines(leased(spool, newest=True)) == reading(699)
         spool.queue().settle(leased(spool, 30), NOW)
         spool.note({"last_error": "full"})
+        for bound in (2 * MB, 64 * MB):
+            spool.set_bound(bound)
         ballast.unlink()
         appended(spool, range(700, 703))
         assert spool.pressure is None

@@ -47,52 +47,37 @@ def made(directory: Path) -> Path:
     return directory
 
 
-def version(directory: Path) -> int:
-    ((found,),) = sql(directory, "PRAGMA user_version")
-    return int(found)
-
-
-def check_upgraded(directory: Path) -> None:
-    """All that 0.1.0 kept is there, and in use."""
-    assert version(directory) == VERSION
-    found = contents(directory)
+def test_a_store_of_0_1_0_is_upgraded_with_all_that_it_kept(tmp_path: Path) -> None:
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    Spool(fresh, MB).close()
+    Spool(made(tmp_path), MB).close()
+    query = "SELECT type, name, sql FROM sqlite_schema ORDER BY name"
+    assert sql(tmp_path, query) == sql(fresh, query)
+    assert sql(tmp_path, "PRAGMA user_version") == [(VERSION,)]
+    found = contents(tmp_path)
     account(found)
     assert (found.ticks, found.points, found.delivered_points) == (6, 12, 3)
     assert (found.backlog_points, found.rejected_points) == (8, 1)
     assert found.lost == {"rejected": 1, "tick_missed": 2}
-    assert len(history(directory)) == 5
-    with Spool(directory, MB) as spool:
+    assert len(history(tmp_path)) == 5
+    with Spool(tmp_path, MB) as spool:
         assert spool.facts() == {"collection_interval_ms": "1000", "last_error": "no answer"}
         spool.append(["m f=1i 7"], 7 * 10**9)
         assert leased(spool, newest=True).ids == (7,)
         spool.queue().settle(leased(spool, 8), NOW)
         assert lines(leased(spool)) == ["m f=1i 7"]
         account(spool.contents())
-        assert sql(directory, "SELECT value FROM counter WHERE name = 'waiting'") == [(1,)]
+        assert sql(tmp_path, "SELECT value FROM counter WHERE name = 'waiting'") == [(1,)]
 
 
-def test_a_store_of_0_1_0_is_upgraded(tmp_path: Path) -> None:
-    made(tmp_path)
-    Spool(tmp_path, MB).close()
-    check_upgraded(tmp_path)
-    fresh = tmp_path / "fresh"
-    fresh.mkdir()
-    Spool(fresh, MB).close()
-    query = "SELECT type, name, sql FROM sqlite_schema ORDER BY name"
-    assert sql(tmp_path, query) == sql(fresh, query)
-
-
-def test_a_store_of_0_1_0_is_read_before_it_is_upgraded(tmp_path: Path) -> None:
-    made(tmp_path)
+def test_a_store_of_0_1_0_is_read_and_not_written_before_its_agent_upgraded_it(
+    tmp_path: Path,
+) -> None:
+    before = (made(tmp_path) / "spool.db").read_bytes()
     status = read_status(Settings(data_dir=tmp_path, host="h1"))
     assert (status.points, status.backlog_points, status.last_salvage) == (12, 8, None)
     assert len(history(tmp_path)) == 5
-    assert version(tmp_path) == 1
-
-
-def test_no_command_writes_to_a_store_of_0_1_0_before_its_agent_upgraded_it(tmp_path: Path) -> None:
-    made(tmp_path)
-    before = (tmp_path / "spool.db").read_bytes()
     for write in (Aging.beside, retry_rejected, drop_rejected):
         with pytest.raises(SpoolError, match="has format 1; start the agent, which upgrades it"):
             write(tmp_path)
