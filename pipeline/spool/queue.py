@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 
 from pipeline.clock import Clock, LogLimit
-from pipeline.spool import reader, rows
+from pipeline.spool import rows
 from pipeline.spool.contents import Batch, Cause, Contents, Refusal
 from pipeline.spool.database import Database
 from pipeline.spool.leasing import next_batch
@@ -45,7 +45,7 @@ class Queue:
 
     def contents(self) -> Contents:
         """Return the figures of the spool, and of what this server has of it."""
-        return self._database.read(lambda db: reader.contents(db, self.name))
+        return self._database.read(lambda db: rows.contents(db, self.name))
 
     def facts(self) -> dict[str, str]:
         """Return the facts that were noted of this server."""

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from pipeline.point import measurement_of
 from pipeline.settings import Age, Ages
+from pipeline.spool.beside import open_beside
 from pipeline.spool.contents import Cause
-from pipeline.spool.opening import open_beside
 from pipeline.spool.rows import insert, tally
 from pipeline.spool.schema import LOST
 

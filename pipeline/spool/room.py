@@ -13,9 +13,10 @@ from typing import Self
 from pipeline.spool.access import look, make
 from pipeline.spool.contents import Cause
 from pipeline.spool.database import Database
+from pipeline.spool.errors import NO_ROOM, FullError, SpoolError, free
 from pipeline.spool.files import delete_corrupt, sibling
 from pipeline.spool.rows import LEAST_ID, drop, tally_each
-from pipeline.spool.schema import LOST, NO_ROOM, FullError, SpoolError, free
+from pipeline.spool.schema import LOST
 
 _log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.spool import Batch, Refusal, Spool, SpoolError, SpoolReader, joined, pack, unpack
+from pipeline.spool import Batch, Gap, Refusal, Spool, SpoolError, SpoolReader, joined, pack, unpack
 from tests.spool.stores import MB, NOW, account, history, leased, lines, peak_of, sql
 
 
@@ -133,14 +133,30 @@ def test_any_text_comes_back_as_it_was(lines: list[str]) -> None:
     assert unpack(block) == gzip.decompress(block).decode() == "".join(f"{x}\n" for x in lines)
 
 
-@pytest.mark.parametrize("noise", ["'ab'", "x'0102'"])
-def test_a_time_that_noise_made_a_text_holds_up_nothing(tmp_path: Path, noise: str) -> None:
+@pytest.mark.parametrize(
+    "noise",
+    [
+        "UPDATE tick SET time_ns = 'ab' WHERE id = 2",
+        "UPDATE tick SET time_ns = x'0102' WHERE id = 2",
+        "UPDATE fact SET name = x'ff' WHERE name = 'b'",
+        "UPDATE fact SET value = x'ff' WHERE name = 'b'",
+        "INSERT INTO counter VALUES ('main', x'ff', 1)",
+        "UPDATE counter SET value = 'ab' WHERE name = 'ticks'",
+        "UPDATE gap SET cause = x'ff' WHERE readings = 2",
+        "UPDATE gap SET stop_ns = 'ab' WHERE readings = 2",
+    ],
+)
+def test_a_value_that_noise_gave_another_type_holds_up_nothing(tmp_path: Path, noise: str) -> None:
+    gaps = [Gap("tick_missed", 1, 2, 1), Gap("agent_down", 3, 4, 2)]
     with Spool(tmp_path, MB) as spool:
         for number in range(3):
-            spool.append([f"m f={number}i {number + 7}"], number + 7)
-        sql(tmp_path, f"UPDATE tick SET time_ns = {noise} WHERE id = 2")  # noqa: S608  # above
+            spool.append([f"m f={number}i {number + 7}"], number + 7, gaps=gaps * (number == 0))
+        spool.note({"a": "1", "b": "2"})
+        sql(tmp_path, noise)
     with Spool(tmp_path, MB) as spool:
         assert (spool.contents().first_ns, spool.contents().last_ns) == (7, 9)
-        batch = leased(spool, 10)
-        spool.queue().settle(batch, 10)
+        assert spool.contents().ticks in (0, 3)
+        assert spool.facts()["a"] == "1"
+        assert spool.gaps()[0] == gaps[0]
+        spool.queue().settle(leased(spool, 10), 10)
         assert spool.contents().delivered_points == 3
