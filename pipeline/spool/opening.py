@@ -79,7 +79,7 @@ class OwnStore:
         """
         path = self._path
         with translated(path, "opened", _NO_ROOM, own=True):
-            files.resume(path)
+            files.finish_replacement(path)
             if (why := damage(path)) is not None:
                 self._set_aside(why)
             elif not path.exists():
@@ -111,7 +111,7 @@ class OwnStore:
                 migrate(db, version)
                 if path.stat().st_size <= _CHECKED_AT_ONCE:
                     examine(db, path)
-                self.look(db)
+                self.conclude_salvage(db)
             except sqlite3.Error as error:
                 db.close()
                 if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOISE_CODES:
@@ -122,8 +122,8 @@ class OwnStore:
                 raise
         return db
 
-    def look(self, db: sqlite3.Connection) -> None:
-        """Look whether there are damaged stores that are not read to their end."""
+    def conclude_salvage(self, db: sqlite3.Connection) -> None:
+        """Conclude the salvage of damaged stores, unless one is not read to its end yet."""
         self.salvaging = True  # until all is counted, for which the disk may have no room
         if not unfinished(db):
             conclude(db, self._path)
@@ -145,7 +145,7 @@ class OwnStore:
             # Often only the log cannot grow, and that costs no reading.
             if self._room.relieve(database):
                 yield
-                self._room.make(database)
+                self._room.delete_oldest(database)
             yield
 
     def replace(self, database: Database, error: DamagedError) -> None:

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pipeline.settings import MAIN
 from pipeline.spool.contents import Cause, Fact
 from pipeline.spool.database import Database
-from pipeline.spool.rows import facts, note, servers, tally
+from pipeline.spool.rows import NEXT_ID, facts, note, servers, tally
 from pipeline.spool.schema import LOST
 
 _log = logging.getLogger(__name__)
 
 _AT_ONCE = 500  # so that no tick waits long for it
-_NEXT = "(SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'tick')"
-_ADD = f"INSERT INTO server (name, below) VALUES (?, {_NEXT})"  # noqa: S608  # above
+_ADD = f"INSERT INTO server (name, below) VALUES (?, ({NEXT_ID}))"  # noqa: S608  # above
 # The newest readings first: all that is newer than the oldest one in the queue is in it as well,
 # or was in it, and so is never taken for one that left it out of turn.
 _SOME = "SELECT min(id) FROM (SELECT id FROM tick WHERE id < ? ORDER BY id DESC LIMIT ?)"
@@ -25,8 +24,8 @@ _FILL = (
     "WHERE id >= ? AND id < ? RETURNING points"
 )
 # If the mirror comes back before it is gone, its queue is filled from the start.
-_LEAVE = f"UPDATE server SET below = {_NEXT} WHERE name = ? AND below IS NULL"  # noqa: S608  # above
-_AGAIN = f"UPDATE server SET below = {_NEXT} WHERE name = ?"  # noqa: S608  # above
+_LEAVE = f"UPDATE server SET below = ({NEXT_ID}) WHERE name = ? AND below IS NULL"  # noqa: S608  # above
+_AGAIN = f"UPDATE server SET below = ({NEXT_ID}) WHERE name = ?"  # noqa: S608  # above
 _GIVE_UP = (
     "DELETE FROM pending WHERE server = ?1 AND id <= (SELECT max(id) FROM "
     "(SELECT id FROM pending WHERE server = ?1 ORDER BY id LIMIT ?2)) RETURNING points"

@@ -185,7 +185,7 @@ class Room:
                 db.execute("PRAGMA wal_checkpoint(PASSIVE)")
         return database.is_open
 
-    def make(self, database: Database) -> None:
+    def delete_oldest(self, database: Database) -> None:
         """Make room on a full disk by deleting the oldest readings, delivered ones first."""
         with database.transaction() as db:
             # The room stays in the file, for newer readings: other programs would take it.

@@ -17,6 +17,8 @@ DAMAGES = (zlib.error, UnicodeDecodeError, TypeError)
 """The errors that `unpack` raises for a damaged block; TypeError is for one that became NULL."""
 LEAST_ID = -(2**63)
 """Before the ids of all readings: a salvage lowers them below 0."""
+NEXT_ID = "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'tick'"
+"""The query for the id of the next reading."""
 _REJECTED_KEPT = 10_000
 _UNQUEUE = "DELETE FROM pending WHERE id = ? AND server IN (SELECT name FROM server)"
 _MIRROR = "mirror:"  # begins the names of the facts of a mirror

@@ -88,7 +88,7 @@ class Spool:
         """
         yield from steps(self._database, self._room.keep)
         with self._database.connection() as db:
-            self._store.look(db)
+            self._store.conclude_salvage(db)
         yield from self._queues.go_on()
 
     def resume(self, interval_s: float) -> int | None:
@@ -275,6 +275,6 @@ class Spool:
     def _open(self) -> sqlite3.Connection:
         db = self._store.connect()
         if not self._first_id:
-            query = "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'tick'"
-            self._first_id = self.next_id = int(db.execute(query).fetchone()[0]) + self._store.above
+            (following,) = db.execute(rows.NEXT_ID).fetchone()
+            self._first_id = self.next_id = int(following) + self._store.above
         return db

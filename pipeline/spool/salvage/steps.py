@@ -16,7 +16,7 @@ from pipeline.spool import files
 from pipeline.spool.contents import COMMITTED, Cause, Fact, Gap
 from pipeline.spool.database import Database
 from pipeline.spool.rows import facts, mark, mark_missing, note, servers, tally
-from pipeline.spool.salvage.finds import copy_small, reading_of, serve
+from pipeline.spool.salvage.finds import copy_servers, copy_small, reading_of
 from pipeline.spool.salvage.pages import Pages
 from pipeline.spool.salvage.progress import (
     SHIFT,
@@ -57,7 +57,7 @@ def first_step(db: sqlite3.Connection, pages: Pages | None, progress: Progress, 
     if pages is not None:
         numbers = pages.following(0, _AT_ONCE)
         rows = list(pages.rows(numbers, readings=False))
-        serve(db, progress, rows)
+        copy_servers(db, progress, rows)
         found = copy_small(db, progress, rows)
         progress = dataclasses.replace(found, page=numbers[-1] if numbers else 0)
         save(db, progress)
