@@ -66,6 +66,17 @@ def sql(directory: Path, statement: str, *values: object) -> list[tuple[Any, ...
         return db.execute(statement, values).fetchall()
 
 
+def leaf_of(directory: Path, table: str) -> int:
+    """The number of the first page of a table that holds rows."""
+    ((number,),) = sql(directory, "SELECT rootpage FROM sqlite_schema WHERE name = ?", table)
+    data = (directory / "spool.db").read_bytes()
+    while data[(number - 1) * PAGE] in (2, 5):  # an interior page: to its first child
+        page = data[(number - 1) * PAGE : number * PAGE]
+        cell = int.from_bytes(page[12:14], "big")
+        number = int.from_bytes(page[cell : cell + 4], "big")
+    return int(number)
+
+
 def killed(work: Callable[[], object]) -> None:
     """Do some work in a process that is then killed: nothing is closed."""
     if (child := os.fork()) == 0:

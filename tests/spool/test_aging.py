@@ -57,17 +57,6 @@ def test_what_waited_for_delivery_is_counted_and_the_rest_still_waits(spool: Spo
     assert spool.contents().lost == {"expired": 3}
 
 
-def test_what_was_delivered_before_older_readings_still_makes_room_before_these(
-    spool: Spool,
-) -> None:
-    fill(spool, 1, 2)
-    spool.queue().settle(leased(spool, 1, newest=True), 9 * SECOND)
-    spool.append([f"mem f=1i {3 * SECOND}"], 3 * SECOND)
-    fill(spool, 4)
-    remove(spool, 0, 5)
-    assert sql(spool.path.parent, "SELECT id FROM ahead") == [(2,)]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("age", [CPU, None])
 def test_the_space_goes_back_to_the_file_system(tmp_path: Path, age: Age | None) -> None:

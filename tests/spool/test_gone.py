@@ -91,20 +91,6 @@ def test_a_store_is_salvaged_from_a_log_that_is_left_and_not_removed_a_moment_la
         assert again.contents() == after
 
 
-def test_a_batch_of_a_store_that_was_removed_settles_nothing_of_the_new_one(
-    spool: Spool, tmp_path: Path
-) -> None:
-    with spool:
-        batch = leased(spool)
-        remove(tmp_path, "", "-wal", "-shm")
-        for number in range(100, 110):
-            spool.append(reading(number), number)
-        spool.queue().settle(batch, NOW)
-        after = spool.contents()
-        assert (after.backlog_points, after.delivered_points) == (30, 3 * DELIVERED)
-        account(after)
-
-
 def test_a_store_that_is_replaced_is_looked_at_and_used(spool: Spool, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     copy.mkdir()
@@ -202,11 +188,12 @@ with Spool(folder, 64 * MB) as spool:
     (folder / "quota").touch()
     for number in range(300, 1000):
         spool.append(reading(number), number)
-    pressure, lost = spool.pressure, spool.contents().lost["spool_full"]
+    assert spool.pressure == f"the disk of {folder} is full, make room on it"
+    assert spool.contents().lost["spool_full"] > 0
     account(spool.contents())
     (folder / "quota").unlink()
     spool.append(reading(1000), 1000)
-    print(lost, spool.contents().ticks, pressure, spool.pressure, sep="|")
+    assert (spool.contents().ticks, spool.pressure) == (1001, None)
 """
 
 
@@ -216,21 +203,7 @@ def test_a_quota_that_is_used_up_is_a_full_disk(tmp_path: Path) -> None:
     folder.mkdir()
     source = Path(__file__).with_name("quota.c")
     subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
-    told = subprocess.run(
-        [sys.executable, "-c", FILL, folder],
-        env={
-            **os.environ,
-            "LD_PRELOAD": str(library),
-            "QUOTA_FOLDER": str(folder),
-            "QUOTA_BYTES": str(2 * MB),
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    ).stdout
-    lost, ticks, pressure, later = told.strip().split("|")
-    assert int(lost) > 0
-    assert (ticks, later) == ("1001", "None")
-    assert pressure == f"the disk of {folder} is full, make room on it"
+    quota = {"LD_PRELOAD": str(library), "QUOTA_FOLDER": str(folder), "QUOTA_BYTES": str(2 * MB)}
+    program = [sys.executable, "-c", FILL, folder]
+    subprocess.run(program, env={**os.environ, **quota}, timeout=60, check=True)
     assert not (folder / "spool.db.probe").exists()

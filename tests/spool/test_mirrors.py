@@ -21,6 +21,7 @@ from tests.spool.stores import (
     NOW,
     PAGE,
     account,
+    leaf_of,
     leased,
     lines,
     reading,
@@ -200,18 +201,13 @@ def test_a_reading_that_waits_anywhere_gets_its_right_time(two: Path) -> None:
             assert of(spool, server).backlog_bytes == 0
 
 
-def page_of(directory: Path, table: str) -> int:
-    ((page,),) = sql(directory, "SELECT rootpage FROM sqlite_schema WHERE name = ?", table)
-    return int(page)
-
-
 @pytest.mark.parametrize("table", ["server", "pending", "counter"])
 def test_where_what_a_mirror_has_cannot_be_read_all_that_is_held_goes_to_it_again(
     two: Path, table: str
 ) -> None:
     with served(opened(two), "b") as spool:
         spool.queue("b").settle(leased(spool, 3, server="b"), NOW, [Refusal("m f=1i 1", "no")])
-    scribble(two / "spool.db", (page_of(two, table) - 1) * PAGE, PAGE)
+    scribble(two / "spool.db", (leaf_of(two, table) - 1) * PAGE, PAGE)
     scribble(two / "spool.db", 0, 100)
     with opened(two) as spool:
         spool.append(reading(NEW), NEW)

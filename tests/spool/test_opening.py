@@ -40,30 +40,17 @@ def store(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def empty(directory: Path) -> None:
-    (directory / "spool.db").write_bytes(b"")
-
-
-def missing(directory: Path) -> None:
-    (directory / "spool.db").unlink()
-
-
-def header(directory: Path) -> None:
-    scribble(directory / "spool.db", 0, 100)
-
-
-def flipped_bit(directory: Path) -> None:
-    log = directory / "spool.db-wal"
+def flipped_bit(log: Path) -> None:
     data = bytearray(log.read_bytes())
     data[len(data) // 2] ^= 1
     log.write_bytes(data)
 
 
-def interrupted(directory: Path) -> None:
+def interrupted(store: Path) -> None:
     """As a process leaves it that ended before a new store was in the place of a damaged one."""
-    Spool(directory, 100 * MB).close()
-    (directory / "spool.db").rename(directory / "spool.db.salvaged-20231114T221320Z")
-    sql(directory, "CREATE TABLE damaged (x)")
+    Spool(store.parent, 100 * MB).close()
+    store.rename(f"{store}.salvaged-20231114T221320Z")
+    sql(store.parent, "CREATE TABLE damaged (x)")
 
 
 def files(directory: Path) -> dict[str, bytes]:
@@ -84,21 +71,22 @@ def test_where_there_is_no_store_there_is_none_to_open(
 @pytest.mark.parametrize(
     ("damage", "why", "lost"),
     [
-        (empty, "it is empty", 0),
-        (missing, "it is missing, but not its write-ahead log", 0),
-        (header, "file is not a database", 0),
-        (flipped_bit, "its write-ahead log is damaged", 4),
-        (interrupted, "its salvage was interrupted", 0),
+        (lambda store, _: store.write_bytes(b""), "it is empty", 0),
+        (lambda store, _: store.unlink(), "it is missing, but not its write-ahead log", 0),
+        (lambda store, _: scribble(store, 0, 100), "file is not a database", 0),
+        (lambda _, log: flipped_bit(log), "its write-ahead log is damaged", 4),
+        (lambda store, _: interrupted(store), "its salvage was interrupted", 0),
     ],
+    ids=["empty", "missing", "header", "log", "interrupted"],
 )
 def test_a_command_leaves_a_damaged_store_to_the_agent(
     store: Path,
     opener: Callable[[Path], object],
-    damage: Callable[[Path], None],
+    damage: Callable[[Path, Path], object],
     why: str,
     lost: int,
 ) -> None:
-    damage(store)
+    damage(store / "spool.db", store / "spool.db-wal")
     before = files(store)
     told = f"{store}/spool.db is damaged ({why}"
     with pytest.raises(SpoolError, match=r"; the agent will salvage what is left$") as refusal:
@@ -116,7 +104,7 @@ def test_a_command_leaves_a_damaged_store_to_the_agent(
 def test_an_empty_file_beside_its_log_is_left_alone_while_an_agent_runs_too(
     store: Path, opener: Callable[[Path], object]
 ) -> None:
-    empty(store)
+    (store / "spool.db").write_bytes(b"")
     before = files(store)
     lock = DirectoryLock(store, SystemClock())
     with pytest.raises(SpoolError, match="it is empty, but not its write-ahead log"):

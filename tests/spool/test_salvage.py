@@ -21,9 +21,9 @@ from tests.spool.stores import (
     filled,
     history,
     killed,
+    leaf_of,
     leased,
     lines,
-    many,
     reading,
     salvaged,
     scribble,
@@ -38,17 +38,6 @@ STAMP = "20231114T221320Z"
 
 def opened(directory: Path, max_bytes: int = 100 * MB) -> Spool:
     return salvaged(Spool(directory, max_bytes, ManualClock(NOW)))
-
-
-def leaf_of(directory: Path, table: str) -> int:
-    """The number of the first page of a table that holds rows."""
-    ((number,),) = sql(directory, "SELECT rootpage FROM sqlite_schema WHERE name = ?", table)
-    data = (directory / "spool.db").read_bytes()
-    while data[(number - 1) * PAGE] in (2, 5):  # an interior page: to its first child
-        page = data[(number - 1) * PAGE : number * PAGE]
-        cell = int.from_bytes(page[12:14], "big")
-        number = int.from_bytes(page[cell : cell + 4], "big")
-    return int(number)
 
 
 def noise(directory: Path) -> None:
@@ -241,47 +230,17 @@ def test_a_spool_that_was_closed_while_it_was_checked_leaves_its_store_alone(
     assert aside(tmp_path) == []
 
 
-def test_a_damaged_reading_costs_itself_and_holds_back_no_other(
+def test_the_history_leaves_out_what_is_damaged_and_the_log_says_how_much(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with opened(tmp_path) as spool:
-        for number in range(5):
-            spool.append(reading(number), number)
-        cut = "UPDATE tick SET lines = substr(lines, 1, 200) || x'00' WHERE time_ns = 1"
-        sql(tmp_path, cut)  # which makes a text of it
-        sql(tmp_path, "UPDATE tick SET lines = zeroblob(length(lines)) WHERE time_ns IN (3, 4)")
-        with SpoolReader(tmp_path) as reader:
-            assert list(reader.history(0)) == blocks(0, 2)
-        assert caplog.messages == [f"3 readings in {tmp_path}/spool.db are damaged and left out"]
-        with SpoolReader(tmp_path) as reader:
-            assert list(reader.history(0, 3)) == blocks(0, 2)  # of 0, 2 and 4
-        caplog.clear()
-        assert lines(leased(spool, newest=True)) == reading(2)
-        assert lines(leased(spool)) == reading(0) + reading(2)
-        assert caplog.messages == [f"{tmp_path}/spool.db was damaged, 6 points in it are lost"]
-        assert spool.contents().lost == {"corrupt_store": 9}
-        spool.queue().settle(leased(spool), NOW)
-        after = spool.contents()
-    assert (after.delivered_points, after.backlog_points) == (6, 0)
-    assert after.lost == {"corrupt_store": 9}
-    account(after)
-
-
-@pytest.mark.parametrize(
-    ("damaged", "newest", "left"),
-    [("> 3", True, (3,)), ("<= 500", False, (501,)), ("> 0", False, ())],
-)
-def test_any_number_of_readings_may_be_damaged(
-    tmp_path: Path, damaged: str, newest: bool, left: tuple[int], caplog: pytest.LogCaptureFixture
-) -> None:
-    many(tmp_path, 0, 501)
-    cut = sql(tmp_path, f"UPDATE tick SET lines = x'00' WHERE id {damaged} RETURNING 1")  # noqa: S608  # above
-    with opened(tmp_path) as spool:
-        batch = spool.queue().lease(100, newest=newest)
-        assert (batch.ids if batch else ()) == left
-        assert spool.contents().lost == {"corrupt_store": len(cut)}
-        account(spool.contents())
-    assert caplog.messages == [f"{tmp_path}/spool.db was damaged, {len(cut)} points in it are lost"]
+    filled(tmp_path, ticks=5, delivered=0)
+    cut = "UPDATE tick SET lines = substr(lines, 1, 200) || x'00' WHERE time_ns = 1"
+    sql(tmp_path, cut)  # which makes a text of it
+    sql(tmp_path, "UPDATE tick SET lines = zeroblob(length(lines)) WHERE time_ns IN (3, 4)")
+    with SpoolReader(tmp_path) as reader:
+        assert list(reader.history(0)) == blocks(0, 2)
+        assert list(reader.history(0, 3)) == blocks(0, 2)  # of 0, 2 and 4
+    assert caplog.messages == [f"3 readings in {tmp_path}/spool.db are damaged and left out"]
 
 
 def test_damaged_files_do_not_pile_up(tmp_path: Path) -> None:

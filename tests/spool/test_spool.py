@@ -1,33 +1,13 @@
 import gzip
 import os
-import zlib
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.spool import Batch, Gap, Refusal, Spool, SpoolError, SpoolReader, joined, pack, unpack
+from pipeline.spool import Gap, Refusal, Spool, SpoolError, SpoolReader, joined, pack, unpack
 from tests.spool.stores import MB, NOW, account, history, leased, lines, peak_of, sql
-
-
-def test_a_batch_holds_whole_readings_up_to_its_size_as_one_gzip_member(spool: Spool) -> None:
-    for tick in range(4):
-        spool.append([f"m f={n}i {tick}" for n in range(2)] + [f'm s="ü" {tick}'], tick)
-    batch = leased(spool, 7)
-    member = zlib.decompressobj(31)
-    text = "".join(f'm f=0i {tick}\nm f=1i {tick}\nm s="ü" {tick}\n' for tick in range(2))
-    assert member.decompress(batch.body).decode() == text
-    assert (member.eof, member.unused_data) == (True, b"")
-    assert batch == Batch((1, 2), 6, batch.body, oldest_ns=0, more=True)
-    assert leased(spool, 7) == batch  # until it is settled
-    assert leased(spool, 1).ids == (1,)  # one that is larger comes alone
-    spool.queue().settle(batch, NOW)
-    assert (leased(spool, 6).ids, leased(spool, 6).more) == ((3, 4), False)
-    newest = leased(spool, 6, newest=True)
-    assert (newest.ids, newest.oldest_ns, newest.more) == ((4,), 3, True)
-    spool.queue().settle(newest, NOW)
-    assert leased(spool).ids == (3,)
 
 
 def test_of_a_reading_that_could_not_be_committed_nothing_is_there(spool: Spool) -> None:
@@ -68,30 +48,6 @@ def test_everything_outlives_the_process_and_a_reader_sees_it_at_once(tmp_path: 
     with Spool(tmp_path, MB) as spool:
         assert (spool.contents(), spool.facts()) == (before, {"a": "1"})
         assert lines(leased(spool)) == ["m f=1i 1", "m f=2i 2"]
-
-
-def test_what_the_server_would_refuse_as_too_old_is_not_sent_and_stays_here(spool: Spool) -> None:
-    for tick in range(4):
-        spool.append([f"m f=1i {tick}"], tick)
-    spool.queue().settle(leased(spool, 1), NOW)
-    assert spool.queue().give_up(3) == 2
-    assert lines(leased(spool)) == ["m f=1i 3"]
-    assert spool.contents().lost == {"expired": 2}
-    assert len(history(spool.path.parent)) == 4
-
-
-@pytest.mark.parametrize("refused", [[], [Refusal("m f=1i 1", "no")]])
-def test_a_batch_whose_reading_the_age_took_counts_nothing_and_settles_no_other(
-    spool: Spool, refused: list[Refusal]
-) -> None:
-    spool.append(["m f=1i 1", "m f=2i 1"], 1)
-    batch = leased(spool)
-    spool.aging.remove(0, 2, count=True)  # the only reading, and so the newest
-    spool.append(["m f=3i 2"], 2)
-    spool.queue().settle(batch, NOW, refused)
-    contents = spool.contents()
-    assert (contents.delivered_points, contents.lost) == (0, {"expired": 2})
-    assert lines(leased(spool)) == ["m f=3i 2"]
 
 
 @pytest.mark.slow

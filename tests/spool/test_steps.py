@@ -16,6 +16,7 @@ from tests.spool.stores import (
     contents,
     filled,
     history,
+    leaf_of,
     leased,
     lines,
     reading,
@@ -132,8 +133,7 @@ def test_a_store_that_is_damaged_while_it_is_filled_loses_nothing_that_can_be_re
 
 def lose_facts(directory: Path) -> None:
     """Damage a closed store, so that it must be salvaged, and its table `fact` is gone."""
-    ((page,),) = sql(directory, "SELECT rootpage FROM sqlite_schema WHERE name = 'fact'")
-    scribble(directory / "spool.db", (page - 1) * PAGE, PAGE)
+    scribble(directory / "spool.db", (leaf_of(directory, "fact") - 1) * PAGE, PAGE)
     scribble(directory / "spool.db", 0, 100)
 
 
