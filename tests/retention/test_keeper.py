@@ -96,6 +96,17 @@ class Bench:
         return len(api.query(self.bucket.server, query))
 
 
+def test_why_a_rule_is_left_alone_is_logged_once(
+    spool: Spool, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = ManualClock()
+    known = KnownRule(spool.queue(), clock)
+    for why in ("a", "a", "b", "a", "", "a"):
+        known.leave_alone(why)
+        clock.advance(1800)
+    assert caplog.messages == ["a", "b", "a"]
+
+
 @pytest.fixture
 def bench(bucket: Bucket, tmp_path: Path) -> Iterator[Bench]:
     one = Bench(bucket, tmp_path)
