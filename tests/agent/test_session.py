@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from pipeline import collectors
 from pipeline.agent.recorder import Recorder
 from pipeline.agent.session import AgentError, Session
 from pipeline.agent.worker import Workers
@@ -85,6 +86,13 @@ def test_an_interval_that_changes_is_told_as_no_gap(bench: Bench, tmp_path: Path
     assert "cause=agent_down" not in bench.kept()
 
 
+def test_with_no_collector_of_the_host_the_agents_own_metrics_go_on(bench: Bench) -> None:
+    off = {name: CollectorOptions(enabled=False) for name in collectors.names()}
+    bench.change(collectors=off | {collectors.AGENT: CollectorOptions(enabled=True)})
+    bench.session.record()
+    assert {line.partition(",")[0] for line in bench.kept().splitlines()} == {"metrics_agent"}
+
+
 def test_whoever_does_not_answer_is_not_asked_again_by_collectors_that_are_made_anew(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,7 +106,6 @@ def test_whoever_does_not_answer_is_not_asked_again_by_collectors_that_are_made_
         return os.statvfs(path)
 
     host = bench.session.host
-    assert host is not None
     object.__setattr__(host, "statvfs", hangs)
     object.__setattr__(host, "proc", "/proc/.")  # as of a container: the own root cannot hang
     try:
