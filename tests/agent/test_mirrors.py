@@ -12,16 +12,24 @@ import pytest
 
 from pipeline.agent import Session
 from pipeline.influx import InfluxError
-from pipeline.settings import Mirror
+from pipeline.settings import Mirror, Settings
 from pipeline.spool import Contents, Fact, SpoolReader
-from tests.agent.test_session import Bench, bench, counting, keeping
+from tests.agent.test_session import Bench, bench, counting, is_write, keeping
 from tests.agents import eventually
 from tests.chaos.proxy import PASS, REFUSE, Proxy
 from tests.configured import settings_for
 from tests.influxd import api
 from tests.influxd.api import Bucket
 from tests.influxd.process import InfluxProcess
-from tests.servers import Request, gateway, last_response, never_answer, read_request, serving
+from tests.servers import (
+    Behaviour,
+    Request,
+    gateway,
+    last_response,
+    never_answer,
+    read_request,
+    serving,
+)
 from tests.spool.stores import sql
 from tests.test_end_to_end import assert_same, spooled, stored
 
@@ -314,6 +322,35 @@ def test_the_token_of_a_mirror_is_read_again_when_it_is_refused(bench: Bench) ->
         assert (tokens[0], tokens[-1]) == ("Token old", "Token new")
 
 
+def sweep(settings: Settings) -> int:
+    session = Session(settings, lambda: settings)
+    try:
+        return session.sweep().points
+    finally:
+        session.stop()
+
+
+def test_a_sweep_waits_for_no_server_before_it_asks_another(tmp_path: Path) -> None:
+    asked = {"main": Event(), "b": Event()}
+    met: list[bool] = []
+
+    def meeting(mine: str, other: str) -> Behaviour:
+        def behave(client: socket.socket, _: Event) -> None:
+            wrote = is_write(client)
+            asked[mine].set()
+            met.append(asked[other].wait(30))
+            client.sendall(last_response("204 No Content" if wrote else "404 Not Found"))
+
+        return behave
+
+    with serving(meeting("main", "b")) as url, serving(meeting("b", "main")) as other:
+        mirrors = {"b": Mirror(other, "o", "b", "t", timeout_s=60)}
+        given = Settings(data_dir=tmp_path, influxdb_url=url, influxdb_timeout_s=60)
+        sweep(replace(given, mirrors=mirrors))
+    assert met
+    assert all(met)
+
+
 def test_a_sweep_removes_what_is_old_at_each_server_though_one_fails(
     bucket: Bucket, second: Bucket, tmp_path: Path
 ) -> None:
@@ -324,20 +361,15 @@ def test_a_sweep_removes_what_is_old_at_each_server_though_one_fails(
         lines = "\n".join(f"m,host=h1 f=1i {before + n}" for n in range(points))
         assert api.write(place.server, place.name, lines.encode())[0] == 204
 
-    def sweep(**mirrors: Mirror) -> int:
-        now = replace(settings, mirrors=mirrors)
-        session = Session(now, lambda: now)
-        try:
-            return session.sweep().points
-        finally:
-            session.stop()
-
     write(bucket, 2)
     write(second, 3)
-    assert sweep(b=mirror(second)) == 3  # a point that several had counts once
+    assert (
+        sweep(replace(settings, mirrors={"b": mirror(second)})) == 3
+    )  # a point that several had counts once
     assert [*api.rows(bucket), *api.rows(second)] == []
     write(bucket, 1)
     write(second, 1)
+    down = Mirror("http://127.0.0.1:1", "o", "b", "t")
     with pytest.raises(InfluxError, match=r"http://127\.0\.0\.1:1"):
-        sweep(a=Mirror("http://127.0.0.1:1", "o", "b", "t"), b=mirror(second))
+        sweep(replace(settings, mirrors={"a": down, "b": mirror(second)}))
     assert [*api.rows(bucket), *api.rows(second)] == []
