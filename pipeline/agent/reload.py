@@ -7,7 +7,7 @@ from threading import Event
 
 from pipeline.clock import Clock
 from pipeline.health import Trouble
-from pipeline.settings import Files, Loaded, Settings, SettingsError, describe
+from pipeline.settings import Files, Loaded, Settings, SettingsError, changes
 
 _log = logging.getLogger(__name__)
 
@@ -126,11 +126,7 @@ class Reload:
         old, self._used = self._used, new
         if new.settings == old.settings:
             return False
-        for was, now in zip(describe(old), describe(new), strict=True):
-            if getattr(old.settings, was.name) != getattr(new.settings, was.name):
-                _log.info(
-                    "Setting %s: %s (%s) becomes %s (%s)",
-                    was.name, was.value or "-", was.source, now.value or "-", now.source,
-                )  # fmt: skip
+        for change in changes(old, new):
+            _log.info("Setting %s", change)
         self._apply(new.settings)
         return True

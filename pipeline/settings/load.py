@@ -38,7 +38,8 @@ class Loaded:
 
     Attributes:
         settings: The settings.
-        sources: For each by name the file's path, the variable, or "default".
+        sources: For each by name the file's path, the variable, or "default"; the options that
+            are given in a table are there by their paths, too, such as `mirrors.b.url`.
         defaults: What each would be if nothing set it.
         tokens: Where the token of each server that has one came from, by the server's name.
         changeable: The files and folders of theirs that another user can change.
@@ -150,7 +151,7 @@ def load(
         missing.append(_nameless(config_dir))
     if problems := [*problems, *validator.problems, *missing]:
         raise SettingsError(problems)
-    sources = {name: given[name].source if name in given else "default" for name in NAMES}
+    sources = dict.fromkeys(NAMES, "default") | dict(_sources(given))
     values |= unset
     sources |= dict.fromkeys(unset, "default")
     asked = {
@@ -244,6 +245,14 @@ def _missing(
             ways += f", or remove the mirror from {rest.source}"
         verb = "need" if owner == "mirrors" else "needs"
         yield f"{owner} {verb} {name}, which is not set: set it {ways}"
+
+
+def _sources(given: Mapping[str, Given], path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the source of each value by its path, and of each that is in a table."""
+    for name, one in given.items():
+        yield f"{path}{name}", one.source
+        if isinstance(one.value, dict):
+            yield from _sources(one.value, f"{path}{name}.")
 
 
 def given_at(given: Mapping[str, Given], name: str) -> Given | None:

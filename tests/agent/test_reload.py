@@ -79,9 +79,35 @@ def test_a_change_is_taken_as_a_whole_and_told_with_its_sources(
     assert caplog.messages == [
         f"Setting spool_max_mb: 2 ({toml}) becomes 1024 (default)",
         f"Setting http_port: 1 ({toml}) becomes 3 ({toml})",
-        f"Setting collectors: - (default) becomes {{cpu = {{enabled = false}}}} ({toml})",
+        f"Setting collectors.cpu: - (default) becomes {{enabled = false}} ({toml})",
         f"Setting retention_hours: 168 (default) becomes 24 ({secrets})",
     ]
+
+
+def test_of_a_table_the_log_has_the_options_that_change_and_no_secret(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = "url = '{}'\norg = 'o'\nbucket = 'b'\n"
+    main = "influxdb_url = 'http://m'\ninfluxdb_org = 'o'\ninfluxdb_bucket = 'm'\n"
+    tokens = f"influxdb_token = '{TOKEN}'\n[mirrors.b]\ntoken = '{{}}'\n"
+    bench.toml.write_text(f"{main}[mirrors.b]\n{server.format('http://b')}")
+    bench.secrets.write_text(tokens.format(TOKEN))
+    reload = bench.follow()
+    bench.toml.write_text(f"{main}[mirrors.b]\n{server.format('http://c')}verify_tls = false")
+    bench.secrets.write_text(tokens.format(f"other-{TOKEN}"))
+    assert reload.read()
+    bench.toml.write_text(main)
+    bench.secrets.write_text(f"influxdb_token = '{TOKEN}'")
+    assert reload.read()
+    toml, secrets = bench.toml, bench.secrets
+    assert caplog.messages[:3] == [
+        f"Setting mirrors.b.url: http://b ({toml}) becomes http://c ({toml})",
+        f"Setting mirrors.b.token: ******** ({secrets}) becomes ******** ({secrets})",
+        f"Setting mirrors.b.verify_tls: true (default) becomes false ({toml})",
+    ]
+    assert caplog.messages[3].startswith('Setting mirrors.b: {url = "http://c", org = "o", ')
+    assert caplog.messages[3].endswith(") becomes - (default)")
+    assert TOKEN not in caplog.text
 
 
 def test_files_that_stay_as_they_are_are_not_read_again(
