@@ -289,7 +289,7 @@ def test_a_clock_that_starts_in_1970_and_is_set_loses_doubles_and_misdates_no_re
     assert len(found) == ticks(data_dir)
     assert found == sorted(set(found))
     assert begun_ns - 10**9 < found[0] <= found[-1] <= time.time_ns() + 10**9
-    assert read_status(agent.settings).lost.keys() <= {"tick_missed"}
+    assert read_status(agent.settings).main.lost.keys() <= {"tick_missed"}
     (jumped,) = warnings(caplog)
     assert jumped.startswith("The clock jumped forward by ")
 
@@ -517,7 +517,8 @@ def test_a_store_that_is_damaged_while_the_agent_runs_is_mended_and_told(
     agent.stop()
     after = read_status(agent.settings)
     assert 2 <= after.ticks <= 4
-    assert after.points == after.backlog_points + after.lost.get("corrupt_store", 0)
+    account = after.main
+    assert account.points == account.backlog_points + account.lost.get("corrupt_store", 0)
 
 
 def broken(data_dir: Path) -> None:
@@ -569,9 +570,10 @@ def test_readings_go_on_beside_a_salvage_and_a_stop_ends_it_for_the_next_start(
     eventually(lambda: "saved" in str(read_status(agent.settings).last_salvage), "its end")
     agent.stop()
     after = read_status(agent.settings)
-    assert (after.delivered_points, after.lost.get("corrupt_store")) == (60, None)
+    account = after.main
+    assert (account.delivered_points, account.lost.get("corrupt_store")) == (60, None)
     assert after.ticks >= before + 200
-    assert after.points == after.delivered_points + after.backlog_points
+    assert account.points == account.delivered_points + account.backlog_points
     assert len(times(data_dir)) == after.ticks
 
 
@@ -586,7 +588,7 @@ def test_a_folder_that_is_removed_is_made_anew_and_its_loss_told(
     assert agent.running
     assert holder(data_dir) == os.getpid()
     after = read_status(agent.settings)
-    assert after.lost["corrupt_store"] >= 3
+    assert after.main.lost["corrupt_store"] >= 3
     assert "was removed while it was in use" in str(after.last_salvage)
     assert f"{data_dir}/agent.lock was removed and is made anew" in caplog.messages
     agent.stop()

@@ -180,7 +180,7 @@ def test_save_system_metrics_returns_false_when_collection_fails_and_logs_why(
     assert errors(caplog) == [
         "Failed to collect system metrics: OSError: no such file: /proc/meminfo"
     ]
-    assert status(data_dir).lost["collector_failed"] >= 1
+    assert status(data_dir).main.lost["collector_failed"] >= 1
     monkeypatch.undo()
 
 
@@ -189,7 +189,7 @@ def test_save_system_metrics_is_true_when_another_collector_fails(
 ) -> None:
     monkeypatch.setattr(psutil, "swap_memory", broken(OSError("no swap")))
     assert pipeline.save_system_metrics() is True
-    assert status(data_dir).lost["collector_failed"] >= 1
+    assert status(data_dir).main.lost["collector_failed"] >= 1
 
 
 def test_save_system_metrics_returns_false_when_the_store_cannot_be_had(
@@ -257,7 +257,7 @@ def test_cleanup_old_metrics_returns_the_number_deleted(
     data_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     pipeline.save_system_metrics()
-    kept = status(data_dir).points
+    kept = status(data_dir).main.points
     add_old(data_dir, points=3, hours=169)
     add_old(data_dir, points=2, hours=167)
     assert pipeline.cleanup_old_metrics() == 3
@@ -442,7 +442,7 @@ def test_a_forked_worker_leaves_the_collection_to_its_parent(data_dir: Path) -> 
     )
     assert done.stdout.splitlines() == ["child False False False False", "parent 0"], done.stderr
     assert f"forked from the one that collects into {data_dir}" in done.stderr
-    assert status(data_dir).backlog_points > 0
+    assert status(data_dir).main.backlog_points > 0
 
 
 @pytest.mark.slow  # until the file is looked at again

@@ -265,7 +265,7 @@ def test_a_sweep_of_former_settings_that_ends_late_reports_nothing(
         go_on.set()
         eventually(lambda: sweeps() == 1, "the end of the former sweep")
         assert bench.session.health.troubles() == {}
-        assert read_status(bench.settings).bucket_drift is None
+        assert read_status(bench.settings).main.bucket_drift is None
 
 
 @pytest.mark.slow  # a delivery and a sweep

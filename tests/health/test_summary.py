@@ -69,7 +69,7 @@ def test_what_is_bad_is_marked() -> None:
 def test_with_mirrors_each_server_has_a_block_of_its_own() -> None:
     main = ServerStatus("http://a", 30, 0, 0, None, 20, {"expired": 3}, 0, 24.0, None)
     b = ServerStatus("http://b", 30, 7, 700, status().last_reading, 0, {}, 2, None, "too short")
-    found = summarize(status(servers={"main": main, "b": b}), START_NS + 5 * SECOND)
+    found = summarize(status(main=main, mirrors={"b": b}), START_NS + 5 * SECOND)
     assert [row.name for row in found.first] == ["running", "last reading"]
     assert [row.name for row in found.more] == ["interval", "kept", "readings", "store"]
     names = ["waiting", "lost", "bucket keeps", "delivered", "rejected"]

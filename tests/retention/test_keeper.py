@@ -241,18 +241,18 @@ def test_a_delete_that_takes_minutes_is_given_up_tried_again_and_shows(
 def test_how_the_rule_differs_shows_in_the_status(bench: Bench) -> None:
     api.set_age(bench.bucket, 24)
     bench.keep(bucket_retention="off")
-    status = read_status(bench.settings)
+    status = read_status(bench.settings).main
     assert status.bucket_retention_hours == 24
     assert status.bucket_drift is not None
     assert "keeps 24 h and not 168 h" in status.bucket_drift
     bench.keep(bucket_retention="extend")
-    assert read_status(bench.settings).bucket_drift is None
+    assert read_status(bench.settings).main.bucket_drift is None
     assert bench.clock.waits == [60]  # another host may have set it at the same moment
     # Somebody shortens it: that shows with the next sweep, which changes nothing.
     bench.keeper.sweep()
     api.set_age(bench.bucket, 24)
     bench.keeper.sweep()
-    drift = read_status(bench.settings).bucket_drift
+    drift = read_status(bench.settings).main.bucket_drift
     assert drift is not None
     assert "keeps 24 h" in drift
 
@@ -293,13 +293,13 @@ def test_a_count_that_fails_holds_up_no_sweep_and_is_tried_again(
         assert trouble == {}
         assert bench.count() == 1
         assert api.age_s(bench.bucket.server, bench.bucket.name) == 0
-        drift = read_status(bench.settings).bucket_drift
+        drift = read_status(bench.settings).main.bucket_drift
         assert drift is not None
         assert "keeps for ever and not 168 h" in drift
         failing = False
         bench.keeper.sweep()
     assert api.age_s(bench.bucket.server, bench.bucket.name) == 168 * 3600
-    assert read_status(bench.settings).bucket_drift is None
+    assert read_status(bench.settings).main.bucket_drift is None
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_an_upgrade_that_is_killed_at_any_moment_is_done_the_next_time(tmp_path:
 def test_a_store_of_0_1_0_is_read_before_it_is_upgraded(tmp_path: Path) -> None:
     made(tmp_path)
     status = read_status(Settings(data_dir=tmp_path, host="h1"))
-    assert (status.points, status.backlog_points, status.last_salvage) == (12, 8, None)
+    assert (status.main.points, status.main.backlog_points, status.last_salvage) == (12, 8, None)
     assert len(history(tmp_path)) == 5
     assert version(tmp_path) == 1
 
