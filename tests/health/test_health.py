@@ -9,19 +9,10 @@ from pipeline.spool import Fact, SpoolError
 from tests.agents import eventually
 from tests.clocks import ManualClock
 
-START = "2023-11-14T22:13:20.000000000Z"
 
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-def test_the_newest_trouble_is_remembered_and_when_it_is_over_the_one_before(
-    clock: ManualClock,
-) -> None:
+def test_the_newest_trouble_is_remembered_and_when_it_is_over_the_one_before() -> None:
     noted: list[Mapping[str, str | None]] = []
-    one = Health(clock, 60, noted.append)
+    one = Health(ManualClock(), 60, noted.append)
     delivery, sweep = one.trouble("delivery"), one.trouble("sweep")
     delivery.begins("no answer")
     sweep.begins("no right")
@@ -37,20 +28,19 @@ def test_the_newest_trouble_is_remembered_and_when_it_is_over_the_one_before(
 
 
 def test_troubles_that_are_cleared_begin_anew(
-    clock: ManualClock, caplog: pytest.LogCaptureFixture
+    health: Health, caplog: pytest.LogCaptureFixture
 ) -> None:
-    one = Health(clock, 60, lambda _: None)
     for _ in range(2):
-        one.trouble("sweep").begins("no right", "Old points stay")
-        one.server("main").clear("delivery", "sweep")
-        assert one.troubles() == {}
+        health.trouble("sweep").begins("no right", "Old points stay")
+        health.server("main").clear("delivery", "sweep")
+        assert health.troubles() == {}
     assert caplog.messages == ["Old points stay"] * 2
 
 
 def test_each_server_has_figures_and_troubles_of_its_own(
-    clock: ManualClock, caplog: pytest.LogCaptureFixture
+    health: Health, caplog: pytest.LogCaptureFixture
 ) -> None:
-    one = Health(clock, 60, lambda _: None)
+    one = health
     mirror, main = one.server("b"), one.server("main")
     mirror.wrote(2.5)
     main.write_failed()
@@ -67,51 +57,39 @@ def test_each_server_has_figures_and_troubles_of_its_own(
     assert caplog.messages == ["Delivery stopped", "Mirror b: Delivery stopped"]
 
 
-def test_a_store_that_cannot_be_written_hides_no_trouble(clock: ManualClock) -> None:
+def test_a_store_that_cannot_be_written_hides_no_trouble() -> None:
     def note(_: Mapping[str, str | None]) -> None:
         raise SpoolError("the disk is full")
 
-    one = Health(clock, 60, note)
+    one = Health(ManualClock(), 60, note)
     one.trouble("sweep").begins("no right")
     assert one.troubles() == {"sweep": "no right"}
 
 
-def test_readings_that_stop_are_a_failure_after_three_intervals(clock: ManualClock) -> None:
-    one = Health(clock, 60, lambda _: None)
-    clock.advance(180)
+@pytest.mark.parametrize(("interval_s", "in_time_s", "late_s"), [(60, 180, 181), (0.01, 5, 6)])
+def test_readings_that_stop_are_a_failure_after_three_intervals_and_some_seconds(
+    interval_s: float, in_time_s: float, late_s: int
+) -> None:
+    clock = ManualClock()
+    one = Health(clock, 3600, lambda _: None)
+    clock.advance(7200)
+    one.expect(interval_s)  # another interval begins its own wait
+    clock.advance(in_time_s)
     assert one.failure() is None
     clock.advance(1)
-    assert one.failure() == "no reading for 181 s"
+    assert one.failure() == f"no reading for {late_s} s"
     one.reading_committed(ReadingStats(0.01, 3, {}))
     assert one.failure() is None
     assert one.last_reading == ReadingStats(0.01, 3, {})
 
 
-def test_a_short_interval_makes_nobody_nervous(clock: ManualClock) -> None:
-    one = Health(clock, 0.01, lambda _: None)
-    clock.advance(5)
-    assert one.failure() is None
-    clock.advance(1)
-    assert one.failure() is not None
-
-
 def test_readings_that_are_not_durable_are_a_failure_and_a_server_that_is_down_is_none(
-    clock: ManualClock,
+    health: Health,
 ) -> None:
-    one = Health(clock, 60, lambda _: None)
-    one.trouble("delivery").begins("no answer")
-    assert one.failure() is None
-    one.trouble("spool").begins("disk full")
-    assert one.failure() == "disk full"
-
-
-def test_another_interval_begins_its_own_wait(clock: ManualClock) -> None:
-    one = Health(clock, 3600, lambda _: None)
-    clock.advance(7200)
-    one.expect(10)
-    assert one.failure() is None
-    clock.advance(31)
-    assert one.failure() == "no reading for 31 s"
+    health.trouble("delivery").begins("no answer")
+    assert health.failure() is None
+    health.trouble("spool").begins("disk full")
+    assert health.failure() == "disk full"
 
 
 def test_what_is_noted_last_is_what_is_true_last() -> None:
