@@ -37,10 +37,10 @@ ONE_COLLECTOR = {
 
 
 class HurriedClock(SystemClock):
-    """Looks at files, goes on after a failure and sweeps without the usual rest."""
+    """Tries a lock, looks at files, goes on after a failure and sweeps without the usual rest."""
 
     def wait(self, event: Event, seconds: float) -> bool:
-        rests = {2.0: 0.01, 5.0: 0.01, 10.0: 0.01, 3600.0: 0.1}
+        rests = {0.02: 0.0, 2.0: 0.01, 5.0: 0.01, 10.0: 0.01, 3600.0: 0.1}
         return super().wait(event, rests.get(seconds, seconds))
 
 
@@ -128,7 +128,7 @@ def test_a_reading_that_is_being_taken_at_the_stop_is_kept(
 
 
 def test_two_agents_on_one_data_directory_are_refused(make: Make, data_dir: Path) -> None:
-    first, second = make(), make()
+    first, second = make(), make(HurriedClock())
     first.start()
     for use in (second.start, second.save, second.cleanup):
         with pytest.raises(AgentError, match=f"in use by process {os.getpid()}; stop that agent"):
