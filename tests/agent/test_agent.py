@@ -101,6 +101,11 @@ def until_salvaged(agent: Agent) -> None:
     eventually(lambda: "saved" in str(read_status(agent.settings).last_salvage), "its end")
 
 
+def reported(agent: Agent) -> object:
+    """What the endpoint says."""
+    return call("GET", f"http://127.0.0.1:{agent.settings.http_port}/health").json()
+
+
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
 
@@ -261,6 +266,28 @@ def test_a_file_system_that_hangs_keeps_nobody_who_asks_for_the_settings(
     assert readers == ["settings"]
 
 
+def test_a_bad_edit_is_told_while_the_last_good_settings_go_on_being_used(
+    followed: Agent, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    toml, aside = tmp_path / "settings.toml", tmp_path / "new"
+    good = toml.read_text()
+    followed.start()
+    aside.write_text(good + 'tags = {site = "l')
+    aside.rename(toml)
+    eventually(lambda: "settings" in read_status(followed.settings).troubles, "the trouble")
+    found = read_status(followed.settings)
+    assert "not valid TOML" in found.troubles["settings"]
+    assert found.last_error == found.troubles["settings"]
+    assert reported(followed) == {"status": "pass", "troubles": found.troubles}
+    assert followed.save() == {}
+    aside.write_text(good.replace(str(SELDOM_MS), "30"))
+    aside.rename(toml)
+    until_error(followed, None)
+    eventually(lambda: followed.settings.collection_interval_ms == 30, "the good edit")
+    assert caplog.text.count("The settings stay as they are") == 1
+    assert caplog.text.count("The settings can be used again") == 1
+
+
 def test_a_clock_that_is_ahead_at_the_start_makes_no_young_reading_go(
     make: Make, data_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -400,11 +427,6 @@ def test_a_sweep_that_fails_is_told_in_the_status_and_costs_no_reading(
 def disk(tmp_path: Path) -> Iterator[Path]:
     with tiny_disk(tmp_path / "disk", 4096) as folder:
         yield folder
-
-
-def reported(agent: Agent) -> object:
-    """What the endpoint says."""
-    return call("GET", f"http://127.0.0.1:{agent.settings.http_port}/health").json()
 
 
 def test_a_full_disk_stops_nothing_and_is_told_while_it_lasts(
