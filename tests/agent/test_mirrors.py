@@ -23,8 +23,6 @@ from tests.influxd.api import Bucket
 from tests.influxd.process import InfluxProcess
 from tests.servers import (
     Behaviour,
-    Request,
-    gateway,
     last_response,
     never_answer,
     read_request,
@@ -58,27 +56,18 @@ def main(bucket: Bucket) -> dict[str, Any]:
     return QUICK | {f"influxdb_{name}": getattr(given, f"influxdb_{name}") for name in names}
 
 
-def contents(one: Bench, server: str = "main") -> Contents:
-    with SpoolReader(one.settings.data_dir) as reader:
-        return reader.contents(server)
-
-
-def waits(one: Bench, server: str = "main") -> int:
-    return contents(one, server).backlog_points
-
-
 def delivered(one: Bench, *servers: str) -> None:
     """Wait until nothing waits for these servers, to which every reading was queued."""
 
     def has_all(server: str) -> bool:
-        found = contents(one, server)
-        return found.points == contents(one).points > 0 == found.backlog_points
+        found = one.contents(server)
+        return found.points == one.contents().points > 0 == found.backlog_points
 
     eventually(lambda: all(map(has_all, servers)), "that all is delivered")
 
 
 def assert_account(one: Bench, server: str) -> Contents:
-    found = contents(one, server)
+    found = one.contents(server)
     lost = sum(found.lost.get(cause, 0) for cause in LOST)
     assert found.points == found.delivered_points + found.backlog_points + lost
     return found
@@ -108,10 +97,10 @@ def test_a_mirror_that_is_added_gets_all_that_is_held_and_one_that_is_removed_is
     down = Mirror("http://127.0.0.1:1", "o", "b", "t")
     bench.change(mirrors={"b": mirror(second), "c": down})
     eventually(lambda: "delivery:c" in bench.session.health.troubles(), "that c is down")
-    held = waits(bench, "c")
-    assert held == contents(bench).points
+    held = bench.waits("c")
+    assert held == bench.contents().points
     bench.change(mirrors={"b": mirror(second)})
-    eventually(lambda: waits(bench, "c") == 0, "that the queue of c is given up")
+    eventually(lambda: bench.waits("c") == 0, "that the queue of c is given up")
     assert bench.session.health.troubles() == {}
     assert [one.name for one in bench.session.health.servers] == ["main", "b"]
     told = f"Mirror c is no longer in the settings: {held:,} points that waited for it are given up"
@@ -134,7 +123,7 @@ def test_a_queue_that_cannot_be_given_up_is_reported_until_it_is_wanted_again(
     down = {"b": Mirror("http://127.0.0.1:1", "o", "b", "t")}
     bench.change(**QUICK, influxdb_url="http://127.0.0.1:1", mirrors=down)
     bench.session.start()
-    eventually(lambda: waits(bench, "b"), "a reading that waits")
+    eventually(lambda: bench.waits("b"), "a reading that waits")
     refusal = "BEFORE DELETE ON server BEGIN SELECT RAISE(FAIL, 'not now'); END"
     sql(tmp_path, f"CREATE TRIGGER refusal {refusal}")
     bench.change(mirrors={})
@@ -169,7 +158,7 @@ def test_a_server_that_takes_the_place_of_another_gets_all_that_is_held(
             bench.change(**main(second), mirrors={"b": former})
         proxy.fault = PASS
         bench.session.record()
-        eventually(lambda: not waits(bench) and not waits(bench, "b"), "that nothing waits")
+        eventually(lambda: not bench.waits() and not bench.waits("b"), "that nothing waits")
         assert_same(bucket, tmp_path)
         assert_same(second, tmp_path)
         for server in ("main", "b"):
@@ -196,7 +185,7 @@ def test_while_one_server_is_down_the_other_gets_all_and_it_catches_up(
     delivered(bench, "main")
     eventually(lambda: "delivery:b" in bench.session.health.troubles(), "that b is down")
     assert "delivery" not in bench.session.health.troubles()
-    assert waits(bench, "b") > 0
+    assert bench.waits("b") > 0
     assert bench.session.health.server("b").retries > 0
     assert bench.session.health.server("main").retries == 0
     influx_process.start()
@@ -229,8 +218,8 @@ def test_a_server_that_hangs_holds_up_no_other(bench: Bench, hanging: str) -> No
         for _ in range(2):
             bench.session.record()
             delivered(bench, working)
-        assert len(lines) == contents(bench, working).points
-        assert contents(bench, hanging).delivered_points == 0
+        assert len(lines) == bench.contents(working).points
+        assert bench.contents(hanging).delivered_points == 0
 
 
 def test_what_one_server_refuses_the_other_has(
@@ -248,7 +237,7 @@ def test_what_one_server_refuses_the_other_has(
         refused = reader.rejected(1_000)
     assert {one.server for one in refused} == {"b"}
     assert {one.line.partition(",")[0] for one in refused} == {"swap"}
-    assert contents(bench).lost.get("rejected", 0) == 0
+    assert bench.contents().lost.get("rejected", 0) == 0
     assert assert_account(bench, "b").lost["rejected"] == len(refused)
     lacks = spooled(tmp_path).keys() - stored(second).keys()
     assert len({(*key[:2], key[3]) for key in lacks}) == len(refused)
@@ -263,7 +252,7 @@ def test_each_server_has_the_age_of_its_own_rule(
     api.set_age(second, hours=1)
     bench.clock.shift_ns = -2 * HOUR_NS
     bench.session.record()
-    old = contents(bench).points
+    old = bench.contents().points
     bench.clock.shift_ns = 0
     bench.session.start()
     bench.change(**main(bucket), bucket_retention="off", mirrors={"b": mirror(second)})
@@ -271,32 +260,11 @@ def test_each_server_has_the_age_of_its_own_rule(
     delivered(bench, "main", "b")
     assert_same(bucket, tmp_path)
     assert assert_account(bench, "b").lost["expired"] == old
-    assert contents(bench).lost.get("expired", 0) == 0
+    assert bench.contents().lost.get("expired", 0) == 0
     assert len(stored(second)) < len(spooled(tmp_path))
     with SpoolReader(tmp_path) as reader:
         ages = [reader.facts(name)[Fact.BUCKET_AGE_S] for name in ("main", "b")]
     assert ages == ["0", "3600"]
-
-
-def test_a_server_that_takes_writes_alone_is_a_mirror(
-    bench: Bench, bucket: Bucket, second: Bucket, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    def stop(request: Request) -> bytes | None:
-        is_write = request.path.startswith("/api/v2/write")
-        return None if is_write else last_response("404 Not Found", b"no such page")
-
-    with serving(gateway(bucket.server.url, stop)) as url:
-        given = mirror(second)
-        bench.session.start()
-        alone = Mirror(url, given.org, given.bucket, given.token)
-        bench.change(**main(bucket), mirrors={"b": alone})
-        delivered(bench, "main", "b")
-        assert_same(second, tmp_path)
-        told = f"Mirror b: {url} takes readings and has nothing else of InfluxDB 2"
-        eventually(lambda: told in caplog.text, "that this is told")
-        bench.session.sweep()
-        assert caplog.text.count("has nothing else of InfluxDB 2") == 1
-        assert bench.session.health.troubles() == {}
 
 
 def test_the_token_of_a_mirror_is_read_again_when_it_is_refused(bench: Bench) -> None:
@@ -336,7 +304,7 @@ def test_a_sweep_waits_for_no_server_before_it_asks_another(tmp_path: Path) -> N
 
     def meeting(mine: str, other: str) -> Behaviour:
         def behave(client: socket.socket, _: Event) -> None:
-            wrote = is_write(client)
+            wrote = is_write(read_request(client))
             asked[mine].set()
             met.append(asked[other].wait(30))
             client.sendall(last_response("204 No Content" if wrote else "404 Not Found"))
