@@ -54,8 +54,6 @@ def simulate(
     simulation = Simulation()
     servers = {name: Influx(simulation, RATE, *outage) for name, outage in outages.items()}
     with ExitStack() as stack:
-        for influx in servers.values():
-            stack.enter_context(influx.listening())
         jobs = []
         for number in range(hosts):
             own = shutil.copytree(backlog, folder / f"h{number}")
