@@ -140,25 +140,6 @@ def test_an_outage_loses_nothing(
     assert_same(breakable, data_dir)
 
 
-def test_a_server_that_crashes_loses_nothing(
-    influx_process: InfluxProcess, breakable: Bucket, data_dir: Path, tmp_path: Path
-) -> None:
-    env = environment(data_dir, breakable, collection_interval_ms=20)
-    with running(env, tmp_path) as agent:
-        for _ in range(3):
-            delivered = agent.status()["delivered_points"]
-            agent.until(lambda s, d=delivered: s["delivered_points"] > d, "a delivery")  # type: ignore[misc]  # mypy cannot infer the default
-            influx_process.kill()
-            influx_process.start()
-        taken = agent.status()["points"]
-        agent.until(
-            lambda s: s["last_error"] is None and s["delivered_points"] >= taken, "that it heals"
-        )
-        assert agent.stop() == 0
-        assert_account(agent.status())
-    assert_same(breakable, data_dir)
-
-
 def test_sigkill_at_any_moment_loses_no_reading_that_was_counted(
     bucket: Bucket, data_dir: Path, tmp_path: Path
 ) -> None:

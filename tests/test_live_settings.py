@@ -31,7 +31,7 @@ class Live:
         self.config.mkdir()
         self.data_dir = folder / "data"
 
-    def write(self, file: str = "settings.toml", **settings: object) -> None:
+    def write(self, file: str = "settings.toml", /, **settings: object) -> None:
         """Replace a file by rename, as editors and configuration managers do."""
         aside = self.config / "new"
         aside.write_text("".join(f"{key} = {json.dumps(v)}\n" for key, v in settings.items()))

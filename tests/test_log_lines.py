@@ -10,7 +10,7 @@ from threading import Event
 import pytest
 
 from pipeline.agent.recorder import Recorder
-from pipeline.agent.worker import Worker, Workers
+from pipeline.agent.worker import Worker
 from pipeline.clock import Random, Tick
 from pipeline.collectors import Collector, Guard, Omission
 from pipeline.delivery import Delivery, Pace
@@ -27,7 +27,7 @@ from tests.spool.stores import sql
 
 pytestmark = pytest.mark.slow
 
-TIMES = 200
+TIMES = 100
 SECOND = 10**9
 DAY_S = 86_400
 
@@ -236,24 +236,6 @@ def test_a_collector_that_fails_for_good_in_the_end_is_told_within_the_hour(benc
     collector.times = 0
     one.record(Tick(START_NS + 20 * SECOND, 0))
     assert bench.told[2:] == [f"{FAILS}1 times"]
-
-
-def test_threads_that_cannot_be_started(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: Worker) -> None:
-        raise RuntimeError("can't start new thread")
-
-    workers = Workers(bench.clock, bench.health)
-    with monkeypatch.context() as patch:
-        patch.setattr(Worker, "start", refuse)
-        workers.start("tick", lambda stop, _: None)
-        for _ in range(TIMES):
-            workers.look()
-    monkeypatch.setattr(Worker, "start", lambda _: None)
-    workers.look()
-    assert [text.partition(":")[0] for text in bench.told] == [
-        "A thread could not be started, retrying",
-        "All threads run again",
-    ]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -1,11 +1,8 @@
 import os
 import socket
-import sqlite3
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -21,7 +18,7 @@ from pipeline.clock import Clock, SystemClock, Tick
 from pipeline.health import read_status
 from pipeline.retention import Retention, Swept, TrustedClock
 from pipeline.settings import CollectorOptions, Files, Loaded, Settings
-from pipeline.spool import DirectoryLock, Spool, SpoolError, holder
+from pipeline.spool import DirectoryLock, Spool, holder
 from tests.agents import SELDOM_MS, eventually, ticks, times
 from tests.clocks import ShiftedClock
 from tests.influxd.http import call
@@ -97,10 +94,6 @@ def until_error(agent: Agent, error: str | None) -> None:
     eventually(lambda: read_status(agent.settings).last_error == error, f"the error {error}")
 
 
-def until_salvaged(agent: Agent) -> None:
-    eventually(lambda: "saved" in str(read_status(agent.settings).last_salvage), "its end")
-
-
 def reported(agent: Agent) -> object:
     """What the endpoint says."""
     return call("GET", f"http://127.0.0.1:{agent.settings.http_port}/health").json()
@@ -142,22 +135,6 @@ def test_two_agents_on_one_data_directory_are_refused(make: Make, data_dir: Path
     first.stop()
     second.start()
     assert second.running
-
-
-def test_a_store_of_another_program_is_an_error_and_leaves_the_directory_free(
-    make: Make, data_dir: Path
-) -> None:
-    data_dir.mkdir()
-    with sqlite3.connect(data_dir / "spool.db") as db:
-        db.execute("CREATE TABLE theirs (x)")
-    db.close()
-    agent = make()
-    for _ in range(2):
-        with pytest.raises(AgentError, match=r"spool\.db is another program's database"):
-            agent.start()
-    (data_dir / "spool.db").unlink()
-    agent.start()
-    assert agent.running
 
 
 def test_the_endpoint_outlives_a_stop_and_starts_collection_again(
@@ -288,21 +265,6 @@ def test_a_bad_edit_is_told_while_the_last_good_settings_go_on_being_used(
     assert caplog.text.count("The settings can be used again") == 1
 
 
-def test_a_clock_that_is_ahead_at_the_start_makes_no_young_reading_go(
-    make: Make, data_dir: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    agent = make(retention_hours=1)
-    agent.save()
-    assert agent.cleanup() == 0
-    clock = ShiftedClock()
-    clock.shift_ns = 365 * 24 * HOUR_NS
-    assert make(clock, retention_hours=1).cleanup() == 0
-    assert len(times(data_dir)) == 1
-    (told,) = warnings(caplog)
-    assert "365 days, 0:00:0" in told
-    assert told.endswith("nothing is deleted by that until InfluxDB's date or an hour confirms it")
-
-
 def test_a_clock_that_starts_in_1970_and_is_set_loses_doubles_and_misdates_no_reading(
     start: Make, data_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -404,25 +366,6 @@ def test_a_surprise_in_a_tick_is_told_once_and_the_next_one_comes_in_time(
     assert agent.health.troubles() == {}
 
 
-def test_a_sweep_that_fails_is_told_in_the_status_and_costs_no_reading(
-    start: Make, data_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    healthy = Event()
-    sweep = Retention.sweep
-
-    def broken(self: Retention, places: Any, stopped: Any) -> Swept:
-        if not healthy.is_set():
-            raise SpoolError("disk I/O error")
-        return sweep(self, places, stopped)
-
-    monkeypatch.setattr(Retention, "sweep", broken)
-    agent = start(HurriedClock(), collection_interval_ms=10)
-    until_error(agent, "disk I/O error")
-    further(data_dir)
-    healthy.set()
-    until_error(agent, None)
-
-
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     with tiny_disk(tmp_path / "disk", 4096) as folder:
@@ -474,42 +417,6 @@ def test_a_full_disk_at_the_start_is_waited_for(
     assert "The spool takes readings again" in caplog.messages
 
 
-# All pages are in the file when they become noise, and whoever uses it next reads them anew, since
-# another process has changed the store. That one closes nothing, which would write to the file.
-DAMAGE = """
-import os, sqlite3, sys
-db = sqlite3.connect(sys.argv[1], isolation_level=None)
-assert db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
-db.execute("BEGIN IMMEDIATE")
-db.execute("INSERT INTO fact VALUES ('a', 'b')")
-os.pwrite(os.open(sys.argv[1], os.O_RDWR), os.urandom(20_000), 0)
-db.execute("COMMIT")
-os._exit(0)
-"""
-
-
-def test_a_store_that_is_damaged_while_the_agent_runs_is_mended_and_told(
-    start: Make, data_dir: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    agent = start()
-    eventually(lambda: ticks(data_dir) == 1, "the first reading")
-    agent.save()
-    subprocess.run([sys.executable, "-c", DAMAGE, data_dir / "spool.db"], check=True)
-    assert agent.save() == {}
-    assert [m for m in caplog.messages if "is damaged" in m] == [
-        f"{data_dir}/spool.db is damaged (file is not a database): what can be read goes into a "
-        "new store"
-    ]
-    until_salvaged(agent)
-    eventually(lambda: list(data_dir.glob("spool.db.corrupt-*")), "the other name of the file")
-    agent.save()
-    agent.stop()
-    after = read_status(agent.settings)
-    assert 2 <= after.ticks <= 4
-    account = after.main
-    assert account.points == account.backlog_points + account.lost.get("corrupt_store", 0)
-
-
 def broken(data_dir: Path) -> None:
     """Make a store of 200 readings, of which 20 were delivered, without its header."""
     data_dir.mkdir()
@@ -553,7 +460,7 @@ def test_readings_go_on_beside_a_salvage_and_a_stop_ends_it_for_the_next_start(
     before = ticks(data_dir)
     agent = start(clock, collection_interval_ms=10)
     clock.go_on.set()
-    until_salvaged(agent)
+    eventually(lambda: "saved" in str(read_status(agent.settings).last_salvage), "its end")
     agent.stop()
     after = read_status(agent.settings)
     account = after.main
@@ -610,14 +517,3 @@ def test_an_agent_whose_lock_is_another_ones_ends_and_touches_the_store_no_more(
     first.start()
     further(data_dir)
     assert first.running
-
-
-def test_a_start_needs_no_more_of_the_disk_than_its_readings_do(
-    start: Make, data_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(self: Spool, facts: Mapping[str, str | None]) -> None:
-        raise SpoolError("disk full")
-
-    monkeypatch.setattr(Spool, "note", full)
-    assert start().running
-    eventually(lambda: ticks(data_dir) == 1, "the first reading")

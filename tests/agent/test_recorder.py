@@ -1,7 +1,6 @@
-import os
 import resource
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
@@ -16,7 +15,7 @@ from pipeline.spool import Gap, Spool, SpoolError
 from tests.agent.recording import SECOND, Recording, Stub
 from tests.agents import times
 from tests.clocks import START_NS
-from tests.spool.stores import history, leased
+from tests.spool.stores import history
 
 HELD = 360
 Made = Callable[..., Recording]
@@ -243,48 +242,18 @@ def test_readings_that_are_held_get_their_time_when_the_clock_is_set(bench: Made
 
 
 @pytest.mark.slow
-def test_that_the_oldest_readings_make_room_is_told_once_and_so_is_its_end(
-    bench: Made, caplog: pytest.LogCaptureFixture
-) -> None:
-    stub = Stub("a", "x")
-    one = bench(stub, max_bytes=2**20)
-    for _ in range(200):
-        stub.ids = (os.urandom(8_000).hex(),)
-        one.record()
-    bound = f"{one.spool.path} has reached its bound, spool_max_mb"
-    assert one.health.troubles() == {"room": bound}
-    assert one.health.failure() is None
-    batch = leased(one.spool, 10_000)
-    one.spool.queue().settle(batch, START_NS)
-    one.record()
-    assert one.health.troubles() == {}
-    assert one.lost["spool_full"] + batch.points == 200
-    assert caplog.messages == [
-        f"The oldest readings make room for new ones: {bound}",
-        "The spool has room again",
-    ]
-
-
-@pytest.mark.slow
 @settings(max_examples=20)  # it syncs
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=20))
-def test_readings_at_one_moment_of_a_clock_that_was_set_back_stay_apart(moments: list[int]) -> None:
+@given(st.lists(st.tuples(st.integers(1, 9), st.booleans()), min_size=1, max_size=20))
+def test_readings_at_one_moment_of_a_clock_that_was_set_back_stay_apart(
+    moments: list[tuple[int, bool]],
+) -> None:
     with TemporaryDirectory() as folder:
         one = Recording(Path(folder), Stub("a", "x"))
-        for moment in moments:
-            one.recorder.record(Tick(moment, 0))
+        for moment, is_held in moments:
+            with nothing_can_be_written() if is_held else nullcontext(), suppress(SpoolError):
+                one.recorder.record(Tick(moment, 0))
+        one.commit()
         found = times(one.spool.path.parent)
         one.spool.close()
     assert len(set(found)) == len(moments)
-    assert max(found) < max(moments) + len(moments)
-
-
-def test_readings_that_are_held_stay_apart_too(bench: Made) -> None:
-    one = bench(Stub("a", "x"))
-    one.recorder.record(Tick(7, 0))
-    with nothing_can_be_written():
-        for _ in range(2):
-            with pytest.raises(SpoolError):
-                one.recorder.record(Tick(7, 0))
-    one.commit()
-    assert times(one.spool.path.parent) == [7, 8, 9]
+    assert max(found) < max(moments)[0] + len(moments)

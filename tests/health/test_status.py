@@ -2,8 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,30 +12,12 @@ import pytest
 from pipeline.health import read_status
 from pipeline.settings import Mirror, Settings
 from pipeline.spool import DirectoryLock, Fact, Refusal, Spool, SpoolError, SpoolReader
-from tests.agents import environment, mirror, running
 from tests.clocks import START_NS, ManualClock
-from tests.influxd import api
-from tests.influxd.api import Bucket
-from tests.influxd.http import call
-from tests.influxd.process import free_port
-from tests.machine import open_files
+from tests.machine import another_user, open_files
 from tests.spool.stores import leased
 
 START = "2023-11-14T22:13:20.000000000Z"
 MIRROR = Mirror("http://b:8086", "o", "b", "t")
-
-
-@contextmanager
-def another_user() -> Iterator[None]:
-    """Without the rights of root, where the tests have them."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def test_before_there_is_a_store_the_status_is_that_of_the_settings(tmp_path: Path) -> None:
@@ -136,37 +116,3 @@ def test_each_server_has_its_account_where_there_are_mirrors(tmp_path: Path) -> 
         for _ in spool.serve([]):
             pass
     assert read_status(alone).servers == {}
-
-
-def test_a_running_agent_tells_which_server_is_down(bucket: Bucket, tmp_path: Path) -> None:
-    port, down = free_port(), f"http://127.0.0.1:{free_port()}"
-    env = environment(
-        tmp_path / "data",
-        bucket,
-        http_port=port,
-        collection_interval_ms=1000,
-        **mirror(bucket, url=down),
-    )
-    with running(env, tmp_path) as agent:
-        state = agent.until(
-            lambda s: (
-                s["delivered_points"] and not s["backlog_points"] and "delivery:b" in s["troubles"]
-            ),
-            "one has everything, and one is down",
-        )
-        health = call("GET", f"http://127.0.0.1:{port}/health").expect(200).json()
-        metrics = call("GET", f"http://127.0.0.1:{port}/metrics").expect(200).body.decode()
-        assert agent.stop() == 0
-    assert {name: one["url"] for name, one in state["servers"].items()} == {
-        "main": bucket.server.url,
-        "b": down,
-    }
-    assert state["servers"]["main"]["delivered_points"] == state["delivered_points"]
-    b = state["servers"]["b"]
-    assert b["backlog_points"] == b["points"] > 0
-    assert "delivery" not in health["troubles"]
-    assert health["troubles"]["delivery:b"].startswith(f"no answer from {down}: ")
-    assert 'metrics_agent_trouble{source="delivery:b"} 1\n' in metrics
-    assert 'metrics_agent_server_delivered_points_total{server="b"} 0\n' in metrics
-    query = ' |> filter(fn: (r) => r._measurement == "metrics_delivery")'
-    assert {row["server"] for row in api.rows(bucket, query)} == {"main", "b"}
