@@ -143,11 +143,10 @@ def running(
     env: Mapping[str, str],
     cwd: Path,
     *options: str,
-    before: Sequence[str] = (),
-    program: Sequence[str] = OF_THIS_TREE,
+    **programs: Sequence[str],
 ) -> Iterator[AgentProcess]:
     """Run the agent; it is gone at the end."""
-    agent = AgentProcess(env, cwd, *options, before=before, program=program)
+    agent = AgentProcess(env, cwd, *options, **programs)
     try:
         yield agent
     finally:

@@ -17,7 +17,6 @@ from pipeline.delivery import Delivery, Pace
 from pipeline.endpoint.routes import routes
 from pipeline.health import Health
 from pipeline.influx import Answer, InfluxError
-from pipeline.point import Point
 from pipeline.retention.keeper import Keeper, KnownRule
 from pipeline.retention.trusted_clock import TrustedClock
 from pipeline.settings import CollectorOptions, Settings
@@ -161,35 +160,29 @@ def test_a_rule_that_is_left_alone(bench: Bench, why: Callable[[int], str], line
     assert len(bench.told) == lines
 
 
-class Failing(Collector):
-    """Fails each time in other words."""
+class Counting(Collector):
+    """Does what a test says of its nth reading."""
 
     name = "failing"
 
-    def __init__(self) -> None:
-        self.times = 0
+    def __init__(self, read: Callable[[int], Iterable[Omission]]) -> None:
+        self.times, self.read = 0, read
 
-    def collect(self) -> Iterable[Point | Omission]:
+    def collect(self) -> Iterable[Omission]:
         self.times += 1
-        raise OSError(f"it failed {self.times} times")
+        return self.read(self.times)
 
 
-class Flapping(Failing):
-    """Fails every other time."""
-
-    def collect(self) -> Iterable[Point | Omission]:
-        self.times += 1
-        if self.times % 2:
-            raise OSError(f"it failed {self.times} times")
-        return ()
+def fail(number: int) -> Iterable[Omission]:
+    raise OSError(f"it failed {number} times")
 
 
-class Renaming(Failing):
-    """Leaves something out that has another name each time."""
+def flap(number: int) -> Iterable[Omission]:
+    return fail(number) if number % 2 else ()
 
-    def collect(self) -> Iterable[Point | Omission]:
-        self.times += 1
-        yield Omission(f"file {self.times}", "it is no text")
+
+def rename(number: int) -> Iterable[Omission]:
+    return [Omission(f"file {number}", "it is no text")]
 
 
 def recorder(bench: Bench, *collectors: Collector) -> Recorder:
@@ -211,20 +204,22 @@ RENAMED = [
 
 
 @pytest.mark.parametrize(
-    ("collector", "told"),
+    ("read", "told"),
     [
-        (Failing, [f"{FAILS}1 times"]),
-        (Flapping, [f"{FAILS}1 times", f"{WORKS}fails"]),
-        (Renaming, ["Collector failing leaves out file 1: it is no text", *RENAMED]),
+        (fail, [f"{FAILS}1 times"]),
+        (flap, [f"{FAILS}1 times", f"{WORKS}fails"]),
+        (rename, ["Collector failing leaves out file 1: it is no text", *RENAMED]),
     ],
 )
-def test_a_collector_that_fails(bench: Bench, collector: type[Failing], told: list[str]) -> None:
-    bench.each_second(recorder(bench, collector()).record)
+def test_a_collector_that_fails(
+    bench: Bench, read: Callable[[int], Iterable[Omission]], told: list[str]
+) -> None:
+    bench.each_second(recorder(bench, Counting(read)).record)
     assert bench.told == told
 
 
 def test_a_collector_that_fails_for_good_in_the_end_is_told_within_the_hour(bench: Bench) -> None:
-    collector = Flapping()
+    collector = Counting(flap)
     one = recorder(bench, collector)
     for number in range(10):
         collector.times = number % 2 if number < 6 else 0

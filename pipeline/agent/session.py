@@ -105,9 +105,9 @@ class Session:
         """Cut the wait of a thread short."""
         self._workers.wake(name)
 
-    def look(self) -> None:
+    def start_missing(self) -> None:
         """Start the threads that should run and do not."""
-        self._workers.look()
+        self._workers.start_missing()
 
     def change(self, new: Settings) -> None:
         """Take new settings with the same data directory; only what they concern is replaced.
@@ -209,7 +209,7 @@ class Session:
         self.health.tick_attempted()
         if self.settings.collection_interval_ms > self.settings.flush_interval_ms:
             self._servers.wake()
-        self._workers.look()
+        self._workers.start_missing()
 
     def _report(self, surprise: Exception | None) -> None:
         trouble = self.health.trouble("tick")

@@ -175,9 +175,9 @@ class Workers:
             self._workers[name] = Worker(
                 name, work, self._clock, self._health, before, retire, begin
             )
-        self.look()
+        self.start_missing()
 
-    def look(self) -> None:
+    def start_missing(self) -> None:
         """Start each worker whose thread could not be started, or has died."""
         why = None
         with self._lock:

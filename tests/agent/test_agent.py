@@ -179,6 +179,7 @@ def followed(tmp_path: Path) -> Iterator[Agent]:
         yield agent
 
 
+@pytest.mark.slow
 def test_an_endpoint_comes_when_its_port_is_free_and_both_are_told_once(
     followed: Agent, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -243,6 +244,7 @@ def test_a_file_system_that_hangs_keeps_nobody_who_asks_for_the_settings(
     assert readers == ["settings"]
 
 
+@pytest.mark.slow
 def test_a_bad_edit_is_told_while_the_last_good_settings_go_on_being_used(
     followed: Agent, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -372,6 +374,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         yield folder
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_nothing_and_is_told_while_it_lasts(
     start: Make, disk: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -444,6 +447,7 @@ class HoldingClock(HurriedClock):
         return super().wait(event, seconds)
 
 
+@pytest.mark.slow
 def test_readings_go_on_beside_a_salvage_and_a_stop_ends_it_for_the_next_start(
     start: Make, data_dir: Path
 ) -> None:
@@ -487,6 +491,7 @@ def test_a_folder_that_is_removed_is_made_anew_and_its_loss_told(
     assert agent.health is None
 
 
+@pytest.mark.slow
 def test_an_agent_whose_lock_is_another_ones_ends_and_touches_the_store_no_more(
     make: Make, start: Make, data_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

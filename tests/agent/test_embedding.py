@@ -164,6 +164,7 @@ def test_save_system_metrics_returns_false_and_logs_why_when_the_summary_cannot_
     assert status(data_dir).main.lost["collector_failed"] >= 1
 
 
+@pytest.mark.slow
 def test_collection_goes_on_from_a_start_to_a_stop_and_can_be_started_again(
     data_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -188,6 +189,7 @@ def test_collection_goes_on_from_a_start_to_a_stop_and_can_be_started_again(
     assert lines == [begun, already, stopped, begun]
 
 
+@pytest.mark.slow
 def test_cleanup_old_metrics_returns_the_number_deleted(
     data_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -202,6 +204,7 @@ def test_cleanup_old_metrics_returns_the_number_deleted(
     assert [m for m in caplog.messages if "Cleaned" in m] == ["Cleaned up 3 old metric records"]
 
 
+@pytest.mark.slow
 def test_the_interval_and_the_age_are_those_of_the_environment_at_each_start(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -223,6 +226,7 @@ def test_the_interval_and_the_age_are_those_of_the_environment_at_each_start(
     assert "Starting metrics collection (interval: 30000ms)" in caplog.messages
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wrong", "error"),
     [
@@ -317,6 +321,7 @@ def test_the_import_is_light_and_the_end_of_the_program_is_a_stop(data_dir: Path
     assert status(data_dir).running is False
 
 
+@pytest.mark.slow
 def test_the_endpoint_outlives_a_stop_whatever_is_asked_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -110,6 +110,7 @@ def test_a_mirror_that_is_added_gets_all_that_is_held_and_one_that_is_removed_is
     ]
 
 
+@pytest.mark.slow
 def test_a_queue_that_cannot_be_given_up_is_reported_until_it_is_wanted_again(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +166,7 @@ def test_a_server_that_takes_the_place_of_another_gets_all_that_is_held(
         proxy.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hanging", ["main", "b"])
 def test_a_server_that_hangs_holds_up_no_other(bench: Bench, hanging: str) -> None:
     lines: list[str] = []
@@ -234,6 +236,7 @@ def test_each_server_has_the_age_of_its_own_rule(
     assert ages == ["0", "3600"]
 
 
+@pytest.mark.slow
 def test_the_token_of_a_mirror_is_read_again_when_it_is_refused(bench: Bench) -> None:
     tokens: list[str] = []
 
@@ -265,6 +268,7 @@ def sweep(settings: Settings) -> int:
         session.stop()
 
 
+@pytest.mark.slow
 def test_a_sweep_waits_for_no_server_before_it_asks_another(tmp_path: Path) -> None:
     asked = {"main": Event(), "b": Event()}
     met: list[bool] = []

@@ -1,14 +1,13 @@
 """Files of settings that change, looked at by hand."""
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
 
 import pytest
 
-from pipeline.agent.reload import NEED_RESTART, Reload
+from pipeline.agent.reload import Reload
 from pipeline.health import Trouble
 from pipeline.settings import Files, Settings, SettingsError
 from tests.clocks import ManualClock
@@ -255,12 +254,6 @@ def test_what_needs_a_restart_is_told_once_with_the_list_and_the_rest_is_taken(
     )
     bench.toml.write_text('data_dir = "/one"\nhttp_port = 2')
     assert not reload.read()
-
-
-def test_the_document_lists_what_needs_a_restart() -> None:
-    document = (Path(__file__).parents[2] / "docs/settings.md").read_text()
-    (sentence,) = (one for one in re.split(r"[.\n] ?", document) if "needs a restart" in one)
-    assert re.findall(r"`(\w+)`", sentence) == list(NEED_RESTART)
 
 
 def test_to_peek_is_not_to_take(bench: Bench) -> None:

@@ -77,6 +77,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     one.stop()
 
 
+@pytest.mark.slow
 def test_an_interval_that_changes_is_told_as_no_gap(bench: Bench, tmp_path: Path) -> None:
     bench.session.start()
     for interval_ms in (10, SELDOM_MS, 20, 10):
@@ -99,6 +100,7 @@ def test_with_no_collector_of_the_host_the_agents_own_metrics_go_on(bench: Bench
     assert {line.partition(",")[0] for line in bench.kept().splitlines()} == {"metrics_agent"}
 
 
+@pytest.mark.slow
 def test_whoever_does_not_answer_is_not_asked_again_by_collectors_that_are_made_anew(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,7 +330,7 @@ def test_a_delivery_goes_on_until_the_one_that_replaces_it_can_be_started(
         assert "new" not in asked
         assert "can't start new thread" in health.troubles()["threads"]
         shortage.clear()
-        bench.session.look()
+        bench.session.start_missing()
 
         def changed_hands() -> bool:
             bench.session.record()  # the old one may still send what comes while it ends
@@ -393,7 +395,7 @@ def test_a_thread_that_could_not_be_started_for_long_runs_when_it_can(shortage: 
     for _ in range(sys.getrecursionlimit()):  # as each reading asks for the salvage
         workers.start("sweep", lambda _, __: ran.set())
     shortage.clear()
-    workers.look()
+    workers.start_missing()
     assert ran.wait(60)
 
 
