@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from pipeline.agent.reload import Reload
@@ -207,9 +208,7 @@ class Agent:
             # The settings in use: the files may differ in those that need a restart.
             loaded and dataclasses.replace(loaded, settings=self.settings),
         )
-        session.follow(
-            lambda stop, wake: reload.run(stop, wake, lambda: self._start_missing(session))
-        )
+        session.follow(partial(reload.run, look=partial(self._start_missing, session)))
 
     def _change(self, settings: Settings) -> None:
         with self._lock:

@@ -15,8 +15,7 @@ _log = logging.getLogger(__name__)
 _LOOK_S, _SELDOM_S, _SOON_S = 2.0, 5.0, 0.25
 # The fault may be elsewhere, such as a certificate that is not there yet.
 _AGAIN_LOOKS = 3
-NEED_RESTART = ("data_dir",)
-"""The settings that a running agent cannot change."""
+_NEED_RESTART = ("data_dir",)  # a running agent cannot change them
 
 
 class Reload:
@@ -107,13 +106,13 @@ class Reload:
     def _keep_fixed(self, new: Loaded) -> Loaded:
         """Return the new settings, without changes that need a restart; log those once."""
         kept = {}
-        for name in NEED_RESTART:
+        for name in _NEED_RESTART:
             value, used = getattr(new.settings, name), getattr(self._used.settings, name)
             if value != used:
                 kept[name] = used
                 line = (
                     f"{name} = {value} ({new.sources[name]}) needs a restart of the agent "
-                    f"(these do: {', '.join(NEED_RESTART)}); until then it is {used}"
+                    f"(these do: {', '.join(_NEED_RESTART)}); until then it is {used}"
                 )
                 self._fixed.begins(line, line, kind=value)
         if not kept:

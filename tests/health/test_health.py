@@ -5,7 +5,7 @@ from threading import Event, Thread
 import pytest
 
 from pipeline.health.health import Health, ReadingStats
-from pipeline.spool import Fact, SpoolError
+from pipeline.spool import Fact
 from tests.agents import eventually
 from tests.clocks import ManualClock
 
@@ -55,15 +55,6 @@ def test_each_server_has_figures_and_troubles_of_its_own(
     assert (one.troubles(), [server.name for server in one.servers]) == ({}, ["main"])
     assert one.server("b").last_write_s is None
     assert caplog.messages == ["Delivery stopped", "Mirror b: Delivery stopped"]
-
-
-def test_a_store_that_cannot_be_written_hides_no_trouble() -> None:
-    def note(_: Mapping[str, str | None]) -> None:
-        raise SpoolError("the disk is full")
-
-    one = Health(ManualClock(), 60, note)
-    one.trouble("sweep").begins("no right")
-    assert one.troubles() == {"sweep": "no right"}
 
 
 @pytest.mark.parametrize(("interval_s", "in_time_s", "late_s"), [(60, 180, 181), (0.01, 5, 6)])
