@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.point import Line, Point
 from pipeline.spool import Gap, Spool
-from pipeline.spool.schema import DamagedError
+from pipeline.spool.errors import DamagedError
 from tests.agent.recording import MINUTE, Recording, Stub
 from tests.clocks import START_NS
 from tests.spool.stores import salvaged, scribble
@@ -130,7 +130,7 @@ def test_a_store_that_is_damaged_while_its_agent_runs_leaves_no_time_without_one
     running = agent()
     running.beat(10)
     with running.spool._database.held():
-        error = DamagedError("damaged", "for a test")
+        error = DamagedError(running.spool.path, "for a test")
         running.spool._store.replace(running.spool._database, error)
     running.beat(11)
     salvaged(running.spool)
