@@ -86,7 +86,7 @@ class Reload:
             self._refuse(str(error))
             return False
         self._trouble.ends("The settings can be used again")
-        self._trouble.clear()  # whoever makes the same mistake again is told again
+        self._trouble.clear()  # the same mistake, made again, is logged again
         self._warn(new)
         return self._take(self._keep_fixed(new))
 

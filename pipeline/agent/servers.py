@@ -206,7 +206,7 @@ class Servers:
             self._workers.start(
                 delivering, delivery.run, delivery.retire, lambda: health.clear("delivery")
             )
-        # Last: whoever reads that there is no server any more finds that nothing is sent.
+        # Last: once `status` shows that there is no server any more, nothing is sent.
         with contextlib.suppress(SpoolError):  # the recorder logs it with the next reading
             self._spool.queue(name).note({Fact.URL: server.settings.influxdb_url})
 

@@ -202,7 +202,7 @@ class Session:
                 work(tick)
             except SpoolError:  # the recorder logs it, and holds the reading
                 pass
-            except Exception as error:  # noqa: BLE001  # whatever it is costs this reading only
+            except Exception as error:  # noqa: BLE001  # any error costs this reading only
                 surprise = error
         self._report(surprise)
         self._salvage_beside()
