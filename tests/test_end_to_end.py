@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.point import decode
 from pipeline.spool import SpoolReader
-from tests.agents import environment, mirror, running
+from tests.agents import SELDOM_MS, environment, mirror, running
 from tests.influxd import api
 from tests.influxd.api import Bucket
 from tests.influxd.process import InfluxProcess
@@ -106,10 +106,10 @@ def test_a_move_to_a_mirror_leaves_no_gap(
 ) -> None:
     other = Bucket(bucket.server, missing, id="")
     for main, further, name in ((bucket, other, "new"), (other, bucket, "old")):
-        env = environment(data_dir, main, collection_interval_ms=1000, **mirror(further, name))
+        env = environment(data_dir, main, collection_interval_ms=SELDOM_MS, **mirror(further, name))
         with running(env, tmp_path) as agent:
             begun = agent.status()["points"]
-            agent.until(lambda s, b=begun: s["points"] > b and not waits(s), "readings at both")  # type: ignore[misc]  # mypy cannot infer the default
+            agent.until(lambda s, b=begun: s["points"] > b and not waits(s), "a reading at both")  # type: ignore[misc]  # mypy cannot infer the default
             assert agent.stop() == 0
             status = agent.status()
         assert (status["servers"].keys(), waits(status)) == ({"main", name}, False)

@@ -64,26 +64,19 @@ def test_ticks_that_came_too_late_are_gaps_that_are_each_told_once(
     ("before", "now", "readings"),
     [([], 5, 0), ([1], 2, 0), ([1], 2.4, 0), ([1], 3, 1), ([5], 1, 0), ([1, 2], 1442, 1439)],
 )
+@pytest.mark.parametrize("resumes", [True, False])  # a reading that a program asks for does not
 def test_the_time_without_an_agent_is_a_gap(
-    agent: Made, before: list[float], now: float, readings: int
+    agent: Made, before: list[float], now: float, readings: int, *, resumes: bool
 ) -> None:
     first = agent()
     for minute in before:
         first.beat(minute)
-    again = agent()
+    again = agent(resumes=resumes)
     again.beat(now)
     again.beat(now + 1)
     last = max(before, default=0)
-    expected = [gap("agent_down", last, readings, now - last)] if readings else []
+    expected = [gap("agent_down", last, readings, now - last)] if readings and resumes else []
     assert again.gaps == expected
-
-
-def test_a_reading_that_a_program_asks_for_is_no_end_of_a_gap(agent: Made) -> None:
-    agent().beat(1)
-    again = agent(resumes=False)
-    again.beat(60)
-    again.beat(61)
-    assert again.gaps == []
 
 
 @pytest.fixture

@@ -277,6 +277,9 @@ def test_files_are_read_when_that_is_asked_for_and_it_is_told_that_nothing_chang
     bench.looks(reload, bench.wake.set)
     assert caplog.messages == ["The settings have not changed"]
     assert not bench.wake.is_set()
+    bench.toml.write_text("http_port = 2")
+    bench.looks(reload, bench.wake.set)
+    assert [settings.http_port for settings in bench.taken] == [2]
 
 
 @pytest.mark.slow

@@ -100,6 +100,14 @@ def test_with_no_collector_of_the_host_the_agents_own_metrics_go_on(bench: Bench
     assert {line.partition(",")[0] for line in bench.kept().splitlines()} == {"metrics_agent"}
 
 
+def test_a_folder_that_another_agent_has_gets_no_new_settings(bench: Bench, tmp_path: Path) -> None:
+    lock, before = tmp_path / "agent.lock", bench.session.settings
+    lock.with_name("new").touch()
+    lock.with_name("new").rename(lock)
+    bench.change(retention_hours=1)
+    assert bench.session.settings is before
+
+
 @pytest.mark.slow
 def test_whoever_does_not_answer_is_not_asked_again_by_collectors_that_are_made_anew(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

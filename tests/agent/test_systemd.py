@@ -86,9 +86,11 @@ def test_ticks_that_do_not_pass_starve_the_watchdog_and_a_full_disk_does_not(
     assert manager.told() == [MORE_TIME, "WATCHDOG=1", "STATUS=spool: the disk is full"]
 
 
-def test_a_start_asks_for_time_of_a_manager_with_an_abstract_address() -> None:
-    with closing(Manager(f"@metrics-{os.getpid()}")) as manager:
-        notifying(None, manager.address).starting()
+def test_a_start_asks_for_time_and_vouches_for_nothing() -> None:
+    with closing(Manager(f"@metrics-{os.getpid()}")) as manager:  # an abstract address
+        notifier = notifying(None, manager.address)
+        notifier.starting()
+        notifier.look()
         assert manager.told() == [MORE_TIME]
 
 
@@ -107,11 +109,6 @@ def test_a_start_has_time_for_as_long_as_readings_are_taken_and_none_is_durable(
     health.tick_attempted()
     notifier.look()
     assert MORE_TIME not in manager.told()
-
-
-def test_a_stopped_collection_is_not_vouched_for(manager: Manager) -> None:
-    notifying(None, manager.address).look()
-    assert manager.told() == []
 
 
 @pytest.mark.parametrize(
