@@ -28,7 +28,7 @@ from pipeline.settings import NAMES
 from pipeline.spool import Spool, SpoolReader
 from tests.agents import SELDOM_MS, AgentProcess, environment, eventually, running, ticks, times
 from tests.cli.commands import Cli, Done, Inside, finish
-from tests.histories import fill
+from tests.histories import ODD_VALUES, fill
 
 pytestmark = pytest.mark.slow
 
@@ -39,16 +39,12 @@ COMMANDS = [
     *(("retention", "plan"), ("retention", "apply")),
     *(("rejected", "list"), ("rejected", "retry"), ("rejected", "drop")),
 ]
-STATUS_KEYS = {
-    *("running", "collection_interval_ms", "retention_hours", "ticks", "backlog_points", "lost"),
-    *("delivered_points", "rejected_points", "last_error", "bucket_retention_hours"),
-}
 # Whether the program loaded urllib3 is told at its end.
 PROBE = """
 import sys
 from pipeline.cli import main
 main(sys.argv[1:])
-print("urllib3" in sys.modules)
+print("urllib3" in sys.modules, file=sys.stderr)
 """
 
 
@@ -125,20 +121,13 @@ def test_a_signal_ends_the_agent_well_and_no_reading_is_lost(
     cli: Cli, number: signal.Signals
 ) -> None:
     env = cli.env(collection_interval_ms=20, log_format="json")
-    command = [sys.executable, "-c", PROBE, "run"]
-    with subprocess.Popen(
-        command, env=env, cwd=cli.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            eventually(lambda: ticks(cli.data_dir) >= 3, "three readings")
-            process.send_signal(number)
-            out, err = process.communicate(timeout=60)
-        finally:
-            process.kill()
-    assert process.returncode == 0
-    assert out == "False\n"  # without a server, its client is not loaded
-    messages = [json.loads(line)["message"] for line in err.splitlines()]
-    assert messages == [
+    with running(env, cli.folder, program=(sys.executable, "-c", PROBE)) as agent:
+        eventually(lambda: ticks(cli.data_dir) >= 3, "three readings")
+        agent.process.send_signal(number)
+        assert agent.ended() == 0
+    *events, loaded = agent.log.splitlines()
+    assert loaded == "False"  # without a server, its client is not loaded
+    assert [json.loads(line)["message"] for line in events] == [
         "Starting metrics collection (interval: 20ms)",
         f"Readings are kept in {cli.data_dir}",
         "Metrics collection stopped",
@@ -220,6 +209,7 @@ def test_a_data_directory_that_cannot_be_had_is_told_in_a_sentence(
         "it, or a folder above it, is a file; set another data_dir"
     )
     assert status.status == 0
+    assert status.out.startswith("The agent is not running.\nrunning       no\n")
     assert "\nreadings      0 (0 points)" in status.out
     assert show.error == f"no readings yet in {below}; to take some: metrics-pipeline run"
     plan = cli("retention", "plan", data_dir=below)
@@ -256,41 +246,13 @@ def test_once_prints_a_reading_and_writes_nothing(cli: Cli) -> None:
     assert set(cli.folder.rglob("*")) == before
 
 
-def test_status_before_there_is_a_store(cli: Cli, inside: Inside) -> None:
-    human, data = inside(cli, "status"), inside(cli, "status", "--json")
-    assert human.out.startswith("The agent is not running.\nrunning       no\n")
-    state = data.json()
-    assert state.keys() >= STATUS_KEYS
-    assert (state["running"], state["ticks"], state["lost"]) == (False, 0, {})
-    assert not cli.data_dir.exists()
-
-
-def test_status_of_a_damaged_store_is_told_in_a_sentence(cli: Cli, inside: Inside) -> None:
-    cli.data_dir.mkdir()
-    (cli.data_dir / "spool.db").write_text("a letter to the editor" * 100)
-    status, show = inside(cli, "status"), inside(cli, "show")
-    assert status.error == show.error
-    assert (
-        "is damaged (file is not a database); the agent will salvage what is left" in status.error
-    )
-
-
 def test_show_lists_charts_and_exports_the_local_history(filled: Cli, inside: Inside) -> None:
-    overview, chart = inside(filled, "show"), inside(filled, "show", "disk", "used")
-    listing = inside(filled, "show", "--all")
-    table = inside(filled, "show", "disk")
-    exported = inside(filled, "show", "disk", "used", "--csv")
-    data = inside(filled, "show", "disk", "used", "--json")
-    for done in (overview, listing, chart, table, exported):
+    views = ((), ("disk", "used"), ("--all",), ("disk",))
+    overview, chart, listing, table = (inside(filled, "show", *words) for words in views)
+    for done in (overview, listing, chart, table):
         assert (done.status, done.err) == (0, "")
-        assert "…" not in done.out
-        assert "\x1b" not in done.out
-        assert all(line == line.rstrip() for line in done.out.splitlines())
     assert overview.out.startswith("The agent is not running.\n\nmeasurement ")
-    assert [line.split() for line in overview.out.splitlines()[3:5]] == [
-        ["disk", "2", "2", "free", "1.5", "B"],
-        ["system", "1", "1", "uptime_format", "3", "days"],
-    ]
+    assert [line.split()[0] for line in overview.out.splitlines()[3:5]] == ["disk", "system"]
     assert [line.split() for line in listing.out.splitlines()[1:]] == [
         ["disk", "free", "1", "1.5", "B"],
         ["disk", "used", "2", "9", "B"],
@@ -299,17 +261,12 @@ def test_show_lists_charts_and_exports_the_local_history(filled: Cli, inside: In
     assert "disk used" in chart.out.splitlines()[0]
     assert "30 GB┤" in chart.out
     assert "┤" not in table.out
-    used = table.out.splitlines()[2]
-    assert used.split() == [
-        *("used", "path=/", "8", "B", "7", "B", "8.426", "GB", "25.28", "GB", "3")
-    ]
-    rows = list(csv.DictReader(io.StringIO(exported.out)))
+    used = "used path=/ 8 B 7 B 8.426 GB 25.28 GB 3"
+    assert table.out.splitlines()[2].split() == used.split()
+    exported = inside(filled, "show", "disk", "used", "--csv").out
+    rows = list(csv.DictReader(io.StringIO(exported)))
     assert [row["value"] for row in rows if row["path"] == "/"] == ["25276514304", "7", "8"]
     assert [row["value"] for row in rows if row["path"] == "/a b,c"] == ["25276514305", "8", "9"]
-    root, other = data.json()
-    assert root["tags"] == {"host": "h1", "path": "/"}
-    assert [value for _, value in root["samples"]] == [25_276_514_304, 7, 8]
-    assert other["tags"]["path"] == "/a b,c"
 
 
 def test_status_is_watched_until_ctrl_c_which_ends_it_quietly(cli: Cli) -> None:
@@ -324,23 +281,8 @@ def test_status_is_watched_until_ctrl_c_which_ends_it_quietly(cli: Cli) -> None:
     assert (process.returncode, err) == (0, "")
 
 
-def test_status_cannot_be_watched_as_json(cli: Cli, inside: Inside) -> None:
-    done = inside(cli, "status", "--watch", "--json")
-    assert done.status == 2
-    assert done.error.startswith("--watch and --json do not go together; see ")
-
-
-odd = st.one_of(
-    st.floats(allow_nan=False, allow_infinity=False),
-    st.integers(-(2**63), 2**63 - 1),
-    st.booleans(),
-    st.text(max_size=50),
-    st.sampled_from([1.7e308, -1.7e308, 5e-324, -5e-324, -40.0, 0]),
-)
-
-
 @settings(max_examples=10)
-@given(st.lists(odd, min_size=1, max_size=6), st.booleans())
+@given(st.lists(ODD_VALUES, min_size=1, max_size=6), st.booleans())
 @example([1.7e308, -1.7e308], False)
 @example([1.7e308] * 3, False)
 @example([-1.7e308, 1.7e308], True)
@@ -377,30 +319,13 @@ def test_show_takes_whatever_a_file_has_said(
             ]
 
 
-def test_the_mean_is_that_of_the_numbers_and_of_any_size(cli: Cli, inside: Inside) -> None:
-    cli.data_dir.mkdir()
-    with Spool(cli.data_dir, 2**24) as spool:
-        for number, fields in enumerate(("f=1.7e308,g=1", "f=1.7e308,g=4", 'f=1.4e308,g="off"')):
-            at = time.time_ns() - (60 - number) * 10**9
-            spool.append([f"own {fields} {at}"], at)
-    rows = [line.split() for line in inside(cli, "show", "own").out.splitlines()]
-    assert rows[1:] == [
-        ["f", "1.4e+308", "1.4e+308", "1.6e+308", "1.7e+308", "3"],
-        ["g", "off", "1", "2.5", "4", "3"],
-    ]
-
-
 def test_show_tells_the_growth_per_second_of_what_counts_up(filled: Cli, inside: Inside) -> None:
     data = inside(filled, "show", "disk", "used", "--rate", "--json", "--tag", "path=/").json()
-    ((time_ns, value),) = data[0]["samples"]
+    ((_, value),) = data[0]["samples"]
     assert value == pytest.approx(1 / 600)
     chart = inside(filled, "show", "disk", "used", "--rate")
     assert chart.out.startswith("h1: disk used per second, ")
     assert "B/s┤" in chart.out
-    done = inside(filled, "show", "disk", "--all")
-    assert done.error.startswith("--all goes without a MEASUREMENT")
-    assert inside(filled, "show", "--rate").error.startswith("--rate needs a MEASUREMENT")
-    assert time_ns > 0
 
 
 def test_show_names_the_option_for_what_counts_up(cli: Cli, inside: Inside) -> None:
@@ -465,21 +390,25 @@ def test_show_says_where_to_look_when_it_finds_nothing(
 
 
 @pytest.mark.parametrize(
-    ("options", "sentence"),
+    ("words", "sentence"),
     [
-        (["--since", "soon"], "'soon' is not a duration; write one such as 90s, 15m, 1h"),
-        (["--tag", "path"], "--tag 'path' is no KEY=VALUE"),
-        (["--nosuch"], "No such option"),
-        (["used", "free"], "Got unexpected extra argument (free)"),
+        ("show disk --since soon", "'soon' is not a duration; write one such as 90s, 15m, 1h"),
+        ("show disk --tag path", "--tag 'path' is no KEY=VALUE"),
+        ("show disk --nosuch", "No such option"),
+        ("show disk used free", "Got unexpected extra argument (free)"),
+        ("show disk --all", "--all goes without a MEASUREMENT"),
+        ("show --rate", "--rate needs a MEASUREMENT"),
+        ("status --watch --json", "--watch and --json do not go together"),
     ],
 )
-def test_show_says_what_is_wrong_with_a_question(
-    filled: Cli, inside: Inside, options: list[str], sentence: str
+def test_what_is_wrong_with_a_question_is_told(
+    filled: Cli, inside: Inside, words: str, sentence: str
 ) -> None:
-    done = inside(filled, "show", "disk", *options)
+    command, *options = words.split()
+    done = inside(filled, command, *options)
     assert done.status == 2
     assert done.error.startswith(sentence)
-    assert done.error.endswith("; see metrics-pipeline show --help")
+    assert done.error.endswith(f"; see metrics-pipeline {command} --help")
 
 
 def test_settings_that_can_be_used(cli: Cli, inside: Inside) -> None:
@@ -537,16 +466,12 @@ def test_metrics_is_the_catalogue(cli: Cli, inside: Inside) -> None:
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("words", [["show", "--csv"], ["settings", "show"]])
-def test_a_pipe_that_is_closed_early_is_no_error_to_tell(
-    filled: Cli, words: list[str], unbuffered: str
-) -> None:
+def test_a_pipe_that_is_closed_early_is_no_error_to_tell(filled: Cli, unbuffered: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline", *words],
+        [sys.executable, "-m", "pipeline", "show", "--csv"],
         env={**filled.env(), "PYTHONUNBUFFERED": unbuffered},
-        cwd=filled.folder,
         stdout=writing,
         stderr=subprocess.PIPE,
         text=True,
@@ -556,12 +481,8 @@ def test_a_pipe_that_is_closed_early_is_no_error_to_tell(
 
 
 def test_another_system_is_told_in_a_sentence(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cli: Cli, inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
-    with pytest.raises(SystemExit) as ended:
-        main(["metrics"])
-    assert ended.value.code == 1
-    assert capsys.readouterr().err == (
-        "metrics-pipeline: this system is not supported, run it on Linux\n"
-    )
+    done = inside(cli, "metrics")
+    assert (done.status, done.error) == (1, "this system is not supported, run it on Linux")
