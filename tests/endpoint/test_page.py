@@ -103,8 +103,8 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def look(settings: Settings, clock: ManualClock) -> Look:
-    def look(**query: str) -> Document:
-        return parsed(page_reply(settings, clock, query))
+    def look(of: Settings = settings, **query: str) -> Document:
+        return parsed(page_reply(of, clock, query))
 
     return look
 
@@ -180,9 +180,17 @@ def test_every_subject_has_its_chart_and_its_figures(settings: Settings, look: L
         *("line", "active", "programs", "kernel", "waiting for disks", "interrupts"),
         *("steal (hypervisor)", "line"),
     ]
+    # The tiles have the newest values.
+    assert page.tile("Processor") == f"{page.row('active')[0]}waiting for disks 0.1 %"
+    assert page.tile("Memory") == f"{page.row('memory')[0]}swap space 2.5 %"
+    assert page.tile("Fullest file system") == "63 %/"
+    assert page.tile("Load") == f"{page.row('1 minute')[0]}on 4 cores"
+    received, sent = (row[1] for row in page.rows if row[0] == "eth0")
+    assert page.tile("Network") == f"{received}received on eth0, sent {sent}"
+    assert [one["class"] for one in page.all("svg") if one.get("class") == "small"] == ["small"] * 5
 
 
-def test_with_mirrors_each_server_is_shown(clock: ManualClock, settings: Settings) -> None:
+def test_with_mirrors_each_server_is_shown(settings: Settings, look: Look) -> None:
     store(settings, (0, ["mem used_percent=50"]), (1, ["mem used_percent=50"]))
     mirrors = {"b": Mirror("http://b:8086", "o", "b", "t")}
     both = dataclasses.replace(settings, influxdb_url="http://a:8086", mirrors=mirrors)
@@ -193,7 +201,7 @@ def test_with_mirrors_each_server_is_shown(clock: ManualClock, settings: Setting
         batch = spool.queue("b").lease(10_000)
         assert batch is not None
         spool.queue("b").settle(batch, START_NS, [Refusal("a f=1", "no")])
-    page = parsed(page_reply(both, clock, {}))
+    page = look(both)
     shown = page.texts[page.texts.index("last reading") :]
     main, b = (shown[shown.index(url) :][:5] for url in ("http://a:8086", "http://b:8086"))
     assert main[1::2] == ["waiting", "lost"]
@@ -203,28 +211,11 @@ def test_with_mirrors_each_server_is_shown(clock: ManualClock, settings: Setting
     assert page.row("b: rejected") == ["1", "Points that InfluxDB refused"]
 
 
-def test_the_tiles_have_the_newest_values(settings: Settings, look: Look) -> None:
-    fill(settings.data_dir)
-    page = look()
-    active = page.row("active")[0]
-    assert page.tile("Processor") == f"{active}waiting for disks 0.1 %"
-    assert page.tile("Memory") == f"{page.row('memory')[0]}swap space 2.5 %"
-    assert page.tile("Fullest file system") == "63 %/"
-    assert page.tile("Load") == f"{page.row('1 minute')[0]}on 4 cores"
-    received, sent = (row[1] for row in page.rows if row[0] == "eth0")
-    assert page.tile("Network") == f"{received}received on eth0, sent {sent}"
-    assert [one["class"] for one in page.all("svg") if one.get("class") == "small"] == ["small"] * 5
-
-
 @pytest.mark.parametrize(
     ("load", "cores", "level"),
     [
-        (5, 0, ""),
-        (0.99, 1, ""),
-        (1, 1, "high"),
-        (3.9, 4, ""),
-        (4, 4, "high"),
-        (8, 4, "very high"),
+        *((5, 0, ""), (0.99, 1, ""), (1, 1, "high")),
+        *((3.9, 4, ""), (4, 4, "high"), (8, 4, "very high")),
     ],
 )
 def test_a_high_value_is_marked_and_named(
@@ -326,11 +317,10 @@ def test_a_link_chooses_how_far_back_and_the_axis_has_round_times(
 
 
 def test_the_page_renews_itself_at_the_interval_until_it_is_paused(
-    settings: Settings, clock: ManualClock
+    settings: Settings, look: Look
 ) -> None:
     def renewal(interval_ms: int, **query: str) -> tuple[list[str], list[str], str]:
-        of_host = dataclasses.replace(settings, collection_interval_ms=interval_ms)
-        page = parsed(page_reply(of_host, clock, query))
+        page = look(dataclasses.replace(settings, collection_interval_ms=interval_ms), **query)
         every = [one["content"] for one in page.all("meta") if "http-equiv" in one]
         return every, [one["href"] for one in page.all("a")], page.text
 
@@ -366,9 +356,13 @@ def test_a_gap_is_not_drawn_over_but_shaded_and_named(settings: Settings, look: 
     assert label == "Memory over 1 h, with 1 gap: a line for each row of the table below"
 
 
-def test_silence_up_to_now_is_a_gap(settings: Settings, look: Look, clock: ManualClock) -> None:
+def test_silence_up_to_now_is_a_gap_and_another_interval_before_is_none(
+    settings: Settings, look: Look, clock: ManualClock
+) -> None:
     fill(settings.data_dir, hours=1)
-    assert look().all("rect") == []
+    for interval_ms in (5000, 60_000, 600_000):
+        of_host = dataclasses.replace(settings, collection_interval_ms=interval_ms)
+        assert look(of_host).all("rect") == []
     clock.advance(600)
     assert "No readings for 10 min 12 s, since 14 Nov 22:13:20" in look().items
 
@@ -380,15 +374,6 @@ def test_a_lonely_reading_is_a_dot(settings: Settings, look: Look) -> None:
     dots = paths(page, "dot")
     assert len(dots) == len(paths(page)) - 6  # a rate needs two readings
     assert all(re.fullmatch(r"M(\S+ \S+)L\1", dot) for dot in dots)
-
-
-@pytest.mark.parametrize("interval_ms", [5000, 60_000, 600_000])
-def test_another_interval_before_is_no_gap(
-    settings: Settings, clock: ManualClock, interval_ms: int
-) -> None:
-    fill(settings.data_dir, hours=1, step_s=60)
-    of_host = dataclasses.replace(settings, collection_interval_ms=interval_ms)
-    assert parsed(page_reply(of_host, clock, {})).all("rect") == []
 
 
 def test_a_gap_is_found_where_not_every_reading_is_read() -> None:

@@ -46,9 +46,10 @@ def agent(tmp_path: Path) -> Agent:
 class Hold:
     """Keeps whoever makes a page until `done`; `inside` is set once somebody does."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
         self.inside, self.done = threading.Event(), threading.Event()
         self._now_ns = agent.clock.now_ns
+        monkeypatch.setattr(agent.clock, "now_ns", self.now_ns)
 
     def now_ns(self) -> int:
         self.inside.set()
@@ -58,9 +59,7 @@ class Hold:
 
 @pytest.fixture
 def hold(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> Hold:
-    one = Hold(agent)
-    monkeypatch.setattr(agent.clock, "now_ns", one.now_ns)
-    return one
+    return Hold(agent, monkeypatch)
 
 
 @pytest.fixture
@@ -102,9 +101,13 @@ def test_health_passes_while_readings_are_taken(agent: Agent, served: Routes) ->
     assert health() == (UNAVAILABLE, {"status": "fail", "reason": "no reading for 1000 s"})
 
 
-def test_status_and_metrics_tell_the_account_of_the_store_and_no_secret(
+def test_the_page_status_and_metrics_are_of_the_agents_store_and_show_no_secret(
     agent: Agent, served: Routes
 ) -> None:
+    page = served["/"].reply({"hours": "6"})
+    assert (page.status, page.content_type) == (HTTPStatus.OK, "text/html; charset=utf-8")
+    for shown in (f"<h1>{agent.settings.host}</h1>", "?hours=6&amp;renew=no", "http://x"):
+        assert shown in page.body
     for ticks in (0, 1):
         status, metrics = served["/status"].reply({}), served["/metrics"].reply({})
         assert (status.status, metrics.status) == (HTTPStatus.OK, HTTPStatus.OK)
@@ -112,7 +115,7 @@ def test_status_and_metrics_tell_the_account_of_the_store_and_no_secret(
         assert body(status)["influxdb_url"] == "http://x"
         assert f"\nmetrics_agent_ticks_total {ticks}\n" in metrics.body
         assert metrics.content_type == "text/plain; version=0.0.4; charset=utf-8"
-        assert "secret" not in status.body + metrics.body
+        assert "secret" not in page.body + status.body + metrics.body
         with Spool(agent.settings.data_dir, 2**24) as spool:
             spool.append(["m f=1i"], START_NS)
     assert "metrics_agent_trouble" not in metrics.body
@@ -132,16 +135,6 @@ def test_live_is_an_agent_whose_readings_go_on_whatever_the_disk_does(
     agent.health.tick_attempted()
     assert served["/health"].reply({}).status == UNAVAILABLE
     assert served["/live"].reply({}).status == HTTPStatus.OK
-
-
-def test_the_page_is_of_the_agents_store_and_shows_no_secret(agent: Agent, served: Routes) -> None:
-    reply = served["/"].reply({"hours": "6"})
-    assert reply.status == HTTPStatus.OK
-    assert reply.content_type == "text/html; charset=utf-8"
-    assert f"<h1>{agent.settings.host}</h1>" in reply.body
-    assert '<a href="/?hours=6" aria-current=page>' in reply.body
-    assert "http://x" in reply.body
-    assert "secret" not in reply.body
 
 
 def test_what_reads_the_store_is_answered_one_at_a_time_from_the_first_on(

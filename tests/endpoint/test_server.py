@@ -6,7 +6,7 @@ import resource
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from http import HTTPStatus
 from pathlib import Path
@@ -21,6 +21,7 @@ from pipeline.clock import SystemClock
 from pipeline.endpoint.server import Endpoint
 from pipeline.endpoint.site import Query, Reply, Route, Routes, Site
 from tests.agents import environment, eventually, running, ticks
+from tests.clocks import ManualClock
 from tests.influxd.http import call
 from tests.influxd.process import free_port
 
@@ -161,63 +162,48 @@ def test_a_body_is_not_taken_for_the_next_request(
     assert len(calls) == number
 
 
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1", "127.0.0.1:8687", "localhost", "LocalHost:8687", "[::1]:8687"]
-)
-def test_this_hosts_own_names_are_served(site: Site, host: str) -> None:
-    assert answered(site, "GET /count", f"Host: {host}")[0] == 200
+OWN_NAMES = ("127.0.0.1", "127.0.0.1:8687", "localhost", "LocalHost:8687", "[::1]:8687")
+OTHERS = ("evil.example", "localhost.evil.example", "evil.example#localhost", "10.0.0.1:8687", "")
 
 
 @pytest.mark.parametrize(
     ("hosts", "status"),
     [
-        *((["evil.example"], 403), (["evil.example:8687"], 403), (["localhost.evil.example"], 403)),
-        *((["evil.example#localhost"], 403), (["10.0.0.1:8687"], 403), ([""], 403), ([], 403)),
-        *((["localhost", "evil.example"], 400), (["localhost", "localhost"], 400)),
+        *(([host], 200) for host in OWN_NAMES),
+        *(([host], 403) for host in OTHERS),
+        *(([], 403), (["localhost", "evil.example"], 400), (["localhost", "localhost"], 400)),
     ],
 )
 def test_a_page_whose_name_was_made_to_point_here_is_refused(
     site: Site, calls: list[str], hosts: list[str], status: int
 ) -> None:
     assert answered(site, "GET /count", *(f"Host: {host}" for host in hosts))[0] == status
-    assert calls == []
+    assert len(calls) == (status == 200)
 
 
 @pytest.mark.parametrize(
-    "headers",
+    ("headers", "status"),
     [
-        ["Origin: http://evil.example"],
-        ["Origin: null"],
-        ["Origin: http://localhost:3000"],  # another program on this host
-        ["Origin: https://localhost:8687"],
-        ["Sec-Fetch-Site: cross-site"],
-        ["Sec-Fetch-Site: same-site"],
-        ["Sec-Fetch-Site: none", "Sec-Fetch-Site: cross-site"],
+        ([], 200),
+        (["Origin: http://localhost:8687"], 200),
+        (["Origin: http://LOCALHOST:8687", "Sec-Fetch-Site: same-origin"], 200),
+        (["Sec-Fetch-Site: none"], 200),
+        (["Origin: http://evil.example"], 403),
+        (["Origin: null"], 403),
+        (["Origin: http://localhost:3000"], 403),  # another program on this host
+        (["Origin: https://localhost:8687"], 403),
+        (["Sec-Fetch-Site: cross-site"], 403),
+        (["Sec-Fetch-Site: same-site"], 403),
+        (["Sec-Fetch-Site: none", "Sec-Fetch-Site: cross-site"], 403),
     ],
 )
 def test_a_page_of_another_site_changes_nothing(
-    site: Site, calls: list[str], headers: list[str]
+    site: Site, calls: list[str], headers: list[str], status: int
 ) -> None:
-    assert answered(site, "GET /change", OWN, *headers)[0] == 403
-    assert calls == []
+    assert answered(site, "GET /change", OWN, *headers)[0] == status
+    assert len(calls) == (status == 200)
     # A link to what only shows something may be anywhere.
     assert answered(site, "GET /count", OWN, *headers)[0] == 200
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        [],
-        ["Origin: http://localhost:8687"],
-        ["Origin: http://LOCALHOST:8687", "Sec-Fetch-Site: same-origin"],
-        ["Sec-Fetch-Site: none"],
-    ],
-)
-def test_programs_and_pages_of_this_endpoint_may_change_something(
-    site: Site, calls: list[str], headers: list[str]
-) -> None:
-    assert answered(site, "GET /change", OWN, *headers)[0] == 200
-    assert calls == ["count"]
 
 
 @pytest.mark.parametrize(
@@ -304,22 +290,10 @@ def test_as_many_are_answered_at_a_time_as_there_are_places() -> None:
     assert most == PLACES
 
 
-class Patient(SystemClock):
-    """Does something before each wait, which is then over at once."""
-
-    def __init__(self, before: Callable[[], object]) -> None:
-        self.waits: list[float] = []
-        self._before = before
-
-    def wait(self, event: Event, seconds: float) -> bool:
-        self.waits.append(seconds)
-        self._before()
-        return event.is_set()
-
-
 def test_where_files_end_it_pauses_and_goes_on_when_there_are_some(routes: Routes) -> None:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    clock = Patient(lambda: resource.setrlimit(resource.RLIMIT_NOFILE, limit))
+    clock = ManualClock()
+    clock.on_wait = lambda _: resource.setrlimit(resource.RLIMIT_NOFILE, limit)
     gc.collect()  # which closes files
     with ExitStack() as stack:
         endpoint = stack.enter_context(closing(Endpoint(0, routes, clock)))
@@ -347,7 +321,8 @@ def test_where_threads_end_it_pauses_and_goes_on_when_there_are_some(
     routes: Routes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = threading.Thread.start
-    clock = Patient(lambda: monkeypatch.setattr(threading.Thread, "start", start))
+    clock = ManualClock()
+    clock.on_wait = lambda _: monkeypatch.setattr(threading.Thread, "start", start)
     with closing(Endpoint(0, routes, clock)) as endpoint:
         monkeypatch.setattr(threading.Thread, "start", refuse)
         with connect(endpoint) as client:
@@ -444,20 +419,14 @@ def test_a_route_that_fails_a_thousand_times_is_told_once_and_when_it_works_agai
     ]
 
 
-def test_only_this_host_is_served(endpoint: Endpoint) -> None:
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.2", endpoint.port), TIMEOUT_S)
-
-
-def test_a_port_that_is_taken_is_an_error(endpoint: Endpoint) -> None:
-    with pytest.raises(OSError, match="in use"):
-        Endpoint(endpoint.port, {})
-
-
-def test_a_close_frees_the_port_even_when_a_client_is_connected() -> None:
+def test_the_port_is_taken_on_this_host_alone_and_free_after_a_close() -> None:
     with closing(Endpoint(0, {})) as endpoint:
-        client = socket.create_connection(("127.0.0.1", endpoint.port))
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", endpoint.port), TIMEOUT_S)
+        with pytest.raises(OSError, match="in use"):
+            Endpoint(endpoint.port, {})
+        client = connect(endpoint)
     with client, pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", endpoint.port))
+        connect(endpoint)
     with closing(Endpoint(endpoint.port, {})) as again:
         assert again.port == endpoint.port
