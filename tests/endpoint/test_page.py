@@ -185,8 +185,8 @@ def test_every_subject_has_its_chart_and_its_figures(settings: Settings, look: L
     assert page.tile("Memory") == f"{page.row('memory')[0]}swap space 2.5 %"
     assert page.tile("Fullest file system") == "63 %/"
     assert page.tile("Load") == f"{page.row('1 minute')[0]}on 4 cores"
-    received, sent = (row[1] for row in page.rows if row[0] == "eth0")
-    assert page.tile("Network") == f"{received}received on eth0, sent {sent}"
+    eth0 = [row[1] for row in page.rows if row[0] == "eth0"]
+    assert page.tile("Network") == f"{eth0[0]}received on eth0, sent {eth0[1]}"
     assert [one["class"] for one in page.all("svg") if one.get("class") == "small"] == ["small"] * 5
 
 
