@@ -410,5 +410,5 @@ def test_points_of_another_name_or_of_an_earlier_store_are_no_other_agent(
     assert failed(examined(cli, bucket=bucket)) == []
     put(bucket, "h1", now - 1)
     found = broken(cli, "host", bucket=bucket)
-    assert found.message == "in the last hour another agent wrote 1 readings as host 'h1'"
+    assert found.message == "in the last hour another agent wrote 1 reading as host 'h1'"
     assert found.fix.startswith("set another host on one of the two: ")

@@ -20,6 +20,7 @@ from tests.configured import status_of
 
 SECOND = 10**9
 WEEK_S = 7 * 86_400
+START = "2023-11-14 23:13:20"
 DISK = {"device": "nvme0n1p3", "fstype": "ext4", "host": "h1", "mode": "rw", "path": "/srv/" * 9}
 
 
@@ -165,19 +166,9 @@ def test_degrees_are_written_in_any_encoding() -> None:
 @pytest.mark.parametrize(
     ("begin", "seconds", "title", "times"),
     [
-        (START_NS, 10, "2023-11-14 23:13:20 to 23:13:30 CET", "23:13:20 23:13:25 23:13:30"),
-        (
-            START_NS,
-            3600,
-            "2023-11-14 23:13:20 to 2023-11-15 00:13:20 CET",
-            "23:15 23:30 23:45 Nov 15",
-        ),
-        (
-            START_NS,
-            WEEK_S,
-            "2023-11-14 23:13:20 to 2023-11-21 23:13:20 CET",
-            "Nov 16 Nov 18 Nov 20",
-        ),
+        (START_NS, 10, f"{START} to 23:13:30 CET", "23:13:20 23:13:25 23:13:30"),
+        (START_NS, 3600, f"{START} to 2023-11-15 00:13:20 CET", "23:15 23:30 23:45 Nov 15"),
+        (START_NS, WEEK_S, f"{START} to 2023-11-21 23:13:20 CET", "Nov 16 Nov 18 Nov 20"),
         # Summer ended on 29 October 2023 at 3:00.
         (
             1_698_494_400 * SECOND,

@@ -45,7 +45,9 @@ def test_where_there_are_mirrors_each_line_has_its_server(cli: Cli, inside: Insi
     head, *rows = inside(cli, "rejected", "list").out.splitlines()
     assert head.split() == ["id", "refused", "server", "reason", "line"]
     assert [row.split()[2] for row in rows] == ["b", "main"]
-    assert "1 older ones" in inside(cli, "rejected", "list", "--limit", "1").out
+    assert (
+        "1 older one; to see all: --limit 2" in inside(cli, "rejected", "list", "--limit", "1").out
+    )
 
 
 def test_refused_lines_are_listed_retried_and_dropped_while_the_agent_runs(
@@ -100,7 +102,7 @@ def test_the_list_is_bounded_and_says_what_it_leaves_out(cli: Cli, inside: Insid
     assert head.split() == ["id", "refused", "reason", "line"]
     assert [row.split()[0] for row in rows] == ["5", "4"]
     assert all("a long reason  m,n=" in row for row in rows)
-    assert more == "3 older ones; to see them: --limit 5"
+    assert more == "3 older ones; to see all: --limit 5"
     assert [one["id"] for one in data.json()] == [5, 4, 3, 2, 1]
 
 

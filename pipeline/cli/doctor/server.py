@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from pipeline.clock import Clock, rfc3339
+from pipeline.health import human
 from pipeline.influx import (
     CLOCK_FIX,
     LARGEST_SKEW_S,
@@ -242,10 +243,11 @@ def one_host(connection: Connection, clock: Clock, spooled: Spooled) -> Finding:
     # What is older may be of this agent too, with a store that is no more.
     others = sum(time >= first and time not in times for time in there)
     if others:
+        wrote = human.count(others, "reading")
         return Finding(
             "host",
             False,
-            f"in the last hour another agent wrote {others} readings as host {host!r}",
+            f"in the last hour another agent wrote {wrote} as host {host!r}",
             "set another host on one of the two: each deletes the other's old points too",
         )
     return Finding("host", True, f"nobody else writes as {host!r}")
