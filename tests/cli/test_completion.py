@@ -35,11 +35,10 @@ def env(tmp_path: Path) -> dict[str, str]:
     return {**base, **own, "PATH": f"{folder}:{base['PATH']}"}
 
 
-@pytest.fixture
-def _store(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    with Spool(tmp_path / "data", 2**24) as spool:
-        spool.append(["weather temperature=1,wind=2 10", "clock drift=3 10"], 10)
+def store(directory: Path, *lines: str) -> None:
+    directory.mkdir()
+    with Spool(directory, 2**24) as spool:
+        spool.append([f"{line} 10" for line in lines], 10)
 
 
 def press(shell: str, line: str, env: Mapping[str, str]) -> set[str]:
@@ -89,7 +88,6 @@ def read_until(terminal: int, pattern: str) -> str:
     return match[match.lastindex or 0]
 
 
-@pytest.mark.usefixtures("_store")
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize(
     ("line", "offered"),
@@ -103,8 +101,9 @@ def read_until(terminal: int, pattern: str) -> str:
     ],
 )
 def test_the_tab_key_offers_what_can_follow(
-    shell: str, line: str, offered: set[str], env: dict[str, str]
+    shell: str, line: str, offered: set[str], env: dict[str, str], tmp_path: Path
 ) -> None:
+    store(tmp_path / "data", "weather temperature=1,wind=2", "clock drift=3")
     assert press(shell, line, env) == offered
 
 
@@ -115,9 +114,7 @@ def test_the_store_is_the_one_that_the_command_line_names(
     config = tmp_path / "etc"
     config.mkdir()
     (config / "settings.toml").write_text(f'data_dir = "{tmp_path / "other"}"\n')
-    (tmp_path / "other").mkdir()
-    with Spool(tmp_path / "other", 2**24) as spool:
-        spool.append(["tide level=1 10"], 10)
+    store(tmp_path / "other", "tide level=1")
     line = f"metrics-pipeline --config-dir {config} show "
     assert press("bash", line, env) == {"tide"}
 

@@ -401,19 +401,6 @@ def test_with_downsampling_the_token_suffices_for_that_too(lab: Lab) -> None:
     assert lab.names()["tokens"] == ["metrics-pipeline of h1", name]
 
 
-def test_a_run_that_failed_midway_is_run_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> list[Path]:
-        raise OSError(28, "No space left on device", "settings.toml")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(SettingsFiles, "write", full)
-        told = lab.refused()
-    assert told == "settings.toml: No space left on device"
-    again = lab.made()
-    assert "Token 'metrics-pipeline of h1': is there" in "\n".join(again)
-    assert lab.names()["tokens"] == ["metrics-pipeline of h1"]
-
-
 @pytest.mark.parametrize("present", ["no-token-of-this-server", "operator"])
 def test_a_token_that_does_not_do_or_may_too_much_is_replaced(lab: Lab, present: str) -> None:
     token = lab.server.token if present == "operator" else present

@@ -86,13 +86,10 @@ class Echo:
 
 def got(port: int, path: str) -> str:
     """Everything that the endpoint answers."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as client:
+        client.request("GET", path)
+        answer = client.getresponse()
         return f"{answer.reason}{answer.headers}{answer.read().decode()}"
-    finally:
-        connection.close()
 
 
 @pytest.mark.slow  # all commands, and an agent until both of its threads were answered
