@@ -319,23 +319,20 @@ def test_a_link_chooses_how_far_back_and_the_axis_has_round_times(
 def test_the_page_renews_itself_at_the_interval_until_it_is_paused(
     settings: Settings, look: Look
 ) -> None:
-    def renewal(interval_ms: int, **query: str) -> tuple[list[str], list[str], str]:
-        page = look(dataclasses.replace(settings, collection_interval_ms=interval_ms), **query)
-        every = [one["content"] for one in page.all("meta") if "http-equiv" in one]
-        return every, [one["href"] for one in page.all("a")], page.text
+    def renewal(page: Document) -> list[str]:
+        return [one["content"] for one in page.all("meta") if "http-equiv" in one]
 
-    every, links, text = renewal(60_000, hours="6")
-    assert every == ["60"]
-    assert "/?hours=6&renew=no" in links
-    assert {"Pause", "Reload"} <= set(text.split("\n"))
-    assert "renewed every 1 min" in text
-    assert renewal(1000)[0] == ["5"]
-    every, links, text = renewal(60_000, hours="6", renew="no")
-    assert every == []
+    page = look(hours="6")
+    assert renewal(page) == ["60"]
+    assert "/?hours=6&renew=no" in [one["href"] for one in page.all("a")]
+    assert "renewed every 1 min" in page.text
+    assert {"Pause", "Reload"} <= set(page.texts)
+    assert renewal(look(dataclasses.replace(settings, collection_interval_ms=1000))) == ["5"]
+    page = look(hours="6", renew="no")
+    assert renewal(page) == []
     # Whoever has paused it looks at other times without being disturbed.
-    assert "/?hours=24&renew=no" in links
-    assert "/?hours=6" in links
-    assert {"Resume", "Reload"} <= set(text.split("\n"))
+    assert {"/?hours=24&renew=no", "/?hours=6"} <= {one["href"] for one in page.all("a")}
+    assert {"Resume", "Reload"} <= set(page.texts)
 
 
 def test_a_gap_is_not_drawn_over_but_shaded_and_named(settings: Settings, look: Look) -> None:
@@ -500,6 +497,12 @@ def test_before_there_is_a_store_the_page_says_so(look: Look, settings: Settings
     assert "none yet" in page.text
     assert not {"Temperature", "Pressure"} & {*charts(page)}  # many hosts have neither
     assert not settings.data_dir.exists()
+    settings.data_dir.mkdir()
+    with Spool(settings.data_dir, 2**24) as spool:
+        spool.append([], START_NS, {"expired": 7})
+    page = look()
+    assert "There is no reading yet." in page.text
+    assert page.row("expired") == ["7", "Points that grew too old before they could be delivered"]
 
 
 def test_of_many_series_the_greatest_are_drawn_and_the_rest_is_counted(
