@@ -22,25 +22,21 @@ COMMANDS = [
 ]
 
 
-def main_file(directory: Path) -> Path:
-    return directory / "spool.db"
-
-
 def in_the_midst(directory: Path) -> None:
     def begin() -> None:
         with Spool(directory, 100 * MB) as spool:
             next(spool.salvage())
 
-    scribble(main_file(directory), 0, 100)
+    scribble(directory / "spool.db", 0, 100)
     killed(begin)
 
 
 # Each with how many readings may be lost. What is noticed before a store is opened is all alike.
 KINDS: dict[str, tuple[Callable[[Path], object], int]] = {
     "none": (lambda folder: folder, 0),
-    "empty": (lambda folder: main_file(folder).write_bytes(b""), READINGS),
-    "a page": (lambda folder: scribble(main_file(folder), 9 * PAGE, PAGE), 12),
-    "cut": (lambda folder: os.truncate(main_file(folder), 20 * PAGE + 100), READINGS),
+    "empty": (lambda folder: (folder / "spool.db").write_bytes(b""), READINGS),
+    "a page": (lambda folder: scribble(folder / "spool.db", 9 * PAGE, PAGE), 12),
+    "cut": (lambda folder: os.truncate(folder / "spool.db", 20 * PAGE + 100), READINGS),
     "noise in the log": (lambda folder: scribble(folder / "spool.db-wal", 0, 500), 12),
     "in the midst": (in_the_midst, 0),
 }

@@ -194,6 +194,7 @@ def test_a_file_that_a_run_by_root_left_is_told(cli: Cli) -> None:
     assert fix.startswith(f"chown -h --reference={cli.data_dir} {cli.data_dir}/")
 
 
+@pytest.mark.slow  # it starts processes
 def test_data_that_others_can_change_is_told(cli: Cli) -> None:
     cli.data_dir.mkdir()
     cli.data_dir.chmod(0o777)
@@ -271,7 +272,7 @@ def test_a_risk_is_a_warning_what_failed_is_told_once_and_the_rest_as_not_checke
     cli: Cli, inside: Inside
 ) -> None:
     way = {"influxdb_url": "http://influx.example", "influxdb_proxy": "http://127.0.0.1:9"}
-    done = inside(cli, "doctor", **way, **NAMES)
+    done = inside(cli, "doctor", **way, **NAMES, **ONE_COLLECTOR)
     assert done.status == 1
     (risk,) = [line for line in done.out.splitlines() if " encryption " in line]
     assert risk.startswith("warning ")

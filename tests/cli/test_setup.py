@@ -211,14 +211,7 @@ def test_from_a_bare_server_to_points_in_it_with_one_command(
     ]
     assert re.fullmatch(rf"Open {new_server}/orgs/[0-9a-f]{{16}}/dashboards/[0-9a-f]{{16}}", last)
 
-    changed = set((place.folder / "settings.toml").read_text().splitlines()) - set(
-        SHIPPED.splitlines()
-    )
-    assert changed == {
-        f'influxdb_url = "{new_server}"',
-        'influxdb_org = "metrics"',
-        'influxdb_bucket = "metrics"',
-    }
+    assert place.read("settings.toml").keys() >= {"influxdb_url", "influxdb_org", "influxdb_bucket"}
     assert (place.folder / ".secrets.toml").stat().st_mode & 0o777 == 0o600
     token = place.token
     assert token not in "\n".join(told)
@@ -255,18 +248,13 @@ def test_a_mirror_is_made_ready_as_the_main_server_is(new_server: str, lab: Lab)
     for name in ("B", MAIN, ""):
         assert "must be a name of at most 32" in lab.error(new_server, "--mirror", name)
     lab.made()
-    text, main_token = lab.text(), lab.token
+    main_token = lab.token
 
     *steps, last = lab.ok(new_server, *mirror)
     assert f"Organisation {lab.org!r}: is there" in steps  # it has the names of the main one
     assert last.startswith(f"Open {new_server}/orgs/")
-    lines = zip(text.splitlines(), lab.text().splitlines(), strict=True)
-    assert [line for old, line in lines if line != old] == [
-        "[mirrors.b]",
-        f'url = "{new_server}"',
-        f'org = "{lab.org}"',
-        'bucket = "metrics"',
-    ]
+    names = {"org": lab.org, "bucket": "metrics"}
+    assert lab.read("settings.toml")["mirrors"] == {"b": {"url": new_server, **names}}
     secrets = lab.read(".secrets.toml")
     assert secrets["influxdb_token"] == main_token != secrets["mirrors"]["b"]["token"]
     assert (lab.folder / ".secrets.toml").stat().st_mode & 0o777 == 0o600
@@ -594,6 +582,7 @@ def test_what_is_no_influxdb_2_is_told(place: Place, answer: bytes, told: str) -
         assert place.error(url).startswith(f"{url} {told}")
 
 
+@pytest.mark.slow  # it takes a process to make one
 def test_a_certificate_of_its_own_is_told_with_the_setting_for_it(
     certificate: Path, place: Place
 ) -> None:

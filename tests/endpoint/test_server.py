@@ -291,6 +291,7 @@ def test_as_many_are_answered_at_a_time_as_there_are_places() -> None:
     assert most == PLACES
 
 
+@pytest.mark.slow  # it collects the garbage of all tests before it
 def test_where_files_end_it_pauses_and_goes_on_when_there_are_some(routes: Routes) -> None:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     clock = ManualClock()
