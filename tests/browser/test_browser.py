@@ -63,6 +63,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def _quiet(browser: Tab) -> Iterator[None]:
     """Nothing but the page itself is asked for, and the browser has nothing to complain of."""
+    browser.open("about:blank")  # the page of the test before would renew itself, of no server
     browser.requests.clear()
     browser.complaints.clear()
     yield
