@@ -58,9 +58,7 @@ def test_what_a_terminal_would_obey_is_written_so_that_it_is_seen_and_an_event_i
     assert failure.endswith("ValueError: first line | second line")
 
 
-@pytest.mark.parametrize(
-    ("level", "told"), [("debug", "diwe"), ("info", "iwe"), ("warning", "we"), ("error", "e")]
-)
+@pytest.mark.parametrize(("level", "told"), [("debug", "diwe"), ("warning", "we")])
 def test_what_is_less_severe_than_the_level_is_not_logged(
     stream: io.StringIO, level: str, told: str
 ) -> None:

@@ -92,9 +92,7 @@ def history(*many: Series) -> None:
     _print.history(many, START_NS, START_NS + 60 * SECOND)
 
 
-def test_the_overview_has_a_line_a_measurement_with_what_it_says_first(
-    shown: Shown,
-) -> None:
+def test_the_overview_has_a_line_a_measurement_with_what_it_says_first(shown: Shown) -> None:
     held = [
         FieldSummary("cpu", "usage_active", 3, 7.25, (0.5, 97.25)),
         FieldSummary("cpu", "usage_idle", 3, 7.25, (0.5, 7.25)),
@@ -229,9 +227,7 @@ def test_texts_have_no_least_or_greatest(shown: Shown) -> None:
     assert table(shown())[1] == ["a", "y", "2"]
 
 
-def test_one_field_has_a_chart_in_80_columns_with_the_legend_whole(
-    shown: Shown,
-) -> None:
+def test_one_field_has_a_chart_in_80_columns_with_the_legend_whole(shown: Shown) -> None:
     history(series("f", 1, 5, 2, cpu="cpu0"), series("f", 25_276_514_304, cpu="cpu1"))
     text = shown()
     chart, _, rows = text.partition("\nfield")
@@ -270,9 +266,7 @@ def test_json_has_each_series_with_its_samples(shown: Shown) -> None:
     assert second["samples"] == [[START_NS, "x"]]
 
 
-def test_the_status_of_an_agent_without_a_server_says_nothing_of_one(
-    shown: Shown,
-) -> None:
+def test_the_status_of_an_agent_without_a_server_says_nothing_of_one(shown: Shown) -> None:
     _print.status(look())
     assert table(shown())[:-1] == [
         ["The agent is not running."],
@@ -419,10 +413,3 @@ def test_on_a_terminal_the_catalogue_is_whole() -> None:
     found = columns(lambda: _print.metrics(entries))
     assert found["field"] == "".join(entry.field for entry in entries)
     assert found["meaning"] == "".join("".join(entry.meaning.split()) for entry in entries)
-
-
-def test_on_a_terminal_a_long_error_is_whole() -> None:
-    state = look(last_error="why " * 50 + "not")
-    lines = on_a_terminal(lambda: _print.status(state)).splitlines()
-    assert max(map(len, lines)) <= 80
-    assert "why" * 50 + "not" in "".join("".join(lines).split())

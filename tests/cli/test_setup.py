@@ -496,6 +496,10 @@ def test_the_id_of_an_organisation_is_understood(lab: Lab) -> None:
 
 
 def test_an_id_that_no_organisation_has_makes_none(lab: Lab) -> None:
+    lab.make_org()
+    told = lab.error(lab.server.url, **lab.as_operator)
+    assert lab.org in told
+    assert told.endswith("say which by --org")
     told = lab.error(lab.server.url, "--org", NO_ORG, **lab.as_operator)
     assert told.startswith(f"no organisation has the id {NO_ORG} (there are metrics-tests")
     assert told.endswith("by --org")
@@ -541,13 +545,6 @@ def test_who_may_not_set_a_server_up_is_told_what_to_give(
     )
     (place.folder / ".secrets.toml").write_text(f'influxdb_token = "{influx_server.token}"\n')
     assert place.error(url) == without
-
-
-def test_several_organisations_are_named(lab: Lab) -> None:
-    lab.make_org()
-    told = lab.error(lab.server.url, **lab.as_operator)
-    assert lab.org in told
-    assert told.endswith("say which by --org")
 
 
 def test_a_server_that_is_down_is_told_once_the_settings_are_known_to_be_right(

@@ -117,7 +117,7 @@ class Latin1(io.TextIOWrapper):
 
 
 @pytest.fixture
-def latin_1(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[object, str]]:
+def latin_1(_within: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[object, str]]:
     """Runs a command on such a terminal; returns its status and all that it wrote."""
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setenv("COLUMNS", "80")
@@ -134,7 +134,6 @@ def latin_1(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[object, str]
     return run
 
 
-@pytest.mark.usefixtures("_within")
 @every_command
 def test_every_command_works_on_a_dumb_terminal_of_another_encoding(
     latin_1: Callable[..., tuple[object, str]], command: str
@@ -146,7 +145,6 @@ def test_every_command_works_on_a_dumb_terminal_of_another_encoding(
     assert "\x1b" not in text
 
 
-@pytest.mark.usefixtures("_within")
 @pytest.mark.parametrize("encoding", ["iso-8859-1", "ascii"])
 def test_a_chart_is_drawn_with_what_the_encoding_has(
     latin_1: Callable[..., tuple[object, str]], encoding: str

@@ -322,10 +322,15 @@ def refuse(self: threading.Thread) -> None:
 def test_where_threads_end_it_pauses_and_goes_on_when_there_are_some(
     routes: Routes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    port = free_port()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(OSError, match="can't start new thread"):
+            Endpoint(port, routes)
     start = threading.Thread.start
     clock = ManualClock()
     clock.on_wait = lambda _: monkeypatch.setattr(threading.Thread, "start", start)
-    with closing(Endpoint(0, routes, clock)) as endpoint:
+    with closing(Endpoint(port, routes, clock)) as endpoint:  # the port is free again
         monkeypatch.setattr(threading.Thread, "start", refuse)
         with connect(endpoint) as client:
             assert rest(client) == b""
@@ -333,18 +338,6 @@ def test_where_threads_end_it_pauses_and_goes_on_when_there_are_some(
             client.sendall(GET)
             assert rest(client).startswith(b"HTTP/1.1 200 ")
         assert clock.waits == [1.0]
-
-
-def test_an_endpoint_for_which_there_is_no_thread_frees_the_port(
-    routes: Routes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    port = free_port()
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
-        with pytest.raises(OSError, match="can't start new thread"):
-            Endpoint(port, routes)
-    with closing(Endpoint(port, routes)) as endpoint:
-        assert endpoint.port == port
 
 
 @pytest.mark.slow
