@@ -70,4 +70,5 @@ def unit(measurement: str, field: str) -> str:
     for its, pattern, unit in _UNITS:
         if re.fullmatch(its, measurement) and re.fullmatch(pattern, field):
             return unit
-    raise LookupError(f"{measurement}.{field} has no unit in this table")
+    where = "tests/collectors/units.py"
+    raise LookupError(f"{where} has no row for {measurement}.{field}: add the unit of its source")
