@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -22,7 +22,7 @@ from pipeline.agent.session import AgentError, Session
 from pipeline.agent.worker import Workers
 from pipeline.clock import Tick
 from pipeline.health import Health, read_status
-from pipeline.settings import CollectorOptions, Settings
+from pipeline.settings import NAMES, CollectorOptions, Downsample, Settings
 from pipeline.spool import SpoolReader
 from tests.agents import SELDOM_MS, AgentProcess, eventually, ticks
 from tests.clocks import ShiftedClock
@@ -130,6 +130,37 @@ def test_an_age_that_becomes_shorter_is_guarded_against_a_clock_that_is_ahead(be
 def is_write(client: socket.socket) -> bool:
     request = read_request(client)
     return request is not None and request.path.startswith("/api/v2/write")
+
+
+def another(value: Any) -> Any:
+    """Another value of a setting, of the same kind."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    if isinstance(value, Mapping):
+        return {"cpu": 1}
+    if isinstance(value, Downsample):
+        return Downsample("5m", bucket="means")
+    return f"{value}1" if isinstance(value, str) else Path("/1")
+
+
+@pytest.mark.slow  # for each setting a delivery and a sweep start
+def test_a_setting_takes_effect_at_its_server_unless_it_is_none_of_the_servers(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    # Delivery waits for longer than the test.
+    bench.change(influxdb_url="http://127.0.0.1:1", influxdb_token="t", flush_jitter_ms=10**9)
+    without = {"tags", "host_root", "collectors", "mirrors", "data_dir", "spool_max_mb"}
+    without |= {"collection_interval_ms", "http_port", "log_level", "log_format"}
+    replaced = set()
+    for name in set(NAMES) - {"mirrors", "collectors", "data_dir"}:
+        caplog.clear()
+        bench.change(**{name: another(getattr(bench.settings, name))})
+        if any(line.startswith("Delivering to ") for line in caplog.messages):
+            replaced.add(name)
+    assert replaced == set(NAMES) - without
 
 
 @pytest.mark.slow  # it waits for the old delivery as long as a change does
