@@ -22,7 +22,7 @@ from benchmarks.bench import Bench, Subject
 from benchmarks.peers import telegraf
 from benchmarks.tables import Listing, terminal
 from pipeline.clock import SystemClock
-from pipeline.collectors import Guard, Host, build, catalogue
+from pipeline.collectors import ALL, Guard, Host, build, catalogue
 from pipeline.point import FieldValue, Line, decode
 from pipeline.settings import CollectorOptions
 
@@ -54,9 +54,6 @@ _TAGS_LEFT_OUT = {"label", "wwid"}
 
 # Tags that not every series of a measurement has.
 _NOT_ALWAYS = {"interrupts": {"type", "device"}}
-
-# What is off by default, and which Telegraf has in the same form.
-_OFF = ("netstat", "interrupts", "systemd_units")
 
 # Telegraf reads at whole seconds, all its inputs at once; the agent reads before and after that.
 _BEFORE_S, _AFTER_S = 0.06, 0.20
@@ -168,7 +165,10 @@ def _collectors() -> tuple[Guard, ...]:
         "linux_sysctl_fs": every,
         "nstat": every,
     }
-    options |= dict.fromkeys(_OFF, CollectorOptions(enabled=True))
+    # Of what is off by default, that which Telegraf has in the same form.
+    theirs = {row[0] for row in recorded()}
+    off = (each.name for each in ALL if not each.default_enabled and each.name in theirs)
+    options |= dict.fromkeys(off, CollectorOptions(enabled=True))
     return build(Host.system(SystemClock()), options)
 
 

@@ -15,7 +15,7 @@ VERSION = "4.5.8"
 MISSING = "benchmarks/peers/glances.sh installs it"
 
 # Subjects as of the others; with all that it has, each cycle costs it far more.
-_PLUGINS = "cpu,percpu,mem,memswap,fs,diskio,network,load,system,uptime,processcount,sensors"  #
+_PLUGINS = "cpu,percpu,mem,memswap,fs,diskio,network,load,system,uptime,processcount,sensors"
 # Its client wants a user and a password too, and uses neither.
 _CONFIG = """
 [outputs]

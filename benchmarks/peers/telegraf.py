@@ -1,7 +1,6 @@
 """Telegraf as a process: where it is, and how it is told what to do."""
 
 import json
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 from benchmarks.peers import installed
 from benchmarks.programs import LOG, Program, ending
 from pipeline.collectors import ALL
+from tests.influxd.process import free_port
 from tests.influxd.server import InfluxServer
 
 NAME = "Telegraf"
@@ -155,9 +155,7 @@ def buffering(
     Yields:
         It, and the port of 127.0.0.1 at which it takes lines.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     text = f"""
 [agent]
   interval = "10s"
