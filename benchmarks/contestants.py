@@ -13,7 +13,11 @@ from benchmarks.wire import Forwarder, forwarding
 from tests.influxd import api
 from tests.influxd.process import free_port
 
-AGENT, ALONE, INSTALLED = "metrics-pipeline", "metrics-pipeline, local only", "the same, as a user"
+AGENT, ALONE, INSTALLED = (
+    "metrics-pipeline",
+    "metrics-pipeline, local only",
+    "metrics-pipeline, as installed",
+)
 TELEGRAF, COLLECTD, GLANCES = telegraf.NAME, collectd.NAME, glances.NAME
 
 

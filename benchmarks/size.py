@@ -23,9 +23,9 @@ _LAST_NS = NOW + (DELIVERED + WAITING) * _SECOND_NS
 
 TEXT = f"""\
 Each operation of the spool, {TIMES} times in a process of its own, in an empty store and in one of
-{DELIVERED} delivered readings and {WAITING} that wait. **At the bound**, where a reading takes the
-place of others, it is stores of {_FEW} and of {WAITING} readings of which none is delivered. What
-writes also syncs. **Memory** is by how much the process's greatest resident size grew meanwhile."""
+{DELIVERED} delivered readings and {WAITING} that wait. **At the bound**, a reading takes the place
+of others, in stores of {_FEW} and of {WAITING} readings of which none is delivered. What writes
+also syncs. **Memory** is by how much the process's greatest resident size grew meanwhile."""
 
 
 @dataclass(frozen=True)
