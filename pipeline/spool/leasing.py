@@ -3,7 +3,7 @@
 import sqlite3
 
 from pipeline.spool.contents import Batch
-from pipeline.spool.rows import DAMAGES, pack, unpack
+from pipeline.spool.rows import DAMAGES, LEAST_ID, pack, unpack
 
 # What is done at once is bounded, so that no tick waits long for it, and memory too.
 _AT_ONCE, _MOST_TEXT = 200, 2**23
@@ -12,14 +12,20 @@ _AT_ONCE, _MOST_TEXT = 200, 2**23
 _OLDEST = (
     "SELECT id, coalesce(CAST(time_ns AS INTEGER), 0), coalesce(pending.points, 0), "
     "CAST(lines AS BLOB) FROM pending CROSS JOIN tick USING (id) "
-    "WHERE server = :server "
+    "WHERE server = :server AND id >= :first "
     "AND NOT EXISTS (SELECT 1 FROM server WHERE name = :server AND below IS NOT NULL) ORDER BY id"
 )
 _NEWEST = f"{_OLDEST} DESC"
 
 
 def next_batch(
-    db: sqlite3.Connection, server: str, max_points: int, above: int, *, newest: bool
+    db: sqlite3.Connection,
+    server: str,
+    max_points: int,
+    above: int,
+    *,
+    newest: bool,
+    after: int | None = None,
 ) -> tuple[Batch | None, list[int]]:
     """Return a server's next batch, and the ticks before its end that are damaged.
 
@@ -29,13 +35,15 @@ def next_batch(
         max_points: The size of a batch. A larger tick comes alone.
         above: By how much the ids returned are higher than those in the store.
         newest: Only the newest tick, in place of the oldest ones.
+        after: Only ticks after that one, which is as high as the ids returned.
     """
     leased: list[tuple[int, int, int, str]] = []
     damaged: list[int] = []
     more = newest
     left, room = max_points, _MOST_TEXT
     query = _NEWEST if newest else _OLDEST
-    for tick, time_ns, points, block in db.execute(query, {"server": server}):
+    first = LEAST_ID if after is None else after - above + 1
+    for tick, time_ns, points, block in db.execute(query, {"server": server, "first": first}):
         if len(damaged) >= _AT_ONCE or (leased and (newest or points > left)):
             more = True
             break

@@ -55,7 +55,9 @@ class Queue:
         """Store facts of this server for those who read the spool; None deletes one."""
         self._database.write(lambda db: rows.note(db, facts, self.name))
 
-    def lease(self, max_points: int, *, newest: bool = False) -> Batch | None:
+    def lease(
+        self, max_points: int, *, newest: bool = False, after: int | None = None
+    ) -> Batch | None:
         """Return what to send next; it stays queued until it is settled.
 
         Readings whose lines are damaged are deleted and counted as lost: the checksum of a block
@@ -64,6 +66,7 @@ class Queue:
         Args:
             max_points: The size of a batch. A larger tick comes alone.
             newest: Only the newest tick, in place of the oldest ones; `more` is always true then.
+            after: Only ticks after that one, the last of a batch that is under way.
 
         Returns:
             The batch, or None when nothing waits, or `serve` has not filled the queue yet.
@@ -71,7 +74,9 @@ class Queue:
         lost = 0
         while True:
             batch, damaged = self._database.read(
-                lambda db: next_batch(db, self.name, max_points, self._store.above, newest=newest)
+                lambda db: next_batch(
+                    db, self.name, max_points, self._store.above, newest=newest, after=after
+                )
             )
             lost += self._discard(damaged)
             if batch or not damaged:
