@@ -11,7 +11,6 @@ from benchmarks.programs import LOG, Program, ending
 from tests.influxd.server import InfluxServer
 
 NAME = "Glances"
-VERSION = "4.5.8"
 MISSING = "benchmarks/peers/glances.sh installs it"
 
 # Subjects as of the others; with all that it has, each cycle costs it far more.
@@ -34,7 +33,7 @@ interval={flush}
 
 def find() -> Path | None:
     """Return the one that glances.sh installed."""
-    return installed.cached(f"glances-{VERSION}/bin/glances")
+    return installed.cached("glances", "bin/glances")
 
 
 def version() -> str | None:

@@ -12,7 +12,6 @@ from tests.influxd.process import free_port
 from tests.influxd.server import InfluxServer
 
 NAME = "Telegraf"
-VERSION = "1.37.2"
 MISSING = "benchmarks/peers/telegraf.sh builds it"
 
 # Its defaults but for what the agent writes too: usage_active; where all is wanted, time_* and
@@ -71,7 +70,7 @@ def find(name: str = "telegraf") -> Path | None:
     Args:
         name: `telegraf` reads the host, `telegraf-buffer` takes lines from a socket.
     """
-    return installed.cached(f"telegraf-{VERSION}/{name}")
+    return installed.cached("telegraf", name)
 
 
 def version() -> str | None:
