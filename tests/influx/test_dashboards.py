@@ -402,7 +402,8 @@ def test_a_share_of_a_whole_is_drawn_from_nothing_to_all_of_it() -> None:
     whole = {one.title: one.bounds for _, one in CELLS if one.kind == "graph" and one.unit == " %"}
     beyond = {"Processes, the busiest", "Share of a core"}  # of one core
     beyond |= {"Pressure: share of time that some wait, or all"}  # where little is much
-    assert {title for title, bounds in whole.items() if bounds != ("0", "100")} == beyond
+    others = {title for title, bounds in whole.items() if bounds != ("0", "100")}
+    assert others == beyond, "only what can be more than a whole, or little of it, has other bounds"
 
 
 def test_the_link_leads_to_the_dashboard_of_one_host(
