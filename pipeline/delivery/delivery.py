@@ -7,6 +7,7 @@ at least once here is exactly once there.
 import contextlib
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from threading import Event, Thread
 from typing import Protocol
 
@@ -187,7 +188,8 @@ class Delivery:
 
     def _lease(self, newest: bool) -> Batch | None:
         ahead, self._ahead = self._ahead, None
-        batch = ahead.result() if ahead else self._queue.lease(self._size.points, newest=newest)
+        batch = ahead.result() if ahead else None
+        batch = batch or self._queue.lease(self._size.points, newest=newest)
         if batch is not None:
             self._prepare(batch.oldest_ns)
         # For each batch: readings grow old during an outage, and `prepare` brings the bucket's age.
@@ -205,7 +207,9 @@ class Delivery:
 
         def lease() -> None:
             try:
-                ahead.set_result(self._queue.lease(self._size.grown, after=batch.ids[-1]))
+                found = self._queue.lease(self._size.grown, after=batch.ids[-1])
+                # More may have come when its turn is there.
+                ahead.set_result(found and replace(found, more=True))
             except Exception as error:  # noqa: BLE001  # raised where the batch is asked for
                 ahead.set_exception(error)
 

@@ -375,7 +375,7 @@ def test_between_the_batches_of_a_backlog_it_rests_by_the_servers_answer_time(sp
 def test_the_next_batch_is_leased_while_the_server_has_one(
     spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fill(spool, *[[f"line{n}"] for n in range(3)])
+    fill(spool, ["line0"], ["line1"])
     ahead, lease = Semaphore(0), Queue.lease
 
     def leased(queue: Queue, points: int, **which: Any) -> Batch | None:
@@ -385,7 +385,10 @@ def test_the_next_batch_is_leased_while_the_server_has_one(
         return batch
 
     def answer(lines: list[str]) -> Answer:
-        return OK if lines == ["line2"] or ahead.acquire(timeout=60) else DOWN
+        if lines == ["line0"]:
+            assert ahead.acquire(timeout=60)
+            spool.append(["line2"], 2)  # after the one that was leased
+        return OK
 
     monkeypatch.setattr(Queue, "lease", leased)
     server = Server()
