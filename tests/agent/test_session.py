@@ -18,14 +18,12 @@ import psutil
 import pytest
 
 from pipeline.agent.recorder import Recorder
-from pipeline.agent.servers import Servers
 from pipeline.agent.session import AgentError, Session
 from pipeline.agent.worker import Workers
-from pipeline.clock import Clock, Tick
+from pipeline.clock import Tick
 from pipeline.health import Health, read_status
-from pipeline.retention import TrustedClock
 from pipeline.settings import NAMES, CollectorOptions, Downsample, Settings
-from pipeline.spool import Spool, SpoolReader
+from pipeline.spool import SpoolReader
 from tests.agents import SELDOM_MS, AgentProcess, eventually, ticks
 from tests.clocks import ShiftedClock
 from tests.servers import Behaviour, last_response, read_request, serving
@@ -147,33 +145,18 @@ def another(value: Any) -> Any:
     return f"{value}1" if isinstance(value, str) else Path("/1")
 
 
-class NoWorkers(Workers):
-    """Starts no thread, and notes which it should."""
-
-    def __init__(self, clock: Clock, health: Health) -> None:
-        super().__init__(clock, health)
-        self.started: list[str] = []
-
-    def start(self, name: str, *_: object) -> None:
-        self.started.append(name)
-
-
+@pytest.mark.slow  # each change is noted in the store
 def test_a_setting_takes_effect_at_its_server_unless_it_is_none_of_the_servers(
-    tmp_path: Path,
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = Settings(influxdb_url="http://127.0.0.1:1", influxdb_token="t", data_dir=tmp_path)
-    clock = ShiftedClock()
-    with Spool(tmp_path, 2**24) as spool:
-        health = Health(clock, 60, spool.note)
-        workers, trusted = NoWorkers(clock, health), TrustedClock(clock, spool, health, 3600)
-        servers = Servers(settings, lambda: settings, spool, clock, trusted, health, workers)
-        replaced = set()
-        for name in set(NAMES) - {"mirrors", "collectors"}:
-            workers.started.clear()
-            settings = dataclasses.replace(settings, **{name: another(getattr(settings, name))})
-            servers.change(settings)
-            if "delivery" in workers.started:
-                replaced.add(name)
+    started: list[str] = []
+    monkeypatch.setattr(Workers, "start", lambda _, name, *rest: started.append(name))
+    bench.change(influxdb_url="http://127.0.0.1:1", influxdb_token="t")
+    replaced = set()
+    for name in set(NAMES) - {"mirrors", "collectors", "data_dir"}:
+        started.clear()
+        bench.change(**{name: another(getattr(bench.settings, name))})
+        replaced |= {name} if "delivery" in started else set()
     of_none = {"tags", "host_root", "collectors", "mirrors", "data_dir", "spool_max_mb"}
     of_none |= {"collection_interval_ms", "http_port", "log_level", "log_format"}
     assert replaced == set(NAMES) - of_none
