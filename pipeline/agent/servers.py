@@ -23,11 +23,10 @@ _log = logging.getLogger(__name__)
 END_S = 2.0
 """The longest time that the threads of a server are given to end, in seconds."""
 _QUEUES = "queues"
-# The settings whose change replaces what belongs to a server.
-_OWN = frozenset(
-    {"host", "retention_hours", "retention_overrides", "bucket_retention", "downsample"}
-    | {"cleanup_interval_minutes", "batch_max_points", "flush_interval_ms", "flush_jitter_ms"}
-    | {name for name in NAMES if name.startswith("influxdb_")}
+# A change of any other setting replaces what belongs to a server, also of one that is new here.
+_NOT_OF_A_SERVER = frozenset(
+    {"collection_interval_ms", "tags", "host_root", "collectors", "mirrors"}
+    | {"data_dir", "spool_max_mb", "http_port", "log_level", "log_format"}
 )
 
 
@@ -56,7 +55,8 @@ def _sweep(keeper: Keeper, outcome: Future[Swept]) -> None:
 
 
 def _differ(old: Settings, new: Settings) -> bool:
-    return any(getattr(old, name) != getattr(new, name) for name in _OWN)
+    own = (name for name in NAMES if name not in _NOT_OF_A_SERVER)
+    return any(getattr(old, name) != getattr(new, name) for name in own)
 
 
 class Servers:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -21,7 +21,7 @@ from pipeline import collectors
 from pipeline.agent.session import AgentError, Session
 from pipeline.agent.worker import Workers
 from pipeline.health import Health, read_status
-from pipeline.settings import CollectorOptions, Settings
+from pipeline.settings import NAMES, CollectorOptions, Downsample, Settings
 from pipeline.spool import Contents, SpoolReader
 from tests.agents import SELDOM_MS, AgentProcess, eventually, ticks
 from tests.clocks import ShiftedClock
@@ -184,6 +184,36 @@ def keeping(lines: list[str]) -> Behaviour:
 def counting(asked: list[str], name: str) -> Behaviour:
     """Note whose each write was."""
     return answering(lambda request: asked.append(name) if is_write(request) else None)
+
+
+def another(value: Any) -> Any:
+    """Another value of a setting, of the same kind."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    if isinstance(value, Mapping):
+        return {"cpu": 1}
+    if isinstance(value, Downsample):
+        return Downsample("5m", bucket="means")
+    return f"{value}1" if isinstance(value, str) else Path("/1")
+
+
+@pytest.mark.slow  # each change is noted in the store
+def test_a_setting_takes_effect_at_its_server_unless_it_is_none_of_the_servers(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(Workers, "start", lambda _, name, *rest: started.append(name))
+    bench.change(influxdb_url="http://127.0.0.1:1", influxdb_token="t")
+    replaced = set()
+    for name in set(NAMES) - {"mirrors", "collectors", "data_dir"}:
+        started.clear()
+        bench.change(**{name: another(getattr(bench.settings, name))})
+        replaced |= {name} if "delivery" in started else set()
+    of_none = {"tags", "host_root", "collectors", "mirrors", "data_dir", "spool_max_mb"}
+    of_none |= {"collection_interval_ms", "http_port", "log_level", "log_format"}
+    assert replaced == set(NAMES) - of_none
 
 
 @pytest.mark.slow  # it waits for the old delivery as long as a change does
