@@ -22,16 +22,17 @@ class Front:
     Attributes:
         reads: The status of that page; 0 lets all pass.
         version: The version of InfluxDB that its own page says.
+        page: The page.
     """
 
-    reads = 404
+    reads, page = 404, PAGE
     version = url = ""
 
     def __call__(self, request: Request) -> bytes | None:
         if request.path.startswith("/api/v2/write") or not self.reads:
             return None
         version = [f"X-Influxdb-Version: {self.version}"] if self.version else []
-        return response(f"{self.reads} So", PAGE, *version)
+        return response(f"{self.reads} So", self.page, *version)
 
 
 @pytest.fixture
@@ -78,12 +79,18 @@ def test_influxdb_that_comes_out_from_behind_a_proxy_is_known_by_the_next_look(
     assert here.target.needs_recheck == (seconds < 60)  # later, it would be each minute
 
 
-@pytest.mark.parametrize("version", ["v2.7.12", "2.0.0-beta.1"])
-@pytest.mark.parametrize("status", [200, 404])
-def test_influxdb_2_whose_answer_cannot_be_read_is_no_such_server(
-    settle: Settle, front: Front, status: int, version: str
+@pytest.mark.parametrize(
+    ("status", "version", "page"),
+    [
+        (200, "v2.7.12", PAGE),
+        (404, "2.0.0-beta.1", PAGE),
+        (400, "", b'{"code": "invalid", "message": "no"}'),
+    ],
+)
+def test_influxdb_2_that_answers_otherwise_is_no_such_server(
+    settle: Settle, front: Front, status: int, version: str, page: bytes
 ) -> None:
-    front.reads, front.version = status, version
+    front.reads, front.version, front.page = status, version, page
     here = settle(influxdb_url=front.url)
     with pytest.raises(InfluxError) as caught:
         here.look()
