@@ -506,13 +506,11 @@ def test_a_token_that_is_a_word_changes_no_verdict() -> None:
 
 
 CHANGES: dict[str, Call] = {
-    "onboard": CALLS["onboard"],
-    "delete": lambda c: HostPoints(c, "h").delete(0, 1),
+    **{name: CALLS[name] for name in ("onboard", "delete", "stack")},
     "delete-task": lambda c: c.ask(lambda api: api.delete_task("1")),
     "task": lambda c: c.ask(lambda api: api.tasks.post_tasks({"flux": "x"})),
     "bucket": lambda c: c.ask(lambda api: api.buckets.post_buckets({"name": "b"})),
     "rule": lambda c: c.ask(lambda api: api.buckets.patch_buckets_id("1", {})),
-    "stack": lambda c: stacks.Stacks(c, "1").apply_once(Resource("s", {})),
 }
 
 
