@@ -141,20 +141,6 @@ def noise(size: int) -> str:
     return os.urandom(size // 2).hex()
 
 
-def test_a_batch_of_large_readings_is_small(spool: Spool) -> None:
-    texts = [f'm t="{noise(3 * MB)}" {number}' for number in range(3)]
-    for number, text in enumerate(texts):
-        spool.append([text], number)
-    sent = []
-    for _ in range(2):
-        batch = leased(spool, 5_000)
-        sent.append(lines(batch))
-        spool.queue().settle(batch, NOW)
-    assert sent == [texts[:2], texts[2:]]
-    spool.append([f'm t="{"x" * 9 * MB}" 9'], 9)
-    assert leased(spool, 5_000).points == 1  # one that is larger comes alone
-
-
 def test_readings_that_lose_lines_are_packed_anew_in_parts(spool: Spool) -> None:
     for second in range(40):
         text = noise(MB // 8)

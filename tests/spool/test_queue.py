@@ -32,6 +32,20 @@ def test_a_batch_holds_whole_readings_up_to_its_size_as_one_gzip_member(spool: S
     assert leased(spool).ids == (3,)
 
 
+@pytest.mark.slow
+def test_a_batch_of_large_readings_is_small(spool: Spool) -> None:
+    for number, size in enumerate((3 * MB, 3 * MB, 3 * MB, 9 * MB)):
+        spool.append([f'm t="{"x" * size}" {number}'], number)
+    for ids, more in (
+        ((1, 2), True),
+        ((3,), True),
+        ((4,), False),
+    ):  # one that is larger comes alone
+        batch = leased(spool, 5_000)
+        assert (batch.ids, batch.more) == (ids, more)
+        spool.queue().settle(batch, NOW)
+
+
 @pytest.mark.parametrize("aged", [False, True])
 @pytest.mark.parametrize(
     ("refused", "expired", "counted"),
@@ -89,10 +103,19 @@ def test_what_the_server_would_refuse_as_too_old_is_not_sent_and_stays_here(tmp_
 
 @pytest.mark.parametrize(
     ("damaged", "newest", "left"),
-    [("> 3", True, (3,)), ("<= 500", False, (501,)), ("> 0", False, ())],
+    [
+        ("> 3", True, (3,)),
+        ("<= 500", False, (501,)),
+        ("> 0", False, ()),
+        ("= 2", False, (1, *range(3, 102))),
+    ],
 )
 def test_any_number_of_readings_may_be_damaged(
-    tmp_path: Path, damaged: str, newest: bool, left: tuple[int], caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    damaged: str,
+    newest: bool,
+    left: tuple[int, ...],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     many(tmp_path, 0, 501)
     cut = sql(tmp_path, f"UPDATE tick SET lines = x'00' WHERE id {damaged} RETURNING 1")  # noqa: S608  # above
