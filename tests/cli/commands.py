@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.cli import main
 from tests.agents import environment
 
 # A rehearsal takes ten seconds, of a machine that has the time.
@@ -60,10 +61,6 @@ class Cli:
     def __call__(self, *words: str, **settings: object) -> Done:
         return finish(self.start(*words, env=self.env(**settings)))
 
-    def at_once(self, *commands: tuple[str, ...]) -> list[Done]:
-        """Run several commands that change nothing, all at the same time."""
-        return [finish(process) for process in [self.start(*words) for words in commands]]
-
 
 def finish(process: subprocess.Popen[str]) -> Done:
     with process:
@@ -72,6 +69,15 @@ def finish(process: subprocess.Popen[str]) -> Done:
         finally:
             process.kill()
     return Done(process.returncode, out, err)
+
+
+def ended(*words: str) -> Any:
+    """Run a command in this process; return its status."""
+    try:
+        main(words, prog_name="metrics-pipeline")
+    except SystemExit as end:
+        return end.code
+    return 0
 
 
 Inside = Callable[..., Done]

@@ -266,8 +266,8 @@ HUGE = "9" * 400
 
 
 CALLS: dict[str, Call] = {
-    "health": lambda c: doctor.server(c).message,
-    "doctor": lambda c: [str(one) for one in doctor.examine(c, ManualClock(), "h1", lambda: None)],
+    "health": lambda c: doctor.health(c).message,
+    "doctor": lambda c: [*map(str, doctor.examine(c, ManualClock(), lambda: None, "", "b"))],
     "look": lambda c: (rule := look(c)) and describe(rule, c.settings),
     "rule": lambda c: (rule := look(c)) and rfc3339(rule.removes_ns(0) or 0),
     "reconcile": lambda c: reconcile(c, Wanted("o", "b", 1, "extend"), 0),
@@ -426,7 +426,7 @@ def test_what_a_server_says_of_itself_is_shown_in_short_and_in_print(
     health: dict[str, str], told: str
 ) -> None:
     with answering(found({"name": "influxdb", **health})) as connection:
-        message = doctor.server(connection).message
+        message = doctor.health(connection).message
     assert told in message
     assert message.isprintable()
     assert len(message) < 130
