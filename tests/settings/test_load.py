@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import FrozenInstanceError, fields
+from importlib import import_module
 from pathlib import Path
 from typing import cast
 
@@ -187,10 +188,13 @@ def test_the_data_is_where_it_is_by_default_when_nothing_is_left(
     ("content", "place"),
     [
         (b"http_port = \n", "line 1, column 13"),
+        (b"host = web-1\n", "line 1, column 8); a text needs quotes around it"),
+        (b"http_port = 60s\n", "line 1, column 15); a text needs quotes around it"),
         (b"http_port = 1\n\n[tags\n", "line 3, column 6"),
         (b"# two\nhost = [1,\n2", "line 3, column 2"),
         (b'# two\nhost = "\xff"', "line 2, column 9"),
-        (b"http_port = 1\nhttp_port = 2", "line 2"),
+        (b"http_port = 1\nhttp_port = 2", "line 2, column 14); give each name once"),
+        (b"[tags]\n[tags]\n", "line 2, column 6); give each table once"),
     ],
 )
 def test_a_broken_file_is_one_problem(tmp_path: Path, content: bytes, place: str) -> None:
@@ -279,6 +283,16 @@ def test_the_data_dir(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: user)
     assert loads(env=env).settings.data_dir == Path(folder)
+
+
+def test_the_data_dir_of_the_system_is_also_that_of_its_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("pipeline.settings.load"), "SYSTEM_DATA_DIR", tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid)
+    assert loads(env={"HOME": "/"}).settings.data_dir == tmp_path
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    assert loads(env={"HOME": "/h"}).settings.data_dir != tmp_path
 
 
 def test_the_host_root() -> None:
