@@ -66,6 +66,15 @@ def test_every_relative_link_resolves(document: Path) -> None:
         assert not anchor or anchor in anchors(path.read_text(encoding="utf-8")), target
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_table_is_one(document: Path) -> None:
+    """Without the line below its head, a table is shown as a run of text."""
+    tables = re.findall(r"(?:^\|.*\n)+", document.read_text(encoding="utf-8"), re.MULTILINE)
+    for head, below, *_ in (table.splitlines() for table in tables if table.count("\n") > 1):
+        assert re.fullmatch(r"\|(?: :?---:? \|)+", below), head
+        assert below.count("|") == head.count("|")
+
+
 def test_every_document_is_linked_from_the_readme() -> None:
     readme = text("README.md")
     unlinked = [path.name for path in DOCS.glob("*.md") if f"(docs/{path.name}" not in readme]
