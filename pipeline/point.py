@@ -16,7 +16,8 @@ _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 # and on a text. https://github.com/influxdata/influxdb/blob/v2.7.12/models/points.go
 _LONGEST_KEY, _OWN_BYTES = 65_535, 4
 _LONGEST_TEXT = 2**20
-_SURELY_SHORT = _LONGEST_KEY // 4 - _OWN_BYTES  # characters of UTF-8, of a whole line
+# A line of so few characters has no key that is too long: a character is 4 bytes at most.
+_SHORT_LINE = _LONGEST_KEY // 4 - _OWN_BYTES
 
 # A line break in a name cannot be escaped: it becomes the two characters people read. So does one
 # in a string, so that a point is always one line of text. And so does a NUL in a name, of which
@@ -89,14 +90,14 @@ def encode(point: Point, timestamp_ns: int, tags: Mapping[str, str] | None = Non
         return ""
     series = _series_with(point, tags)
     line = f"{series} {fields} {timestamp_ns}"
-    if len(line) > _SURELY_SHORT:
+    if len(line) > _SHORT_LINE:
         for key in point.fields:
             _require_short(series, key)
     return line
 
 
 def writable(point: Point, tags: Mapping[str, str] | None = None) -> tuple[Point, list[str]]:
-    """Part a point from the fields that line protocol cannot carry.
+    """Leave out of a point the fields that line protocol cannot carry.
 
     Args:
         point: The point.
@@ -106,7 +107,7 @@ def writable(point: Point, tags: Mapping[str, str] | None = None) -> tuple[Point
         The point without them, and why each of them cannot be written.
 
     Raises:
-        PointError: No field of it can be, for its other names.
+        PointError: Its measurement or a tag cannot be written.
     """
     series, fields, reasons = _series_with(point, tags), {}, []
     for key, value in point.fields.items():
@@ -120,15 +121,15 @@ def writable(point: Point, tags: Mapping[str, str] | None = None) -> tuple[Point
     return replace(point, fields=fields), reasons
 
 
-def _require_text(text: str) -> None:
+def _utf8(text: str) -> bytes:
     try:
-        text.encode()
+        return text.encode()
     except UnicodeEncodeError as error:  # such as a file name that is not UTF-8
-        raise PointError(f"{text[:80]!r} holds what is no text") from error
+        raise PointError(f"{_shown(text)} holds what is no text") from error
 
 
 def _require_short(series: str, key: str) -> None:
-    if len(series.encode()) + len(_field_key(key).encode()) + _OWN_BYTES > _LONGEST_KEY:
+    if len(_utf8(series)) + len(_utf8(_field_key(key))) + _OWN_BYTES > _LONGEST_KEY:
         raise PointError("its measurement, tags and field key are longer than 64 KiB together")
 
 
@@ -139,7 +140,7 @@ def _shown(name: str) -> str:
 def _name(text: str, escapes: dict[int, str]) -> str:
     if not isinstance(text, str):
         raise PointError(f"{text!r} is no text")
-    _require_text(text)
+    _utf8(text)  # which refuses what is no text
     return (f"{text[:-1]}\\x5c" if text.endswith("\\") else text).translate(escapes)
 
 
@@ -150,7 +151,7 @@ def _series_with(point: Point, tags: Mapping[str, str] | None) -> str:
 
 @_remembered
 def _series(measurement: str, tags: tuple[tuple[str, str], ...]) -> str:
-    # Of two of one key the later counts, but for an empty one: no point loses its host by that.
+    # The later of two tags of one key counts. An empty one is none: no point loses its host by it.
     values = {key: text for key, value in tags if (text := _name(value, _KEY))}
     pairs = {_tag_key(key): text for key, text in sorted(values.items())}
     if len(pairs) < len(values):
@@ -194,15 +195,14 @@ def _value(key: str, value: FieldValue) -> str:
         if not math.isfinite(value):
             raise PointError(f"field {_shown(key)} is no finite number")
         return repr(float(value)).removesuffix(".0")
-    if value is True or value is False:
+    if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
         if not _INT64_MIN <= value <= _INT64_MAX:
             raise PointError(f"field {_shown(key)} does not fit in 64 bits")
         return f"{value:d}i"
     if isinstance(value, str):
-        _require_text(value)
-        if len(value) > _LONGEST_TEXT // 4 and len(value.encode()) > _LONGEST_TEXT:
+        if len(_utf8(value)) > _LONGEST_TEXT:
             raise PointError(f"field {_shown(key)}: its text is longer than 1 MiB")
         return f'"{value.translate(_STRING)}"'
     raise PointError(f"field {_shown(key)}: {type(value).__name__} is not a type of InfluxDB")
@@ -229,8 +229,8 @@ def split_lines(block: str) -> list[str]:
 def moved(line: str, before_ns: int, by_ns: int) -> str:
     """Return a line with another time, later by `by_ns`, if it has one before `before_ns`."""
     rest, _, time = line.rpartition(" ")
-    is_wrong = _TIME_RE.fullmatch(time) is not None and int(time) < before_ns
-    return f"{rest} {int(time) + by_ns}" if is_wrong else line
+    is_earlier = _TIME_RE.fullmatch(time) is not None and int(time) < before_ns
+    return f"{rest} {int(time) + by_ns}" if is_earlier else line
 
 
 def measurement_of(line: str) -> str:

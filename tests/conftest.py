@@ -155,8 +155,8 @@ def named_certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _certificate(path: Path, named: tuple[str, ...] = _NAMED) -> Path:
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1",
-         *named, "-keyout", path, "-out", path.with_suffix(".crt")],
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-days", "1", *named, "-keyout", path, "-out", path.with_suffix(".crt")],
         check=True, capture_output=True,
     )  # fmt: skip
     path.write_bytes(path.read_bytes() + path.with_suffix(".crt").read_bytes())

@@ -76,7 +76,7 @@ def _make(settings: Settings, clock: Clock) -> "tuple[dict[str, Plan], list[Infl
     """Make the plans; what fails of one of several servers is left to be told with the others."""
     from pipeline.retention import plan  # noqa: PLC0415
 
-    plans, failures = plan.make_each(settings, clock)
+    plans, failures = plan.make(settings, clock)
     if failures and not settings.mirrors:
         raise failures[0]
     return plans, failures

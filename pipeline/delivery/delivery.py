@@ -6,7 +6,9 @@ at least once here is exactly once there.
 
 import contextlib
 from collections.abc import Callable
-from threading import Event
+from concurrent.futures import Future
+from dataclasses import replace
+from threading import Event, Thread
 from typing import Protocol
 
 import tenacity
@@ -90,6 +92,7 @@ class Delivery:
         self._retired = False
         self._prepared = self._tried_to_prepare = False
         self._rested_at = 0.0
+        self._ahead: Future[Batch | None] | None = None
 
     def run(self, stop: Event, wake: Event) -> None:
         """Flush every interval until `stop`, then once more what is left.
@@ -171,24 +174,50 @@ class Delivery:
         batch = self._lease(probe)
         if batch is None:
             return False
+        ahead = None if probe or not batch.more else self._lease_ahead(batch)
         begun = self._clock.monotonic()
         outcome = self._refusals.deliver(batch, lambda body: self._send(body, pause))
         if self._retired:  # the queue may be that of another server by now
             return False
         self._queue.settle(batch, self._clock.now_ns(), outcome.refused, outcome.expired)
+        self._ahead = ahead
         if outcome.asked:
             self._health.wrote(self._clock.monotonic() - begun)
             self._passed(probe=probe)
         return batch.more
 
     def _lease(self, newest: bool) -> Batch | None:
-        batch = self._queue.lease(self._size.points, newest=newest)
+        ahead, self._ahead = self._ahead, None
+        batch = ahead.result() if ahead else None
+        batch = batch or self._queue.lease(self._size.points, newest=newest)
         if batch is not None:
             self._prepare(batch.oldest_ns)
         # For each batch: readings grow old during an outage, and `prepare` brings the bucket's age.
         if batch is not None and self._trim(batch.oldest_ns):
             batch = self._queue.lease(self._size.points, newest=newest)
         return batch
+
+    def _lease_ahead(self, batch: Batch) -> Future[Batch | None] | None:
+        """Begin to lease what follows a batch, while the server's answer to it is awaited.
+
+        If the server does not take the batch, nobody asks for what is leased here: it is still
+        queued, as all is until it is settled.
+        """
+        ahead: Future[Batch | None] = Future()
+
+        def lease() -> None:
+            try:
+                found = self._queue.lease(self._size.grown, after=batch.ids[-1])
+                # More may have come when its turn is there.
+                ahead.set_result(found and replace(found, more=True))
+            except Exception as error:  # noqa: BLE001  # raised where the batch is asked for
+                ahead.set_exception(error)
+
+        try:
+            Thread(target=lease, name="lease", daemon=True).start()
+        except RuntimeError:  # the system starts no thread at present
+            return None
+        return ahead
 
     def _prepare(self, oldest_ns: int) -> None:
         """Prepare the server, once; only readings that need it wait where that fails.

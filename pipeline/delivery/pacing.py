@@ -39,9 +39,14 @@ class Size:
         self._most = most
         self.points = self._first = -(-most // _FIRST_SHARE)
 
+    @property
+    def grown(self) -> int:
+        """How many lines the request after it carries at most, if it passes."""
+        return min(_GROWTH * self.points, self._most)
+
     def passed(self) -> None:
         """A request of this size got through."""
-        self.points = min(_GROWTH * self.points, self._most)
+        self.points = self.grown
 
     def failed(self, *, probed: bool) -> None:
         """A request of this size failed.
@@ -81,10 +86,11 @@ def rest_s(random: Random, took_s: float) -> float:
     which the interactive response time law holds (Denning and Buzen, "The Operational Analysis of
     Queueing Network Models", 1978): N = X (R + Z), with X requests a second, an answer time R and a
     rest Z. A full server has X = C, and without a rest all N requests lie with it. With Z = R²/1 s
-    C R of them do, about √(N C): 100 of 500, where it answers 20 a second. One host alone, which
-    is answered in 0.05 s, rests 0.0025 s on average.
+    C R of them do, about √(N C): 100 of 500, where it answers 20 a second. Within a second it is
+    less, Z = R³/1 s²: one host alone, which is answered in 0.1 s, rests 0.001 s on average.
 
     Random, so that hosts that were in step fall out of it; and never so short that requests begin
     closer than `SPACING_S`, which is a bound where answers are quick, as to the halves of a batch.
     """
-    return max(min(random(0.0, 2.0 * took_s**2), LONGEST_WAIT_S), SPACING_S - took_s)
+    mean_s = took_s**2 * min(took_s, 1.0)
+    return max(min(random(0.0, 2.0 * mean_s), LONGEST_WAIT_S), SPACING_S - took_s)

@@ -127,7 +127,7 @@ class Keeper:
         self._downsampling_trouble = health.trouble("downsampling")
         delivers = target is not None
         local = None if spool is None else LocalPoints(spool.aging, delivers=delivers)
-        self._retention = Retention(queue, trusted_clock.now_ns, settings.ages.each, local)
+        self._retention = Retention(queue, trusted_clock.now_ns, settings.ages, local)
         self._sweeping = threading.Lock()
         self._downsampled = False
         self._checked = -math.inf  # when the store was checked as a whole, by the monotonic clock

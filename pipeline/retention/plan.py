@@ -98,20 +98,7 @@ Progress = Callable[[str, str, str, int | None], None]
 time: place, measurement, time, points, which are None where they cannot be counted."""
 
 
-def make(settings: Settings, clock: Clock) -> Plan:
-    """Make the plan of the local copy and the main server; change nothing.
-
-    Raises:
-        InfluxError: InfluxDB did not answer, or did not allow it.
-        SpoolError: The local copy cannot be read.
-    """
-    made, failure = _make(settings, clock)
-    if failure is not None:
-        raise failure
-    return made
-
-
-def make_each(settings: Settings, clock: Clock) -> tuple[dict[str, Plan], list[InfluxError]]:
+def make(settings: Settings, clock: Clock) -> tuple[dict[str, Plan], list[InfluxError]]:
     """Make the plan of each server, that of the local copy with the main one's; change nothing.
 
     Returns:
@@ -125,11 +112,12 @@ def make_each(settings: Settings, clock: Clock) -> tuple[dict[str, Plan], list[I
     failures: list[InfluxError] = []
     for name, own in settings.views.items():
         plans[name], failure = _make(own, clock, name)
-        failures += [failure] if failure is not None else []
+        if failure is not None:
+            failures.append(failure)
     return plans, failures
 
 
-def _make(settings: Settings, clock: Clock, server: str = MAIN) -> tuple[Plan, InfluxError | None]:
+def _make(settings: Settings, clock: Clock, server: str) -> tuple[Plan, InfluxError | None]:
     now_ns = clock.now_ns()
     rows: list[PlanRow] = []
     uncounted: list[Uncounted] = []

@@ -167,7 +167,7 @@ class Retention:
     Args:
         queue: The readings that wait for the server; it remembers how far the last sweep came.
         now_ns: Tells the trusted time: what is deleted by a wrong one is gone.
-        ages: The ages.
+        ages: How long everything is kept.
         local: The local copy; None where the retention of another server sweeps it.
     """
 
@@ -175,21 +175,20 @@ class Retention:
         self,
         queue: Queue,
         now_ns: Callable[[], int],
-        ages: Sequence[Age],
+        ages: Ages,
         local: LocalPoints | None,
     ) -> None:
         self._queue = queue
         self._now_ns = now_ns
         self._ages = ages
-        self._longest = Age(Ages(tuple(ages)).longest)
         self._local = local
         self._marks: dict[str, str] = {}
 
     def is_old(self, time_ns: int, bucket_age_s: int) -> bool:
         """Return whether a part of a reading may be too old to be kept, or for its bucket."""
         now_ns = self._now_ns()
-        limits = [age.cutoff_ns(now_ns) for age in self._ages]
-        return time_ns < max(*limits, now_ns - bucket_age_s * 10**9 if bucket_age_s else 0)
+        cutoffs = [age.cutoff_ns(now_ns) for age in self._ages.each]
+        return time_ns < max(*cutoffs, now_ns - bucket_age_s * 10**9 if bucket_age_s else 0)
 
     def trim(self, bucket_age_s: int = 0) -> int:
         """Remove what is too old from the local copy and the queue.
@@ -201,19 +200,21 @@ class Retention:
         Returns:
             How many points were removed from the local copy.
         """
-        longest_s = self._longest.hours * 3600
+        longest_s = self._ages.longest * 3600
         removed = 0 if self._local is None else self._sweep_here(self._local)
-        # What the longest age has removed is not searched for again in the whole queue.
-        gone = 0 if self._local is None else longest_s
-        limits = [age_s for age_s in (bucket_age_s, longest_s) if age_s]
-        if limits and not 0 < gone <= min(limits):
-            self._queue.give_up(self._now_ns() - min(limits) * 10**9)
+        limit_s = min(filter(None, (bucket_age_s, longest_s)), default=0)
+        # What the sweep here has removed is not searched for again in the whole queue.
+        if limit_s and (self._local is None or limit_s != longest_s):
+            self._queue.give_up(self._now_ns() - limit_s * 10**9)
         return removed
 
     def _sweep_here(self, points: LocalPoints) -> int:
-        longest = self._longest
+        # Whole readings first: to take a part out of one, it has to be unpacked.
+        longest = Age(self._ages.longest)
         removed = points.remove(0, longest.cutoff_ns(self._now_ns()), longest)
-        local = Place("local", points, () if longest in self._ages else self._ages)
+        if len(self._ages.each) == 1:
+            return removed
+        local = Place("local", points, self._ages.each)
         return removed + sum(step.points for age in local.ages for step in self._sweep(local, age))
 
     def sweep(

@@ -60,7 +60,7 @@ class TrustedClock:
         self._lock = threading.Lock()
         # Only logged: a clock that was set right jumps too.
         self._unexpected, self._jumps = Trouble(clock=clock), Trouble(clock=clock)
-        self._jumped = 0.0
+        self._jumped_at = 0.0  # by the monotonic clock
         # A reading that is taken before the clock is set gets its right time afterwards.
         self._unset = clock.now_ns() < PLAUSIBLE_NS
         self._unset_from = spool.next_id
@@ -144,8 +144,8 @@ class TrustedClock:
             span = _span(abs(tick.jumped_ns))
             line = f"The clock jumped {way} by {span}: it was set, or the machine slept"
             self._jumps.begins(line, line, kind=way)
-            self._jumped = self._clock.monotonic()
-        elif self._clock.monotonic() - self._jumped >= _HOUR_S:
+            self._jumped_at = self._clock.monotonic()
+        elif self._clock.monotonic() - self._jumped_at >= _HOUR_S:
             self._jumps.ends()
 
     def _restamp(self) -> None:

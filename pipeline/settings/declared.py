@@ -86,8 +86,8 @@ class Downsample:
         """The age of readings that is needed, so that a value is made of a whole span of them."""
         return self.every_s + self.wait_s[1] + LATE_S
 
-    def too_much_for(self, name: str, hours: int) -> str:
-        """Say that the age of a name is too short."""
+    def why_too_short(self, name: str, hours: int) -> str:
+        """Say why an age is too short, given the name of its setting."""
         span, wait, late, needed = (
             f"{seconds / HOUR_S:.5g} h"
             for seconds in (self.every_s, self.wait_s[1], LATE_S, self.needed_s)

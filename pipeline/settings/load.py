@@ -2,9 +2,9 @@
 
 import os
 import socket
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -132,37 +132,32 @@ def load(
         SettingsError: With everything that is wrong.
     """
     exposed = _exposed(config_dir)
-    given, problems = read_all(config_dir, environ)
+    given, unreadable = read_all(config_dir, environ)
     if not complete:
         given.pop("influxdb_url", None)
     validator = Validator(Settings, collectors, environ.get("HOME", ""))
     values = validator.values(given)
-    # A broken file may contain what seems to be missing.
-    missing: list[str] = []
     accepted = Settings(**values)
-    if complete and not problems:
-        missing += _missing(accepted, given, config_dir, environ)
-    if not problems and not validator.problems:
+    problems = [*unreadable, *validator.problems]
+    all_accepted = not problems
+    if complete and not unreadable:  # what seems to be missing may stand in a broken file
+        problems += _missing(accepted, given, config_dir, environ)
+    if all_accepted:
         wrong = [*_too_short(accepted), *(contradictions(accepted) if complete else ())]
-        missing += [f"{given[name].source}: {why}" for name, why in wrong]
-    defaults = dict(_defaults(values, environ, hostname))
+        problems += [f"{given[name].source}: {why}" for name, why in wrong]
+    defaults = _defaults(values, environ, hostname)
     unset = {name: value for name, value in defaults.items() if not values.get(name)}
-    if not unset.get("host", True):
-        missing.append(_nameless(config_dir))
-    if problems := [*problems, *validator.problems, *missing]:
+    if unset.get("host") == "":
+        problems.append(_nameless(config_dir))
+    if problems:
         raise SettingsError(problems)
-    sources = {name: given[name].source if name in given else "default" for name in NAMES}
-    values |= unset
-    sources |= dict.fromkeys(unset, "default")
-    asked = {
-        name: given_at(given, setting_name(name, "token")) for name in (MAIN, *accepted.mirrors)
-    }
-    tokens = {name: one.source for name, one in asked.items() if one and one.value}
+    sources = {name: one.source for name, one in given.items() if name not in unset}
+    tokens = _tokens(given, (MAIN, *accepted.mirrors))
     paths = (config_dir / name for name in FILES)
     secret = [path for path in paths if path.name == SECRETS or str(path) in tokens.values()]
     return Loaded(
-        Settings(**values),
-        MappingProxyType(sources),
+        replace(accepted, **unset),
+        MappingProxyType({name: sources.get(name, "default") for name in NAMES}),
         MappingProxyType({name: getattr(Settings(), name) for name in NAMES} | defaults),
         MappingProxyType(tokens),
         exposed,
@@ -256,16 +251,24 @@ def given_at(given: Mapping[str, Given], name: str) -> Given | None:
     return given_at(found.value, rest) if isinstance(found.value, dict) else None
 
 
+def _tokens(given: Mapping[str, Given], servers: Iterable[str]) -> dict[str, str]:
+    """Return where the token of each server that has one came from."""
+    found = {name: given_at(given, setting_name(name, "token")) for name in servers}
+    return {name: one.source for name, one in found.items() if one and one.value}
+
+
 def _defaults(
     values: Mapping[str, Any], environ: Mapping[str, str], hostname: Callable[[], str]
-) -> Iterator[tuple[str, object]]:
-    """Yield the defaults of settings that depend on this machine."""
+) -> dict[str, Any]:
+    """Return the defaults of settings that depend on this machine."""
     root = Path(environ.get("HOST_MOUNT_PREFIX") or "/")
-    yield "host_root", root
-    yield "data_dir", _default_data_dir(environ)
     names = (_name_of_host(values.get("host_root") or root), hostname().strip())
     usable = (name for name in names if name and not refusal(Settings, "host", name))
-    yield "host", next(usable, "")
+    return {
+        "host_root": root,
+        "data_dir": _default_data_dir(environ),
+        "host": next(usable, ""),
+    }
 
 
 def _name_of_host(root: Path) -> str:
@@ -317,7 +320,7 @@ def _too_short(settings: Settings) -> Iterator[tuple[str, str]]:
     ages["retention_hours"] = settings.retention_hours
     for name, hours in ages.items():
         if 0 < hours * HOUR_S < wanted.needed_s:
-            yield "downsample", wanted.too_much_for(name, hours)
+            yield "downsample", wanted.why_too_short(name, hours)
 
 
 def _default_data_dir(environ: Mapping[str, str]) -> Path:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.settings.constraints import SERVER, is_table
+from pipeline.settings.constraints import MAIN, SERVER, is_table, setting_name
 from pipeline.settings.declared import Settings
 
 PLAIN = "settings.toml"
@@ -21,8 +21,6 @@ SECRETS = ".secrets.toml"
 FILES = (PLAIN, "settings.local.toml", SECRETS)
 """The settings files of a folder; the later one wins."""
 SYSTEM_CONFIG_DIR = Path("/etc/metrics-pipeline")
-CREDENTIAL = "influxdb_token"
-MIRRORS = "mirrors"
 CREDENTIALS_DIRECTORY = "CREDENTIALS_DIRECTORY"
 """The variable by which systemd, and an image of ours, names the folder of credentials."""
 PREFIX = "METRICS_"
@@ -72,12 +70,12 @@ def layers(config_dir: Path, environ: Mapping[str, str]) -> tuple[list[Layer], l
         What each source gives, the later one winning, and what could not be read.
     """
     problems: list[str] = []
+    wrong_variables: list[str] = []
     files = list(_files(config_dir, problems))
-    wrong: list[str] = []
-    variables = list(_variables(environ, wrong))
-    mirrors = _mirrors((*files, *variables))
+    variables = list(_variables(environ, wrong_variables))
+    mirrors = _mirrors((*files, *variables))  # each may have a credential
     found = [*files, *_credentials(config_dir, environ, mirrors, problems), *variables]
-    return found, problems + wrong
+    return found, problems + wrong_variables
 
 
 def watched(config_dir: Path, environ: Mapping[str, str], mirrors: Iterable[str]) -> list[Path]:
@@ -86,14 +84,9 @@ def watched(config_dir: Path, environ: Mapping[str, str], mirrors: Iterable[str]
     return [*(config_dir / name for name in FILES), *credentials]
 
 
-def credential(mirror: str) -> str:
-    """Return the name of the credential with a mirror's token."""
-    return f"{MIRRORS}.{mirror}.token"
-
-
 def _mirrors(found: Iterable[Layer]) -> list[str]:
     """Return the names of the mirrors; the credential of one that is gone counts for nothing."""
-    tables = (layer.values.get(MIRRORS) for layer in found)
+    tables = (layer.values.get("mirrors") for layer in found)
     names = {name for table in tables if isinstance(table, dict) for name in table}
     return sorted(name for name in names if SERVER.accepts(name))
 
@@ -168,7 +161,7 @@ def _credential_files(
     config_dir: Path, environ: Mapping[str, str], mirrors: Iterable[str]
 ) -> dict[str, Path]:
     """Return where a service manager hands over secrets, each in a file of its own."""
-    names = (CREDENTIAL, *map(credential, mirrors))
+    names = [setting_name(server, "token") for server in (MAIN, *mirrors)]
     if folder := environ.get(CREDENTIALS_DIRECTORY):
         return {name: Path(folder) / name for name in names}
     if config_dir == SYSTEM_CONFIG_DIR:  # for the commands, beside the service

@@ -16,7 +16,7 @@ from pipeline.point import Line, Point, decode
 from pipeline.retention import TrustedClock
 from pipeline.settings import CollectorOptions
 from pipeline.spool import Gap, Spool
-from pipeline.spool.schema import DamagedError
+from pipeline.spool.errors import DamagedError
 from tests.clocks import START_NS, ManualClock
 from tests.spool.stores import history, scribble
 
@@ -159,7 +159,7 @@ def test_a_store_that_is_damaged_while_its_agent_runs_leaves_no_time_without_one
     running.recorder.resume(60.0)
     running.beat(10)
     with running.spool._database.held():
-        error = DamagedError("damaged", "for a test")
+        error = DamagedError(running.spool.path, "for a test")
         running.spool._store.replace(running.spool._database, error)
     running.beat(11)
     salvaged(running)

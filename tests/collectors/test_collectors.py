@@ -45,15 +45,7 @@ def test_lines_bear_the_common_tags_and_the_time(fake: FakeHost) -> None:
     assert {line.point.tags["host"] for line in read_back} == {"h"}
 
 
-def test_docker_networks_stay_out_by_default(fake: FakeHost) -> None:
-    for name in ("docker0", "br-lan", "br-0123456789ab", "veth1a2b3c4"):
-        fake.files["/proc/net/dev"] += f"{name}:{16 * ' 0'}\n".encode()
-        fake.files[f"/sys/class/net/{name}/flags"] = b"0x1003\n"
-    (net,) = (guard for guard in build(fake.host(), {}) if guard.name == "net")
-    reported = [line.point.tags["interface"] for line in decode("\n".join(net.run(1, {}).lines))]
-    assert reported == ["br-lan", "docker0", "eth0"]
-
-
+@pytest.mark.slow
 def test_psutil_is_not_loaded_before_it_is_needed() -> None:
     code = "import sys, pipeline.collectors; print('psutil' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -63,12 +55,12 @@ def test_psutil_is_not_loaded_before_it_is_needed() -> None:
 @pytest.mark.parametrize(
     ("name", "path"),
     [
-        *(("swap", "/proc/meminfo"), ("mem", "/proc/meminfo")),
-        *(("cpu", "/proc/stat"), ("processes", "/proc")),
+        *(("swap", "/proc/meminfo"), ("mem", "/proc/meminfo"), ("cpu", "/proc/stat")),
+        *(("processes", "/proc"), ("net", "/proc/net/dev"), ("diskio", "/proc/diskstats")),
     ],
 )
-def test_a_file_that_cannot_be_read_is_a_failure(fake: FakeHost, name: str, path: str) -> None:
-    fake.errors[path] = IsADirectoryError()
+def test_a_file_that_cannot_be_read_is_a_failure(either: FakeHost, name: str, path: str) -> None:
+    either.errors[path] = IsADirectoryError()
     (collector,) = (one for one in ALL if one.name == name)
     with pytest.raises(IsADirectoryError):
-        list(collector(fake.host(), DEFAULTS).collect())
+        list(collector(either.host(), DEFAULTS).collect())

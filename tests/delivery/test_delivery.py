@@ -3,7 +3,9 @@ from dataclasses import dataclass
 from math import ceil, log2
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Event
+from threading import Event, Semaphore, Thread
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -15,7 +17,7 @@ from pipeline.endpoint import routes
 from pipeline.health import Health, read_status
 from pipeline.influx import Answer
 from pipeline.settings import Settings
-from pipeline.spool import DirectoryLock, Spool
+from pipeline.spool import Batch, DirectoryLock, Queue, Spool
 from tests.clocks import START_NS, ManualClock
 from tests.delivery.bench import BAD, DOWN, OK, Bench, Server, at_most, fill
 
@@ -366,8 +368,43 @@ def test_between_the_batches_of_a_backlog_it_rests_by_the_servers_answer_time(sp
     server.before = lambda _: bench.clock.advance(next(took))
     bench = Bench(spool, server, batch=1)
     bench.delivery.drain(bench.stop)
-    # The least spacing of requests; then twice the square of the answer time at most.
-    assert bench.clock.waits == pytest.approx([0.004, 0.005, 0.5, 32])
+    # The least spacing of requests; then twice the cube of a short time, or the square of a long.
+    assert bench.clock.waits == pytest.approx([0.004, 0.00025, 0.25, 32])
+
+
+def test_the_next_batch_is_leased_while_the_server_has_one(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(spool, ["line0"], ["line1"])
+    ahead, lease = Semaphore(0), Queue.lease
+
+    def leased(queue: Queue, points: int, **which: Any) -> Batch | None:
+        batch = lease(queue, points, **which)
+        if which.get("after") is not None:
+            ahead.release()
+        return batch
+
+    def answer(lines: list[str]) -> Answer:
+        if lines == ["line0"]:
+            assert ahead.acquire(timeout=60)
+            spool.append(["line2"], 2)  # after the one that was leased
+        return OK
+
+    monkeypatch.setattr(Queue, "lease", leased)
+    server = Server()
+    server.before = answer
+    Bench(spool, server, batch=1).delivery.drain(Event())
+    assert server.requests == [["line0"], ["line1"], ["line2"]]
+
+
+def test_a_system_that_starts_no_thread_delays_no_batch(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(spool, ["line0"], ["line1"])
+    monkeypatch.setattr(Thread, "start", Mock(side_effect=RuntimeError("can't start new thread")))
+    server = Server()
+    Bench(spool, server, batch=1).delivery.drain(Event())
+    assert server.requests == [["line0"], ["line1"]]
 
 
 @pytest.mark.parametrize("answer", [DOWN, Answer(504, message="gateway timeout")])

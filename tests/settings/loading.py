@@ -39,23 +39,14 @@ def loads(
 
 
 def problems(
-    folder: Path = NOWHERE,
-    toml: str | None = None,
-    secrets: str | None = None,
-    env: Mapping[str, str] | None = None,
+    folder: Path = NOWHERE, *texts: str, env: Mapping[str, str] | None = None
 ) -> list[str]:
     with pytest.raises(SettingsError) as caught:
-        loads(folder, toml, secrets, env)
+        loads(folder, *texts, env=env)
     assert str(caught.value) == "\n".join(caught.value.problems)
     return [problem.replace(str(folder), "DIR") for problem in caught.value.problems]
 
 
-def problem(
-    folder: Path = NOWHERE, toml: str | None = None, env: Mapping[str, str] | None = None
-) -> str:
-    (only,) = problems(folder, toml, env=env)
+def problem(folder: Path = NOWHERE, *texts: str, env: Mapping[str, str] | None = None) -> str:
+    (only,) = problems(folder, *texts, env=env)
     return only
-
-
-def variable(name: str) -> str:
-    return f"METRICS_{name.upper()}"

@@ -15,101 +15,79 @@ from pipeline.settings.config_files import SettingsFiles
 from pipeline.settings.edit import edit, edited, ensure_writable
 
 URL = "http://localhost:8086"
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 SHIPPED = (Path(__file__).parents[2] / "settings.toml").read_text(encoding="utf-8")
 
 
-def changed(old: str, new: str) -> list[tuple[str, str]]:
-    """The lines that differ, pairwise; both texts must have as many."""
-    before, after = old.splitlines(), new.splitlines()
-    return [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]]
-
-
 def test_the_shipped_file_has_its_lines_uncommented_in_place() -> None:
-    new = edited(SHIPPED, {"influxdb_url": URL, "influxdb_org": "lab"})
-    assert changed(SHIPPED, new) == [
+    values = {
+        "influxdb_url": URL, "influxdb_org": "lab", "mirrors.b.url": URL, "mirrors.b.org": "lab"
+    }  # fmt: skip
+    new = edited(SHIPPED, values)
+    pairs = zip(SHIPPED.splitlines(), new.splitlines(), strict=True)
+    assert [pair for pair in pairs if pair[0] != pair[1]] == [
         ('# influxdb_url = ""', f'influxdb_url = "{URL}"'),
         ('# influxdb_org = ""', 'influxdb_org = "lab"'),
-    ]
-    assert edited(new, {"influxdb_url": URL, "influxdb_org": "lab"}) == new
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("", 'influxdb_url = "U"\n'),
-        ("a = 1", 'a = 1\ninfluxdb_url = "U"\n'),
-        ('influxdb_url = "old"  # it\'s "ours"\n', 'influxdb_url = "U"  # it\'s "ours"\n'),
-        ('influxdb_url = "a#b"\n', 'influxdb_url = "U"\n'),
-        ("influxdb_url = '''\nold\n''' # c\nx = 1\n", 'influxdb_url = "U" # c\nx = 1\n'),
-        ('INFLUXDB_URL = "old"\n', 'INFLUXDB_URL = "U"\n'),
-        ('"influxdb_url" = "old"\n', 'influxdb_url = "U"\n'),
-        ("a = 1\r\n# influxdb_url = 'x'\r\n", 'a = 1\r\ninfluxdb_url = "U"\r\n'),
-        # What only looks like the key: in prose, in a table, in a text of several lines.
-        (
-            "# influxdb_url = the address\na = 1\n",
-            '# influxdb_url = the address\na = 1\ninfluxdb_url = "U"\n',
-        ),
-        (
-            'a = 1\n\n# about it\n[t]\ninfluxdb_url = "other"\n# influxdb_url = ""\n',
-            'a = 1\n\ninfluxdb_url = "U"\n\n# about it\n[t]\n'
-            'influxdb_url = "other"\n# influxdb_url = ""\n',
-        ),
-        (
-            'a = """\ninfluxdb_url = "no"\n[no]\n"""\n',
-            'a = """\ninfluxdb_url = "no"\n[no]\n"""\ninfluxdb_url = "U"\n',
-        ),
-        ("a = [\n  1,\n]\n[t]\n", 'a = [\n  1,\n]\ninfluxdb_url = "U"\n\n[t]\n'),
-        ('influxdb_url = "U"\n', 'influxdb_url = "U"\n'),
-    ],
-)
-def test_a_key_is_replaced_uncommented_or_added(old: str, new: str) -> None:
-    assert edited(old, {"influxdb_url": "U"}) == new
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("", '[mirrors.b]\nurl = "U"\n'),
-        ("a = 1", 'a = 1\n\n[mirrors.b]\nurl = "U"\n'),
-        ('[mirrors.b]\nurl = "old" # c\n[x]\n', '[mirrors.b]\nurl = "U" # c\n[x]\n'),
-        ('[Mirrors.b]\n\n"url" = "old"\n', '[Mirrors.b]\n\nurl = "U"\n'),
-        ("[mirrors.b]\n#url = 'x'\norg = 'o'\n", "[mirrors.b]\nurl = \"U\"\norg = 'o'\n"),
-        (
-            '[mirrors.b] # c\norg = "o"\n\n# about x\n[x]\nurl = "no"\n',
-            '[mirrors.b] # c\norg = "o"\nurl = "U"\n\n# about x\n[x]\nurl = "no"\n',
-        ),
-        (
-            'a = """\n[mirrors.b]\nurl = "no"\n"""\n[mirrors.c]\nurl = "c"\n',
-            'a = """\n[mirrors.b]\nurl = "no"\n"""\n[mirrors.c]\nurl = "c"\n\n'
-            '[mirrors.b]\nurl = "U"\n',
-        ),
-        (
-            '[mirrors.b]\norg = """\n\n[x]\n"""\n',
-            '[mirrors.b]\nurl = "U"\norg = """\n\n[x]\n"""\n',
-        ),
-        ("# [mirrors.b]\n# url = ''\n# org = ''\n", "[mirrors.b]\nurl = \"U\"\n# org = ''\n"),
-        ('mirrors.b.org = "o"\n', 'mirrors.b.org = "o"\nmirrors.b.url = "U"\n'),
-        ('mirrors . "b".url = "o"\n', 'mirrors.b.url = "U"\n'),
-        ('[mirrors]\nb.org = "o"\n', '[mirrors]\nb.org = "o"\nb.url = "U"\n'),
-        (
-            "mirrors = {b = {timeout_s = 2.5, verify_tls = false}} # c\n",
-            'mirrors = {b = {timeout_s = 2.5, verify_tls = false, url = "U"}} # c\n',
-        ),
-        ("[mirrors]\nb = {url = 'x'}\n", '[mirrors]\nb = {url = "U"}\n'),
-    ],
-)
-def test_an_option_of_a_table_is_replaced_uncommented_or_added(old: str, new: str) -> None:
-    assert edited(old, {"mirrors.b.url": "U"}) == new
-    assert edited(new, {"mirrors.b.url": "U"}) == new
-
-
-def test_a_table_of_the_shipped_file_is_uncommented_in_place() -> None:
-    new = edited(SHIPPED, {"mirrors.b.url": URL, "mirrors.b.org": "lab"})
-    assert changed(SHIPPED, new) == [
         ("# [mirrors.b]", "[mirrors.b]"),
         ('# url = ""', f'url = "{URL}"'),
         ('# org = ""', 'org = "lab"'),
     ]
+    assert edited(new, values) == new
+
+
+KEY = [
+    ("", 'key = "U"\n'),
+    ("a = 1", 'a = 1\nkey = "U"\n'),
+    ('key = "old"  # it\'s "ours"\n', 'key = "U"  # it\'s "ours"\n'),
+    ('key = "a#b"\n', 'key = "U"\n'),
+    ("key = '''\nold\n''' # c\nx = 1\n", 'key = "U" # c\nx = 1\n'),
+    ('KEY = "old"\n', 'KEY = "U"\n'),
+    ('"key" = "old"\n', 'key = "U"\n'),
+    ("a = 1\r\n# key = 'x'\r\n", 'a = 1\r\nkey = "U"\r\n'),
+    # What only looks like the key: in prose, in a table, in a text of several lines.
+    ("# key = the address\na = 1\n", '# key = the address\na = 1\nkey = "U"\n'),
+    (
+        'a = 1\n\n# about it\n[t]\nkey = "other"\n# key = ""\n',
+        'a = 1\n\nkey = "U"\n\n# about it\n[t]\nkey = "other"\n# key = ""\n',
+    ),
+    ('a = """\nkey = "no"\n[no]\n"""\n', 'a = """\nkey = "no"\n[no]\n"""\nkey = "U"\n'),
+    ("a = [\n  1,\n]\n[t]\n", 'a = [\n  1,\n]\nkey = "U"\n\n[t]\n'),
+    ('key = "U"\n', 'key = "U"\n'),
+]
+OPTION = [
+    ("", '[m.b]\nurl = "U"\n'),
+    ("a = 1", 'a = 1\n\n[m.b]\nurl = "U"\n'),
+    ('[m.b]\nurl = "old" # c\n[x]\n', '[m.b]\nurl = "U" # c\n[x]\n'),
+    ('[M.b]\n\n"url" = "old"\n', '[M.b]\n\nurl = "U"\n'),
+    ("[m.b]\n#url = 'x'\norg = 'o'\n", "[m.b]\nurl = \"U\"\norg = 'o'\n"),
+    (
+        '[m.b] # c\norg = "o"\n\n# about x\n[x]\nurl = "no"\n',
+        '[m.b] # c\norg = "o"\nurl = "U"\n\n# about x\n[x]\nurl = "no"\n',
+    ),
+    (
+        'a = """\n[m.b]\nurl = "no"\n"""\n[m.c]\nurl = "c"\n',
+        'a = """\n[m.b]\nurl = "no"\n"""\n[m.c]\nurl = "c"\n\n[m.b]\nurl = "U"\n',
+    ),
+    ('[m.b]\norg = """\n\n[x]\n"""\n', '[m.b]\nurl = "U"\norg = """\n\n[x]\n"""\n'),
+    ("# [m.b]\n# url = ''\n# org = ''\n", "[m.b]\nurl = \"U\"\n# org = ''\n"),
+    ('m.b.org = "o"\n', 'm.b.org = "o"\nm.b.url = "U"\n'),
+    ('m . "b".url = "o"\n', 'm.b.url = "U"\n'),
+    ('[m]\nb.org = "o"\n', '[m]\nb.org = "o"\nb.url = "U"\n'),
+    (
+        "m = {b = {timeout_s = 2.5, verify_tls = false}} # c\n",
+        'm = {b = {timeout_s = 2.5, verify_tls = false, url = "U"}} # c\n',
+    ),
+    ("[m]\nb = {url = 'x'}\n", '[m]\nb = {url = "U"}\n'),
+]
+
+
+@pytest.mark.parametrize(
+    ("key", "old", "new"),
+    [*(("key", *row) for row in KEY), *(("m.b.url", *row) for row in OPTION)],
+)
+def test_a_value_is_replaced_uncommented_or_added(key: str, old: str, new: str) -> None:
+    assert edited(old, {key: "U"}) == new
+    assert edited(new, {key: "U"}) == new
 
 
 @given(
@@ -122,53 +100,55 @@ def test_every_text_is_read_back_as_it_was_given(value: str, old: str) -> None:
     assert edited(new, {"m.b.k": value, "k": value}) == new
 
 
-def test_a_file_is_made_with_its_mode(tmp_path: Path) -> None:
-    plain, secret = tmp_path / "settings.toml", tmp_path / ".secrets.toml"
-    assert edit(plain, {"a": "b"})
-    assert edit(secret, {"a": "b"}, secret=True)
-    assert [path.stat().st_mode & 0o777 for path in (plain, secret)] == [0o644, 0o600]
-    assert not edit(plain, {"a": "b"})
-    assert not edit(secret, {"a": "b"}, secret=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".secrets.toml", "settings.toml"]
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
 
 
-def test_what_is_made_has_its_mode_whatever_the_umask(tmp_path: Path) -> None:
+@pytest.mark.parametrize("umask", [0, 0o077])
+def test_what_is_made_has_its_mode_whatever_the_umask(tmp_path: Path, umask: int) -> None:
     plain, secret = tmp_path / "a/b/settings.toml", tmp_path / "a/b/.secrets.toml"
-    before = os.umask(0)
+    before = os.umask(umask)
     try:
         ensure_writable(plain)
-        edit(plain, {"a": "b"})
-        edit(secret, {"a": "b"}, secret=True)
+        made = [edit(plain, {"a": "b"}), edit(secret, {"a": "b"}, secret=True)]
     finally:
         os.umask(before)
-    modes = [path.stat().st_mode & 0o777 for path in (tmp_path / "a", plain.parent, plain, secret)]
-    assert modes == [0o755, 0o755, 0o644, 0o600]
+    again = [edit(plain, {"a": "b"}), edit(secret, {"a": "b"}, secret=True)]
+    assert (made, again) == ([True, True], [False, False])
+    assert (mode(plain), mode(secret)) == (0o644, 0o600)
+    assert umask or (mode(tmp_path / "a"), mode(plain.parent)) == (0o755, 0o755)
+    assert sorted(path.name for path in plain.parent.iterdir()) == [secret.name, plain.name]
 
 
-@pytest.mark.parametrize("values", [{"a": "b"}, {"a": "c"}])
-def test_a_secret_that_others_may_read_is_closed_to_them(
-    tmp_path: Path, values: dict[str, str]
+@only_root
+@pytest.mark.parametrize("new", ["b", "c"])
+@pytest.mark.parametrize(
+    ("owner", "secret", "before", "after"),
+    [
+        ((0, 0), True, 0o644, 0o600),
+        ((0, 23456), True, 0o644, 0o640),  # it stays readable to its group
+        ((12345, 23456), True, 0o644, 0o600),
+        ((12345, 23456), False, 0o660, 0o660),
+    ],
+)
+def test_a_link_an_owner_and_a_mark_at_the_start_stay_and_a_secret_is_closed_to_others(
+    tmp_path: Path, owner: tuple[int, int], before: int, after: int, new: str, *, secret: bool
 ) -> None:
-    path = tmp_path / ".secrets.toml"
-    path.write_text('a = "b"\n')
-    path.chmod(0o644)
-    assert edit(path, values, secret=True)
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert path.read_text() == f'a = "{values["a"]}"\n'
-
-
-def test_a_link_and_a_mode_stay(tmp_path: Path) -> None:
     real, link = tmp_path / "real.toml", tmp_path / "settings.toml"
-    real.write_text("# mine\n")
-    real.chmod(0o660)
+    real.write_text("\ufeff# mine\na = 'b'\n", encoding="utf-8")
+    real.chmod(before)
+    os.chown(real, *owner)
     link.symlink_to(real)
-    assert edit(link, {"a": "b"})
+    assert edit(link, {"a": new}, secret=secret) is (secret or new == "c")
+    assert not edit(link, {"a": new}, secret=secret)
     assert link.is_symlink()
-    assert real.read_text() == '# mine\na = "b"\n'
-    assert real.stat().st_mode & 0o777 == 0o660
+    value = "'b'" if new == "b" else '"c"'
+    assert real.read_text(encoding="utf-8") == f"\ufeff# mine\na = {value}\n"
+    about = real.stat()
+    assert (about.st_uid, about.st_gid, mode(real)) == (*owner, after)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@only_root
 def test_a_secret_that_root_writes_is_for_the_group_of_the_data(tmp_path: Path) -> None:
     data, path = tmp_path / "data", tmp_path / ".secrets.toml"
     data.mkdir()
@@ -187,25 +167,6 @@ def test_a_secret_that_root_writes_is_for_the_group_of_the_data(tmp_path: Path) 
         path.unlink()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_an_owner_stays(tmp_path: Path) -> None:
-    path = tmp_path / ".secrets.toml"
-    path.write_text("")
-    path.chmod(0o600)
-    os.chown(path, 12345, 23456)
-    edit(path, {"a": "b"}, secret=True)
-    about = path.stat()
-    assert (about.st_uid, about.st_gid, about.st_mode & 0o777) == (12345, 23456, 0o600)
-
-
-def test_a_mark_at_the_start_stays(tmp_path: Path) -> None:
-    path = tmp_path / "settings.toml"
-    path.write_text("\ufeff# a = ''\n", encoding="utf-8")
-    assert edit(path, {"a": "b"})
-    assert not edit(path, {"a": "b"})
-    assert path.read_text(encoding="utf-8") == '\ufeffa = "b"\n'
-
-
 def test_a_source_that_wins_over_what_is_written_is_told(tmp_path: Path) -> None:
     local, credential = tmp_path / "settings.local.toml", tmp_path / "influxdb_token"
     local.write_text('influxdb_org = "mine"\n')
@@ -220,16 +181,6 @@ def test_a_source_that_wins_over_what_is_written_is_told(tmp_path: Path) -> None
     ):
         with pytest.raises(SettingsError, match=re.escape(told)):
             files.check({name: "another"})
-
-
-def test_a_file_of_roots_stays_readable_to_its_group(tmp_path: Path) -> None:
-    path = tmp_path / ".secrets.toml"
-    path.write_text('a = "b"\n')
-    path.chmod(0o644)
-    if os.geteuid() == 0:
-        os.chown(path, 0, 23456)
-    edit(path, {"a": "c"}, secret=True)
-    assert path.stat().st_mode & 0o777 == (0o640 if os.geteuid() == 0 else 0o600)
 
 
 def test_what_cannot_be_written_is_told_before(tmp_path: Path) -> None:

@@ -1,10 +1,8 @@
 """Where settings come from, and what this machine says of those that are empty."""
 
 import os
-from dataclasses import FrozenInstanceError, fields
 from importlib import import_module
 from pathlib import Path
-from typing import cast
 
 import pytest
 
@@ -18,21 +16,26 @@ from pipeline.settings import (
     load,
     sources,
 )
-from tests.settings.loading import INFLUXDB, TOKEN, loads, problem, problems
+from tests.settings.loading import TOKEN, loads, problem, problems
 
 
-def test_defaults_hold_without_files() -> None:
+def test_defaults_hold_without_files(tmp_path: Path) -> None:
     loaded = loads()
     assert loaded.settings == Settings(host="here")
     assert set(loaded.sources) == set(NAMES)
     assert set(loaded.sources.values()) == {"default"}
     assert not loaded.settings.delivers
+    assert loads(tmp_path, 'host = ""').sources["host"] == "default"
 
 
 def test_the_later_source_wins_setting_by_setting(tmp_path: Path) -> None:
     names = ("retention_hours", "spool_max_mb", "http_port", "batch_max_points")
     toml, local, secrets = ("\n".join(f"{name} = {n}" for name in names[n:]) for n in range(3))
-    loaded = loads(tmp_path, toml, secrets, {"METRICS_BATCH_MAX_POINTS": "3"}, local)
+    # Of two sources that give the same, the later one is named.
+    local += '\nlog_format = "json"\ntags = {site = "x"}'
+    env = {"METRICS_BATCH_MAX_POINTS": "3", "METRICS_LOG_FORMAT": "json", "METRICS_TAGS__SITE": "x"}
+    loaded = loads(tmp_path, toml, secrets, env, local)
+    # What is overridden is not judged: a spool of 0 MB cannot be.
     assert [getattr(loaded.settings, name) for name in names] == [0, 1, 2, 3]
     assert [loaded.sources[name] for name in names] == [
         str(tmp_path / "settings.toml"),
@@ -40,50 +43,12 @@ def test_the_later_source_wins_setting_by_setting(tmp_path: Path) -> None:
         str(tmp_path / ".secrets.toml"),
         "environment variable METRICS_BATCH_MAX_POINTS",
     ]
+    assert loaded.sources["log_format"] == "environment variable METRICS_LOG_FORMAT"
+    assert loaded.sources["tags"] == "environment variable METRICS_TAGS__SITE"
     assert loaded.sources["log_level"] == "default"
 
 
-def test_of_two_sources_that_give_the_same_the_later_one_is_named(tmp_path: Path) -> None:
-    text = 'http_port = 1\ntags = {site = "x"}'
-    loaded = loads(tmp_path, text, local=text)
-    for name in ("http_port", "tags"):
-        assert loaded.sources[name] == str(tmp_path / "settings.local.toml")
-
-
-def test_what_is_overridden_is_not_judged(tmp_path: Path) -> None:
-    loaded = loads(tmp_path, "http_port = -1", env={"METRICS_HTTP_PORT": "3"})
-    assert loaded.settings.http_port == 3
-
-
-def test_a_credential_wins_over_the_files_and_the_environment_over_it(tmp_path: Path) -> None:
-    path = tmp_path / "influxdb_token"
-    path.write_text(f"{TOKEN}\n")
-    env = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
-    loaded = loads(tmp_path, secrets='influxdb_token = "other"', env=env)
-    assert loaded.settings.influxdb_token == TOKEN
-    assert loaded.sources["influxdb_token"] == str(path)
-    loaded = loads(tmp_path, env={**env, "METRICS_INFLUXDB_TOKEN": "mine"})
-    assert loaded.settings.influxdb_token == "mine"
-    path.write_text("")  # as good as none
-    assert loads(tmp_path, env=env).settings.influxdb_token == "other"
-
-
-@pytest.mark.parametrize("content", [None, b"", b" \n"])
-def test_a_credential_that_is_missing_or_empty_is_named(
-    tmp_path: Path, content: bytes | None
-) -> None:
-    env = {name: value for name, value in INFLUXDB.items() if name != "METRICS_INFLUXDB_TOKEN"}
-    if content is not None:
-        (tmp_path / "influxdb_token").write_bytes(content)
-    assert problem(tmp_path, env={**env, "CREDENTIALS_DIRECTORY": str(tmp_path)}) == (
-        "influxdb_url needs influxdb_token, which is not set: set it in DIR/.secrets.toml,"
-        " by METRICS_INFLUXDB_TOKEN or as the credential influxdb_token of the service"
-    )
-
-
-def test_a_command_finds_the_credential_where_the_service_has_it_from(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_command_finds_the_credential(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "SYSTEM_CONFIG_DIR", tmp_path)
     monkeypatch.setattr(sources, "CREDENTIAL_STORE", tmp_path / "credstore")
     assert loads(tmp_path).settings.influxdb_token == ""
@@ -97,25 +62,6 @@ def test_a_command_finds_the_credential_where_the_service_has_it_from(
     assert loads(tmp_path).settings.influxdb_token == ""
 
 
-def test_a_credential_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
-    env = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
-    path = tmp_path / "influxdb_token"
-    path.write_bytes(b"\xff")
-    assert problem(tmp_path, env=env) == "DIR/influxdb_token: not UTF-8 text"
-    path.unlink()
-    path.mkdir()
-    assert problem(tmp_path, env=env) == "DIR/influxdb_token: cannot be read: Is a directory"
-
-
-def test_in_a_container_the_host_is_called_as_it_calls_itself(tmp_path: Path) -> None:
-    env = {"HOST_MOUNT_PREFIX": str(tmp_path)}
-    assert loads(env=env).settings.host == "here"
-    (tmp_path / "etc").mkdir()
-    (tmp_path / "etc/hostname").write_text("node-7\n")
-    assert loads(env=env).settings.host == "node-7"
-    assert loads(env={**env, "METRICS_HOST": "mine"}).settings.host == "mine"
-
-
 @pytest.mark.parametrize(
     ("text", "host"),
     [
@@ -124,17 +70,21 @@ def test_in_a_container_the_host_is_called_as_it_calls_itself(tmp_path: Path) ->
         ("\ufeff# one\nweb-1", "web-1"),
         ("# nothing else\n", "here"),
         ("", "here"),
+        (None, "here"),
         ("a\x00b\nweb-2\n", "here"),
         ("a\x1b[1mb\n", "here"),
         ("web-1\\\n", "here"),
     ],
 )
 def test_the_file_of_a_hosts_name_is_read_as_its_manual_has_it(
-    tmp_path: Path, text: str, host: str
+    tmp_path: Path, text: str | None, host: str
 ) -> None:
-    (tmp_path / "etc").mkdir()
-    (tmp_path / "etc/hostname").write_text(text, encoding="utf-8", newline="")
-    assert loads(env={"HOST_MOUNT_PREFIX": str(tmp_path)}).settings.host == host
+    if text is not None:
+        (tmp_path / "etc").mkdir()
+        (tmp_path / "etc/hostname").write_text(text, encoding="utf-8", newline="")
+    env = {"HOST_MOUNT_PREFIX": str(tmp_path)}
+    assert loads(env=env).settings.host == host
+    assert loads(env={**env, "METRICS_HOST": "mine"}).settings.host == "mine"
 
 
 @pytest.mark.parametrize("name", ["", " \n", "a\\", "a\tb", "\udcff"])
@@ -149,43 +99,26 @@ def test_a_machine_without_a_name_needs_one(tmp_path: Path, name: str) -> None:
     assert load(tmp_path, {}, hostname=lambda: " web-1\n").settings.host == "web-1"
 
 
-def test_two_loads_do_not_influence_one_another(tmp_path: Path) -> None:
-    first = loads(tmp_path, 'http_port = 1\ntags = {a = "1"}', env={"METRICS_TAGS__B": "2"})
-    second = loads(tmp_path, "spool_max_mb = 2")
-    assert first.settings == Settings(http_port=1, tags={"a": "1", "b": "2"}, host="here")
-    assert second.settings == Settings(spool_max_mb=2, host="here")
-    assert first.settings != second.settings
-
-
-def test_settings_cannot_be_changed() -> None:
-    settings = loads(env={"METRICS_TAGS__A": "1", "METRICS_COLLECTORS__CPU__MAX_SERIES": "1"})
-    for owner in (settings.settings, settings.settings.collectors["cpu"], settings):
-        with pytest.raises(FrozenInstanceError):
-            setattr(owner, fields(owner)[0].name, 1)
-    for table in (settings.settings.tags, settings.settings.collectors, settings.sources):
-        with pytest.raises(TypeError):
-            cast("dict[str, object]", table)["cpu"] = 1
-
-
-@pytest.mark.parametrize("rest", ["", "host = 'h", "http_port = -1", "[collectors", "\x00"])
-def test_the_data_is_found_by_settings_that_are_broken(tmp_path: Path, rest: str) -> None:
-    (tmp_path / "settings.toml").write_text(f"retention_hours = 1\ndata_dir = 'here'\n{rest}\n")
-    assert find_data_dir(tmp_path, {}) == tmp_path / "here"
-    env = {"METRICS_DATA_DIR": "/elsewhere", "METRICS_NONSENSE": "1"}
-    assert find_data_dir(tmp_path, env) == Path("/elsewhere")
-
-
-@pytest.mark.parametrize("text", [None, "", "data_dir = 5", "data_dir = 'no end"])
-def test_the_data_is_where_it_is_by_default_when_nothing_is_left(
-    tmp_path: Path, text: str | None
+@pytest.mark.parametrize(
+    ("text", "env", "folder"),
+    [
+        *(
+            (f"retention_hours = 1\ndata_dir = 'here'\n{rest}\n", {}, "here")
+            for rest in ("", "host = 'h", "http_port = -1", "[collectors", "\x00")
+        ),
+        ("data_dir = 'here'\n[", {"METRICS_DATA_DIR": "/there", "METRICS_NO": "1"}, "/there"),
+        *((text, {}, "/state") for text in ("", "data_dir = 5", "data_dir = 'no end")),
+    ],
+)
+def test_the_data_is_found_by_settings_that_are_broken(
+    tmp_path: Path, text: str, env: dict[str, str], folder: str
 ) -> None:
-    if text is not None:
-        (tmp_path / "settings.toml").write_text(text)
-    assert find_data_dir(tmp_path, {"STATE_DIRECTORY": "/state"}) == Path("/state")
+    (tmp_path / "settings.toml").write_text(text)
+    assert find_data_dir(tmp_path, {"STATE_DIRECTORY": "/state", **env}) == tmp_path / folder
 
 
 @pytest.mark.parametrize(
-    ("content", "place"),
+    ("content", "says"),
     [
         (b"http_port = \n", "line 1, column 13"),
         (b"host = web-1\n", "line 1, column 8); a text needs quotes around it"),
@@ -195,26 +128,19 @@ def test_the_data_is_where_it_is_by_default_when_nothing_is_left(
         (b'# two\nhost = "\xff"', "line 2, column 9"),
         (b"http_port = 1\nhttp_port = 2", "line 2, column 14); give each name once"),
         (b"[tags]\n[tags]\n", "line 2, column 6); give each table once"),
+        # More than a parser can take, which does not tell the place.
+        (b"x = " + b"[" * 99_999 + b"\nhost = 'h'", "nested too deeply (at line 1)"),
+        (b"# one\n" * 7 + b"x = " + b"[" * 99_999, "nested too deeply (at line 8)"),
+        (b"http_port = " + b"9" * 5000 + b"\nhost = 'h'", "(at line 1)"),
+        (b"# one\nhttp_port = " + b"9" * 5000 + b"\nhost = 'h'", "(at line 2)"),
     ],
 )
-def test_a_broken_file_is_one_problem(tmp_path: Path, content: bytes, place: str) -> None:
+def test_a_broken_file_is_one_problem(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "settings.toml").write_bytes(content)
     message = problem(tmp_path, env={"METRICS_INFLUXDB_URL": "http://h"})
     assert message.startswith("DIR/settings.toml: not valid TOML: ")
-    assert place in message
-
-
-@pytest.mark.parametrize(
-    ("line", "says"),
-    [("x = " + "[" * 99_999, "nested too deeply"), ("http_port = " + "9" * 5000, "Exceeds")],
-)
-@pytest.mark.parametrize("above", [0, 1, 7])
-def test_more_than_a_parser_can_take_is_one_problem(
-    tmp_path: Path, line: str, says: str, above: int
-) -> None:
-    message = problem(tmp_path, "# a comment\n" * above + f"{line}\nhost = 'h'")
-    assert message.startswith(f"DIR/settings.toml: not valid TOML: {says}")
-    assert message.endswith(f" (at line {above + 1})")
+    assert says in message
+    assert len(message) < 200
 
 
 def test_a_mark_at_the_start_of_a_file_is_taken(tmp_path: Path) -> None:
@@ -229,38 +155,25 @@ def test_a_mark_at_the_start_of_a_file_is_taken(tmp_path: Path) -> None:
     assert find_data_dir(tmp_path, {}) == tmp_path / "d"
 
 
-def test_a_broken_file_hides_no_other_problem(tmp_path: Path) -> None:
-    found = problems(tmp_path, "[", "hots = 1", {"METRICS_HTTP_PORT": "x"})
-    assert [message.partition(":")[0] for message in found] == [
-        "DIR/settings.toml",
-        "DIR/.secrets.toml",
-        "environment variable METRICS_HTTP_PORT",
-    ]
-
-
-def test_an_unreadable_file_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "settings.toml").mkdir()
-    assert problem(tmp_path) == "DIR/settings.toml: cannot be read: Is a directory"
-    (tmp_path / "settings.toml").rmdir()
-    os.mkfifo(tmp_path / "settings.toml")
-    assert problem(tmp_path) == "DIR/settings.toml: cannot be read: it is a pipe"
+@pytest.mark.parametrize("name", ["settings.toml", "influxdb_token"])
+def test_an_unreadable_file_is_a_problem(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env, path = {"CREDENTIALS_DIRECTORY": str(tmp_path)}, tmp_path / name
+    path.write_bytes(b"\xff")
+    assert "not UTF-8 text" in problem(tmp_path, env=env)
+    path.unlink()
+    path.mkdir()
+    assert problem(tmp_path, env=env) == f"DIR/{name}: cannot be read: Is a directory"
+    path.rmdir()
 
     def refuse(_: Path) -> bytes:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "read_bytes", refuse)  # root may read a file of any mode
     assert problems(tmp_path)[2] == "DIR/.secrets.toml: cannot be read: Permission denied"
-
-
-def test_a_variable_given_twice_is_a_problem() -> None:
-    message = problem(env={"METRICS_TAGS__A": "1", "METRICS_tags__a": "2"})
-    assert message.startswith("environment variable METRICS_tags__a: ")
-
-
-def test_the_host_is_given_or_asked_for(tmp_path: Path) -> None:
-    loaded = loads(tmp_path, 'host = ""')
-    assert (loaded.settings.host, loaded.sources["host"]) == ("here", "default")
-    assert loads(env={"METRICS_HOST": "there"}).settings.host == "there"
+    os.mkfifo(tmp_path / "settings.toml")
+    assert problems(tmp_path)[0] == "DIR/settings.toml: cannot be read: it is a pipe"
 
 
 @pytest.mark.parametrize(
@@ -296,16 +209,13 @@ def test_the_data_dir_of_the_system_is_also_that_of_its_owner(
 
 
 def test_the_host_root() -> None:
-    assert loads().settings.host_root == Path("/")
-    prefix = {"HOST_MOUNT_PREFIX": "/hostfs"}
-    assert loads(env=prefix).settings.host_root == Path("/hostfs")
-    env = prefix | {"METRICS_HOST_ROOT": "/other"}
-    assert loads(env=env).settings.host_root == Path("/other")
+    prefix, own = {"HOST_MOUNT_PREFIX": "/hostfs"}, {"METRICS_HOST_ROOT": "/other"}
+    envs = ({}, prefix, {**prefix, **own})
+    roots = [str(loads(env=env).settings.host_root) for env in envs]
+    assert roots == ["/", "/hostfs", "/other"]
 
 
-def test_a_relative_path_in_a_file_is_relative_to_its_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_path_is_relative_to_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "ca.pem").touch()
     monkeypatch.chdir(tmp_path.parent)
     settings = loads(tmp_path, 'data_dir = "d"\ninfluxdb_ca_cert = "ca.pem"').settings
@@ -315,7 +225,7 @@ def test_a_relative_path_in_a_file_is_relative_to_its_folder(
     assert loads(tmp_path, 'influxdb_ca_cert = ""').settings.influxdb_ca_cert is None
 
 
-def test_the_config_dir(tmp_path: Path) -> None:
+def test_the_config_dir_is_named_or_the_working_directory_or_the_systems(tmp_path: Path) -> None:
     named, other, cwd = (tmp_path / name for name in ("named", "other", "cwd"))
     for folder in (named, other, cwd):
         folder.mkdir()
@@ -326,9 +236,6 @@ def test_the_config_dir(tmp_path: Path) -> None:
     assert find_config_dir(None, {}, cwd) == Path("/etc/metrics-pipeline")
     (cwd / "settings.toml").touch()
     assert find_config_dir(None, {"METRICS_CONFIG_DIR": ""}, cwd) == cwd
-
-
-def test_a_named_config_dir_must_exist(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"--config-dir: '.*/none' must be an existing folder"):
         find_config_dir(tmp_path / "none", {}, tmp_path)
     with pytest.raises(SettingsError, match="environment variable METRICS_CONFIG_DIR: "):
@@ -336,20 +243,16 @@ def test_a_named_config_dir_must_exist(tmp_path: Path) -> None:
 
 
 def test_rows_are_for_people(tmp_path: Path) -> None:
-    rows = describe(
-        loads(
-            tmp_path,
-            'tags = {site = "x"}\n[collectors.cpu]\n[collectors.net]\nexclude = ["lo"]',
-            env={"METRICS_INFLUXDB_VERIFY_TLS": "0"},
-        )
-    )
+    toml = 'tags = {site = "x"}\n[collectors.cpu]\n[collectors.net]\nexclude = ["lo"]'
+    rows = describe(loads(tmp_path, toml, env={"METRICS_INFLUXDB_VERIFY_TLS": "0"}))
     assert tuple(row.name for row in rows) == NAMES
-    assert all(row.meaning.endswith(".") for row in rows)
     values = {row.name: row.value for row in rows}
-    assert values["collection_interval_ms"] == "60000"
-    assert values["influxdb_verify_tls"] == "false"
-    assert values["influxdb_token"] == ""
-    assert values["influxdb_ca_cert"] == ""
-    assert values["influxdb_timeout_s"] == "10"
-    assert values["tags"] == '{site = "x"}'
-    assert values["collectors"] == '{cpu = {}, net = {exclude = ["lo"]}}'
+    shown = {
+        "influxdb_verify_tls": "false",
+        "influxdb_token": "",
+        "influxdb_ca_cert": "",
+        "influxdb_timeout_s": "10",
+        "tags": '{site = "x"}',
+        "collectors": '{cpu = {}, net = {exclude = ["lo"]}}',
+    }
+    assert values.items() >= shown.items()

@@ -1,12 +1,12 @@
 """Mirrors: the settings of further servers, wherever they come from."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from pipeline.settings import Files, Mirror, SettingsError, SettingsFiles, describe
+from pipeline.settings import Files, Mirror, SettingsError, SettingsFiles, describe, variable
 from tests.settings.loading import A_MIRROR, COLLECTORS, INFLUXDB, MIRROR, TOKEN, loads, problem
 
 BOTH = INFLUXDB | MIRROR
@@ -24,43 +24,32 @@ def test_each_server_has_settings_of_its_own(tmp_path: Path) -> None:
     ca_cert = tmp_path / "ca.pem"
     mirror = Mirror("http://b:8086", "o", "b", TOKEN, 2.5, ca_cert, "http://p", verify_tls=False)
     assert settings.mirrors == {"b": mirror}
-    assert settings.servers == {
-        "main": settings,
-        "b": replace(
-            settings,
-            influxdb_url="http://b:8086",
-            influxdb_token=TOKEN,
-            influxdb_timeout_s=2.5,
-            influxdb_ca_cert=ca_cert,
-            influxdb_proxy="http://p",
-            influxdb_verify_tls=False,
-            mirrors={},
-        ),
-    }
+    own = {f"influxdb_{name}": value for name, value in asdict(mirror).items()}
+    assert settings.servers == {"main": settings, "b": replace(settings, mirrors={}, **own)}
     assert settings.servers["b"].servers.keys() == {"main"}
     assert loads(env=INFLUXDB).settings.servers.keys() == {"main"}
     assert loads().settings.servers == {}
 
 
-def test_a_token_comes_from_a_file_a_credential_or_the_environment(tmp_path: Path) -> None:
-    env = {**INFLUXDB, "CREDENTIALS_DIRECTORY": str(tmp_path)}
-    secret = "[mirrors.b]\ntoken = 'of a file'"
-    loaded = loads(tmp_path, TABLE, secret, env)
-    assert loaded.settings.mirrors == {"b": replace(A_MIRROR, token="of a file")}
-    assert loaded.tokens["b"] == str(tmp_path / ".secrets.toml")
-    path = tmp_path / "mirrors.b.token"
-    path.write_text(f"{TOKEN}\n")
-    loaded = loads(tmp_path, TABLE, secret, env)
-    assert (loaded.settings.mirrors["b"].token, loaded.tokens["b"]) == (TOKEN, str(path))
-    variable = "METRICS_MIRRORS__B__TOKEN"
-    loaded = loads(tmp_path, TABLE, secret, env | {variable: "mine"})
-    assert loaded.settings.mirrors["b"].token == "mine"
-    assert loaded.tokens == {
-        "main": "environment variable METRICS_INFLUXDB_TOKEN",
-        "b": f"environment variable {variable}",
-    }
-    # The credential of a mirror that is gone counts for nothing.
-    assert loads(tmp_path, "", "", env).settings.mirrors == {}
+@pytest.mark.parametrize(("server", "name"), [("main", "influxdb_token"), ("b", "mirrors.b.token")])
+def test_a_token_has_one_of_three_sources(tmp_path: Path, server: str, name: str) -> None:
+    env = {**without(BOTH, variable(name)), "CREDENTIALS_DIRECTORY": str(tmp_path)}
+    secrets, credential = tmp_path / ".secrets.toml", tmp_path / name
+
+    def found(**more: str) -> tuple[str, str]:
+        loaded = loads(tmp_path, "", f"{name} = 'of a file'", env | more)
+        return loaded.settings.servers[server].influxdb_token, loaded.tokens[server]
+
+    assert found() == ("of a file", str(secrets))
+    credential.write_text(f"{TOKEN}\n")
+    assert found() == (TOKEN, str(credential))
+    own = {variable(name): "mine"}
+    assert found(**own) == ("mine", f"environment variable {variable(name)}")
+    # Of a mirror that is gone it counts for nothing, and an empty one is as good as none.
+    alone = INFLUXDB | {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    assert loads(tmp_path, "", "", alone).settings.mirrors == {}
+    credential.write_text(" \n")
+    assert found() == ("of a file", str(secrets))
 
 
 @pytest.mark.parametrize(
@@ -77,6 +66,10 @@ def test_a_token_comes_from_a_file_a_credential_or_the_environment(tmp_path: Pat
         (TABLE, {**INFLUXDB, "CREDENTIALS_DIRECTORY": "/nonexistent"},
          "mirrors.b needs mirrors.b.token, which is not set: set it in DIR/.secrets.toml,"
          " by METRICS_MIRRORS__B__TOKEN or as the credential mirrors.b.token of the service"),
+        ("", without(INFLUXDB, "METRICS_INFLUXDB_TOKEN"),
+         "influxdb_url needs influxdb_token, which is not set: set it in DIR/.secrets.toml"
+         " or by METRICS_INFLUXDB_TOKEN"),
+        ("", INFLUXDB | {"METRICS_INFLUXDB_TOKEN": " \n"}, "influxdb_url needs influxdb_token,"),
         (f"{TABLE}token = '  '", INFLUXDB, "mirrors.b needs mirrors.b.token, which is not set:"),
         ("", MIRROR, "mirrors need influxdb_url, which is not set: set it in DIR/settings.toml"
          " or by METRICS_INFLUXDB_URL"),
@@ -102,12 +95,16 @@ def test_a_token_comes_from_a_file_a_credential_or_the_environment(tmp_path: Pat
          "mirrors.b has the url, org and bucket of mirrors.a: make one of these another"),
         ("downsample = {every = '1h', bucket = 'c'}", {**BOTH, "METRICS_MIRRORS__B__BUCKET": "c"},
          "downsample.bucket must be another bucket than mirrors.b.bucket"),
+        ("downsample = {every = '1h', bucket = 'b'}", INFLUXDB, "bucket than influxdb_bucket"),
+        ("downsample = {every = '1h'}", INFLUXDB, "needs downsample.bucket, which is not set"),
+        ("downsample.bucket = 'c'", INFLUXDB, "needs downsample.every, which is not set"),
+        ("downsample = {every = '1h', bucket = 'c'}", {}, "downsample needs influxdb_url"),
     ],
 )  # fmt: skip
-def test_a_mirror_that_cannot_be_is_one_sentence_without_a_secret(
+def test_a_server_or_downsampling_that_cannot_be_is_one_sentence_without_a_secret(
     tmp_path: Path, toml: str, env: Mapping[str, str], says: str
 ) -> None:
-    message = problem(tmp_path, toml, env)
+    message = problem(tmp_path, toml, env=env)
     assert says in message
     assert TOKEN not in message
     assert "\n" not in message

@@ -13,18 +13,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipeline.settings import CollectorOptions, Settings
-from tests.settings.loading import ROOT, loads, problem
+from tests.settings.loading import ROOT, loads
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("settings")
-
-
-def test_tables_of_all_sources_are_merged(tmp_path: Path) -> None:
+def test_tables_of_all_sources_are_merged_and_a_list_replaces_a_list(tmp_path: Path) -> None:
     loaded = loads(
         tmp_path,
-        'tags = {a = "1", b = "1", c = "1"}\n[collectors.cpu]\nmax_series = 5\ntimes = true',
+        'tags = {a = "1", b = "1", c = "1"}\n[collectors.cpu]\nmax_series = 5\ntimes = true\n'
+        '[collectors.disk]\ninclude = ["a", "b"]\nexclude = ["a", "b"]',
         'tags = {c = "3"}',
         {
             "METRICS_TAGS": '{d = "4", Case = "y"}',
@@ -32,28 +28,22 @@ def test_tables_of_all_sources_are_merged(tmp_path: Path) -> None:
             "METRICS_TAGS__F.g": "6",
             "METRICS_COLLECTORS__CPU": "{max_series = 6}",
             "METRICS_COLLECTORS__CPU__ENABLED": "false",
+            "METRICS_COLLECTORS__DISK__EXCLUDE": '["d"]',
         },
-        local='tags = {b = "2", dynaconf_merge = "no"}\n[collectors.net]\nexclude = ["lo"]',
+        local='tags = {b = "2", dynaconf_merge = "no"}\n[collectors.disk]\ninclude = ["b", "c"]',
     )
     tags = {"a": "1", "b": "2", "c": "3", "d": "4", "Case": "y", "e": "5", "f.g": "6"}
     assert loaded.settings.tags == tags | {"dynaconf_merge": "no"}
     assert loaded.settings.collectors == {
         "cpu": CollectorOptions(enabled=False, max_series=6, times=True),
-        "net": CollectorOptions(exclude=("lo",)),
+        "disk": CollectorOptions(include=("b", "c"), exclude=("d",)),
     }
-    variable = "environment variable METRICS_COLLECTORS__CPU"
+    variable = "environment variable METRICS_COLLECTORS__"
     assert loaded.sources["collectors"] == (
-        f"{variable} (cpu.max_series), {tmp_path}/settings.toml (cpu.times), "
-        f"{variable}__ENABLED (cpu.enabled), {tmp_path}/settings.local.toml (net.exclude)"
+        f"{variable}CPU (cpu.max_series), {tmp_path}/settings.toml (cpu.times), "
+        f"{variable}CPU__ENABLED (cpu.enabled), {tmp_path}/settings.local.toml (disk.include), "
+        f"{variable}DISK__EXCLUDE (disk.exclude)"
     )
-
-
-def test_a_list_replaces_a_list(tmp_path: Path) -> None:
-    lists = ('["a", "b"]', '["b", "c"]')
-    toml, local = (f"[collectors.disk]\ninclude = {one}\nexclude = {one}" for one in lists)
-    env = {"METRICS_COLLECTORS__DISK__EXCLUDE": '["d"]'}
-    disk = loads(tmp_path, toml, env=env, local=local).settings.collectors["disk"]
-    assert (disk.include, disk.exclude) == (("b", "c"), ("d",))
 
 
 def test_names_match_whatever_the_case_of_their_letters(tmp_path: Path) -> None:
@@ -67,6 +57,11 @@ def test_names_match_whatever_the_case_of_their_letters(tmp_path: Path) -> None:
     assert loaded.settings.tags == {"Site": "b", "my rack": "b", "Room": "7"}
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("settings")
+
+
 TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1)
 TAGS = st.dictionaries(
     TEXTS.filter(lambda text: text[0] != "_" and text[-1] != "\\" and text not in {"host", "time"}),
@@ -75,48 +70,32 @@ TAGS = st.dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(tags=TAGS, cut=st.integers(0, 5))
-def test_no_text_in_a_table_is_changed_by_merging(
-    shared: Path, tags: dict[str, str], cut: int
-) -> None:
+def test_merging_changes_no_text_in_a_table(shared: Path, tags: dict[str, str], cut: int) -> None:
     assume(len({re.sub("[ _]", "_", name).lower() for name in tags}) == len(tags))
-    lines = [
-        f"{json.dumps(name, ensure_ascii=False)} = {json.dumps(value, ensure_ascii=False)}"
-        for name, value in tags.items()
-    ]
+    quoted = [[json.dumps(text, ensure_ascii=False) for text in pair] for pair in tags.items()]
+    lines = [" = ".join(pair) for pair in quoted]
     toml, local = ("\n".join(("[tags]", *part)) for part in (lines[:cut], lines[cut:]))
-    loaded = loads(shared, toml, local=local)
-    (shared / "settings.local.toml").unlink()
-    assert loaded.settings.tags == tags
+    assert loads(shared, toml, local=local).settings.tags == tags
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "@format {env[HOME]}",
-        "@jinja {{ 1 }}",
-        "@int 5",
-        "@merge a",
-        "@del",
-        "@none",
-        "@",
-        "{{ 1 }}",
-        "dynaconf_merge",
-        *("12345678", "true", "060", "1e9", '{a="b"}', "[1]", "null", "x#y"),
-    ],
-)
-def test_a_text_is_that_text_whatever_it_looks_like(tmp_path: Path, text: str) -> None:
-    loaded = loads(
-        tmp_path,
-        f"influxdb_org = '{text}'\nhost = 'h'\n[collectors.cpu]\ninclude = ['{text}']",
-        env={f"METRICS_{name}": text for name in ("TAGS__A", "HOST", "INFLUXDB_TOKEN")},
-    )
-    settings = loaded.settings
-    assert {settings.influxdb_org, settings.host, settings.influxdb_token} == {text}
-    assert (settings.tags["a"], settings.collectors["cpu"].include) == (text, (text,))
+def test_a_text_is_that_text_whatever_it_looks_like(tmp_path: Path) -> None:
+    for text in (
+        *("@format {env[HOME]}", "@jinja {{ 1 }}", "@int 5", "@merge a", "@del", "@none", "@"),
+        *("{{ 1 }}", "dynaconf_merge", "12345678", "true", "060", "1e9", '{a="b"}', "[1]", "null"),
+        "x#y",
+    ):
+        settings = loads(
+            tmp_path,
+            f"influxdb_org = '{text}'\nhost = 'h'\n[collectors.cpu]\ninclude = ['{text}']",
+            env={f"METRICS_{name}": text for name in ("TAGS__A", "HOST", "INFLUXDB_TOKEN")},
+        ).settings
+        assert {settings.influxdb_org, settings.host, settings.influxdb_token} == {text}
+        assert (settings.tags["a"], settings.collectors["cpu"].include) == (text, (text,))
 
 
-def test_no_other_file_is_read_and_none_is_run(
+def test_nothing_else_has_a_say_and_os_environ_stays_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in (".secrets.local.toml", "settings.yaml", "other.toml"):
@@ -124,34 +103,10 @@ def test_no_other_file_is_read_and_none_is_run(
     (tmp_path / ".env").write_text("METRICS_HTTP_PORT=9")
     (tmp_path / "dynaconf_hooks.py").write_text("def post(settings): return {'HTTP_PORT': 9}")
     monkeypatch.chdir(tmp_path)
-    assert loads(tmp_path, "spool_max_mb = 2").settings.http_port == Settings().http_port
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "dynaconf_include = ['other.toml']",
-        "dynaconf_merge = true",
-        "AUTO_CAST_FOR_DYNACONF = true",
-        "[default]",
-        "[production]",
-    ],
-)
-def test_keys_of_dynaconf_are_unknown(tmp_path: Path, line: str) -> None:
-    assert "is not a setting" in problem(tmp_path, line)
-
-
-def test_variables_of_dynaconf_have_no_say_and_os_environ_stays_as_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = tmp_path / "other.toml"
-    other.write_text("http_port = 9")
-    (tmp_path / ".env").write_text("METRICS_HTTP_PORT=9")
-    monkeypatch.chdir(tmp_path)
     options = [name for name in dir(default_settings) if name.endswith("_FOR_DYNACONF")]
     assert len(options) > 50
     for name in options:
-        monkeypatch.setenv(name, str(other))
+        monkeypatch.setenv(name, str(tmp_path / "other.toml"))
     for name in ("AUTO_CAST", "MERGE_ENABLED", "LOAD_DOTENV"):
         monkeypatch.setenv(f"{name}_FOR_DYNACONF", "true")
     for name in ("METRICS_HTTP_PORT", "METRICS_UNKNOWN", "DYNACONF_HTTP_PORT"):
@@ -168,6 +123,7 @@ def test_variables_of_dynaconf_have_no_say_and_os_environ_stays_as_it_is(
     )
 
 
+@pytest.mark.slow
 def test_a_variable_by_which_dynaconf_does_not_start_is_told() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pipeline", "settings", "check"],
@@ -184,6 +140,7 @@ def test_a_variable_by_which_dynaconf_does_not_start_is_told() -> None:
     )
 
 
+@pytest.mark.slow
 def test_dynaconf_is_imported_only_to_read_settings() -> None:
     script = "import sys, pipeline.cli; sys.exit('dynaconf' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)

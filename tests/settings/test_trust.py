@@ -43,6 +43,15 @@ class Config:
     def load(self) -> Loaded:
         return load(self.folder, {"METRICS_DATA_DIR": str(self.folder)})
 
+    def refused(self) -> str:
+        """Run the command that the refusal names; return why it was one."""
+        with pytest.raises(SettingsError) as caught:
+            self.load()
+        (sentence,) = caught.value.problems
+        message, command = sentence.rsplit(": ", 1)
+        subprocess.run(["sh", "-c", command], check=True)
+        return message
+
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
@@ -60,43 +69,31 @@ def opened(path: Path, mode: int, group: int = 0) -> Path:
     return path
 
 
-FOREIGN, BOTH = "belongs to 12345", "belongs to 12345 and can be written by others (mode 666)"
-EXPOSED: dict[str, tuple[Callable[[Config], Path], str]] = {
-    "file": (lambda config: given_away(config.toml), FOREIGN),
-    "new file": (lambda config: given_away(config.write("settings.local.toml")), FOREIGN),
-    "secrets": (lambda config: given_away(config.write(".secrets.toml", mode=0o600)), FOREIGN),
-    "open file": (lambda config: opened(config.toml, 0o666), "can be written by others (mode 666)"),
-    "group": (
-        lambda config: opened(config.toml, 0o664, OTHER),
-        "can be written by others (mode 664)",
-    ),
-    "folder": (lambda config: given_away(config.folder), FOREIGN),
-    "open folder": (
-        lambda config: opened(config.folder, 0o777),
-        "can be written by others (mode 777)",
-    ),
-    "sticky folder": (lambda config: given_away(opened(config.folder, 0o1777)), FOREIGN),
-    "link": (lambda config: (config.linked(), given_away(config.toml))[1], FOREIGN),
-    "beyond a link": (
-        lambda config: opened(config.linked(), 0o777),
-        "can be written by others (mode 777)",
-    ),
-    "both": (lambda config: given_away(opened(config.toml, 0o666)), BOTH),
-}
+FOREIGN, OPEN = "belongs to 12345", "can be written by others (mode {})"
+BOTH = f"{FOREIGN} and {OPEN.format(666)}"
+EXPOSED: list[tuple[Callable[[Config], Path], str]] = [
+    (lambda config: given_away(config.toml), FOREIGN),
+    (lambda config: given_away(config.write("settings.local.toml")), FOREIGN),
+    (lambda config: given_away(config.write(".secrets.toml", mode=0o600)), FOREIGN),
+    (lambda config: opened(config.toml, 0o666), OPEN.format(666)),
+    (lambda config: opened(config.toml, 0o664, OTHER), OPEN.format(664)),
+    (lambda config: given_away(config.folder), FOREIGN),
+    (lambda config: opened(config.folder, 0o777), OPEN.format(777)),
+    (lambda config: given_away(opened(config.folder, 0o1777)), FOREIGN),  # sticky
+    (lambda config: (config.linked(), given_away(config.toml))[1], FOREIGN),
+    (lambda config: opened(config.linked(), 0o777), OPEN.format(777)),
+    (lambda config: given_away(opened(config.toml, 0o666)), BOTH),
+]
 
 
 @only_root
-@pytest.mark.parametrize(("expose", "how"), EXPOSED.values(), ids=EXPOSED.keys())
+@pytest.mark.parametrize(("expose", "how"), EXPOSED)
 def test_what_others_can_change_is_refused_by_root_until_the_command_was_run(
     config: Config, expose: Callable[[Config], Path], how: str
 ) -> None:
     path = expose(config)
-    with pytest.raises(SettingsError) as caught:
-        config.load()
-    (sentence,) = caught.value.problems
-    message, command = sentence.rsplit(": ", 1)
-    assert message == f"{path} {how}, and root takes no settings that others can change"
-    subprocess.run(["sh", "-c", command], check=True)
+    why = f"{path} {how}, and root takes no settings that others can change"
+    assert config.refused() == why
     config.load()
 
 
@@ -104,9 +101,7 @@ def test_what_others_can_change_is_refused_by_root_until_the_command_was_run(
 def test_the_agents_user_reads_on_what_is_roots_again(config: Config) -> None:
     secrets, agent = config.write(".secrets.toml", mode=0o600), pwd.getpwnam("daemon")
     os.chown(secrets, agent.pw_uid, agent.pw_gid)
-    with pytest.raises(SettingsError) as caught:
-        config.load()
-    subprocess.run(["sh", "-c", str(caught.value).rsplit(": ", 1)[1]], check=True)
+    config.refused()
     assert (config.load().readable, secrets.stat().st_mode & 0o777) == ((), 0o640)
 
 
@@ -119,22 +114,17 @@ def kubernetes(config: Config) -> None:
     opened(config.folder, 0o3777, 8687)
 
 
-def clone(config: Config) -> None:
-    opened(config.toml, 0o664)
-    opened(config.folder, 0o775)
-
-
-def package(config: Config) -> None:
-    opened(config.write(".secrets.toml"), 0o640, 8687)
-
-
 @only_root
 @pytest.mark.parametrize(
-    "lay_out", [kubernetes, clone, package, lambda config: shutil.rmtree(config.folder)]
+    "lay_out",
+    [
+        kubernetes,
+        lambda config: opened(opened(config.toml, 0o664).parent, 0o775),  # a clone of git's
+        lambda config: opened(config.write(".secrets.toml"), 0o640, 8687),  # the package
+        lambda config: shutil.rmtree(config.folder),
+    ],
 )
-def test_what_root_alone_can_change_is_taken(
-    config: Config, lay_out: Callable[[Config], object]
-) -> None:
+def test_what_is_roots_alone_is_taken(config: Config, lay_out: Callable[[Config], object]) -> None:
     lay_out(config)
     loaded = config.load()
     assert (loaded.changeable, loaded.readable) == ((), ())
@@ -165,8 +155,8 @@ def test_everybody_else_is_warned_and_trusts_root(
     secrets = given_away(config.write(".secrets.toml", mode=0o666))
     monkeypatch.setattr(os, "geteuid", lambda: 1)
     (changeable,), (readable,) = config.load().changeable, config.load().readable
-    mend = f"chown daemon {secrets} && chmod go-w {secrets}"
-    assert str(changeable) == f"{secrets} {BOTH}: {mend}"
+    fix = f"chown daemon {secrets} && chmod go-w {secrets}"
+    assert str(changeable) == f"{secrets} {BOTH}: {fix}"
     assert str(readable) == (
         f"{secrets} holds secrets and is open to others (mode 666): chmod 600 {secrets}"
     )
