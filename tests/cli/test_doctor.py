@@ -25,6 +25,7 @@ from tests.influxd.api import Bucket
 from tests.influxd.process import free_port
 
 NAMES = {"influxdb_org": "o", "influxdb_bucket": "b", "influxdb_token": "t"}
+SMALL = {"spool_max_mb": 1}  # for which every disk has room
 
 
 def findings(done: Done) -> dict[str, dict[str, Any]]:
@@ -36,7 +37,7 @@ def findings(done: Done) -> dict[str, dict[str, Any]]:
 
 def examined(cli: Cli, clock: ManualClock | None = None, **settings: object) -> dict[str, Finding]:
     """Examine in this process, with these settings."""
-    env = cli.env(**settings)
+    env = cli.env(**{**SMALL, **settings})
     found = doctor.examine(
         lambda: load(cli.config_dir, env, collectors=("file", "cpu")),
         cli.config_dir,
@@ -82,7 +83,7 @@ def test_a_server_that_says_nothing_is_waited_for_once(cli: Cli) -> None:
 
 def test_beside_a_running_agent_all_is_well(bucket: Bucket, cli: Cli) -> None:
     port = free_port()
-    settings = {"bucket": bucket, "collection_interval_ms": 100, "http_port": port}
+    settings = {"bucket": bucket, "collection_interval_ms": 100, "http_port": port, **SMALL}
     with running(cli.env(**settings), cli.folder) as agent:
         agent.until(lambda s: s["delivered_points"] > 50, "a delivery")
         found = findings(cli("doctor", "--json", **settings))
@@ -301,7 +302,8 @@ def test_each_mirror_is_checked_by_its_name(bucket: Bucket, cli: Cli) -> None:
 
 @pytest.mark.usefixtures("_log_restored")
 def test_what_failed_is_told_once_and_the_rest_as_not_checked(cli: Cli, inside: Inside) -> None:
-    done = inside(cli, "doctor", influxdb_url=f"http://127.0.0.1:{free_port()}", **NAMES)
+    url = f"http://127.0.0.1:{free_port()}"
+    done = inside(cli, "doctor", influxdb_url=url, **NAMES, **SMALL)
     assert done.status == 1
     states = [line.split("  ")[0] for line in done.out.splitlines()]
     last = states[states.index("FAILED") :]
