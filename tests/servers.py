@@ -201,16 +201,6 @@ def scripted(answer: bytes, certificate: Path | None = None) -> AbstractContextM
     return serving(answer_and_close(answer), certificate)
 
 
-def answer_on(answer: bytes) -> Behaviour:
-    """Answer every request of a connection."""
-
-    def behave(client: socket.socket, over: threading.Event) -> None:
-        while read_request(client):
-            client.sendall(answer)
-
-    return behave
-
-
 def reset_in_the_body(client: socket.socket, over: threading.Event) -> None:
     client.recv(100)
     reset(client)

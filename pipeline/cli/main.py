@@ -60,10 +60,10 @@ class _Commands(click.Group):
 def _failures() -> tuple[type[Exception], ...]:
     # Imported only after a failure: `settings` needs no agent.
     from pipeline.agent import AgentError  # noqa: PLC0415
-    from pipeline.cli.setup.steps import SetupError  # noqa: PLC0415
+    from pipeline.influx import InfluxError  # noqa: PLC0415
     from pipeline.spool import SpoolError, UnknownLineError  # noqa: PLC0415
 
-    return (AgentError, SetupError, SpoolError, UnknownLineError)
+    return (AgentError, InfluxError, SpoolError, UnknownLineError)
 
 
 def _path(error: click.UsageError) -> str:

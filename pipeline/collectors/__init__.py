@@ -92,7 +92,7 @@ def names() -> tuple[str, ...]:
 
 
 def build(host: Host, options: Mapping[str, CollectorOptions]) -> tuple[Guard, ...]:
-    """Make the collectors that are enabled, each in its guard; one that cannot be is a warning."""
+    """Make the collectors that are enabled, each in its guard; one that fails is a warning."""
     unwanted = {name for name, its in options.items() if its.enabled is False}
     guards = []
     for collector in (*ALL, *plugins.load((*_OWN_NAMES, AGENT), unwanted)):

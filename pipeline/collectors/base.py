@@ -135,14 +135,7 @@ def _globs(globs: Iterable[str]) -> Callable[[str], re.Match[str] | None]:
     return re.compile("|".join(map(translate, globs)) or "(?!)").match
 
 
-def printable(name: str) -> str:
-    r"""Return a name from the kernel, with bytes that are not UTF-8 written as `\xff`.
-
-    Such bytes come as lone surrogates, as Python reads the names of files.
-    """
-    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
-
-
 def reason(error: BaseException) -> str:
-    """Return an exception's kind and message on one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    """Return an exception's kind and message on one line; `TimeoutError` for all of that kind."""
+    kind = TimeoutError if isinstance(error, TimeoutError) else type(error)
+    return " ".join(f"{kind.__name__}: {error}".split()).removesuffix(":")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import islice
 
 from pipeline.collectors._host.containers import ContainerNames
-from pipeline.collectors._host.figures import figure
+from pipeline.collectors._host.figures import figure, printable
 from pipeline.collectors._host.host import Host
-from pipeline.collectors.base import Collector, NoData, Omission, printable, selection
+from pipeline.collectors.base import Collector, NoData, Omission, selection
 from pipeline.point import Point
 from pipeline.settings import CollectorOptions
 
@@ -32,7 +32,7 @@ _CONTAINER_RE = re.compile(r"(?:[a-z-]+-)?([0-9a-f]{64})(?:\.scope)?")
 _LXC = "lxc.payload."
 _SHORT = 12  # as `docker ps` shows an id
 
-# Who may make groups of their own could have made any number of them.
+# A user who may make groups can make any number of them.
 _MOST = 10_000
 
 
@@ -92,13 +92,16 @@ class Cgroup(Collector):
         groups = [*islice(_walk(self.host, root), _MOST + 1)]
         if len(groups) > _MOST:
             yield Omission("all groups", f"there are more than {_MOST}")
-        chosen = [name for name in self._named(groups[:_MOST]) if self._is_selected(name[0])]
+        named = self._named(groups[:_MOST])
+        chosen = sorted((name, path) for name, path in named if self._is_selected(name))
         if not chosen:
             raise NoData
-        number, self._is_stacked = 0, {}
-        for name, path in sorted(chosen):
-            fields = self._fields(path) if number < self._max_series else {}
-            if fields or number >= self._max_series:  # else it has gone
+        self._is_stacked = {}
+        number = 0
+        for name, path in chosen:
+            if number == self._max_series:
+                yield Point("cgroup", {}, {"name": name})
+            elif fields := self._fields(path):  # else it has gone
                 yield Point("cgroup", fields, {"name": name})
                 number += 1
 
@@ -131,7 +134,7 @@ class Cgroup(Collector):
         for line in _lines(table):
             device, _, rest = line.partition(b" ")
             told = dict(pair.split(b"=", 1) for pair in rest.split() if b"=" in pair)
-            if self._is_made_of_others(device.decode(errors="backslashreplace")):
+            if self._is_made_of_others(printable(device)):
                 continue
             for key in _IO:
                 if text := told.get(key.encode()):

@@ -5,18 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
-from pipeline.collectors._host.figures import part, percent, possible
+from pipeline.collectors._host.figures import part, percent, possible, printable
 from pipeline.collectors._host.host import Host
 from pipeline.collectors._host.mounts import Mount, parse_table, read_table
-from pipeline.collectors.base import (
-    Collector,
-    NoData,
-    Omission,
-    Silence,
-    printable,
-    reason,
-    selection,
-)
+from pipeline.collectors._host.timeouts import NoAnswer
+from pipeline.collectors.base import Collector, NoData, Omission, omission, selection
 from pipeline.point import FieldValue, Point
 from pipeline.settings import CollectorOptions
 
@@ -60,13 +53,11 @@ class Disk(Collector):
         answers = self.host.runner.run(calls, self._timeout_s)
         found = False
         for mount in self._mounts:
-            key = ("mount", mount)
-            answer = answers.get(key) if mount.may_hang else self._try(mount.path)
-            if answer is None:
-                yield Silence(printable(mount.path), self.host.runner.silence(self._timeout_s))
-            elif isinstance(answer, Exception):
-                if not isinstance(answer, OSError):  # such as a system that starts no thread
-                    yield Omission(printable(mount.path), reason(answer))
+            answer = answers["mount", mount] if mount.may_hang else self._try(mount.path)
+            if isinstance(answer, OSError) and not isinstance(answer, NoAnswer):
+                continue  # it has vanished, or this user may not look at it
+            if isinstance(answer, Exception):  # as when the system starts no thread
+                yield omission(printable(mount.path), answer)
             elif answer["total"]:
                 found = True
                 yield Point("disk", answer, self._tags[mount.path])

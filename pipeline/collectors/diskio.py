@@ -8,9 +8,9 @@ from math import inf
 from typing import Any
 
 from pipeline.collectors._host.cpu_times import SHORTEST_S
-from pipeline.collectors._host.figures import UNREADABLE, figure, possible, share
+from pipeline.collectors._host.figures import UNREADABLE, figure, possible, printable, share
 from pipeline.collectors._host.host import Host
-from pipeline.collectors.base import Collector, NoData, printable
+from pipeline.collectors.base import Collector, NoData
 from pipeline.point import Point
 from pipeline.settings import CollectorOptions
 
@@ -34,7 +34,7 @@ _COLUMNS = {"iops_in_progress": 8, "weighted_io_time": 10}
 # How many columns follow the name: in Linux since 5.5, since 4.18, and before.
 _WIDTHS = (17, 15, 11)
 
-Counters = Mapping[str, Mapping[str, float]]
+_Counters = Mapping[str, Mapping[str, float]]
 
 
 class DiskIo(Collector):
@@ -49,7 +49,7 @@ class DiskIo(Collector):
 
     def __init__(self, host: Host, options: CollectorOptions) -> None:
         super().__init__(host, options)
-        self._before: Counters = {}
+        self._before: _Counters = {}
         self._taken = host.clock.monotonic()
         with suppress(Exception):  # what fails now fails again in `collect`, and is reported there
             self._before = _read(host)

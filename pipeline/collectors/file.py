@@ -82,14 +82,8 @@ class File(Collector):
         """
         if self._folder is None:
             raise NoData
-        key = (self.name, self._folder)
-        answers = self.host.runner.run({key: self._read_folder}, self._timeout_s)
-        if key not in answers:
-            raise TimeoutError(f"{self.host.runner.silence(self._timeout_s)} from {self._folder}")
-        answer = answers[key]
-        if isinstance(answer, Exception):
-            raise answer
-        yield from answer
+        key, folder = (self.name, self._folder), str(self._folder)
+        yield from self.host.runner.call(key, self._read_folder, self._timeout_s, whom=folder)
 
     def _read_folder(self) -> list[Point | Omission]:
         read: list[Point | Omission] = []
@@ -128,7 +122,7 @@ class File(Collector):
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 return _Content(None, 0, places, wrong="it is no regular file")
-            # Who copies a file may give it the former one's time, but for that of the change.
+            # A copy may be given the times of the file that it replaces, but not this last one.
             times = found.st_mtime_ns, found.st_ctime_ns
             state = (found.st_dev, found.st_ino, found.st_size, *times)
             if known and known.size <= left and known.holds(state, places):

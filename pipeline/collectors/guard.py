@@ -68,14 +68,14 @@ class _Written(NamedTuple):  # made for each point of each reading
 class Guard:
     """Runs one collector: times it, isolates its failure, and keeps its series within bounds.
 
-    It runs in the caller's thread: a thread for each run would cost as much as many a reading. Most
+    It runs in the caller's thread: a thread for each run would cost as much as most runs do. Most
     collectors read the kernel's memory, which answers at once. The few that read what may never
     answer, such as sensors and file systems of other machines, do so by the host's `TimeoutRunner`.
 
     Two points of one series in one run would overwrite each other in InfluxDB without a word: the
     first one stays, the others count as lost. So does a figure that line protocol cannot carry,
-    which costs none of its point's others. A surplus of series is a problem from its first time
-    on, since it comes and goes with each process or container.
+    which costs none of its point's others. A surplus of series remains a problem once there was
+    one, since it comes and goes with each process or container.
 
     Args:
         collector: The collector.

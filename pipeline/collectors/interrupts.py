@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from pipeline.collectors._host.figures import figure
+from pipeline.collectors._host.figures import figure, printable
 from pipeline.collectors.base import Collector, Omission, omission
 from pipeline.point import Point
 
@@ -57,7 +57,7 @@ def _parse(measurement: str, table: bytes) -> Iterator[Point]:
         if fields["total"] == 0:
             continue
         tags = {"irq": irq, **_origin(irq, words[columns:])}
-        named = {key: its.decode(errors="backslashreplace") for key, its in tags.items() if its}
+        named = {key: printable(its) for key, its in tags.items() if its}
         yield Point(measurement, fields, named)
 
 

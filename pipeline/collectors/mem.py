@@ -46,6 +46,7 @@ _SIZES = {
 }
 _COUNTS = {"huge_pages_total": b"HugePages_Total", "huge_pages_free": b"HugePages_Free"}
 
+# What can be no more than another one.
 _PARTS = {
     "swap_free": "swap_total",
     "high_free": "high_total",

@@ -4,9 +4,9 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 
-from pipeline.collectors._host.figures import UNREADABLE, figure, possible, whole
+from pipeline.collectors._host.figures import UNREADABLE, figure, possible, printable, whole
 from pipeline.collectors._host.host import Host
-from pipeline.collectors.base import Collector, NoData, Silence, printable, selection
+from pipeline.collectors.base import Collector, NoData, Silence, selection
 from pipeline.point import Point
 from pipeline.settings import CollectorOptions
 
@@ -124,8 +124,7 @@ def _ask(host: Host, names: Collection[str], timeout_s: float) -> dict[str, int 
     answers = host.runner.run(
         {("speed", path): partial(host.read_file, path) for path in speed_of.values()}, timeout_s
     )
-    silence = TimeoutError(host.runner.silence(timeout_s))
-    return {name: _speed(answers.get(("speed", path), silence)) for name, path in speed_of.items()}
+    return {name: _speed(answers["speed", path]) for name, path in speed_of.items()}
 
 
 def _is_up(host: Host, name: str) -> bool:

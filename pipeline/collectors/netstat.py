@@ -54,20 +54,9 @@ class Netstat(Collector):
         paths = [f"{self.host.net}/{name}" for name in ("tcp", "tcp6", "udp", "udp6")]
         calls = {("sockets", path): partial(self._count, path) for path in paths}
         answers = self.host.runner.run(calls, self._timeout_s)
-
-        def counted(protocol: str) -> Counter[bytes]:
-            found: Counter[bytes] = Counter()
-            for name in (protocol, f"{protocol}6"):
-                answer = answers.get(("sockets", f"{self.host.net}/{name}"), self._silence())
-                if isinstance(answer, FileNotFoundError) and name != protocol:
-                    continue  # as without IPv6
-                if isinstance(answer, Exception):
-                    raise answer
-                found += answer
-            return found
-
+        tcp, tcp6, udp, udp6 = answers.values()
         fields: dict[str, FieldValue] = {}
-        parts = {"TCP": lambda: _by_state(counted("tcp")), "UDP": lambda: _all(counted("udp"))}
+        parts = {"TCP": lambda: _by_state(_both(tcp, tcp6)), "UDP": lambda: _all(_both(udp, udp6))}
         yield from gather(fields, parts)
         yield Point("netstat", fields)
 
@@ -77,13 +66,11 @@ class Netstat(Collector):
         rest = b""
         for block in self.host.read_blocks(path):
             if self.host.clock.monotonic() > until:
-                raise self._silence()  # nobody waits for the rest of it
+                # Nobody waits for the rest of it.
+                raise self.host.runner.no_answer(self._timeout_s)
             rows, end, rest = (rest + block).rpartition(b"\n")
             counted.update(_states(rows + end))
         return counted
-
-    def _silence(self) -> TimeoutError:
-        return TimeoutError(self.host.runner.silence(self._timeout_s))
 
 
 def _states(rows: bytes) -> Iterator[bytes]:
@@ -92,6 +79,17 @@ def _states(rows: bytes) -> Iterator[bytes]:
         words = row.split(None, _STATE + 1)
         if len(words) > _STATE and words[0].endswith(b":"):
             yield words[_STATE]
+
+
+def _both(of_ipv4: _States | Exception, of_ipv6: _States | Exception) -> _States:
+    """Return the sockets of both families, of which IPv6 may be missing."""
+    answers = (of_ipv4, {} if isinstance(of_ipv6, FileNotFoundError) else of_ipv6)
+    counted: Counter[bytes] = Counter()
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+        counted.update(answer)
+    return counted
 
 
 def _by_state(counted: _States) -> dict[str, int]:

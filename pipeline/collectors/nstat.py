@@ -1,21 +1,12 @@
 """The network protocols' counters: what TCP, UDP and IP retransmitted, refused and dropped."""
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from pipeline.collectors._host.figures import figure
+from pipeline.collectors._host.figures import figure, printable
 from pipeline.collectors._host.host import Host
-from pipeline.collectors.base import (
-    Collector,
-    NoData,
-    Omission,
-    is_default,
-    omission,
-    printable,
-    selection,
-)
+from pipeline.collectors.base import Collector, NoData, Omission, is_default, omission, selection
 from pipeline.point import Point
 from pipeline.settings import CollectorOptions
 
@@ -23,8 +14,8 @@ from pipeline.settings import CollectorOptions
 _HEADS = 32
 _ZEROS_EVERY_S = 3600.0
 
-# Written also while they are 0: the number that can fall, and what the dashboard draws. A rate from
-# one hour's zero to a first rise would be too low to be seen.
+# Written also while they are 0: the number that can fall, and what the dashboard draws, whose rate
+# over the hour since the last 0 would be too low to be seen.
 _ALWAYS = ("TcpCurrEstab", "TcpRetransSegs", "TcpEstabResets", "TcpExtListenDrops", "UdpInErrors")
 
 
@@ -104,19 +95,15 @@ class Nstat(Collector):
     def _find(self, head: bytes) -> Sequence[tuple[int, str]]:
         """Return the place of each wanted counter, which stands below its name."""
         protocol, *columns = head.split() or [b""]
-        names = (_text(protocol[:-1] + column) for column in columns)
+        names = (printable(protocol[:-1] + column) for column in columns)
         return [(place, name) for place, name in enumerate(names, 1) if self._is_selected(name)]
 
     def _pairs(self, text: bytes) -> Iterator[tuple[str, bytes]]:
         """Yield the wanted counters of a table that has a line for each."""
         for line in text.splitlines():
             name, _, told = line.replace(b"\t", b" ").partition(b" ")
-            if name and self._is_selected(_text(name)):
-                yield _text(name), told
-
-
-def _text(name: bytes) -> str:
-    return printable(os.fsdecode(name))
+            if name and self._is_selected(printable(name)):
+                yield printable(name), told
 
 
 def _number(name: str, told: bytes) -> float:

@@ -18,7 +18,7 @@ def names() -> list[str]:
 
 
 def load(built_in: Collection[str], unwanted: Collection[str]) -> Iterator[type[Collector]]:
-    """Import the wanted collectors of other packages; one that cannot be is a warning."""
+    """Import the wanted collectors of other packages; one that fails is a warning."""
     taken = set(built_in)
     for entry in _entry_points():
         if entry.name in unwanted:

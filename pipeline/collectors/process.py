@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from heapq import nlargest
 
 from pipeline.collectors._host.cpu_times import SHORTEST_S
-from pipeline.collectors._host.figures import possible, share, whole
+from pipeline.collectors._host.figures import possible, printable, share, whole
 from pipeline.collectors._host.host import Host
 from pipeline.collectors._host.process_table import (
     FLAGS,
@@ -24,11 +24,11 @@ from pipeline.collectors.base import Collector, selection
 from pipeline.point import FieldValue, Point
 from pipeline.settings import CollectorOptions
 
-_ACCOUNT = re.compile(rb"^([^:\n]+):[^:\n]*:(\d+):", re.MULTILINE)
+_ACCOUNT_RE = re.compile(rb"^([^:\n]+):[^:\n]*:(\d+):", re.MULTILINE)
 _ACCOUNTS_LAST_S = 60.0
 
 # Of the real, the effective and two more users of a process the first: whose it is.
-_REAL_USER = re.compile(rb"^Uid:\s+(\d+)", re.MULTILINE)
+_REAL_USER_RE = re.compile(rb"^Uid:\s+(\d+)", re.MULTILINE)
 
 _Id = tuple[str, bytes]
 """Number and start of a process, which no other has until the next boot."""
@@ -45,6 +45,14 @@ class _Process:
     threads: int
     ticks: int
     pages: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """When the processes were read, and how many ticks each had spent since it began."""
+
+    taken: float
+    ticks: Mapping[_Id, int]
 
 
 @dataclass(slots=True)
@@ -74,11 +82,10 @@ class Process(Collector):
         super().__init__(host, options)
         self._top = options.top
         self._is_selected = selection(self, options)  # first, so that others fill the places
-        self._ticks: Mapping[_Id, int] | None = None
-        self._taken = 0.0
+        self._before: _Sample | None = None
         self._users: dict[_Id, bytes] = {}
         with suppress(OSError):  # what fails now fails again in `collect`
-            self._spent(self._read())
+            self._before = self._sample(self._read())
 
     def collect(self) -> Iterator[Point]:
         """Yield one point for each of the busiest, then for each of the largest besides.
@@ -89,10 +96,18 @@ class Process(Collector):
         share counts for each of them.
         """
         processes = self._read()
-        before, began = self._ticks or {}, self._taken
-        spent = self._spent(processes)
-        sums = self._sum(processes, spent or {}, before)
-        full = (self._taken - began) * os.sysconf("SC_CLK_TCK")
+        before, now = self._before, self._sample(processes)
+        passed_s = now.taken - before.taken if before else 0.0
+        is_told = passed_s >= SHORTEST_S
+        if is_told or not before:
+            self._before = now
+        known = before.ticks if before else {}
+        spent = {
+            identity: ticks - known.get(identity, 0) if is_told else 0
+            for identity, ticks in now.ticks.items()
+        }
+        sums = self._sum(processes, spent, known)
+        full = passed_s * os.sysconf("SC_CLK_TCK")
         page = os.sysconf("SC_PAGE_SIZE")
         for its in _most([each for each in sums if self._is_selected(each.name)], self._top):
             fields: dict[str, FieldValue] = {
@@ -100,7 +115,7 @@ class Process(Collector):
                 "num_threads": its.threads,
                 "pid_count": its.processes,
             }
-            if spent is not None:
+            if is_told:
                 fields["cpu_usage"] = share(its.ticks / full)
             yield Point("process", possible(fields), {"process_name": its.name, "user": its.user})
 
@@ -112,43 +127,37 @@ class Process(Collector):
                 processes[pid, its[START]] = _parse(stat or b"", its)
         return processes
 
-    def _spent(self, processes: Mapping[_Id, _Process]) -> dict[_Id, int] | None:
-        """Return the ticks that each process spent since last time; None if that was just now."""
-        now, before = self.host.clock.monotonic(), self._ticks
-        if before is not None and now - self._taken < SHORTEST_S:
-            return None
+    def _sample(self, processes: Mapping[_Id, _Process]) -> _Sample:
         ticks = {identity: process.ticks for identity, process in processes.items()}
-        self._ticks, self._taken = ticks, now
-        if before is None:
-            return None
-        return {identity: spent - before.get(identity, 0) for identity, spent in ticks.items()}
+        return _Sample(self.host.clock.monotonic(), ticks)
 
     def _sum(
-        self, processes: Mapping[_Id, _Process], spent: Mapping[_Id, int], before: Mapping[_Id, int]
+        self, processes: Mapping[_Id, _Process], spent: Mapping[_Id, int], known: Mapping[_Id, int]
     ) -> Iterable[_Sum]:
         accounts = self.host.cached(_accounts, _ACCOUNTS_LAST_S)
-        known, self._users = self._users, {}
+        users, self._users = self._users, {}
         sums: dict[tuple[bytes, bytes], _Sum] = {}
         for identity, process in processes.items():
             try:
-                user = known.get(identity) or self._user(identity[0], process)
+                user = users.get(identity) or self._user(identity[0], process)
             except OSError:  # it has ended
                 continue
-            if identity in before:  # a new one may still be root, about to become another
+            if identity in known:  # a new one may still be root, about to become another
                 self._users[identity] = user
             its = sums.setdefault(
-                (process.name, user), _Sum(_text(process.name), _text(accounts.get(user, user)))
+                (process.name, user),
+                _Sum(printable(process.name), printable(accounts.get(user, user))),
             )
             its.processes += 1
             its.threads += process.threads
             its.pages += process.pages
-            its.ticks += spent.get(identity, 0)
+            its.ticks += spent[identity]
         return sums.values()
 
     def _user(self, pid: str, process: _Process) -> bytes:
         if process.is_kernel_thread:
             return b"0"
-        found = _REAL_USER.search(self.host.read_file(f"{self.host.proc}/{pid}/status"))
+        found = _REAL_USER_RE.search(self.host.read_file(f"{self.host.proc}/{pid}/status"))
         return found[1] if found else b"unknown"
 
 
@@ -165,15 +174,13 @@ def _parse(stat: bytes, its: list[bytes]) -> _Process:
     )
 
 
-def _text(name: bytes) -> str:
-    return name.decode(errors="backslashreplace")
-
-
 def _accounts(host: Host) -> dict[bytes, bytes]:
     """Return the host's own users, number to name: to ask a directory server may take seconds."""
     with suppress(OSError):
         content = host.read_file(host.host_path("/etc/passwd"))
-        found = reversed(_ACCOUNT.findall(content))  # of two names of one number the first counts
+        found = reversed(
+            _ACCOUNT_RE.findall(content)
+        )  # of two names of one number the first counts
         return {number: name for name, number in found}
     return {}
 

@@ -6,12 +6,19 @@ from functools import partial
 
 from pipeline.collectors._host.figures import figure, percent
 from pipeline.collectors._host.host import Host
-from pipeline.collectors._host.hwmon import Sensor, ask, find, names_in, text
-from pipeline.collectors.base import Collector, NoData, Silence
+from pipeline.collectors._host.hwmon import (
+    Sensor,
+    ask_sensors,
+    find_sensors,
+    read_text,
+    sorted_names,
+)
+from pipeline.collectors._host.timeouts import NoAnswer
+from pipeline.collectors.base import Collector, NoData, Omission, omission
 from pipeline.point import FieldValue, Point
 from pipeline.settings import CollectorOptions
 
-# The start of a sensor's name, to the field and by how much its file is too large: Telegraf's
+# The start of a sensor's name to its field, and what the kernel's number is divided by: Telegraf's
 # fields are in revolutions per minute, volts, amperes and watts.
 _KINDS = {
     "fan": ("fan_input", 1),
@@ -19,7 +26,8 @@ _KINDS = {
     "curr": ("curr_input", 1_000),
     "power": ("power_input", 1_000_000),
 }
-_PATTERN = rf"(?:{'|'.join(_KINDS)})\d+_input|power\d+_average"
+_MEAN = "_average"
+_PATTERN = rf"(?:{'|'.join(_KINDS)})\d+_input|power\d+{_MEAN}"
 
 # Fields of batteries that count charge instead of energy.
 _FILLED = (("energy_now", "energy_full"), ("charge_now", "charge_full"))
@@ -40,20 +48,19 @@ class Sensors(Collector):
         super().__init__(host, options)
         self._timeout_s = options.timeout_ms / 1000
 
-    def collect(self) -> Iterator[Point | Silence]:
-        """Yield one point for each sensor, then one for each battery, all asked at the same time.
+    def collect(self) -> Iterator[Point | Omission]:
+        """Yield one point for each sensor, then one for each battery.
 
         A second chip of one name has a 2 behind it, and so on, whether the others answer or not.
         """
         series: dict[tuple[str, str], dict[str, float]] = {}
         silent = []
-        found = find(self.host, _PATTERN)
+        found = _without_means(find_sensors(self.host, _PATTERN))
         chips = _chips(found)
-        for told in ask(self.host, found, self._timeout_s):
+        for told in ask_sensors(self.host, found, self._timeout_s):
             stem = told.sensor.stem
-            if told.number is None:
-                why = self.host.runner.silence(self._timeout_s)
-                silent.append(Silence(f"{told.chip} {stem}", why))
+            if isinstance(told.number, NoAnswer):
+                silent.append(omission(f"{told.chip} {stem}", told.number))
                 continue
             if told.chip != told.sensor.chip:  # it has become another one since it was found
                 continue
@@ -71,21 +78,28 @@ class Sensors(Collector):
             yield Point("sensors", fields, {"chip": chip, "feature": label})
         yield from batteries
 
-    def _batteries(self) -> Iterator[Point | Silence]:
+    def _batteries(self) -> Iterator[Point | Omission]:
         folder = f"{self.host.sys}/class/power_supply"
         calls = {
             ("battery", name): partial(_battery, self.host, f"{folder}/{name}")
-            for name in names_in(self.host, folder)
+            for name in sorted_names(self.host, folder)
         }
         answers = self.host.runner.run(calls, self._timeout_s)
-        for key in calls:
-            answer = answers.get(key)
-            if answer is None:
-                yield Silence(key[1], self.host.runner.silence(self._timeout_s))
+        for (_, name), answer in answers.items():
+            if isinstance(answer, NoAnswer):
+                yield omission(name, answer)
             elif isinstance(answer, Exception):
                 raise answer
             elif answer:
-                yield Point("sensors", answer, {"chip": key[1], "feature": "battery"})
+                yield Point("sensors", answer, {"chip": name, "feature": "battery"})
+
+
+def _without_means(found: Sequence[Sensor]) -> list[Sensor]:
+    """Leave out the mean of a power that is told itself, too."""
+    told = {(one.name, one.stem) for one in found if not one.value.endswith(_MEAN)}
+    return [
+        one for one in found if not one.value.endswith(_MEAN) or (one.name, one.stem) not in told
+    ]
 
 
 def _chips(found: Sequence[Sensor]) -> Mapping[str, str]:
@@ -105,19 +119,22 @@ def _battery(host: Host, folder: str) -> Mapping[str, FieldValue]:
 
     https://docs.kernel.org/power/power_supply_class.html
     """
-    if text(host, f"{folder}/type") != "Battery" or text(host, f"{folder}/scope") == "Device":
+    if (
+        read_text(host, f"{folder}/type") != "Battery"
+        or read_text(host, f"{folder}/scope") == "Device"
+    ):
         return {}
-    if text(host, f"{folder}/present") == "0":
+    if read_text(host, f"{folder}/present") == "0":
         return {}
     fields: dict[str, FieldValue] = {}
-    capacity = text(host, f"{folder}/capacity").encode()
+    capacity = read_text(host, f"{folder}/capacity").encode()
     shares = [(capacity, b"100")] if capacity else []
     for now, full in _FILLED:
-        if found := text(host, f"{folder}/{now}").encode():
-            shares.append((found, text(host, f"{folder}/{full}").encode()))
+        if found := read_text(host, f"{folder}/{now}").encode():
+            shares.append((found, read_text(host, f"{folder}/{full}").encode()))
     if shares:
         has, whole = (figure(one) for one in shares[0])
         fields["battery_percent"] = percent(has, whole)
-    if status := text(host, f"{folder}/status"):
+    if status := read_text(host, f"{folder}/status"):
         fields["battery_discharging"] = int(status == "Discharging")
     return fields

@@ -44,8 +44,8 @@ class System(Collector):
 
     def _uptime(self) -> Mapping[str, FieldValue]:
         uptime = _uptime(self.host)
-        in_words = UNKNOWN if math.isnan(uptime) else format_uptime(int(uptime))
-        return {"uptime": uptime, "uptime_format": in_words}
+        text = UNKNOWN if math.isnan(uptime) else _in_words(int(uptime))
+        return {"uptime": uptime, "uptime_format": text}
 
 
 def _load(host: Host) -> tuple[float, float, float]:
@@ -70,7 +70,7 @@ def _uptime(host: Host) -> float:
     return figure(host.read_file(f"{host.proc}/uptime").partition(b".")[0])
 
 
-def format_uptime(seconds: int) -> str:
+def _in_words(seconds: int) -> str:
     """Return an uptime as Telegraf and `uptime` write it, such as `3 days,  4:05`."""
     days, rest = divmod(seconds, 86_400)
     hours, minutes = rest // 3600, rest % 3600 // 60

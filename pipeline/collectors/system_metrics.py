@@ -4,12 +4,14 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from pipeline.collectors._host.cpu_times import TOTAL, CpuUsage, Times, cpu_times
 from pipeline.collectors._host.figures import UNKNOWN, percent
 from pipeline.collectors._host.host import Host
 from pipeline.collectors._host.temperatures import Reading, processor_temperature, temperatures
-from pipeline.collectors.base import Collector, Silence
+from pipeline.collectors._host.timeouts import NoAnswer
+from pipeline.collectors.base import Collector, Omission, omission
 from pipeline.collectors.disk import usage as disk_usage
 from pipeline.collectors.mem import memory
 from pipeline.point import FieldValue, Point
@@ -59,26 +61,25 @@ class Summary(Collector):
     def _cpu_times(self) -> Mapping[str, Times]:
         return {name: its for name, its in self.host.cached(cpu_times).items() if name == TOTAL}
 
-    def collect(self) -> Iterator[Point | Silence]:
+    def collect(self) -> Iterator[Point | Omission]:
         """Yield one point, in percent, bytes and °C."""
         figures: dict[str, FieldValue | None] = {"cpu_usage": self._cpu_usage()}
         try:
             figures["cpu_temperature"] = self._cpu_temperature()
-        except TimeoutError:
-            yield Silence("cpu_temperature", self.host.runner.silence(self._timeout_s))
+        except NoAnswer as silence:
+            yield omission("cpu_temperature", silence)
         fields = {name: value for name, value in figures.items() if value is not None}
-        for what, space in (("memory", self.memory()), ("disk", self.disk())):
-            if space == SpaceMetrics():
-                yield Silence(what, self.host.runner.silence(self._timeout_s))
-                continue
-            for figure, value in asdict(space).items():
-                fields[f"{what}_{figure}"] = UNKNOWN if value is None else value
+        fields |= _fields("memory", self.memory())
+        try:
+            fields |= _fields("disk", self._disk())
+        except NoAnswer as silence:
+            yield omission("disk", silence)
         yield Point(self.name, fields)
 
     def cpu(self) -> CpuMetrics:
         """Read the processor; waiting for a disk is no work."""
         usage, temperature = self._cpu_usage(), None
-        with suppress(TimeoutError):
+        with suppress(NoAnswer):
             temperature = self._cpu_temperature()
         return CpuMetrics(usage, temperature)
 
@@ -102,14 +103,26 @@ class Summary(Collector):
 
     def disk(self) -> SpaceMetrics:
         """Read the disk that the system is on, by the figures of `disk`; none if it is silent."""
-        if self.host.is_own:  # without it, nothing here would run
-            return _space(disk_usage(self.host, self._root))
+        with suppress(NoAnswer):
+            return self._disk()
+        return SpaceMetrics()
+
+    def _disk(self) -> SpaceMetrics:
+        look = partial(disk_usage, self.host, self._root)
+        if self.host.is_own:  # the agent itself runs from it
+            return _space(look())
         key = (self.name, self._root)
-        calls = {key: lambda: disk_usage(self.host, self._root)}
-        answer = self.host.runner.run(calls, self._timeout_s).get(key)
+        answer = self.host.runner.run({key: look}, self._timeout_s)[key]
         if isinstance(answer, Exception):
             raise answer
-        return SpaceMetrics() if answer is None else _space(answer)
+        return _space(answer)
+
+
+def _fields(what: str, space: SpaceMetrics) -> dict[str, FieldValue]:
+    return {
+        f"{what}_{figure}": UNKNOWN if value is None else value
+        for figure, value in asdict(space).items()
+    }
 
 
 def _space(fields: Mapping[str, FieldValue]) -> SpaceMetrics:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import inf
 
+from pipeline.collectors._host.figures import printable
 from pipeline.collectors._host.host import Host
 from pipeline.collectors.base import Collector, selection
 from pipeline.point import FieldValue, Point
@@ -117,15 +118,15 @@ class SystemdUnits(Collector):
             raise OSError(f"systemd does not run this host: there is no {running}") from error
         command = [] if host.root == "/" else ["chroot", host.root]
         call = partial(host.run, [*command, *_COMMAND], self._timeout_s)
-        answers = host.runner.run({("systemctl", host.root): call}, self._timeout_s)
-        silence = TimeoutError(f"{host.runner.silence(self._timeout_s)} from systemctl")
-        answer = answers.get(("systemctl", host.root), silence)
-        if command and isinstance(answer, OSError) and not isinstance(answer, TimeoutError):
+        key = ("systemctl", host.root)
+        try:
+            return host.runner.call(key, call, self._timeout_s, whom="systemctl")
+        except OSError as error:
+            if not command or isinstance(error, TimeoutError):
+                raise
             fix = "give it root and the capability SYS_CHROOT, and the host's /run"
-            raise OSError(f"the host's systemctl does not run in the container ({answer}): {fix}")
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+            why = f"the host's systemctl does not run in the container ({error}): {fix}"
+            raise OSError(why) from error
 
 
 def _parse(text: bytes) -> list[_Unit]:
@@ -135,7 +136,7 @@ def _parse(text: bytes) -> list[_Unit]:
         words = line.split()
         states = words[1:] if words and b"." not in words[0] else words
         if len(states) >= 4:  # its name and three states; more follows
-            unit = _Unit(*(word.decode(errors="backslashreplace") for word in states[:4]))
+            unit = _Unit(*map(printable, states[:4]))
             units[unit.name] = unit
     return [units[name] for name in sorted(units)]
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from pipeline.collectors._host.host import Host
 from pipeline.collectors._host.temperatures import temperatures
-from pipeline.collectors.base import Collector, NoData, Silence
+from pipeline.collectors._host.timeouts import NoAnswer
+from pipeline.collectors.base import Collector, NoData, Omission, omission
 from pipeline.point import Point
 from pipeline.settings import CollectorOptions
 
@@ -19,7 +20,7 @@ class Temp(Collector):
         super().__init__(host, options)
         self._timeout_s = options.timeout_ms / 1000
 
-    def collect(self) -> Iterator[Point | Silence]:
+    def collect(self) -> Iterator[Point | Omission]:
         """Yield one point for each sensor, in °C.
 
         Sensors of one name, such as those of two disks of one make, are one series in Telegraf's
@@ -28,9 +29,8 @@ class Temp(Collector):
         hottest: dict[str, float] = {}
         silent = []
         for reading in temperatures(self.host, self._timeout_s):
-            if reading.celsius is None:
-                why = self.host.runner.silence(self._timeout_s)
-                silent.append(Silence(f"{reading.chip} {reading.label}", why))
+            if isinstance(reading.celsius, NoAnswer):
+                silent.append(omission(f"{reading.chip} {reading.label}", reading.celsius))
                 continue
             parts = (reading.chip, reading.label.lower().replace(" ", "_"))
             name = "_".join(part for part in parts if part)

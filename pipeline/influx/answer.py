@@ -67,7 +67,7 @@ class InfluxError(Exception):
 
 
 _VERDICTS: Mapping[int, Verdict] = {
-    # Nothing else is: a proxy's 200 with a page in it is not.
+    # Nothing else is a delivery: a proxy's 200 with a page in it is none.
     204: Verdict.DELIVERED,
     401: Verdict.UNAUTHORIZED,
     403: Verdict.UNAUTHORIZED,
@@ -95,8 +95,8 @@ def verdict(answer: Answer) -> Verdict:
 
 def is_expired(answer: Answer) -> bool:
     """Return whether lines were refused as older than the bucket's age."""
-    its_own_word = answer.status in _EXPIRED_STATUSES and answer.code
-    return bool(its_own_word) and any(words in answer.message for words in _EXPIRED_WORDS)
+    by_influxdb = answer.status in _EXPIRED_STATUSES and answer.code != ""
+    return by_influxdb and any(words in answer.message for words in _EXPIRED_WORDS)
 
 
 def retry_after_s(header: str | None, now_s: float) -> float:

@@ -3,6 +3,7 @@
 import http.client
 import io
 import socket
+import ssl
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -43,7 +44,7 @@ class Bounds:
 class _Response(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, bounds: Bounds, **options: Any) -> None:
         super().__init__(sock, *args, **options)
-        # One for each answer: what follows it unasked is never the start of the next.
+        # A buffer for each answer: what follows it unasked is never the start of the next.
         self.fp = io.BufferedReader(_Reader(sock, self.fp.detach(), bounds))
 
     def begin(self) -> None:
@@ -51,21 +52,31 @@ class _Response(http.client.HTTPResponse):
         while 101 < self.status < 200:  # http.client passes over 100 alone
             self.headers = None  # type: ignore[assignment]  # as before it began
             super().begin()
-        self.headers.defects.clear()  # urllib3 would log them, in the server's words
+        # Lines that are no headers: urllib3 would log them, in the server's words.
+        self.headers.defects.clear()
         self.headers.set_payload("")
 
 
 class _Reader(io.RawIOBase):
+    """Reads an answer, within the bounds of its request."""
+
     def __init__(self, sock: socket.socket, raw: io.RawIOBase, bounds: Bounds) -> None:
         self._sock, self._raw, self._bounds = sock, raw, bounds
-        self.readable, self.close = raw.readable, raw.close  # type: ignore[method-assign]  # its own
+
+    def readable(self) -> bool:
+        return True
 
     def readinto(self, buffer: Any) -> int | None:
         self._sock.settimeout(self._bounds.remaining_s())
-        self._bounds.bytes_left -= (number := self._raw.readinto(buffer)) or 0
+        number = self._raw.readinto(buffer)
+        self._bounds.bytes_left -= number or 0
         if self._bounds.bytes_left < 0:
             raise OSError(f"an answer of more than {MOST_BYTES} bytes")
         return number
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
 
 
 class _Connection(urllib3.connection.HTTPConnection):
@@ -76,29 +87,41 @@ class _Connection(urllib3.connection.HTTPConnection):
 
     @property
     def is_connected(self) -> bool:
-        return super().is_connected and not getattr(self.sock, "pending", int)()  # within TLS
+        # The socket does not show what TLS has read of an answer that nobody asked for.
+        is_read = isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
+        return super().is_connected and not is_read
 
     def connect(self) -> None:
-        name, self._bounds.is_new = self.host, True
+        """Connect to the first address that answers, each in its share of the time."""
+        self._bounds.is_new = True
+        name = self.host
         own: Any = self
         if isinstance(own, urllib3.connection.HTTPSConnection) and self.proxy is None:
             own.server_hostname = name  # whatever the address, it has to prove that name
-        found = socket.getaddrinfo(name, self.port, type=socket.SOCK_STREAM)
-        addresses = list(dict.fromkeys(socket.getnameinfo(one, _NUMERIC)[0] for *_, one in found))
-        for left in range(len(addresses), 0, -1):
-            self.host, self.timeout = addresses[-left], self._bounds.remaining_s() / left
-            try:
-                super().connect()
-                return
-            except (OSError, urllib3.exceptions.HTTPError) as error:
-                getattr(self.sock, "close", int)()  # there may be none
-                if addresses == [name]:
-                    raise
-                if left == 1:
-                    tried = f"no connection to {' or '.join(addresses)}"
-                    raise OSError(f"{tried}: {in_words(error.__cause__ or error)}") from None
-            finally:
-                self.host = name
+        addresses = _addresses(name, self.port)
+        try:
+            for number, address in enumerate(addresses, 1):
+                shares = len(addresses) - number + 1
+                self.host, self.timeout = address, self._bounds.remaining_s() / shares
+                try:
+                    super().connect()
+                    return
+                except (OSError, urllib3.exceptions.HTTPError) as error:
+                    if self.sock is not None:
+                        self.sock.close()
+                    if addresses == [name]:
+                        raise
+                    if number == len(addresses):
+                        tried = f"no connection to {' or '.join(addresses)}"
+                        raise OSError(f"{tried}: {in_words(error.__cause__ or error)}") from None
+        finally:
+            self.host = name
+
+
+def _addresses(name: str, port: int) -> list[str]:
+    """Return the addresses of a name, in the order in which to try them."""
+    found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(socket.getnameinfo(one, _NUMERIC)[0] for *_, one in found))
 
 
 class _TlsConnection(_Connection, urllib3.connection.HTTPSConnection): ...

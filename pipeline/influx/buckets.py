@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.clock import rfc3339
 from pipeline.influx.answer import InfluxError
-from pipeline.influx.client import Api, is_org_id, known, org_query
+from pipeline.influx.client import Api, is_org_id, org_query, required
 from pipeline.influx.connection import Connection
 from pipeline.influx.points import count_by_host
 from pipeline.influx.writeonly import raise_if_write_only
@@ -47,10 +47,16 @@ class Wanted:
             settings.influxdb_org, settings.influxdb_bucket, hours, settings.bucket_retention
         )
 
-    def asks_for(self, age_s: int) -> bool:
-        """Tell whether a bucket with that age is to be changed."""
-        longer = _longer(self.hours * _HOUR_S, age_s)
-        return {"extend": longer, "enforce": self.hours * _HOUR_S != age_s}.get(self.mode, False)
+    @property
+    def age_s(self) -> int:
+        """The age in seconds; 0 is for ever."""
+        return self.hours * _HOUR_S
+
+    def would_change(self, age_s: int) -> bool:
+        """Tell whether a bucket that has an age would get this one in its place."""
+        if self.mode == "extend":
+            return _is_longer(self.age_s, age_s)
+        return self.mode == "enforce" and self.age_s != age_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,24 +126,20 @@ def reconcile(
     if found is None:
         return None if wanted.mode == "off" else _create(connection, wanted)
     bucket_id, now = found
-    age_s = wanted.hours * _HOUR_S
-    shorter = not _longer(age_s, now.age_s)
-    if not wanted.asks_for(now.age_s) or (shorter and not shorten):
+    shorter = not _is_longer(wanted.age_s, now.age_s)
+    if not wanted.would_change(now.age_s) or (shorter and not shorten):
         return now
     try:
         if shorter:
             _announce(connection, wanted, now_ns)
-        connection.ask(lambda api: api.buckets.patch_buckets_id(bucket_id, _rules(age_s)))
+        connection.ask(lambda api: api.buckets.patch_buckets_id(bucket_id, _body(wanted.age_s)))
     except InfluxError as error:
         if error.answer.status not in (401, 403, 404, 422):  # it may well be done the next time
             raise
         return Rule(now.age_s, now.shard_group_s, refused=f"{drift(wanted, now)} ({error})")
-    return Rule(
-        age_s,
-        shard_group_s(age_s),
-        f"Bucket {wanted.bucket!r}: retention rule changed "
-        f"from {_hours(now.age_s)} to {_hours(age_s)}",
-    )
+    ages = f"from {_hours(now.age_s)} to {_hours(wanted.age_s)}"
+    change = f"Bucket {wanted.bucket!r}: retention rule changed {ages}"
+    return Rule(wanted.age_s, shard_group_s(wanted.age_s), change)
 
 
 def look(connection: Connection, bucket: str = "") -> Rule | None:
@@ -159,7 +161,7 @@ def describe(rule: Rule, settings: Settings) -> str:
     text = rule.change or f"Bucket {settings.influxdb_bucket!r}: keeps {_hours(rule.age_s)}"
     if rule.age_s == own_s:
         return text
-    if _longer(rule.age_s, own_s):
+    if _is_longer(rule.age_s, own_s):
         return (
             f"{text}, as other hosts may need it; this host's points go after {_hours(own_s)} "
             '(bucket_retention = "enforce" makes that the rule of all)'
@@ -172,10 +174,9 @@ def describe(rule: Rule, settings: Settings) -> str:
 
 def difference(wanted: Wanted, rule: Rule) -> str:
     """Say how a rule differs from what the settings want; "" when it may stay as it is."""
-    age_s = wanted.hours * _HOUR_S
-    if not _longer(age_s, rule.age_s) and not wanted.asks_for(rule.age_s):
+    if not _is_longer(wanted.age_s, rule.age_s) and not wanted.would_change(rule.age_s):
         return ""
-    return f"Bucket {wanted.bucket!r} keeps {_hours(rule.age_s)} and not {_hours(age_s)}"
+    return f"Bucket {wanted.bucket!r} keeps {_hours(rule.age_s)} and not {_hours(wanted.age_s)}"
 
 
 def drift(wanted: Wanted, rule: Rule) -> str:
@@ -186,7 +187,7 @@ def drift(wanted: Wanted, rule: Rule) -> str:
 
 def command(wanted: Wanted) -> str:
     """Return the command of InfluxDB's own client that sets the rule."""
-    span = shard_group_s(wanted.hours * _HOUR_S) // _HOUR_S
+    span = shard_group_s(wanted.age_s) // _HOUR_S
     org, name = org_option(wanted.org), shlex.quote(wanted.bucket)
     found = f"influx bucket list {org} --name {name} --hide-headers | cut -f1"
     age = f"{wanted.hours}h" if wanted.hours else "0"
@@ -226,7 +227,7 @@ def _find(connection: Connection, name: str) -> tuple[str, Rule] | None:
         # The client's model makes 30 days of a rule without an age.
         answer, _, _ = api.request("GET", "/api/v2/buckets", query=query)
         own = (bucket for bucket in answer["buckets"] if bucket["name"] == name)
-        return next(((str(bucket["id"]), _rule(bucket)) for bucket in own), None)
+        return next(((str(bucket["id"]), _rule_of(bucket)) for bucket in own), None)
 
     try:
         return connection.ask(read)
@@ -240,25 +241,26 @@ def _find(connection: Connection, name: str) -> tuple[str, Rule] | None:
 def _create(connection: Connection, wanted: Wanted) -> Rule | None:
     which = org_query(connection.settings.influxdb_org, "org_id")
     orgs = connection.ask(
-        lambda api: [known(org.id) for org in api.organizations.get_orgs(**which).orgs]
+        lambda api: [required(org.id) for org in api.organizations.get_orgs(**which).orgs]
     )
     if not orgs:
         return None
-    age_s = wanted.hours * _HOUR_S
-    bucket = {"orgID": orgs[0], "name": wanted.bucket, **_rules(age_s)}
+    bucket = {"orgID": orgs[0], "name": wanted.bucket, **_body(wanted.age_s)}
     connection.ask(lambda api: api.buckets.post_buckets(bucket))
-    change = f"Bucket {wanted.bucket!r}: created, keeps {_hours(age_s)}"
-    return Rule(age_s, shard_group_s(age_s), change)
+    change = f"Bucket {wanted.bucket!r}: created, keeps {_hours(wanted.age_s)}"
+    return Rule(wanted.age_s, shard_group_s(wanted.age_s), change)
 
 
-def _rules(age_s: int) -> dict[str, Any]:
+def _body(age_s: int) -> dict[str, Any]:
+    """Return what a request says of a bucket's rule."""
     # InfluxDB refuses an age alone that its present shard groups do not fit.
     span = shard_group_s(age_s)
     rule = {"type": "expire", "everySeconds": age_s, "shardGroupDurationSeconds": span}
     return {"retentionRules": [rule]}
 
 
-def _rule(bucket: Any) -> Rule:
+def _rule_of(bucket: Any) -> Rule:
+    """Read the rule of a bucket in an answer."""
     for rule in bucket.get("retentionRules") or []:
         age_s = _seconds(rule["everySeconds"])
         span_s = _seconds(rule.get("shardGroupDurationSeconds") or shard_group_s(age_s))
@@ -273,7 +275,7 @@ def _seconds(value: Any) -> int:
     return seconds
 
 
-def _longer(age_s: int, than_s: int) -> bool:
+def _is_longer(age_s: int, than_s: int) -> bool:
     return than_s != 0 and (age_s == 0 or age_s > than_s)
 
 

@@ -128,7 +128,7 @@ class Api:
 
     def _expect_no_content(self) -> None:
         # A proxy's page has status 200, which the client takes for success.
-        if known(self.bounds.response).status != 204:
+        if required(self.bounds.response).status != 204:
             raise ValueError("no answer to a deletion")
 
     def query(self, flux: str, org: str) -> list[dict[str, str]]:
@@ -185,7 +185,7 @@ def _is_here(host: str | None) -> bool:
         return False
 
 
-def known(value: T | None) -> T:
+def required(value: T | None) -> T:
     """Return a value of an answer that influxdb-client takes for optional.
 
     Raises:

@@ -19,7 +19,7 @@ from pipeline.influx.answer import (
     readable,
     retry_after_s,
 )
-from pipeline.influx.client import Api, QueryError, basic_login, known
+from pipeline.influx.client import Api, QueryError, basic_login, required
 from pipeline.settings import Settings
 
 T = TypeVar("T")
@@ -83,9 +83,10 @@ class Connection:
         where = (self.settings.influxdb_org, self.settings.influxdb_bucket)
 
         def post(api: Api) -> Answer:
-            post = api.writes.post_write_with_http_info
-            _, status, headers = post(*where, body, precision="ns", content_encoding="gzip")
-            return self._answered(status, headers.get, known(api.bounds.response).data)
+            _, status, headers = api.writes.post_write_with_http_info(
+                *where, body, precision="ns", content_encoding="gzip"
+            )
+            return self._answered(status, headers.get, required(api.bounds.response).data)
 
         def answer() -> Answer:
             try:
@@ -94,8 +95,8 @@ class Connection:
                 return error.answer
 
         first = answer()
-        # A server or a balancer closes what was idle, and this one may have been on its way just
-        # then. To send it twice changes nothing.
+        # A server or a balancer closes an idle connection, perhaps just as this request is sent on
+        # it. To send lines twice changes nothing.
         return answer() if self._was_dropped else first
 
     def clock_difference(self) -> str | None:
@@ -119,9 +120,11 @@ class Connection:
         return f"this machine's clock is {abs(skew_s):.0f} s {way} the server's"
 
     def query(self, flux: str, read: Callable[[list[dict[str, str]]], T]) -> T:
-        """Make a query in Flux, and return what `read` takes out of its rows.
+        """Make a query in Flux, and return what is taken out of its rows.
 
-        It may raise whatever it likes: what it cannot read is not InfluxDB's.
+        Args:
+            flux: The query.
+            read: Takes it; whatever it raises means that the answer is not InfluxDB's.
 
         Raises:
             InfluxError: For every way in which that can fail.
@@ -131,8 +134,9 @@ class Connection:
     def ask(self, request: Callable[[Api], T], *secrets: str) -> T:
         """Make a request, and return what it takes out of the answer.
 
-        It may raise whatever it likes, as `read` of `query`. The `secrets` are in it, and must not
-        be shown, whatever the server says.
+        Args:
+            request: Makes it; whatever it raises means that the answer is not InfluxDB's.
+            secrets: Those in the request itself, which are masked in what the server says.
 
         Raises:
             InfluxError: For every way in which that can fail.

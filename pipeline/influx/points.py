@@ -22,10 +22,7 @@ ALL = Age(0)
 """An age that is for all measurements."""
 
 # A row for each point, whatever its fields: they may differ in type, which no table can hold.
-_LINES = (
-    '|> drop(columns: ["_value", "_field", "_start", "_stop"])'
-    ' |> unique(column: "_time") |> map(fn: (r) => ({r with n: 1}))'
-)
+_LINES = '|> drop(columns: ["_value", "_field", "_start", "_stop"]) |> unique(column: "_time")'
 _NANOSECONDS = "|> map(fn: (r) => ({r with _time: int(v: r._time)}))"
 # In Flux `${` begins an interpolation; in a delete predicate it is only two characters.
 _PREDICATE = str.maketrans({"\\": "\\\\", '"': '\\"'})
@@ -85,7 +82,7 @@ class HostPoints:
 
     def counts(self, start_ns: int, stop_ns: int, age: Age = ALL) -> dict[str, int]:
         """Return how many points of a span an age is for, by measurement."""
-        pipe = f"{_LINES} {_total('_measurement')}"
+        pipe = _number_by("_measurement")
         return self._query(start_ns, stop_ns, age, pipe, lambda rows: _numbers(rows, "n"))
 
     def measurements(self, start_ns: int, stop_ns: int, age: Age = ALL) -> dict[str, int]:
@@ -100,8 +97,7 @@ class HostPoints:
     def times(self, measurement: str, start_ns: int, stop_ns: int, limit: int) -> list[int]:
         """Return when up to `limit` points of a measurement were taken, the newest first."""
         pipe = (
-            '|> drop(columns: ["_value", "_field", "_start", "_stop"])'
-            ' |> unique(column: "_time") |> keep(columns: ["_time"]) |> group()'
+            f'{_LINES} |> keep(columns: ["_time"]) |> group()'
             f' |> sort(columns: ["_time"], desc: true) |> limit(n: {limit}) {_NANOSECONDS}'
         )
         return self._query(start_ns, stop_ns, Age(0, measurement), pipe, _times)
@@ -172,7 +168,7 @@ def count_by_host(
     """
 
     def count(condition: str = "") -> dict[str, int]:
-        flux = _flux(bucket, 0, stop_ns, f"{condition} {_LINES} {_total('host')}")
+        flux = _flux(bucket, 0, stop_ns, f"{condition} {_number_by('host')}")
         return _ask(connection, flux, lambda rows: _numbers(rows, "n", "host"))
 
     try:
@@ -226,14 +222,22 @@ def _flux(bucket: str, start_ns: int, stop_ns: int, pipe: str) -> str:
     return f"from(bucket: {flux_string(bucket)}) |> {span} {pipe}"
 
 
-def _total(column: str) -> str:
-    return f'|> group(columns: ["{column}"]) |> sum(column: "n")'
+def _number_by(column: str) -> str:
+    one_each = "|> map(fn: (r) => ({r with n: 1}))"
+    return f'{_LINES} {one_each} |> group(columns: ["{column}"]) |> sum(column: "n")'
 
 
 def _times(rows: Rows) -> list[int]:
-    return [int(row["_time"]) for row in rows]
+    return [_int64(row["_time"]) for row in rows]
 
 
 def _numbers(rows: Rows, column: str, by: str = "_measurement") -> dict[str, int]:
     # A column that no row has is not in the answer: points may have no host.
-    return {row.get(by, ""): int(row[column]) for row in rows}
+    return {row.get(by, ""): _int64(row[column]) for row in rows}
+
+
+def _int64(text: str) -> int:
+    number = int(text)
+    if not -(2**63) <= number < 2**63:  # a time beyond that could not be written as a date
+        raise ValueError(text)
+    return number

@@ -13,11 +13,13 @@ from typing import Any
 from pipeline.clock import Clock
 from pipeline.influx.answer import InfluxError
 from pipeline.influx.buckets import Rule, Wanted, look
-from pipeline.influx.client import Api, known
+from pipeline.influx.client import Api, required
 from pipeline.influx.connection import NOTHING, Connection
 from pipeline.influx.writeonly import raise_if_write_only
 from pipeline.settings import Settings
 
+PAGE = 100
+"""How many organisations are asked for at a time, which is as many as InfluxDB allows."""
 LOCK = "metrics-pipeline setup is under way"
 _LABELS = "/api/v2/labels"
 _KILLED_AFTER_S, _LOOK_AGAIN_S = 60.0, 0.5
@@ -36,7 +38,7 @@ def is_new(connection: Connection) -> bool:
         NotInfluxDB2Error: It is something else.
     """
     try:
-        return connection.ask(lambda api: bool(known(api.setup.get_setup().allowed)))
+        return connection.ask(lambda api: bool(required(api.setup.get_setup().allowed)))
     except InfluxError as error:
         answer = error.answer
         if answer.status is None or answer.status >= 500:
@@ -54,7 +56,7 @@ def onboard(connection: Connection, user: str, password: str) -> str:
         "password": password,
         "org": settings.influxdb_org,
         "bucket": settings.influxdb_bucket,
-        "retentionPeriodSeconds": Wanted.of(settings).hours * 3600,
+        "retentionPeriodSeconds": Wanted.of(settings).age_s,
     }
 
     def post(api: Api) -> str:
@@ -67,25 +69,29 @@ def onboard(connection: Connection, user: str, password: str) -> str:
 
 def organisations(connection: Connection) -> dict[str, str]:
     """Return the id of each organisation that can be seen, by its name."""
-    return connection.ask(
-        lambda api: {
-            known(org.name): known(org.id) for org in api.organizations.get_orgs(limit=100).orgs
-        }
-    )
+    found: dict[str, str] = {}
+
+    def page(api: Api) -> dict[str, str]:
+        orgs = api.organizations.get_orgs(limit=PAGE, offset=len(found)).orgs
+        return {required(org.name): required(org.id) for org in orgs}
+
+    before = -1
+    while len(found) > before:  # a page without anything new is the last one
+        before = len(found)
+        found |= connection.ask(page)
+    return found
 
 
 def make_organisation(connection: Connection, name: str) -> str:
     """Make an organisation and return its id; that of one that was made meanwhile, too."""
     try:
-        return _make_organisation(connection, name)
+        return connection.ask(
+            lambda api: str(required(api.organizations.post_orgs({"name": name}).id))
+        )
     except InfluxError as error:
         if error.answer.status != 422 or name not in (there := organisations(connection)):
             raise
         return there[name]
-
-
-def _make_organisation(connection: Connection, name: str) -> str:
-    return connection.ask(lambda api: str(known(api.organizations.post_orgs({"name": name}).id)))
 
 
 @contextmanager
@@ -174,11 +180,11 @@ class _Token:
     @classmethod
     def of(cls, found: Any) -> "_Token":
         scope = {
-            (known(one.action), known(one.resource.type), one.resource.id or "")
+            (required(one.action), required(one.resource.type), one.resource.id or "")
             for one in found.permissions
         }
         # Not all may see a token's text.
-        return cls(found.token or "", known(found.description), known(found.status), scope)
+        return cls(found.token or "", required(found.description), required(found.status), scope)
 
 
 class Tokens:
@@ -233,13 +239,13 @@ class Tokens:
         ]
         wanted = {"orgID": self._org_id, "description": free, "permissions": permissions}
         made = self._connection.ask(
-            lambda api: str(known(api.authorizations.post_authorizations(wanted).token))
+            lambda api: str(required(api.authorizations.post_authorizations(wanted).token))
         )
         return made, free, True
 
 
 def _bucket_id(connection: Connection, org_id: str, name: str) -> str:
     def read(api: Api) -> str:
-        return str(known(api.buckets.get_buckets(org_id=org_id, name=name).buckets[0].id))
+        return str(required(api.buckets.get_buckets(org_id=org_id, name=name).buckets[0].id))
 
     return connection.ask(read)

@@ -59,7 +59,7 @@ class Target:
         clock: Clock,
         listener: RuleListener,
         on_date: Callable[[float], object] = lambda _: None,
-        obstacle: Callable[[], str] = str,
+        obstacle: Callable[[], str] = lambda: "",
         label: str = "",
     ) -> None:
         self.settings = settings
@@ -118,7 +118,7 @@ class Target:
         if confirms:
             self._confirm_at = None
         if rule is not None:
-            self._to_shorten = wanted.mode == "enforce" and wanted.asks_for(rule.age_s)
+            self._to_shorten = wanted.mode == "enforce" and wanted.would_change(rule.age_s)
             if rule.change and wanted.mode == "extend":
                 self._confirm_at = self._clock.monotonic() + CONFIRMED_AFTER_S
             self._report(wanted, rule)
@@ -200,7 +200,7 @@ class Target:
             self._listener.learn(rule, drift(Wanted.of(self.settings), rule))
 
     def _may_confirm(self) -> bool:
-        due = self._confirm_at  # once: another thread may change it
+        due = self._confirm_at  # read once: another thread may change it
         return due is not None and self._clock.monotonic() >= due
 
     def _have_no_buckets(self, only: WriteOnlyError) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from pipeline.influx.buckets import look
-from pipeline.influx.client import Api, known, org_query
+from pipeline.influx.client import Api, org_query, required
 from pipeline.influx.connection import Connection
 from pipeline.influx.points import flux_string
 from pipeline.settings import LATE_S, Settings
@@ -153,7 +153,7 @@ def _put(connection: Connection, settings: Settings, text: str) -> str:
         org = org_query(settings.influxdb_org)
         connection.ask(lambda api: api.tasks.post_tasks(wanted | org))
         return f"Task {name!r}: created, every {settings.downsample.every}"
-    if task == task | wanted:
+    if wanted.items() <= task.items():
         return ""
     connection.ask(lambda api: api.tasks.patch_tasks_id(task["id"], wanted))
     return f"Task {name!r}: updated, every {settings.downsample.every}"
@@ -173,7 +173,7 @@ def _find(connection: Connection, settings: Settings, name: str) -> dict[str, st
         tasks = api.tasks.get_tasks(name=name, **org_query(settings.influxdb_org, "org_id")).tasks
         own = (task for task in tasks if task.description == _MARK)
         kept = ("id", "flux", "description", "status")
-        return next(({key: known(getattr(task, key)) for key in kept} for task in own), None)
+        return next(({key: required(getattr(task, key)) for key in kept} for task in own), None)
 
     return connection.ask(read)
 

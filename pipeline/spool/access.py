@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.settings import changeable, is_written_by_others, owner
-from pipeline.spool.schema import NAME, SpoolError
+from pipeline.spool.errors import SpoolError
+from pipeline.spool.schema import NAME
 
 LOCK = "agent.lock"
 _MODE = 0o640

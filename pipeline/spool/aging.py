@@ -7,9 +7,9 @@ from typing import Self
 
 from pipeline.point import measurement_of, split_lines
 from pipeline.settings import Age
+from pipeline.spool.beside import open_beside
 from pipeline.spool.contents import Cause
 from pipeline.spool.database import Database
-from pipeline.spool.opening import open_beside
 from pipeline.spool.room import give_back
 from pipeline.spool.rows import DAMAGES, LEAST_ID, drop, joined, pack, tally_each, unpack
 from pipeline.spool.schema import AGED, LOST

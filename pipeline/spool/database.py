@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipeline.clock import Clock, SystemClock
-from pipeline.spool.schema import DamagedError, FullError, GoneError, SpoolError, translated
+from pipeline.spool.errors import DamagedError, FullError, GoneError, SpoolError, translated
 
 T = TypeVar("T")
 

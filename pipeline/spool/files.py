@@ -95,7 +95,7 @@ def replace(path: Path, stamp: str) -> None:
     _swap(path, ready)
 
 
-def resume(path: Path) -> None:
+def finish_replacement(path: Path) -> None:
     """Finish or undo what a process that ended had begun."""
     for ready in _named(path, _SALVAGED):
         _swap(path, ready)

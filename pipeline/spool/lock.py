@@ -9,7 +9,7 @@ from threading import Event
 
 from pipeline.clock import Clock
 from pipeline.spool.access import LOCK, claim, make, opened
-from pipeline.spool.schema import SpoolError
+from pipeline.spool.errors import SpoolError
 
 _log = logging.getLogger(__name__)
 

@@ -1,44 +1,34 @@
-"""The one door of a store: its files are looked at before SQLite opens them.
-
-SQLite deletes the log beside an empty file, even for a reader, and ignores all that follows a
-damaged part of the log. So only the agent, which salvages it, opens a store that is damaged.
-"""
+"""The store of its agent: opened, made, upgraded and repaired; its files are looked at before."""
 
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 
 from pipeline.clock import Clock
 from pipeline.settings import MAIN
 from pipeline.spool import files
-from pipeline.spool.access import look_at_store
-from pipeline.spool.contents import Cause, Fact, Gap
-from pipeline.spool.database import Database, file_of
-from pipeline.spool.lock import holder
-from pipeline.spool.room import Limits, Room
-from pipeline.spool.rows import mark, mark_missing, tally, tally_each
-from pipeline.spool.salvage import SHIFT, carry_over, conclude, damage, set_aside, unfinished
-from pipeline.spool.schema import (
-    AGED,
+from pipeline.spool.contents import Cause, Fact
+from pipeline.spool.database import Database
+from pipeline.spool.errors import (
     ERRORS,
-    LOST,
-    NAME,
-    VERSION,
-    WAITING,
     DamagedError,
     FullError,
     GoneError,
-    MissingError,
     SpoolError,
-    damaged,
+    translated,
+)
+from pipeline.spool.room import Room
+from pipeline.spool.rows import gaps, mark, mark_missing, note, tally, tally_each
+from pipeline.spool.salvage import SHIFT, carry_over, conclude, damage, set_aside, unfinished
+from pipeline.spool.schema import (
+    AGED,
+    LOST,
+    WAITING,
     examine,
     migrate,
-    show_as_current,
-    translated,
     version_of,
 )
 
@@ -46,119 +36,10 @@ _log = logging.getLogger(__name__)
 
 # A store of usual size is read as a whole before it is used; a larger one is checked later.
 _CHECKED_AT_ONCE = 64 * 2**20
-_LOOKS = 10
 _REMOVED_WITHIN_S = 0.1
 # Errors of a store that opens: only a header that was damaged causes them.
 _NOISE_CODES = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}
-_SHUT_CODES = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR}
-_OTHER_USER = "; try as the user of the agent"
 _NO_ROOM = "; is it writable, with room on the disk?"
-
-
-def open_beside(directory: Path, *, write: bool = False, shared: bool = False) -> Database:
-    """Open a store beside an agent that may be running; nothing is made or repaired.
-
-    Args:
-        directory: The data directory.
-        write: Whether to change it.
-        shared: Whether it must be opened so that all changes are seen. Otherwise a reader may open
-            a store alone where it cannot be shared, and see half a change.
-
-    Raises:
-        MissingError: There is no store in the directory.
-        DamagedError: The store is not whole.
-        SpoolError: The store cannot be opened.
-    """
-    path = directory / NAME
-    with translated(path, "opened", _OTHER_USER):
-        with contextlib.suppress(NotADirectoryError):
-            look_at_store(path)
-        if (why := _found_damage(path)) is not None:
-            raise damaged(path, why)
-    connect = _connect_to_write if write else partial(_connect_to_read, shared=shared)
-    database = Database(path, partial(_connect_beside, path, connect))
-    with database.connection("read"):
-        return database
-
-
-def _found_damage(path: Path) -> str | None:
-    """Return what is wrong with a store that the agent must salvage first, or None.
-
-    A running agent has looked itself, and its log is in use and not deleted. Where none runs,
-    another command may be writing, and a look may see half a transaction: so damage counts if two
-    looks find it while nothing is written. They open and close the file, which in an agent's
-    process would drop SQLite's locks on it.
-    """
-    try:
-        is_empty = path.exists() and path.stat().st_size == 0
-        has_log = files.has_log(path)
-        if is_empty or holder(path.parent) is not None:
-            return "it is empty, but not its write-ahead log" if is_empty and has_log else None
-        if files.is_unfinished(path):
-            return "its salvage was interrupted"
-        for _ in range(_LOOKS):
-            before = files.written(path)
-            if damage(path) is None or (why := damage(path)) is None:
-                return None
-            if files.written(path) == before:
-                return why
-    except NotADirectoryError:
-        raise MissingError(f"there is no {path}") from None
-    return None
-
-
-def _connect_beside(
-    path: Path, connect: Callable[[Path], sqlite3.Connection]
-) -> sqlite3.Connection:
-    with translated(path, "opened", _OTHER_USER):
-        before = file_of(path)
-        if before is None:
-            raise MissingError(f"there is no {path}")
-        db = connect(path)
-        if file_of(path) != before:  # its log may be that of the store which took its place
-            db.close()
-            raise GoneError(f"{path} was replaced while it was opened; try again")
-        return db
-
-
-def _connect_to_read(path: Path, *, shared: bool) -> sqlite3.Connection:
-    try:
-        return _connected(path, "mode=ro")
-    except sqlite3.OperationalError as error:
-        # Where SQLite can make no file, for want of the right or of room, it cannot share a store
-        # in WAL mode. One that has no log is whole by itself.
-        is_shut = error.sqlite_errorcode & 0xFF in _SHUT_CODES
-        if shared or not is_shut or files.has_log(path):
-            raise
-    return _connected(path, "mode=ro&immutable=1")
-
-
-def _connect_to_write(path: Path) -> sqlite3.Connection:
-    db = _connected(path, "mode=rw")
-    if (version := version_of(db, path)) != VERSION:
-        db.close()
-        raise SpoolError(f"{path} has format {version}; start the agent, which upgrades it")
-    db.execute("PRAGMA synchronous = FULL")
-    Limits.within(0).apply(db)  # the least share, as the bound is the agent's
-    return db
-
-
-def _connected(path: Path, options: str) -> sqlite3.Connection:
-    db = sqlite3.connect(
-        f"{path.absolute().as_uri()}?{options}",
-        uri=True,
-        timeout=5,
-        isolation_level=None,
-        check_same_thread=False,
-    )
-    try:
-        if (version := version_of(db, path)) == 0:
-            raise MissingError(f"{path} is being made")
-        show_as_current(db, version)
-    except BaseException:
-        db.close()
-        raise
-    return db
 
 
 class OwnStore:
@@ -198,7 +79,7 @@ class OwnStore:
         """
         path = self._path
         with translated(path, "opened", _NO_ROOM, own=True):
-            files.resume(path)
+            files.finish_replacement(path)
             if (why := damage(path)) is not None:
                 self._set_aside(why)
             elif not path.exists():
@@ -230,19 +111,19 @@ class OwnStore:
                 migrate(db, version)
                 if path.stat().st_size <= _CHECKED_AT_ONCE:
                     examine(db, path)
-                self.look(db)
+                self.conclude_salvage(db)
             except sqlite3.Error as error:
                 db.close()
                 if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOISE_CODES:
-                    raise damaged(path, str(error)) from error
+                    raise DamagedError(path, str(error)) from error
                 raise
             except BaseException:
                 db.close()
                 raise
         return db
 
-    def look(self, db: sqlite3.Connection) -> None:
-        """Look whether there are damaged stores that are not read to their end."""
+    def conclude_salvage(self, db: sqlite3.Connection) -> None:
+        """Conclude the salvage of damaged stores, unless one is not read to its end yet."""
         self.salvaging = True  # until all is counted, for which the disk may have no room
         if not unfinished(db):
             conclude(db, self._path)
@@ -264,7 +145,7 @@ class OwnStore:
             # Often only the log cannot grow, and that costs no reading.
             if self._room.relieve(database):
                 yield
-                self._room.make(database)
+                self._room.delete_oldest(database)
             yield
 
     def replace(self, database: Database, error: DamagedError) -> None:
@@ -296,7 +177,7 @@ class OwnStore:
             with translated(path, "made anew", _NO_ROOM, own=True), files.building(path) as new:
                 lost = _carry_over(database.last_connection, new)
                 told = f"{path} was removed while it was in use, lost {lost} points that waited"
-                new.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (Fact.SALVAGE, told))
+                note(new, {Fact.SALVAGE: told})
             database.release()  # first: it deletes a log by its name
             with translated(path, "made anew", _NO_ROOM, own=True):
                 files.place(path)
@@ -309,14 +190,14 @@ def _carry_over(old: sqlite3.Connection | None, new: sqlite3.Connection) -> int:
     if old is None:
         return 0
     with contextlib.suppress(*ERRORS):
-        counters = old.execute("SELECT server, name, value FROM counter").fetchall()
+        query = "SELECT server, name, value FROM counter WHERE typeof(name) = 'text'"
+        counters = old.execute(query).fetchall()
         missing = old.execute(
             "SELECT server, min(time_ns), max(time_ns), count(*) "
             "FROM pending JOIN tick USING (id) GROUP BY server"
         ).fetchall()
         facts = old.execute("SELECT * FROM fact WHERE name NOT LIKE 'salvage%'").fetchall()
-        columns = "cause, start_ns, stop_ns, readings, server"
-        gaps = old.execute(f"SELECT {columns} FROM gap").fetchall()  # noqa: S608  # above
+        marked = gaps(old)
         names = old.execute("SELECT name FROM server WHERE name <> ?", (MAIN,)).fetchall()
         carry_over(old, new)
         new.executemany("INSERT INTO server (name) VALUES (?)", names)
@@ -327,8 +208,8 @@ def _carry_over(old: sqlite3.Connection | None, new: sqlite3.Connection) -> int:
                 tally(new, {name: value}, server)
         tally_each(new, f"{LOST}{Cause.CORRUPT_STORE}", waited)
         new.executemany("INSERT INTO fact VALUES (?, ?)", facts)
-        for gap in gaps:
-            mark(new, Gap(*gap))
+        for gap in marked:
+            mark(new, gap)
         mark_missing(new, Cause.CORRUPT_STORE, {server: tuple(span) for server, *span in missing})
         return int(waited.get(MAIN, 0))
     return 0

@@ -3,20 +3,19 @@
 import logging
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from pipeline.settings import MAIN
 from pipeline.spool.contents import Cause, Fact
 from pipeline.spool.database import Database
-from pipeline.spool.rows import facts, note, servers, tally
+from pipeline.spool.rows import NEXT_ID, facts, note, servers, tally
 from pipeline.spool.schema import LOST
 
 _log = logging.getLogger(__name__)
 
 _AT_ONCE = 500  # so that no tick waits long for it
-_NEXT = "(SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'tick')"
-_ADD = f"INSERT INTO server (name, below) VALUES (?, {_NEXT})"  # noqa: S608  # above
+_ADD = f"INSERT INTO server (name, below) VALUES (?, ({NEXT_ID}))"  # noqa: S608  # above
 # The newest readings first: all that is newer than the oldest one in the queue is in it as well,
 # or was in it, and so is never taken for one that left it out of turn.
 _SOME = "SELECT min(id) FROM (SELECT id FROM tick WHERE id < ? ORDER BY id DESC LIMIT ?)"
@@ -25,8 +24,8 @@ _FILL = (
     "WHERE id >= ? AND id < ? RETURNING points"
 )
 # If the mirror comes back before it is gone, its queue is filled from the start.
-_LEAVE = f"UPDATE server SET below = {_NEXT} WHERE name = ? AND below IS NULL"  # noqa: S608  # above
-_AGAIN = f"UPDATE server SET below = {_NEXT} WHERE name = ?"  # noqa: S608  # above
+_LEAVE = f"UPDATE server SET below = ({NEXT_ID}) WHERE name = ? AND below IS NULL"  # noqa: S608  # above
+_AGAIN = f"UPDATE server SET below = ({NEXT_ID}) WHERE name = ?"  # noqa: S608  # above
 _GIVE_UP = (
     "DELETE FROM pending WHERE server = ?1 AND id <= (SELECT max(id) FROM "
     "(SELECT id FROM pending WHERE server = ?1 ORDER BY id LIMIT ?2)) RETURNING points"
@@ -81,25 +80,47 @@ class Queues:
 
     def go_on(self) -> Iterator[None]:
         """Fill and remove queues until they are those of the mirrors; yield after each part."""
+        for moved in self._database.write(self._note_places):
+            _log.warning("%s", moved)
         for part in self._database.write_in_parts(self._part):
             self._given_up[part.gone] += part.points  # only now: a part that fails is done again
             if part.last:
                 self._tell(part.gone)
             yield
 
+    def _note_places(self, db: sqlite3.Connection) -> list[str]:
+        """Note where each server is; have the queue of one that is where another one was filled.
+
+        What waited for the former server at that place went, or goes, elsewhere. Return what the
+        log is to say of it.
+        """
+        before = {name: facts(db, name).get(Fact.PLACE) for name in servers(db)}
+        moved = []
+        for name, place in self._places.items():
+            if name not in before or before[name] == place:
+                continue
+            if before[name] is None and self._waits():  # a salvage may still find it
+                continue
+            note(db, {Fact.PLACE: place}, name)
+            for other in [other for other in before if other != name and before[other] == place]:
+                db.execute(_AGAIN, (name,))
+                moved.append(
+                    f"{_words(name)} is now at {place}, where {_words(other)} was: "
+                    "all readings that are held go there once more"
+                )
+        return moved
+
     def _part(self, db: sqlite3.Connection) -> _Part | None:
         """Do one part; return None when there is none left."""
-        if self._mirrors is None:
+        if self._mirrors is None or self._waits():
             return None
-        known, waits = servers(db), self._waits()
-        self._settle(db, known, is_whole=not waits)
-        if waits:
-            return None
+        known = servers(db)
         for name in known:
             if name != MAIN and name not in self._mirrors:
                 return self._remove(db, name)
         for name in sorted(self._mirrors.difference(known)):
             db.execute(_ADD, (name,))
+            note(db, {Fact.PLACE: self._places.get(name)}, name)
             return _Part()
         query = "SELECT name, below FROM server WHERE below IS NOT NULL ORDER BY id LIMIT 1"
         for name, below in db.execute(query).fetchall():
@@ -107,26 +128,6 @@ class Queues:
             self._keep(db)
             return _Part()
         return None
-
-    def _settle(self, db: sqlite3.Connection, known: Sequence[str], *, is_whole: bool) -> None:
-        """Note where each server is; fill the queue of one that is where another one was.
-
-        What waited for the former server at that place went, or goes, elsewhere. A salvage may
-        still find where a server was.
-        """
-        before = {name: facts(db, name).get(Fact.PLACE) for name in known}
-        for name, place in self._places.items():
-            if name not in before or before[name] == place:
-                continue
-            if before[name] is None and not is_whole:
-                continue
-            note(db, {Fact.PLACE: place}, name)
-            for other in [other for other in known if other != name and before[other] == place]:
-                db.execute(_AGAIN, (name,))
-                told = (
-                    "%s is now at %s, where %s was: all readings that are held go there once more"
-                )
-                _log.warning(told, _words(name), place, _words(other))
 
     def _fill(self, db: sqlite3.Connection, name: str, below: int) -> None:
         """Queue some more of the readings that are held."""

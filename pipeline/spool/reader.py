@@ -8,50 +8,18 @@ from typing import Self
 
 from pipeline.clock import LogLimit
 from pipeline.settings import MAIN
+from pipeline.spool.beside import open_beside
 from pipeline.spool.contents import Contents, Gap, Rejected
-from pipeline.spool.opening import open_beside
-from pipeline.spool.rows import DAMAGES, facts, servers, unpack
-from pipeline.spool.schema import LOST, WAITING, examine
+from pipeline.spool.rows import DAMAGES, contents, facts, gaps, servers, unpack
+from pipeline.spool.schema import examine
 
 _log = logging.getLogger(__name__)
 
-_OLDEST = "SELECT time_ns FROM tick WHERE id = (SELECT min(id) FROM pending WHERE server = ?)"
 _BEFORE = (
     "SELECT time_ns, id FROM tick WHERE time_ns >= ? AND (time_ns, id) < (?, ?) "
     "ORDER BY time_ns DESC, id DESC LIMIT 1 OFFSET ?"
 )
 _LAST = 2**63 - 1
-
-
-def contents(db: sqlite3.Connection, server: str) -> Contents:
-    """Return the figures of a store, and of a server in it."""
-    query = "SELECT name, value FROM counter WHERE server = ?"
-    counters: dict[str, int] = dict(db.execute(query, (server,)))
-    query = "SELECT coalesce(sum(value), 0) FROM counter WHERE server = ? AND name = 'ticks'"
-    (ticks,) = db.execute(query, (MAIN,)).fetchone()
-    oldest = db.execute(_OLDEST, (server,)).fetchone()
-    # In a damaged store a time can be a text, which is greater than any number.
-    (first,) = db.execute("SELECT min(time_ns) FROM tick").fetchone()
-    (last,) = db.execute("SELECT max(time_ns) FROM tick WHERE time_ns < ''").fetchone()
-    return Contents(
-        ticks=ticks,
-        points=counters.get("points", 0),
-        delivered_points=counters.get("delivered", 0),
-        backlog_points=counters.get(WAITING, 0),
-        backlog_bytes=counters.get("waiting_bytes", 0),
-        backlog_oldest_ns=oldest and oldest[0],
-        rejected_points=counters.get("rejected_kept", 0),
-        lost={k.removeprefix(LOST): v for k, v in counters.items() if k.startswith(LOST)},
-        first_ns=first,
-        last_ns=last,
-    )
-
-
-def gaps(db: sqlite3.Connection) -> list[Gap]:
-    """Return the spans of missing readings that no point reports yet."""
-    columns = "cause, start_ns, stop_ns, readings, server"
-    found = db.execute(f"SELECT {columns} FROM gap ORDER BY start_ns")  # noqa: S608  # above
-    return [Gap(*row) for row in found]
 
 
 def _all(db: sqlite3.Connection, since_ns: int) -> Iterator[bytes]:

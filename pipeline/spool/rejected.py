@@ -12,8 +12,8 @@ from pathlib import Path
 
 from pipeline.point import measurement_of
 from pipeline.settings import Age, Ages
+from pipeline.spool.beside import open_beside
 from pipeline.spool.contents import Cause
-from pipeline.spool.opening import open_beside
 from pipeline.spool.rows import insert, tally
 from pipeline.spool.schema import LOST
 
@@ -121,10 +121,10 @@ def _delete(db: sqlite3.Connection, numbers: Iterable[int]) -> None:
 
 def _uncount(db: sqlite3.Connection, server: str, points: int) -> None:
     where = "FROM counter WHERE server = ? AND name = ?"
-    counted = db.execute(f"SELECT value {where}", (server, _LOST)).fetchone()  # above
+    counted = db.execute(f"SELECT value {where}", (server, _LOST)).fetchone()
     lost = min(points, counted[0] if counted else 0)
     tally(db, {_LOST: -lost}, server)
-    db.execute(f"DELETE {where} AND value = 0", (server, _LOST))  # above
+    db.execute(f"DELETE {where} AND value = 0", (server, _LOST))
     # A line that was refused after the bound had taken it is counted as lost to the bound. It
     # becomes another point, so that the account stays exact.
     tally(db, {"points": points - lost}, server)

@@ -13,9 +13,10 @@ from typing import Self
 from pipeline.spool.access import look, make
 from pipeline.spool.contents import Cause
 from pipeline.spool.database import Database
+from pipeline.spool.errors import NO_ROOM, FullError, SpoolError, free
 from pipeline.spool.files import delete_corrupt, sibling
 from pipeline.spool.rows import LEAST_ID, drop, tally_each
-from pipeline.spool.schema import LOST, NO_ROOM, FullError, SpoolError, free
+from pipeline.spool.schema import LOST
 
 _log = logging.getLogger(__name__)
 
@@ -184,7 +185,7 @@ class Room:
                 db.execute("PRAGMA wal_checkpoint(PASSIVE)")
         return database.is_open
 
-    def make(self, database: Database) -> None:
+    def delete_oldest(self, database: Database) -> None:
         """Make room on a full disk by deleting the oldest readings, delivered ones first."""
         with database.transaction() as db:
             # The room stays in the file, for newer readings: other programs would take it.

@@ -1,4 +1,4 @@
-"""The rows of a store: readings, the queue, refused lines, gaps and counters.
+"""The rows of a store: readings, the queue, refused lines, gaps, facts and counters.
 
 Each function is called within a transaction.
 """
@@ -10,15 +10,30 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pipeline.point import moved, split_lines
 from pipeline.settings import MAIN
-from pipeline.spool.contents import Cause, Gap, Refusal
+from pipeline.spool.contents import Cause, Contents, Gap, Refusal
+from pipeline.spool.schema import LOST, WAITING
 
 DAMAGES = (zlib.error, UnicodeDecodeError, TypeError)
 """The errors that `unpack` raises for a damaged block; TypeError is for one that became NULL."""
 LEAST_ID = -(2**63)
 """Before the ids of all readings: a salvage lowers them below 0."""
+NEXT_ID = "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'tick'"
+"""The query for the id of the next reading."""
 _REJECTED_KEPT = 10_000
 _UNQUEUE = "DELETE FROM pending WHERE id = ? AND server IN (SELECT name FROM server)"
 _MIRROR = "mirror:"  # begins the names of the facts of a mirror
+_OLDEST = "SELECT time_ns FROM tick WHERE id = (SELECT min(id) FROM pending WHERE server = ?)"
+# In a damaged store a value can be of any type, and SQLite's check of a store may not notice it.
+_COUNTERS = (
+    "SELECT name, value FROM counter WHERE server = ? "
+    "AND typeof(name) = 'text' AND typeof(value) = 'integer'"
+)
+_FACTS = "SELECT name, value FROM fact WHERE typeof(name) = 'text' AND typeof(value) = 'text'"
+_GAPS = (
+    "SELECT cause, start_ns, stop_ns, readings, server FROM gap "
+    "WHERE typeof(cause) = 'text' AND typeof(server) = 'text' AND typeof(start_ns) = 'integer' "
+    "AND typeof(stop_ns) = 'integer' AND typeof(readings) = 'integer' ORDER BY start_ns"
+)
 _GZIP = 31  # for zlib: a gzip member, its checksum included
 
 
@@ -39,6 +54,28 @@ def unpack(block: bytes) -> str:
         zlib.error, UnicodeDecodeError, TypeError: The block is damaged.
     """
     return zlib.decompress(block, _GZIP).decode()
+
+
+def contents(db: sqlite3.Connection, server: str) -> Contents:
+    """Return the figures of a store, and of a server in it."""
+    counters: dict[str, int] = dict(db.execute(_COUNTERS, (server,)))
+    of_host: dict[str, int] = dict(db.execute(_COUNTERS, (MAIN,)))
+    oldest = db.execute(_OLDEST, (server,)).fetchone()
+    # In a damaged store a time can be a text, which is greater than any number.
+    (first,) = db.execute("SELECT min(time_ns) FROM tick").fetchone()
+    (last,) = db.execute("SELECT max(time_ns) FROM tick WHERE time_ns < ''").fetchone()
+    return Contents(
+        ticks=of_host.get("ticks", 0),
+        points=counters.get("points", 0),
+        delivered_points=counters.get("delivered", 0),
+        backlog_points=counters.get(WAITING, 0),
+        backlog_bytes=counters.get("waiting_bytes", 0),
+        backlog_oldest_ns=oldest and oldest[0],
+        rejected_points=counters.get("rejected_kept", 0),
+        lost={k.removeprefix(LOST): v for k, v in counters.items() if k.startswith(LOST)},
+        first_ns=first,
+        last_ns=last,
+    )
 
 
 def servers(db: sqlite3.Connection) -> tuple[str, ...]:
@@ -173,6 +210,11 @@ def mark_missing(
         mark(db, Gap(cause, *span, server))
 
 
+def gaps(db: sqlite3.Connection) -> list[Gap]:
+    """Return the spans of missing readings that no point reports yet."""
+    return [Gap(*row) for row in db.execute(_GAPS)]
+
+
 def forget(db: sqlite3.Connection, gap: Gap) -> None:
     """Forget a gap that a point reports, unless it became wider meanwhile."""
     db.execute(
@@ -183,7 +225,7 @@ def forget(db: sqlite3.Connection, gap: Gap) -> None:
 
 def facts(db: sqlite3.Connection, server: str = MAIN) -> dict[str, str]:
     """Return the facts of a server; those of `MAIN` are also those of the agent."""
-    found = db.execute("SELECT name, value FROM fact").fetchall()
+    found = db.execute(_FACTS).fetchall()
     if server == MAIN:
         return {name: value for name, value in found if not name.startswith(_MIRROR)}
     prefix = f"{_MIRROR}{server}:"

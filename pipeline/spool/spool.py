@@ -10,16 +10,18 @@ from typing import Self
 
 from pipeline.clock import Clock, SystemClock
 from pipeline.settings import MAIN
-from pipeline.spool import reader, rows
+from pipeline.spool import rows
 from pipeline.spool.aging import Aging
 from pipeline.spool.contents import Contents, Gap
 from pipeline.spool.database import Database
+from pipeline.spool.errors import DamagedError, FullError, translated
 from pipeline.spool.opening import OwnStore
 from pipeline.spool.queue import Queue
 from pipeline.spool.queues import Queues
+from pipeline.spool.reader import SpoolReader
 from pipeline.spool.room import Room
 from pipeline.spool.salvage import resume, steps, unfinished
-from pipeline.spool.schema import LOST, NAME, DamagedError, FullError, translated
+from pipeline.spool.schema import LOST, NAME
 
 _AT_ONCE = 200  # so that no tick waits long for it
 _WAITING = "SELECT id FROM pending WHERE server = ? AND id >= ? AND id < ? ORDER BY id LIMIT ?"
@@ -86,7 +88,7 @@ class Spool:
         """
         yield from steps(self._database, self._room.keep)
         with self._database.connection() as db:
-            self._store.look(db)
+            self._store.conclude_salvage(db)
         yield from self._queues.go_on()
 
     def resume(self, interval_s: float) -> int | None:
@@ -104,7 +106,7 @@ class Spool:
         def change(db: sqlite3.Connection) -> int | None:
             if salvages := unfinished(db):
                 return resume(db, salvages[0], interval_s)
-            return reader.contents(db, MAIN).last_ns
+            return rows.contents(db, MAIN).last_ns
 
         return self._database.write(change)
 
@@ -142,7 +144,7 @@ class Spool:
 
     def contents(self) -> Contents:
         """Return the figures of the spool, and of `MAIN` in it."""
-        return self._database.read(lambda db: reader.contents(db, MAIN))
+        return self._database.read(lambda db: rows.contents(db, MAIN))
 
     def facts(self) -> dict[str, str]:
         """Return the facts of the agent that were noted."""
@@ -150,7 +152,7 @@ class Spool:
 
     def gaps(self) -> list[Gap]:
         """Return the spans of missing readings of which no point tells yet."""
-        return self._database.read(reader.gaps)
+        return self._database.read(rows.gaps)
 
     def has(self, time_ns: int) -> bool:
         """Return whether there is a reading of exactly this time."""
@@ -246,7 +248,7 @@ class Spool:
         try:
             with (
                 contextlib.suppress(FileNotFoundError),
-                reader.SpoolReader(self.path.parent, shared=True) as own,
+                SpoolReader(self.path.parent, shared=True) as own,
             ):
                 own.examine()
         except DamagedError as error:
@@ -273,6 +275,6 @@ class Spool:
     def _open(self) -> sqlite3.Connection:
         db = self._store.connect()
         if not self._first_id:
-            query = "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'tick'"
-            self._first_id = self.next_id = int(db.execute(query).fetchone()[0]) + self._store.above
+            (following,) = db.execute(rows.NEXT_ID).fetchone()
+            self._first_id = self.next_id = int(following) + self._store.above
         return db

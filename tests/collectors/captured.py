@@ -5,16 +5,7 @@ from collections.abc import Mapping
 from .captured_services import SERVICES
 
 KINDS = (
-    "user",
-    "nice",
-    "system",
-    "idle",
-    "iowait",
-    "irq",
-    "softirq",
-    "steal",
-    "guest",
-    "guest_nice",
+    *("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal", "guest", "guest_nice"),
 )
 
 MEMINFO = b"""\
@@ -166,17 +157,10 @@ LINUX: Mapping[str, bytes] = {
     "/proc/vmstat": VMSTAT,
     "/proc/diskstats": DISKSTATS,
     "/proc/net/dev": NET_DEV,
-    "/proc/1/net/dev": NET_DEV,
-    **{
-        f"/proc/{its}/{name}": text
-        for its in ("net", "1/net")
-        for name, text in (
-            ("snmp", SNMP),
-            ("netstat", NETSTAT),
-            ("snmp6", SNMP6),
-            ("stat/nf_conntrack", CONNTRACK),
-        )
-    },
+    "/proc/net/snmp": SNMP,
+    "/proc/net/netstat": NETSTAT,
+    "/proc/net/snmp6": SNMP6,
+    "/proc/net/stat/nf_conntrack": CONNTRACK,
     "/proc/pressure/cpu": b"some avg10=31.14 avg60=20.64 avg300=22.57 total=11602669571\n"
     b"full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n",
     "/proc/pressure/memory": b"some avg10=1.50 avg60=1.25 avg300=0.75 total=3463792\n"

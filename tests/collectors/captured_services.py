@@ -142,8 +142,6 @@ SERVICES: Mapping[str, bytes] = {
     "/proc/net/tcp": TCP,
     "/proc/net/tcp6": TCP6,
     "/proc/net/udp": UDP,
-    "/proc/1/net/tcp": TCP,
-    "/proc/1/net/udp": UDP,
     "/proc/interrupts": INTERRUPTS,
     "/proc/softirqs": SOFTIRQS,
     SYSTEMCTL: UNITS,

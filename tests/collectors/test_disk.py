@@ -1,32 +1,29 @@
 import os
-import threading
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.collectors import Guard, Omission, Silence
-from pipeline.collectors.base import NoData
+from pipeline.collectors import NoData, Omission, Silence
 from pipeline.collectors.disk import Disk
-from pipeline.point import Point, decode
-from tests.agents import eventually
+from pipeline.point import Point
 
-from .fakes import DEFAULTS, FakeHost, mount, statvfs, types
+from .fakes import DEFAULTS, FakeHost, Hang, guarded, mount, read, statvfs, types, written
 
 MOUNTS = "/proc/self/mountinfo"
+NO_DISK = (
+    *("tmpfs", "devtmpfs", "devfs", "iso9660", "overlay"),
+    *("aufs", "squashfs", "autofs", "ramfs", "efivarfs"),
+)
+NETWORK = ("nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "glusterfs", "fuse.sshfs")
+DOCKER, POD = "/var/lib/docker/x", "/var/lib/kubelet/pods/0ab/volumes/x"
 Look = Callable[[str], os.statvfs_result]
 
 
-def points(disk: Disk) -> list[Point]:
-    read = list(disk.collect())
-    assert not [item for item in read if isinstance(item, Omission)]
-    return [item for item in read if isinstance(item, Point)]
-
-
 def paths(disk: Disk) -> list[str]:
-    return [point.tags["path"] for point in points(disk)]
+    return [point.tags["path"] for point in read(disk)]
 
 
 def table(fake: FakeHost, *lines: str) -> FakeHost:
@@ -50,22 +47,30 @@ def disk(fake: FakeHost, look: Look | None = None, **options: Any) -> Disk:
     return Disk(fake.host(look), replace(DEFAULTS, **options))
 
 
-@pytest.fixture
-def looked_at() -> list[str]:
-    return []
+def failing(errors: Mapping[str, BaseException]) -> Look:
+    """A look that fails at these paths."""
 
-
-@pytest.fixture
-def look(looked_at: list[str]) -> Look:
-    def remember(path: str) -> os.statvfs_result:
-        looked_at.append(path)
+    def look(path: str) -> os.statvfs_result:
+        if path in errors:
+            raise errors[path]
         return statvfs()
 
-    return remember
+    return look
+
+
+@dataclass
+class Remember:
+    """A look that remembers where."""
+
+    paths: list[str] = field(default_factory=list)
+
+    def __call__(self, path: str) -> os.statvfs_result:
+        self.paths.append(path)
+        return statvfs()
 
 
 def test_point(fake: FakeHost) -> None:
-    (point,) = points(disk(table(fake, "/dev/vda1 / ext4")))
+    (point,) = read(disk(table(fake, "/dev/vda1 / ext4")))
     assert point == Point(
         "disk",
         {
@@ -86,13 +91,13 @@ def test_point(fake: FakeHost) -> None:
 
 
 def test_file_system_without_inodes_of_its_own(fake: FakeHost) -> None:
-    (point,) = points(disk(fake, lambda path: statvfs(f_files=0, f_ffree=0)))
+    (point,) = read(disk(fake, lambda path: statvfs(f_files=0, f_ffree=0)))
     assert point.fields["inodes_used_percent"] == 0.0
     assert type(point.fields["inodes_used_percent"]) is float
 
 
 @pytest.mark.parametrize(
-    ("figures", "lacking"),
+    ("stat", "lacking"),
     [
         ({"f_files": -1}, "inodes_total inodes_used inodes_free inodes_used_percent"),
         ({"f_ffree": 201}, "inodes_used inodes_free inodes_used_percent"),
@@ -104,58 +109,48 @@ def test_file_system_without_inodes_of_its_own(fake: FakeHost) -> None:
     ],
 )
 def test_figures_that_cannot_be_are_left_out_one_by_one(
-    fake: FakeHost, figures: dict[str, int], lacking: str
+    fake: FakeHost, stat: dict[str, int], lacking: str
 ) -> None:
-    whole = Guard(disk(fake), DEFAULTS, fake.clock).run(1, {})
-    broken = Guard(disk(fake, lambda _: statvfs(**figures)), DEFAULTS, fake.clock).run(1, {})
-    (its,), (all_of_them,) = (decode("\n".join(one.lines)) for one in (broken, whole))
-    assert all_of_them.point.fields.keys() - its.point.fields.keys() == {*lacking.split()}
-    assert broken.lost_points == len(lacking.split())
+    outcome = guarded(disk(fake, lambda _: statvfs(**stat)))
+    (whole,), (broken,) = read(disk(fake)), written(outcome)
+    assert whole.fields.keys() - broken.fields.keys() == {*lacking.split()}
+    assert outcome.lost_points == len(lacking.split())
 
 
 # ---- Which of them
 
 
-def test_what_has_no_disk_of_its_own_is_not_looked_at(
-    fake: FakeHost, look: Look, looked_at: list[str]
+@pytest.mark.parametrize(
+    ("lines", "options", "reported"),
+    [
+        ([f"{fstype} /{fstype} {fstype}" for fstype in NO_DISK], {}, []),
+        *(
+            ([f"nas:/x /net {fstype}"], {"network": network}, network * ["/net"])
+            for fstype in NETWORK
+            for network in (False, True)
+        ),
+        (
+            ["/dev/vdb1 /srv/a xfs", "x /srv/b fuse.x", "y /mnt fuse.y"],
+            *({"include": ("/", "/srv/*"), "exclude": ("*b",)}, ["/srv/a"]),
+        ),
+        (["/dev/a /var/lib/docker xfs", f"/dev/b {POD} ext4"], {}, ["/var/lib/docker"]),
+        ([f"/dev/a {DOCKER} xfs", f"/dev/b {POD} ext4"], {"exclude": ()}, [DOCKER, POD]),
+    ],
+)
+def test_what_is_not_reported_is_not_looked_at(
+    fake: FakeHost, lines: list[str], options: dict[str, Any], reported: list[str]
 ) -> None:
-    pseudo = (
-        *("tmpfs", "devtmpfs", "devfs", "iso9660", "overlay"),
-        *("aufs", "squashfs", "autofs", "ramfs", "efivarfs"),
-    )
-    table(fake, "/dev/vda1 / ext4", *(f"{kind} /{kind} {kind}" for kind in pseudo))
-    assert paths(disk(fake, look)) == looked_at == ["/"]
+    look = Remember()
+    made = disk(table(fake, "/dev/vda1 / ext4", *lines), look, **options)
+    assert paths(made) == sorted(look.paths) == ["/", *reported]
 
 
 def test_what_has_no_size_stays_out(fake: FakeHost) -> None:
     table(fake, "/dev/vda1 / ext4", "proc /proc proc")
     empty = statvfs(f_blocks=0, f_bfree=0, f_bavail=0)
     assert paths(disk(fake, {"/": statvfs(), "/proc": empty}.__getitem__)) == ["/"]
-
-
-@pytest.mark.parametrize(
-    "fstype", ["nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "glusterfs", "fuse.sshfs"]
-)
-def test_those_of_other_machines_are_looked_at_on_request_only(
-    fake: FakeHost, look: Look, looked_at: list[str], fstype: str
-) -> None:
-    table(fake, "/dev/vda1 / ext4", f"nas:/x /net {fstype}")
-    assert paths(disk(fake, look)) == looked_at == ["/"]
-    assert paths(disk(fake, look, network=True)) == ["/", "/net"]
-
-
-def test_what_the_user_leaves_out_is_not_looked_at(
-    fake: FakeHost, look: Look, looked_at: list[str]
-) -> None:
-    table(fake, "/dev/vda1 / ext4", "/dev/vdb1 /srv/a xfs", "x /srv/b fuse.x", "y /mnt fuse.y")
-    assert paths(disk(fake, look, include=("/srv/*",), exclude=("*b",))) == looked_at == ["/srv/a"]
-
-
-def test_what_container_engines_mount_stays_out_by_default(fake: FakeHost) -> None:
-    pod = "/var/lib/kubelet/pods/0ab/volumes/x"
-    table(fake, "/dev/vda1 / ext4", "/dev/vdb1 /var/lib/docker xfs", f"/dev/rbd0 {pod} ext4")
-    assert paths(disk(fake)) == ["/", "/var/lib/docker"]
-    assert paths(disk(fake, exclude=())) == ["/", "/var/lib/docker", pod]
+    with pytest.raises(NoData):
+        paths(disk(table(fake, "overlay / overlay")))
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError(), PermissionError(), OSError(116, "stale")])
@@ -163,114 +158,80 @@ def test_what_container_engines_mount_stays_out_by_default(fake: FakeHost) -> No
 def test_one_that_cannot_be_looked_at_costs_no_other(
     fake: FakeHost, error: OSError, fstype: str
 ) -> None:
-    def look(path: str) -> os.statvfs_result:
-        if path == "/b":  # gone since the table was read, for example
-            raise error
-        return statvfs()
-
     table(fake, *(f"/dev{path} {path} {fstype}" for path in ("/a", "/b", "/c")))
-    assert paths(disk(fake, look)) == ["/a", "/c"]
+    assert paths(disk(fake, failing({"/b": error}))) == ["/a", "/c"]
 
 
 def test_any_other_failure_is_one_of_the_collector(fake: FakeHost) -> None:
-    def look(path: str) -> os.statvfs_result:
-        raise ZeroDivisionError
-
     with pytest.raises(ZeroDivisionError):
-        points(disk(table(fake, "x / ext4"), look))
-
-
-def test_without_a_thread_to_ask_what_needs_none_is_told(
-    fake: FakeHost, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    omission, point = disk(table(fake, "a /a fuse.x", "/dev/b /b ext4")).collect()
-    assert omission == Omission("/a", "RuntimeError: can't start new thread")
-    assert isinstance(point, Point)
-    assert point.tags["path"] == "/b"
+        paths(disk(table(fake, "x /a ext4"), failing({"/a": ZeroDivisionError()})))
 
 
 def test_of_two_mounts_on_one_path_the_upper_counts(fake: FakeHost) -> None:
     table(fake, "/dev/old /data ext4", "/dev/new /data xfs", "/dev/a /h xfs", "tmpfs /h tmpfs")
-    assert [point.tags["device"] for point in points(disk(fake))] == ["new"]
-
-
-def test_nothing_but_pseudo_file_systems_is_no_data(fake: FakeHost) -> None:
-    with pytest.raises(NoData):
-        paths(disk(table(fake, "overlay / overlay")))
+    assert [point.tags["device"] for point in read(disk(fake))] == ["new"]
 
 
 # ---- Names
 
 
 @pytest.mark.parametrize(
-    ("options", "mode"), [("rw,ro_x", "rw"), ("nosuid,ro", "ro"), ("rw,errors=remount-ro", "rw")]
+    ("mount", "system", "mode"),
+    [
+        ("rw,ro_x", "rw", "rw"),
+        ("nosuid,ro", "rw", "ro"),
+        ("rw,errors=remount-ro", "rw", "rw"),
+        ("rw", "ro,errors=remount-ro", "ro"),  # it became read-only
+    ],
 )
-def test_mode(fake: FakeHost, options: str, mode: str) -> None:
-    (point,) = points(disk(table(fake, f"/dev/vda1 / ext4 {options}")))
-    assert point.tags["mode"] == mode
+def test_mode(fake: FakeHost, mount: str, system: str, mode: str) -> None:
+    table(fake, f"/dev/vda1 / ext4 {mount}").change(MOUNTS, b"rw,discard", system.encode())
+    assert [point.tags["mode"] for point in read(disk(fake))] == [mode]
 
 
-def test_mode_of_a_file_system_that_became_read_only(fake: FakeHost) -> None:
-    table(fake, "/dev/vda1 / ext4")
-    fake.files[MOUNTS] = fake.files[MOUNTS].replace(b"rw,discard", b"ro,errors=remount-ro")
-    (point,) = points(disk(fake))
-    assert point.tags["mode"] == "ro"
-
-
-def test_device_that_the_kernel_booted_from_is_named(fake: FakeHost) -> None:
-    table(fake, "/dev/root / ext4", "/dev/root /x ext4")
-    fake.files["/sys/dev/block/254:20/uevent"] = b"MAJOR=254\nDEVNAME=vda1\nDEVTYPE=partition\n"
-    assert [point.tags["device"] for point in points(disk(fake))] == ["vda1", "root"]
-
-
-def test_type_that_is_no_text(fake: FakeHost) -> None:
-    (point,) = points(disk(table(fake, os.fsdecode(b"x / fuse.caf\xe9"))))
-    assert point.tags["fstype"] == r"fuse.caf\xe9"
-
-
-def test_logical_volume_is_named_as_telegraf_names_it(
+def test_devices_are_named_as_telegraf_names_them_and_types_that_are_no_text(
     fake: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os.path, "realpath", {"/dev/mapper/vg-root": "/dev/dm-0"}.get)
-    table(fake, "/dev/mapper/vg-root / ext4", " /x ext4", "none /y ext4")
-    assert [point.tags["device"] for point in points(disk(fake))] == ["dm-0", "none", "none"]
+    table(
+        *(fake, "/dev/root / ext4", "/dev/root /x ext4", "/dev/mapper/vg-root /y ext4"),
+        *(" /z ext4", os.fsdecode(b"none /none fuse.caf\xe9")),
+    )
+    fake.files["/sys/dev/block/254:20/uevent"] = b"MAJOR=254\nDEVNAME=vda1\nDEVTYPE=partition\n"
+    points = read(disk(fake))
+    assert [point.tags["device"] for point in points] == ["vda1", "root", "dm-0", "none", "none"]
+    assert points[-1].tags["fstype"] == r"fuse.caf\xe9"
 
 
 @pytest.mark.parametrize(
-    ("written", "path", "tag"),
+    ("written", "path"),
     [
-        (r"/my\040disk", "/my disk", "/my disk"),
-        (r"/a,b=c", "/a,b=c", "/a,b=c"),
-        (r"/a\011b\012c", "/a\tb\nc", "/a\tb\nc"),
-        (r"/a\134040b", r"/a\040b", r"/a\040b"),
-        ("/a\rb", "/a\rb", "/a\rb"),
-        (r"/a\043b", "/a#b", "/a#b"),
-        ("/größe\u2028", "/größe\u2028", "/größe\u2028"),
-        (os.fsdecode(b"/caf\xe9"), os.fsdecode(b"/caf\xe9"), r"/caf\xe9"),
-        (r"/a\377b", os.fsdecode(b"/a\xffb"), r"/a\xffb"),
+        (r"/my\040disk", "/my disk"),
+        (r"/a,b=c", "/a,b=c"),
+        (r"/a\011b\012c", "/a\tb\nc"),
+        (r"/a\134040b", r"/a\040b"),
+        ("/a\rb", "/a\rb"),
+        (r"/a\043b", "/a#b"),
+        ("/größe\u2028", "/größe\u2028"),
+        (os.fsdecode(b"/caf\xe9"), os.fsdecode(b"/caf\xe9")),
+        (r"/a\377b", os.fsdecode(b"/a\xffb")),
     ],
 )
-def test_paths_that_need_care(
-    fake: FakeHost, look: Look, looked_at: list[str], written: str, path: str, tag: str
-) -> None:
-    made = disk(table(fake, f"/dev/sdb1 {written} vfat"), look)
-    outcome = Guard(made, DEFAULTS, fake.clock).run(1, {})
+def test_paths_that_need_care(fake: FakeHost, written: str, path: str) -> None:
+    look = Remember()
+    outcome = guarded(made := disk(table(fake, f"/dev/sdb1 {written} vfat"), look))
     assert (len(outcome.lines), outcome.lost_points) == (1, 0)
-    assert looked_at == [path]
-    assert paths(made) == [tag]
+    assert look.paths == [path]
+    assert paths(made) == [os.fsencode(path).decode(errors="backslashreplace")]
+
+
+# ---- The table
 
 
 @pytest.mark.parametrize("line", [b"", b"x", b"7 1 8:1 / / rw", b"7 1 8:1 / / rw - ext4", b" - "])
 def test_broken_line_of_the_table_costs_itself_only(fake: FakeHost, line: bytes) -> None:
     fake.files[MOUNTS] = line + b"\n" + mountinfo("/dev/vdb1 /data ext4") + b"\n"
     assert paths(disk(fake)) == ["/data"]
-
-
-# ---- The table
 
 
 def test_table_is_read_anew_when_it_changed(fake: FakeHost) -> None:
@@ -285,168 +246,114 @@ def test_psutil_is_asked_each_time_where_there_is_no_table(fake: FakeHost) -> No
     fake.ps.mounts = [mount("/", "/dev/vda1")]
     assert paths(made) == ["/"]
     fake.ps.mounts = [mount("/data", "")]
-    (point,) = points(made)
+    (point,) = read(made)
     assert (point.tags["path"], point.tags["device"]) == ("/data", "none")
 
 
-# ---- In a container
-
-
-def test_mounts_are_those_of_the_host(
-    fake: FakeHost, look: Look, looked_at: list[str], tmp_path: Path
+def test_a_containers_own_mounts_are_no_stand_in_for_those_of_its_host(
+    fake: FakeHost, tmp_path: Path
 ) -> None:
+    look = Remember()
     (tmp_path / "dev/mapper").mkdir(parents=True)
     (tmp_path / "dev/mapper/vg-data").symlink_to("../dm-7")
-    fake.root, fake.proc = str(tmp_path), "/elsewhere/proc"
-    table(fake, "overlay / overlay", "/dev/vda1 /etc/hosts ext4")  # the container's own
-    fake.files["/elsewhere/proc/1/mountinfo"] = mountinfo(
+    fake.contain(str(tmp_path))
+    with pytest.raises(FileNotFoundError):
+        paths(disk(fake))
+    fake.files["/proc/1/mountinfo"] = b""
+    with pytest.raises(NoData):
+        paths(disk(fake))
+    fake.files["/proc/1/mountinfo"] = mountinfo(
         "/dev/vda1 / ext4", "/dev/mapper/vg-data /srv ext4", "/dev/mapper/no /x xfs"
     )
-    read = points(disk(fake, look, include=("/", "/[sx]*")))
-    assert [(point.tags["path"], point.tags["device"]) for point in read] == [
+    points = read(disk(fake, look, include=("/", "/[sx]*")))
+    assert [(point.tags["path"], point.tags["device"]) for point in points] == [
         ("/", "vda1"),
         ("/srv", "dm-7"),
         ("/x", "mapper/no"),
     ]
-    assert looked_at == [f"{tmp_path}/", f"{tmp_path}/srv", f"{tmp_path}/x"]
-
-
-def test_without_sight_of_the_hosts_mounts_the_containers_are_no_stand_in(fake: FakeHost) -> None:
-    fake.root, fake.proc = "/host", "/host/proc"
-    with pytest.raises(FileNotFoundError):
-        paths(disk(table(fake, "/dev/vda1 /etc/hosts ext4")))
-    fake.files["/host/proc/1/mountinfo"] = b""
-    with pytest.raises(NoData):
-        paths(disk(table(fake, "/dev/vda1 /etc/hosts ext4")))
+    assert look.paths == [f"{tmp_path}/", f"{tmp_path}/srv", f"{tmp_path}/x"]
 
 
 # ---- Silence; the real thing is in test_hung.py
 
 
-def test_only_what_may_hang_costs_a_thread(fake: FakeHost) -> None:
-    threads: dict[str, bool] = {}
-
-    def look(path: str) -> os.statvfs_result:
-        threads[path] = threading.current_thread() is not threading.main_thread()
-        return statvfs()
-
+def test_without_a_thread_to_ask_what_needs_none_is_told(fake: FakeHost) -> None:
     table(
         *(fake, "/dev/vda1 / ext4", "tmpfs /run tmpfs", "/dev/vdb1 /run/a xfs"),
         *("auto /home autofs", "nas:/h /home/me/x nfs", "/dev/sdc1 /home/me/x/usb vfat"),
         *("/dev/sdd1 /homework ext4", "sdb /ntfs fuseblk", "x /unheard-of unheard-of"),
     )
-    paths(disk(fake, look))
-    assert {path for path, is_apart in threads.items() if is_apart} == {
-        "/home/me/x/usb",
-        "/ntfs",
-        "/unheard-of",
-    }
-    assert {path for path, is_apart in threads.items() if not is_apart} == {
-        "/",
-        "/run/a",
-        "/homework",
-    }
+    fake.runner.refusal = RuntimeError("can't start new thread")
+    items = list(disk(fake).collect())
+    why = "RuntimeError: can't start new thread"
+    asked_aside = ("/home/me/x/usb", "/ntfs", "/unheard-of")
+    assert [item for item in items if isinstance(item, Omission)] == [
+        Omission(path, why) for path in asked_aside
+    ]
+    points = [item.tags["path"] for item in items if isinstance(item, Point)]
+    assert points == ["/", "/run/a", "/homework"]
 
 
-def test_silence_is_an_omission_until_it_is_over(fake: FakeHost) -> None:
-    speak = threading.Event()
-
-    def look(path: str) -> os.statvfs_result:
-        assert path != "/mnt/silent" or speak.wait(60)
-        return statvfs()
-
-    table(fake, "x /mnt/silent fuse.x", "y /mnt/other fuse.y", "/dev/vda1 / ext4")
-    made = disk(fake, look, timeout_ms=500)
-    for _ in range(3):
-        silent, *others = made.collect()
-        assert silent == Silence("/mnt/silent", "no answer within 500 ms")
-        assert [item.tags["path"] for item in others if isinstance(item, Point)] == [
-            "/mnt/other",
-            "/",
-        ]
-    speak.set()
-    eventually(lambda: all(isinstance(item, Point) for item in made.collect()), "it speaks")
-    assert paths(made) == ["/mnt/silent", "/mnt/other", "/"]
-
-
-def test_nothing_but_silence_is_an_omission_too(fake: FakeHost) -> None:
-    speak = threading.Event()
-
-    def look(path: str) -> os.statvfs_result:
-        assert speak.wait(60)
-        return statvfs()
-
-    guard = Guard(disk(table(fake, "x / fuse.x"), look, timeout_ms=10), DEFAULTS, fake.clock)
-    outcome = guard.run(1, {})
-    assert (outcome.silent_points, outcome.lost_points) == (1, 0)
-    assert outcome.problems == {"leaves out /": "no answer within 10 ms"}
-    speak.set()
-
-
-def test_one_that_took_a_silent_ones_place_is_asked(fake: FakeHost) -> None:
-    speak = threading.Event()
-
-    def look(path: str) -> os.statvfs_result:
-        assert path == "/" or dead.is_set() or speak.wait(60)
-        return statvfs()
-
-    dead = threading.Event()
-    made = disk(table(fake, "x /mnt fuse.x", "/dev/vda1 / ext4"), look, timeout_ms=500)
-    assert [type(item) for item in made.collect()] == [Silence, Point]
-    dead.set()
-    table(fake, "/dev/vda1 / ext4", "x /mnt fuse.x")
-    assert paths(made) == ["/", "/mnt"]
-    speak.set()
-
-
-def test_collector_made_anew_does_not_ask_again_who_is_silent(fake: FakeHost) -> None:
-    asked, speak = [], threading.Event()
+def test_silence_is_an_omission_until_it_is_over_for_a_collector_made_anew_too(
+    fake: FakeHost,
+) -> None:
+    hung, asked = {"/silent"}, []
 
     def look(path: str) -> os.statvfs_result:
         asked.append(path)
-        assert path == "/" or speak.wait(60)
+        if path in hung:
+            raise Hang
         return statvfs()
 
-    host = table(fake, "x /mnt fuse.x", "/dev/vda1 / ext4").host(look)
+    table(fake, "x /silent fuse.x", "y /other fuse.y", "/dev/vda1 / ext4")
     for _ in range(3):
-        made = Disk(host, replace(DEFAULTS, timeout_ms=500))
-        assert [type(item) for item in made.collect()] == [Silence, Point]
-    assert asked.count("/mnt") == 1
-    speak.set()
+        silent, *others = disk(fake, look, timeout_ms=500).collect()
+        assert silent == Silence("/silent", "no answer within 500 ms")
+        told = [item.tags["path"] for item in others if isinstance(item, Point)]
+        assert told == ["/other", "/"]
+    assert asked.count("/silent") == 1
+    hung.clear()
+    fake.runner.wake()
+    assert paths(disk(fake, look)) == ["/silent", "/other", "/"]
+
+
+def test_nothing_but_silence_is_an_omission_too(fake: FakeHost) -> None:
+    outcome = guarded(disk(table(fake, "x /a fuse.x"), failing({"/a": Hang()}), timeout_ms=10))
+    assert (outcome.silent_points, outcome.lost_points) == (1, 0)
+    assert outcome.problems == {"leaves out /a": "no answer within 10 ms"}
+
+
+def test_one_that_took_a_silent_ones_place_is_asked(fake: FakeHost) -> None:
+    errors: dict[str, BaseException] = {"/mnt": Hang()}
+    made = disk(table(fake, "x /mnt fuse.x", "/dev/vda1 / ext4"), failing(errors))
+    assert [type(item) for item in made.collect()] == [Silence, Point]
+    errors.clear()
+    assert [type(item) for item in made.collect()] == [Silence, Point]
+    table(fake, "/dev/vda1 / ext4", "x /mnt fuse.x")
+    assert paths(made) == ["/", "/mnt"]
 
 
 # ---- In a service with a view of its own
 
 
-def seen_by(*lines: str, number: int = 20) -> bytes:
-    """A table whose devices have the numbers that the lines begin with."""
-    rows = [line.split(" ", 1) for line in lines]
-    return b"\n".join(
-        f"{row} 1 {device} / {rest.split(' - ')[0]} - {rest.split(' - ')[1]}".encode()
-        for row, (device, rest) in enumerate(rows, start=number)
-    )
+OF_ALL = b"""\
+20 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw
+21 1 8:2 / /home rw,nosuid - ext4 /dev/sda2 rw
+22 1 8:3 / /cdrom ro - ext4 /dev/sda3 ro
+23 1 8:4 / /hidden rw - ext4 /dev/sda4 rw
+"""
+OF_SERVICE = b"""\
+700 1 8:1 / / ro,relatime - ext4 /dev/sda1 rw
+701 1 8:2 / /home ro,nosuid - ext4 /dev/sda2 rw
+702 1 8:3 / /cdrom ro - ext4 /dev/sda3 ro
+703 1 8:1 / /var/tmp rw - ext4 /dev/sda1 rw
+704 1 8:1 / /var/lib/metrics-pipeline rw - ext4 /dev/sda1 rw
+705 1 0:99 / /hidden rw - tmpfs tmpfs rw
+706 1 8:9 / /own rw - ext4 /dev/sdb1 rw
+"""
 
 
 def test_a_services_view_of_the_file_systems_changes_nothing(fake: FakeHost) -> None:
-    fake.files["/proc/1/mountinfo"] = seen_by(
-        "8:1 / rw,relatime - ext4 /dev/sda1 rw",
-        "8:2 /home rw,nosuid - ext4 /dev/sda2 rw",
-        "8:3 /cdrom ro - ext4 /dev/sda3 ro",
-        "8:4 /hidden rw - ext4 /dev/sda4 rw",
-    )
-    fake.files[MOUNTS] = seen_by(
-        "8:1 / ro,relatime - ext4 /dev/sda1 rw",
-        "8:2 /home ro,nosuid - ext4 /dev/sda2 rw",
-        "8:3 /cdrom ro - ext4 /dev/sda3 ro",
-        "8:1 /var/tmp rw - ext4 /dev/sda1 rw",  # PrivateTmp
-        "8:1 /var/lib/metrics-pipeline rw - ext4 /dev/sda1 rw",  # StateDirectory
-        "0:99 /hidden rw - tmpfs tmpfs rw",
-        "8:9 /own rw - ext4 /dev/sdb1 rw",
-        number=700,
-    )
-    assert [(p.tags["path"], p.tags["mode"]) for p in points(disk(fake))] == [
-        ("/", "rw"),
-        ("/home", "rw"),
-        ("/cdrom", "ro"),
-        ("/own", "rw"),
-    ]
+    fake.files |= {"/proc/1/mountinfo": OF_ALL, MOUNTS: OF_SERVICE}
+    modes = {point.tags["path"]: point.tags["mode"] for point in read(disk(fake))}
+    assert modes == {"/": "rw", "/home": "rw", "/cdrom": "ro", "/own": "rw"}

@@ -1,14 +1,11 @@
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from pipeline.collectors import Guard
-from pipeline.collectors.base import NoData
+from pipeline.collectors import NoData
 from pipeline.collectors.diskio import DiskIo
-from pipeline.point import Point, decode
+from pipeline.point import Point
 
 from .captured import DISKSTATS
-from .fakes import DEFAULTS, FakeHost, types
+from .fakes import DEFAULTS, FakeHost, guarded, types, written
 
 PATH = "/proc/diskstats"
 
@@ -53,9 +50,8 @@ def test_points(fake: FakeHost) -> None:
 
 def test_loop_devices_and_ram_disks_stay_out_by_default(fake: FakeHost) -> None:
     fake.files[PATH] += row("ram0") + row("dm-0") + row("sr0")
-    guard = Guard(DiskIo(fake.host(), DEFAULTS), DEFAULTS, fake.clock)
-    read_back = decode("\n".join(guard.run(1, {}).lines))
-    assert [line.point.tags["name"] for line in read_back] == ["vda", "vda1", "dm-0", "sr0"]
+    points = written(guarded(DiskIo(fake.host(), DEFAULTS)))
+    assert [point.tags["name"] for point in points] == ["vda", "vda1", "dm-0", "sr0"]
 
 
 def test_utilisation_spans_a_tenth_of_a_second_at_least(fake: FakeHost) -> None:
@@ -67,13 +63,23 @@ def test_utilisation_spans_a_tenth_of_a_second_at_least(fake: FakeHost) -> None:
     assert "io_util" not in read(fake, diskio, 0.05)["sda"].fields
 
 
-def test_counters_that_began_anew_are_told_as_they_are(fake: FakeHost) -> None:
-    fake.files[PATH] = row("sda", busy=2**32 - 1, count=2**32 - 1)
+@pytest.mark.parametrize(
+    ("before", "now", "util"),
+    [
+        (100, 200, 10.0),
+        (100, 5100, 100.0),  # requests of 5 s that ended just now
+        (2**32 - 1, 7, None),  # it began anew
+    ],
+)
+def test_utilisation_is_that_of_the_time_by_whichever_wall_clock(
+    fake: FakeHost, before: int, now: int, util: float | None
+) -> None:
+    fake.files[PATH] = row("sda", busy=before)
     diskio = DiskIo(fake.host(), DEFAULTS)
-    fake.files[PATH] = row("sda", busy=7, count=1)
+    fake.clock.wall_ns -= 3600 * 10**9
+    fake.files[PATH] = row("sda", busy=now, count=1)
     fields = read(fake, diskio)["sda"].fields
-    assert (fields["reads"], fields["io_time"]) == (1, 7)
-    assert "io_util" not in fields
+    assert (fields["reads"], fields["io_time"], fields.get("io_util")) == (1, now, util)
 
 
 def test_new_disk_has_no_utilisation_yet_and_a_gone_one_no_point(fake: FakeHost) -> None:
@@ -86,68 +92,25 @@ def test_new_disk_has_no_utilisation_yet_and_a_gone_one_no_point(fake: FakeHost)
     assert read(fake, diskio)["sdb"].fields["io_util"] == 0.0
 
 
-def test_wall_clock_an_hour_back_changes_nothing(fake: FakeHost) -> None:
-    fake.files[PATH] = row("sda", busy=100)
-    diskio = DiskIo(fake.host(), DEFAULTS)
-    fake.clock.wall_ns -= 3600 * 10**9
-    fake.files[PATH] = row("sda", busy=200)
-    assert read(fake, diskio)["sda"].fields["io_util"] == pytest.approx(10.0)
-
-
 def test_names_that_need_care(fake: FakeHost) -> None:
     names = ["a,b=c", "größe", 'q"\\', "cciss!c0d0"]
     fake.files[PATH] = b"".join(map(row, [*names, "\udcff"]))
     assert list(read(fake, DiskIo(fake.host(), DEFAULTS))) == [*names, r"\xff"]
 
 
+# Columns of Linux before 4.18, before 5.5, and since.
 @pytest.mark.parametrize("columns", [11, 15, 17])
 def test_a_device_with_a_blank_in_its_name_costs_no_other(fake: FakeHost, columns: int) -> None:
-    counted = range(1, columns + 1)
-    fake.files[PATH] = b"".join(
-        f" 8 0 {name} {' '.join(map(str, counted))}\n".encode() for name in ("sda", "my  disk 2")
-    )
-    sda, odd = read(fake, DiskIo(fake.host(), DEFAULTS)).values()
-    assert (sda.tags, odd.tags) == ({"name": "sda"}, {"name": "my  disk 2"})
-    assert odd.fields == sda.fields
-    assert (odd.fields["reads"], odd.fields["read_bytes"], odd.fields["io_time"]) == (1, 1536, 10)
-
-
-@pytest.mark.parametrize(
-    ("column", "field", "lost"),
-    [(0, "reads", 1), (8, "iops_in_progress", 1), (9, "io_time", 1), (10, "weighted_io_time", 1)],
-)
-@pytest.mark.parametrize("figure", ["-1", "18446744073709551615", "x", "9" * 5000])
-def test_a_figure_that_cannot_be_costs_itself_only(
-    fake: FakeHost, column: int, field: str, lost: int, figure: str
-) -> None:
-    counted = ["3"] * 17
-    counted[column] = figure
-    fake.files[PATH] = row("sda") + f" 8 16 sdb {' '.join(counted)}\n".encode()
-    outcome = Guard(DiskIo(fake.host(), DEFAULTS), DEFAULTS, fake.clock).run(1, {})
-    sda, sdb = (line.point.fields for line in decode("\n".join(outcome.lines)))
-    assert (sda.keys() - sdb.keys(), outcome.lost_points) == ({field}, lost)
-
-
-def test_a_device_is_never_busy_for_longer_than_the_time(fake: FakeHost) -> None:
-    fake.files[PATH] = row("sda", busy=100)
-    diskio = DiskIo(fake.host(), DEFAULTS)
-    fake.files[PATH] = row("sda", busy=5100)  # requests of 5 s that ended just now
-    assert read(fake, diskio)["sda"].fields["io_util"] == 100.0
-
-
-# Columns of Linux before 4.18, before 5.5, and since.
-@given(
-    st.sampled_from([11, 15, 17]).flatmap(
-        lambda size: st.lists(st.integers(1, 2**63 // 512 - 1), min_size=size, max_size=size)
-    )
-)
-def test_whatever_is_counted_is_a_point(counted: list[int]) -> None:
-    fake = FakeHost()
-    fake.files[PATH] = f"8 0 sda {' '.join(map(str, counted))}\n".encode()
-    (point,) = DiskIo(fake.host(), DEFAULTS).collect()
-    assert set(types(point).values()) == {int}
-    assert point.fields["write_bytes"] == counted[6] * 512
-    assert point.fields["weighted_io_time"] == counted[10]
+    counted = " ".join(map(str, range(2**52, 2**52 + columns)))
+    fake.files[PATH] = "".join(
+        f" 8 0 {name} {counted}\n" for name in ("sda", "my  disk 2")
+    ).encode()
+    points = read(fake, DiskIo(fake.host(), DEFAULTS))
+    assert list(points) == ["sda", "my  disk 2"]
+    for point in points.values():
+        names = ("reads", "write_bytes", "io_time", "weighted_io_time")
+        values = [2**52, 2**61 + 6 * 512, 2**52 + 9, 2**52 + 10]
+        assert [point.fields[name] for name in names] == values
 
 
 def test_machine_without_disks_is_no_data(fake: FakeHost) -> None:

@@ -12,10 +12,12 @@ import pytest
 
 from pipeline.clock import SystemClock
 from pipeline.collectors import Host, build
-from pipeline.collectors.base import printable
-from tests.agents import AgentProcess, environment, eventually, ticks
+from pipeline.collectors._host.served import find_served
+from pipeline.settings import CollectorOptions
 from tests.clocks import ManualClock
 from tests.machine import open_files
+
+from .fakes import FakeRunner, Hang
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -29,8 +31,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> ManualClock:
 @pytest.mark.parametrize(
     ("root", "environ", "places"),
     [
-        ("/", {}, ("/", "/proc", "/sys")),
         ("/host", {}, ("/host", "/host/proc", "/host/sys")),
+        ("/", {}, ("/", "/proc", "/sys")),
         ("/", {"HOST_PROC": "/p", "HOST_SYS": "/s"}, ("/", "/p", "/s")),
         ("/host", {"HOST_PROC": "/proc", "HOST_SYS": ""}, ("/host", "/proc", "/host/sys")),
     ],
@@ -41,6 +43,8 @@ def test_places(
     host = Host.system(clock, Path(root), environ)
     assert (host.root, host.proc, host.sys) == places
     assert places[1] == psutil.PROCFS_PATH
+    Host.system(clock)  # its own again
+    assert psutil.PROCFS_PATH == "/proc"
 
 
 def test_a_program_is_run_in_an_environment_of_its_own_and_ended_in_time(
@@ -65,32 +69,14 @@ def test_a_program_is_run_in_an_environment_of_its_own_and_ended_in_time(
         host.run(["sh", "-c", "exit 3"], 60)
 
 
-def test_a_long_file_is_read_part_by_part(clock: ManualClock, tmp_path: Path) -> None:
-    (long := tmp_path / "long").write_bytes(bytes(100_000))
-    parts = [*Host.system(clock).read_blocks(str(long))]
-    assert b"".join(parts) == bytes(100_000)
+def test_a_long_file_is_read_whole_or_part_by_part(clock: ManualClock, tmp_path: Path) -> None:
+    content, path = os.urandom(100_000), tmp_path / "long"
+    path.write_bytes(content)
+    host = Host.system(clock)
+    assert host.read_file(str(path)) == content
+    parts = [*host.read_blocks(str(path))]
+    assert b"".join(parts) == content
     assert max(map(len, parts)) < 20_000
-
-
-def test_psutil_reads_its_own_host_again(clock: ManualClock) -> None:
-    Host.system(clock, Path("/host"))
-    Host.system(clock)
-    assert psutil.PROCFS_PATH == "/proc"
-
-
-@pytest.mark.parametrize(
-    ("root", "path", "seen"),
-    [("/", "/", "/"), ("/", "/a", "/a"), ("/host", "/", "/host/"), ("/host", "/a", "/host/a")],
-)
-def test_seen(clock: ManualClock, root: str, path: str, seen: str) -> None:
-    assert Host.system(clock, Path(root)).host_path(path) == seen
-
-
-@pytest.mark.parametrize(
-    ("name", "text"), [("größe", "größe"), (os.fsdecode(b"\xff\xc3\xb6"), r"\xffö"), ("\\", "\\")]
-)
-def test_printable(name: str, text: str) -> None:
-    assert printable(name) == text
 
 
 CONTAINER = """
@@ -110,6 +96,7 @@ os.execvp(sys.executable, [sys.executable, "-m", "pipeline", "once", "--json"])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
 def test_in_a_mount_namespace_of_its_own_the_hosts_mounts_are_told(tmp_path: Path) -> None:
     box = tmp_path / "box"
@@ -128,39 +115,43 @@ def test_in_a_mount_namespace_of_its_own_the_hosts_mounts_are_told(tmp_path: Pat
     assert not [path for path in disks if str(tmp_path) in path]
     root = os.statvfs("/")
     assert disks["/"]["total"] == root.f_blocks * root.f_frsize
-    assert {p["measurement"] for p in points} >= {"system_metrics", "mem", "net", "cpu"}
+    assert {p["measurement"] for p in points} >= {
+        *("system_metrics", "mem", "swap", "cpu", "kernel", "system", "net", "nstat"),
+        *("diskio", "disk", "processes", "linux_sysctl_fs"),
+    }
 
 
-@pytest.fixture
-def own() -> Host:
-    """This machine."""
-    return Host.system(SystemClock())
+@pytest.mark.parametrize(
+    ("error", "may_hang"),
+    [(Hang(), True), (OSError(107, "not connected"), True), (FileNotFoundError(), False)],
+)
+def test_a_file_that_cannot_be_looked_at_may_hang(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException, *, may_hang: bool
+) -> None:
+    stat = Path.stat
+
+    def look(path: Path) -> os.stat_result:
+        if path.name == "uptime":
+            raise error
+        return stat(path)
+
+    monkeypatch.setattr(Path, "stat", look)
+    assert ("/proc/uptime" in find_served("/proc", FakeRunner())) == may_hang
 
 
-def test_a_file_of_the_kernel_is_read_as_it_is_each_time(own: Host) -> None:
-    first = float(own.read_file("/proc/uptime").split()[0])
-    while float(own.read_file("/proc/uptime").split()[0]) <= first:
-        pass
-    assert own.read_file("/proc/version") == Path("/proc/version").read_bytes()
-
-
-def test_a_long_file_is_read_whole(own: Host, tmp_path: Path) -> None:
-    content = os.urandom(100_000)
-    (tmp_path / "f").write_bytes(content)
-    assert own.read_file(str(tmp_path / "f")) == content
-
-
-def test_what_cannot_be_read_leaves_nothing_open(own: Host, tmp_path: Path) -> None:
-    before = open_files()
+@pytest.mark.slow
+def test_what_cannot_be_read_leaves_nothing_open(clock: ManualClock, tmp_path: Path) -> None:
+    host, before = Host.system(clock), open_files()
     for path in (tmp_path / "missing", tmp_path, Path("/dev/zero")):
         with pytest.raises(OSError, match=r"No such file|Is a directory|It is longer than"):
-            own.read_file(str(path))
+            host.read_file(str(path))
     assert open_files() == before
 
 
-def test_many_processes_need_few_files(own: Host) -> None:
+@pytest.mark.slow
+def test_many_processes_need_few_files() -> None:
     """As under `ulimit -n`: the store and the connection need theirs, too."""
-    guards = build(own, {})
+    guards = build(Host.system(SystemClock()), {"process": CollectorOptions(enabled=True)})
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     sleepers = [subprocess.Popen(["sleep", "60"]) for _ in range(20)]
     resource.setrlimit(resource.RLIMIT_NOFILE, (open_files() + 8, hard))
@@ -172,19 +163,3 @@ def test_many_processes_need_few_files(own: Host) -> None:
             sleeper.kill()
             sleeper.wait()
     assert [outcome.error for outcome in outcomes if outcome.error] == []
-
-
-@pytest.mark.slow
-def test_an_agent_with_few_files_loses_no_point(tmp_path: Path) -> None:
-    env = environment(
-        tmp_path / "data", collection_interval_ms=50, collectors="{process = {enabled = true}}"
-    )
-    limited = ("sh", "-c", 'ulimit -n 64; exec "$@"', "sh")
-    agent = AgentProcess(env, tmp_path, before=limited)
-    try:
-        eventually(lambda: ticks(tmp_path / "data") >= 10, "ten readings")
-        lost = agent.status()["lost"]
-        assert agent.stop() == 0
-    finally:
-        agent.kill()
-    assert lost.keys() <= {"tick_missed"}, agent.log

@@ -26,28 +26,23 @@ mounting = pytest.mark.skipif(
 )
 
 
-def run(*command: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *command],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=ROOT,
-        env={**os.environ, **env},
-        timeout=60,
-    )
-
-
 @mounting
 def test_once_reads_the_others_says_so_and_ends(tmp_path: Path) -> None:
     hung = tmp_path / "hung"
     hung.mkdir()
-    done = run(
-        *("-m", "tests.collectors.hung", str(hung)),
-        *(sys.executable, "-m", "pipeline", "once"),
-        METRICS_COLLECTORS__DISK__TIMEOUT_MS="300",
-        METRICS_COLLECTORS__FILE=f"{{directory = '{hung}', timeout_ms = 300}}",
-        METRICS_HOST="h",
+    command = (sys.executable, "-m", "tests.collectors.hung", str(hung))
+    done = subprocess.run(
+        [*command, sys.executable, "-m", "pipeline", "once"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "METRICS_COLLECTORS__DISK__TIMEOUT_MS": "300",
+            "METRICS_COLLECTORS__FILE": f"{{directory = '{hung}', timeout_ms = 300}}",
+        },
+        timeout=60,
     )
     lines = done.stdout.splitlines()
     assert [line for line in lines if line.startswith("disk,") and ",path=/ " in line]
@@ -56,50 +51,6 @@ def test_once_reads_the_others_says_so_and_ends(tmp_path: Path) -> None:
     disk, file = done.stderr.splitlines()
     assert f"Collector disk leaves out {hung}: no answer within 300 ms" in disk
     assert f"Collector file fails: TimeoutError: no answer within 300 ms from {hung}" in file
-
-
-SCENARIO = """
-import sys
-from dataclasses import replace
-from pathlib import Path
-from pipeline.clock import SystemClock
-from pipeline.collectors import Guard, Host
-from pipeline.collectors.disk import Disk
-from pipeline.settings import CollectorOptions
-from tests.collectors.hung import Hung, enter_namespace
-
-folder = sys.argv[1]
-enter_namespace()
-hung = Hung(Path(folder))
-host = Host.system(SystemClock())
-options = CollectorOptions(include=(folder, "/"), timeout_ms=300)
-guard = Guard(Disk(host, options), options, host.clock)
-
-def read():
-    outcome = guard.run(1, {})
-    where = [folder in line for line in outcome.lines]
-    found = "lost", outcome.lost_points, "silent", outcome.silent_points
-    found += "read", len(where), "of it", sum(where)
-    return *found, *(warning for _, warning in outcome.warnings())
-
-silent = read()
-print(*silent)
-print(*read())
-print(*read())
-hung.speak()
-while read() == silent:
-    pass
-print(*read())
-"""
-
-
-@mounting
-def test_silence_is_told_as_long_as_it_lasts(tmp_path: Path) -> None:
-    told = f"Collector disk leaves out {tmp_path}: no answer within 300 ms"
-    assert run("-c", SCENARIO, str(tmp_path)).stdout.splitlines() == [
-        *3 * [f"lost 0 silent 1 read 1 of it 0 {told}"],
-        "lost 0 silent 0 read 2 of it 1",
-    ]
 
 
 @pytest.fixture
@@ -172,10 +123,10 @@ def test_an_agent_goes_on_from_its_start_though_a_sensor_hangs(
         path.write_bytes(b"40000\n")
     env = environment(tmp_path / "data", collection_interval_ms=200)
     with running({**env, "HOST_SYS": str(tmp_path)}, tmp_path) as agent:
-        status = agent.until(lambda its: its["ticks"] >= 10, "ten readings")
+        status = agent.until(lambda its: its["ticks"] >= 4, "four readings")
         assert agent.stop() == 0
     assert status["troubles"]["collector temp"].startswith("leaves out a temp1: no answer within")
-    assert status["lost"]["collector_failed"] >= 10
+    assert status["lost"]["collector_failed"] >= 4
     assert agent.log.count("Collector temp leaves out a temp1") == 1
 
 
@@ -251,14 +202,14 @@ def test_an_agent_goes_on_from_its_start_though_a_server_of_files_of_proc_hangs(
     before = ("unshare", "--mount", "sh", "-c", over, str(fifo))
     env = environment(tmp_path / "data", collection_interval_ms=200)
     with running(env, tmp_path, before=before) as agent:
-        status = agent.until(lambda its: its["ticks"] >= 10, "ten readings")
+        status = agent.until(lambda its: its["ticks"] >= 4, "four readings")
         assert agent.stop() == 0
     silent = {"meminfo": {"mem", "swap"}, "stat": {"cpu"}, "uptime": set(), "loadavg": set()}
     names = {"system_metrics"}.union(*(silent[name] for name in hung.split()))
     for name in names:
         assert "no answer within 500 ms" in status["troubles"][f"collector {name}"]
         assert agent.log.count(f"Collector {name} fails: TimeoutError: no answer") == 1
-    assert status["lost"]["collector_failed"] >= 10 * len(names)
+    assert status["lost"]["collector_failed"] >= 4 * len(names)
     with SpoolReader(tmp_path / "data") as reader:
         lines = [line for block in reader.history(0) for line in block.splitlines()]
     measured = {line.partition(",")[0] for line in lines}

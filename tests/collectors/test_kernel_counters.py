@@ -2,9 +2,8 @@
 
 import pytest
 
-from pipeline.collectors import Guard
 from pipeline.collectors.kernel import Kernel
-from pipeline.point import Point, decode
+from pipeline.point import Point
 
 from .fakes import DEFAULTS, FakeHost, read, types
 
@@ -22,42 +21,6 @@ def test_point(fake: FakeHost) -> None:
     (point,) = read(Kernel(fake.host(), DEFAULTS))
     assert point == Point("kernel", EVERY)
     assert {*types(point).values()} == {int}
-
-
-@pytest.mark.parametrize("container", [False, True])
-@pytest.mark.parametrize(
-    ("before", "after", "changed", "lost"),
-    [
-        (b"", b"", {}, 0),
-        (b"ctxt 13333", b"ctxt 9223372036854775807", {"context_switches": 2**63 - 1}, 0),
-        (b"ctxt 13333", b"ctxt 18446744073709551615", {"context_switches": None}, 1),
-        (b"ctxt 13333", b"ctxt many", {"context_switches": None}, 1),
-        (b"ctxt 13333", b"ctxt", {"context_switches": None}, 0),
-        (b"intr 1234567 0 9 0 0 0", b"intr 5", {"interrupts": 5}, 0),
-        (b"processes 2345", b"processes -1", {"processes_forked": None}, 1),
-        (b"processes 2345", b"procs_running 3", {"processes_forked": None}, 0),
-        (b"btime 1699999000", b"btime nan", {"boot_time": None}, 1),
-        (b"btime 1699999000\n", b"", {"boot_time": None}, 0),
-        (b"btime 1699999000", b"page 5741 1808\nbtime 7", {"boot_time": 7}, 0),  # as Linux 2.4
-        (b"processes", b"softirq 9 1 2\nprocesses", {}, 0),
-    ],
-)
-def test_a_row_that_is_missing_or_no_number_costs_itself_only(
-    fake: FakeHost,
-    before: bytes,
-    after: bytes,
-    changed: dict[str, int | None],
-    lost: int,
-    *,
-    container: bool,
-) -> None:
-    fake.files[STAT] = fake.files[STAT].replace(before, after)
-    if container:
-        fake.contain()
-    outcome = Guard(Kernel(fake.host(), DEFAULTS), DEFAULTS, fake.clock).run(1, {})
-    (line,) = decode("\n".join(outcome.lines))
-    expected = {name: value for name, value in {**EVERY, **changed}.items() if value is not None}
-    assert (line.point.fields, outcome.lost_points) == (expected, lost)
 
 
 def test_the_file_of_the_entropy_may_be_missing_and_the_clock_be_set(fake: FakeHost) -> None:

@@ -1,12 +1,7 @@
-import pytest
-
-from pipeline.collectors import Guard
 from pipeline.collectors.mem import Mem
-from pipeline.point import Point, decode
+from pipeline.point import Point
 
 from .fakes import DEFAULTS, KIB, FakeHost, types
-
-MEMINFO = "/proc/meminfo"
 
 
 def test_point(fake: FakeHost) -> None:
@@ -53,55 +48,3 @@ def test_point(fake: FakeHost) -> None:
     floats = {field for field, kind in types(point).items() if kind is float}
     assert floats == {"available_percent", "used_percent"}
     assert set(types(point).values()) == {float, int}
-
-
-def test_what_a_kernel_does_not_count_is_0(fake: FakeHost) -> None:
-    counted = fake.files[MEMINFO].splitlines(keepends=True)
-    fake.files[MEMINFO] = b"".join(line for line in counted if not line.startswith(b"Huge"))
-    (point,) = Mem(fake.host(), DEFAULTS).collect()
-    assert point.fields["dirty"] == 376 * KIB
-    assert point.fields["huge_pages_total"] == 0
-    assert point.fields["huge_page_size"] == 0
-
-
-@pytest.mark.parametrize("container", [False, True])
-@pytest.mark.parametrize(
-    ("line", "lacking"),
-    [
-        (b"Committed_AS: 18446744073709551608 kB", "committed_as"),
-        (b"SwapFree: 18446744073709346016 kB", "swap_free"),
-        (b"SwapFree: 4000128 kB", "swap_free"),
-        (b"HugePages_Free: 18446744073709551615", "huge_pages_free"),
-        (b"HugePages_Free: -1", "huge_pages_free"),
-        (b"Dirty: nonsense", "dirty"),
-        (b"Buffers: 1 000 kB", ""),
-        (b"Mapped: 1_000 kB", "mapped"),
-        (b"Buffers: many kB", "buffered"),
-        (b"SReclaimable: ?", "cached sreclaimable"),
-        (b"MemAvailable: ?", "available available_percent used used_percent"),
-        (b"MemTotal: ?", "total available_percent used used_percent"),
-        (b"VmallocTotal: " + b"9" * 5000 + b" kB", "vmalloc_total"),
-    ],
-)
-def test_a_figure_that_cannot_be_costs_itself_only(
-    fake: FakeHost, line: bytes, lacking: str, *, container: bool
-) -> None:
-    key = line.partition(b":")[0]
-    lines = fake.files[MEMINFO].splitlines()
-    fake.files[MEMINFO] = b"\n".join(line if one.startswith(key + b":") else one for one in lines)
-    if container:
-        fake.contain()
-    outcome = Guard(Mem(fake.host(), DEFAULTS), DEFAULTS, fake.clock).run(1, {})
-    (read,) = decode("\n".join(outcome.lines))
-    every = Mem(FakeHost().host(), DEFAULTS).collect()
-    assert {key for point in every for key in point.fields} - read.point.fields.keys() == {
-        *lacking.split()
-    }
-    assert outcome.lost_points == len(lacking.split())
-
-
-@pytest.mark.parametrize("line", [b"", b"nonsense", b":", b"New: 5", b"\xff\xfe: 1 kB"])
-def test_a_line_of_another_shape_costs_nothing(fake: FakeHost, line: bytes) -> None:
-    (whole,) = Mem(fake.host(), DEFAULTS).collect()
-    fake.files[MEMINFO] = line + b"\n" + fake.files[MEMINFO] + line + b"\n"
-    assert list(Mem(fake.host(), DEFAULTS).collect()) == [whole]

@@ -2,81 +2,32 @@ import json
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 import pytest
 
-from pipeline.collectors import Guard, Omission, Silence
-from pipeline.collectors.base import NoData
+from pipeline.collectors import NoData, Silence
 from pipeline.collectors.net import Net
-from pipeline.point import Point, decode
-from tests.agents import eventually
+from pipeline.point import Point
 
-from .captured import NET_DEV
-from .fakes import DEFAULTS, FakeHost, types
+from .fakes import DEFAULTS, FakeHost, Hang, read, types
 
-HEAD = b"".join(NET_DEV.splitlines(keepends=True)[:2])
+DEV, LINKS = "/proc/net/dev", "/sys/class/net"
 UP, DOWN, LOOPBACK = b"0x1003\n", b"0x1002\n", b"0x9\n"
 
 
-class Own:
-    """The host that the agent runs on."""
-
-    sys = "/sys/class/net"
-    dev = "/proc/net/dev"
-
-    def __init__(self, fake: FakeHost) -> None:
-        self.fake = fake
-
-    def plug_in(self, name: str, flags: bytes = UP) -> None:
+def plug_in(fake: FakeHost, *names: str, flags: bytes = UP) -> None:
+    for name in names:
         row = f"{name}: " + " ".join(str(number) for number in range(16)) + "\n"
-        self.fake.files[self.dev] += row.encode(errors="surrogateescape")
-        self.fake.files[f"{self.sys}/{name}/flags"] = flags
-
-    def set_speed(self, speed: int) -> None:
-        self.fake.files[f"{self.sys}/eth0/speed"] = f"{speed}\n".encode()
-
-    def begin_anew(self) -> None:
-        self.fake.files[self.dev] = HEAD + b"eth0: 4 6 7 9 0 0 0 0 3 5 8 10 0 0 0 0\n"
-
-    def unplug_all(self) -> None:
-        self.fake.files[self.dev] = HEAD
+        fake.files[DEV] += row.encode(errors="surrogateescape")
+        fake.files[f"{LINKS}/{name}/flags"] = flags
 
 
-class Around(Own):
-    """The host of the container that the agent runs in."""
-
-    sys = "/host/sys/class/net"
-    dev = "/host/proc/1/net/dev"
-
-    def __init__(self, fake: FakeHost) -> None:
-        fake.contain()
-        super().__init__(fake)
+def interfaces(fake: FakeHost) -> list[str]:
+    return [point.tags["interface"] for point in read(Net(fake.host(), DEFAULTS))]
 
 
-@pytest.fixture(params=[Own, Around], ids=["own", "around"])
-def source(request: pytest.FixtureRequest, fake: FakeHost) -> Own:
-    make: Callable[[FakeHost], Own] = request.param
-    return make(fake)
-
-
-def open_net(source: Own) -> Net:
-    return Net(source.fake.host(), DEFAULTS)
-
-
-def read(items: Net | Iterable[Point | Omission]) -> list[Point]:
-    every = items.collect() if isinstance(items, Net) else items
-    return [item for item in every if isinstance(item, Point)]
-
-
-def interfaces(net: Net) -> list[str]:
-    return [point.tags["interface"] for point in read(net)]
-
-
-def test_point(source: Own) -> None:
-    (point,) = read(open_net(source))
+def test_point(either: FakeHost) -> None:
+    (point,) = read(Net(either.host(), DEFAULTS))
     assert point == Point(
         "net",
         {
@@ -95,144 +46,93 @@ def test_point(source: Own) -> None:
     assert set(types(point).values()) == {int}
 
 
-def test_which_interfaces(source: Own) -> None:
-    source.plug_in("wlan0")
-    source.plug_in("docker0", UP)  # nothing is plugged in
-    source.plug_in("down0", DOWN)
-    source.plug_in("dummy1", LOOPBACK)
-    assert interfaces(open_net(source)) == ["docker0", "eth0", "wlan0"]
+def test_which_interfaces(either: FakeHost) -> None:
+    plug_in(either, "wlan0", "docker0", "br-lan")
+    plug_in(either, "br-0123456789ab", "veth1a2b3c4")  # of containers
+    plug_in(either, "down0", flags=DOWN)
+    plug_in(either, "dummy1", flags=LOOPBACK)
+    assert interfaces(either) == ["br-lan", "docker0", "eth0", "wlan0"]
+    either.change(DEV, rb"^ *(eth|wlan|docker|br-lan).*\n", b"")
+    with pytest.raises(NoData):
+        interfaces(either)
 
 
-def test_speed_that_is_not_told_is_unknown(source: Own) -> None:
-    source.plug_in("wlan0")
-    assert [point.fields.get("speed") for point in read(open_net(source))] == [1000, None]
+def test_names_that_need_care(either: FakeHost) -> None:
+    names = ["a,b=c", "größe", "eth0:1", 'q"\\']
+    plug_in(either, *names, os.fsdecode(b"\xff0"))
+    assert sorted(interfaces(either)) == sorted([*names, r"\xff0", "eth0"])
 
 
-def test_names_that_need_care(source: Own) -> None:
-    names = ["a,b=c", "größe", "eth0:1", 'q"\\', os.fsdecode(b"\xff0")]
-    for name in names:
-        source.plug_in(name)
-    read = interfaces(open_net(source))
-    assert sorted(read) == sorted([*names[:4], r"\xff0", "eth0"])
-
-
-def test_counter_that_began_anew_is_told_as_it_is(source: Own) -> None:
-    net = open_net(source)
-    list(net.collect())
-    source.begin_anew()
+def test_counter_that_began_anew_is_told_as_it_is(either: FakeHost) -> None:
+    net = Net(either.host(), DEFAULTS)
+    read(net)
+    either.change(DEV, b"eth0:.*", b"eth0: 4 6 7 9 0 0 0 0 3 5 8 10 0 0 0 0")
     (point,) = read(net)
     assert (point.fields["bytes_sent"], point.fields["bytes_recv"]) == (3, 4)
 
 
-def test_links_are_asked_for_again_in_a_while_or_after_a_change(source: Own) -> None:
+def test_links_are_asked_for_again_in_a_while_or_after_a_change(fake: FakeHost) -> None:
+    net, path = Net(fake.host(), DEFAULTS), f"{LINKS}/eth0/speed"
+
     def speed() -> object:
         return read(net)[0].fields["speed"]
 
-    net = open_net(source)
     assert speed() == 1000
-    source.set_speed(100)
-    source.fake.clock.advance(9.0)
+    fake.files[path] = b"100\n"
+    fake.clock.advance(9.0)
     assert speed() == 1000
-    source.fake.clock.advance(1.0)
+    fake.clock.advance(1.0)
     assert speed() == 100
-    source.set_speed(10)
-    source.plug_in("eth1")
+    fake.files[path] = b"10\n"
+    plug_in(fake, "eth1")
     assert speed() == 10
 
 
-def test_no_interface_is_no_data(source: Own) -> None:
-    source.unplug_all()
-    with pytest.raises(NoData):
-        interfaces(open_net(source))
+REFUSED = OSError(22, "Invalid argument")
 
 
 @pytest.mark.parametrize(
-    "speed", [b"-1\n", b"0\n", b"4294967295\n", b"", b"nonsense\n", b"9" * 5000]
+    "speed", [b"-1\n", b"0\n", b"4294967295\n", b"", b"nonsense\n", b"9" * 5000, REFUSED]
 )
-def test_unknown_speed_is_not_written(fake: FakeHost, speed: bytes) -> None:
-    fake.files["/sys/class/net/eth0/speed"] = speed
+def test_unknown_speed_is_not_written(fake: FakeHost, speed: bytes | OSError) -> None:
+    path = f"{LINKS}/eth0/speed"
+    if isinstance(speed, OSError):
+        fake.errors[path] = speed
+    else:
+        fake.files[path] = speed
     (point,) = read(Net(fake.host(), DEFAULTS))
     assert (point.fields["bytes_sent"], "speed" in point.fields) == (100, False)
 
 
-def test_refused_speed_is_unknown(fake: FakeHost) -> None:
-    fake.errors["/sys/class/net/eth0/speed"] = OSError(22, "Invalid argument")
-    (point,) = read(Net(fake.host(), DEFAULTS))
-    assert "speed" not in point.fields
-
-
 def test_a_driver_that_does_not_tell_the_speed_costs_the_speed_only(fake: FakeHost) -> None:
-    answers = threading.Event()
-    host, read_file = fake.host(), fake.host().read_file
-
-    def hang(path: str) -> bytes:
-        assert not path.endswith("eth0/speed") or answers.wait(60)
-        return read_file(path)
-
-    Own(fake).plug_in("eth1")
-    fake.files["/sys/class/net/eth1/speed"] = b"10\n"
-    net = Net(replace(host, read_file=hang), replace(DEFAULTS, timeout_ms=50))
-    silence = Silence("speed of eth0", "no answer within 50 ms")
-
-    def eth0_alone_has_none() -> bool:
-        told, *others = net.collect()
-        assert told == silence
-        points = [one for one in others if isinstance(one, Point)]  # a busy machine delays eth1's
-        return [point.fields.get("speed") for point in read(points)] == [None, 10]
-
-    for _ in range(2):
-        eventually(eth0_alone_has_none, "that the speed of eth1 is told")
-        fake.clock.advance(10.0)
-    answers.set()
-
-
-def test_without_a_thread_to_ask_for_it_the_speed_is_missing_and_told(
-    fake: FakeHost, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
+    plug_in(fake, "eth1")
+    fake.files[f"{LINKS}/eth1/speed"] = b"10\n"
+    fake.errors[f"{LINKS}/eth0/speed"] = Hang()
     net = Net(fake.host(), DEFAULTS)
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
-        silence, point = net.collect()
+    for _ in range(2):
+        silence, *points = net.collect()
+        assert silence == Silence("speed of eth0", "no answer within 1000 ms")
+        speeds = [point.fields.get("speed") for point in points if isinstance(point, Point)]
+        assert speeds == [None, 10]
+        fake.clock.advance(10.0)
+
+
+def test_without_a_thread_to_ask_for_it_the_speed_is_missing_and_told(fake: FakeHost) -> None:
+    net = Net(fake.host(), DEFAULTS)
+    fake.runner.refusal = RuntimeError("can't start new thread")
+    silence, point = net.collect()
     assert silence == Silence("speed of eth0", "can't start new thread")
-    assert "speed" not in read([point])[0].fields
-    (point,) = net.collect()
-    assert "speed" in read([point])[0].fields
-
-
-@pytest.mark.parametrize("row", ["18446744073709551615", "-7", "x", "9" * 5000])
-def test_a_figure_that_cannot_be_costs_itself_only(source: Own, row: str) -> None:
-    source.plug_in("eth1")
-    before = source.fake.files[source.dev]
-    source.fake.files[source.dev] = before.replace(b" 101 ", f" {row} ".encode())
-    outcome = Guard(open_net(source), DEFAULTS, source.fake.clock).run(1, {})
-    eth0, eth1 = (line.point.fields for line in decode("\n".join(outcome.lines)))
-    assert (len(eth0), len(eth1), outcome.lost_points) == (8, 8, 1)
-    assert "bytes_recv" not in eth0
-    assert eth1["bytes_recv"] == 0
-
-
-@pytest.mark.parametrize("line", ["", "nonsense", "eth9: 1 2", ": 1", "eth9:"])
-def test_a_line_of_another_shape_costs_itself_only(source: Own, line: str) -> None:
-    source.fake.files[source.dev] += f"{line}\n".encode()
-    first = read(open_net(source))[0]
-    assert first.fields["bytes_recv"] == 101
+    assert isinstance(point, Point)
+    assert "speed" not in point.fields
+    fake.runner.refusal = None
+    (point,) = read(net)
+    assert "speed" in point.fields
 
 
 def test_without_sight_of_the_links_traffic_is_told_all_the_same(fake: FakeHost) -> None:
-    fake.errors["/sys/class/net/eth0/flags"] = PermissionError()
-    del fake.files["/sys/class/net/lo/flags"], fake.files["/sys/class/net/eth0/speed"]
-    (point,) = read(Net(fake.host(), DEFAULTS))
-    assert point.tags == {"interface": "eth0"}
-    assert "speed" not in point.fields
-
-
-def test_unreadable_file_is_a_failure(source: Own) -> None:
-    source.fake.errors[source.dev] = IsADirectoryError()
-    with pytest.raises(IsADirectoryError):
-        interfaces(open_net(source))
+    fake.errors[f"{LINKS}/eth0/flags"] = PermissionError()
+    fake.without("/lo/flags", "/eth0/speed")
+    assert interfaces(fake) == ["eth0"]
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from pipeline.collectors import Omission, Silence
 from pipeline.collectors.netstat import Netstat
 from pipeline.point import Point
 
-from .captured_services import TCP, UDP
+from .captured_services import TCP
 from .fakes import DEFAULTS, FakeHost, read, types
 
 STATES = (
@@ -74,11 +74,3 @@ def test_a_list_that_takes_too_long_is_given_up_and_neither_held_nor_read_to_its
     assert silent == Silence("TCP", "no answer within 1000 ms")
     assert point == Point("netstat", {"udp_socket": 1})
     assert given < 15
-
-
-def test_a_containers_host_is_read_by_its_first_process(fake: FakeHost) -> None:
-    fake.files["/proc/1/net/tcp"] = fake.files["/proc/net/tcp6"]
-    fake.files["/proc/1/net/udp"] = UDP + UDP.splitlines(keepends=True)[1]
-    fake.contain()
-    (point,) = read(Netstat(fake.host(), DEFAULTS))
-    assert point.fields == fields(tcp_listen=1, udp_socket=2)

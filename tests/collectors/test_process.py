@@ -26,7 +26,7 @@ def read(fake: FakeHost, process: Process, seconds: float = 1.0) -> dict[str, Po
 @pytest.fixture
 def fake() -> FakeHost:
     fake = FakeHost()
-    fake.files = {path: text for path, text in fake.files.items() if not path[6:7].isdigit()}
+    fake.without("/proc/1/", "/proc/2/", "/proc/80/")
     return fake
 
 
@@ -66,18 +66,11 @@ def test_the_busiest_then_the_largest(fake: FakeHost) -> None:
     assert list(read(fake, process)) == ["p2", "p3", "p9", "p8"]
 
 
-def test_what_the_user_leaves_out_takes_no_place(fake: FakeHost) -> None:
+def test_what_the_user_leaves_out_takes_no_place_and_the_idle_are_not_busy(fake: FakeHost) -> None:
     for pid in range(1, 10):
         start(fake, pid, f"p{pid}", pages=pid)
     options = replace(DEFAULTS, top=2, include=("p[1-7]",), exclude=("p7",))
     assert list(read(fake, Process(fake.host(), options))) == ["p6", "p5"]
-
-
-def test_the_idle_are_not_among_the_busiest(fake: FakeHost) -> None:
-    for pid in range(1, 10):
-        start(fake, pid, f"p{pid}", pages=pid)
-    process = Process(fake.host(), replace(DEFAULTS, top=1))
-    assert list(read(fake, process)) == ["p9"]
 
 
 def test_process_that_began_meanwhile_counts_with_all_it_did(fake: FakeHost) -> None:
@@ -92,17 +85,10 @@ def test_process_that_began_meanwhile_counts_with_all_it_did(fake: FakeHost) -> 
 def test_usage_is_absent_over_less_than_a_tenth_of_a_second(fake: FakeHost) -> None:
     start(fake, 5, "a", pages=1)
     process = Process(fake.host(), DEFAULTS)
+    fake.clock.wall_ns -= 3600 * 10**9  # which changes nothing
     start(fake, 5, "a", pages=1, ticks=5)
     assert "cpu_usage" not in read(fake, process, 0.05)["a"].fields
     assert read(fake, process, 0.05)["a"].fields["cpu_usage"] == pytest.approx(50.0)
-
-
-def test_wall_clock_an_hour_back_changes_nothing(fake: FakeHost) -> None:
-    start(fake, 5, "a")
-    process = Process(fake.host(), DEFAULTS)
-    fake.clock.wall_ns -= 3600 * 10**9
-    start(fake, 5, "a", ticks=5)
-    assert read(fake, process)["a"].fields["cpu_usage"] == 5.0
 
 
 def test_kernel_threads_go_by_what_they_are_not_by_what_they_do(fake: FakeHost) -> None:
@@ -124,18 +110,11 @@ def test_users(fake: FakeHost) -> None:
     points = read(fake, Process(fake.host(), DEFAULTS))
     users = [point.tags["user"] for point in points.values()]
     assert users == ["www-data", "1234", "unknown"]
-
-
-def test_of_two_names_of_one_number_the_first_counts(fake: FakeHost) -> None:
     fake.files["/etc/passwd"] = b"root:x:0:0::/root:/bin/sh\ntoor:x:0:0::/root:/bin/sh\n"
-    start(fake, 5, "a", 0, pages=1)
-    assert read(fake, Process(fake.host(), DEFAULTS))["a"].tags["user"] == "root"
-
-
-def test_without_a_list_of_users_they_are_numbers(fake: FakeHost) -> None:
+    start(fake, 8, "two names", 0, pages=6)
+    assert read(fake, Process(fake.host(), DEFAULTS))["two names"].tags["user"] == "root"
     fake.errors["/etc/passwd"] = PermissionError()
-    start(fake, 5, "a", 33, pages=1)
-    assert read(fake, Process(fake.host(), DEFAULTS))["a"].tags["user"] == "33"
+    assert read(fake, Process(fake.host(), DEFAULTS))["known"].tags["user"] == "33"
 
 
 def test_new_process_may_yet_become_another_users(fake: FakeHost) -> None:

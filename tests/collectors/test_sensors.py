@@ -1,15 +1,12 @@
-import threading
 from dataclasses import replace
 
 import pytest
 
-from pipeline.collectors import Silence
-from pipeline.collectors.base import NoData
+from pipeline.collectors import NoData, Silence
 from pipeline.collectors.sensors import Sensors
 from pipeline.point import Point
-from pipeline.settings import CollectorOptions
 
-from .fakes import DEFAULTS, FakeHost, read, types
+from .fakes import DEFAULTS, FakeHost, Hang, read, types
 
 HWMON, SUPPLY = "/sys/class/hwmon", "/sys/class/power_supply"
 
@@ -29,8 +26,19 @@ POINTS = [
 ]
 
 
-def without(fake: FakeHost, folder: str) -> None:
-    fake.files = {path: text for path, text in fake.files.items() if folder not in path}
+def others(fake: FakeHost) -> list[Point]:
+    """The points of a reading that are not those of the captured files."""
+    return [point for point in read(Sensors(fake.host(), DEFAULTS)) if point not in POINTS]
+
+
+def add(fake: FakeHost, number: int, chip: bytes, label: bytes = b"", fans: int = 1) -> None:
+    """Add a chip with fans, which turn faster the higher the numbers of both are."""
+    folder = f"{HWMON}/hwmon{number}"
+    fake.files[f"{folder}/name"] = chip
+    for fan in range(1, fans + 1):
+        fake.files[f"{folder}/fan{fan}_input"] = b"%d%d\n" % (number, fan)
+        if label:
+            fake.files[f"{folder}/fan{fan}_label"] = label
 
 
 def test_points(fake: FakeHost) -> None:
@@ -38,41 +46,40 @@ def test_points(fake: FakeHost) -> None:
     assert points == POINTS
     kinds = {(field, kind) for point in points for field, kind in types(point).items()}
     assert {field for field, kind in kinds if kind is not float} == {"battery_discharging"}
-    fake.contain()
-    assert read(Sensors(fake.host(), DEFAULTS)) == POINTS
 
 
-def test_a_second_chip_of_one_name_is_another_one(fake: FakeHost) -> None:
+def test_chips_of_one_name_have_numbers_whether_the_others_answer_or_not(fake: FakeHost) -> None:
     for number in (5, 6):
-        fake.files |= {f"{HWMON}/hwmon{number}/name": b"amdgpu\n"}
-        fake.files |= {f"{HWMON}/hwmon{number}/fan1_input": b"%d00\n" % number}
-    points = read(Sensors(fake.host(), DEFAULTS))
-    assert [point for point in points if point not in POINTS] == [
-        sensor("amdgpu-2", "fan1", fan_input=500.0),
-        sensor("amdgpu-3", "fan1", fan_input=600.0),
-    ]
-
-
-def test_the_names_of_chips_do_not_depend_on_who_answers(fake: FakeHost) -> None:
-    for number in (5, 6):
-        fake.files |= {f"{HWMON}/hwmon{number}/name": b"psu\n"}
-        fake.files |= {f"{HWMON}/hwmon{number}/fan1_input": b"%d00\n" % number}
+        add(fake, number, b"amdgpu\n")
+    second, third = (
+        sensor("amdgpu-2", "fan1", fan_input=51.0),
+        sensor("amdgpu-3", "fan1", fan_input=61.0),
+    )
+    assert others(fake) == [second, third]
     fake.errors[f"{HWMON}/hwmon5/fan1_input"] = OSError(61, "No data available")
-    points = read(Sensors(fake.host(), DEFAULTS))
-    assert [point for point in points if point not in POINTS] == [
-        sensor("psu-2", "fan1", fan_input=600.0)
-    ]
+    assert others(fake) == [third]
+
+
+def test_a_mean_is_written_only_where_the_power_itself_is_not_told(fake: FakeHost) -> None:
+    fake.files[f"{HWMON}/hwmon3/power1_input"] = b"30000000\n"
+    assert others(fake) == [sensor("amdgpu", "slowppt", power_input=30.0)]
+
+
+def test_a_chip_that_became_another_one_since_it_was_found_is_left_out(fake: FakeHost) -> None:
+    host, names = fake.host(), iter([b"amdgpu\n"])
+
+    def read_file(path: str) -> bytes:
+        return next(names, b"nvme\n") if path.endswith("hwmon3/name") else host.read_file(path)
+
+    points = read(Sensors(replace(host, read_file=read_file), DEFAULTS))
+    assert points == [point for point in POINTS if point.tags["chip"] != "amdgpu"]
 
 
 def test_two_of_one_label_are_both_written(fake: FakeHost) -> None:
-    fake.files |= {f"{HWMON}/hwmon5/name": b"dell_smm\n"}
-    for number in (1, 2):
-        fake.files |= {f"{HWMON}/hwmon5/fan{number}_input": b"%d00\n" % number}
-        fake.files |= {f"{HWMON}/hwmon5/fan{number}_label": b"Video Fan\n"}
-    points = read(Sensors(fake.host(), DEFAULTS))
-    assert [point for point in points if point not in POINTS] == [
-        sensor("dell_smm", "video_fan", fan_input=100.0),
-        sensor("dell_smm", "fan2", fan_input=200.0),
+    add(fake, 5, b"dell_smm\n", label=b"Video Fan\n", fans=2)
+    assert others(fake) == [
+        sensor("dell_smm", "video_fan", fan_input=51.0),
+        sensor("dell_smm", "fan2", fan_input=52.0),
     ]
 
 
@@ -104,24 +111,17 @@ def test_nonsense_and_what_fails_cost_themselves(fake: FakeHost) -> None:
 
 
 def test_what_does_not_answer_costs_itself(fake: FakeHost) -> None:
-    host, released = fake.host(), threading.Event()
-
-    def read_file(path: str) -> bytes:
-        if path in (f"{HWMON}/hwmon2/fan1_input", f"{SUPPLY}/BAT0/capacity"):
-            released.wait()
-        return host.read_file(path)
-
-    options = CollectorOptions(timeout_ms=200)
-    items = list(Sensors(replace(host, read_file=read_file), options).collect())
-    released.set()
-    why = "no answer within 200 ms"
-    silent = [item for item in items if isinstance(item, Silence)]
-    assert silent == [Silence("nct6775 fan1", why), Silence("BAT0", why)]
-    assert {repr(item) for item in items if item not in silent} <= {repr(one) for one in POINTS}
+    for path in (f"{HWMON}/hwmon2/fan1_input", f"{SUPPLY}/BAT0/capacity"):
+        fake.errors[path] = Hang()
+    why = "no answer within 1000 ms"
+    assert list(Sensors(fake.host(), DEFAULTS).collect()) == [
+        Silence("nct6775 fan1", why),
+        *(point for point in POINTS[:-1] if "fan_input" not in point.fields),
+        Silence("BAT0", why),
+    ]
 
 
 def test_a_machine_without_any_is_no_data(fake: FakeHost) -> None:
-    for folder in (HWMON, SUPPLY):
-        without(fake, folder)
+    fake.without(HWMON, SUPPLY)
     with pytest.raises(NoData):
         read(Sensors(fake.host(), DEFAULTS))

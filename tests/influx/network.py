@@ -1,12 +1,12 @@
-"""A request within a network of its own: run by `requested`, in namespaces that end with it."""
+"""A request within a network of its own: namespaces of a thread, which end with it."""
 
-import dataclasses
-import json
+import ctypes
+import os
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from tests.servers import answer_and_close, response, serving
 
 NETWORKS = ("10.98.0.9/24", "2001:db8::9/64")
 """Where the silent addresses are."""
+_CLONE_NEWNS, _CLONE_NEWNET = 0x0002_0000, 0x4000_0000  # unshare(2)
 
 
 def requested(
@@ -34,50 +35,41 @@ def requested(
         name: A name that stands for all of them, the silent ones first.
         settings: More settings; `influxdb_ca_cert` is the server's own certificate too.
     """
-    told = {"url": url, "serves": serves, "silent": silent, "name": name, "settings": settings}
-    done = subprocess.run(
-        ["unshare", "--net", "--mount", sys.executable, "-m", __name__, json.dumps(told)],
-        capture_output=True,
-        check=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.stderr == ""
-    return Answer(**json.loads(done.stdout))
+
+    def ask() -> Answer:
+        _make_network(serves, silent, name)
+        certificate: Path | None = settings.get("influxdb_ca_cert")
+        tls = certificate if url.startswith("https:") else None
+        with serving(answer_and_close(response("204 No Content")), tls, "::") as address:
+            port = str(urlsplit(address).port)
+            ways = {"influxdb_url": url, "influxdb_proxy": settings.get("influxdb_proxy", "")}
+            ways = {key: text.replace("{port}", port) for key, text in ways.items()}
+            with closing(Connection(Settings(**{**settings, **ways}), SystemClock())) as connection:
+                return connection.write(b"")
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(ask).result()
 
 
-def _ip(words: str) -> None:
-    subprocess.run(["ip", *words.split()], check=True)
+def _run(words: str) -> None:
+    subprocess.run(words.split(), check=True)
 
 
-def _make_network(serves: str, silent: list[str], name: str) -> None:
-    for words in ("link set lo up", "link add d0 type bridge", "link set d0 up"):
-        _ip(words)
+def _make_network(serves: str, silent: Sequence[str], name: str) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNS | _CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    _run("mount --make-rprivate /")
+    for words in ("set lo up", "add d0 type bridge", "set d0 up"):
+        _run(f"ip link {words}")
     for address in (f"{serves}/64" if ":" in serves else f"{serves}/32", *NETWORKS):
-        _ip(f"addr add {address} dev d0" + " nodad" * (":" in address))
+        _run(f"ip addr add {address} dev d0" + " nodad" * (":" in address))
     for address in silent:  # somebody who is known to be there, and never answers
-        _ip(f"neigh add {address} lladdr 02:00:00:00:00:01 nud permanent dev d0")
+        _run(f"ip neigh add {address} lladdr 02:00:00:00:00:01 nud permanent dev d0")
     with tempfile.NamedTemporaryFile("w", suffix=".hosts") as hosts:
         hosts.writelines(f"{address} {name}\n" for address in (*silent, serves) if name)
         hosts.flush()
-        subprocess.run(["mount", "--bind", hosts.name, "/etc/hosts"], check=True)
+        _run(f"mount --bind {hosts.name} /etc/hosts")
     if name and silent:
         first = socket.getaddrinfo(name, 80, type=socket.SOCK_STREAM)[0][4][0]
         assert first in silent, first
-
-
-def _ask(url: str, serves: str, silent: list[str], name: str, settings: dict[str, Any]) -> Answer:
-    _make_network(serves, silent, name)
-    certificate = Path(settings["influxdb_ca_cert"]) if url.startswith("https:") else None
-    with serving(answer_and_close(response("204 No Content")), certificate, "::") as address:
-        port = str(urlsplit(address).port)
-        url, proxy = (
-            text.replace("{port}", port) for text in (url, settings.pop("influxdb_proxy", ""))
-        )
-        wanted = Settings(influxdb_url=url, influxdb_proxy=proxy, **settings)
-        with closing(Connection(wanted, SystemClock())) as connection:
-            return connection.write(b"")
-
-
-if __name__ == "__main__":
-    sys.stdout.write(json.dumps(dataclasses.asdict(_ask(**json.loads(sys.argv[1])))))

@@ -1,57 +1,38 @@
 """Delivery against the real server, for the answers that it can be made to give."""
 
 import random
-import sqlite3
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from threading import Event
-from typing import Any
-
-import pytest
+from unittest.mock import patch
 
 from pipeline.delivery import Delivery, Pace
 from pipeline.health import Health
-from pipeline.influx import Answer
 from pipeline.influx.connection import Connection
-from pipeline.influx.points import HostPoints
 from pipeline.influx.target import Target
 from pipeline.retention import KnownRule
-from pipeline.settings import Settings
-from pipeline.spool import Contents, Spool
+from pipeline.spool import Spool
 from tests.clocks import ManualClock
 from tests.configured import settings_for
 from tests.influxd import api
 from tests.influxd.api import Bucket
-from tests.influxd.server import ORG, InfluxServer, onboard
-from tests.spool.stores import history
 
 HOUR_NS = 3600 * 10**9
 
 
-def drained(
-    spool: Spool, bucket: Bucket, clock: ManualClock, found: Settings | None = None, **changes: Any
-) -> Contents:
-    """Deliver all with these settings; `found` are those that a look at the files finds."""
-    settings = settings_for(bucket, bucket_retention="off", **changes)
-    target = Target(settings, lambda: found or settings, clock, KnownRule(spool.queue()))
-    pace = Pace(10, 0, 5_000)
-    health = Health(clock, 60, lambda _: None)
+@contextmanager
+def delivering(spool: Spool, bucket: Bucket) -> Iterator[Delivery]:
+    settings, clock = settings_for(bucket, bucket_retention="off"), ManualClock()
+    queue, health = spool.queue(), Health(clock, 60, lambda _: None).server("main")
+    target = Target(settings, lambda: settings, clock, KnownRule(queue))
     with closing(target):
-        Delivery(
-            spool.queue(),
-            target,
-            clock,
-            pace,
-            random.uniform,
-            health.server("main"),
-            lambda _: False,
-        ).drain(Event())
-    return spool.contents()
+        pace = Pace(10, 0, 5_000)
+        yield Delivery(queue, target, clock, pace, random.uniform, health, lambda _: False)
 
 
 def stored(bucket: Bucket) -> set[tuple[object, object]]:
-    rows = api.rows(bucket)
-    return {(row["_measurement"], row["_value"]) for row in rows}
+    return {(row["_measurement"], row["_value"]) for row in api.rows(bucket)}
 
 
 def test_bad_lines_conflicts_and_expired_points_are_told_apart_and_harm_no_other(
@@ -59,12 +40,14 @@ def test_bad_lines_conflicts_and_expired_points_are_told_apart_and_harm_no_other
 ) -> None:
     api.set_age(bucket, 24)
     now = time.time_ns()
-    assert api.write(bucket.server, bucket.name, f"typed f=1i {now}".encode())[0] == 204
+    api.put(bucket, f"typed f=1i {now}")
     good = [f"good,n={n} f={n}i {now}" for n in range(60)]
     spool.append([*good[:20], "rubbish", *good[20:30]], 1)
     spool.append([*good[30:50], f"old f=1i {now - 1_000 * HOUR_NS}"], 2)
     spool.append([f'typed f="text" {now}', *good[50:]], 3)
-    contents = drained(spool, bucket, ManualClock())
+    with delivering(spool, bucket) as delivery:
+        delivery.drain(Event())
+    contents = spool.contents()
     assert contents.lost == {"rejected": 2, "expired": 1}
     assert (contents.delivered_points, contents.rejected_points) == (60, 2)
     assert contents.backlog_points == 0
@@ -72,109 +55,21 @@ def test_bad_lines_conflicts_and_expired_points_are_told_apart_and_harm_no_other
 
 
 def test_series_that_conflict_in_every_reading_cost_the_good_ones_no_search_each_time(
-    spool: Spool, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    spool: Spool, bucket: Bucket
 ) -> None:
     hour_ns = time.time_ns() // HOUR_NS * HOUR_NS - HOUR_NS
-    typed = [f"typed,n={n} f=1i {hour_ns}" for n in range(20)]
-    assert api.write(bucket.server, bucket.name, "\n".join(typed).encode())[0] == 204
-    settings, clock = settings_for(bucket, bucket_retention="off"), ManualClock()
-    write, sent = Connection.write, 0
-
-    def count(connection: Connection, body: bytes) -> Answer:
-        nonlocal sent
-        sent += 1
-        return write(connection, body)
-
-    monkeypatch.setattr(Connection, "write", count)
-    target = Target(settings, lambda: settings, clock, KnownRule(spool.queue()))
-    health = Health(clock, 60, lambda _: None)
-    delivery = Delivery(
-        spool.queue(),
-        target,
-        clock,
-        Pace(10, 0, 5_000),
-        random.uniform,
-        health.server("main"),
-        lambda _: False,
-    )
+    api.put(bucket, *(f"typed,n={n} f=1i {hour_ns}" for n in range(20)))
     costs = []
-    with closing(target):
+    counted = patch.object(Connection, "write", autospec=True, side_effect=Connection.write)
+    with delivering(spool, bucket) as delivery, counted as sent:
         for second in range(1, 8):
             at = hour_ns + second * 10**9
             conflicts = [f"typed,n={n} f={n}.5 {at}" for n in range(20)]
             spool.append([*conflicts, f"good f={second}i {at}"], second)
-            before = sent
+            before = sent.call_count
             delivery.drain(Event())
-            costs.append(sent - before)
+            costs.append(sent.call_count - before)
     assert costs[2:] == [1] * 5
     contents = spool.contents()
     assert (contents.delivered_points, contents.lost) == (7, {"rejected": 140})
     assert stored(bucket) == {("typed", 1)} | {("good", n) for n in range(1, 8)}
-
-
-def test_a_wrong_token_keeps_all_until_the_files_have_the_right_one(
-    spool: Spool, bucket: Bucket
-) -> None:
-    spool.append([f"m f=1i {time.time_ns()}"], 1)
-    clock = ManualClock()
-    contents = drained(spool, bucket, clock, settings_for(bucket), influxdb_token="wrong")
-    assert (contents.delivered_points, contents.lost) == (1, {})
-    assert len(clock.waits) == 1
-    assert stored(bucket) == {("m", 1)}
-
-
-def test_a_token_may_have_a_space_in_it(spool: Spool, new_server: str) -> None:
-    token = onboard(new_server, token="two words")
-    bucket = api.create_bucket(InfluxServer(new_server, ORG, token, "process"), "b")
-    spool.append([f"m f=1i {time.time_ns()}"], 1)
-    contents = drained(spool, bucket, ManualClock())
-    assert (contents.delivered_points, contents.lost) == (1, {})
-    with closing(Connection(settings_for(bucket), ManualClock())) as connection:
-        assert HostPoints(connection, "nobody").count(0, 1) == 0
-    assert stored(bucket) == {("m", 1)}
-
-
-def test_a_missing_bucket_keeps_all_until_it_is_made(spool: Spool, bucket: Bucket) -> None:
-    name = f"{bucket.name}-later"
-    made: list[Bucket] = []
-
-    def make(waits: int) -> None:
-        if waits == 3:
-            made.append(api.create_bucket(bucket.server, name))
-
-    spool.append([f"m f=1i {time.time_ns()}"], 1)
-    clock = ManualClock()
-    clock.on_wait = make
-    try:
-        contents = drained(spool, bucket, clock, influxdb_bucket=name)
-        assert (contents.delivered_points, contents.lost) == (1, {})
-        assert len(clock.waits) == 3
-        assert stored(made[0]) == {("m", 1)}
-    finally:
-        api.delete_bucket(bucket.server, name)
-
-
-def test_a_reading_that_was_damaged_on_the_disk_holds_back_no_other(
-    spool: Spool, bucket: Bucket, caplog: pytest.LogCaptureFixture
-) -> None:
-    now = time.time_ns()
-    for number in range(20):
-        spool.append([f"m,n={number}{number} f={number}i {now}"] * 3, number)
-    with closing(sqlite3.connect(spool.path)) as db:
-        rows = db.execute("SELECT id, lines FROM tick").fetchall()
-        harm = {
-            3: lambda lines: lines[:20] + bytes([lines[20] ^ 1]) + lines[21:],
-            7: lambda lines: lines[:-6] + b"\0\0" + lines[-4:],
-            11: lambda lines: lines[: len(lines) // 2],
-            15: lambda lines: b"noise" + lines,
-        }
-        for tick, lines in rows:
-            if tick in harm:
-                db.execute("UPDATE tick SET lines = ? WHERE id = ?", (harm[tick](lines), tick))
-        db.commit()
-    contents = drained(spool, bucket, ManualClock())
-    assert contents.lost == {"corrupt_store": 4 * 3}
-    assert (contents.delivered_points, contents.backlog_points) == (16 * 3, 0)
-    assert stored(bucket) == {("m", n) for n in range(20) if n + 1 not in harm}
-    assert "points in it are lost" in caplog.text
-    assert len(history(spool.path.parent)) == 16

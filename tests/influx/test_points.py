@@ -1,7 +1,6 @@
 import re
 import uuid
-from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -11,19 +10,11 @@ from pipeline.influx.connection import Connection
 from pipeline.influx.points import HostPoints, UnreadableError, count_by_host
 from pipeline.point import Point, PointError, encode
 from pipeline.settings import Age
-from tests.clocks import ManualClock
-from tests.configured import settings_for
 from tests.influxd import api
 from tests.influxd.api import Bucket
 
 T0 = 1_700_000_000 * 10**9
 SECOND = 10**9
-
-
-@pytest.fixture
-def connection(bucket: Bucket) -> Iterator[Connection]:
-    with closing(Connection(settings_for(bucket), ManualClock(), timeout_s=60)) as opened:
-        yield opened
 
 
 def put(bucket: Bucket, host: str, *seconds: int) -> None:
@@ -32,72 +23,44 @@ def put(bucket: Bucket, host: str, *seconds: int) -> None:
         Point("cpu", {"usage": 1.0, "n": 2, "name": "x"}, {"host": host, "cpu": "1"}),
         Point("mem", {"used": 3, "flag": True}, {"host": host}),
     ]
-    lines = [encode(point, T0 + second * SECOND) for second in seconds for point in points]
-    assert api.write(bucket.server, bucket.name, "\n".join(lines).encode())[0] == 204
+    api.put(bucket, *(encode(one, T0 + second * SECOND) for second in seconds for one in points))
 
 
-def test_a_point_is_a_line_whatever_its_fields_and_their_types(
+def test_exactly_the_points_of_a_host_and_a_span_are_found_counted_and_deleted(
     bucket: Bucket, connection: Connection
 ) -> None:
-    put(bucket, "h1", 0, 1, 2)
-    put(bucket, "h2", 0, 1, 2, 3)
-    points = HostPoints(connection, "h1")
-    assert points.count(T0, T0 + 10 * SECOND) == 9
-    assert points.count(T0 + SECOND, T0 + 2 * SECOND) == 3  # the start, and not the stop
-    assert points.count(T0 + 5 * SECOND, T0 + 9 * SECOND) == 0
-
-
-def test_the_oldest_is_found(bucket: Bucket, connection: Connection) -> None:
-    put(bucket, "h1", 5, 7)
-    put(bucket, "h2", 1)
-    points = HostPoints(connection, "h1")
-    assert points.oldest(0, T0 + 100 * SECOND) == T0 + 5 * SECOND
-    assert points.oldest(T0 + 6 * SECOND, T0 + 100 * SECOND) == T0 + 7 * SECOND
+    put(bucket, "h1", 5, 6, 7, 8)
+    put(bucket, "h2", 1, 5, 6, 7, 8)
+    points, end = HostPoints(connection, "h1"), T0 + 100 * SECOND
+    assert points.count(T0, end) == 12  # a point is a line, whatever its fields
+    assert points.count(T0 + 6 * SECOND, T0 + 7 * SECOND) == 3  # the start, and not the stop
+    assert points.count(T0, T0 + 5 * SECOND) == 0
+    assert points.oldest(0, end) == T0 + 5 * SECOND
+    assert points.oldest(T0 + 6 * SECOND, end) == T0 + 6 * SECOND
     assert points.oldest(0, T0 + 5 * SECOND) is None
+    points.delete(T0 + 6 * SECOND, T0 + 8 * SECOND)
+    assert points.count(T0, end) == 6
+    assert points.oldest(T0 + 6 * SECOND, end) == T0 + 8 * SECOND
+    assert HostPoints(connection, "h2").count(T0, end) == 15
 
 
-def test_exactly_the_hosts_points_of_the_span_are_deleted(
-    bucket: Bucket, connection: Connection
-) -> None:
-    put(bucket, "h1", 0, 1, 2, 3)
-    put(bucket, "h2", 0, 1, 2, 3)
-    points = HostPoints(connection, "h1")
-    points.delete(T0 + SECOND, T0 + 3 * SECOND)
-    assert points.count(T0, T0 + 10 * SECOND) == 6
-    assert points.oldest(T0 + SECOND, T0 + 10 * SECOND) == T0 + 3 * SECOND
-    assert HostPoints(connection, "h2").count(T0, T0 + 10 * SECOND) == 12
-
-
-hosts = (
+texts = (
     st.text(st.characters(exclude_categories=("C", "Zl", "Zp")), min_size=1, max_size=12)
     .map(lambda text: text.rstrip("\\"))
     .filter(bool)
 )
+NASTY = st.sampled_from(
+    ["", '"', "\\", '\\"', "${x}", '" OR host!="', "' or host != '", "ü €", " "]
+)
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(hosts, st.sampled_from(["", '"', "\\", '\\"', "${x}", "' or host != '", "ü €", " "]))
-def test_any_host_name_is_safe_in_flux_and_in_the_predicate(
-    bucket: Bucket, connection: Connection, text: str, nasty: str
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts, texts, NASTY, NASTY)
+def test_any_host_and_measurement_is_safe_in_flux_and_in_the_predicate(
+    bucket: Bucket, connection: Connection, text: str, host: str, nasty: str, odd: str
 ) -> None:
-    host = f"{text}{nasty}x"
-    other = f"other {host}"
-    for name in (host, other):
-        line = encode(Point("cpu", {"n": 1}, {"host": name}), T0)
-        assert api.write(bucket.server, bucket.name, line.encode())[0] == 204
-    points, others = HostPoints(connection, host), HostPoints(connection, other)
-    assert (points.count(T0, T0 + 1), others.count(T0, T0 + 1)) == (1, 1)
-    points.delete(T0, T0 + 1)
-    assert (points.count(T0, T0 + 1), others.count(T0, T0 + 1)) == (0, 1)
-    others.delete(T0, T0 + 1)
-
-
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(hosts, hosts, st.sampled_from(["", '"', "\\", '\\"', "${x}", '" OR host!="', "ü €", " "]))
-def test_any_measurement_is_safe_in_flux_and_in_the_predicate(
-    bucket: Bucket, connection: Connection, text: str, host: str, nasty: str
-) -> None:
-    host = f"{host} {uuid.uuid4()}"  # what an example leaves behind must not fail the next
+    # What an example leaves behind must not fail the next.
+    host = f"{host}{odd}{uuid.uuid4()}"
     name = f"m{text}{nasty}x"
     assume(not re.search(r'\\[ ,="]', name))  # which is refused
     other, third = f"{name} other", "a third"
@@ -106,7 +69,7 @@ def test_any_measurement_is_safe_in_flux_and_in_the_predicate(
         for measurement in (name, other, third)
         for tag in (host, f"{host} other")
     ]
-    assert api.write(bucket.server, bucket.name, "\n".join(lines).encode())[0] == 204
+    api.put(bucket, *lines)
     points, others = HostPoints(connection, host), HostPoints(connection, f"{host} other")
     its, rest = Age(1, name), Age(1, None, (name,))
     assert points.counts(T0, T0 + 1) == {name: 1, other: 1, third: 1}
@@ -133,25 +96,14 @@ def test_what_a_delete_leaves_behind_is_not_counted(bucket: Bucket, connection: 
     assert Late(connection, "h1").remove(T0, T0 + 2 * SECOND) == 3
 
 
-def test_points_are_counted_by_host_also_those_of_none(
-    bucket: Bucket, connection: Connection
-) -> None:
-    put(bucket, "h1", 0, 1)
-    put(bucket, "h2", 0, 5)
-    line = encode(Point("own", {"n": 1}), T0)
-    assert api.write(bucket.server, bucket.name, line.encode())[0] == 204
-    counts = count_by_host(connection, bucket.name, T0 + 3 * SECOND)
-    assert counts == ({"h1": 6, "h2": 3, "": 1}, [])
-
-
 @pytest.mark.parametrize("key", ["_value", "_time", "_start", "_stop"])
 def test_points_that_flux_cannot_read_cost_their_own_measurements_count_alone(
     bucket: Bucket, connection: Connection, key: str
 ) -> None:
     put(bucket, "h1", 0, 1)
     put(bucket, "h2", 0, 1)
-    bad = "\n".join(f"bad,host=h1,{key}=x v=1 {T0 + second * SECOND}" for second in (0, 1))
-    assert api.write(bucket.server, bucket.name, bad.encode())[0] == 204
+    api.put(bucket, *(f"bad,host=h1,{key}=x v=1 {T0 + second * SECOND}" for second in (0, 1)))
+    api.put(bucket, f"own n=1 {T0}", f"own n=1 {T0 + 2 * SECOND}")  # of no host, and too young
     first, both = (T0, T0 + SECOND), (T0, T0 + 2 * SECOND)
     points = HostPoints(connection, "h1")
     with pytest.raises(UnreadableError):
@@ -164,7 +116,7 @@ def test_points_that_flux_cannot_read_cost_their_own_measurements_count_alone(
     counts, unreadable = count_by_host(connection, bucket.name, both[1])
     # Flux can count what has a second _start or _stop.
     assert unreadable == (["bad"] if key in ("_value", "_time") else [])
-    assert counts == {"h1": 6 if unreadable else 8, "h2": 6}
+    assert counts == {"h1": 6 if unreadable else 8, "h2": 6, "": 1}
     assert points.remove_unreadable(*first) == ["bad"]
     assert points.unreadable(*first) == []
     assert points.count(*first) == 3
@@ -195,5 +147,5 @@ def test_whatever_is_written_can_be_read_back(
     for number, point in enumerate(made):
         with suppress(PointError):
             lines.append(encode(point, T0 + number, {"host": host}))
-    assert api.write(bucket.server, bucket.name, "\n".join(lines).encode()) == (204, "")
+    api.put(bucket, *lines)
     assert HostPoints(connection, host).count(T0, T0 + len(made)) == len(lines)

@@ -2,7 +2,6 @@
 
 import csv
 import io
-from contextlib import closing
 
 import pytest
 from hypothesis import given
@@ -11,36 +10,28 @@ from hypothesis import strategies as st
 from pipeline.influx.answer import InfluxError
 from pipeline.influx.connection import Connection
 from pipeline.influx.points import HostPoints, flux_string
-from pipeline.settings import Settings
-from tests.clocks import ManualClock
-from tests.configured import settings_for
+from tests.influx.conftest import answering
 from tests.influxd import api
 from tests.influxd.api import Bucket
-from tests.servers import last_response, scripted
+from tests.servers import last_response
 
 T0 = 1_700_000_000_000_000_001
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\0"))
 
 
-def asked(bucket: Bucket, flux: str) -> list[dict[str, str]]:
-    with closing(Connection(settings_for(bucket), ManualClock(), 60)) as connection:
-        return connection.query(flux, lambda found: found)
-
-
 def rows(answer: str) -> list[dict[str, str]]:
     """The rows of an answer that a server gives with status 200."""
-    with scripted(last_response("200 OK", answer.encode())) as url:
-        settings = Settings(influxdb_url=url, influxdb_org="o", influxdb_bucket="b")
-        with closing(Connection(settings, ManualClock())) as connection:
-            return connection.query("buckets()", lambda found: found)
+    with answering(last_response("200 OK", answer.encode())) as connection:
+        return connection.query("buckets()", list)
 
 
-def test_the_rows_of_tables_of_different_columns_and_types(bucket: Bucket) -> None:
-    lines = f"""m,host=a f=1.5,i=-9i,u=18446744073709551615u,b=true,s="a, \\"ü\\"" {T0}
-n f=-0.25 {T0 + 1}"""
-    assert api.write(bucket.server, bucket.name, lines.encode())[0] == 204
+def test_the_rows_of_tables_of_different_columns_and_types(
+    bucket: Bucket, connection: Connection
+) -> None:
+    fields = 'f=1.5,i=-9i,u=18446744073709551615u,b=true,s="a, \\"ü\\""'
+    api.put(bucket, f"m,host=a {fields} {T0}", f"n f=-0.25 {T0 + 1}")
     flux = f"from(bucket: {flux_string(bucket.name)}) |> range(start: 0)"
-    found = asked(bucket, flux)
+    found = connection.query(flux, list)
     values = {(row["_measurement"], row["_field"]): row["_value"] for row in found}
     assert values == {
         ("m", "f"): "1.5",
@@ -54,16 +45,16 @@ n f=-0.25 {T0 + 1}"""
         ("m", "a", "2023-11-14T22:13:20.000000001Z"),
         ("n", None, "2023-11-14T22:13:20.000000002Z"),
     }
-    assert asked(bucket, f'{flux} |> filter(fn: (r) => r.host == "nobody")') == []
+    assert connection.query(f'{flux} |> filter(fn: (r) => r.host == "nobody")', list) == []
 
 
-def test_an_error_in_the_midst_of_an_answer_is_told(bucket: Bucket) -> None:
+def test_an_error_in_the_midst_of_an_answer_is_told(connection: Connection) -> None:
     flux = """import "array"
 array.from(rows: [{a: 1}]) |> yield(name: "first")
 array.from(rows: [{a: 0}]) |> map(fn: (r) => ({a: 1 / r.a})) |> yield(name: "second")"""
     with pytest.raises(InfluxError, match="cannot divide by zero") as caught:
-        asked(bucket, flux)
-    assert str(caught.value).startswith(f"{bucket.server.url} answered ")
+        connection.query(flux, list)
+    assert str(caught.value).startswith(f"{connection.settings.influxdb_url} answered ")
 
 
 TABLE = ",result,table,n\r\n,_result,0,1\r\n\r\n"
@@ -102,22 +93,17 @@ def test_what_is_no_table_is_refused(text: str) -> None:
         rows(text)
 
 
-@pytest.mark.parametrize("nothing", ["", "\r\n", "\r\n\r\n"])
-def test_nothing_is_no_row(nothing: str) -> None:
-    assert rows(nothing) == []
-
-
-def test_a_name_that_is_no_utf_8_hides_no_other(bucket: Bucket) -> None:
+def test_a_name_that_is_no_utf_8_hides_no_other(bucket: Bucket, connection: Connection) -> None:
     lines = b"caf\xe9,host=h f=1 1\nm,host=h f=1 2\n"
     assert api.write(bucket.server, bucket.name, lines)[0] == 204
-    with closing(Connection(settings_for(bucket), ManualClock(), 60)) as connection:
-        points = HostPoints(connection, "h")
-        assert points.counts(0, 10) == {"caf\ufffd": 1, "m": 1}
-        assert points.measurements(0, 10) == {"caf\ufffd": 1, "m": 2}
-        assert points.remove(0, 10) == 2
-        assert points.counts(0, 10) == {}
+    points = HostPoints(connection, "h")
+    assert points.counts(0, 10) == {"caf\ufffd": 1, "m": 1}
+    assert points.measurements(0, 10) == {"caf\ufffd": 1, "m": 2}
+    assert points.remove(0, 10) == 2
+    assert points.counts(0, 10) == {}
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=3), max_size=3))
 def test_whatever_is_in_tables_is_read_as_it_was_written(
     tables: list[list[tuple[str, str]]],

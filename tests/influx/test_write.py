@@ -4,16 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.influx.answer import Answer, Verdict, is_expired, verdict
+from pipeline.influx.answer import Answer, Verdict, verdict
 from pipeline.influx.connection import Connection
 from pipeline.point import FieldValue, Point, encode
 from pipeline.settings import Settings
 from tests.clocks import ManualClock
 from tests.configured import settings_for
+from tests.influx.conftest import answering, connected
 from tests.influxd import api
 from tests.influxd.api import Bucket
 from tests.servers import last_response, scripted
 
+DELIVERED = last_response("204 No Content")
 NOW = 1_700_000_000_000_000_000
 
 
@@ -40,9 +42,7 @@ def test_every_value_comes_back_as_it_was_sent_type_included(bucket: Bucket) -> 
         "na me,=": 1,
     }
     tags = {"pa th": "/mnt/a b,c=d", "ü": 'q"uote', "back": "C:\\Users\\x"}
-    assert verdict(write(settings_for(bucket), encode(Point("m x,y", fields, tags), NOW))) is (
-        Verdict.DELIVERED
-    )
+    write(settings_for(bucket), encode(Point("m x,y", fields, tags), NOW))
     rows = api.rows(bucket)
     expected = {**fields, "lines": r"one\r\nand another"}
     assert {row["_field"]: row["_value"] for row in rows} == expected
@@ -53,26 +53,10 @@ def test_every_value_comes_back_as_it_was_sent_type_included(bucket: Bucket) -> 
         assert row["_time"] == NOW
 
 
-def test_names_that_differ_in_closing_backslashes_are_series_of_their_own(bucket: Bucket) -> None:
-    names = ["a", "a\\", r"a\\", "\\"]
-    lines = [encode(Point("m", {"f": 1}, {"t": name, "u": "x"}), NOW) for name in names]
-    answer = write(settings_for(bucket), "\n".join(lines))
-    assert verdict(answer) is Verdict.DELIVERED
-    told = [row["t"] for row in api.rows(bucket)]
-    assert sorted(map(str, told)) == sorted(["a", r"a\x5c", r"a\\x5c", r"\x5c"])
-
-
-def test_members_of_gzip_joined_are_one_body(bucket: Bucket) -> None:
+def test_members_of_gzip_joined_are_one_body(bucket: Bucket, connection: Connection) -> None:
     body = gzip.compress(f"m f=1i {NOW}\n".encode()) + gzip.compress(f"m f=2i {NOW + 1}\n".encode())
-    with closing(Connection(settings_for(bucket), ManualClock())) as connection:
-        assert connection.write(body).status == 204
+    assert connection.write(body).status == 204
     assert [row["_value"] for row in api.rows(bucket)] == [1, 2]
-
-
-def test_to_send_twice_changes_nothing(bucket: Bucket) -> None:
-    for _ in range(2):
-        write(settings_for(bucket), f"m f=1i {NOW}")
-    assert len(api.rows(bucket)) == 1
 
 
 def test_the_real_servers_refusals(bucket: Bucket) -> None:
@@ -87,70 +71,30 @@ def test_the_real_servers_refusals(bucket: Bucket) -> None:
     assert (conflict.status, verdict(conflict)) == (422, Verdict.HALVE)
     assert len(api.rows(bucket)) == 2  # the rest was stored
 
-    wrong = write(settings_for(bucket, influxdb_token="wrong"), f"m f=1i {NOW}")
-    assert (wrong.status, verdict(wrong)) == (401, Verdict.UNAUTHORIZED)
+    for changes, status, expected in (
+        ({"influxdb_token": "wrong"}, 401, Verdict.UNAUTHORIZED),
+        ({"influxdb_bucket": "nowhere"}, 404, Verdict.NO_BUCKET),
+        ({"influxdb_org": "nobody"}, 404, Verdict.NO_BUCKET),
+    ):
+        refused = write(settings_for(bucket, **changes), f"m f=1i {NOW}")
+        assert (refused.status, verdict(refused)) == (status, expected)
 
-    missing = write(settings_for(bucket, influxdb_bucket="nowhere"), f"m f=1i {NOW}")
-    assert (missing.status, verdict(missing)) == (404, Verdict.NO_BUCKET)
-
-    nobody = write(settings_for(bucket, influxdb_org="nobody"), f"m f=1i {NOW}")
-    assert (nobody.status, verdict(nobody)) == (404, Verdict.NO_BUCKET)
-
-
-def test_a_point_older_than_the_buckets_age_is_told_as_such(bucket: Bucket) -> None:
-    api.set_age(bucket, 24)
-    answer = write(settings_for(bucket), f"m f=1i {NOW}")
-    assert verdict(answer) is Verdict.HALVE
-    assert is_expired(answer)
-    assert not is_expired(write(settings_for(bucket), "rubbish"))
-
-
-def test_a_token_that_may_only_read_is_refused(bucket: Bucket) -> None:
     token = api.create_token(bucket, ["read"])
-    answer = write(settings_for(bucket, influxdb_token=token), f"m f=1i {NOW}")
-    assert verdict(answer) in (Verdict.UNAUTHORIZED, Verdict.NO_BUCKET)
-    assert token not in answer.message
+    reader = write(settings_for(bucket, influxdb_token=token), f"m f=1i {NOW}")
+    assert verdict(reader) in (Verdict.UNAUTHORIZED, Verdict.NO_BUCKET)
+    assert token not in reader.message
 
 
 def ask(answer: bytes) -> Answer:
-    with scripted(answer) as url:
-        return write(
-            Settings(
-                influxdb_url=url, influxdb_org="o", influxdb_bucket="b", influxdb_token="s3cret"
-            )
-        )
+    with answering(answer) as connection:
+        return connection.write(b"")
 
 
-@pytest.mark.parametrize(
-    ("answer", "status"),
-    [
-        (last_response("200 OK", b"<html>Welcome</html>"), 200),
-        (last_response("202 Accepted"), 202),
-        (last_response("301 Moved", b"", "Location: http://127.0.0.1:1/"), 301),
-        (
-            last_response("400 Bad Request", b"Client sent an HTTP request to an HTTPS server.\n"),
-            400,
-        ),
-        (last_response("400 Bad Request", b'{"code": "invalid"'), 400),
-        (last_response("422 Unprocessable", b'["dropped"]'), 422),
-        (last_response("500 Oops", b"\xff\xfe not text"), 500),
-        (last_response("429 Too Many Requests"), 429),
-        (b"", None),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", None),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\npartial", None),
-    ],
-)
-def test_whatever_else_answers_the_readings_are_kept(answer: bytes, status: int | None) -> None:
-    got = ask(answer)
-    assert got.status == status
-    assert verdict(got) is Verdict.KEEP
-    assert got.message
-    assert "\n" not in got.message
-    assert "s3cret" not in got.message
-
-
-def test_retry_after_and_the_servers_date_are_read_from_the_answer() -> None:
-    assert ask(last_response("429 Too Many Requests", b"", "Retry-After: 7")).retry_after_s == 7
+def test_the_headers_of_an_answer_are_read_in_print_and_in_short() -> None:
+    version = "X-Influxdb-Version: 1.8\x1b[31m" + "x" * 99
+    busy = ask(last_response("429 Too Many Requests", b"", "Retry-After: 7", version))
+    assert busy.retry_after_s == 7
+    assert busy.version == "1.8 [31m" + "x" * 52
     delivered = last_response("204 No Content", b"", "Date: Tue, 14 Nov 2023 22:13:20 GMT")
     assert ask(delivered) == Answer(204, date_s=1_700_000_000)
 
@@ -161,31 +105,20 @@ def test_an_authority_that_is_exchanged_in_its_file_is_believed(
 ) -> None:
     authority = tmp_path / "ca.pem"
     authority.write_bytes(other_certificate.read_bytes())
-    with scripted(last_response("204 No Content"), certificate) as url:
-        settings = Settings(influxdb_url=url, influxdb_bucket="b", influxdb_ca_cert=authority)
-        with closing(Connection(settings, ManualClock())) as connection:
-            assert connection.write(b"").status is None
-            authority.write_bytes(certificate.read_bytes())
-            assert connection.write(b"").status == 204
+    with answering(DELIVERED, certificate, influxdb_ca_cert=authority) as connection:
+        assert connection.write(b"").status is None
+        authority.write_bytes(certificate.read_bytes())
+        assert connection.write(b"").status == 204
 
 
 def test_unless_the_settings_say_that_it_need_not(
     certificate: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
-    with scripted(last_response("204 No Content"), certificate) as url:
-        settings = Settings(influxdb_url=url, influxdb_bucket="b", influxdb_verify_tls=False)
-        assert write(settings).status == 204
+    with answering(DELIVERED, certificate, influxdb_verify_tls=False) as connection:
+        assert connection.write(b"").status == 204
     assert recwarn.list == []
 
 
 def test_a_tls_port_that_is_asked_in_plain_http_loses_nothing(certificate: Path) -> None:
-    with scripted(b"", certificate) as url:
-        answer = write(Settings(influxdb_url=url.replace("https", "http"), influxdb_bucket="b"))
-    assert verdict(answer) is Verdict.KEEP
-
-
-def test_a_proxy_that_is_not_there_is_told_in_a_sentence() -> None:
-    settings = Settings(influxdb_url="http://a.invalid", influxdb_proxy="http://127.0.0.1:9")
-    answer = write(settings, "m f=1i")
-    assert (answer.status, "\n" in answer.message) == (None, False)
-    assert answer.message.startswith("no answer from http://a.invalid through http://127.0.0.1:9: ")
+    with scripted(b"", certificate) as url, connected(url.replace("s", "", 1)) as connection:
+        assert verdict(connection.write(b"")) is Verdict.KEEP

@@ -1,6 +1,5 @@
 """InfluxDB's annotated CSV, as typed rows."""
 
-import base64
 import csv
 import io
 import re
@@ -33,8 +32,6 @@ _CONVERT: dict[str, Callable[[str], object]] = {
     "boolean": lambda text: text == "true",
     "dateTime:RFC3339": nanoseconds,
     "dateTime:RFC3339Nano": nanoseconds,
-    "duration": str,
-    "base64Binary": base64.b64decode,
 }
 
 

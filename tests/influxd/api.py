@@ -129,21 +129,15 @@ def rows(bucket: Bucket, rest: str = "") -> list[dict[str, object]]:
     return query(bucket.server, f'from(bucket: "{bucket.name}") |> range(start: 0){rest}')
 
 
-def write(
-    server: InfluxServer, bucket: str, lines: bytes, token: str | None = None
-) -> tuple[int, str]:
-    """Writes line protocol in nanoseconds.
-
-    Args:
-        server: The server.
-        bucket: The name of the bucket.
-        lines: The body.
-        token: Another token than the operator's.
-
-    Returns:
-        The status and the body of the answer, whatever it is.
-    """
+def write(server: InfluxServer, bucket: str, lines: bytes) -> tuple[int, str]:
+    """Writes line protocol in nanoseconds; returns the status and the body of the answer."""
     parameters = urlencode({"org": server.org, "bucket": bucket, "precision": "ns"})
     url = f"{server.url}/api/v2/write?{parameters}"
-    answer = call("POST", url, lines, token=token or server.token)
+    answer = call("POST", url, lines, token=server.token)
     return answer.status, answer.body.decode()
+
+
+def put(bucket: Bucket, *lines: str) -> None:
+    """Writes lines that the server has to take."""
+    body = "\n".join(lines).encode()
+    assert write(bucket.server, bucket.name, body) == (204, "")

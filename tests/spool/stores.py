@@ -5,14 +5,13 @@ import os
 import random
 import signal
 import sqlite3
-import sys
 import tracemalloc
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
+from pipeline.settings import Age
 from pipeline.spool import MAIN, Batch, Contents, Spool, SpoolReader, joined, pack
 from pipeline.spool.contents import COMMITTED
 from pipeline.spool.rows import tally
@@ -20,7 +19,6 @@ from pipeline.spool.rows import tally
 MB = 2**20
 NOW = 1_700_000_000 * 10**9
 PAGE = 4096
-_ONLY_READ = ("access.py", "wal.py", "pages.py", "contents.py", "schema.py")
 
 
 def leased(
@@ -39,6 +37,11 @@ def reading(number: int, points: int = 3) -> list[str]:
     """Lines that do not compress well, and are the same for the same number."""
     noise = random.Random(number)  # noqa: S311  # chance that comes back is wanted
     return [f'm,n={n} f="{noise.randbytes(400).hex()}" {number}' for n in range(points)]
+
+
+def blocks(*numbers: int) -> list[str]:
+    """What the history gives of readings."""
+    return [joined(reading(number)) for number in numbers]
 
 
 def salvaged(spool: Spool) -> Spool:
@@ -63,6 +66,17 @@ def sql(directory: Path, statement: str, *values: object) -> list[tuple[Any, ...
         return db.execute(statement, values).fetchall()
 
 
+def leaf_of(directory: Path, table: str) -> int:
+    """The number of the first page of a table that holds rows."""
+    ((number,),) = sql(directory, "SELECT rootpage FROM sqlite_schema WHERE name = ?", table)
+    data = (directory / "spool.db").read_bytes()
+    while data[(number - 1) * PAGE] in (2, 5):  # an interior page: to its first child
+        page = data[(number - 1) * PAGE : number * PAGE]
+        cell = int.from_bytes(page[12:14], "big")
+        number = int.from_bytes(page[cell : cell + 4], "big")
+    return int(number)
+
+
 def killed(work: Callable[[], object]) -> None:
     """Do some work in a process that is then killed: nothing is closed."""
     if (child := os.fork()) == 0:
@@ -71,37 +85,6 @@ def killed(work: Callable[[], object]) -> None:
         finally:
             os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
-
-
-def killed_at(line: int, work: Callable[[], object]) -> bool:
-    """Do some work in a process that is killed when it comes to its nth line that changes a store.
-
-    Returns:
-        Whether it came so far.
-    """
-
-    def trace(frame: FrameType, event: str, _: Any) -> Any:
-        nonlocal line
-        file = Path(frame.f_code.co_filename)
-        if file.parent.name not in ("spool", "salvage") or file.name in _ONLY_READ:
-            return None
-        if event == "line":
-            line -= 1
-            if line == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return trace
-
-    if (child := os.fork()) == 0:
-        status = 1
-        try:
-            sys.settrace(trace)
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) or os.waitstatus_to_exitcode(status) == 0
-    return os.WIFSIGNALED(status)
 
 
 def account(contents: Contents) -> None:
@@ -181,3 +164,24 @@ def peak_of(work: Callable[[], object]) -> int:
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+USES: dict[str, tuple[str, Callable[[Spool], object]]] = {
+    "append": ("counter", lambda spool: spool.append(reading(99), 99)),
+    "lease": ("pending", lambda spool: spool.queue().lease(9)),
+    "settle": ("pending", lambda spool: spool.queue().settle(Batch((1, 2), 6, b"", 0, True), NOW)),
+    "give_up": ("pending", lambda spool: spool.queue().give_up(9)),
+    "restamp": ("pending", lambda spool: spool.restamp(range(9), 9, 1)),
+    "serve": ("pending", lambda spool: served(spool, "b")),
+    "note": ("fact", lambda spool: spool.note({"b": "2"})),
+    "facts": ("fact", lambda spool: spool.facts()),
+    "gaps": ("gap", lambda spool: spool.gaps()),
+    "contents": ("counter", lambda spool: spool.contents()),
+    "has": ("tick_time", lambda spool: spool.has(1)),
+    "oldest": ("tick_time", lambda spool: spool.aging.oldest(0, 1)),
+    "remove": ("tick", lambda spool: spool.aging.remove(0, 150, Age(1, "m"), count=True)),
+    "check": ("tick", lambda spool: spool.check()),
+    "set_bound": ("", lambda spool: spool.set_bound(100 * MB)),
+    "salvage": ("", lambda spool: list(spool.salvage())),
+}
+"""What a spool is used for: which table cannot do without, and the use."""

@@ -9,7 +9,12 @@ from unittest import mock
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from pipeline.settings import MAIN, Age
 from pipeline.spool import Aging, Refusal, Spool, SpoolReader, queues
@@ -207,5 +212,5 @@ class Held(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
-TestHeld = Held.TestCase
-TestHeld.settings = settings(max_examples=15, stateful_step_count=15)
+def test_whatever_is_done_what_is_held_and_each_account_add_up() -> None:
+    run_state_machine_as_test(Held, settings=settings(max_examples=15, stateful_step_count=15))

@@ -1,6 +1,5 @@
 """Several servers: each has a queue and an account of its own, whatever becomes of the others."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,6 @@ import pytest
 from pipeline.settings import MAIN
 from pipeline.spool import (
     Contents,
-    Fact,
     Gap,
     Refusal,
     Spool,
@@ -23,7 +21,7 @@ from tests.spool.stores import (
     NOW,
     PAGE,
     account,
-    killed_at,
+    leaf_of,
     leased,
     lines,
     reading,
@@ -108,61 +106,6 @@ def test_a_new_mirror_gets_all_that_is_held_and_one_that_is_gone_gives_up_what_w
         assert reader.contents().backlog_points == 3 * (TICKS + 1 - DELIVERED)
 
 
-def test_what_is_given_up_counts_once_though_that_failed_before(
-    two: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with served(opened(two), "b") as spool:
-        refusal = "BEFORE DELETE ON server BEGIN SELECT RAISE(FAIL, 'not now'); END"
-        sql(two, f"CREATE TRIGGER refusal {refusal}")
-        with pytest.raises(SpoolError):
-            served(spool)
-        sql(two, "DROP TRIGGER refusal")
-        served(spool)
-        assert of(spool, "b").lost == {"mirror_removed": 105}
-    assert caplog.messages == [
-        "Mirror b is no longer in the settings: 105 points that waited for it are given up"
-    ]
-
-
-@pytest.mark.parametrize("wanted", [("c",), ("b", "c"), ()])
-def test_a_change_of_the_mirrors_that_is_killed_at_any_moment_is_done_the_next_time(
-    two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: tuple[str, ...]
-) -> None:
-    monkeypatch.setattr(queues, "_AT_ONCE", 9)  # so that there are several parts
-
-    def change(directory: Path) -> None:
-        with opened(directory) as spool:
-            served(spool, "c")
-
-    moment, killings = 10, 0
-    while True:
-        folder = tmp_path / f"killed-{moment}"
-        shutil.copytree(two, folder, ignore=shutil.ignore_patterns("killed-*"))
-        if not killed_at(moment, lambda at=folder: change(at)):  # type: ignore[misc]  # mypy cannot infer the default
-            break
-        killings += 1
-        with opened(folder) as spool:
-            for server in (MAIN, "b", "c"):
-                of(spool, server)
-            served(spool, *wanted)
-            assert of(spool, MAIN).backlog_points == 90
-            for server in ("b", "c"):
-                found = of(spool, server)
-                given_up = found.lost.get("mirror_removed", 0)
-                if server not in wanted:
-                    assert (found.backlog_points, given_up + found.delivered_points) in (
-                        (0, found.points),
-                        (0, 0),
-                    )
-                elif server == "b" and not given_up:
-                    assert found.backlog_points == 105
-                else:
-                    assert found.backlog_points == 120
-        shutil.rmtree(folder)
-        moment += max(1, moment // 3)
-    assert killings > 9
-
-
 def test_nothing_is_leased_for_a_mirror_before_its_queue_is_whole(
     two: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,14 +164,6 @@ def test_a_damaged_reading_is_lost_for_each_server_that_lacked_it(two: Path) -> 
         ]
 
 
-def test_what_is_too_old_is_lost_for_each_server_that_lacked_it(two: Path) -> None:
-    with opened(two) as spool:
-        assert spool.queue("b").give_up(8) == 9
-        spool.aging.remove(0, 12, count=True)
-        assert of(spool, "b").lost == {"expired": 21}
-        assert of(spool, MAIN).lost == {"expired": 6}
-
-
 def test_a_refused_line_is_queued_again_for_the_server_that_refused_it(two: Path) -> None:
     with opened(two) as spool:
         for server in BOTH:
@@ -266,43 +201,13 @@ def test_a_reading_that_waits_anywhere_gets_its_right_time(two: Path) -> None:
             assert of(spool, server).backlog_bytes == 0
 
 
-def page_of(directory: Path, table: str) -> int:
-    ((page,),) = sql(directory, "SELECT rootpage FROM sqlite_schema WHERE name = ?", table)
-    return int(page)
-
-
-def test_a_salvage_keeps_the_queue_and_the_account_of_each_server(two: Path) -> None:
-    with served(opened(two), "b") as spool:
-        spool.queue("b").settle(leased(spool, 3, server="b"), NOW, [Refusal("m f=1i 1", "no")])
-        before = {server: of(spool, server) for server in BOTH}
-    scribble(two / "spool.db", 0, 100)
-    with opened(two) as spool:
-        served(spool, "b")
-        for server in BOTH:  # also those that are taken before the damaged store is read
-            spool.append(reading(NEW), NEW)
-            assert lines(leased(spool, newest=True, server=server)) == reading(NEW)
-        salvaged(spool)
-        assert spool.queue("b").facts() == {"bucket_age_s": "2", "bucket_drift": "a drift"}
-        told = spool.facts()[Fact.SALVAGE]
-        assert "90 of them to be delivered), lost 0 points that waited; for mirror b 102" in told
-        for server, first in ((MAIN, DELIVERED), ("b", 6)):
-            after = of(spool, server)
-            assert after.points == before[server].points + 6
-            assert (after.lost, after.rejected_points) == (
-                before[server].lost,
-                before[server].rejected_points,
-            )
-            waiting = all_of(*range(first, TICKS), NEW, NEW)
-            assert drained(spool, server) == waiting
-
-
 @pytest.mark.parametrize("table", ["server", "pending", "counter"])
 def test_where_what_a_mirror_has_cannot_be_read_all_that_is_held_goes_to_it_again(
     two: Path, table: str
 ) -> None:
     with served(opened(two), "b") as spool:
         spool.queue("b").settle(leased(spool, 3, server="b"), NOW, [Refusal("m f=1i 1", "no")])
-    scribble(two / "spool.db", (page_of(two, table) - 1) * PAGE, PAGE)
+    scribble(two / "spool.db", (leaf_of(two, table) - 1) * PAGE, PAGE)
     scribble(two / "spool.db", 0, 100)
     with opened(two) as spool:
         spool.append(reading(NEW), NEW)
@@ -320,39 +225,59 @@ def test_where_what_a_mirror_has_cannot_be_read_all_that_is_held_goes_to_it_agai
         assert of(spool, "b").lost == ({} if kept else {"rejected": 1})
 
 
-def test_readings_that_a_salvage_does_not_find_are_lost_for_each_server_that_lacked_them(
-    tmp_path: Path,
-) -> None:
-    with served(opened(tmp_path), "b") as spool:
-        appended(spool, *range(3 * TICKS))
-        spool.queue().settle(leased(spool), NOW)
-        appended(spool, *range(3 * TICKS, 4 * TICKS))
-    size = (tmp_path / "spool.db").stat().st_size
-    scribble(tmp_path / "spool.db", size // 3, size // 3)
-    scribble(tmp_path / "spool.db", 0, 100)
-    with served(salvaged(opened(tmp_path)), "b") as spool:
-        lost = of(spool, "b").lost["corrupt_store"]
-        assert lost > of(spool, MAIN).lost.get("corrupt_store", 0)
-        assert of(spool, "b").points == 12 * TICKS
-        assert {gap.server for gap in spool.gaps()} >= {"b"}
-
-
-@pytest.mark.parametrize("wanted", [("b", "c"), ("c",)])
+@pytest.mark.parametrize(
+    ("begun", "wanted"), [(0, ("b", "c")), (3, ("b", "c")), (0, ("c",)), (3, ("c",))]
+)
 def test_mirrors_that_come_or_go_during_a_salvage_do_so_at_its_end(
-    two: Path, wanted: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    two: Path, begun: int, wanted: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queues, "_AT_ONCE", 9)
+    with opened(two) as spool:  # a part of a queue may be filled when the store breaks
+        for _, _part in zip(range(begun), spool.serve(["b", "c"]), strict=False):
+            pass
     scribble(two / "spool.db", 0, 100)
     with opened(two) as spool:
         assert list(spool.serve(wanted)) == []
+        appended(spool, NEW)
+        assert spool.queue("c").lease(9) is None
         for _ in spool.salvage():
             for server in (MAIN, "b", "c"):
                 of(spool, server)
-        assert drained(spool, "c") == all_of(*range(TICKS))
-        waited = 3 * (TICKS - 5)
-        gone = {} if "b" in wanted else {"mirror_removed": waited}
-        assert of(spool, "b").lost == gone
+        assert of(spool, "c").points == 3 * (TICKS + 1)
+        assert drained(spool, "c") == all_of(*range(TICKS), NEW)
+        waited = 3 * (TICKS + 1 - 5)
         assert of(spool, "b").backlog_points == (waited if "b" in wanted else 0)
+        assert of(spool, "b").lost == ({} if "b" in wanted else {"mirror_removed": waited})
+
+
+def test_a_change_of_servers_is_logged_and_counted_once_though_it_failed_before(
+    two: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    again = ": all readings that are held go there once more"
+    exchanged = [
+        f"the main server is now at y, where mirror b was{again}",
+        f"mirror b is now at x, where the main server was{again}",
+    ]
+    gone = "Mirror b is no longer in the settings: 120 points that waited for it are given up"
+    with opened(two) as spool:
+        assert list(spool.serve(["b"], {MAIN: "x", "b": "y"})) == []
+        for refused, mirrors, places, told in (
+            ("UPDATE ON server WHEN new.name = 'b'", ["b"], {MAIN: "y", "b": "x"}, exchanged),
+            ("DELETE ON server", [], {MAIN: "y"}, [gone]),
+        ):
+            trigger = f"BEFORE {refused} BEGIN SELECT RAISE(FAIL, 'not now'); END"
+            sql(two, f"CREATE TRIGGER refusal {trigger}")
+            for _ in range(2):
+                with pytest.raises(SpoolError):
+                    list(spool.serve(mirrors, places))
+            assert caplog.messages == []
+            sql(two, "DROP TRIGGER refusal")
+            for _ in range(2):
+                list(spool.serve(mirrors, places))
+            assert caplog.messages == told
+            caplog.clear()
+        assert of(spool, "b").lost == {"mirror_removed": 120}
+        assert drained(spool, MAIN) == all_of(*range(TICKS))
 
 
 def test_servers_that_are_exchanged_during_a_salvage_get_all_that_is_held_at_its_end(
@@ -369,23 +294,6 @@ def test_servers_that_are_exchanged_during_a_salvage_get_all_that_is_held_at_its
         for server in BOTH:
             assert drained(spool, server) == all_of(*range(TICKS))
             of(spool, server)
-
-
-def test_a_queue_that_is_being_filled_when_the_store_breaks_is_filled_after_the_salvage(
-    two: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(queues, "_AT_ONCE", 9)
-    with opened(two) as spool:
-        for _, _part in zip(range(3), spool.serve(["b", "c"]), strict=False):
-            pass
-    scribble(two / "spool.db", 0, 100)
-    with opened(two) as spool:
-        served(spool, "b", "c")
-        appended(spool, NEW)
-        assert spool.queue("c").lease(9) is None
-        salvaged(spool)
-        assert drained(spool, "c") == all_of(*range(TICKS), NEW)
-        assert of(spool, "c").points == 3 * (TICKS + 1)
 
 
 def test_a_store_that_is_removed_is_made_anew_with_the_account_of_each_server(two: Path) -> None:

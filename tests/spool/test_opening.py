@@ -1,7 +1,6 @@
 """A store that is not whole: nobody opens it before its agent, which finds all that is left."""
 
 import os
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,10 +11,20 @@ import pytest
 from pipeline.clock import SystemClock
 from pipeline.spool import Aging, DirectoryLock, Spool, SpoolError, SpoolReader
 from tests.agent.test_recorder import nothing_can_be_written
-from tests.spool.stores import MB, account, contents, history, killed, reading, salvaged
+from tests.spool.stores import (
+    MB,
+    account,
+    contents,
+    history,
+    killed,
+    reading,
+    salvaged,
+    scribble,
+    sql,
+)
 
 READINGS = 15
-OPENERS = [SpoolReader, Aging.beside]
+each_opener = pytest.mark.parametrize("opener", [SpoolReader, Aging.beside])
 
 
 @pytest.fixture
@@ -31,31 +40,21 @@ def store(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def empty(directory: Path) -> None:
-    (directory / "spool.db").write_bytes(b"")
-
-
-def missing(directory: Path) -> None:
-    (directory / "spool.db").unlink()
-
-
-def header(directory: Path) -> None:
-    with (directory / "spool.db").open("r+b") as file:
-        file.write(bytes(100))
-
-
-def flipped_bit(directory: Path) -> None:
-    log = directory / "spool.db-wal"
+def flipped_bit(log: Path) -> None:
     data = bytearray(log.read_bytes())
     data[len(data) // 2] ^= 1
     log.write_bytes(data)
 
 
+def interrupted(store: Path) -> None:
+    """As a process leaves it that ended before a new store was in the place of a damaged one."""
+    Spool(store.parent, 100 * MB).close()
+    store.rename(f"{store}.salvaged-20231114T221320Z")
+    sql(store.parent, "CREATE TABLE damaged (x)")
+
+
 def files(directory: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in directory.glob("spool.db*")}
-
-
-each_opener = pytest.mark.parametrize("opener", OPENERS, ids=["reader", "aging"])
 
 
 @each_opener
@@ -72,20 +71,22 @@ def test_where_there_is_no_store_there_is_none_to_open(
 @pytest.mark.parametrize(
     ("damage", "why", "lost"),
     [
-        (empty, "it is empty", 0),
-        (missing, "it is missing, but not its write-ahead log", 0),
-        (header, "file is not a database", 0),
-        (flipped_bit, "its write-ahead log is damaged", 4),
+        (lambda store, _: store.write_bytes(b""), "it is empty", 0),
+        (lambda store, _: store.unlink(), "it is missing, but not its write-ahead log", 0),
+        (lambda store, _: scribble(store, 0, 100), "file is not a database", 0),
+        (lambda _, log: flipped_bit(log), "its write-ahead log is damaged", 4),
+        (lambda store, _: interrupted(store), "its salvage was interrupted", 0),
     ],
+    ids=["empty", "missing", "header", "log", "interrupted"],
 )
 def test_a_command_leaves_a_damaged_store_to_the_agent(
     store: Path,
     opener: Callable[[Path], object],
-    damage: Callable[[Path], None],
+    damage: Callable[[Path, Path], object],
     why: str,
     lost: int,
 ) -> None:
-    damage(store)
+    damage(store / "spool.db", store / "spool.db-wal")
     before = files(store)
     told = f"{store}/spool.db is damaged ({why}"
     with pytest.raises(SpoolError, match=r"; the agent will salvage what is left$") as refusal:
@@ -103,28 +104,13 @@ def test_a_command_leaves_a_damaged_store_to_the_agent(
 def test_an_empty_file_beside_its_log_is_left_alone_while_an_agent_runs_too(
     store: Path, opener: Callable[[Path], object]
 ) -> None:
-    empty(store)
+    (store / "spool.db").write_bytes(b"")
     before = files(store)
     lock = DirectoryLock(store, SystemClock())
     with pytest.raises(SpoolError, match="it is empty, but not its write-ahead log"):
         opener(store)
     lock.release()
     assert files(store) == before
-
-
-@each_opener
-def test_an_interrupted_salvage_is_left_to_the_agent(
-    store: Path, opener: Callable[[Path], object]
-) -> None:
-    Spool(store, 100 * MB).close()
-    (store / "spool.db").rename(store / "spool.db.salvaged-20231114T221320Z")
-    with sqlite3.connect(store / "spool.db") as old:
-        old.execute("CREATE TABLE damaged (x)")
-    old.close()
-    with pytest.raises(SpoolError, match="its salvage was interrupted"):
-        opener(store)
-    Spool(store, 100 * MB).close()
-    assert len(history(store)) == READINGS
 
 
 @each_opener
@@ -154,24 +140,20 @@ def test_a_log_that_is_too_long_to_be_checked_at_once_is_read_beside_new_reading
     assert len(history(store)) == READINGS + 1
 
 
-@each_opener
-def test_a_store_that_cannot_be_shared_is_not_read_without_its_log(
-    store: Path, opener: Callable[[Path], object]
+def test_a_store_that_cannot_be_shared_is_not_read_without_its_log_nor_by_a_check(
+    store: Path,
 ) -> None:
     (store / "spool.db-shm").unlink()
-    told = r"spool\.db cannot be opened: .*; try as the user of the"
-    with nothing_can_be_written(), pytest.raises(SpoolError, match=told):
-        opener(store)
-
-
-def test_a_check_never_reads_a_store_without_sharing_it(tmp_path: Path) -> None:
-    with Spool(tmp_path, 100 * MB) as spool:
-        spool.append(reading(0), 0)
+    told = r"spool\.db cannot be opened: "
+    for opener in (SpoolReader, Aging.beside):
+        with nothing_can_be_written(), pytest.raises(SpoolError, match=f"{told}.*; try as the"):
+            opener(store)
+    Spool(store, 100 * MB).close()
     with nothing_can_be_written():
-        with SpoolReader(tmp_path) as reader:  # a reader may, as nobody writes
+        with SpoolReader(store) as reader:  # a reader may, as nobody writes and there is no log
             reader.examine()
-        with pytest.raises(SpoolError, match=r"spool\.db cannot be opened: "):
-            SpoolReader(tmp_path, shared=True)
+        with pytest.raises(SpoolError, match=told):
+            SpoolReader(store, shared=True)
 
 
 TRY = """
@@ -182,6 +164,7 @@ db.commit()
 """
 
 
+@pytest.mark.slow  # starts processes
 def test_nobody_opens_a_store_while_its_files_get_other_names(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,9 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.spool import Fact, Spool
+from pipeline.spool import MAIN, Fact, Spool
 from tests.spool.disk import Disk, Event, recorded
-from tests.spool.stores import MB, account, filled, history, salvaged, scribble
+from tests.spool.stores import (
+    MB,
+    NOW,
+    account,
+    filled,
+    history,
+    leased,
+    salvaged,
+    scribble,
+    served,
+)
 from tests.spool.test_salvage import abandoned
 from tests.spool.test_schema import made
 
@@ -22,7 +32,7 @@ BEGIN = """
 import os, sys
 from pathlib import Path
 from pipeline.spool import Spool
-from tests.spool.stores import NOW, leased, reading, salvaged
+from tests.spool.stores import NOW, leased, reading
 folder = Path(sys.argv[1])
 marks = os.open(folder / "marks", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 def mark(text):
@@ -49,7 +59,8 @@ with Spool(folder, 2**20) as spool:
 SHORT = f"""{BEGIN}
 with Spool(folder, 2**20) as spool:
     append(spool, 100)
-    salvaged(spool)
+    for number, _ in enumerate(spool.salvage(), 102):
+        append(spool, number)
     append(spool, 101)
 """
 
@@ -65,6 +76,8 @@ def old(folder: Path) -> None:
 def broken(folder: Path) -> None:
     folder.mkdir()
     filled(folder, ticks=6, delivered=2)
+    with served(Spool(folder, MB), "b") as spool:
+        spool.queue("b").settle(leased(spool, 9, server="b"), NOW)
     abandoned(folder, ticks=2)
     scribble(folder / "spool.db", 0, 100)
     (folder / "spool.db-shm").unlink()
@@ -95,6 +108,10 @@ def check(folder: Path, events: list[Event], before: int) -> None:
             assert "corrupt_store" not in contents.lost
             damaged = before == 8  # the broken one
             assert damaged == (Fact.SALVAGE in spool.facts())
+            for server, points in ((MAIN, 6), ("b", 9)) if damaged else ():
+                contents = spool.queue(server).contents()
+                account(contents)
+                assert (contents.points, contents.delivered_points) == (3 * len(found), points)
             spool.check()
 
 

@@ -1,12 +1,10 @@
 """A salvage goes beside readings, in steps: each may be the last one of its process."""
 
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from pipeline.spool import Batch, Fact, Refusal, Spool, SpoolReader
+from pipeline.spool import MAIN, Fact, Refusal, Rejected, Spool, SpoolReader, drop_rejected
 from tests.clocks import ManualClock
 from tests.spool.stores import (
     MB,
@@ -14,10 +12,11 @@ from tests.spool.stores import (
     PAGE,
     account,
     aside,
+    blocks,
     contents,
     filled,
     history,
-    killed_at,
+    leaf_of,
     leased,
     lines,
     reading,
@@ -36,24 +35,13 @@ def opened(directory: Path) -> Spool:
     return Spool(directory, 100 * MB, ManualClock(NOW))
 
 
-def blocks(*numbers: int) -> list[str]:
-    return ["".join(f"{line}\n" for line in reading(number)) for number in numbers]
-
-
 @pytest.fixture
 def broken(tmp_path: Path) -> Path:
-    """A store without its header, all of which can be read."""
-    filled(tmp_path, TICKS, DELIVERED)
-    scribble(tmp_path / "spool.db", 0, 100)
-    return tmp_path
-
-
-@pytest.fixture
-def mirrored(tmp_path: Path) -> Path:
-    """The same, with a mirror that got other readings than the main server."""
+    """A store without its header, all of which can be read; a mirror got other readings."""
     filled(tmp_path, TICKS, DELIVERED)
     with served(opened(tmp_path), "b") as spool:
         spool.queue("b").settle(leased(spool, 3 * MIRRORED, server="b"), NOW)
+        spool.queue("b").note({"bucket_drift": "a drift"})
     scribble(tmp_path / "spool.db", 0, 100)
     return tmp_path
 
@@ -63,46 +51,38 @@ def is_over(spool: Spool) -> bool:
     return next(spool.salvage(), True) is True
 
 
+@pytest.mark.parametrize("restarts", [False, True])
 def test_readings_go_on_between_the_steps_and_the_account_is_exact_after_each(
-    broken: Path, caplog: pytest.LogCaptureFixture
+    broken: Path, restarts: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with opened(broken) as spool:
-        number = NEW
-        while spool.salvaging:
-            spool.append(reading(number), number)
-            assert lines(leased(spool, newest=True)) == reading(number)
-            if not is_over(spool):
-                assert f"{broken}/spool.db was damaged" in spool.facts()[Fact.SALVAGE]
-            found = contents(broken)  # as a command sees it
-            account(found)
-            assert found.backlog_points >= 3 * (number - NEW + 1)
-            number += 1
-        after = spool.contents()
+    spool, number = opened(broken), NEW
+    while spool.salvaging:
+        spool.append(reading(number), number)
+        assert lines(leased(spool, newest=True)) == reading(number)
+        number += 1
+        if not is_over(spool):
+            assert f"{broken}/spool.db was damaged" in spool.facts()[Fact.SALVAGE]
+        found = contents(broken)  # as a command sees it
+        account(found)
+        assert found.backlog_points >= 3 * (number - NEW)
+        if restarts:
+            spool.close()
+            spool = opened(broken)
+    with spool:
+        after, there = spool.contents(), spool.queue("b").contents()
+        assert spool.queue("b").facts() == {"bucket_drift": "a drift"}
     assert number - NEW > 4
     assert history(broken) == blocks(*range(TICKS), *range(NEW, number))
     assert (after.ticks, after.points) == (TICKS + number - NEW, 3 * (TICKS + number - NEW))
     assert (after.delivered_points, after.lost) == (3 * DELIVERED, {})
+    account(there)
+    assert (there.points, there.delivered_points, there.lost) == (after.points, 3 * MIRRORED, {})
     assert [m for m in caplog.messages if "saved" in m] == [
         f"{broken}/spool.db was damaged (file is not a database), 2023-11-14T22:13:20Z: saved "
         f"{TICKS} readings ({3 * TICKS} points, {3 * (TICKS - DELIVERED)} of them to be "
-        f"delivered), lost 0 points that waited; the damaged file is {aside(broken)[0]}"
+        f"delivered), lost 0 points that waited; for mirror b {3 * (TICKS - MIRRORED)} points, "
+        f"lost 0 points that waited; the damaged file is {aside(broken)[0]}"
     ]
-
-
-def test_a_restart_goes_on_where_the_last_process_was(broken: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(broken, copy, ignore=lambda *_: ["copy"])
-    with opened(copy) as spool:
-        at_once = len(list(spool.salvage()))
-    one_by_one = 0
-    while True:
-        with opened(broken) as spool:
-            if not spool.salvaging:
-                break
-            one_by_one += not is_over(spool)
-    assert one_by_one == at_once > 4
-    assert history(broken) == history(copy) == blocks(*range(TICKS))
-    assert contents(broken) == contents(copy)
 
 
 def test_what_is_delivered_meanwhile_is_counted_once(broken: Path) -> None:
@@ -122,79 +102,38 @@ def test_what_is_too_old_meanwhile_is_counted_once(broken: Path) -> None:
             is_over(spool)
             spool.aging.remove(0, 100, count=True)
             account(spool.contents())
-        spool.aging.remove(0, 100, count=True)
         after = spool.contents()
     assert after.lost == {"expired": 3 * (100 - DELIVERED)}
     assert (after.points, after.delivered_points) == (3 * TICKS, 3 * DELIVERED)
     assert history(broken) == blocks(*range(100, TICKS))
 
 
-def step_by_step(directory: Path) -> None:
-    """Salvage, and take a reading before each step: what a process does that may be killed."""
-    with served(opened(directory), "b") as spool:
-        while True:
-            number = NEW + spool.contents().ticks
-            spool.append(reading(number), number)
-            (directory / "certain").open("a").write(f"{number}\n")
-            if not spool.salvaging or is_over(spool):
-                return
-
-
-def test_a_salvage_that_is_killed_in_any_step_loses_and_doubles_nothing(
-    mirrored: Path, tmp_path: Path
-) -> None:
-    moment, killings = 10, 0
-    while True:
-        folder = tmp_path / str(moment)
-        shutil.copytree(mirrored, folder, ignore=lambda _, names: [n for n in names if n.isdigit()])
-        if not killed_at(moment, lambda at=folder: step_by_step(at)):  # type: ignore[misc]  # mypy cannot infer the default
-            break
-        killings += 1
-        killed_at(moment // 3 + 1, lambda at=folder: step_by_step(at))  # type: ignore[misc]  # the same
-        with salvaged(served(opened(folder), "b")) as spool:
-            after, there = spool.contents(), spool.queue("b").contents()
-        account(after)
-        account(there)
-        found = history(folder)
-        assert found[:TICKS] == blocks(*range(TICKS)), moment
-        certain = (folder / "certain").read_text().split() if (folder / "certain").exists() else []
-        assert set(blocks(*map(int, certain))) <= set(found), moment
-        assert len(set(found)) == len(found) == after.ticks, moment
-        assert (after.points, after.delivered_points) == (3 * len(found), 3 * DELIVERED), moment
-        assert (there.points, there.delivered_points) == (3 * len(found), 3 * MIRRORED), moment
-        assert after.lost == there.lost == {}, moment
-        shutil.rmtree(folder)
-        moment += max(1, moment // 4)
-    assert killings > 20
-
-
 @pytest.mark.parametrize("steps", [0, 1, 3, 5])
 def test_a_store_that_is_damaged_while_it_is_filled_loses_nothing_that_can_be_read(
-    mirrored: Path, steps: int
+    broken: Path, steps: int
 ) -> None:
-    with served(opened(mirrored), "b") as spool:
+    with served(opened(broken), "b") as spool:
         for number in range(steps):
             spool.append(reading(NEW + number), NEW + number)
             is_over(spool)
-    scribble(mirrored / "spool.db", 0, 100)
-    with served(opened(mirrored), "b") as spool:
+    scribble(broken / "spool.db", 0, 100)
+    with served(opened(broken), "b") as spool:
         is_over(spool)
         spool.append(reading(2 * NEW), 2 * NEW)
         salvaged(spool)
         after, there = spool.contents(), spool.queue("b").contents()
     account(after)
     account(there)
-    assert history(mirrored) == blocks(*range(TICKS), *range(NEW, NEW + steps), 2 * NEW)
+    assert history(broken) == blocks(*range(TICKS), *range(NEW, NEW + steps), 2 * NEW)
     assert (after.delivered_points, after.lost) == (3 * DELIVERED, {})
     assert (there.delivered_points, there.lost) == (3 * MIRRORED, {})
     assert after.points == there.points == 3 * (TICKS + steps + 1)
-    assert len({name.removesuffix("-wal").removesuffix("-shm") for name in aside(mirrored)}) == 2
+    assert len({name.removesuffix("-wal").removesuffix("-shm") for name in aside(broken)}) == 2
 
 
 def lose_facts(directory: Path) -> None:
     """Damage a closed store, so that it must be salvaged, and its table `fact` is gone."""
-    ((page,),) = sql(directory, "SELECT rootpage FROM sqlite_schema WHERE name = 'fact'")
-    scribble(directory / "spool.db", (page - 1) * PAGE, PAGE)
+    scribble(directory / "spool.db", (leaf_of(directory, "fact") - 1) * PAGE, PAGE)
     scribble(directory / "spool.db", 0, 100)
 
 
@@ -209,7 +148,7 @@ def test_what_a_salvage_had_not_copied_is_lost_and_counted_if_its_progress_is_da
         assert spool.salvaging
         waiting = spool.contents().backlog_points
         delivered = spool.contents().delivered_points
-        ((expected,),) = sql(broken, "SELECT sum(points) FROM salvage")
+        ((expected,),) = sql(broken, "SELECT sum(points) FROM salvage WHERE server = 'main'")
     lose_facts(broken)
     with salvaged(opened(broken)) as spool:
         after, told, gaps = spool.contents(), spool.facts()[Fact.SALVAGE], spool.gaps()
@@ -217,7 +156,8 @@ def test_what_a_salvage_had_not_copied_is_lost_and_counted_if_its_progress_is_da
     assert after.lost == {"corrupt_store": expected}
     assert expected > 0
     assert (after.delivered_points, after.backlog_points) == (delivered, waiting)
-    assert [(gap.cause, gap.readings) for gap in gaps] == [("corrupt_store", expected // 3)]
+    assert {gap.cause for gap in gaps} == {"corrupt_store"}
+    assert [gap.readings for gap in gaps if gap.server != "b"] == [expected // 3]
     assert aside(broken)[0] in told
     assert f"lost at least {expected} points that waited" in told
     with opened(broken) as spool:
@@ -261,12 +201,16 @@ def test_a_damaged_store_that_is_removed_before_it_is_read_counts_as_lost(broken
             file.unlink()
         spool.append(reading(NEW), NEW)
     with salvaged(opened(broken)) as spool:
-        after = spool.contents()
-        (gap,) = spool.gaps()
+        after, there = spool.contents(), spool.queue("b").contents()
+        lacking = {(gap.cause, gap.server): gap.readings for gap in spool.gaps()}
     account(after)
     assert after.points == 3 * (TICKS + 1)
     assert after.lost == {"corrupt_store": 3 * (TICKS - DELIVERED)}
-    assert (gap.cause, gap.readings) == ("corrupt_store", TICKS - DELIVERED)
+    assert there.lost == {"corrupt_store": 3 * (TICKS - MIRRORED)}
+    assert lacking == {
+        ("corrupt_store", MAIN): TICKS - DELIVERED,
+        ("corrupt_store", "b"): TICKS - MIRRORED,
+    }
 
 
 @pytest.mark.parametrize("done", [0, 2, 7])
@@ -296,33 +240,29 @@ def test_refused_lines_keep_their_ids_and_what_is_refused_meanwhile_gets_others(
 ) -> None:
     filled(tmp_path, ticks=TICKS, delivered=0)
     with opened(tmp_path) as spool:
+        spool.append([], 1, {"tick_missed": 4})
         batch = leased(spool, 6)
         spool.queue().settle(batch, NOW, [Refusal(line, "no") for line in lines(batch)])
-        with SpoolReader(tmp_path) as reader:
-            before = reader.rejected(99)
+        drop_rejected(tmp_path, [6])
+        before, counted = rejected(tmp_path), spool.contents()
     scribble(tmp_path / "spool.db", 0, 100)
     with opened(tmp_path) as spool:
         spool.append(["m f=1i 1"], 1)
         spool.queue().settle(leased(spool, newest=True), NOW, [Refusal("m f=1i 1", "no")])
-        salvaged(spool)
-        with SpoolReader(tmp_path) as reader:
-            after = reader.rejected(99)
-    assert {row for row in after if row.line != "m f=1i 1"} == set(before)
-    assert sorted(row.line for row in after) == sorted([*(r.line for r in before), "m f=1i 1"])
-    assert len({row.id for row in after}) == 7
+        after = salvaged(spool).contents()
+        assert after.lost == {**counted.lost, "rejected": 7}
+        assert (after.backlog_points, after.rejected_points) == (counted.backlog_points, 6)
+    newest, *others = rejected(tmp_path)
+    assert (newest.line, others) == ("m f=1i 1", before)
+    assert newest.id > 6  # that of one which was dropped does not come back
 
 
-@pytest.mark.parametrize(
-    "use",
-    [
-        lambda spool, batch: spool.queue().settle(batch, NOW),
-        lambda spool, batch: spool.restamp(range(batch.ids[0], spool.next_id), NOW, 5),
-    ],
-    ids=["settle", "restamp"],
-)
-def test_what_names_readings_of_before_finds_these_and_no_others(
-    tmp_path: Path, use: Callable[[Spool, Batch], object]
-) -> None:
+def rejected(directory: Path) -> list[Rejected]:
+    with SpoolReader(directory) as reader:
+        return reader.rejected(99)
+
+
+def test_what_names_readings_of_before_finds_these_and_no_others(tmp_path: Path) -> None:
     with opened(tmp_path) as spool:
         spool.append(["m f=1i 1"], 1)
         batch = leased(spool)
@@ -334,6 +274,7 @@ def test_what_names_readings_of_before_finds_these_and_no_others(
         spool.append(["m f=2i 2"], 2)
         assert spool.salvaging
         salvaged(spool)
-        use(spool, batch)
-        left = lines(leased(spool))
-    assert left in (["m f=2i 2"], ["m f=1i 6", "m f=2i 7"])
+        assert spool.restamp(range(batch.ids[0], spool.next_id), NOW, 5)[0] == 2
+        assert lines(leased(spool)) == ["m f=1i 6", "m f=2i 7"]
+        spool.queue().settle(batch, NOW)
+        assert lines(leased(spool)) == ["m f=2i 7"]

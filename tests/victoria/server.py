@@ -48,10 +48,6 @@ class Victoria:
             found += [((name, labels, time_ms), float(value)) for time_ms, value in points]
         return sorted(found)
 
-    def values(self, host: str) -> dict[Key, float]:
-        """Return the same by what it is."""
-        return dict(self.found(host))
-
 
 @contextmanager
 def running(folder: Path) -> Iterator[Victoria]:

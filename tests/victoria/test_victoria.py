@@ -4,6 +4,7 @@ import json
 import logging
 import time
 import uuid
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from threading import Event
@@ -13,18 +14,25 @@ import pytest
 
 from pipeline.clock import SystemClock
 from pipeline.health import Health, read_status
-from pipeline.influx import Target
+from pipeline.influx import Connection, Target
 from pipeline.point import decode
 from pipeline.retention import Keeper, KnownRule, TrustedClock
 from pipeline.settings import Downsample, Settings
 from pipeline.spool import Spool, SpoolReader, joined, pack
-from tests.agents import eventually, mirror, running
+from tests.agents import eventually, running
 from tests.cli.commands import Cli
-from tests.influxd.api import Bucket
 from tests.retention.test_keeper import HOUR_NS, HurriedClock
+from tests.victoria import server
 from tests.victoria.server import Key, Victoria
 
 READINGS = 20
+
+
+@pytest.fixture(scope="module")
+def victoria(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victoria]:
+    """One for all; each test has a host of its own there."""
+    with server.running(tmp_path_factory.mktemp("victoria")) as one:
+        yield one
 
 
 @pytest.fixture
@@ -87,51 +95,21 @@ def test_every_value_arrives_and_what_is_not_there_is_told_once(
     values = taken(cli.data_dir)
     assert len(values) > READINGS * 50
     # What is new is found a moment after it was taken.
-    eventually(lambda: len(victoria.values(host)) >= len(values), "all arrives")
+    eventually(lambda: len(dict(victoria.found(host))) >= len(values), "all arrives")
     # Of fewer digits than a float has, as it keeps decimal numbers.
-    assert victoria.values(host) == pytest.approx(values, rel=1e-9, abs=1e-9)
-
-
-def test_a_move_from_influxdb_with_both_running_leaves_no_gap(
-    victoria: Victoria, host: str, bucket: Bucket, given: dict[str, Any], cli: Cli
-) -> None:
-    def as_main(of_mirror: dict[str, Any]) -> dict[str, Any]:
-        return {name.replace("mirrors__x__", "influxdb_"): it for name, it in of_mirror.items()}
-
-    def as_mirror(of_main: dict[str, Any]) -> dict[str, Any]:
-        return {name.replace("influxdb_", "mirrors__x__"): it for name, it in of_main.items()}
-
-    def step(**settings: object) -> bool:
-        """Let readings arrive; return whether all have, so that the settings may change."""
-        with running(cli.env(**settings, collection_interval_ms=100), cli.folder) as agent:
-            begun = agent.status()["points"]
-            agent.until(lambda s: s["delivered_points"] > begun, "readings")
-            assert agent.stop() == 0
-        status = agent.status()
-        servers = status["servers"] or {"main": status}
-        return not any(one["backlog_points"] for one in servers.values())
-
-    new, old = given, {"host": host, **mirror(bucket, "x")}
-    for settings in (as_main(old), as_main(old) | as_mirror(new), new | old, new):
-        eventually(lambda now=settings: step(**now), "that nothing waits")  # type: ignore[misc]  # mypy cannot infer the default
-    values = taken(cli.data_dir)
-    eventually(lambda: len(victoria.values(host)) >= len(values), "all arrives")
-    assert victoria.values(host) == pytest.approx(values, rel=1e-9, abs=1e-9)
+    assert dict(victoria.found(host)) == pytest.approx(values, rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize("path", ["", "/", "/influx"])
 def test_gzip_members_joined_arrive_whole_and_once_also_below_a_path(
-    victoria: Victoria, host: str, given: dict[str, Any], path: str, spool: Spool
+    victoria: Victoria, host: str, given: dict[str, Any], path: str
 ) -> None:
     now_ms = time.time_ns() // 10**6
     lines = [f"m,host={host} f={n}i {(now_ms + n) * 10**6}" for n in range(3)]
     settings = Settings(**given | {"influxdb_url": victoria.url + path})
-    with closing(
-        Target(settings, lambda: settings, SystemClock(), KnownRule(spool.queue()))
-    ) as target:
-        target.prepare()
+    with closing(Connection(settings, SystemClock())) as connection:
         for _ in range(2):  # as after an answer that was lost
-            assert target.write(b"".join(pack(joined([line])) for line in lines)).status == 204
+            assert connection.write(b"".join(pack(joined([one])) for one in lines)).status == 204
     wanted = {("m_f", (("host", host),), now_ms + n): float(n) for n in range(3)}
     eventually(lambda: victoria.found(host) == sorted(wanted.items()), "all three arrive")
 
@@ -161,7 +139,7 @@ def test_sweep_after_sweep_keeps_the_local_age_and_tells_nothing_anew(
     assert health.troubles() == trouble
     told = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
     assert told == [limits(victoria), *trouble.values()]
-    status = read_status(settings)
+    status = read_status(settings).main
     assert (status.bucket_drift, status.bucket_retention_hours) == (limits(victoria), None)
 
 
@@ -195,14 +173,11 @@ def test_retention_is_kept_in_the_local_copy_alone(
     assert done.out.splitlines()[-1] == "Older than their age: 1 point before, 0 now."
 
 
-def test_a_rehearsal_ends_with_a_sentence(
+def test_a_rehearsal_and_a_setup_end_with_a_sentence(
     victoria: Victoria, given: dict[str, Any], cli: Cli
 ) -> None:
     told = cli("rehearse", **given).error
     assert told == f"a rehearsal counts and deletes in InfluxDB, but {limits(victoria)}"
-
-
-def test_setup_ends_with_what_is_left_to_do(victoria: Victoria, cli: Cli) -> None:
     told = cli("setup", "--url", victoria.url).error
     assert told.startswith(f"there is nothing to set up: {limits(victoria)}; what is left is to ")
     assert "influxdb_org, influxdb_bucket and influxdb_token" in told

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 
+from pipeline.collectors._host.figures import printable
 from pipeline.collectors._host.host import Host
 
 _NAMES_LAST_S = 60.0  # one may be given another
@@ -58,10 +59,10 @@ def _look(host: Host, ids: Collection[str]) -> dict[str, str]:
                 names[its] = f"{namespace}/{pod}/{container}"
     with suppress(OSError):
         for its_id, name in _PODMAN_RE.findall(host.read_file(host.host_path(_PODMAN))):
-            names[its_id.decode()] = name.decode(errors="backslashreplace")
+            names[its_id.decode()] = printable(name)
     for one in ids - names.keys():
         with suppress(OSError):
             found = _DOCKER_RE.search(host.read_file(host.host_path(_DOCKER.format(one))))
             if found:
-                names[one] = found[1].decode(errors="backslashreplace")
+                names[one] = printable(found[1])
     return names

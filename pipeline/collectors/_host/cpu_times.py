@@ -87,9 +87,7 @@ class CpuUsage:
         self._times: Mapping[str, Times] = {}
         self._taken = 0.0
         self._last: dict[str, Spent] = {}
-        with suppress(
-            Exception
-        ):  # what fails now fails again in `since_last`, and is reported there
+        with suppress(Exception):  # what fails now fails again in `since_last`, which reports it
             self._take()
 
     def since_last(self) -> dict[str, Spent]:

@@ -1,4 +1,4 @@
-"""Figures as the kernel writes them, and as they can be."""
+"""What the kernel writes: figures as they can be, and names."""
 
 import math
 import re
@@ -20,8 +20,8 @@ UNREADABLE = (
     *(ValueError, LookupError, TypeError, ArithmeticError, AssertionError, RuntimeWarning),
     TimeoutError,
 )
-"""What psutil raises for a text of the kernel's that it cannot read, where one figure costs it all,
-or when it does not answer: what it needs besides the file in question may hang."""
+"""What psutil raises when it cannot read one figure of a file, which costs it all the others, or
+when another file that it needs does not answer."""
 
 
 def whole(text: bytes) -> int:
@@ -85,3 +85,12 @@ def possible(fields: Mapping[str, V]) -> dict[str, V | float]:
         field: UNKNOWN if not isinstance(value, str) and value < 0 else value
         for field, value in fields.items()
     }
+
+
+def printable(name: str | bytes) -> str:
+    r"""Return a name from the kernel, with bytes that are not UTF-8 written as `\xff`.
+
+    In a text such bytes are lone surrogates, as Python reads the names of files.
+    """
+    text = name if isinstance(name, bytes) else name.encode(errors="surrogateescape")
+    return text.decode(errors="backslashreplace")

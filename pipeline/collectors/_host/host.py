@@ -24,8 +24,8 @@ _CHUNK = 16_384
 # bytes for each interrupt and core: this is enough for 3000 interrupts of 500 cores.
 _LONGEST = 16 * 1024**2
 
-# The share of the interval that a tick may wait for answers; the rest is for all else. On a busy
-# machine a thread may need some of a second, which is no silence.
+# The share of the interval that a tick may wait for answers; the rest is for everything else. On a
+# busy machine a thread may take a good part of a second, and has not hung.
 _LONGEST_WAIT, _LEAST_WAIT_S = 0.9, 0.5
 
 

@@ -16,8 +16,8 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# Telegraf's default ignore_fs; autofs, which looking at would mount; and what else is no place for
-# files: the firmware's variables, containers' views of /proc, snaps, desktops' connections.
+# Telegraf's default ignore_fs; autofs, which a look would mount; and what holds no files of the
+# host's: the firmware's variables, containers' views of /proc, snaps, desktops' connections.
 _NO_DISK = _words("""
     aufs autofs devfs devtmpfs iso9660 overlay squashfs tmpfs
     efivarfs fuse.gvfsd-fuse fuse.lxcfs fuse.portal fuse.snapfuse nsfs ramfs
@@ -103,8 +103,8 @@ def parse_table(host: Host, table: bytes) -> list[Mount]:
 def _as_first_process(host: Host, mounts: Iterable[Mount]) -> Iterator[Mount]:
     """Yield mounts as all of the host sees them, and not as a service with a view of its own does.
 
-    systemd makes such a view of file systems that are there already: it shows them read-only, or a
-    folder of theirs as one more.
+    systemd makes such a view of file systems that are there already: it shows them read-only, or
+    mounts one of their folders once more.
     """
     try:
         table = host.read_file("/proc/1/mountinfo")

@@ -5,14 +5,12 @@ from functools import partial
 from os import makedev
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any, TypeVar
+from typing import Any
 
-from pipeline.collectors._host.timeouts import TimeoutRunner
+from pipeline.collectors._host.timeouts import NoAnswer, TimeoutRunner
 
-T = TypeVar("T")
-
-# What the collectors and psutil read, but for the files of single processes. Of networks, which
-# are a process's, nobody serves any.
+# What the collectors and psutil read, without the files of single processes, among which are those
+# of networks: nobody serves these.
 _FILES = (
     *("cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "uptime", "vmstat"),
     *("pressure/cpu", "pressure/memory", "pressure/io", "interrupts", "softirqs"),
@@ -40,8 +38,11 @@ def find_served(proc: str, runner: TimeoutRunner) -> Collection[str]:
     answers = runner.run(calls, _TIMEOUT_S)
     served: set[str] = set()
     for folder, its in paths.items():
-        found = answers.get(("served", folder), its)
-        served |= set() if isinstance(found, Exception) else set(found)
+        found = answers["served", folder]
+        if isinstance(found, NoAnswer):
+            served.update(its)
+        elif not isinstance(found, Exception):
+            served.update(found)
     return served
 
 
@@ -86,7 +87,8 @@ class ServedFiles:
         """
         if path not in self._served:
             return self._read(path)
-        return _ask(self._runner, ("served", path), partial(self._read, path), path)
+        call = partial(self._read, path)
+        return self._runner.call(("served", path), call, _TIMEOUT_S, whom=path)
 
 
 class ServedPsutil:
@@ -107,17 +109,7 @@ class ServedPsutil:
     def _call(self, name: str, **options: Hashable) -> Any:
         key = ("psutil", name, *options.items())
         call = partial(self._make, name, options)
-        return _ask(self._runner, key, call, f"psutil's {name}")
+        return self._runner.call(key, call, _TIMEOUT_S, whom=f"psutil's {name}")
 
     def _make(self, name: str, options: dict[str, Hashable]) -> Any:
         return getattr(self._load(), name)(**options)
-
-
-def _ask(runner: TimeoutRunner, key: Hashable, call: Callable[[], T], what: str) -> T:
-    answers = runner.run({key: call}, _TIMEOUT_S)
-    if key not in answers:
-        raise TimeoutError(f"{runner.silence(_TIMEOUT_S)} from {what}")
-    answer = answers[key]
-    if isinstance(answer, Exception):
-        raise answer
-    return answer

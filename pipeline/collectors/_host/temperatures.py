@@ -4,7 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.collectors._host.host import Host
-from pipeline.collectors._host.hwmon import Sensor, ask, find, names_in, text
+from pipeline.collectors._host.hwmon import (
+    Sensor,
+    ask_sensors,
+    find_sensors,
+    read_text,
+    sorted_names,
+)
+from pipeline.collectors._host.timeouts import NoAnswer
 
 # The processor's own chips by the kernel's names, best first. ACPI's zone is often the board's.
 _CHIPS = (
@@ -32,12 +39,12 @@ class Reading:
     Attributes:
         chip: The chip that it is on, such as `coretemp`.
         label: Which of the chip's it is, such as `Package id 0`; may be empty.
-        celsius: Its temperature in °C; None when it does not answer in time.
+        celsius: Its temperature in °C.
     """
 
     chip: str
     label: str
-    celsius: float | None
+    celsius: float | NoAnswer
 
 
 def temperatures(host: Host, timeout_s: float) -> list[Reading]:
@@ -63,35 +70,39 @@ def processor_temperature(readings: Sequence[Reading]) -> float | None:
         None without such a chip: a disk's temperature is no stand-in for the processor's.
 
     Raises:
-        TimeoutError: That chip did not answer in time; nor is the board's temperature a stand-in.
+        NoAnswer: That chip did not answer in time; nor is the board's temperature a stand-in.
     """
     chips = {reading.chip for reading in readings}
     best = next((chip for chip in _CHIPS if chip in chips), None)
     its = [reading for reading in readings if reading.chip == best]
     packages = [reading for reading in its if reading.label.startswith(_WHOLE_PROCESSOR)]
-    chosen = packages or its
-    told = [reading.celsius for reading in chosen if reading.celsius is not None]
-    if chosen and not told:
-        raise TimeoutError(f"{best} does not answer")
+    answers = [reading.celsius for reading in packages or its]
+    told = [answer for answer in answers if not isinstance(answer, NoAnswer)]
+    silent = [answer for answer in answers if isinstance(answer, NoAnswer)]
+    if silent and not told:
+        raise silent[0]
     return max(told, default=None)
 
 
 def _read(host: Host, found: Sequence[Sensor], timeout_s: float) -> list[Reading]:
-    readings = [
-        Reading(one.chip, one.label, None if one.number is None else one.number / 1000)
-        for one in ask(host, found, timeout_s)
-    ]
-    return [one for one in readings if one.celsius is None or _LOWEST < one.celsius < _HIGHEST]
+    readings = []
+    for one in ask_sensors(host, found, timeout_s):
+        celsius = one.number if isinstance(one.number, NoAnswer) else one.number / 1000
+        if isinstance(celsius, NoAnswer) or _LOWEST < celsius < _HIGHEST:
+            readings.append(Reading(one.chip, one.label, celsius))
+    return readings
 
 
 def _find_chips(host: Host) -> list[Sensor]:
-    return find(host, "temp.*_input")
+    return find_sensors(host, "temp.*_input")
 
 
 def _find_zones(host: Host) -> list[Sensor]:
     zones = f"{host.sys}/class/thermal"
     return [
-        Sensor(text(host, kind := f"{zones}/{name}/type"), name, kind, "", f"{zones}/{name}/temp")
-        for name in names_in(host, zones)
+        Sensor(
+            read_text(host, kind := f"{zones}/{name}/type"), name, kind, "", f"{zones}/{name}/temp"
+        )
+        for name in sorted_names(host, zones)
         if name.startswith("thermal_zone")
     ]

@@ -11,15 +11,20 @@ from pipeline.clock import Clock
 K = TypeVar("K", bound=Hashable)
 A = TypeVar("A")
 
-# Files of the kernel answer within microseconds: what takes longer has a thread to itself, while
-# another one makes the calls behind it.
+# The kernel's own files answer within microseconds. A call that takes longer than this keeps its
+# thread, and another thread makes the calls behind it.
 _PATIENCE_S = 0.01
 
-# What is asked when a tick's time is over has so long all the same: who hung costs no other.
+# A call that is made when the time of the tick is over still gets so long: one that hung before it
+# must not cost it.
 _LEAST_S = 0.2
 
-# How long it is known what a call took the last time.
+# How long the runner remembers what a call took the last time.
 _REMEMBERED_S = 600.0
+
+
+class NoAnswer(TimeoutError):  # noqa: N818 - an outcome, not an error
+    """A call did not return in time."""
 
 
 class TimeoutRunner:
@@ -78,19 +83,40 @@ class TimeoutRunner:
             timeout_s: Longest wait for all together, in seconds; they are made at the same time.
 
         Returns:
-            Key to what the call gives; a RuntimeError while the system starts no thread. What did
-            not return in time is not among them.
+            Key to what the call gives; a NoAnswer if it did not return in time, and a RuntimeError
+            while the system starts no thread.
         """
         with self._running:
             asked = {key: self._ask(key, call) for key, call in calls.items()}
             self._see_to_queue()
             return {
-                key: call.result for key, call in asked.items() if self._answered(call, timeout_s)
+                key: call.result if self._answered(call, timeout_s) else self.no_answer(timeout_s)
+                for key, call in asked.items()
             }
 
-    def silence(self, timeout_s: float) -> str:
-        """Return in words that there was no answer in time."""
-        return f"no answer within {1000 * min(timeout_s, self._budget_s):.0f} ms"
+    def call(self, key: Hashable, make: Callable[[], A], timeout_s: float, whom: str) -> A:
+        """Make one call, and return what it gives.
+
+        Args:
+            key: As of `run`.
+            make: The call.
+            timeout_s: Longest wait, in seconds.
+            whom: Who is asked, for the message.
+
+        Raises:
+            NoAnswer: It did not return in time.
+            Exception: What it raised.
+        """
+        answer = self.run({key: make}, timeout_s)[key]
+        if isinstance(answer, NoAnswer):
+            raise NoAnswer(f"{answer} from {whom}")
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def no_answer(self, timeout_s: float) -> NoAnswer:
+        """Return what stands for an answer that did not come in time."""
+        return NoAnswer(f"no answer within {1000 * min(timeout_s, self._budget_s):.0f} ms")
 
     def _ask(self, key: Hashable, make: Callable[[], Any]) -> "_Call":
         before = self._calls.get(key)

@@ -40,74 +40,53 @@ _LOST_BY_CAUSE = script(
   }))
   |> group(columns: ["cause"])""",
 )
-_NEWEST = script(
-    "newest = "
-    + select(
-        of(_AGENT, "backlog_points backlog_age_s rejected_points memory_rss", _OWN),
-        NEWEST,
-        "|> toFloat()",
-        '|> keep(columns: ["host", "_field", "_value"])',
-    ),
-    "lost = "
-    + select(
-        of(_AGENT, where=_LOST),
-        _GROWTH,
-        '|> group(columns: ["host"])',
-        "|> sum()",
-        "|> toFloat()",
-        '|> set(key: "_field", value: "lost")',
-    ),
-    """union(tables: [newest, lost])
+
+
+def _losses_first(measurement: str, *tags: str, where: str = "", with_memory: bool = False) -> str:
+    """Return the query for the newest figures, and what was lost in the span that is shown.
+
+    Args:
+        measurement: What tells of both.
+        tags: What tells a row from the others.
+        where: A further condition for the figures.
+        with_memory: Whether a row has the memory, too.
+    """
+    by = ", ".join(f'"{tag}"' for tag in tags)
+    fields = "backlog_points backlog_age_s rejected_points" + " memory_rss" * with_memory
+    figures = of(measurement, fields, where)
+    own = [f"{tag}: r.{tag}," for tag in tags]
+    own += ["memory: r.memory_rss / 1000000.0,"] * with_memory
+    own_columns = "\n      ".join(own)
+    return script(
+        "newest = "
+        + select(figures, NEWEST, "|> toFloat()", f'|> keep(columns: [{by}, "_field", "_value"])'),
+        "lost = "
+        + select(
+            of(measurement, where=_LOST),
+            _GROWTH,
+            "|> toFloat()",
+            f"|> group(columns: [{by}])",
+            "|> sum()",
+            '|> set(key: "_field", value: "lost")',
+        ),
+        f"""union(tables: [newest, lost])
   |> group()
-  |> pivot(rowKey: ["host"], columnKey: ["_field"], valueColumn: "_value")
-  |> map(fn: (r) => {
+  |> pivot(rowKey: [{by}], columnKey: ["_field"], valueColumn: "_value")
+  |> map(fn: (r) => {{
     lost = if exists r.lost then r.lost else 0.0
 
-    return {
-      host: r.host,
-      waiting: r.backlog_points,
-      age: r.backlog_age_s,
-      lost: lost,
-      refused: r.rejected_points,
-      memory: r.memory_rss / 1000000.0,
-      rank: -1000000.0 * lost - r.backlog_points,
-    }
-  })""",
-)
-_SERVERS = script(
-    "newest = "
-    + select(
-        of(_DELIVERY, "backlog_points backlog_age_s rejected_points"),
-        NEWEST,
-        "|> toFloat()",
-        '|> keep(columns: ["host", "server", "_field", "_value"])',
-    ),
-    "lost = "
-    + select(
-        of(_DELIVERY, where=_LOST),
-        _GROWTH,
-        "|> toFloat()",
-        '|> group(columns: ["host", "server"])',
-        "|> sum()",
-        '|> set(key: "_field", value: "lost")',
-    ),
-    """union(tables: [newest, lost])
-  |> group()
-  |> pivot(rowKey: ["host", "server"], columnKey: ["_field"], valueColumn: "_value")
-  |> map(fn: (r) => {
-    lost = if exists r.lost then r.lost else 0.0
-
-    return {
-      host: r.host,
-      server: r.server,
+    return {{
+      {own_columns}
       waiting: r.backlog_points,
       age: r.backlog_age_s,
       lost: lost,
       refused: r.rejected_points,
       rank: -1000000.0 * lost - r.backlog_points,
-    }
-  })""",
-)
+    }}
+  }})""",
+    )
+
+
 _VERSIONS = select(
     of(_AGENT, "version"),
     NEWEST,
@@ -121,7 +100,7 @@ AGENTS = Dashboard(
     (
         table(
             "Agents, those with losses first",
-            _NEWEST,
+            _losses_first(_AGENT, "host", where=_OWN, with_memory=True),
             {
                 "host": "host",
                 "waiting": "points waiting",
@@ -186,7 +165,7 @@ AGENTS = Dashboard(
         ),
         table(
             "Deliveries to each server, those with losses first",
-            _SERVERS,
+            _losses_first(_DELIVERY, "host", "server"),
             {
                 "host": "host",
                 "server": "server",

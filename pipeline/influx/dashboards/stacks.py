@@ -31,8 +31,9 @@ class Resource:
     Attributes:
         name: Its name, which is in its stack's name.
         template: The resource of a template.
-        rest: What a template cannot carry: of a check; or of a dashboard's cells, by their title.
-        version: In place of all that, where it has what two set-ups may choose.
+        rest: What a template cannot carry, of a check, or of a dashboard's cells by their title.
+        version: What decides whether it is another version; empty for the template and the rest.
+            It leaves out what two set-ups may choose each for itself.
     """
 
     name: str

@@ -19,7 +19,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")  # of a server, and of none that noi
 _NEVER_COPIED = {Fact.LAST_ERROR, Fact.TROUBLES, Fact.SALVAGE}
 
 
-def serve(db: sqlite3.Connection, progress: Progress, rows: Iterable[Row]) -> None:
+def copy_servers(db: sqlite3.Connection, progress: Progress, rows: Iterable[Row]) -> None:
     """Queue readings from the first one on for the servers of the damaged store.
 
     One that is not found now is filled anew when the salvage is over.

@@ -6,6 +6,8 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from pipeline.spool.rows import facts, note
+
 PREFIX = "salvage:"
 """Before the stamp of a damaged store, in the table `fact`."""
 SHIFT = 2**40
@@ -86,8 +88,7 @@ def begin(db: sqlite3.Connection, progress: Progress) -> None:
 
 def save(db: sqlite3.Connection, progress: Progress) -> None:
     """Keep a progress in place of the one before it."""
-    text = json.dumps(dataclasses.asdict(progress))
-    db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (f"{PREFIX}{progress.stamp}", text))
+    note(db, {f"{PREFIX}{progress.stamp}": json.dumps(dataclasses.asdict(progress))})
 
 
 def end(db: sqlite3.Connection, progress: Progress) -> None:
@@ -113,8 +114,7 @@ def inherit(db: sqlite3.Connection, text: str) -> None:
     """Keep the progress of another salvage, which was filling the store that is now salvaged."""
     if (found := _parsed(text)) is not None:
         moved = dataclasses.replace(found, lowered=found.lowered + SHIFT)
-        name = f"{PREFIX}{found.stamp}"
-        if db.execute("SELECT 1 FROM fact WHERE name = ?", (name,)).fetchone() is None:
+        if f"{PREFIX}{found.stamp}" not in facts(db):
             save(db, moved)
 
 
@@ -132,10 +132,10 @@ def resume(db: sqlite3.Connection, progress: Progress, interval_s: float) -> int
 
 def carry_over(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     """Go on in a new store with the salvages of one that was removed: their files are there."""
-    found = old.execute("SELECT value FROM fact WHERE name GLOB ?", (f"{PREFIX}*",)).fetchall()
+    found = [text for name, text in facts(old).items() if name.startswith(PREFIX)]
     if found:
         new.execute(_TABLE)
-        for (text,) in found:
+        for text in found:
             inherit(new, text)
         expected = old.execute("SELECT id - ?, source, server, points FROM salvage", (SHIFT,))
         new.executemany("INSERT INTO salvage VALUES (?, ?, ?, ?)", expected)
@@ -154,8 +154,8 @@ def forgotten(db: sqlite3.Connection, stamps: Iterable[str]) -> set[str]:
 
 
 def _known(db: sqlite3.Connection) -> list[Progress]:
-    found = db.execute("SELECT value FROM fact WHERE name GLOB ?", (f"{PREFIX}*",))
-    return [progress for (text,) in found if (progress := _parsed(text)) is not None]
+    texts = [text for name, text in facts(db).items() if name.startswith(PREFIX)]
+    return [progress for text in texts if (progress := _parsed(text)) is not None]
 
 
 def _parsed(text: str) -> Progress | None:

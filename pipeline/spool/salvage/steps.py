@@ -15,8 +15,8 @@ from pipeline.settings import MAIN
 from pipeline.spool import files
 from pipeline.spool.contents import COMMITTED, Cause, Fact, Gap
 from pipeline.spool.database import Database
-from pipeline.spool.rows import mark, mark_missing, servers, tally
-from pipeline.spool.salvage.finds import copy_small, reading_of, serve
+from pipeline.spool.rows import facts, mark, mark_missing, note, servers, tally
+from pipeline.spool.salvage.finds import copy_servers, copy_small, reading_of
 from pipeline.spool.salvage.pages import Pages
 from pipeline.spool.salvage.progress import (
     SHIFT,
@@ -57,7 +57,7 @@ def first_step(db: sqlite3.Connection, pages: Pages | None, progress: Progress, 
     if pages is not None:
         numbers = pages.following(0, _AT_ONCE)
         rows = list(pages.rows(numbers, readings=False))
-        serve(db, progress, rows)
+        copy_servers(db, progress, rows)
         found = copy_small(db, progress, rows)
         progress = dataclasses.replace(found, page=numbers[-1] if numbers else 0)
         save(db, progress)
@@ -289,8 +289,8 @@ def _give_up(db: sqlite3.Connection, stamp: str, path: Path) -> str:
     )
     for server in lost.keys() - {MAIN}:
         sentence += f", and {lost[server]} for mirror {server}"
-    before = db.execute("SELECT value FROM fact WHERE name = ?", (Fact.SALVAGE,)).fetchone()
-    _tell(db, "; ".join([*(before or ()), sentence]))
+    before = facts(db).get(Fact.SALVAGE)
+    _tell(db, f"{before}; {sentence}" if before else sentence)
     return sentence
 
 
@@ -331,4 +331,4 @@ def _words(progress: Progress, path: Path) -> str:
 
 
 def _tell(db: sqlite3.Connection, text: str) -> None:
-    db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (Fact.SALVAGE, text))
+    note(db, {Fact.SALVAGE: text})
