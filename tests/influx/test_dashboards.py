@@ -297,11 +297,10 @@ def test_what_is_wrong_is_told_with_the_worst_first(
     assert "ok" not in {row["level"] for row in rows}
 
 
-@pytest.mark.parametrize("name", VARIABLES)
-def test_every_choice_has_something_to_choose(filled: InfluxServer, name: str) -> None:
-    values = {row["_value"] for row in answer(filled, VARIABLES[name], BUCKET, "")}
+def test_every_choice_has_something_to_choose(filled: InfluxServer) -> None:
     expected = {"metrics_bucket": {BUCKET, FLEET, EMPTY}, "metrics_host": {HOST, SILENT, ODD}}
-    assert values >= expected[name]
+    for name, query in VARIABLES.items():
+        assert {row["_value"] for row in answer(filled, query, BUCKET, "")} >= expected[name]
 
 
 def test_every_field_that_a_cell_names_is_in_the_catalogue() -> None:
