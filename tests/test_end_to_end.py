@@ -66,10 +66,11 @@ def lost(status: dict[str, Any]) -> dict[str, int]:
     return {cause: points for cause, points in status["lost"].items() if cause != "tick_missed"}
 
 
-def waits(status: dict[str, Any]) -> bool:
-    """Whether a server has not got all that is meant for it, or has no queue yet."""
-    servers = status["servers"].values()
-    return any(one["delivered_points"] < one["points"] or not one["points"] for one in servers)
+def have_all(status: dict[str, Any], *servers: str) -> bool:
+    """Whether these servers, and no others, have all that is meant for them."""
+    found = status["servers"]
+    queues = [(one["delivered_points"], one["points"]) for one in found.values()]
+    return found.keys() == set(servers) and all(got >= points > 0 for got, points in queues)
 
 
 @pytest.fixture
@@ -109,10 +110,13 @@ def test_a_move_to_a_mirror_leaves_no_gap(
         env = environment(data_dir, main, collection_interval_ms=SELDOM_MS, **mirror(further, name))
         with running(env, tmp_path) as agent:
             begun = agent.status()["points"]
-            agent.until(lambda s, b=begun: s["points"] > b and not waits(s), "a reading at both")  # type: ignore[misc]  # mypy cannot infer the default
+            agent.until(
+                lambda s, b=begun, n=name: s["points"] > b and have_all(s, "main", n),  # type: ignore[misc]  # mypy cannot infer the defaults
+                "a reading at both",
+            )
             assert agent.stop() == 0
             status = agent.status()
-        assert (status["servers"].keys(), waits(status)) == ({"main", name}, False)
+        assert have_all(status, "main", name)
         assert all(lost(one) == {} for one in status["servers"].values())
     for place in (bucket, other):
         assert_same(place, data_dir)

@@ -84,9 +84,8 @@ class Bench:
     def put(self, *ages_h: float, host: str = "h1", bucket: str = "") -> None:
         now = time.time_ns()
         lines = [f"cpu,host={host} n=1i {now - round(age * HOUR_NS)}" for age in ages_h]
-        name = bucket or self.bucket.name
-        answer = api.write(self.bucket.server, name, "\n".join(lines).encode())
-        assert answer[0] == 204, answer
+        body = "\n".join(lines).encode()
+        assert api.write(self.bucket.server, bucket or self.bucket.name, body)[0] == 204
 
     def count(self, host: str = "h1", bucket: str = "") -> int:
         query = (

@@ -51,11 +51,9 @@ class Remote:
         return len(old)
 
     def remove_unreadable(self, start_ns: int, stop_ns: int, age: Age) -> list[str]:
-        found = sorted({name for _, name in self._of(start_ns, stop_ns, age)} & self.unreadable)
-        for name in found:
-            old = self._of(start_ns, stop_ns, Age(0, name))
-            self.points = [point for point in self.points if point not in old]
-        return found
+        bad = [one for one in self._of(start_ns, stop_ns, age) if one[1] in self.unreadable]
+        self.points = [point for point in self.points if point not in bad]
+        return sorted({name for _, name in bad})
 
     def _of(self, start_ns: int, stop_ns: int, age: Age) -> list[tuple[int, str]]:
         return [p for p in self.points if start_ns <= p[0] < stop_ns and age.covers(p[1])]

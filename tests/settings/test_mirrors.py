@@ -13,10 +13,6 @@ BOTH = INFLUXDB | MIRROR
 TABLE = '[mirrors.b]\nurl = "http://b:8086"\norg = "o"\nbucket = "b"\n'
 
 
-def without(env: Mapping[str, str], *names: str) -> dict[str, str]:
-    return {name: value for name, value in env.items() if name not in names}
-
-
 def test_each_server_has_settings_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").touch()
     more = 'timeout_s = 2.5\nca_cert = "ca.pem"\nproxy = "http://p"\nverify_tls = false'
@@ -33,7 +29,7 @@ def test_each_server_has_settings_of_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("server", "name"), [("main", "influxdb_token"), ("b", "mirrors.b.token")])
 def test_a_token_has_one_of_three_sources(tmp_path: Path, server: str, name: str) -> None:
-    env = {**without(BOTH, variable(name)), "CREDENTIALS_DIRECTORY": str(tmp_path)}
+    env = BOTH | {variable(name): "", "CREDENTIALS_DIRECTORY": str(tmp_path)}
     secrets, credential = tmp_path / ".secrets.toml", tmp_path / name
 
     def found(**more: str) -> tuple[str, str]:
@@ -55,7 +51,7 @@ def test_a_token_has_one_of_three_sources(tmp_path: Path, server: str, name: str
 @pytest.mark.parametrize(
     ("toml", "env", "says"),
     [
-        ("", without(BOTH, "METRICS_MIRRORS__B__URL"),
+        ("", BOTH | {"METRICS_MIRRORS__B__URL": ""},
          "mirrors.b needs mirrors.b.url, which is not set: set it in DIR/settings.toml"
          " or by METRICS_MIRRORS__B__URL, or remove the mirror from environment variable METRICS_"),
         (f"{TABLE.replace('url', '# url')}token = 't'", INFLUXDB,
@@ -66,14 +62,14 @@ def test_a_token_has_one_of_three_sources(tmp_path: Path, server: str, name: str
         (TABLE, {**INFLUXDB, "CREDENTIALS_DIRECTORY": "/nonexistent"},
          "mirrors.b needs mirrors.b.token, which is not set: set it in DIR/.secrets.toml,"
          " by METRICS_MIRRORS__B__TOKEN or as the credential mirrors.b.token of the service"),
-        ("", without(INFLUXDB, "METRICS_INFLUXDB_TOKEN"),
+        ("", INFLUXDB | {"METRICS_INFLUXDB_TOKEN": ""},
          "influxdb_url needs influxdb_token, which is not set: set it in DIR/.secrets.toml"
          " or by METRICS_INFLUXDB_TOKEN"),
         ("", INFLUXDB | {"METRICS_INFLUXDB_TOKEN": " \n"}, "influxdb_url needs influxdb_token,"),
         (f"{TABLE}token = '  '", INFLUXDB, "mirrors.b needs mirrors.b.token, which is not set:"),
         ("", MIRROR, "mirrors need influxdb_url, which is not set: set it in DIR/settings.toml"
          " or by METRICS_INFLUXDB_URL"),
-        ("[mirrors.b]\ntoken = 'tökén'", without(BOTH, "METRICS_MIRRORS__B__TOKEN"),
+        ("[mirrors.b]\ntoken = 'tökén'", BOTH | {"METRICS_MIRRORS__B__TOKEN": ""},
          "DIR/settings.toml: mirrors.b.token = ******** must be text of letters, digits"),
         ("", {**BOTH, "METRICS_MIRRORS__B__URL": f"http://me:{TOKEN}@h"},
          "mirrors.b.url = 'http://********@h' must be text such as http://localhost:8086"),
@@ -111,12 +107,12 @@ def test_a_server_or_downsampling_that_cannot_be_is_one_sentence_without_a_secre
 
 
 def test_setup_looks_at_mirrors_that_are_not_complete(tmp_path: Path) -> None:
-    files = SettingsFiles(tmp_path, without(MIRROR, "METRICS_MIRRORS__B__TOKEN"), COLLECTORS)
+    files = SettingsFiles(tmp_path, MIRROR | {"METRICS_MIRRORS__B__TOKEN": ""}, COLLECTORS)
     assert files.settings.mirrors == {"b": replace(A_MIRROR, token="")}
 
 
 def test_a_mirrors_token_is_masked_and_the_file_with_it_is_for_nobody_else(tmp_path: Path) -> None:
-    env = without(BOTH, "METRICS_MIRRORS__B__TOKEN")
+    env = BOTH | {"METRICS_MIRRORS__B__TOKEN": ""}
     (tmp_path / "settings.toml").touch(0o644)
     loaded = loads(tmp_path, f"[mirrors.b]\ntoken = '{TOKEN}'", env=env)
     (row,) = (row for row in describe(loaded) if row.name == "mirrors")

@@ -57,11 +57,6 @@ def test_names_match_whatever_the_case_of_their_letters(tmp_path: Path) -> None:
     assert loaded.settings.tags == {"Site": "b", "my rack": "b", "Room": "7"}
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("settings")
-
-
 TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1)
 TAGS = st.dictionaries(
     TEXTS.filter(lambda text: text[0] != "_" and text[-1] != "\\" and text not in {"host", "time"}),
@@ -72,12 +67,14 @@ TAGS = st.dictionaries(
 
 @pytest.mark.slow
 @given(tags=TAGS, cut=st.integers(0, 5))
-def test_merging_changes_no_text_in_a_table(shared: Path, tags: dict[str, str], cut: int) -> None:
+def test_merging_changes_no_text_in_a_table(
+    tmp_path_factory: pytest.TempPathFactory, tags: dict[str, str], cut: int
+) -> None:
     assume(len({re.sub("[ _]", "_", name).lower() for name in tags}) == len(tags))
     quoted = [[json.dumps(text, ensure_ascii=False) for text in pair] for pair in tags.items()]
     lines = [" = ".join(pair) for pair in quoted]
     toml, local = ("\n".join(("[tags]", *part)) for part in (lines[:cut], lines[cut:]))
-    assert loads(shared, toml, local=local).settings.tags == tags
+    assert loads(tmp_path_factory.getbasetemp(), toml, local=local).settings.tags == tags
 
 
 def test_a_text_is_that_text_whatever_it_looks_like(tmp_path: Path) -> None:
