@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from pipeline.health import Health
 from pipeline.spool import Spool
+from tests.clocks import ManualClock
 from tests.influxd import api, process, ways
 from tests.influxd.process import InfluxProcess
 from tests.influxd.server import InfluxServer, UnavailableError
@@ -57,6 +59,17 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
     """An empty store, open, in the folder of the test."""
     with Spool(tmp_path, 100 * 2**20) as opened:
         yield opened
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def health(clock: ManualClock) -> Health:
+    """How an agent fares that notes nothing in a store."""
+    return Health(clock, 60, lambda _: None)
 
 
 @pytest.fixture

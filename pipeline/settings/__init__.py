@@ -1,6 +1,7 @@
 """Settings: files, credentials and the environment, made one frozen and validated value."""
 
 from pipeline.settings.ages import HOUR_NS, Age, Ages, hours_text
+from pipeline.settings.changes import changes
 from pipeline.settings.config_files import SettingsFiles
 from pipeline.settings.constraints import MAIN, NEEDED, SERVER, duration_s, setting_name
 from pipeline.settings.declared import (
@@ -54,6 +55,7 @@ __all__ = [
     "SettingsError",
     "SettingsFiles",
     "changeable",
+    "changes",
     "describe",
     "duration_s",
     "find_config_dir",

@@ -190,7 +190,8 @@ def _carry_over(old: sqlite3.Connection | None, new: sqlite3.Connection) -> int:
     if old is None:
         return 0
     with contextlib.suppress(*ERRORS):
-        counters = old.execute("SELECT server, name, value FROM counter").fetchall()
+        query = "SELECT server, name, value FROM counter WHERE typeof(name) = 'text'"
+        counters = old.execute(query).fetchall()
         missing = old.execute(
             "SELECT server, min(time_ns), max(time_ns), count(*) "
             "FROM pending JOIN tick USING (id) GROUP BY server"

@@ -3,13 +3,25 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
+
 from pipeline.cli import main
 from tests.agents import environment
+
+
+def every(group: click.Group = main, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Yield each command by its words, such as `rejected list`."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from every(command, f"{prefix}{name} ")
+        else:
+            yield prefix + name, command
+
 
 # A rehearsal takes ten seconds, of a machine that has the time.
 _WITHIN_S = 300

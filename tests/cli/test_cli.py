@@ -5,7 +5,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -23,18 +23,14 @@ from pipeline.point import FieldValue, Point, decode, encode
 from pipeline.settings import NAMES
 from pipeline.spool import Spool, SpoolReader
 from tests.agents import SELDOM_MS, AgentProcess, environment, eventually, running, ticks, times
-from tests.cli.commands import Cli, Done, Inside
+from tests.cli import test_streams, test_token
+from tests.cli.commands import Cli, Done, Inside, every
 from tests.histories import ODD_VALUES, fill
 
 pytestmark = pytest.mark.slow
 
 MINUTE_NS = 60 * 10**9
-COMMANDS = [
-    *(("run",), ("once",), ("status",), ("show",), ("setup",), ("metrics",), ("completion",)),
-    *(("doctor",), ("rehearse",), ("settings", "check"), ("settings", "show")),
-    *(("retention", "plan"), ("retention", "apply")),
-    *(("rejected", "list"), ("rejected", "retry"), ("rejected", "drop")),
-]
+COMMANDS = [tuple(name.split()) for name, _ in every()]
 # Whether the program loaded urllib3 is told at its end.
 PROBE = """
 import sys
@@ -80,6 +76,17 @@ def test_every_command_has_help_with_an_example(
     assert f"metrics-pipeline {'--config-dir ' if words[-1] == 'check' else ''}" in example
     assert words[-1] in example
     assert max(map(len, done.out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    "tried",
+    [test_streams.EVERY, test_token.COMMANDS],
+    ids=["EVERY in test_streams.py", "COMMANDS in test_token.py"],
+)
+def test_what_is_tried_of_every_command_is_tried_of_a_new_one(tried: Sequence[str]) -> None:
+    text = "".join(f"\n{one} " for one in tried)
+    left_out = {name for name, _ in every() if f"\n{name} " not in text}
+    assert left_out == {"run"}, "add a way in which it ends soon"
 
 
 def test_the_command_alone_says_what_there_is(cli: Cli, inside: Inside) -> None:

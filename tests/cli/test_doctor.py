@@ -20,10 +20,10 @@ from pipeline.spool import Spool
 from tests.agents import mirror, running
 from tests.cli.commands import Cli, Done, Inside
 from tests.clocks import ManualClock
-from tests.health.test_health import another_user
 from tests.influxd import api
 from tests.influxd.api import Bucket
 from tests.influxd.process import free_port
+from tests.machine import another_user
 
 NAMES: dict[str, Any] = {"influxdb_org": "o", "influxdb_bucket": "b", "influxdb_token": "t"}
 WRONG = "wr0ng"

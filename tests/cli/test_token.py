@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from pipeline.agent import Agent
-from pipeline.cli import logs, main
+from pipeline.cli import logs
 from pipeline.collectors import names
 from pipeline.settings import Files
 from tests.agents import eventually
@@ -129,4 +129,3 @@ def test_no_output_and_no_file_has_the_token(
     out, err = capfd.readouterr()
     told += [out, err, *(path.read_bytes().decode("latin-1") for path in cli.data_dir.iterdir())]
     assert SECRET not in "".join(told)
-    assert {command.split()[0] for command in COMMANDS} == set(main.commands) - {"run"}

@@ -104,9 +104,8 @@ def test_with_mirrors_each_server_has_series_of_its_own() -> None:
     health = Health(ManualClock(), 60, lambda _: None)
     health.server("main").wrote(0.5)
     health.server("b").write_failed()
-    alone = status_of(backlog_points=7, lost={"expired": 3})
     before, after = (
-        parse(text(replace(alone, servers=s), health)) for s in ({}, {"main": main, "b": b})
+        parse(text(status_of(main=main, mirrors=mirrors), health)) for mirrors in ({}, {"b": b})
     )
     same = [name for name in before if "resident" not in name and "cpu" not in name]
     assert [after[name] for name in same] == [before[name] for name in same]

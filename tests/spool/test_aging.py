@@ -45,6 +45,7 @@ def test_what_waited_for_delivery_is_counted_and_the_rest_still_waits(spool: Spo
     spool.queue().settle(leased(spool, 4), 0)
     batch = leased(spool, 10)
     assert remove(spool, 0, 10) == 6
+    assert remove(spool, 0, 10) == 0
     contents = spool.contents()
     assert (contents.delivered_points, contents.backlog_points, waiting(spool)) == (4, 1, 1)
     assert (contents.points, contents.lost) == (8, {"expired": 3})

@@ -26,7 +26,6 @@ from tests.spool.stores import (
     read_so_far,
     reading,
     served,
-    sql,
 )
 
 pytestmark = pytest.mark.slow
@@ -142,20 +141,6 @@ def noise(size: int) -> str:
     return os.urandom(size // 2).hex()
 
 
-def test_a_batch_of_large_readings_is_small(spool: Spool) -> None:
-    texts = [f'm t="{noise(3 * MB)}" {number}' for number in range(3)]
-    for number, text in enumerate(texts):
-        spool.append([text], number)
-    sent = []
-    for _ in range(2):
-        batch = leased(spool, 5_000)
-        sent.append(lines(batch))
-        spool.queue().settle(batch, NOW)
-    assert sent == [texts[:2], texts[2:]]
-    spool.append([f'm t="{"x" * 9 * MB}" 9'], 9)
-    assert leased(spool, 5_000).points == 1  # one that is larger comes alone
-
-
 def test_readings_that_lose_lines_are_packed_anew_in_parts(spool: Spool) -> None:
     for second in range(40):
         text = noise(MB // 8)
@@ -182,20 +167,6 @@ def test_rejected_lines_are_taken_in_parts(spool: Spool, tmp_path: Path) -> None
     assert (spool.contents().backlog_points, spool.contents().rejected_points) == (600, 0)
     assert lines(leased(spool)) == texts[:600]
     account(spool.contents())
-
-
-def test_what_is_too_old_to_send_is_counted_without_being_held(spool: Spool) -> None:
-    spool.append(["m f=1i 200000"], 200_000)
-    sql(
-        spool.path.parent,
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000) "
-        "INSERT INTO tick (time_ns, points, lines) SELECT i, 1, x'00' FROM n",
-    )
-    sql(spool.path.parent, "INSERT INTO pending SELECT 'main', id, 1, 1 FROM tick WHERE id > 1")
-    expired: list[int] = []
-    assert peak_of(lambda: expired.append(spool.queue().give_up(200_000))) < MB
-    assert expired == [30_000]
-    assert spool.contents().backlog_points == 1
 
 
 # ---- time ----------------------------------------------------------------------------------------

@@ -204,6 +204,6 @@ def test_a_quota_that_is_used_up_is_a_full_disk(tmp_path: Path) -> None:
     source = Path(__file__).with_name("quota.c")
     subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
     quota = {"LD_PRELOAD": str(library), "QUOTA_FOLDER": str(folder), "QUOTA_BYTES": str(2 * MB)}
-    program = [sys.executable, "-c", FILL, folder]
+    program = [sys.executable, "-c", FILL, str(folder)]
     subprocess.run(program, env={**os.environ, **quota}, timeout=60, check=True)
     assert not (folder / "spool.db.probe").exists()

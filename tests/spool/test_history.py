@@ -93,7 +93,8 @@ def test_what_there_is_has_its_newest_value_and_number_of_series() -> None:
         FieldSummary("mem", "note", 1, "at, 30"),
         FieldSummary("mem", "used", 1, 30, (30, 30)),
     ]
-    without_one = block(40, Point("cpu", {"idle": 1.0}, CPU1))
+    without_one = block(25, Point("cpu", {"idle": 1.0}, CPU1))
+    assert fields([*BLOCKS[:2], without_one, BLOCKS[2]]) == fields(BLOCKS)
     assert fields([*BLOCKS, without_one], {"cpu": "cpu1"}) == [
         FieldSummary("cpu", "idle", 1, 1.0, (1.0, 1.0)),
         FieldSummary("cpu", "user", 1, 30.0, (30.0, 30.0)),

@@ -164,6 +164,7 @@ db.commit()
 """
 
 
+@pytest.mark.slow  # starts processes
 def test_nobody_opens_a_store_while_its_files_get_other_names(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

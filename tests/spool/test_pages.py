@@ -77,10 +77,3 @@ def test_a_chain_of_pages_that_bites_its_tail_ends(tmp_path: Path) -> None:
         data[page * 4096 : page * 4096 + 4] = (page + 1).to_bytes(4, "big")
     path.write_bytes(data)
     assert sum(rows(path, 3).values()) <= 1
-
-
-def test_of_what_cannot_be_read_at_all_there_are_no_rows(tmp_path: Path) -> None:
-    path = tmp_path / "x.db"
-    assert rows(path, 3) == Counter()
-    path.write_bytes(b"\x0d" * 100_000)
-    assert rows(path, 3) == Counter()

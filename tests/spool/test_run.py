@@ -31,13 +31,9 @@ def test_a_store_that_is_not_for_this_version_ends_it_with_a_sentence(tmp_path: 
     assert refused(tmp_path, tmp_path).startswith(f"metrics-pipeline: {tmp_path}/spool.db{told}")
 
 
-@pytest.mark.parametrize("store", [False, True])
-def test_a_folder_that_cannot_be_written_ends_it_with_a_sentence(
-    tmp_path: Path, store: bool
-) -> None:
+def test_a_folder_that_cannot_be_written_ends_it_with_a_sentence(tmp_path: Path) -> None:
     with tiny_disk(tmp_path / "data", 2048) as folder:
-        if store:
-            Spool(folder, MB).close()
+        Spool(folder, MB).close()
         subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
         assert refused(folder, tmp_path) == (
             f"metrics-pipeline: data directory {folder} cannot be used: Read-only file system; "
