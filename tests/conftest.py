@@ -78,6 +78,7 @@ def _log_restored() -> Iterator[None]:
     handlers_of = {
         one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     }
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     loggers = [logging.getLogger(name) for name in ("pipeline", "py.warnings")]
     before = [(one.handlers, one.propagate, one.level) for one in loggers]
     yield
@@ -87,6 +88,7 @@ def _log_restored() -> Iterator[None]:
         one.setLevel(level)
     for number, handler in handlers_of.items():
         signal.signal(number, handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 @pytest.fixture(scope="session")

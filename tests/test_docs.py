@@ -75,6 +75,15 @@ def test_what_a_document_names_exists(document: Path) -> None:
         assert [path for path in DOCS.glob("*.md") if f"(docs/{path.name}" not in said] == []
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_table_is_one(document: Path) -> None:
+    """Without the line below its head, a table is shown as a run of text."""
+    tables = re.findall(r"(?:^\|.*\n)+", document.read_text(encoding="utf-8"), re.MULTILINE)
+    for head, below, *_ in (table.splitlines() for table in tables if table.count("\n") > 1):
+        assert re.fullmatch(r"\|(?: :?---:? \|)+", below), head
+        assert below.count("|") == head.count("|")
+
+
 def test_the_changelog_has_this_version() -> None:
     assert re.search(rf"^## \[?{re.escape(pipeline.__version__)}\b", text("CHANGELOG.md"), re.M)
 

@@ -19,7 +19,7 @@ _READINGS, _SPAN_NS = 60, 24 * HOUR_NS
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print what makes the Tab key complete commands, options and names."""
+    """Print a script by which the Tab key completes."""
     made = get_completion_class(shell)
     assert made is not None  # noqa: S101  # click has all three
     click.echo(made(ctx.find_root().command, {}, _PROGRAM, _VARIABLE).source(), nl=False)

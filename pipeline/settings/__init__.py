@@ -22,7 +22,7 @@ from pipeline.settings.load import (
     find_data_dir,
     load,
 )
-from pipeline.settings.sources import SYSTEM_CONFIG_DIR, variable
+from pipeline.settings.sources import FILES, SYSTEM_CONFIG_DIR, variable
 from pipeline.settings.trust import (
     Exposure,
     changeable,
@@ -34,6 +34,7 @@ from pipeline.settings.validate import refusal
 from pipeline.settings.watch import Files
 
 __all__ = [
+    "FILES",
     "HOUR_NS",
     "LATE_S",
     "MAIN",

@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -334,10 +335,17 @@ def _too_short(settings: Settings) -> Iterator[tuple[str, str]]:
 def _default_data_dir(environ: Mapping[str, str]) -> Path:
     if state := environ.get("STATE_DIRECTORY"):  # systemd's: folders parted by colons
         return Path(state.partition(":")[0])
+    if _is_of_system():
+        return SYSTEM_DATA_DIR
     # A relative XDG_STATE_HOME counts for nothing, says its specification.
     state, home = environ.get("XDG_STATE_HOME", ""), environ.get("HOME", "")
-    if os.geteuid() != 0 and state.startswith("/"):
+    if state.startswith("/"):
         return Path(state) / "metrics-pipeline"
-    if os.geteuid() != 0 and home:
-        return Path(home) / ".local/state/metrics-pipeline"
-    return SYSTEM_DATA_DIR
+    return Path(home) / ".local/state/metrics-pipeline" if home else SYSTEM_DATA_DIR
+
+
+def _is_of_system() -> bool:
+    """Return whether this is root, or the user as whom the service runs."""
+    with suppress(OSError):
+        return os.geteuid() in {0, SYSTEM_DATA_DIR.stat().st_uid}
+    return os.geteuid() == 0

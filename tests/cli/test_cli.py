@@ -405,7 +405,22 @@ def test_what_is_wrong_with_a_question_is_told(
     assert done.error.endswith(f"; see metrics-pipeline {command} --help")
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["run", "--config-dir", "/etc"], "--config-dir goes before the command; see"),
+        (["strat"], "No such command 'strat'. Did you mean 'status'? See"),
+    ],
+)
+def test_a_wrong_command_line_is_told_with_the_help_to_see(
+    cli: Cli, inside: Inside, words: list[str], sentence: str
+) -> None:
+    assert inside(cli, *words) == Done(2, "", f"{sentence} metrics-pipeline --help")
+
+
 def test_settings_that_can_be_used(cli: Cli, inside: Inside) -> None:
+    none = inside(cli, "settings", "check")
+    assert none.out == f"{cli.config_dir} has no settings files, and needs none.\n"
     (cli.config_dir / "settings.toml").write_text("retention_hours = 48\n")
     check, human = inside(cli, "settings", "check"), inside(cli, "settings", "show")
     data = inside(cli, "settings", "show", "--json")

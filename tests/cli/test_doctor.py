@@ -28,6 +28,7 @@ from tests.machine import another_user
 NAMES: dict[str, Any] = {"influxdb_org": "o", "influxdb_bucket": "b", "influxdb_token": "t"}
 WRONG = "wr0ng"
 ONE_COLLECTOR = {f"collectors__{name}__enabled": name == "file" for name in names()}
+SMALL = {"spool_max_mb": 1}  # for which every disk has room
 
 
 def findings(done: Done) -> dict[str, dict[str, Any]]:
@@ -39,7 +40,7 @@ def findings(done: Done) -> dict[str, dict[str, Any]]:
 
 def examined(cli: Cli, clock: ManualClock | None = None, **settings: object) -> dict[str, Finding]:
     """Examine in this process, with these settings and no collectors that take time."""
-    env = cli.env(**{**ONE_COLLECTOR, **settings})
+    env = cli.env(**{**ONE_COLLECTOR, **SMALL, **settings})
     found = doctor.examine(
         lambda: load(cli.config_dir, env, collectors=names()),
         cli.config_dir,
@@ -86,7 +87,7 @@ def test_a_server_that_says_nothing_is_waited_for_once(cli: Cli) -> None:
 
 def test_beside_a_running_agent_all_is_well(bucket: Bucket, cli: Cli) -> None:
     port = free_port()
-    settings = {"bucket": bucket, "collection_interval_ms": 100, "http_port": port}
+    settings = {"bucket": bucket, "collection_interval_ms": 100, "http_port": port, **SMALL}
     with running(cli.env(**settings), cli.folder) as agent:
         agent.until(lambda s: s["delivered_points"] > 50, "a delivery")
         found = findings(cli("doctor", "--json", **settings))
@@ -272,7 +273,7 @@ def test_a_risk_is_a_warning_what_failed_is_told_once_and_the_rest_as_not_checke
     cli: Cli, inside: Inside
 ) -> None:
     way = {"influxdb_url": "http://influx.example", "influxdb_proxy": "http://127.0.0.1:9"}
-    done = inside(cli, "doctor", **way, **NAMES, **ONE_COLLECTOR)
+    done = inside(cli, "doctor", **way, **NAMES, **ONE_COLLECTOR, **SMALL)
     assert done.status == 1
     (risk,) = [line for line in done.out.splitlines() if " encryption " in line]
     assert risk.startswith("warning ")
