@@ -95,7 +95,7 @@ check: $(VENV)/dev.installed ## ruff, ruff format and mypy strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(VENV)/dev.installed ## let ruff mend what it can
+format: $(VENV)/dev.installed ## let ruff fix what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -120,8 +120,9 @@ schema: $(VENV)/dev.installed ## compare with what Telegraf writes
 	-@benchmarks/peers/telegraf.sh
 	$(BIN)/python -m benchmarks.schema
 
-docs: $(VENV)/dev.installed ## make docs/metrics.md of the catalogue
+docs: $(VENV)/dev.installed ## write docs/metrics.md, and the tables of docs/settings.md
 	$(BIN)/metrics-pipeline metrics --markdown > docs/metrics.md
+	$(BIN)/python -m tests.settings.documents
 
 influxd: ## build influxd 2.7 into the user's cache, for tests without Docker
 	@tests/influxd/build.sh

@@ -15,10 +15,9 @@ Four agents read the same subjects of this machine, each as a process of its own
 InfluxDB; all run side by side for {SOAK_S / 60:.0f} minutes and more.
 
 - **metrics-pipeline** is `metrics-pipeline run` with the default collectors, which include the
-  agent's own figures. It commits each reading to disk, with fsync, before it delivers it. **As a
-  user** has it: with a `settings.toml`, which it watches, and with the HTTP endpoint; the others
-  have neither. **Local only** is without an `influxdb_url`. Its `flush_jitter_ms` is 0, as
-  Telegraf's is.
+  agent's own figures. It commits each reading to disk, with fsync, before it delivers it. Its
+  `flush_jitter_ms` is 0, as Telegraf's is. **As installed** has a `settings.toml`, which it
+  watches, and the HTTP endpoint; the others have neither. **Local only** has no `influxdb_url`.
 - **Telegraf**, which [telegraf.sh](../benchmarks/peers/telegraf.sh) builds of its Go module into
   the user's cache: inputs `cpu`, `mem`, `swap`, `disk`, `diskio`, `net`, `system`, `processes`,
   `temp`, `kernel` with `psi`, `nstat`, `conntrack` and `linux_sysctl_fs`, output `influxdb_v2`. All
@@ -37,12 +36,12 @@ InfluxDB; all run side by side for {SOAK_S / 60:.0f} minutes and more.
 **Processor time** is user and system time of the process, its threads and children, by the clock
 that Linux keeps for a process, divided by the readings in a part: so it includes what they do
 between readings. It is measured in {PARTS} parts, of a whole number of readings and flushes each,
-of one agent after the other, towards the end; the others stand still then (SIGSTOP). For side by
-side they wake at the same seconds, and a peer pays for that more than the agent: it would be
-flattered. **Memory** is resident at the end. A **ratio** is one part's. **Values** are the fields
-of all series that reached the server, also of mounts and interfaces that were there for a while
-only. **On the wire** is all that goes to the server, its headers included, by a forwarder on
-127.0.0.1 that counts, from the start until they stand still; **a point** is a line."""
+of one agent after the other, towards the end; the others stand still then (SIGSTOP). Side by side
+they would wake at the same seconds, which costs a peer more than the agent, and would flatter it.
+**Memory** is resident at the end. A **ratio** is of two parts. **Values** are the fields of all
+series that reached the server, also of mounts and interfaces that were there for a while only. **On
+the wire** is all that goes to the server, its headers included, by a forwarder on 127.0.0.1 that
+counts, from the start until they stand still; **a point** is a line."""
 
 
 _SHARES = {TELEGRAF: Target(0.45), COLLECTD: Target(1.0)}

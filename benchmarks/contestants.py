@@ -1,6 +1,5 @@
 """Those who are compared, each as a process that reads this machine and delivers what it reads."""
 
-import socket
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,8 +11,13 @@ from benchmarks.peers import collectd, glances, telegraf
 from benchmarks.programs import Agent, Program
 from benchmarks.wire import Forwarder, forwarding
 from tests.influxd import api
+from tests.influxd.process import free_port
 
-AGENT, ALONE, INSTALLED = "metrics-pipeline", "metrics-pipeline, local only", "the same, as a user"
+AGENT, ALONE, INSTALLED = (
+    "metrics-pipeline",
+    "metrics-pipeline, local only",
+    "metrics-pipeline, as installed",
+)
 TELEGRAF, COLLECTD, GLANCES = telegraf.NAME, collectd.NAME, glances.NAME
 
 
@@ -76,9 +80,7 @@ def _alone(_: Bench, stack: ExitStack, folder: Path, pace: Pace) -> Run:
 
 def _installed(bench: Bench, stack: ExitStack, folder: Path, pace: Pace) -> Run:
     forwarder, bucket, values = _target(bench, stack)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     settings = programs.delivering(bench.server, bucket) | _settings(pace)
     settings |= {"influxdb_url": forwarder.url, "http_port": port}
     secret = settings.pop("influxdb_token")

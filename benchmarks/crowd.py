@@ -62,8 +62,7 @@ def _processes(number: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _mounts(number: int) -> Iterator[None]:
-    folder = Path(tempfile.gettempdir())
-    with tempfile.TemporaryDirectory(dir=folder) as name:
+    with tempfile.TemporaryDirectory() as name:
         (Path(name) / "source").mkdir()
         for each in range(number):
             place = Path(name) / str(each)
@@ -96,18 +95,20 @@ def _run(*command: str) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603  # our own
 
 
-_ADD: dict[str, tuple[str, Callable[[int], contextlib.AbstractContextManager[None]]]] = {
-    "processes": ("processes", _processes),
-    "mounts": ("disk", _mounts),
-    "interfaces": ("net", _interfaces),
+COLLECTORS = {"processes": "processes", "mounts": "disk", "interfaces": "net"}
+"""What can be added, and the collector that reads it."""
+_ADD: dict[str, Callable[[int], contextlib.AbstractContextManager[None]]] = {
+    "processes": _processes,
+    "mounts": _mounts,
+    "interfaces": _interfaces,
 }
 
 
 def main(what: str, number: int) -> None:
     """Measure before and after."""
-    collector, add = _ADD[what]
+    collector = COLLECTORS[what]
     before = _costs(collector)
-    with add(number):
+    with _ADD[what](number):
         after = _costs(collector)
     print(json.dumps({"before": before, "after": after}))  # noqa: T201  # for the one that asked
 

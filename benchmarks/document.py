@@ -16,9 +16,9 @@ there are named as missing, and their rows stay empty. `.venv/bin/python -m benc
 measures one subject alone, by the name that stands below its title.
 
 Each figure has its least, its median and its greatest sample; a target is met if the median keeps
-to it. Only ratios within one run travel from one machine to another, and not to every one: where a
-processor that was idle wakes with cold caches, as on a virtual machine whose neighbours are busy,
-every agent takes several times as much, the smaller one too, and they are less far apart.
+to it. Only ratios can be compared with those of another machine, and not always: on a virtual
+machine whose neighbours are busy, an idle processor wakes with cold caches. Every agent then takes
+several times as much, and they lie closer together.
 """
 
 _END = """\
@@ -26,8 +26,8 @@ _END = """\
 
 - The server's work for the agents, a network, TLS, and a server that answers slowly.
 - Telegraf as its own packages have it, with all its plugins, and Glances with all of its own.
-- What is kept: Telegraf, collectd and Glances hold in memory what is not delivered yet, so that
-  their processor time has no fsync in it, and theirs is gone with the process.
+- What durability costs the others: Telegraf, collectd and Glances hold in memory what is not
+  delivered yet, and lose it with the process. Their processor time has no fsync in it.
 - Temperatures (where a machine has no sensor, and collectd's plugin for them stays out), many cores
   and disks.
 - A cold disk: what is opened and read here is in the system's memory.

@@ -56,10 +56,8 @@ class Life:
         self._program.until(lambda: len(self._seen()) >= number, "its readings", 0.5, _WITHIN_S)
 
     def _seen(self) -> list[float]:
-        log = self._program.log
-        said = log.read_text(encoding="utf-8") if log else ""
-        rows = (line.split() for line in said.splitlines(keepends=True) if line.endswith("\n"))
-        return [int(row[1]) / 2**20 for row in rows if row[0].isdigit()]
+        rows = map(str.split, self._program.lines())
+        return [int(row[1]) / 2**20 for row in rows if row and row[0].isdigit()]
 
 
 @contextmanager

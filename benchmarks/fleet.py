@@ -24,10 +24,10 @@ from tests.influxd.process import InfluxProcess
 # A host has a connection of its own. Here so many are shared: where all are in use, the next
 # request waits for one, and its wait counts.
 CONNECTIONS = 900
-# A server at rest uses this share of a core, and files that did not change for so many seconds are
-# compacted.
-SETTLE_S, IDLE = 6, 0.1
-STABLE = 6
+# A server at rest uses less than this share of a core; it is given so many seconds to come to rest.
+IDLE, SETTLE_S = 0.1, 6
+# When the size of its files has been the same for so many seconds, they are compacted.
+STABLE_S = 6
 MINUTE_S = 60
 DISK_DAYS = 3
 _BULK = 200
@@ -170,7 +170,7 @@ def on_disk(folder: Path, bodies: Bodies) -> float:
             line.post(b"".join(bodies.one(0, time_ns) for time_ns in times))
         line.close()
         sizes: list[int] = []
-        while len(sizes) < STABLE or len(set(sizes[-STABLE:])) > 1:
+        while len(sizes) < STABLE_S or len(set(sizes[-STABLE_S:])) > 1:
             time.sleep(1)
             sizes.append(_size(folder / "engine" / "data"))
     return sizes[-1] / readings / bodies.lines
@@ -206,12 +206,12 @@ def measure(folder: Path, bodies: Bodies) -> dict[str, list[Load]]:
     loads = {}
     with influxd(folder) as running, contextlib.closing(Fleet(running, "fleet", bodies)) as fleet:
         spread = functools.partial(random.uniform, 0.0, INTERVAL_S)
-        ways: dict[str, tuple[int, Callable[[int], Load]]] = {
+        sendings: dict[str, tuple[int, Callable[[int], Load]]] = {
             scale.AT_ONCE: (1_000, lambda hosts: fleet.run(hosts, lambda: 0.0)),
             scale.EVEN: (8_000, lambda hosts: fleet.run(hosts, spread)),
             scale.MINUTE: (24_000, lambda hosts: fleet.run(hosts, spread, MINUTE_S)),
         }
-        for name, (first, run) in ways.items():
+        for name, (first, run) in sendings.items():
             click.echo(name)
             # To make series for ever more hosts takes the longest.
             loads[name] = search(run, first, middle=name != scale.MINUTE)

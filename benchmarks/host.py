@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from statistics import median
 
 from benchmarks.bench import Bench, Subject, alone
-from benchmarks.crowd import READINGS, SPACING_S
+from benchmarks.crowd import COLLECTORS, READINGS, SPACING_S
 from benchmarks.programs import ENV
 from benchmarks.tables import Row, Samples, Table
 
 ADDED = {"processes": 1_000, "mounts": 200, "interfaces": 200}
-_COLLECTORS = {"processes": "processes", "mounts": "disk", "interfaces": "net"}
 _WITHIN_S = 120.0
 
 TEXT = f"""\
@@ -54,7 +53,7 @@ def _measured(bench: Bench, what: str, number: int) -> Table:
             why = f"Not measured: the agent leaves out {what} such as can be made here."
     except (OSError, subprocess.SubprocessError) as error:
         why = f"Not measured: {_why(error)}"
-    collector = _COLLECTORS[what]
+    collector = COLLECTORS[what]
     return Table(
         f"Processor time of a reading with {number} more {what}",
         (

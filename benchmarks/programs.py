@@ -104,6 +104,11 @@ class Program:
         """Return the end of what it said."""
         return self.log.read_text(errors="replace")[-_TAIL:] if self.log else ""
 
+    def lines(self) -> list[str]:
+        """Return the whole lines that it said so far."""
+        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log else ""
+        return text.split("\n")[:-1]
+
     def stop(self) -> float:
         """End it as systemd would; return the seconds it took."""
         began = time.monotonic()

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.tables import Listing, markdown
+
 DOCUMENT = Path(__file__).parent.parent / "docs" / "scale.md"
 BEGIN, END = "<!-- what `make fleet` measured -->", "<!-- to here -->"
 
@@ -55,10 +57,10 @@ def most(loads: Iterable[Load]) -> int:
     return max((load.hosts for load in loads if load.held), default=0)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table of Markdown."""
-    cells = [head, ["---", *(["---:"] * (len(head) - 1))], *rows]
-    return "".join(f"| {' | '.join(row)} |\n" for row in cells)
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """Return a table of Markdown, whose first column is text and whose others are figures."""
+    figures = frozenset(range(1, len(head)))
+    return f"{markdown(Listing('', head, tuple(rows), right=figures))}\n"
 
 
 def measured(loads: Sequence[Load]) -> str:

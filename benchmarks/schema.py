@@ -3,8 +3,6 @@
 Both read this machine at the same moments. Without Telegraf, its recorded fields have to do.
 """
 
-import csv
-import re
 import subprocess
 import sys
 import tempfile
@@ -12,7 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -22,11 +20,11 @@ from benchmarks.bench import Bench, Subject
 from benchmarks.peers import telegraf
 from benchmarks.tables import Listing, terminal
 from pipeline.clock import SystemClock
-from pipeline.collectors import Guard, Host, build, catalogue
+from pipeline.collectors import ALL, Guard, Host, build, catalogue
 from pipeline.point import FieldValue, Line, decode
 from pipeline.settings import CollectorOptions
+from tests.collectors.schema import Row, listed, named, recorded, written
 
-RECORDED = Path(__file__).parent.parent / "tests" / "collectors" / "telegraf-schema.tsv"
 SECONDS = 20
 TEXT = f"""\
 Telegraf, as built above, and the agent's collectors read this machine at the same {SECONDS}
@@ -37,8 +35,6 @@ before and just after Telegraf, a gauge within 1 % of that, a share of time with
 number of processes within 3. One moment's difference is what a busy machine does; only what differs
 more often than not is listed. Without Telegraf, the fields that it wrote on another machine are
 compared."""
-
-_TYPES = {float: "float", int: "integer", str: "string", bool: "boolean"}
 
 # What docs/collectors.md says that the agent does not write.
 _FIELDS_LEFT_OUT = {
@@ -51,12 +47,6 @@ _FIELDS_LEFT_OUT = {
     ("conntrack", "delete_list"),
 }
 _TAGS_LEFT_OUT = {"label", "wwid"}
-
-# Tags that not every series of a measurement has.
-_NOT_ALWAYS = {"interrupts": {"type", "device"}}
-
-# What is off by default, and which Telegraf has in the same form.
-_OFF = ("netstat", "interrupts", "systemd_units")
 
 # Telegraf reads at whole seconds, all its inputs at once; the agent reads before and after that.
 _BEFORE_S, _AFTER_S = 0.06, 0.20
@@ -81,9 +71,6 @@ with open(sys.argv[1], "wb") as file:
         file.seek(0)
         time.sleep(0.04)
 """
-
-Row = tuple[str, str, str, str]
-"""Measurement, field, type, and the tags besides `host`, sorted."""
 
 Series = tuple[str, tuple[tuple[str, str], ...]]
 """Measurement and tags besides `host`."""
@@ -132,32 +119,9 @@ class Found:
         tags = {k: v for k, v in point.tags.items() if k != "host" and k not in _TAGS_LEFT_OUT}
         series = (point.measurement, tuple(sorted(tags.items())))
         self.series.add(series)
+        self.rows |= written([replace(point, tags=tags)])
         for name, value in point.fields.items():
-            kind = _TYPES[type(value)]
-            self.rows.add((point.measurement, _field(name), kind, _keys(point.measurement, tags)))
             self.moments[second].setdefault((series, name), value)
-
-
-def _field(name: str) -> str:
-    return re.sub(r"^CPU\d+$", "CPU<n>", name)
-
-
-def _keys(measurement: str, tags: Iterable[str]) -> str:
-    return ",".join(sorted({*tags} - {"host"} - _NOT_ALWAYS.get(measurement, set())))
-
-
-def recorded() -> set[Row]:
-    """Return the fields that Telegraf wrote on another machine."""
-    lines = RECORDED.read_text(encoding="utf-8").splitlines()[1:]
-    return {
-        (
-            row["measurement"],
-            row["field"],
-            row["type"],
-            _keys(row["measurement"], row["tags"].split(",")),
-        )
-        for row in csv.DictReader(lines, delimiter="\t")
-    }
 
 
 def _collectors() -> tuple[Guard, ...]:
@@ -168,7 +132,10 @@ def _collectors() -> tuple[Guard, ...]:
         "linux_sysctl_fs": every,
         "nstat": every,
     }
-    options |= dict.fromkeys(_OFF, CollectorOptions(enabled=True))
+    # Of what is off by default, that which Telegraf has in the same form.
+    theirs = {row[0] for row in recorded()}
+    off = (each.name for each in ALL if not each.default_enabled and each.name in theirs)
+    options |= dict.fromkeys(off, CollectorOptions(enabled=True))
     return build(Host.system(SystemClock()), options)
 
 
@@ -246,17 +213,13 @@ def _kinds() -> Mapping[tuple[str, str], str]:
 
 def _is_counter(measurement: str, name: str) -> bool:
     unlisted = "counter" if measurement == "nstat" else "gauge"
-    return _kinds().get((measurement, _field(name)), unlisted) == "counter"
+    return _kinds().get((measurement, named(name)), unlisted) == "counter"
 
 
 def _not_here(own: Found) -> set[Row]:
     """Return the agent's rows of what this machine lacks, such as sensors, by its catalogue."""
     here = {row[0] for row in own.rows}
-    return {
-        (entry.measurement, entry.field, entry.type, _keys(entry.measurement, entry.tags))
-        for entry in catalogue.load()
-        if entry.measurement not in here
-    }
+    return {its for its in listed() if its[0] not in here}
 
 
 def wrong_rows(theirs: set[Row], own: set[Row]) -> list[tuple[str, ...]]:

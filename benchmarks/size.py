@@ -16,16 +16,16 @@ from tests.spool.stores import NOW, many
 
 DELIVERED, WAITING = 600_000, 600_000
 TIMES = 30
-# A store at its bound has readings; the smaller one has so many.
+# Readings in the smaller of the two stores that are at their bound.
 _FEW = 6_000
 _SECOND_NS = 10**9
 _LAST_NS = NOW + (DELIVERED + WAITING) * _SECOND_NS
 
 TEXT = f"""\
 Each operation of the spool, {TIMES} times in a process of its own, in an empty store and in one of
-{DELIVERED} delivered readings and {WAITING} that wait. **At the bound**, where a reading takes the
-place of others, it is stores of {_FEW} and of {WAITING} readings of which none is delivered. What
-writes also syncs. **Memory** is by how much the process's greatest resident size grew meanwhile."""
+{DELIVERED} delivered readings and {WAITING} that wait. **At the bound**, a reading takes the place
+of others, in stores of {_FEW} and of {WAITING} readings of which none is delivered. What writes
+also syncs. **Memory** is by how much the process's greatest resident size grew meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _measured(name: str, place: Place) -> Cost:
     ms = []
     with Spool(place.folder, place.max_bytes) as spool:
         before = _greatest_kib()
-        for number in range(TIMES):
+        for number in range(TIMES + 1):
             time_ns = max(_LAST_NS, spool.contents().last_ns or 0) + _SECOND_NS
             spool.append(next(source).at(time_ns), time_ns)
             later_ns = time_ns + _SECOND_NS

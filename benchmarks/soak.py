@@ -12,7 +12,7 @@ from benchmarks.tables import Samples
 from benchmarks.wire import Request
 
 _EACH, _SECOND, _TEN = Pace(1, 1), Pace(1, 10), Pace(10, 10)
-PACES = (_EACH, _SECOND, _TEN)
+_PACES = (_EACH, _SECOND, _TEN)
 # Whose processor time is measured, and not their memory alone.
 TIMED = {
     _EACH: (AGENT, TELEGRAF, COLLECTD),
@@ -79,7 +79,7 @@ class Soak:
         paces: All of them run at each of these.
     """
 
-    def __init__(self, bench: Bench, stack: ExitStack, paces: Sequence[Pace] = PACES) -> None:
+    def __init__(self, bench: Bench, stack: ExitStack, paces: Sequence[Pace]) -> None:
         self._bench = bench
         self._began = time.monotonic()
         self.contestants = [
@@ -152,8 +152,8 @@ def _standing(programs: Sequence[Program]) -> Iterator[None]:
 
 
 @contextmanager
-def begun(bench: Bench, paces: Sequence[Pace] = PACES) -> Iterator[Soak]:
+def begun(bench: Bench) -> Iterator[Soak]:
     """Start all contestants; they are gone at the end."""
     with ExitStack() as stack:
         bench.say("starting the agents")
-        yield Soak(bench, stack, paces)
+        yield Soak(bench, stack, _PACES)

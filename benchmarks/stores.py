@@ -13,8 +13,7 @@ from benchmarks import programs, waiting
 from benchmarks.bench import Bench
 from benchmarks.programs import LOG, Program
 
-HOURS = {"an hour": 1, "a day": 24, "a week": 168}
-STEP_S = 1
+_HOURS = {"an hour": 1, "a day": 24, "a week": 168}
 _WITHIN_S = 900.0
 
 
@@ -24,13 +23,11 @@ class Store:
 
     Attributes:
         name: How much of them there is.
-        hours: The same, in hours.
         folder: The data directory.
         values: How many field values are in it.
     """
 
     name: str
-    hours: int
     folder: Path
     values: int
 
@@ -52,17 +49,14 @@ class Making:
     def wait(self) -> list[Store]:
         """Wait until all are made; return them, the smallest first."""
         self._bench.say("stores with an hour, a day and a week of readings are made")
-        log = self._program.log
-        self._program.until(lambda: len(self._said()) == len(HOURS), str(log), 0.5, _WITHIN_S)
-        pairs = zip(HOURS.items(), self._said(), strict=True)
-        return [
-            Store(name, hours, self._folder / str(hours), values) for (name, hours), values in pairs
-        ]
+        self._program.until(
+            lambda: len(self._values()) == len(_HOURS), "the stores", 0.5, _WITHIN_S
+        )
+        pairs = zip(_HOURS.items(), self._values(), strict=True)
+        return [Store(name, self._folder / str(hours), values) for (name, hours), values in pairs]
 
-    def _said(self) -> list[int]:
-        log = self._program.log
-        said = log.read_text(encoding="utf-8") if log else ""
-        return [int(line) for line in said.splitlines(keepends=True) if line.strip().isdigit()]
+    def _values(self) -> list[int]:
+        return [int(line) for line in self._program.lines() if line.isdigit()]
 
 
 @contextmanager
@@ -77,10 +71,10 @@ def begun(bench: Bench) -> Iterator[Making]:
 def main(folder: Path) -> None:
     """Make them, and print how many values each has."""
     a_reading = len(next(waiting.readings()).lines)
-    for hours in HOURS.values():
+    for hours in _HOURS.values():
         place = folder / str(hours)
         place.mkdir()
-        made = waiting.make(place, hours * 3600 // STEP_S * a_reading, STEP_S, keeps_bodies=False)
+        made = waiting.make(place, hours * 3600 * a_reading, 1, keeps_bodies=False)
         print(made.values, flush=True)  # noqa: T201  # for the one that asked
 
 

@@ -43,14 +43,12 @@ class Backlog:
         bodies: The same lines as prepared gzip bodies.
         lines: How many lines.
         values: How many field values.
-        commits_s: What each commit took, in seconds.
     """
 
     folder: Path
     bodies: tuple[bytes, ...]
     lines: int
     values: int
-    commits_s: tuple[float, ...]
 
 
 def readings() -> Iterator[Reading]:
@@ -76,7 +74,6 @@ def make(folder: Path, least: int, step_s: int, *, keeps_bodies: bool = True) ->
     """
     bodies: list[bytes] = []
     block: list[str] = []
-    commits_s: list[float] = []
     total = values = 0
     source = readings()
     first = next(source)
@@ -86,9 +83,7 @@ def make(folder: Path, least: int, step_s: int, *, keeps_bodies: bool = True) ->
             reading = next(source)
             time_ns += step_s * 10**9
             lines = reading.at(time_ns)
-            began = time.perf_counter()
             spool.append(lines, time_ns)
-            commits_s.append(time.perf_counter() - began)
             total += len(lines)
             values += reading.values
             if not keeps_bodies:
@@ -97,7 +92,7 @@ def make(folder: Path, least: int, step_s: int, *, keeps_bodies: bool = True) ->
             if len(block) >= BODY_LINES or total >= least:
                 bodies.append(gzip.compress("".join(f"{line}\n" for line in block).encode(), 6))
                 block = []
-    return Backlog(folder, tuple(bodies), total, values, tuple(commits_s))
+    return Backlog(folder, tuple(bodies), total, values)
 
 
 def size(folder: Path) -> int:

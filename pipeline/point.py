@@ -286,7 +286,7 @@ def decode(block: str) -> Iterator[Line]:
 def read_series(text: str) -> tuple[str, dict[str, str]]:
     """Return the measurement and the tags of a line's first part."""
     measurement, *pairs = re.split(r"(?<!\\),", text)
-    tags = dict(re.split(r"(?<!\\)=", pair, maxsplit=1) for pair in pairs)
+    tags = dict(re.split(r"(?<!\\)=", pair) for pair in pairs)
     return _ESCAPED_MEASUREMENT_RE.sub(r"\1", measurement), {
         _ESCAPED_RE.sub(r"\1", key): _ESCAPED_RE.sub(r"\1", value) for key, value in tags.items()
     }

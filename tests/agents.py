@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +107,8 @@ class AgentProcess:
     def status(self) -> dict[str, Any]:
         """Return what `status --json` says, without a process for it, which takes long."""
         folder = find_config_dir(self._config_dir, self._env, self._cwd)
-        return asdict(read_status(Settings(data_dir=find_data_dir(folder, self._env))))
+        settings = Settings(data_dir=find_data_dir(folder, self._env))
+        return {"servers": {}, **read_status(settings).as_json()}
 
     def until(self, condition: Callable[[dict[str, Any]], object], what: str) -> dict[str, Any]:
         """Wait until `status` says so; return what it says."""
@@ -143,11 +143,10 @@ def running(
     env: Mapping[str, str],
     cwd: Path,
     *options: str,
-    before: Sequence[str] = (),
-    program: Sequence[str] = OF_THIS_TREE,
+    **programs: Sequence[str],
 ) -> Iterator[AgentProcess]:
     """Run the agent; it is gone at the end."""
-    agent = AgentProcess(env, cwd, *options, before=before, program=program)
+    agent = AgentProcess(env, cwd, *options, **programs)
     try:
         yield agent
     finally:

@@ -22,6 +22,10 @@ def settings_for(bucket: Bucket, **changes: Any) -> Settings:
 
 
 def status_of(**changes: object) -> Status:
-    """What `status` finds of an agent without a store, but for the changes."""
+    """What `status` finds of an agent without a store, but for the changes, named as in JSON."""
     nothing = read_status(Settings(data_dir=Path("/nowhere")))
-    return dataclasses.replace(nothing, **changes)  # type: ignore[arg-type]  # any field
+    of_main: Any = {"url": changes.pop("influxdb_url", "")}
+    for name in [name for name in changes if hasattr(nothing.main, name)]:
+        of_main[name] = changes.pop(name)
+    own: Any = {"main": dataclasses.replace(nothing.main, **of_main), **changes}
+    return dataclasses.replace(nothing, **own)

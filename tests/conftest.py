@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from pipeline.health import Health
 from pipeline.spool import Spool
+from tests.clocks import ManualClock
 from tests.influxd import api, process, ways
 from tests.influxd.process import InfluxProcess
 from tests.influxd.server import InfluxServer, UnavailableError
@@ -60,11 +62,23 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 
 
 @pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def health(clock: ManualClock) -> Health:
+    """How an agent fares that notes nothing in a store."""
+    return Health(clock, 60, lambda _: None)
+
+
+@pytest.fixture
 def _log_restored() -> Iterator[None]:
     """For tests of what sets up the log of this process, or what it does with signals."""
     handlers_of = {
         one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     }
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     loggers = [logging.getLogger(name) for name in ("pipeline", "py.warnings")]
     before = [(one.handlers, one.propagate, one.level) for one in loggers]
     yield
@@ -74,6 +88,7 @@ def _log_restored() -> Iterator[None]:
         one.setLevel(level)
     for number, handler in handlers_of.items():
         signal.signal(number, handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,21 @@
 import math
 from pathlib import Path
 
+from hypothesis import strategies as st
+
 from pipeline.point import Point, encode
 from pipeline.spool import Spool
 from tests.clocks import START_NS
 
 SECOND = 10**9
+ODD_VALUES = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.integers(-(2**63), 2**63 - 1),
+    st.booleans(),
+    st.text(max_size=50),
+    st.sampled_from([1.7e308, -1.7e308, 5e-324, -5e-324, -40.0, 0]),
+)
+"""Values of a field as a file may have them."""
 
 
 def points(second: int, names: dict[str, str]) -> list[Point]:

@@ -1,7 +1,8 @@
-"""This machine: its disks, small ones to be filled, and its open files."""
+"""This machine: its disks, small ones to be filled, its open files, and another user."""
 
 import contextlib
 import gc
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -39,3 +40,16 @@ def open_files() -> int:
     """Return how many files this process has open, once garbage is collected."""
     gc.collect()
     return psutil.Process().num_fds()
+
+
+@contextmanager
+def another_user() -> Iterator[None]:
+    """Without the rights of root, where the tests have them."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)

@@ -12,7 +12,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 from click.testing import CliRunner
 
@@ -26,6 +25,7 @@ from pipeline.influx.dashboards.template import DASHBOARDS
 from pipeline.settings import NAMES, CollectorOptions, Files, Settings
 from pipeline.spool import Spool
 from tests.agents import environment, running
+from tests.cli.commands import every
 from tests.influxd import api
 from tests.influxd.api import Bucket
 from tests.settings.loading import INFLUXDB
@@ -75,8 +75,23 @@ def test_what_a_document_names_exists(document: Path) -> None:
         assert [path for path in DOCS.glob("*.md") if f"(docs/{path.name}" not in said] == []
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_table_is_one(document: Path) -> None:
+    """Without the line below its head, a table is shown as a run of text."""
+    tables = re.findall(r"(?:^\|.*\n)+", document.read_text(encoding="utf-8"), re.MULTILINE)
+    for head, below, *_ in (table.splitlines() for table in tables if table.count("\n") > 1):
+        assert re.fullmatch(r"\|(?: :?---:? \|)+", below), head
+        assert below.count("|") == head.count("|")
+
+
 def test_the_changelog_has_this_version() -> None:
     assert re.search(rf"^## \[?{re.escape(pipeline.__version__)}\b", text("CHANGELOG.md"), re.M)
+
+
+def test_every_make_target_is_listed() -> None:
+    targets = set(re.findall(r"^([a-z-]+):.* ## ", text("Makefile"), re.MULTILINE))
+    listed = re.findall(r"`make ([a-z-]+)`", section(text("docs/testing.md"), "Targets"))
+    assert targets - set(listed) == {"help", "run"}, "docs/testing.md lists the others"
 
 
 # ---- architecture.md -----------------------------------------------------------------------------
@@ -108,6 +123,19 @@ def test_the_architecture_lists_the_threads(tmp_path: Path) -> None:
     assert started - others == {*listed} - others
 
 
+# ---- collectors.md -------------------------------------------------------------------------------
+
+
+def test_collectors_md_lists_every_collector() -> None:
+    table = text("docs/collectors.md").partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)`( \(off by default\))? \| (?:`(\w+)`)?.* \|$", table, re.M)
+    listed = {name: (tag, not off) for name, off, tag in rows}
+    for each in collectors.ALL:
+        assert each.name in listed, f"the table has no row for {each.name}"
+        tag, enabled = listed[each.name]
+        assert (each.series_tag or tag, each.default_enabled) == (tag, enabled), each.name
+
+
 # ---- faults.md -----------------------------------------------------------------------------------
 
 
@@ -131,25 +159,20 @@ def test_every_test_that_faults_md_names_exists_and_no_row_is_there_twice() -> N
 # ---- commands.md, embedding.md -------------------------------------------------------------------
 
 
-def commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
-    for name, command in group.commands.items():
-        if isinstance(command, click.Group):
-            yield from commands(command, f"{name} ")
-        else:
-            yield prefix + name, command
-
-
 def test_every_command_and_option_is_in_commands_md_and_no_other() -> None:
     document = text("docs/commands.md")
-    real = dict(commands(main))
-    assert set(re.findall(r"^## `(.*)`$", document, re.MULTILINE)) == set(real)
+    real = dict(every())
+    listed = re.findall(r"^## `(.*)`$", document, re.MULTILINE)
+    assert set(listed) == set(real), "each command has a section of its name, and no other is there"
     for name, command in real.items():
         options = {
             flag for parameter in command.params for flag in parameter.opts if flag[0] == "-"
         }
         part = section(document, f"`{name}`")
         prose = re.sub(r"^```.*?^```$", "", part, flags=re.DOTALL | re.MULTILINE)
-        assert set(re.findall(r"`(--[\w-]+)", prose)) == options, name
+        assert set(re.findall(r"`(--[\w-]+)", prose)) == options, (
+            f"the options in the section of {name}"
+        )
         assert blocks(part, "sh"), f"{name} has no example"
     before = document.partition("\n## ")[0]
     own = {flag for parameter in main.params for flag in parameter.opts}
@@ -169,7 +192,7 @@ def examples_of_commands() -> Iterator[list[str]]:
 
 def test_every_example_of_a_command_is_understood() -> None:
     examples = list(examples_of_commands())
-    assert len(examples) > len(dict(commands(main)))
+    assert len(examples) > len(dict(every()))
     for words in examples:
         # Asked for help at its end, a command reads its options and does nothing.
         done = CliRunner().invoke(main, [*words, "--help"])

@@ -20,6 +20,7 @@ from pipeline.point import (
     read_fields,
     read_series,
     scan,
+    series_of,
     split_lines,
     writable,
 )
@@ -101,7 +102,9 @@ def test_what_only_looks_like_what_is_wanted_is_not_found() -> None:
     assert read_fields("b=1i", "a") == {}
     (line,) = scan(r"m\  b=1i 7")
     assert (line.series, line.fields) == ("m\\ ", "b=1i")
-    assert measurement_of("") == measurement_of(",t=x f=1i 7") == ""
+    assert (
+        measurement_of("") == measurement_of(",t=x f=1i 7") == series_of("") == series_of("m") == ""
+    )
 
 
 @given(points, timestamps)
@@ -156,7 +159,7 @@ RESERVED = "must not be empty or `time`, which InfluxDB reserves"
         *((Point("m", {"f": no}), "field 'f' is no finite number") for no in (math.nan, -math.inf)),
         *((Point("m", {"f": no}), "field 'f' does not fit in 64 bits") for no in (2**63, ~(2**63))),
         # As untyped callers can.
-        (Point("m", {"f": None}), "field 'f': NoneType is not a type of InfluxDB"),  # type: ignore[dict-item]
+        (Point("m", {"f": b"x"}), "field 'f': bytes is not a type of InfluxDB"),  # type: ignore[dict-item]
         (Point("m", {1: 1}), "1 is no text"),  # type: ignore[dict-item]
         (Point("m", ONE, {"port": 80}), "80 is no text"),  # type: ignore[dict-item]
     ],
@@ -209,6 +212,7 @@ def test_a_line_of_before_a_time_gets_a_later_one(line: str, expected: str) -> N
         (Point("m", {}), {}, ""),
         # A value's type is told by how it is written.
         (Point("m", {"f": 0.0, "i": 0, "b": False, "s": "0"}), {}, 'm f=0,i=0i,b=false,s="0" 7'),
+        (Point("m", {"f": 2**63 - 1, "g": -(2**63)}), {}, f"m f={2**63 - 1}i,g={-(2**63)}i 7"),
         # Tags are merged and sorted; an empty one is none, and takes no other's place.
         (
             Point("m", ONE, {"z": "own", "empty": "", "host": ""}),
@@ -241,6 +245,7 @@ def test_names_are_as_long_as_influxdb_takes_them(letter: str) -> None:
         return Point("m", {"f": 1}, {"t": tag})
 
     assert encode(point(65_535), 7)
+    assert encode(Point("m", {"f": letter * (2**20 // len(letter.encode()))}), 7)
     with pytest.raises(PointError) as caught:
         encode(point(65_537), 7)
     why = "its measurement, tags and field key are longer than 64 KiB together"

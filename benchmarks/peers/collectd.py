@@ -4,7 +4,6 @@ import http.server
 import json
 import os
 import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +14,8 @@ from benchmarks.programs import LOG, Program, ending
 
 NAME = "collectd"
 # The daemon with its plugins, and what write_http is linked with, which it only recommends.
-PACKAGES = ("collectd-core", "libcurl3-gnutls", "libyajl2")
-MISSING = f"on Debian, apt-get install --no-install-recommends {' '.join(PACKAGES)}"
-_INSTALL_WITHIN_S = 600.0
+_PACKAGES = "collectd-core libcurl3-gnutls libyajl2"
+MISSING = f"on Debian, apt-get install --no-install-recommends {_PACKAGES}"
 
 # Subjects and figures as of the others: shares of the processor's time, percentages, inodes.
 # write_http speaks no line protocol, so JSON goes to a server of ours, in one request a flush.
@@ -92,18 +90,6 @@ def find() -> Path | None:
     return Path(found) if found else None
 
 
-def install() -> None:
-    """Install Debian's packages, as root; without a configuration, systemd does not start it."""
-    env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for command in (
-        ["apt-get", "update", "-qq"],
-        ["apt-get", "install", "-qq", "--yes", "--no-install-recommends", *PACKAGES],
-    ):
-        subprocess.run(  # noqa: S603  # with a command of our own
-            command, env=env, stdout=subprocess.DEVNULL, timeout=_INSTALL_WITHIN_S, check=True
-        )
-
-
 def version() -> str | None:
     """Return which one it is, such as `5.12.0`; None where it is missing."""
     return installed.version(find(), "-h", "collectd ", check=False)
@@ -114,18 +100,15 @@ class Sink:
 
     Attributes:
         url: Where it listens.
-        requests: How many requests it took.
         values: The names of all values that came.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.requests = 0
         self.values: set[tuple[str, ...]] = set()
 
     def take(self, body: bytes) -> None:
         """Note what one request holds."""
-        self.requests += 1
         kinds = ("plugin", "plugin_instance", "type", "type_instance")
         for each in json.loads(body):
             names = tuple(each[kind] for kind in kinds)

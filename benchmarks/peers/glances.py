@@ -11,11 +11,10 @@ from benchmarks.programs import LOG, Program, ending
 from tests.influxd.server import InfluxServer
 
 NAME = "Glances"
-VERSION = "4.5.8"
 MISSING = "benchmarks/peers/glances.sh installs it"
 
 # Subjects as of the others; with all that it has, each cycle costs it far more.
-_PLUGINS = "cpu,percpu,mem,memswap,fs,diskio,network,load,system,uptime,processcount,sensors"  #
+_PLUGINS = "cpu,percpu,mem,memswap,fs,diskio,network,load,system,uptime,processcount,sensors"
 # Its client wants a user and a password too, and uses neither.
 _CONFIG = """
 [outputs]
@@ -34,7 +33,7 @@ interval={flush}
 
 def find() -> Path | None:
     """Return the one that glances.sh installed."""
-    return installed.cached(f"glances-{VERSION}/bin/glances")
+    return installed.cached("glances", "bin/glances")
 
 
 def version() -> str | None:

@@ -10,9 +10,16 @@ from tests.influxd.binary import in_cache
 _ASK_WITHIN_S = 30.0
 
 
-def cached(name: str) -> Path | None:
-    """Return a program in the user's cache, by its path there; None where it is not there."""
-    there = in_cache(os.environ, name)
+def cached(peer: str, program: str) -> Path | None:
+    """Return a program that the script of a peer put into the user's cache; None: it is not there.
+
+    Args:
+        peer: `telegraf` or `glances`; its script names the version.
+        program: Its path in the folder of that version.
+    """
+    script = Path(__file__).with_name(f"{peer}.sh").read_text(encoding="utf-8")
+    (version,) = re.findall(r"^readonly VERSION=([\d.]+)", script, re.MULTILINE)
+    there = in_cache(os.environ, f"{peer}-{version}/{program}")
     return there if there and os.access(there, os.X_OK) else None
 
 

@@ -1,7 +1,6 @@
 """Telegraf as a process: where it is, and how it is told what to do."""
 
 import json
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,10 +8,10 @@ from pathlib import Path
 from benchmarks.peers import installed
 from benchmarks.programs import LOG, Program, ending
 from pipeline.collectors import ALL
+from tests.influxd.process import free_port
 from tests.influxd.server import InfluxServer
 
 NAME = "Telegraf"
-VERSION = "1.37.2"
 MISSING = "benchmarks/peers/telegraf.sh builds it"
 
 # Its defaults but for what the agent writes too: usage_active; where all is wanted, time_* and
@@ -71,7 +70,7 @@ def find(name: str = "telegraf") -> Path | None:
     Args:
         name: `telegraf` reads the host, `telegraf-buffer` takes lines from a socket.
     """
-    return installed.cached(f"telegraf-{VERSION}/{name}")
+    return installed.cached("telegraf", name)
 
 
 def version() -> str | None:
@@ -155,9 +154,7 @@ def buffering(
     Yields:
         It, and the port of 127.0.0.1 at which it takes lines.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     text = f"""
 [agent]
   interval = "10s"

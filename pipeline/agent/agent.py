@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from pipeline.agent.reload import Reload
@@ -207,7 +208,7 @@ class Agent:
             # The settings in use: the files may differ in those that need a restart.
             loaded and dataclasses.replace(loaded, settings=self.settings),
         )
-        session.follow(lambda stop, wake: reload.run(stop, wake, lambda: self._look(session)))
+        session.follow(partial(reload.run, look=partial(self._start_missing, session)))
 
     def _change(self, settings: Settings) -> None:
         with self._lock:
@@ -219,9 +220,9 @@ class Agent:
             session.change(settings)
             self._serve(session)
 
-    def _look(self, session: Session) -> None:
+    def _start_missing(self, session: Session) -> None:
         """Start again what could not be started, or has died."""
-        session.look()
+        session.start_missing()
         with self._lock:
             if self._collecting and self._session is session:
                 self._serve(session)

@@ -1,14 +1,61 @@
 """Gaps: the spans in which readings are missing, and their points `metrics_gap`."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
+from pipeline.clock import PLAUSIBLE_NS
 from pipeline.point import Point, encode
 from pipeline.spool import Cause, Gap
 
 MEASUREMENT = "metrics_gap"
 
 
-def lines(gaps: Iterable[Gap], tags: Mapping[str, str], oldest_ns: int = 0) -> Iterator[str]:
+class GapFinder:
+    """Finds which readings are missing before each one that is taken."""
+
+    def __init__(self) -> None:
+        self._before_ns: int | None = None
+        # Until the time without an agent is found, when the interval is None again.
+        self._interval_s: float | None = None
+        self._last_ns: int | None = None  # of the agent before
+        self._first_ns: int | None = None  # of this one
+
+    def resume(self, last_ns: int | None, interval_s: float) -> None:
+        """Find the time without an agent, too, which ends with the next reading.
+
+        Args:
+            last_ns: The time of the last reading before it; None when there was none.
+            interval_s: The collection interval, in seconds.
+        """
+        self._last_ns, self._interval_s = last_ns, interval_s
+        self._first_ns = self._before_ns = None
+
+    def before(self, time_ns: int, missed: int) -> tuple[Gap, ...]:
+        """Return the gaps before a reading, before which so many ticks were missed."""
+        if self._first_ns is None or self._before_ns is None:
+            self._first_ns = self._before_ns = time_ns
+        late = Gap(Cause.TICK_MISSED, min(self._before_ns, time_ns), time_ns, missed)
+        self._before_ns = time_ns
+        return (*self._down(self._first_ns), *([late] if missed else []))
+
+    def _down(self, first_ns: int) -> Iterator[Gap]:
+        # Until the clock is set, nobody knows how long no agent ran.
+        if self._interval_s is None or first_ns < PLAUSIBLE_NS:
+            return
+        interval_s, self._interval_s = self._interval_s, None
+        if self._last_ns is not None and self._last_ns >= PLAUSIBLE_NS:
+            gap = Gap.without_agent(self._last_ns, first_ns, interval_s)
+            if gap.readings > 0:
+                yield gap
+
+    def correct(self, by_ns: int) -> None:
+        """Correct the times of a clock that was not set, and has jumped so far."""
+        if self._first_ns is not None and self._before_ns is not None:
+            self._first_ns = corrected_ns(self._first_ns, by_ns)
+            self._before_ns = corrected_ns(self._before_ns, by_ns)
+
+
+def lines(gaps: Iterable[Gap], tags: Mapping[str, str], oldest_ns: int) -> Iterator[str]:
     """Write each gap as a point at its start; its field `start_ns` always has the true one.
 
     Args:
@@ -28,38 +75,32 @@ def lines(gaps: Iterable[Gap], tags: Mapping[str, str], oldest_ns: int = 0) -> I
         yield encode(point, max(gap.start_ns, oldest_ns), tags)
 
 
-def missed(before_ns: int, now_ns: int, readings: int) -> Iterator[Gap]:
-    """Yield the gap between two readings if ticks were missed."""
-    if readings > 0:
-        yield Gap(Cause.TICK_MISSED, min(before_ns, now_ns), now_ns, readings)
-
-
-def down(before_ns: int | None, now_ns: int, interval_s: float) -> Iterator[Gap]:
-    """Yield the gap in which no agent ran.
-
-    Args:
-        before_ns: The time of the last reading before it; None when there was none.
-        now_ns: The time of the first reading after it.
-        interval_s: The collection interval, in seconds.
-    """
-    if before_ns is not None:
-        gap = Gap.without_agent(before_ns, now_ns, interval_s)
-        if gap.readings > 0:
-            yield gap
-
-
-def joined(parts: Iterable[Gap]) -> list[Gap]:
+def joined(parts: Iterable[Gap]) -> tuple[Gap, ...]:
     """Return one gap for each cause and server, which covers all of these."""
-    every = list(parts)
-    kinds = dict.fromkeys((gap.cause, gap.server) for gap in every)
-    return [_one([gap for gap in every if (gap.cause, gap.server) == kind]) for kind in kinds]
+    found: dict[tuple[str, str], Gap] = {}
+    for gap in parts:
+        one = found.setdefault((gap.cause, gap.server), replace(gap, readings=0))
+        found[gap.cause, gap.server] = replace(
+            one,
+            start_ns=min(one.start_ns, gap.start_ns),
+            stop_ns=max(one.stop_ns, gap.stop_ns),
+            readings=one.readings + gap.readings,
+        )
+    return tuple(found.values())
 
 
-def _one(every: Sequence[Gap]) -> Gap:
-    return Gap(
-        every[0].cause,
-        min(gap.start_ns for gap in every),
-        max(gap.stop_ns for gap in every),
-        sum(gap.readings for gap in every),
-        every[0].server,
+def corrected(gaps: Iterable[Gap], by_ns: int) -> tuple[Gap, ...]:
+    """Return gaps with other times, where they have those of a clock that was not set."""
+    return tuple(
+        replace(
+            gap,
+            start_ns=corrected_ns(gap.start_ns, by_ns),
+            stop_ns=corrected_ns(gap.stop_ns, by_ns),
+        )
+        for gap in gaps
     )
+
+
+def corrected_ns(time_ns: int, by_ns: int) -> int:
+    """Return another time if this is that of a clock that was not set."""
+    return time_ns + by_ns if time_ns < PLAUSIBLE_NS else time_ns

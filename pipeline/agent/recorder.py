@@ -22,19 +22,29 @@ _HELD_TICKS = 360
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
+    """A reading that is to be committed.
+
+    Attributes:
+        time_ns: Its time.
+        lines: Its points in line protocol.
+        lost: Cause to points that it should have as well.
+        gaps: Readings that are missing before it.
+        reported: The gaps that some of its lines report.
+    """
+
     time_ns: int
     lines: tuple[str, ...]
     lost: Mapping[str, int]
-    gaps: tuple[Gap, ...] = ()
-    told: tuple[Gap, ...] = ()
+    gaps: tuple[Gap, ...]
+    reported: tuple[Gap, ...]
 
     def corrected(self, by_ns: int) -> "_Reading":
         """Return it with other times, where it has those of a clock that was not set."""
         return replace(
             self,
-            time_ns=_corrected(self.time_ns, by_ns),
+            time_ns=gaps.corrected_ns(self.time_ns, by_ns),
             lines=tuple(moved(line, PLAUSIBLE_NS, by_ns) for line in self.lines),
-            gaps=_gaps_corrected(self.gaps, by_ns),
+            gaps=gaps.corrected(self.gaps, by_ns),
         )
 
 
@@ -57,7 +67,7 @@ class Recorder:
         clock: Clock,
         tags: Mapping[str, str],
         health: Health,
-        oldest_ns: Callable[[], int] = int,
+        oldest_ns: Callable[[], int],
     ) -> None:
         self._guards = guards
         self._spool = spool
@@ -74,13 +84,9 @@ class Recorder:
         self._overflow: Counter[str] = Counter()
         self._usual_points = 0
         self._missed = 0  # readings before the next one that a surprise kept from being taken
-        self._gaps = True  # for all that is known
+        self._finder = gaps.GapFinder()
+        self._has_gaps = True  # that are not reported yet, for all that is known
         self._dropped: tuple[Gap, ...] = ()  # the gaps of readings that were held for too long
-        self._before_ns: int | None = None
-        # While the time without an agent is to be reported.
-        self._interval_s: float | None = None
-        self._last_ns: int | None = None  # of the agent before
-        self._first_ns: int | None = None  # of this one
 
     def resume(self, interval_s: float) -> None:
         """Take readings by a schedule from now on; the time since the last one is a gap.
@@ -89,8 +95,7 @@ class Recorder:
             SpoolError: The time of the last one cannot be read.
         """
         with self._lock:
-            self._last_ns = self._before_ns = self._spool.resume(interval_s)
-            self._first_ns, self._interval_s = None, interval_s
+            self._finder.resume(self._spool.resume(interval_s), interval_s)
 
     def change(self, guards: Sequence[Guard] | None, tags: Mapping[str, str]) -> None:
         """Change the tags and, unless None, the collectors, between two readings."""
@@ -124,7 +129,7 @@ class Recorder:
         self._missed = missed + 1  # if this one fails before it is held
         if tick.jumped_ns:
             self._correct(tick.jumped_ns)
-        time_ns = self._free(tick.timestamp_ns)
+        time_ns = self._unused(tick.timestamp_ns)
         outcomes = [guard.run(time_ns, self._tags) for guard in self._guards]
         lines = tuple(line for outcome in outcomes for line in outcome.lines)
         lost: Counter[str] = Counter({Cause.TICK_MISSED: missed * self._usual_points})
@@ -134,9 +139,10 @@ class Recorder:
             lost[Cause.COLLECTOR_FAILED] += outcome.silent_points
             self._report(outcome)
         self._usual_points = len(lines)
-        told = self._untold(time_ns)
-        lines = (*self._written(told), *lines)
-        self._held.append(_Reading(time_ns, lines, lost, self._missing(missed, time_ns), told))
+        if reported := self._reportable(time_ns):
+            lines = (*gaps.lines(reported, self._tags, self._oldest_ns()), *lines)
+        found = self._finder.before(time_ns, missed)
+        self._held.append(_Reading(time_ns, lines, lost, found, reported))
         self._missed = 0
         self._commit()
         seconds = {outcome.collector: outcome.seconds for outcome in outcomes}
@@ -155,33 +161,15 @@ class Recorder:
     def _correct(self, by_ns: int) -> None:
         """Correct the times of a clock that was not set before it jumped, as the spool's are."""
         self._held = deque(reading.corrected(by_ns) for reading in self._held)
-        self._dropped = _gaps_corrected(self._dropped, by_ns)
-        if self._before_ns is not None:
-            self._before_ns = _corrected(self._before_ns, by_ns)
-        if self._first_ns is not None:
-            self._first_ns = _corrected(self._first_ns, by_ns)
+        self._dropped = gaps.corrected(self._dropped, by_ns)
+        self._finder.correct(by_ns)
 
-    def _missing(self, missed: int, time_ns: int) -> tuple[Gap, ...]:
-        before_ns, self._before_ns = self._before_ns, time_ns
-        if self._first_ns is None:
-            self._first_ns = before_ns = time_ns
-        late = gaps.missed(before_ns or time_ns, time_ns, missed)
-        # Until the clock is set, nobody knows how long no agent ran.
-        if self._interval_s is None or self._first_ns < PLAUSIBLE_NS:
-            return tuple(late)
-        interval_s, self._interval_s = self._interval_s, None
-        last_ns = self._last_ns if (self._last_ns or 0) >= PLAUSIBLE_NS else None
-        return (*gaps.down(last_ns, self._first_ns, interval_s), *late)
-
-    def _written(self, told: tuple[Gap, ...]) -> tuple[str, ...]:
-        return tuple(gaps.lines(told, self._tags, self._oldest_ns())) if told else ()
-
-    def _untold(self, time_ns: int) -> tuple[Gap, ...]:
+    def _reportable(self, time_ns: int) -> tuple[Gap, ...]:
         """Return the gaps to report: those that have ended, once nothing is being lost.
 
         None is reported at the time of a clock that is not set: its fields are never corrected.
         """
-        if not self._gaps or self._held or time_ns < PLAUSIBLE_NS:
+        if not self._has_gaps or self._held or time_ns < PLAUSIBLE_NS:
             return ()
         with contextlib.suppress(SpoolError):  # logged when the reading is committed
             return tuple(gap for gap in self._spool.gaps() if not self._is_losing(gap))
@@ -194,7 +182,7 @@ class Recorder:
             return True
         return subject("delivery", gap.server or MAIN) in troubles
 
-    def _free(self, time_ns: int) -> int:
+    def _unused(self, time_ns: int) -> int:
         """Return the time, or the first later one that no other reading has.
 
         A clock that was set back can reach the same nanosecond again, and of two points with one
@@ -206,15 +194,6 @@ class Recorder:
             while time_ns in held or self._spool.has(time_ns):
                 time_ns += 1
         return time_ns
-
-    def commit(self) -> None:
-        """Commit the held readings.
-
-        Raises:
-            SpoolError: The spool cannot be written; what it did not take is still held.
-        """
-        with self._lock:
-            self._commit()
 
     def close(self, within_s: float) -> None:
         """Commit the held readings for the last time; no further reading is taken.
@@ -237,8 +216,8 @@ class Recorder:
                 reading = self._held[0]
                 lost = self._overflow + Counter(reading.lost)
                 missing = (*self._dropped, *reading.gaps)
-                self._gaps = self._spool.append(
-                    reading.lines, reading.time_ns, lost, missing, reading.told
+                self._has_gaps = self._spool.append(
+                    reading.lines, reading.time_ns, lost, missing, reading.reported
                 )
                 self._overflow.clear()
                 self._dropped = ()
@@ -266,19 +245,4 @@ class Recorder:
             self._overflow.update(dropped.lost)
             self._overflow[Cause.DISK_FULL] += len(dropped.lines)
             gone = Gap(Cause.DISK_FULL, dropped.time_ns, dropped.time_ns, 1)
-            self._dropped = tuple(gaps.joined([*self._dropped, *dropped.gaps, gone]))
-
-
-def _corrected(time_ns: int, by_ns: int) -> int:
-    return time_ns + by_ns if time_ns < PLAUSIBLE_NS else time_ns
-
-
-def _gaps_corrected(gaps: Sequence[Gap], by_ns: int) -> tuple[Gap, ...]:
-    return tuple(
-        replace(
-            gap,
-            start_ns=_corrected(gap.start_ns, by_ns),
-            stop_ns=_corrected(gap.stop_ns, by_ns),
-        )
-        for gap in gaps
-    )
+            self._dropped = gaps.joined([*self._dropped, *dropped.gaps, gone])

@@ -7,7 +7,7 @@ from threading import Event
 
 from pipeline.clock import Clock
 from pipeline.health import Trouble
-from pipeline.settings import Files, Loaded, Settings, SettingsError, describe
+from pipeline.settings import Files, Loaded, Settings, SettingsError, changes
 
 _log = logging.getLogger(__name__)
 
@@ -15,8 +15,7 @@ _log = logging.getLogger(__name__)
 _LOOK_S, _SELDOM_S, _SOON_S = 2.0, 5.0, 0.25
 # The fault may be elsewhere, such as a certificate that is not there yet.
 _AGAIN_LOOKS = 3
-NEED_RESTART = ("data_dir",)
-"""The settings that a running agent cannot change."""
+_NEED_RESTART = ("data_dir",)  # a running agent cannot change them
 
 
 class Reload:
@@ -87,7 +86,7 @@ class Reload:
             self._refuse(str(error))
             return False
         self._trouble.ends("The settings can be used again")
-        self._trouble.clear()  # whoever makes the same mistake again is told again
+        self._trouble.clear()  # the same mistake, made again, is logged again
         self._warn(new)
         return self._take(self._keep_fixed(new))
 
@@ -107,13 +106,13 @@ class Reload:
     def _keep_fixed(self, new: Loaded) -> Loaded:
         """Return the new settings, without changes that need a restart; log those once."""
         kept = {}
-        for name in NEED_RESTART:
+        for name in _NEED_RESTART:
             value, used = getattr(new.settings, name), getattr(self._used.settings, name)
             if value != used:
                 kept[name] = used
                 line = (
                     f"{name} = {value} ({new.sources[name]}) needs a restart of the agent "
-                    f"(these do: {', '.join(NEED_RESTART)}); until then it is {used}"
+                    f"(these do: {', '.join(_NEED_RESTART)}); until then it is {used}"
                 )
                 self._fixed.begins(line, line, kind=value)
         if not kept:
@@ -126,11 +125,7 @@ class Reload:
         old, self._used = self._used, new
         if new.settings == old.settings:
             return False
-        for was, now in zip(describe(old), describe(new), strict=True):
-            if getattr(old.settings, was.name) != getattr(new.settings, was.name):
-                _log.info(
-                    "Setting %s: %s (%s) becomes %s (%s)",
-                    was.name, was.value or "-", was.source, now.value or "-", now.source,
-                )  # fmt: skip
+        for change in changes(old, new):
+            _log.info("Setting %s", change)
         self._apply(new.settings)
         return True

@@ -4,14 +4,16 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
-from threading import Event
+from functools import partial
+from threading import Event, Thread
 
 from pipeline.agent.worker import Workers, in_turns
 from pipeline.clock import Clock
 from pipeline.delivery import Delivery, Pace
 from pipeline.health import Health, Trouble, label, subject
-from pipeline.influx import InfluxError, Target, unprotected
+from pipeline.influx import Target, unprotected
 from pipeline.retention import Keeper, KnownRule, Swept, TrustedClock
 from pipeline.settings import MAIN, NAMES, Settings
 from pipeline.spool import Fact, Spool, SpoolError
@@ -21,11 +23,10 @@ _log = logging.getLogger(__name__)
 END_S = 2.0
 """The longest time that the threads of a server are given to end, in seconds."""
 _QUEUES = "queues"
-# The settings whose change replaces what belongs to a server.
-_OWN = frozenset(
-    {"host", "retention_hours", "retention_overrides", "bucket_retention", "downsample"}
-    | {"cleanup_interval_minutes", "batch_max_points", "flush_interval_ms", "flush_jitter_ms"}
-    | {name for name in NAMES if name.startswith("influxdb_")}
+# A change of any other setting replaces what belongs to a server, also of one that is new here.
+_NOT_OF_A_SERVER = frozenset(
+    {"collection_interval_ms", "tags", "host_root", "collectors", "mirrors"}
+    | {"data_dir", "spool_max_mb", "http_port", "log_level", "log_format"}
 )
 
 
@@ -46,8 +47,16 @@ def _threads(names: Collection[str]) -> list[str]:
     return [subject(work, name) for name in names for work in ("delivery", "sweep")]
 
 
+def _sweep(keeper: Keeper, outcome: Future[Swept]) -> None:
+    try:
+        outcome.set_result(keeper.sweep())
+    except Exception as error:  # noqa: BLE001  # it is raised where the outcome is read
+        outcome.set_exception(error)
+
+
 def _differ(old: Settings, new: Settings) -> bool:
-    return any(getattr(old, name) != getattr(new, name) for name in _OWN)
+    own = (name for name in NAMES if name not in _NOT_OF_A_SERVER)
+    return any(getattr(old, name) != getattr(new, name) for name in own)
 
 
 class Servers:
@@ -122,24 +131,23 @@ class Servers:
             self._workers.wake(subject("delivery", name))
 
     def sweep(self) -> Swept:
-        """Remove what is older than the age, at each server and here.
+        """Remove what is older than the age, at all servers at the same time, and here.
 
         Returns:
             What was removed; of the servers, from the one that had the most points.
 
         Raises:
-            InfluxError: A server failed: the first one that did; the others were swept.
-            SpoolError: The local copy could not be swept.
+            InfluxError: A server failed; the others were swept.
+            SpoolError: The local copy could not be swept; the mirrors were.
         """
-        swept: list[Swept] = []
-        failures: list[InfluxError] = []
-        for server in self._servers.values():
-            try:
-                swept.append(server.keeper.sweep())
-            except InfluxError as error:
-                failures.append(error)
-        if failures:
-            raise failures[0]
+        sweeps = {name: Future[Swept]() for name in self._servers}
+        jobs = {name: partial(_sweep, self._servers[name].keeper, sweeps[name]) for name in sweeps}
+        for name in jobs.keys() - {MAIN}:
+            # A server that hangs must not keep the process from ending.
+            Thread(target=jobs[name], name=subject("cleanup", name), daemon=True).start()
+        jobs[MAIN]()
+        wait(sweeps.values())
+        swept = [sweep.result() for sweep in sweeps.values()]
         uncounted = dict.fromkeys(name for one in swept for name in one.uncounted)
         most = max(one.remote for one in swept)
         return Swept(most, max(one.local for one in swept), tuple(uncounted))
@@ -198,7 +206,7 @@ class Servers:
             self._workers.start(
                 delivering, delivery.run, delivery.retire, lambda: health.clear("delivery")
             )
-        # Last: whoever reads that there is no server any more finds that nothing is sent.
+        # Last: once `status` shows that there is no server any more, nothing is sent.
         with contextlib.suppress(SpoolError):  # the recorder logs it with the next reading
             self._spool.queue(name).note({Fact.URL: server.settings.influxdb_url})
 

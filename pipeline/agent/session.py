@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -56,9 +57,8 @@ class Session:
         self.settings = settings
         self._on_lost = on_lost
         self._clock = clock = clock or SystemClock()
-        self.host: Host | None = None
-        # What can fail comes before the lock on the directory.
-        guards = self._build(settings)
+        # Before the lock on the directory, since it can fail.
+        self.host = Host.system(clock, settings.host_root, os.environ)
         self._lock, self._spool = _open(settings, clock)
         interval_s = settings.collection_interval_ms / 1000
         self.health = Health(clock, interval_s, self._spool.note)
@@ -70,24 +70,17 @@ class Session:
         # Collection. The schedule outlives failures, so that readings missed in them are counted.
         self._schedule = Schedule(clock, settings.collection_interval_ms)
         self._agent_metrics = AgentMetrics(self.health, self._spool, clock)
-        guards = self._with_agent_metrics(guards, settings)
-        self._recorder = Recorder(
-            guards, self._spool, clock, _tags(settings), self.health, self._oldest_gap_ns
-        )
+        guards, tags = self._guards(settings), _tags(settings)
+        oldest_gap_ns = partial(self._servers.oldest_ns, gaps.MEASUREMENT)
+        self._recorder = Recorder(guards, self._spool, clock, tags, self.health, oldest_gap_ns)
 
-    def _build(self, settings: Settings) -> tuple[Guard, ...]:
-        if self.host is None or self.host.root != str(settings.host_root):
+    def _guards(self, settings: Settings) -> tuple[Guard, ...]:
+        """Return the enabled collectors, each in its guard; the agent's own metrics come last."""
+        if self.host.root != str(settings.host_root):
             self.host = Host.system(self._clock, settings.host_root, os.environ, self.host)
         self.host.keep_pace(settings.collection_interval_ms / 1000)
-        return build(self.host, settings.collectors)
-
-    def _with_agent_metrics(
-        self, guards: tuple[Guard, ...], settings: Settings
-    ) -> tuple[Guard, ...]:
-        return (*guards, *guarded(self._agent_metrics, settings.collectors, self._clock))
-
-    def _oldest_gap_ns(self) -> int:
-        return self._servers.oldest_ns(gaps.MEASUREMENT)
+        its_own = guarded(self._agent_metrics, settings.collectors, self._clock)
+        return (*build(self.host, settings.collectors), *its_own)
 
     def start(self) -> None:
         """Take the first reading at once, and go on.
@@ -112,9 +105,9 @@ class Session:
         """Cut the wait of a thread short."""
         self._workers.wake(name)
 
-    def look(self) -> None:
+    def start_missing(self) -> None:
         """Start the threads that should run and do not."""
-        self._workers.look()
+        self._workers.start_missing()
 
     def change(self, new: Settings) -> None:
         """Take new settings with the same data directory; only what they concern is replaced.
@@ -126,15 +119,14 @@ class Session:
         old, self.settings = self.settings, new
         changed = {name for name in NAMES if getattr(old, name) != getattr(new, name)}
         if changed & (_COLLECTORS | _TAGS):
-            guards = self._build(new) if changed & _COLLECTORS else None
-            self._recorder.change(guards and self._with_agent_metrics(guards, new), _tags(new))
+            guards = self._guards(new) if changed & _COLLECTORS else None
+            self._recorder.change(guards, _tags(new))
         if "spool_max_mb" in changed:
             with contextlib.suppress(SpoolError):  # the recorder logs it with the next reading
                 self._spool.set_bound(_bound(new))
         if "collection_interval_ms" in changed:
             self.health.expect(new.collection_interval_ms / 1000)
-            if self.host is not None:
-                self.host.keep_pace(new.collection_interval_ms / 1000)
+            self.host.keep_pace(new.collection_interval_ms / 1000)
             self._workers.wake("tick")
         self._trusted_clock.set_shortest_age(_age_s(new))
         self._servers.change(new)
@@ -210,14 +202,14 @@ class Session:
                 work(tick)
             except SpoolError:  # the recorder logs it, and holds the reading
                 pass
-            except Exception as error:  # noqa: BLE001  # whatever it is costs this reading only
+            except Exception as error:  # noqa: BLE001  # any error costs this reading only
                 surprise = error
         self._report(surprise)
         self._salvage_beside()
         self.health.tick_attempted()
         if self.settings.collection_interval_ms > self.settings.flush_interval_ms:
             self._servers.wake()
-        self._workers.look()
+        self._workers.start_missing()
 
     def _report(self, surprise: Exception | None) -> None:
         trouble = self.health.trouble("tick")

@@ -119,11 +119,11 @@ class Worker:
                 self._work(self._stop, self._wake)
                 self._stop.set()
                 return
-            except Exception as error:  # noqa: BLE001  # whatever it is, it must not end the thread
+            except Exception as error:  # noqa: BLE001  # no error may end the thread
                 if self._stop.is_set():
                     return
                 why = str(error) or type(error).__name__
-                with contextlib.suppress(Exception):  # to tell of it may fail for the same reason
+                with contextlib.suppress(Exception):  # to report it may fail for the same reason
                     self._trouble.begins(
                         why,
                         f"{self.name} failed, retrying in 10 s: {why}",
@@ -175,9 +175,9 @@ class Workers:
             self._workers[name] = Worker(
                 name, work, self._clock, self._health, before, retire, begin
             )
-        self.look()
+        self.start_missing()
 
-    def look(self) -> None:
+    def start_missing(self) -> None:
         """Start each worker whose thread could not be started, or has died."""
         why = None
         with self._lock:

@@ -7,18 +7,19 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 from pipeline.cli.main import Source, example
 from pipeline.collectors import catalogue
+from pipeline.settings import HOUR_NS
 
 _PROGRAM = "metrics-pipeline"
 _VARIABLE = "_METRICS_PIPELINE_COMPLETE"  # the name that click looks for
 # The newest readings are enough to know the names, and a key press must not wait.
-_READINGS, _HOURS = 60, 24
+_READINGS, _SPAN_NS = 60, 24 * HOUR_NS
 
 
 @click.command(epilog=example("source <(metrics-pipeline completion bash)"))
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print what makes the Tab key complete commands, options and names."""
+    """Print a script by which the Tab key completes."""
     made = get_completion_class(shell)
     assert made is not None  # noqa: S101  # click has all three
     click.echo(made(ctx.find_root().command, {}, _PROGRAM, _VARIABLE).source(), nl=False)
@@ -60,7 +61,7 @@ def _held(ctx: click.Context) -> list[tuple[str, str]]:
         directory = Source(ctx.find_root().params.get("config_dir")).load().settings.data_dir
         with SpoolReader(directory) as reader:
             last_ns = reader.contents().last_ns or 0
-            since_ns = max(0, last_ns - _HOURS * 3_600_000_000_000)
+            since_ns = max(0, last_ns - _SPAN_NS)
             found = history.fields(reader.history(since_ns, _READINGS))
             return [(one.measurement, one.field) for one in found]
     except Exception:  # noqa: BLE001  # a key press must not print an error

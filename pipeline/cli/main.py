@@ -20,6 +20,8 @@ from pipeline.settings import (
     load,
 )
 
+_PROGRAM = "metrics-pipeline"
+
 
 class _Commands(click.Group):
     """Ends every known failure with a sentence on standard error, and a status other than 0."""
@@ -37,14 +39,23 @@ class _Commands(click.Group):
             error.show()
             sys.exit(error.exit_code)
         except click.UsageError as error:
-            message = " ".join(error.format_message().split())  # click lists choices in lines
-            _fail(f"{message.rstrip('.')}; see {_path(error)} --help", 2)
+            _fail(self._told(error), 2)
         except click.ClickException as error:
             _fail(error.format_message(), error.exit_code)
         except click.Abort:
             sys.exit(130)
         except OSError as error:  # a pipe that ends is none: click ends quietly then
             _fail(f"{error.filename or 'this command'}: {error.strerror}", 1)
+
+    def _told(self, error: click.UsageError) -> str:
+        """Say what is wrong with the command line, and whose help to see."""
+        if isinstance(error, click.NoSuchOption):
+            option = error.option_name
+            if any(option in own.opts for own in self.params):
+                return f"{option} goes before the command; see {_PROGRAM} --help"
+        told = " ".join(error.format_message().split())  # click lists choices in lines
+        told = f"{told} See" if told.endswith("?") else f"{told.rstrip('.')}; see"
+        return f"{told} {error.ctx.command_path if error.ctx else _PROGRAM} --help"
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -60,14 +71,10 @@ class _Commands(click.Group):
 def _failures() -> tuple[type[Exception], ...]:
     # Imported only after a failure: `settings` needs no agent.
     from pipeline.agent import AgentError  # noqa: PLC0415
-    from pipeline.cli.setup.steps import SetupError  # noqa: PLC0415
+    from pipeline.influx import InfluxError  # noqa: PLC0415
     from pipeline.spool import SpoolError, UnknownLineError  # noqa: PLC0415
 
-    return (AgentError, SetupError, SpoolError, UnknownLineError)
-
-
-def _path(error: click.UsageError) -> str:
-    return error.ctx.command_path if error.ctx else "metrics-pipeline"
+    return (AgentError, InfluxError, SpoolError, UnknownLineError)
 
 
 def _fail(message: str, status: int) -> NoReturn:
@@ -127,7 +134,7 @@ def example(text: str) -> str:
     help="Folder of the settings files; else METRICS_CONFIG_DIR, else the working "
     "folder if it has a settings.toml, else /etc/metrics-pipeline.",
 )
-@click.version_option(__version__, prog_name="metrics-pipeline")
+@click.version_option(__version__, prog_name=_PROGRAM)
 @click.pass_context
 def main(ctx: click.Context, config_dir: Path | None) -> None:
     """Get this machine's metrics into InfluxDB 2 without losing one."""

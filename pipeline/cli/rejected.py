@@ -29,6 +29,7 @@ def rejected() -> None:
 @pass_source
 def list_rejected(source: Source, *, limit: int, as_json: bool) -> None:
     """Print the refused lines, the newest first. Each with its time and reason."""
+    from pipeline.health import human  # noqa: PLC0415
     from pipeline.spool import SpoolReader  # noqa: PLC0415
 
     settings = source.settings()
@@ -52,8 +53,8 @@ def list_rejected(source: Source, *, limit: int, as_json: bool) -> None:
         from pipeline.cli import _print  # noqa: PLC0415
 
         _print.rejected(lines, servers=several)
-        if kept > len(lines):
-            click.echo(f"{kept - len(lines)} older ones; to see them: --limit {kept}")
+        if left := kept - len(lines):
+            click.echo(f"{human.count(left, 'older one')}; to see all: --limit {kept}")
 
 
 @rejected.command(epilog=example("metrics-pipeline rejected retry --all"))

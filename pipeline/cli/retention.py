@@ -4,8 +4,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -30,8 +29,8 @@ def retention() -> None:
 @pass_source
 def show_plan(source: Source, *, as_json: bool) -> None:
     """Print what is older than its age. And what removes it, and when."""
-    with _told():
-        plans, failures = _make(source.settings(), SystemClock())
+    _log_warnings()
+    plans, failures = _make(source.settings(), SystemClock())
     if as_json:
         click.echo(json.dumps(_as_json(plans), indent=2))
     else:
@@ -55,17 +54,17 @@ def apply_plan(source: Source) -> None:
         removed = "uncounted points" if points is None else human.count(points, "point")
         click.echo(f"{where}: {what} before {until}: {removed} removed", err=True)
 
+    _log_warnings()
     settings, clock = source.settings(), SystemClock()
-    with _told():
-        before, _ = _make(settings, clock)
-        failures = []
-        try:
-            plan.apply(settings, clock, progress)
-        except InfluxError as error:
-            if not settings.mirrors:
-                raise
-            failures.append(error)
-        after, more = _make(settings, clock)
+    before, _ = _make(settings, clock)
+    failures = []
+    try:
+        plan.apply(settings, clock, progress)
+    except InfluxError as error:
+        if not settings.mirrors:
+            raise
+        failures.append(error)
+    after, more = _make(settings, clock)
     _show(after)
     older, left = (sum(one.older_points for one in plans.values()) for plans in (before, after))
     click.echo(f"Older than their age: {human.count(older, 'point')} before, {left} now.")
@@ -115,12 +114,5 @@ def _show(plans: "Mapping[str, Plan]") -> None:
             )
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    from pipeline.influx import InfluxError  # noqa: PLC0415
-
+def _log_warnings() -> None:
     logs.configure("warning", "text", sys.stderr, os.environ)
-    try:
-        yield
-    except InfluxError as error:
-        raise click.ClickException(str(error)) from error

@@ -6,7 +6,7 @@ import json
 import click
 
 from pipeline.cli.main import Source, example, json_option, pass_source, warn
-from pipeline.settings import describe
+from pipeline.settings import FILES, describe
 
 
 @click.group()
@@ -21,7 +21,10 @@ def settings() -> None:
 def check(source: Source) -> None:
     """Say all that is wrong with the settings, or that they can be used."""
     source.settings()
-    click.echo(f"The settings in {source.directory} can be used.")
+    if any((source.directory / name).exists() for name in FILES):
+        click.echo(f"The settings in {source.directory} can be used.")
+    else:
+        click.echo(f"{source.directory} has no settings files, and needs none.")
 
 
 @settings.command(epilog=example("metrics-pipeline settings show | grep influxdb"))

@@ -61,19 +61,19 @@ def show(
     if as_csv or as_json:
         with _opened(source.settings()) as reader:
             series = history.read(reader.history(since_ns), [wanted])
-        (_print.history_json if as_json else _print.history_csv)(_some(series, since, wanted))
+        (_print.history_json if as_json else _print.history_csv)(_checked(series, since, wanted))
         return
     settings = source.settings()
     with _opened(settings) as reader:
         readings, step = reader.history(since_ns, READINGS), reader.step(since_ns, READINGS)
         if measurement is None:
-            held = _some(history.fields(readings, pairs), since, wanted)
+            held = _checked(history.fields(readings, pairs), since, wanted)
             if every:
                 _print.listing(held)
             else:
                 _print.overview(held, summarize(read_status(settings), now_ns))
         else:
-            series = _some(history.read(readings, [wanted], _POINTS), since, wanted)
+            series = _checked(history.read(readings, [wanted], _POINTS), since, wanted)
             _print.history(series, since_ns, now_ns, rate=rate)
             if field and not rate:
                 _point_to_rate(measurement, field)
@@ -94,7 +94,8 @@ def _opened(settings: Settings) -> "Iterator[SpoolReader]":
         raise click.ClickException(message) from None
 
 
-def _some(found: list[T], since: str, wanted: "history.SeriesFilter") -> list[T]:
+def _checked(found: list[T], since: str, wanted: "history.SeriesFilter") -> list[T]:
+    """Return what was found; where that is nothing, fail with where to look."""
     if not found:
         tags = (f"{key}={value}" for key, value in (wanted.tags or {}).items())
         of = " ".join(filter(None, (wanted.measurement, wanted.field, *tags))) or "this host"

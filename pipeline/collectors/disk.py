@@ -54,13 +54,13 @@ class Disk(Collector):
         found = False
         for mount in self._mounts:
             answer = answers["mount", mount] if mount.may_hang else self._try(mount.path)
-            if not isinstance(answer, Exception):
-                if answer["total"]:
-                    found = True
-                    yield Point("disk", answer, self._tags[mount.path])
-            # Not an OSError of the file system, but such as a system that starts no thread.
-            elif isinstance(answer, NoAnswer) or not isinstance(answer, OSError):
+            if isinstance(answer, OSError) and not isinstance(answer, NoAnswer):
+                continue  # it has vanished, or this user may not look at it
+            if isinstance(answer, Exception):  # as when the system starts no thread
                 yield omission(printable(mount.path), answer)
+            elif answer["total"]:
+                found = True
+                yield Point("disk", answer, self._tags[mount.path])
         if not found:
             raise NoData
 

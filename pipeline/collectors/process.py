@@ -98,14 +98,14 @@ class Process(Collector):
         processes = self._read()
         before, now = self._before, self._sample(processes)
         passed_s = now.taken - before.taken if before else 0.0
-        if before is None or passed_s >= SHORTEST_S:
+        is_told = passed_s >= SHORTEST_S
+        if is_told or not before:
             self._before = now
         known = before.ticks if before else {}
-        spent: Mapping[_Id, int] = {}
-        if passed_s >= SHORTEST_S:
-            spent = {
-                identity: ticks - known.get(identity, 0) for identity, ticks in now.ticks.items()
-            }
+        spent = {
+            identity: ticks - known.get(identity, 0) if is_told else 0
+            for identity, ticks in now.ticks.items()
+        }
         sums = self._sum(processes, spent, known)
         full = passed_s * os.sysconf("SC_CLK_TCK")
         page = os.sysconf("SC_PAGE_SIZE")
@@ -115,7 +115,7 @@ class Process(Collector):
                 "num_threads": its.threads,
                 "pid_count": its.processes,
             }
-            if passed_s >= SHORTEST_S:
+            if is_told:
                 fields["cpu_usage"] = share(its.ticks / full)
             yield Point("process", possible(fields), {"process_name": its.name, "user": its.user})
 
@@ -151,7 +151,7 @@ class Process(Collector):
             its.processes += 1
             its.threads += process.threads
             its.pages += process.pages
-            its.ticks += spent.get(identity, 0)
+            its.ticks += spent[identity]
         return sums.values()
 
     def _user(self, pid: str, process: _Process) -> bytes:

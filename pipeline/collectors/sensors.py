@@ -49,7 +49,7 @@ class Sensors(Collector):
         self._timeout_s = options.timeout_ms / 1000
 
     def collect(self) -> Iterator[Point | Omission]:
-        """Yield one point for each sensor, then one for each battery, all asked at the same time.
+        """Yield one point for each sensor, then one for each battery.
 
         A second chip of one name has a 2 behind it, and so on, whether the others answer or not.
         """

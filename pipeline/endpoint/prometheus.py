@@ -26,16 +26,17 @@ def text(status: Status, health: Health | None) -> str:
 
 
 def _account(status: Status) -> Iterator[str]:
+    main = status.main
     yield _family("running", "gauge", "Whether readings are being taken", int(status.running))
     yield _family("ticks_total", "counter", "Readings committed", status.ticks)
-    yield _family("points_total", "counter", "Points committed", status.points)
+    yield _family("points_total", "counter", "Points committed", main.points)
     yield _family(
-        "delivered_points_total", "counter", "Points InfluxDB took", status.delivered_points
+        "delivered_points_total", "counter", "Points InfluxDB took", main.delivered_points
     )
-    yield _family("backlog_points", "gauge", "Points waiting for delivery", status.backlog_points)
-    yield _family("backlog_bytes", "gauge", "Their size on disk", status.backlog_bytes)
-    yield _family("rejected_points", "gauge", "Refused lines kept", status.rejected_points)
-    yield _series("lost_points_total", "counter", "Points never delivered", "cause", status.lost)
+    yield _family("backlog_points", "gauge", "Points waiting for delivery", main.backlog_points)
+    yield _family("backlog_bytes", "gauge", "Their size on disk", main.backlog_bytes)
+    yield _family("rejected_points", "gauge", "Refused lines kept", main.rejected_points)
+    yield _series("lost_points_total", "counter", "Points never delivered", "cause", main.lost)
 
 
 def _process() -> Iterator[str]:

@@ -88,7 +88,7 @@ class ServerHealth:
 
 
 class Health:
-    """The running agent's own view, for the endpoint; every worker reports to it.
+    """How the running agent fares; every worker reports to it.
 
     Args:
         clock: Measures how long ago the last reading was.

@@ -15,12 +15,20 @@ _NOTHING = Contents(0, 0, 0, 0, 0, None, 0, {}, None, None)
 
 @dataclass(frozen=True, slots=True)
 class ServerStatus:
-    """The state of one server, as far as this host goes; its attributes are as those of Status.
+    """The state of one server, as far as this host goes.
 
     Attributes:
-        url: Where it is; "" when that is not known.
+        url: Where it is; "" when that is not known, or readings go nowhere.
         points: Points committed for it since the store was made: those that are delivered, wait,
             or are lost by a cause, but for what was never committed.
+        backlog_points: Points waiting for delivery.
+        backlog_bytes: Their size on disk.
+        backlog_oldest: The time of the oldest one.
+        delivered_points: Points that it took.
+        lost: Points that are never delivered, by cause; only causes that happened.
+        rejected_points: Refused lines that are kept.
+        bucket_retention_hours: The age of the bucket's own rule, in hours; None when not known.
+        bucket_drift: How that differs from the settings, and the fix; None when it does not.
     """
 
     url: str
@@ -48,22 +56,12 @@ class Status:
         collection_interval_ms: The time from one reading to the next, in milliseconds.
         retention_hours: How long data is kept, in hours; 0 is for ever.
         ticks: Readings committed since the store was made.
-        points: Points committed since the store was made.
-        backlog_points: Points waiting for delivery.
-        backlog_bytes: Their size on disk.
-        backlog_oldest: The time of the oldest one.
-        delivered_points: Points that InfluxDB took.
-        lost: Points that are never delivered, by cause; only causes that happened.
-        rejected_points: Refused lines that are kept.
         last_error: What does not work at present, or None.
         troubles: The reason for each subject that does not work, such as `settings` or `sweep`.
         last_salvage: What the last salvage of a damaged store saved and lost, or None.
         last_reading: The time of the newest reading.
-        influxdb_url: Where readings go; "" when nowhere.
-        bucket_retention_hours: The age of the bucket's own rule, in hours; None when not known.
-        bucket_drift: How that differs from the settings, and the fix; None when it does not.
-        servers: The state of each server by its name, where there are mirrors. The other figures
-            are those of `main`.
+        main: The state of the main server. Without one its account is that of the host.
+        mirrors: The state of each mirror by its name.
     """
 
     running: bool
@@ -72,28 +70,24 @@ class Status:
     collection_interval_ms: int
     retention_hours: int
     ticks: int
-    points: int
-    backlog_points: int
-    backlog_bytes: int
-    backlog_oldest: str | None
-    delivered_points: int
-    lost: Mapping[str, int]
-    rejected_points: int
     last_error: str | None
     troubles: Mapping[str, str]
     last_salvage: str | None
     last_reading: str | None
-    influxdb_url: str
-    bucket_retention_hours: float | None
-    bucket_drift: str | None
-    servers: Mapping[str, ServerStatus]
+    main: ServerStatus
+    mirrors: Mapping[str, ServerStatus]
+
+    @property
+    def servers(self) -> Mapping[str, ServerStatus]:
+        """The state of each server by its name, where there are mirrors; else nothing."""
+        return {MAIN: self.main, **self.mirrors} if self.mirrors else {}
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as JSON has it: without `servers` where there is no mirror."""
+        """Return it as JSON has it: what is of `main` stands at the top, too."""
         found = asdict(self)
-        if not self.servers:
-            del found["servers"]
-        return found
+        main, mirrors = found.pop("main"), found.pop("mirrors")
+        servers = {"servers": {MAIN: dict(main), **mirrors}} if mirrors else {}
+        return {**found, "influxdb_url": main.pop("url"), **main, **servers}
 
 
 def read_status(settings: Settings) -> Status:
@@ -112,7 +106,6 @@ def read_status(settings: Settings) -> Status:
         name: _server(*store.get(name, (_NOTHING, {})), settings, name, runs=pid is not None)
         for name in (MAIN, *sorted({*store, *settings.mirrors} - {MAIN}))
     }
-    main = servers[MAIN]
     return Status(
         running=pid is not None,
         pid=pid,
@@ -120,21 +113,12 @@ def read_status(settings: Settings) -> Status:
         collection_interval_ms=int(running.get(Fact.INTERVAL_MS, settings.collection_interval_ms)),
         retention_hours=int(running.get(Fact.RETENTION_HOURS, settings.retention_hours)),
         ticks=contents.ticks,
-        points=contents.points,
-        backlog_points=main.backlog_points,
-        backlog_bytes=main.backlog_bytes,
-        backlog_oldest=main.backlog_oldest,
-        delivered_points=main.delivered_points,
-        lost=main.lost,
-        rejected_points=main.rejected_points,
         last_error=facts.get(Fact.LAST_ERROR) or (_full(directory) if pid is not None else None),
         troubles=json.loads(facts.get(Fact.TROUBLES, "{}")),
         last_salvage=facts.get(Fact.SALVAGE),
         last_reading=_time(contents.last_ns),
-        influxdb_url=main.url,
-        bucket_retention_hours=main.bucket_retention_hours,
-        bucket_drift=main.bucket_drift,
-        servers=servers if len(servers) > 1 else {},
+        main=servers.pop(MAIN),
+        mirrors=servers,
     )
 
 

@@ -88,9 +88,9 @@ def _first(state: Status, now_ns: int) -> Iterator[SummaryRow]:
     reading = _ago(state.last_reading, now_ns) if state.last_reading else "none yet"
     yield SummaryRow("last reading", reading, _late(state, now_ns))
     if not state.servers:
-        if state.influxdb_url:
-            yield _waiting(state, now_ns)
-        yield _lost(state)
+        if state.main.url:
+            yield _waiting(state.main, now_ns)
+        yield _lost(state.main)
 
 
 def _server(name: str, state: ServerStatus, now_ns: int) -> Iterator[SummaryRow]:
@@ -101,7 +101,7 @@ def _server(name: str, state: ServerStatus, now_ns: int) -> Iterator[SummaryRow]
     yield from _taken(state)
 
 
-def _waiting(state: Status | ServerStatus, now_ns: int) -> SummaryRow:
+def _waiting(state: ServerStatus, now_ns: int) -> SummaryRow:
     size = human.quantity(state.backlog_bytes, "bytes")
     waiting = f"{human.count(state.backlog_points, 'point')}, {size}"
     if state.backlog_oldest:
@@ -109,13 +109,13 @@ def _waiting(state: Status | ServerStatus, now_ns: int) -> SummaryRow:
     return SummaryRow("waiting", waiting)
 
 
-def _lost(state: Status | ServerStatus) -> SummaryRow:
+def _lost(state: ServerStatus) -> SummaryRow:
     causes = ", ".join(f"{cause} {points}" for cause, points in state.lost.items())
     lost = f"{human.count(sum(state.lost.values()), 'point')}: {causes}" if causes else "nothing"
     return SummaryRow("lost", lost, bool(causes))
 
 
-def _rule(state: Status | ServerStatus) -> SummaryRow:
+def _rule(state: ServerStatus) -> SummaryRow:
     bucket = state.bucket_retention_hours
     rule = "not known" if bucket is None else hours_text(bucket)
     if state.bucket_drift:
@@ -123,7 +123,7 @@ def _rule(state: Status | ServerStatus) -> SummaryRow:
     return SummaryRow("bucket keeps", rule, bool(state.bucket_drift))
 
 
-def _taken(state: Status | ServerStatus) -> Iterator[SummaryRow]:
+def _taken(state: ServerStatus) -> Iterator[SummaryRow]:
     yield SummaryRow("delivered", human.count(state.delivered_points, "point"))
     yield SummaryRow("rejected", human.count(state.rejected_points, "point"))
 
@@ -131,11 +131,11 @@ def _taken(state: Status | ServerStatus) -> Iterator[SummaryRow]:
 def _more(state: Status) -> Iterator[SummaryRow]:
     yield SummaryRow("interval", f"{state.collection_interval_ms} ms")
     yield SummaryRow("kept", hours_text(state.retention_hours))
-    yield SummaryRow("readings", f"{state.ticks} ({human.count(state.points, 'point')})")
-    if state.influxdb_url and not state.servers:
-        yield SummaryRow("InfluxDB", state.influxdb_url)
-        yield _rule(state)
-        yield from _taken(state)
+    yield SummaryRow("readings", f"{state.ticks} ({human.count(state.main.points, 'point')})")
+    if state.main.url and not state.servers:
+        yield SummaryRow("InfluxDB", state.main.url)
+        yield _rule(state.main)
+        yield from _taken(state.main)
     if state.last_salvage:
         yield SummaryRow("last salvage", state.last_salvage)
     yield SummaryRow("store", state.data_dir)

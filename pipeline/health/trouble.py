@@ -66,7 +66,7 @@ class Trouble:
             _log.log(level, "%s%s", self._label, line, exc_info=detail)
 
     def ends(self, line: str = "") -> None:
-        """It works, or still does; the log says `line` when a trouble that it told of ends."""
+        """It works, or still does; the log says `line` when it has said that it began."""
         if not self.under_way:
             return
         self.reason = None

@@ -59,7 +59,7 @@ class Target:
         clock: Clock,
         listener: RuleListener,
         on_date: Callable[[float], object] = lambda _: None,
-        obstacle: Callable[[], str] = str,
+        obstacle: Callable[[], str] = lambda: "",
         label: str = "",
     ) -> None:
         self.settings = settings

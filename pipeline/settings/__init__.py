@@ -1,6 +1,7 @@
 """Settings: files, credentials and the environment, made one frozen and validated value."""
 
 from pipeline.settings.ages import HOUR_NS, Age, Ages, hours_text
+from pipeline.settings.changes import changes
 from pipeline.settings.config_files import SettingsFiles
 from pipeline.settings.constraints import MAIN, NEEDED, SERVER, duration_s, setting_name
 from pipeline.settings.declared import (
@@ -21,7 +22,7 @@ from pipeline.settings.load import (
     find_data_dir,
     load,
 )
-from pipeline.settings.sources import SYSTEM_CONFIG_DIR, variable
+from pipeline.settings.sources import FILES, SYSTEM_CONFIG_DIR, variable
 from pipeline.settings.trust import (
     Exposure,
     changeable,
@@ -33,6 +34,7 @@ from pipeline.settings.validate import refusal
 from pipeline.settings.watch import Files
 
 __all__ = [
+    "FILES",
     "HOUR_NS",
     "LATE_S",
     "MAIN",
@@ -54,6 +56,7 @@ __all__ = [
     "SettingsError",
     "SettingsFiles",
     "changeable",
+    "changes",
     "describe",
     "duration_s",
     "find_config_dir",

@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -38,7 +39,8 @@ class Loaded:
 
     Attributes:
         settings: The settings.
-        sources: For each by name the file's path, the variable, or "default".
+        sources: For each by name the file's path, the variable, or "default"; the options that
+            are given in a table are there by their paths, too, such as `mirrors.b.url`.
         defaults: What each would be if nothing set it.
         tokens: Where the token of each server that has one came from, by the server's name.
         changeable: The files and folders of theirs that another user can change.
@@ -150,13 +152,13 @@ def load(
         problems.append(_nameless(config_dir))
     if problems:
         raise SettingsError(problems)
-    sources = {name: one.source for name, one in given.items() if name not in unset}
+    sources = {path: source for path, source in _sources(given) if path not in unset}
     tokens = _tokens(given, (MAIN, *accepted.mirrors))
     paths = (config_dir / name for name in FILES)
     secret = [path for path in paths if path.name == SECRETS or str(path) in tokens.values()]
     return Loaded(
         replace(accepted, **unset),
-        MappingProxyType({name: sources.get(name, "default") for name in NAMES}),
+        MappingProxyType(dict.fromkeys(NAMES, "default") | sources),
         MappingProxyType({name: getattr(Settings(), name) for name in NAMES} | defaults),
         MappingProxyType(tokens),
         exposed,
@@ -239,6 +241,14 @@ def _missing(
             ways += f", or remove the mirror from {rest.source}"
         verb = "need" if owner == "mirrors" else "needs"
         yield f"{owner} {verb} {name}, which is not set: set it {ways}"
+
+
+def _sources(given: Mapping[str, Given], path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the source of each value by its path, and of each that is in a table."""
+    for name, one in given.items():
+        yield f"{path}{name}", one.source
+        if isinstance(one.value, dict):
+            yield from _sources(one.value, f"{path}{name}.")
 
 
 def given_at(given: Mapping[str, Given], name: str) -> Given | None:
@@ -325,10 +335,17 @@ def _too_short(settings: Settings) -> Iterator[tuple[str, str]]:
 def _default_data_dir(environ: Mapping[str, str]) -> Path:
     if state := environ.get("STATE_DIRECTORY"):  # systemd's: folders parted by colons
         return Path(state.partition(":")[0])
+    if _is_of_system():
+        return SYSTEM_DATA_DIR
     # A relative XDG_STATE_HOME counts for nothing, says its specification.
     state, home = environ.get("XDG_STATE_HOME", ""), environ.get("HOME", "")
-    if os.geteuid() != 0 and state.startswith("/"):
+    if state.startswith("/"):
         return Path(state) / "metrics-pipeline"
-    if os.geteuid() != 0 and home:
-        return Path(home) / ".local/state/metrics-pipeline"
-    return SYSTEM_DATA_DIR
+    return Path(home) / ".local/state/metrics-pipeline" if home else SYSTEM_DATA_DIR
+
+
+def _is_of_system() -> bool:
+    """Return whether this is root, or the user as whom the service runs."""
+    with suppress(OSError):
+        return os.geteuid() in {0, SYSTEM_DATA_DIR.stat().st_uid}
+    return os.geteuid() == 0

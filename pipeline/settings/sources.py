@@ -198,6 +198,15 @@ def _fold(
     folded[name.lower()] = value
 
 
+# By how tomllib's messages begin.
+_FIXES = {
+    "Invalid value": "a text needs quotes around it",
+    "Expected newline or end of document": "a text needs quotes around it, a number has no unit",
+    "Cannot overwrite a value": "give each name once",
+    "Cannot declare": "give each table once",
+}
+
+
 class _UnreadableError(Exception):
     """The sentence says what is wrong with a file."""
 
@@ -220,6 +229,9 @@ def _read_file(path: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         reason = str(error).replace(" (at end of document)", _place(text))
+        reason += next(
+            (f"; {fix}" for start, fix in _FIXES.items() if reason.startswith(start)), ""
+        )
     except RecursionError:
         reason = f"nested too deeply{_beyond(text)}"
     except ValueError as error:

@@ -1,13 +1,8 @@
-import json
 import os
 import socket
-import sqlite3
-import subprocess
-import sys
 import threading
 import time
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -23,7 +18,7 @@ from pipeline.clock import Clock, SystemClock, Tick
 from pipeline.health import read_status
 from pipeline.retention import Retention, Swept, TrustedClock
 from pipeline.settings import CollectorOptions, Files, Loaded, Settings
-from pipeline.spool import DirectoryLock, Spool, SpoolError, SpoolReader, holder
+from pipeline.spool import DirectoryLock, Spool, holder
 from tests.agents import SELDOM_MS, eventually, ticks, times
 from tests.clocks import ShiftedClock
 from tests.influxd.http import call
@@ -39,10 +34,11 @@ ONE_COLLECTOR = {
 
 
 class HurriedClock(SystemClock):
-    """Waits neither the ten seconds before a job that failed goes on, nor as long for a sweep."""
+    """Tries a lock, looks at files, goes on after a failure and sweeps without the usual rest."""
 
     def wait(self, event: Event, seconds: float) -> bool:
-        return super().wait(event, {10.0: 0.01, 3600.0: 0.1}.get(seconds, seconds))
+        rests = {0.02: 0.0, 2.0: 0.01, 5.0: 0.01, 10.0: 0.01, 3600.0: 0.1}
+        return super().wait(event, rests.get(seconds, seconds))
 
 
 def settings(data_dir: Path, **changes: Any) -> Settings:
@@ -55,8 +51,11 @@ def data_dir(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+Make = Callable[..., Agent]
+
+
 @pytest.fixture
-def make(data_dir: Path) -> Iterator[Callable[..., Agent]]:
+def make(data_dir: Path) -> Iterator[Make]:
     """Makes agents, which are closed at the end."""
     made: list[Agent] = []
 
@@ -72,12 +71,40 @@ def make(data_dir: Path) -> Iterator[Callable[..., Agent]]:
     eventually(lambda: not names & {t.name for t in threading.enumerate()}, "their threads end")
 
 
+@pytest.fixture
+def start(make: Make) -> Make:
+    """Starts agents."""
+
+    def one(*args: Any, **changes: Any) -> Agent:
+        agent = make(*args, **changes)
+        agent.start()
+        return agent
+
+    return one
+
+
+def further(data_dir: Path, readings: int = 3) -> None:
+    """Wait for so many readings from now on."""
+    before = ticks(data_dir)
+    eventually(lambda: ticks(data_dir) >= before + readings, "readings")
+
+
+def until_error(agent: Agent, error: str | None) -> None:
+    """Wait until the status has this error, or none."""
+    eventually(lambda: read_status(agent.settings).last_error == error, f"the error {error}")
+
+
+def reported(agent: Agent) -> object:
+    """What the endpoint says."""
+    return call("GET", f"http://127.0.0.1:{agent.settings.http_port}/health").json()
+
+
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
 
 
 def test_a_reading_that_is_being_taken_at_the_stop_is_kept(
-    make: Callable[..., Agent], data_dir: Path, monkeypatch: pytest.MonkeyPatch
+    make: Make, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, go_on = Event(), Event()
     record = Recorder.record
@@ -98,10 +125,8 @@ def test_a_reading_that_is_being_taken_at_the_stop_is_kept(
     assert ticks(data_dir) == 1
 
 
-def test_two_agents_on_one_data_directory_are_refused(
-    make: Callable[..., Agent], data_dir: Path
-) -> None:
-    first, second = make(), make()
+def test_two_agents_on_one_data_directory_are_refused(make: Make, data_dir: Path) -> None:
+    first, second = make(), make(HurriedClock())
     first.start()
     for use in (second.start, second.save, second.cleanup):
         with pytest.raises(AgentError, match=f"in use by process {os.getpid()}; stop that agent"):
@@ -112,24 +137,8 @@ def test_two_agents_on_one_data_directory_are_refused(
     assert second.running
 
 
-def test_a_store_of_another_program_is_an_error_and_leaves_the_directory_free(
-    make: Callable[..., Agent], data_dir: Path
-) -> None:
-    data_dir.mkdir()
-    with sqlite3.connect(data_dir / "spool.db") as db:
-        db.execute("CREATE TABLE theirs (x)")
-    db.close()
-    agent = make()
-    for _ in range(2):
-        with pytest.raises(AgentError, match=r"spool\.db is another program's database"):
-            agent.start()
-    (data_dir / "spool.db").unlink()
-    agent.start()
-    assert agent.running
-
-
 def test_the_endpoint_outlives_a_stop_and_starts_collection_again(
-    make: Callable[..., Agent], data_dir: Path, caplog: pytest.LogCaptureFixture
+    make: Make, data_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     port = free_port()
     agent = make(http_port=port)
@@ -153,30 +162,9 @@ def test_the_endpoint_outlives_a_stop_and_starts_collection_again(
     agent.close()
     with pytest.raises(OSError, match="refused"):
         call("GET", f"{url}/health")
-
-
-def test_a_port_that_is_taken_is_a_warning_and_the_agent_goes_on(
-    make: Callable[..., Agent], data_dir: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        agent = make(http_port=port)
+    with pytest.raises(AgentError, match="closed"):
         agent.start()
-        eventually(lambda: ticks(data_dir) == 1, "the first reading")
-        assert warnings(caplog) == [
-            f"The endpoint is off, port {port} cannot be used (Address already in use); "
-            "set another http_port, or 0"
-        ]
-        agent.stop()
-    agent.start()
-    assert call("GET", f"http://127.0.0.1:{port}/health").status == 200
-
-
-class Looking(SystemClock):
-    """Looks at the files all the time."""
-
-    def wait(self, event: Event, seconds: float) -> bool:
-        return super().wait(event, {2.0: 0.01, 5.0: 0.01}.get(seconds, seconds))
+    assert not agent.running
 
 
 @pytest.fixture
@@ -187,10 +175,11 @@ def followed(tmp_path: Path) -> Iterator[Agent]:
         f"collection_interval_ms = {SELDOM_MS}\n"
     )
     files = Files(tmp_path, {}, ("cpu",))
-    with closing(Agent(files.load().settings, files, Looking())) as agent:
+    with closing(Agent(files.load().settings, files, HurriedClock())) as agent:
         yield agent
 
 
+@pytest.mark.slow
 def test_an_endpoint_comes_when_its_port_is_free_and_both_are_told_once(
     followed: Agent, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -255,59 +244,60 @@ def test_a_file_system_that_hangs_keeps_nobody_who_asks_for_the_settings(
     assert readers == ["settings"]
 
 
-def test_a_clock_that_is_ahead_at_the_start_makes_no_young_reading_go(
-    make: Callable[..., Agent], data_dir: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.slow
+def test_a_bad_edit_is_told_while_the_last_good_settings_go_on_being_used(
+    followed: Agent, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    agent = make(retention_hours=1)
-    agent.save()
-    assert agent.cleanup() == 0
-    clock = ShiftedClock()
-    clock.shift_ns = 365 * 24 * HOUR_NS
-    assert make(clock, retention_hours=1).cleanup() == 0
-    assert len(times(data_dir)) == 1
-    (told,) = warnings(caplog)
-    assert "365 days, 0:00:0" in told
-    assert told.endswith("nothing is deleted by that until InfluxDB's date or an hour confirms it")
+    toml, aside = tmp_path / "settings.toml", tmp_path / "new"
+    good = toml.read_text()
+    followed.start()
+    aside.write_text(good + 'tags = {site = "l')
+    aside.rename(toml)
+    eventually(lambda: "settings" in read_status(followed.settings).troubles, "the trouble")
+    found = read_status(followed.settings)
+    assert "not valid TOML" in found.troubles["settings"]
+    assert found.last_error == found.troubles["settings"]
+    assert reported(followed) == {"status": "pass", "troubles": found.troubles}
+    assert followed.save() == {}
+    aside.write_text(good.replace(str(SELDOM_MS), "30"))
+    aside.rename(toml)
+    until_error(followed, None)
+    eventually(lambda: followed.settings.collection_interval_ms == 30, "the good edit")
+    assert caplog.text.count("The settings stay as they are") == 1
+    assert caplog.text.count("The settings can be used again") == 1
 
 
 def test_a_clock_that_starts_in_1970_and_is_set_loses_doubles_and_misdates_no_reading(
-    make: Callable[..., Agent], data_dir: Path, caplog: pytest.LogCaptureFixture
+    start: Make, data_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     begun_ns = time.time_ns()
     clock = ShiftedClock()
     clock.shift_ns = -begun_ns
-    agent = make(clock, collection_interval_ms=10)
-    agent.start()
-    eventually(lambda: ticks(data_dir) >= 5, "readings in 1970")
-    assert read_status(agent.settings).last_error == "this machine's clock is not set: it says 1970"
+    agent = start(clock, collection_interval_ms=10)
+    further(data_dir, 5)
+    until_error(agent, "this machine's clock is not set: it says 1970")
     clock.shift_ns = 0
-    eventually(lambda: read_status(agent.settings).last_error is None, "that it is noticed")
-    before = ticks(data_dir)
-    eventually(lambda: ticks(data_dir) >= before + 3, "readings afterwards")
+    until_error(agent, None)
+    further(data_dir)
     agent.stop()
     found = times(data_dir)
     assert len(found) == ticks(data_dir)
     assert found == sorted(set(found))
     assert begun_ns - 10**9 < found[0] <= found[-1] <= time.time_ns() + 10**9
-    assert read_status(agent.settings).lost.keys() <= {"tick_missed"}
+    assert read_status(agent.settings).main.lost.keys() <= {"tick_missed"}
     (jumped,) = warnings(caplog)
     assert jumped.startswith("The clock jumped forward by ")
 
 
 @pytest.mark.parametrize("shift_h", [-1, 1])
 def test_a_clock_that_jumps_an_hour_stops_nothing_loses_nothing_and_is_told(
-    make: Callable[..., Agent], data_dir: Path, caplog: pytest.LogCaptureFixture, shift_h: int
+    start: Make, data_dir: Path, caplog: pytest.LogCaptureFixture, shift_h: int
 ) -> None:
     clock = ShiftedClock()
-    agent = make(clock, collection_interval_ms=10, retention_hours=1)
-    agent.start()
-    eventually(lambda: ticks(data_dir) >= 3, "readings")
-    clock.shift_ns = shift_h * HOUR_NS
-    before = ticks(data_dir)
-    eventually(lambda: ticks(data_dir) >= before + 3, "readings after the jump")
-    clock.shift_ns = 0
-    before = ticks(data_dir)
-    eventually(lambda: ticks(data_dir) >= before + 3, "readings after it was corrected")
+    agent = start(clock, collection_interval_ms=10, retention_hours=1)
+    for shift_ns in (0, shift_h * HOUR_NS, 0):
+        clock.shift_ns = shift_ns
+        further(data_dir)
     agent.stop()
     found = times(data_dir)
     assert len(set(found)) == len(found) == ticks(data_dir)
@@ -317,7 +307,7 @@ def test_a_clock_that_jumps_an_hour_stops_nothing_loses_nothing_and_is_told(
 
 
 def test_a_start_and_a_save_need_not_wait_for_one_that_takes_long(
-    make: Callable[..., Agent], data_dir: Path, monkeypatch: pytest.MonkeyPatch
+    make: Make, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, end = Event(), Event()
     sweep = Retention.sweep
@@ -344,15 +334,6 @@ def test_a_start_and_a_save_need_not_wait_for_one_that_takes_long(
     assert holder(data_dir) is None
 
 
-def test_a_closed_agent_is_not_started_again(make: Callable[..., Agent]) -> None:
-    agent = make()
-    agent.start()
-    agent.close()
-    with pytest.raises(AgentError, match="closed"):
-        agent.start()
-    assert not agent.running
-
-
 class NeverPausing(SystemClock):
     """Fails when anybody waits the ten seconds before a job that failed goes on."""
 
@@ -363,7 +344,7 @@ class NeverPausing(SystemClock):
 
 @pytest.mark.parametrize("work", [(Recorder, "record"), (TrustedClock, "look")])
 def test_a_surprise_in_a_tick_is_told_once_and_the_next_one_comes_in_time(
-    make: Callable[..., Agent],
+    start: Make,
     data_dir: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -378,38 +359,13 @@ def test_a_surprise_in_a_tick_is_told_once_and_the_next_one_comes_in_time(
         return whole(self, tick)
 
     monkeypatch.setattr(*work, flaky)
-    agent = make(NeverPausing(), collection_interval_ms=10)
-    agent.start()
-    eventually(lambda: ticks(data_dir) >= 4, "readings")
-    eventually(lambda: read_status(agent.settings).last_error is None, "the end of the trouble")
+    agent = start(NeverPausing(), collection_interval_ms=10)
+    further(data_dir, 4)
+    until_error(agent, None)
     errors = [record.message for record in caplog.records if record.levelname == "ERROR"]
     assert errors == ["A reading failed: out of order"]
     assert agent.health is not None
     assert agent.health.troubles() == {}
-
-
-def test_a_sweep_that_fails_is_told_in_the_status_and_costs_no_reading(
-    make: Callable[..., Agent], data_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    healthy = Event()
-    sweep = Retention.sweep
-
-    def broken(self: Retention, places: Any, stopped: Any) -> Swept:
-        if not healthy.is_set():
-            raise SpoolError("disk I/O error")
-        return sweep(self, places, stopped)
-
-    monkeypatch.setattr(Retention, "sweep", broken)
-    agent = make(HurriedClock(), collection_interval_ms=10)
-    agent.start()
-
-    def last_error() -> str | None:
-        return read_status(agent.settings).last_error
-
-    eventually(lambda: last_error() == "disk I/O error", "the trouble")
-    eventually(lambda: ticks(data_dir) >= 3, "readings all the same")
-    healthy.set()
-    eventually(lambda: last_error() is None, "the end of the trouble")
 
 
 @pytest.fixture
@@ -418,38 +374,24 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         yield folder
 
 
-def reported(agent: Agent) -> dict[str, Any]:
-    """What the endpoint says."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{agent.settings.http_port}/health") as answer:
-        found: dict[str, Any] = json.load(answer)
-    return found
-
-
+@pytest.mark.slow
 def test_a_full_disk_stops_nothing_and_is_told_while_it_lasts(
-    disk: Path, caplog: pytest.LogCaptureFixture
+    start: Make, disk: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    chosen = settings(disk, collection_interval_ms=10, http_port=free_port())
-    agent = Agent(chosen)
+    agent = start(folder=disk, collection_interval_ms=10, http_port=free_port())
     full = f"the disk of {disk} is full, make room on it"
-    try:
-        agent.start()
-        eventually(lambda: ticks(disk) >= 3, "readings")
-        assert reported(agent) == {"status": "pass", "troubles": {}}
-        fill_up(disk)
-        eventually(lambda: read_status(chosen).last_error == full, "that it is noticed")
-        begun = ticks(disk)
-        eventually(lambda: ticks(disk) > begun + 20, "that readings go on")
-        assert reported(agent) == {"status": "pass", "troubles": {"room": full}}
-        (disk / "ballast").unlink()
-        eventually(lambda: read_status(chosen).last_error is None, "that it recovers")
-        agent.stop()
-    finally:
-        agent.close()
-    with SpoolReader(disk) as reader:
-        contents = reader.contents()
+    further(disk)
+    assert reported(agent) == {"status": "pass", "troubles": {}}
+    fill_up(disk)
+    until_error(agent, full)
+    further(disk, 20)
+    assert reported(agent) == {"status": "pass", "troubles": {"room": full}}
+    (disk / "ballast").unlink()
+    until_error(agent, None)
+    agent.stop()
+    account = read_status(agent.settings).main
     assert times(disk) == sorted(set(times(disk)))
-    lost = contents.lost.get("spool_full", 0)
-    assert contents.points == contents.backlog_points + lost
+    assert account.points == account.backlog_points + account.lost.get("spool_full", 0)
     assert [m for m in caplog.messages if "room" in m] == [
         f"The oldest readings make room for new ones: {full}",
         "The spool has room again",
@@ -458,66 +400,24 @@ def test_a_full_disk_stops_nothing_and_is_told_while_it_lasts(
 
 @pytest.mark.parametrize("store", [False, True])
 def test_a_full_disk_at_the_start_is_waited_for(
-    disk: Path, store: bool, caplog: pytest.LogCaptureFixture
+    make: Make, disk: Path, store: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    chosen = settings(disk, collection_interval_ms=10)
-    agent = Agent(chosen, None, HurriedClock())
-    try:
-        if store:
-            agent.save()
-            (disk / "spool.db.reserve").unlink()
-        fill_up(disk)
-        agent.start()
-        eventually(lambda: agent.health and agent.health.failure(), "that it is told")
-        assert f"the disk of {disk} is full" in str(read_status(chosen).last_error)
-        (disk / "ballast").unlink()
-        eventually(lambda: ticks(disk) > 3, "the readings that were held")
-        eventually(lambda: agent.health and not agent.health.failure(), "that it recovers")
-        agent.stop()
-    finally:
-        agent.close()
-    with SpoolReader(disk) as reader:
-        assert set(reader.contents().lost) <= {"tick_missed"}
-    held = [message for message in caplog.messages if "held in memory" in message]
-    assert len(held) == 1
-    assert "spool.db cannot be opened: " in held[0]
-    assert "The spool takes readings again" in caplog.messages
-
-
-# All pages are in the file when they become noise, and whoever uses it next reads them anew, since
-# another process has changed the store. That one closes nothing, which would write to the file.
-DAMAGE = """
-import os, sqlite3, sys
-db = sqlite3.connect(sys.argv[1], isolation_level=None)
-assert db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
-db.execute("BEGIN IMMEDIATE")
-db.execute("INSERT INTO fact VALUES ('a', 'b')")
-os.pwrite(os.open(sys.argv[1], os.O_RDWR), os.urandom(20_000), 0)
-db.execute("COMMIT")
-os._exit(0)
-"""
-
-
-def test_a_store_that_is_damaged_while_the_agent_runs_is_mended_and_told(
-    make: Callable[..., Agent], data_dir: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    agent = make()
+    agent = make(HurriedClock(), disk, collection_interval_ms=10)
+    if store:
+        agent.save()
+        (disk / "spool.db.reserve").unlink()
+    fill_up(disk)
     agent.start()
-    eventually(lambda: ticks(data_dir) == 1, "the first reading")
-    agent.save()
-    subprocess.run([sys.executable, "-c", DAMAGE, data_dir / "spool.db"], check=True)
-    assert agent.save() == {}
-    assert [m for m in caplog.messages if "is damaged" in m] == [
-        f"{data_dir}/spool.db is damaged (file is not a database): what can be read goes into a "
-        "new store"
-    ]
-    eventually(lambda: "saved" in str(read_status(agent.settings).last_salvage), "its end")
-    eventually(lambda: list(data_dir.glob("spool.db.corrupt-*")), "the other name of the file")
-    agent.save()
+    eventually(lambda: agent.health and agent.health.failure(), "that it is told")
+    assert f"the disk of {disk} is full" in str(read_status(agent.settings).last_error)
+    (disk / "ballast").unlink()
+    further(disk)
+    eventually(lambda: agent.health and not agent.health.failure(), "that it recovers")
     agent.stop()
-    after = read_status(agent.settings)
-    assert 2 <= after.ticks <= 4
-    assert after.points == after.backlog_points + after.lost.get("corrupt_store", 0)
+    assert set(read_status(agent.settings).main.lost) <= {"tick_missed"}
+    (held,) = [message for message in caplog.messages if "held in memory" in message]
+    assert "spool.db cannot be opened: " in held
+    assert "The spool takes readings again" in caplog.messages
 
 
 def broken(data_dir: Path) -> None:
@@ -547,58 +447,56 @@ class HoldingClock(HurriedClock):
         return super().wait(event, seconds)
 
 
+@pytest.mark.slow
 def test_readings_go_on_beside_a_salvage_and_a_stop_ends_it_for_the_next_start(
-    make: Callable[..., Agent], data_dir: Path
+    start: Make, data_dir: Path
 ) -> None:
     broken(data_dir)
     clock = HoldingClock()
-    agent = make(clock, collection_interval_ms=10)
-    agent.start()
+    agent = start(clock, collection_interval_ms=10)
     assert clock.held.wait(30)
-    begun = ticks(data_dir)
-    eventually(lambda: ticks(data_dir) > begun + 3, "readings beside the salvage")
+    further(data_dir)  # beside the salvage
     assert "of it is read" in str(read_status(agent.settings).last_salvage)
     assert agent.health is not None
     assert agent.health.troubles() == {}
     agent.stop()
     assert not any(thread.name == "salvage" for thread in threading.enumerate())
     before = ticks(data_dir)
-    agent = make(clock, collection_interval_ms=10)
-    agent.start()
+    agent = start(clock, collection_interval_ms=10)
     clock.go_on.set()
     eventually(lambda: "saved" in str(read_status(agent.settings).last_salvage), "its end")
     agent.stop()
     after = read_status(agent.settings)
-    assert (after.delivered_points, after.lost.get("corrupt_store")) == (60, None)
+    account = after.main
+    assert (account.delivered_points, account.lost.get("corrupt_store")) == (60, None)
     assert after.ticks >= before + 200
-    assert after.points == after.delivered_points + after.backlog_points
+    assert account.points == account.delivered_points + account.backlog_points
     assert len(times(data_dir)) == after.ticks
 
 
 def test_a_folder_that_is_removed_is_made_anew_and_its_loss_told(
-    make: Callable[..., Agent], data_dir: Path, caplog: pytest.LogCaptureFixture
+    start: Make, data_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    agent = make(HurriedClock(), collection_interval_ms=10)
-    agent.start()
-    eventually(lambda: ticks(data_dir) >= 3, "readings")
+    agent = start(HurriedClock(), collection_interval_ms=10)
+    further(data_dir)
     data_dir.rename(data_dir.with_name("away"))
     eventually(lambda: (data_dir / "spool.db").exists() and ticks(data_dir) >= 3, "readings again")
     assert agent.running
     assert holder(data_dir) == os.getpid()
     after = read_status(agent.settings)
-    assert after.lost["corrupt_store"] >= 3
+    assert after.main.lost["corrupt_store"] >= 3
     assert "was removed while it was in use" in str(after.last_salvage)
     assert f"{data_dir}/agent.lock was removed and is made anew" in caplog.messages
     agent.stop()
     assert agent.health is None
 
 
+@pytest.mark.slow
 def test_an_agent_whose_lock_is_another_ones_ends_and_touches_the_store_no_more(
-    make: Callable[..., Agent], data_dir: Path, caplog: pytest.LogCaptureFixture
+    make: Make, start: Make, data_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first, second = make(HurriedClock(), collection_interval_ms=10), make(HurriedClock())
-    first.start()
-    eventually(lambda: ticks(data_dir) >= 3, "readings")
+    first, second = start(HurriedClock(), collection_interval_ms=10), make(HurriedClock())
+    further(data_dir)
     elsewhere = data_dir.with_name("elsewhere")
     elsewhere.mkdir()
     other = DirectoryLock(elsewhere, SystemClock())
@@ -622,38 +520,5 @@ def test_an_agent_whose_lock_is_another_ones_ends_and_touches_the_store_no_more(
     assert ticks(data_dir) == before + 1
     second.stop()
     first.start()
-    eventually(lambda: ticks(data_dir) > before + 3, "readings")
+    further(data_dir)
     assert first.running
-
-
-def test_a_salvage_that_fails_is_told_and_goes_on(
-    make: Callable[..., Agent], data_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    broken(data_dir)
-    failures = [SpoolError("out of order")] * 3
-    salvage = Spool.salvage
-
-    def fails(spool: Spool) -> Iterator[None]:
-        if failures:
-            raise failures.pop()
-        return salvage(spool)
-
-    monkeypatch.setattr(Spool, "salvage", fails)
-    agent = make(HurriedClock(), collection_interval_ms=10)
-    agent.start()
-    eventually(lambda: "saved" in str(read_status(agent.settings).last_salvage), "its end")
-    assert agent.health is not None
-    eventually(lambda: agent.health and not agent.health.troubles(), "that it is over")
-
-
-def test_a_start_needs_no_more_of_the_disk_than_its_readings_do(
-    make: Callable[..., Agent], data_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(self: Spool, facts: Mapping[str, str | None]) -> None:
-        raise SpoolError("disk full")
-
-    monkeypatch.setattr(Spool, "note", full)
-    agent = make()
-    agent.start()
-    assert agent.running
-    eventually(lambda: ticks(data_dir) == 1, "the first reading")

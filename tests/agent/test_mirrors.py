@@ -12,17 +12,22 @@ import pytest
 
 from pipeline.agent import Session
 from pipeline.influx import InfluxError
-from pipeline.settings import Mirror
+from pipeline.settings import Mirror, Settings
 from pipeline.spool import Contents, Fact, SpoolReader
-from tests.agent.test_session import Bench, bench, counting, keeping
+from tests.agent.test_session import Bench, bench, counting, is_write, keeping
 from tests.agents import eventually
 from tests.chaos.proxy import PASS, REFUSE, Proxy
 from tests.configured import settings_for
 from tests.influxd import api
 from tests.influxd.api import Bucket
-from tests.influxd.process import InfluxProcess
-from tests.servers import Request, gateway, last_response, never_answer, read_request, serving
-from tests.spool.stores import sql
+from tests.servers import (
+    Behaviour,
+    last_response,
+    never_answer,
+    read_request,
+    serving,
+)
+from tests.spool.stores import account, sql
 from tests.test_end_to_end import assert_same, spooled, stored
 
 __all__ = ["bench"]
@@ -50,33 +55,19 @@ def main(bucket: Bucket) -> dict[str, Any]:
     return QUICK | {f"influxdb_{name}": getattr(given, f"influxdb_{name}") for name in names}
 
 
-def contents(one: Bench, server: str = "main") -> Contents:
-    with SpoolReader(one.settings.data_dir) as reader:
-        return reader.contents(server)
-
-
-def waits(one: Bench, server: str = "main") -> int:
-    return contents(one, server).backlog_points
-
-
 def delivered(one: Bench, *servers: str) -> None:
     """Wait until nothing waits for these servers, to which every reading was queued."""
 
     def has_all(server: str) -> bool:
-        found = contents(one, server)
-        return found.points == contents(one).points > 0 == found.backlog_points
+        found = one.contents(server)
+        return found.points == one.contents().points > 0 == found.backlog_points
 
     eventually(lambda: all(map(has_all, servers)), "that all is delivered")
 
 
 def assert_account(one: Bench, server: str) -> Contents:
-    found = contents(one, server)
-    lost = sum(found.lost.get(cause, 0) for cause in LOST)
-    assert found.points == found.delivered_points + found.backlog_points + lost
-    return found
-
-
-LOST = ("expired", "rejected", "spool_full", "corrupt_store", "mirror_removed")
+    account(one.contents(server))
+    return one.contents(server)
 
 
 def test_a_mirror_that_is_added_gets_all_that_is_held_and_one_that_is_removed_is_told(
@@ -100,10 +91,10 @@ def test_a_mirror_that_is_added_gets_all_that_is_held_and_one_that_is_removed_is
     down = Mirror("http://127.0.0.1:1", "o", "b", "t")
     bench.change(mirrors={"b": mirror(second), "c": down})
     eventually(lambda: "delivery:c" in bench.session.health.troubles(), "that c is down")
-    held = waits(bench, "c")
-    assert held == contents(bench).points
+    held = bench.waits("c")
+    assert held == bench.contents().points
     bench.change(mirrors={"b": mirror(second)})
-    eventually(lambda: waits(bench, "c") == 0, "that the queue of c is given up")
+    eventually(lambda: bench.waits("c") == 0, "that the queue of c is given up")
     assert bench.session.health.troubles() == {}
     assert [one.name for one in bench.session.health.servers] == ["main", "b"]
     told = f"Mirror c is no longer in the settings: {held:,} points that waited for it are given up"
@@ -119,6 +110,7 @@ def test_a_mirror_that_is_added_gets_all_that_is_held_and_one_that_is_removed_is
     ]
 
 
+@pytest.mark.slow
 def test_a_queue_that_cannot_be_given_up_is_reported_until_it_is_wanted_again(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,7 +118,7 @@ def test_a_queue_that_cannot_be_given_up_is_reported_until_it_is_wanted_again(
     down = {"b": Mirror("http://127.0.0.1:1", "o", "b", "t")}
     bench.change(**QUICK, influxdb_url="http://127.0.0.1:1", mirrors=down)
     bench.session.start()
-    eventually(lambda: waits(bench, "b"), "a reading that waits")
+    eventually(lambda: bench.waits("b"), "a reading that waits")
     refusal = "BEFORE DELETE ON server BEGIN SELECT RAISE(FAIL, 'not now'); END"
     sql(tmp_path, f"CREATE TRIGGER refusal {refusal}")
     bench.change(mirrors={})
@@ -161,7 +153,7 @@ def test_a_server_that_takes_the_place_of_another_gets_all_that_is_held(
             bench.change(**main(second), mirrors={"b": former})
         proxy.fault = PASS
         bench.session.record()
-        eventually(lambda: not waits(bench) and not waits(bench, "b"), "that nothing waits")
+        eventually(lambda: not bench.waits() and not bench.waits("b"), "that nothing waits")
         assert_same(bucket, tmp_path)
         assert_same(second, tmp_path)
         for server in ("main", "b"):
@@ -174,33 +166,7 @@ def test_a_server_that_takes_the_place_of_another_gets_all_that_is_held(
         proxy.close()
 
 
-def test_while_one_server_is_down_the_other_gets_all_and_it_catches_up(
-    bench: Bench, bucket: Bucket, influx_process: InfluxProcess, tmp_path: Path
-) -> None:
-    breakable = api.create_bucket(influx_process.server, "metrics")
-    bench.session.start()
-    bench.change(**main(bucket), mirrors={"b": mirror(breakable)})
-    bench.session.record()
-    delivered(bench, "main", "b")
-    influx_process.kill()
-    for _ in range(3):
-        bench.session.record()
-    delivered(bench, "main")
-    eventually(lambda: "delivery:b" in bench.session.health.troubles(), "that b is down")
-    assert "delivery" not in bench.session.health.troubles()
-    assert waits(bench, "b") > 0
-    assert bench.session.health.server("b").retries > 0
-    assert bench.session.health.server("main").retries == 0
-    influx_process.start()
-    delivered(bench, "b")
-    eventually(lambda: bench.session.health.troubles() == {}, "that the trouble is over")
-    for place in (bucket, breakable):
-        assert_same(place, tmp_path)
-    for server in ("main", "b"):
-        found = assert_account(bench, server)
-        assert found.delivered_points == found.points
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("hanging", ["main", "b"])
 def test_a_server_that_hangs_holds_up_no_other(bench: Bench, hanging: str) -> None:
     lines: list[str] = []
@@ -221,8 +187,8 @@ def test_a_server_that_hangs_holds_up_no_other(bench: Bench, hanging: str) -> No
         for _ in range(2):
             bench.session.record()
             delivered(bench, working)
-        assert len(lines) == contents(bench, working).points
-        assert contents(bench, hanging).delivered_points == 0
+        assert len(lines) == bench.contents(working).points
+        assert bench.contents(hanging).delivered_points == 0
 
 
 def test_what_one_server_refuses_the_other_has(
@@ -240,7 +206,7 @@ def test_what_one_server_refuses_the_other_has(
         refused = reader.rejected(1_000)
     assert {one.server for one in refused} == {"b"}
     assert {one.line.partition(",")[0] for one in refused} == {"swap"}
-    assert contents(bench).lost.get("rejected", 0) == 0
+    assert bench.contents().lost.get("rejected", 0) == 0
     assert assert_account(bench, "b").lost["rejected"] == len(refused)
     lacks = spooled(tmp_path).keys() - stored(second).keys()
     assert len({(*key[:2], key[3]) for key in lacks}) == len(refused)
@@ -255,7 +221,7 @@ def test_each_server_has_the_age_of_its_own_rule(
     api.set_age(second, hours=1)
     bench.clock.shift_ns = -2 * HOUR_NS
     bench.session.record()
-    old = contents(bench).points
+    old = bench.contents().points
     bench.clock.shift_ns = 0
     bench.session.start()
     bench.change(**main(bucket), bucket_retention="off", mirrors={"b": mirror(second)})
@@ -263,34 +229,14 @@ def test_each_server_has_the_age_of_its_own_rule(
     delivered(bench, "main", "b")
     assert_same(bucket, tmp_path)
     assert assert_account(bench, "b").lost["expired"] == old
-    assert contents(bench).lost.get("expired", 0) == 0
+    assert bench.contents().lost.get("expired", 0) == 0
     assert len(stored(second)) < len(spooled(tmp_path))
     with SpoolReader(tmp_path) as reader:
         ages = [reader.facts(name)[Fact.BUCKET_AGE_S] for name in ("main", "b")]
     assert ages == ["0", "3600"]
 
 
-def test_a_server_that_takes_writes_alone_is_a_mirror(
-    bench: Bench, bucket: Bucket, second: Bucket, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    def stop(request: Request) -> bytes | None:
-        is_write = request.path.startswith("/api/v2/write")
-        return None if is_write else last_response("404 Not Found", b"no such page")
-
-    with serving(gateway(bucket.server.url, stop)) as url:
-        given = mirror(second)
-        bench.session.start()
-        alone = Mirror(url, given.org, given.bucket, given.token)
-        bench.change(**main(bucket), mirrors={"b": alone})
-        delivered(bench, "main", "b")
-        assert_same(second, tmp_path)
-        told = f"Mirror b: {url} takes readings and has nothing else of InfluxDB 2"
-        eventually(lambda: told in caplog.text, "that this is told")
-        bench.session.sweep()
-        assert caplog.text.count("has nothing else of InfluxDB 2") == 1
-        assert bench.session.health.troubles() == {}
-
-
+@pytest.mark.slow
 def test_the_token_of_a_mirror_is_read_again_when_it_is_refused(bench: Bench) -> None:
     tokens: list[str] = []
 
@@ -314,6 +260,36 @@ def test_the_token_of_a_mirror_is_read_again_when_it_is_refused(bench: Bench) ->
         assert (tokens[0], tokens[-1]) == ("Token old", "Token new")
 
 
+def sweep(settings: Settings) -> int:
+    session = Session(settings, lambda: settings)
+    try:
+        return session.sweep().points
+    finally:
+        session.stop()
+
+
+@pytest.mark.slow
+def test_a_sweep_waits_for_no_server_before_it_asks_another(tmp_path: Path) -> None:
+    asked = {"main": Event(), "b": Event()}
+    met: list[bool] = []
+
+    def meeting(mine: str, other: str) -> Behaviour:
+        def behave(client: socket.socket, _: Event) -> None:
+            wrote = is_write(read_request(client))
+            asked[mine].set()
+            met.append(asked[other].wait(30))
+            client.sendall(last_response("204 No Content" if wrote else "404 Not Found"))
+
+        return behave
+
+    with serving(meeting("main", "b")) as url, serving(meeting("b", "main")) as other:
+        mirrors = {"b": Mirror(other, "o", "b", "t", timeout_s=60)}
+        given = Settings(data_dir=tmp_path, influxdb_url=url, influxdb_timeout_s=60)
+        sweep(replace(given, mirrors=mirrors))
+    assert met
+    assert all(met)
+
+
 def test_a_sweep_removes_what_is_old_at_each_server_though_one_fails(
     bucket: Bucket, second: Bucket, tmp_path: Path
 ) -> None:
@@ -324,20 +300,15 @@ def test_a_sweep_removes_what_is_old_at_each_server_though_one_fails(
         lines = "\n".join(f"m,host=h1 f=1i {before + n}" for n in range(points))
         assert api.write(place.server, place.name, lines.encode())[0] == 204
 
-    def sweep(**mirrors: Mirror) -> int:
-        now = replace(settings, mirrors=mirrors)
-        session = Session(now, lambda: now)
-        try:
-            return session.sweep().points
-        finally:
-            session.stop()
-
     write(bucket, 2)
     write(second, 3)
-    assert sweep(b=mirror(second)) == 3  # a point that several had counts once
+    assert (
+        sweep(replace(settings, mirrors={"b": mirror(second)})) == 3
+    )  # a point that several had counts once
     assert [*api.rows(bucket), *api.rows(second)] == []
     write(bucket, 1)
     write(second, 1)
+    down = Mirror("http://127.0.0.1:1", "o", "b", "t")
     with pytest.raises(InfluxError, match=r"http://127\.0\.0\.1:1"):
-        sweep(a=Mirror("http://127.0.0.1:1", "o", "b", "t"), b=mirror(second))
+        sweep(replace(settings, mirrors={"a": down, "b": mirror(second)}))
     assert [*api.rows(bucket), *api.rows(second)] == []

@@ -1,83 +1,32 @@
-import os
 import resource
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.agent.recorder import Recorder
 from pipeline.clock import Tick
-from pipeline.collectors import Collector, Guard, Silence
-from pipeline.health import Health
-from pipeline.point import Point
-from pipeline.settings import CollectorOptions
-from pipeline.spool import Spool, SpoolError
+from pipeline.collectors import Guard, Silence
+from pipeline.spool import Gap, Spool, SpoolError
+from tests.agent.recording import SECOND, Recording, Stub
 from tests.agents import times
-from tests.clocks import START_NS, ManualClock
-from tests.spool.stores import history, leased
+from tests.clocks import START_NS
+from tests.spool.stores import history
 
-SECOND = 10**9
 HELD = 360
-
-
-class Stub(Collector):
-    """A collector that gives one point for each name, or fails."""
-
-    series_tag = "id"
-
-    def __init__(self, name: str, *ids: str) -> None:
-        self.name = name
-        self.ids = ids
-        self.failure: Exception | None = None
-        self.silences: list[Silence] = []
-
-    def collect(self) -> Iterable[Point | Silence]:
-        if self.failure is not None:
-            raise self.failure
-        return [*self.silences, *(Point(self.name, {"f": 1}, {"id": each}) for each in self.ids)]
-
-
-class Bench:
-    def __init__(
-        self, directory: Path, *stubs: Stub, max_series: int = 10, max_bytes: int = 2**24
-    ) -> None:
-        self.clock = ManualClock()
-        self.spool = Spool(directory, max_bytes)
-        self.health = Health(self.clock, 60, self.spool.note)
-        options = CollectorOptions(max_series=max_series)
-        self.recorder = Recorder(
-            [Guard(stub, options, self.clock) for stub in stubs],
-            self.spool,
-            self.clock,
-            {"host": "h1"},
-            self.health,
-        )
-        self._number = 0
-
-    def record(self, missed: int = 0) -> dict[str, str]:
-        self._number += 1
-        return self.recorder.record(Tick(self._number * SECOND, missed))
-
-    @property
-    def seconds(self) -> list[int]:
-        """The times of the readings in the spool, in order."""
-        return [time // SECOND for time in times(self.spool.path.parent)]
-
-    @property
-    def lost(self) -> dict[str, int]:
-        return dict(self.spool.contents().lost)
+Made = Callable[..., Recording]
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
-    made: list[Bench] = []
+def bench(tmp_path: Path) -> Iterator[Made]:
+    made: list[Recording] = []
 
-    def make(*stubs: Stub, **options: int) -> Bench:
-        made.append(Bench(tmp_path, *stubs, **options))
+    def make(*stubs: Stub, **options: int) -> Recording:
+        made.append(Recording(tmp_path, *stubs, **options))
         return made[-1]
 
     yield make
@@ -96,9 +45,7 @@ def nothing_can_be_written() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_reading_is_committed_with_one_time_and_the_common_tags(
-    bench: Callable[..., Bench],
-) -> None:
+def test_a_reading_is_committed_with_one_time_and_the_common_tags(bench: Made) -> None:
     one = bench(Stub("a", "x", "y"), Stub("b", "z"))
     assert one.record() == {}
     (block,) = history(one.spool.path.parent)
@@ -118,7 +65,7 @@ def test_a_reading_is_committed_with_one_time_and_the_common_tags(
     ids=["before it is taken", "when it is committed"],
 )
 def test_a_surprise_costs_the_reading_that_it_keeps_from_being_taken(
-    bench: Callable[..., Bench],
+    bench: Made,
     monkeypatch: pytest.MonkeyPatch,
     where: tuple[type, str],
     seconds: list[int],
@@ -143,9 +90,7 @@ def test_a_surprise_costs_the_reading_that_it_keeps_from_being_taken(
     ]
 
 
-def test_a_collector_that_fails_costs_its_own_points_and_no_others(
-    bench: Callable[..., Bench],
-) -> None:
+def test_a_collector_that_fails_costs_its_own_points_and_no_others(bench: Made) -> None:
     good, bad = Stub("good", "x"), Stub("bad", "y", "z")
     one = bench(bad, good)
     one.record()
@@ -156,11 +101,12 @@ def test_a_collector_that_fails_costs_its_own_points_and_no_others(
     bad.failure = None
     assert one.record() == {}
     assert one.lost == {"collector_failed": 2}
+    bad.failure = good.failure = OSError("out of order")
+    one.record()  # of which nothing is left, so that there is no row
+    assert (one.spool.contents().ticks, one.lost) == (3, {"collector_failed": 5})
 
 
-def test_who_does_not_answer_is_a_trouble_and_counted_until_it_is_over(
-    bench: Callable[..., Bench],
-) -> None:
+def test_who_does_not_answer_is_a_trouble_and_counted_until_it_is_over(bench: Made) -> None:
     stub = Stub("temp", "x")
     one = bench(stub)
     stub.silences = [Silence(name, "no answer") for name in ("hdd", "bmc")]
@@ -176,7 +122,7 @@ def test_who_does_not_answer_is_a_trouble_and_counted_until_it_is_over(
 
 
 def test_a_problem_of_a_collector_is_shown_while_it_lasts_and_logged_when_it_begins_and_ends(
-    bench: Callable[..., Bench], caplog: pytest.LogCaptureFixture
+    bench: Made, caplog: pytest.LogCaptureFixture
 ) -> None:
     bad = Stub("bad", "x")
     one = bench(bad)
@@ -198,9 +144,7 @@ def test_a_problem_of_a_collector_is_shown_while_it_lasts_and_logged_when_it_beg
     ]
 
 
-def test_a_collector_that_is_switched_off_has_no_problem_any_more(
-    bench: Callable[..., Bench],
-) -> None:
+def test_a_collector_that_is_switched_off_has_no_problem_any_more(bench: Made) -> None:
     bad = Stub("bad", "x")
     bad.failure = OSError()
     one = bench(bad)
@@ -209,17 +153,7 @@ def test_a_collector_that_is_switched_off_has_no_problem_any_more(
     assert one.health.troubles() == {}
 
 
-def test_a_reading_of_which_nothing_is_left_is_counted_though_there_is_no_row(
-    bench: Callable[..., Bench],
-) -> None:
-    bad = Stub("bad", "x")
-    bad.failure = OSError("out of order")
-    one = bench(bad)
-    one.record()
-    assert (one.spool.contents().ticks, one.lost) == (0, {"collector_failed": 1})
-
-
-def test_missed_ticks_are_counted_in_points(bench: Callable[..., Bench]) -> None:
+def test_missed_ticks_are_counted_in_points(bench: Made) -> None:
     one = bench(Stub("a", "x", "y"))
     one.record()
     one.record(missed=3)
@@ -227,14 +161,14 @@ def test_missed_ticks_are_counted_in_points(bench: Callable[..., Bench]) -> None
     assert one.lost == {"tick_missed": 6}
 
 
-def test_what_the_bound_on_series_leaves_out_is_counted(bench: Callable[..., Bench]) -> None:
+def test_what_the_bound_on_series_leaves_out_is_counted(bench: Made) -> None:
     one = bench(Stub("a", "x", "y", "z"), max_series=2)
     one.record()
     assert (one.spool.contents().points, one.lost) == (2, {"left_out": 1})
 
 
 def test_while_nothing_can_be_written_readings_are_held_told_once_and_kept_in_order(
-    bench: Callable[..., Bench], caplog: pytest.LogCaptureFixture
+    bench: Made, caplog: pytest.LogCaptureFixture
 ) -> None:
     one = bench(Stub("a", "x"))
     one.record()
@@ -252,86 +186,53 @@ def test_while_nothing_can_be_written_readings_are_held_told_once_and_kept_in_or
     assert caplog.messages[1] == "The spool takes readings again"
 
 
-def test_what_is_held_is_committed_at_the_end_too(bench: Callable[..., Bench]) -> None:
+def test_a_close_commits_what_is_held_and_no_reading_is_taken_after_it(bench: Made) -> None:
     one = bench(Stub("a", "x"))
     with nothing_can_be_written(), pytest.raises(SpoolError):
         one.record()
-    one.recorder.commit()
-    one.recorder.commit()
-    assert one.seconds == [1]
-
-
-def test_no_reading_is_taken_after_the_close(bench: Callable[..., Bench]) -> None:
-    one = bench(Stub("a", "1"))
-    one.record()
-    one.recorder.close(within_s=1)
+    one.commit()
     with pytest.raises(SpoolError, match="collection was stopped"):
         one.record()
     assert one.seconds == [1]
 
 
+@contextmanager
+def spool_out_of_order() -> Iterator[None]:
+    with patch.object(Spool, "append", side_effect=RuntimeError("out of order")):
+        yield
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("fails", [nothing_can_be_written, spool_out_of_order])
 def test_readings_beyond_what_memory_holds_are_lost_the_oldest_first_and_counted(
-    bench: Callable[..., Bench],
+    bench: Made, fails: Callable[[], AbstractContextManager[None]]
 ) -> None:
     stub = Stub("a", "x", "y")
     one = bench(stub)
-    with nothing_can_be_written():
+    one.record()
+    with fails():
         for number in range(HELD + 5):
             stub.failure = OSError("out of order") if number == 1 else None
-            with pytest.raises(SpoolError):
-                one.record(missed=1 if number == 2 else 0)
-        with pytest.raises(SpoolError):
-            one.recorder.commit()
+            with pytest.raises((SpoolError, RuntimeError)):
+                one.record(missed={0: 3, 2: 1, 5: 3}.get(number, 0))
     one.record()
-    assert one.seconds == list(range(6, HELD + 7))
-    # Four readings of two points, one of none whose collector failed, and none at all missed
-    # after the failed one, of which nothing is known.
-    assert one.lost == {"disk_full": 8, "collector_failed": 2}
+    assert one.seconds == [1, *range(7, HELD + 8)]
+    # Of the five that are dropped four have two points each; the collector of the other one failed,
+    # and of the one missed after that nothing is known.
+    assert one.lost == {"disk_full": 8, "collector_failed": 2, "tick_missed": 2 * (3 + 3)}
+    assert set(one.spool.gaps()) == {
+        Gap("tick_missed", SECOND, 7 * SECOND, 3 + 1 + 3),
+        Gap("disk_full", 2 * SECOND, 6 * SECOND, 5),
+    }
 
 
-def test_memory_holds_no_more_whatever_else_the_spool_raises(
-    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one = bench(Stub("a", "x"))
-
-    def fails(*_: object) -> bool:
-        raise RuntimeError("out of order")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Spool, "append", fails)
-        for _ in range(HELD + 5):
-            with pytest.raises(RuntimeError):
-                one.record()
-    one.record()
-    assert one.seconds == list(range(6, HELD + 7))
-    assert one.lost == {"disk_full": 5}
-
-
-def test_a_reading_that_is_dropped_leaves_the_gap_before_it(bench: Callable[..., Bench]) -> None:
-    one = bench(Stub("a", "x"))
-    one.record()
-    with nothing_can_be_written():
-        for number in range(HELD + 2):
-            with pytest.raises(SpoolError):
-                one.record(missed=3 if number in (0, 5) else 0)
-    one.record()
-    missed, full = one.spool.gaps()
-    assert (missed.cause, missed.readings) == ("tick_missed", 6)
-    assert (missed.start_ns, missed.stop_ns) == (SECOND, 7 * SECOND)
-    assert (full.cause, full.readings, full.start_ns) == ("disk_full", 2, 2 * SECOND)
-    assert one.lost == {"tick_missed": 6, "disk_full": 2}
-
-
-def test_readings_that_are_held_get_their_time_when_the_clock_is_set(
-    bench: Callable[..., Bench],
-) -> None:
+def test_readings_that_are_held_get_their_time_when_the_clock_is_set(bench: Made) -> None:
     one = bench(Stub("a", "x"))
     ticks = [Tick(5 * SECOND, 0), Tick(15 * SECOND, 2), Tick(START_NS, 0, START_NS - 25 * SECOND)]
     for tick in ticks:
         with nothing_can_be_written(), pytest.raises(SpoolError):
             one.recorder.record(tick)
-    one.recorder.commit()
+    one.commit()
     right = [START_NS - 20 * SECOND, START_NS - 10 * SECOND, START_NS]
     assert times(one.spool.path.parent) == right
     blocks = history(one.spool.path.parent)
@@ -341,56 +242,18 @@ def test_readings_that_are_held_get_their_time_when_the_clock_is_set(
 
 
 @pytest.mark.slow
-def test_that_the_oldest_readings_make_room_is_told_once_and_so_is_its_end(
-    bench: Callable[..., Bench], caplog: pytest.LogCaptureFixture
-) -> None:
-    stub = Stub("a", "x")
-    one = bench(stub, max_bytes=2**20)
-    for _ in range(200):
-        stub.ids = (os.urandom(8_000).hex(),)
-        one.record()
-    bound = f"{one.spool.path} has reached its bound, spool_max_mb"
-    assert one.health.troubles() == {"room": bound}
-    assert one.health.failure() is None
-    batch = leased(one.spool, 10_000)
-    one.spool.queue().settle(batch, START_NS)
-    one.record()
-    assert one.health.troubles() == {}
-    assert one.lost["spool_full"] + batch.points == 200
-    assert caplog.messages == [
-        f"The oldest readings make room for new ones: {bound}",
-        "The spool has room again",
-    ]
-
-
-def test_a_spool_that_is_closed_is_a_failure_like_any_other(bench: Callable[..., Bench]) -> None:
-    one = bench(Stub("a", "x"))
-    one.spool.close()
-    with pytest.raises(SpoolError, match=r"spool\.db"):
-        one.record()
-    assert set(one.health.troubles()) == {"spool"}
-
-
-@pytest.mark.slow
 @settings(max_examples=20)  # it syncs
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=20))
-def test_readings_at_one_moment_of_a_clock_that_was_set_back_stay_apart(moments: list[int]) -> None:
+@given(st.lists(st.tuples(st.integers(1, 9), st.booleans()), min_size=1, max_size=20))
+def test_readings_at_one_moment_of_a_clock_that_was_set_back_stay_apart(
+    moments: list[tuple[int, bool]],
+) -> None:
     with TemporaryDirectory() as folder:
-        one = Bench(Path(folder), Stub("a", "x"))
-        for moment in moments:
-            one.recorder.record(Tick(moment, 0))
+        one = Recording(Path(folder), Stub("a", "x"))
+        for moment, is_held in moments:
+            with nothing_can_be_written() if is_held else nullcontext(), suppress(SpoolError):
+                one.recorder.record(Tick(moment, 0))
+        one.commit()
         found = times(one.spool.path.parent)
         one.spool.close()
     assert len(set(found)) == len(moments)
-    assert max(found) < max(moments) + len(moments)
-
-
-def test_readings_that_are_held_stay_apart_too(bench: Callable[..., Bench]) -> None:
-    one = bench(Stub("a", "x"))
-    one.recorder.record(Tick(7, 0))
-    with nothing_can_be_written():
-        for _ in range(2):
-            with pytest.raises(SpoolError):
-                one.recorder.record(Tick(7, 0))
-    one.recorder.commit()
-    assert times(one.spool.path.parent) == [7, 8, 9]
+    assert max(found) < max(moments)[0] + len(moments)

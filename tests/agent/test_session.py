@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -17,16 +17,15 @@ from typing import Any
 import psutil
 import pytest
 
-from pipeline.agent.recorder import Recorder
+from pipeline import collectors
 from pipeline.agent.session import AgentError, Session
 from pipeline.agent.worker import Workers
-from pipeline.clock import Tick
 from pipeline.health import Health, read_status
-from pipeline.settings import CollectorOptions, Settings
-from pipeline.spool import SpoolReader
+from pipeline.settings import NAMES, CollectorOptions, Downsample, Settings
+from pipeline.spool import Contents, SpoolReader
 from tests.agents import SELDOM_MS, AgentProcess, eventually, ticks
 from tests.clocks import ShiftedClock
-from tests.servers import Behaviour, last_response, read_request, serving
+from tests.servers import Behaviour, Request, last_response, read_request, serving
 
 HOUR_MS = 3_600_000
 MINUTE_NS = 60 * 10**9
@@ -62,6 +61,14 @@ class Bench:
         with SpoolReader(self.settings.data_dir) as reader:
             return "".join(reader.history(0))
 
+    def contents(self, server: str = "main") -> Contents:
+        with SpoolReader(self.settings.data_dir) as reader:
+            return reader.contents(server)
+
+    def waits(self, server: str = "main") -> int:
+        """How many points wait for a server."""
+        return self.contents(server).backlog_points
+
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
@@ -70,6 +77,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     one.stop()
 
 
+@pytest.mark.slow
 def test_an_interval_that_changes_is_told_as_no_gap(bench: Bench, tmp_path: Path) -> None:
     bench.session.start()
     for interval_ms in (10, SELDOM_MS, 20, 10):
@@ -85,6 +93,22 @@ def test_an_interval_that_changes_is_told_as_no_gap(bench: Bench, tmp_path: Path
     assert "cause=agent_down" not in bench.kept()
 
 
+def test_with_no_collector_of_the_host_the_agents_own_metrics_go_on(bench: Bench) -> None:
+    off = {name: CollectorOptions(enabled=False) for name in collectors.names()}
+    bench.change(collectors=off | {collectors.AGENT: CollectorOptions(enabled=True)})
+    bench.session.record()
+    assert {line.partition(",")[0] for line in bench.kept().splitlines()} == {"metrics_agent"}
+
+
+def test_a_folder_that_another_agent_has_gets_no_new_settings(bench: Bench, tmp_path: Path) -> None:
+    lock, before = tmp_path / "agent.lock", bench.session.settings
+    lock.with_name("new").touch()
+    lock.with_name("new").rename(lock)
+    bench.change(retention_hours=1)
+    assert bench.session.settings is before
+
+
+@pytest.mark.slow
 def test_whoever_does_not_answer_is_not_asked_again_by_collectors_that_are_made_anew(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,7 +122,6 @@ def test_whoever_does_not_answer_is_not_asked_again_by_collectors_that_are_made_
         return os.statvfs(path)
 
     host = bench.session.host
-    assert host is not None
     object.__setattr__(host, "statvfs", hangs)
     object.__setattr__(host, "proc", "/proc/.")  # as of a container: the own root cannot hang
     try:
@@ -127,59 +150,98 @@ def test_an_age_that_becomes_shorter_is_guarded_against_a_clock_that_is_ahead(be
     assert "\ncpu," in bench.kept()
 
 
-def is_write(client: socket.socket) -> bool:
-    request = read_request(client)
+def threads(name: str) -> int:
+    return [thread.name for thread in threading.enumerate()].count(name)
+
+
+def answering(note: Callable[[Request], object], **answers: bytes) -> Behaviour:
+    """Take each write; there is nothing else, but for the answers to `buckets` and the like."""
+
+    def answer(client: socket.socket, _: Event) -> None:
+        if (request := read_request(client)) is not None:
+            note(request)
+            known = {"write": last_response("204 No Content"), **answers}
+            name = request.path.partition("?")[0].removeprefix("/api/v2/")
+            client.sendall(known.get(name, last_response("404 Not Found")))
+
+    return answer
+
+
+def is_write(request: Request | None) -> bool:
     return request is not None and request.path.startswith("/api/v2/write")
+
+
+def keeping(lines: list[str]) -> Behaviour:
+    """Keep the lines of each write."""
+
+    def note(request: Request) -> None:
+        if is_write(request):
+            lines.extend(gzip.decompress(request.body).decode().splitlines())
+
+    return answering(note)
+
+
+def counting(asked: list[str], name: str) -> Behaviour:
+    """Note whose each write was."""
+    return answering(lambda request: asked.append(name) if is_write(request) else None)
+
+
+def another(value: Any) -> Any:
+    """Another value of a setting, of the same kind."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    if isinstance(value, Mapping):
+        return {"cpu": 1}
+    if isinstance(value, Downsample):
+        return Downsample("5m", bucket="means")
+    return f"{value}1" if isinstance(value, str) else Path("/1")
+
+
+@pytest.mark.slow  # each change is noted in the store
+def test_a_setting_takes_effect_at_its_server_unless_it_is_none_of_the_servers(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(Workers, "start", lambda _, name, *rest: started.append(name))
+    bench.change(influxdb_url="http://127.0.0.1:1", influxdb_token="t")
+    replaced = set()
+    for name in set(NAMES) - {"mirrors", "collectors", "data_dir"}:
+        started.clear()
+        bench.change(**{name: another(getattr(bench.settings, name))})
+        replaced |= {name} if "delivery" in started else set()
+    of_none = {"tags", "host_root", "collectors", "mirrors", "data_dir", "spool_max_mb"}
+    of_none |= {"collection_interval_ms", "http_port", "log_level", "log_format"}
+    assert replaced == set(NAMES) - of_none
 
 
 @pytest.mark.slow  # it waits for the old delivery as long as a change does
 def test_a_delivery_that_still_waits_for_the_former_server_changes_no_trouble(bench: Bench) -> None:
-    def deliveries() -> int:
-        return [thread.name for thread in threading.enumerate()].count("delivery")
+    asked, over = Event(), Event()
 
-    asked = Event()
-
-    def hang(client: socket.socket, over: Event) -> None:
-        if is_write(client):
+    def hang(request: Request) -> None:
+        if is_write(request):
             asked.set()
             over.wait(60)
-        else:
-            client.sendall(last_response("404 Not Found"))
 
-    with serving(hang) as url:
+    with serving(answering(hang)) as url:
         bench.session.record()
         bench.session.start()
         bench.change(influxdb_url=url, influxdb_token="t", flush_jitter_ms=0)
         assert asked.wait(30)
         bench.change(influxdb_url="http://127.0.0.1:1")
-        assert deliveries() == 2
+        assert threads("delivery") == 2
         eventually(lambda: "delivery" in bench.session.health.troubles(), "the new one's trouble")
-    eventually(lambda: deliveries() == 1, "the end of the former one")
+        over.set()
+    eventually(lambda: threads("delivery") == 1, "the end of the former one")
     assert "http://127.0.0.1:1" in bench.session.health.troubles()["delivery"]
-
-
-def keeping(lines: list[str]) -> Behaviour:
-    """Take each write and keep its lines; there is nothing else."""
-
-    def answer(client: socket.socket, _: Event) -> None:
-        request = read_request(client)
-        if request is not None and request.path.startswith("/api/v2/write"):
-            lines.extend(gzip.decompress(request.body).decode().splitlines())
-            client.sendall(last_response("204 No Content"))
-        else:
-            client.sendall(last_response("404 Not Found"))
-
-    return answer
 
 
 @pytest.mark.slow  # a former server's delivery ends first
 def test_what_waits_when_the_server_changes_goes_to_the_new_one_alone(
     bench: Bench, tmp_path: Path
 ) -> None:
-    def backlog() -> int:
-        with SpoolReader(tmp_path) as reader:
-            return reader.contents().backlog_points
-
     old_lines: list[str] = []
     new_lines: list[str] = []
     with serving(keeping(old_lines)) as old, serving(keeping(new_lines)) as new:
@@ -187,23 +249,23 @@ def test_what_waits_when_the_server_changes_goes_to_the_new_one_alone(
         eventually(lambda: ticks(tmp_path) == 1, "the first reading")
         later = {"flush_jitter_ms": 0, "flush_interval_ms": HOUR_MS}
         bench.change(influxdb_url=old, influxdb_token="t", **later)
-        eventually(lambda: backlog() == 0, "the first delivery")
+        eventually(lambda: bench.waits() == 0, "the first delivery")
         before = len(old_lines)
         bench.session.record()
         bench.change(influxdb_url="")
-        waiting = backlog()
+        waiting = bench.waits()
         assert waiting > 0  # what nobody is to have any more waits
         bench.change(influxdb_url=old, influxdb_timeout_s=3)
-        eventually(lambda: backlog() == 0, "the delivery of what waited")
+        eventually(lambda: bench.waits() == 0, "the delivery of what waited")
         assert len(old_lines) == before + waiting
         bench.session.record()
-        waiting = backlog()
+        waiting = bench.waits()
         bench.change(influxdb_url=new)
-        eventually(lambda: backlog() == 0, "the delivery to the new one")
+        eventually(lambda: bench.waits() == 0, "the delivery to the new one")
         assert len(new_lines) == waiting
         # Without a change, a stop sends what is left.
         bench.session.record()
-        left = backlog()
+        left = bench.waits()
         bench.stop()
         assert len(new_lines) == waiting + left
 
@@ -224,30 +286,18 @@ def test_a_sweep_of_former_settings_that_ends_late_reports_nothing(
     asked, go_on = Event(), Event()
 
     def former(client: socket.socket, _: Event) -> None:
-        if is_write(client):
+        if is_write(read_request(client)):
             client.sendall(last_response("204 No Content"))
         else:
             asked.set()
             go_on.wait(60)
             client.sendall(late)
 
-    def latter(client: socket.socket, _: Event) -> None:
-        request = read_request(client)
-        path = request.path.partition("?")[0] if request else ""
-        answers = {
-            "/api/v2/write": last_response("204 No Content"),
-            "/api/v2/buckets": bucket(0),
-            "/api/v2/query": last_response("200 OK"),
-        }
-        client.sendall(answers.get(path, last_response("404 Not Found")))
-
     def swept(url: str) -> bool:
         with SpoolReader(bench.settings.data_dir) as reader:
             return any(url in fact for name, fact in reader.facts().items() if "swept" in name)
 
-    def sweeps() -> int:
-        return [thread.name for thread in threading.enumerate()].count("sweep")
-
+    latter = answering(lambda _: None, buckets=bucket(0), query=last_response("200 OK"))
     with serving(former) as old, serving(latter) as new:
         bench.session.start()
         fixed = {"bucket_retention": "off", "influxdb_token": "t", "flush_jitter_ms": 0}
@@ -256,9 +306,9 @@ def test_a_sweep_of_former_settings_that_ends_late_reports_nothing(
         bench.change(influxdb_url=new)
         eventually(lambda: swept(new), "the sweep of the new keeper")
         go_on.set()
-        eventually(lambda: sweeps() == 1, "the end of the former sweep")
+        eventually(lambda: threads("sweep") == 1, "the end of the former sweep")
         assert bench.session.health.troubles() == {}
-        assert read_status(bench.settings).bucket_drift is None
+        assert read_status(bench.settings).main.bucket_drift is None
 
 
 @pytest.mark.slow  # a delivery and a sweep
@@ -267,22 +317,18 @@ def test_a_token_that_is_refused_is_logged_once(
 ) -> None:
     asked: list[str] = []
     refusal = b'{"code": "unauthorized", "message": "unauthorized access"}'
-
-    def refuse(client: socket.socket, _: Event) -> None:
-        if (request := read_request(client)) is not None:
-            asked.append(request.path.partition("?")[0])
-            client.sendall(last_response("401 Unauthorized", refusal))
-
+    unauthorized = last_response("401 Unauthorized", refusal)
+    wanted = {"buckets": unauthorized, "write": unauthorized, "query": unauthorized}
+    refuse = answering(lambda request: asked.append(request.path.partition("?")[0]), **wanted)
     with serving(refuse) as url:
         bench.session.start()
         bench.change(influxdb_url=url, influxdb_token="t", flush_jitter_ms=0)
-        wanted = {"/api/v2/buckets", "/api/v2/write", "/api/v2/query"}
-        eventually(lambda: wanted <= set(asked), "that rule, delivery and sweep have had their try")
+        paths = {f"/api/v2/{name}" for name in wanted}
+        eventually(lambda: paths <= set(asked), "that rule, delivery and sweep have had their try")
         eventually(lambda: "Delivery stopped" in caplog.text, "that delivery has its answer")
         bench.stop()
-    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert len(told) == 1
-    assert told[0].startswith("Delivery stopped, ")
+    (told,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told.startswith("Delivery stopped, ")
 
 
 @pytest.fixture
@@ -297,27 +343,6 @@ def shortage(monkeypatch: pytest.MonkeyPatch) -> Event:
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     return short
-
-
-def test_an_interval_changes_though_no_thread_can_be_started(
-    bench: Bench, tmp_path: Path, shortage: Event
-) -> None:
-    bench.session.start()
-    shortage.set()
-    for interval_ms in (SELDOM_MS // 2, 20):
-        bench.change(collection_interval_ms=interval_ms)
-    eventually(lambda: ticks(tmp_path) >= 3, "readings at the new interval")
-
-
-def counting(asked: list[str], name: str) -> Behaviour:
-    """Take each write, and note whose it was."""
-
-    def answer(client: socket.socket, _: Event) -> None:
-        if wrote := is_write(client):
-            asked.append(name)
-        client.sendall(last_response("204 No Content" if wrote else "404 Not Found"))
-
-    return answer
 
 
 def test_a_delivery_goes_on_until_the_one_that_replaces_it_can_be_started(
@@ -343,7 +368,7 @@ def test_a_delivery_goes_on_until_the_one_that_replaces_it_can_be_started(
         assert "new" not in asked
         assert "can't start new thread" in health.troubles()["threads"]
         shortage.clear()
-        bench.session.look()
+        bench.session.start_missing()
 
         def changed_hands() -> bool:
             bench.session.record()  # the old one may still send what comes while it ends
@@ -397,7 +422,8 @@ def test_a_limit_of_threads_ends_nothing_while_the_settings_change(tmp_path: Pat
         assert agent.stop() == 0
     finally:
         agent.kill()
-    assert "All threads run again" in agent.log
+    for line in ("A thread could not be started, retrying: ", "All threads run again"):
+        assert agent.log.count(line) == 1
 
 
 def test_a_thread_that_could_not_be_started_for_long_runs_when_it_can(shortage: Event) -> None:
@@ -407,32 +433,8 @@ def test_a_thread_that_could_not_be_started_for_long_runs_when_it_can(shortage: 
     for _ in range(sys.getrecursionlimit()):  # as each reading asks for the salvage
         workers.start("sweep", lambda _, __: ran.set())
     shortage.clear()
-    workers.look()
+    workers.start_missing()
     assert ran.wait(60)
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_thread_that_has_died_is_replaced(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    record, died = Recorder.record, Event()
-
-    def die_once(self: Recorder, tick: Tick) -> dict[str, str]:
-        if died.is_set():
-            return record(self, tick)
-        died.set()
-        raise SystemExit  # as a collector of another package may
-
-    monkeypatch.setattr(Recorder, "record", die_once)
-    bench.session.start()
-    bench.change(collection_interval_ms=20)
-
-    def goes_on() -> bool:
-        bench.session.look()
-        return ticks(tmp_path) >= 2
-
-    eventually(goes_on, "readings")
-    assert caplog.messages.count("The thread tick ended by accident and is started again") == 1
 
 
 def test_a_way_that_others_can_read_is_told_once_at_the_start(

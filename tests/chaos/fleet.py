@@ -1,24 +1,20 @@
-"""Many hosts in one process and one simulated time, with real sockets to their servers.
+"""Many hosts in one process and one simulated time.
 
-Each host is a thread for each server, with the real Delivery, Spool and Connection. One of them
-runs at a time, and the time moves when all wait, so that a simulation comes out the same on any
-machine.
+Each host is a thread for each server, with the real Delivery and Spool. One of them runs at a time,
+and the time moves when all wait, so that a simulation comes out the same on any machine.
 """
 
-import asyncio
 import gzip
 import heapq
 import random
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event
 
 from pipeline.delivery import Delivery, Pace
 from pipeline.health import Health
-from pipeline.influx import Answer, Connection
-from pipeline.settings import Settings
+from pipeline.influx import Answer
 from pipeline.spool import Queue, Spool
 from tests.clocks import START_NS
 
@@ -84,10 +80,7 @@ class Request:
     began: float
     ended: float
     lines: int
-    status: int
-
-    def under_way(self, moment: float) -> bool:
-        return self.began <= moment < self.ended
+    status: int | None
 
 
 class Influx:
@@ -108,52 +101,23 @@ class Influx:
         self._down_until = down_until
         self._retry_after_s = retry_after_s
         self._busy_until = 0.0
-        self.url = ""
         self.requests: list[Request] = []
         self.stored: dict[str, set[str]] = {}
 
-    def answer(self, host: str, body: bytes) -> bytes:
+    def write(self, host: str, body: bytes) -> Answer:
+        """Take the readings of a host, for as long as that lasts."""
         lines = gzip.decompress(body).decode().splitlines()
         now = self._simulation.now
         if now < self._down_until:
-            self.requests.append(Request(host, now, now + 0.001, len(lines), 503))
-            head = f"HTTP/1.1 503 Busy\r\nRetry-After: {self._retry_after_s}\r\n"
-            return f"{head}Content-Length: 0\r\n\r\n".encode()
-        self._busy_until = max(now, self._busy_until) + 0.001 + len(lines) / self._rate
-        self.requests.append(Request(host, now, self._busy_until, len(lines), 204))
-        self.stored.setdefault(host, set()).update(lines)
-        return b"HTTP/1.1 204 No Content\r\n\r\n"
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Serve on a real port, in a thread."""
-        loop = asyncio.new_event_loop()
-        server = loop.run_until_complete(
-            asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=2048)
-        )
-        thread = threading.Thread(target=loop.run_forever)
-        thread.start()
-        try:
-            self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-            yield
-        finally:
-            loop.call_soon_threadsafe(server.close)
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            for task in asyncio.all_tasks(loop):
-                task.cancel()
-            loop.run_until_complete(asyncio.sleep(0))
-            loop.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                fields = dict(line.split(": ", 1) for line in head.splitlines()[1:-1])
-                body = await reader.readexactly(int(fields["Content-Length"]))
-                writer.write(self.answer(fields["Authorization"].removeprefix("Token "), body))
-        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
-            writer.close()
+            answer, ended = Answer(503, retry_after_s=self._retry_after_s), now + 0.001
+        else:
+            answer = Answer(204)
+            ended = max(now, self._busy_until) + 0.001 + len(lines) / self._rate
+            self._busy_until = ended
+            self.stored.setdefault(host, set()).update(lines)
+        self.requests.append(Request(host, now, ended, len(lines), answer.status))
+        self._simulation.sleep_until(ended)
+        return answer
 
 
 class HostClock:
@@ -181,10 +145,10 @@ class HostClock:
 
 
 class Remote:
-    """The server as a host's Delivery sees it: a real connection, and the answer's time."""
+    """The server as a host's Delivery sees it."""
 
-    def __init__(self, simulation: Simulation, influx: Influx, connection: Connection) -> None:
-        self._simulation, self._influx, self._connection = simulation, influx, connection
+    def __init__(self, host: str, influx: Influx) -> None:
+        self._host, self._influx = host, influx
 
     def prepare(self) -> None: ...
 
@@ -193,9 +157,7 @@ class Remote:
     def close(self) -> None: ...
 
     def write(self, body: bytes) -> Answer:
-        answer = self._connection.write(body)
-        self._simulation.sleep_until(self._influx.requests[-1].ended)
-        return answer
+        return self._influx.write(self._host, body)
 
 
 def host(
@@ -207,16 +169,10 @@ def host(
         stop = Event()
         queue = spool.queue(server)
         clock = HostClock(simulation, queue, stop)
-        settings = Settings(
-            influxdb_url=influx.url, influxdb_org="o", influxdb_bucket="b", influxdb_token=name
-        )
-        connection = Connection(settings, clock)
         chance = random.Random(name + server)  # noqa: S311  # chance that comes back is wanted
-        remote = Remote(simulation, influx, connection)
-        health = Health(clock, 60, lambda _: None)
-        Delivery(
-            queue, remote, clock, pace, chance.uniform, health.server(server), lambda _: False
-        ).run(stop, Event())
-        connection.close()
+        health = Health(clock, 60, lambda _: None).server(server)
+        remote = Remote(name, influx)
+        delivery = Delivery(queue, remote, clock, pace, chance.uniform, health, lambda _: False)
+        delivery.run(stop, Event())
 
     return job

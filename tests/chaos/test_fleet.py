@@ -54,8 +54,6 @@ def simulate(
     simulation = Simulation()
     servers = {name: Influx(simulation, RATE, *outage) for name, outage in outages.items()}
     with ExitStack() as stack:
-        for influx in servers.values():
-            stack.enter_context(influx.listening())
         jobs = []
         for number in range(hosts):
             own = shutil.copytree(backlog, folder / f"h{number}")
@@ -114,15 +112,3 @@ def drains_at_a_bounded_rate(influx: Influx) -> None:
     # little: what it must do at least is all lines at its rate.
     lasted = max(r.ended for r in delivered) - min(r.began for r in delivered)
     assert lasted < 1.5 * sum(r.lines for r in delivered) / RATE + LONGEST_WAIT_S
-
-
-def test_without_a_rest_all_hosts_would_lie_with_the_server_at_once(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What the others assert is no truism."""
-    monkeypatch.setattr("pipeline.delivery.delivery.rest_s", lambda random, took_s: 0.0)
-    monkeypatch.setattr("pipeline.delivery.pacing._FIRST_SHARE", 1)
-    hosts = 100
-    servers, _ = simulate(folder, {MAIN: (0.0, 0)}, hosts=hosts)
-    influx = servers[MAIN]
-    assert most_under_way(influx.requests) > 0.7 * hosts * PACE.batch_max_points

@@ -1,6 +1,5 @@
 """Servers that do their worst: a request ends in bounded time, and leaves nothing behind."""
 
-import gc
 import gzip
 import itertools
 import re
@@ -11,7 +10,6 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-import psutil
 import pytest
 
 from pipeline.clock import SystemClock
@@ -20,6 +18,7 @@ from pipeline.influx.bounds import MOST_BYTES
 from pipeline.settings import Settings
 from tests import servers
 from tests.agents import environment, running
+from tests.machine import open_files
 from tests.servers import Behaviour, serving
 
 pytestmark = pytest.mark.slow  # much to write, and to break
@@ -48,10 +47,6 @@ def in_bounded_time(call: Callable[[], Answer]) -> Answer:
     return answers[0]
 
 
-def files() -> int:
-    return psutil.Process().num_fds()
-
-
 @pytest.mark.parametrize(
     ("behaviour", "reason"),
     [
@@ -77,7 +72,7 @@ def test_a_hostile_server_is_no_answer_in_bounded_time_and_leaves_nothing_behind
     connected("http://127.0.0.1:1").close()  # imports
     threads = set(threading.enumerate())
     with serving(behaviour) as url:
-        before = files()
+        before = open_files()
         connection = connected(url, 0.5 if reason == LATE else NEVER_S)
         for _ in range(2):
             answer = in_bounded_time(lambda: connection.write(BODY))
@@ -87,7 +82,7 @@ def test_a_hostile_server_is_no_answer_in_bounded_time_and_leaves_nothing_behind
             assert "s3cret" not in answer.message
         connection.close()
         # Those of the server's ends are gone with its threads only.
-        assert files() <= before + 2
+        assert open_files() <= before + 2
     assert set(threading.enumerate()) <= threads
 
 
@@ -158,14 +153,14 @@ def test_thousands_of_requests_to_a_failing_server_cost_no_memory_thread_or_file
         def some(number: int) -> tuple[int, set[threading.Thread], int]:
             for _ in range(number):
                 connection.write(BODY)
-            gc.collect()
-            return sys.getallocatedblocks(), set(threading.enumerate()), files()
+            files = open_files()  # once garbage is collected
+            return sys.getallocatedblocks(), set(threading.enumerate()), files
 
-        blocks, threads, open_files = some(REQUESTS // 5)
+        blocks, threads, files = some(REQUESTS // 5)
         after = some(REQUESTS)
     assert after[0] - blocks < REQUESTS // 2  # less than one object for every second request
     assert len(after[1] - threads) <= 2
-    assert after[2] - open_files <= 2
+    assert after[2] - files <= 2
 
 
 @pytest.mark.parametrize(

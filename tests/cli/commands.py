@@ -3,12 +3,25 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
+
+from pipeline.cli import main
 from tests.agents import environment
+
+
+def every(group: click.Group = main, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Yield each command by its words, such as `rejected list`."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from every(command, f"{prefix}{name} ")
+        else:
+            yield prefix + name, command
+
 
 # A rehearsal takes ten seconds, of a machine that has the time.
 _WITHIN_S = 300
@@ -60,10 +73,6 @@ class Cli:
     def __call__(self, *words: str, **settings: object) -> Done:
         return finish(self.start(*words, env=self.env(**settings)))
 
-    def at_once(self, *commands: tuple[str, ...]) -> list[Done]:
-        """Run several commands that change nothing, all at the same time."""
-        return [finish(process) for process in [self.start(*words) for words in commands]]
-
 
 def finish(process: subprocess.Popen[str]) -> Done:
     with process:
@@ -72,6 +81,15 @@ def finish(process: subprocess.Popen[str]) -> Done:
         finally:
             process.kill()
     return Done(process.returncode, out, err)
+
+
+def ended(*words: str) -> Any:
+    """Run a command in this process; return its status."""
+    try:
+        main(words, prog_name="metrics-pipeline")
+    except SystemExit as end:
+        return end.code
+    return 0
 
 
 Inside = Callable[..., Done]

@@ -1,13 +1,12 @@
 """Ways to run a command."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from pipeline.cli import main
-from tests.cli.commands import Cli, Done, Inside
+from tests.cli.commands import Cli, Done, Inside, ended
 
 
 @pytest.fixture
@@ -16,21 +15,24 @@ def cli(tmp_path: Path) -> Cli:
 
 
 @pytest.fixture
-def inside(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], _log_restored: None
-) -> Inside:
-    def run(cli: Cli, *words: str, **settings: object) -> Done:
+def within(monkeypatch: pytest.MonkeyPatch, _log_restored: None) -> Callable[..., None]:
+    """Gives this process the settings of a command, and the folder that it runs in."""
+
+    def enter(cli: Cli, **settings: object) -> None:
         for name in os.environ:
             if name.startswith("METRICS_"):
                 monkeypatch.delenv(name)
         for name, value in cli.env(**settings).items():
             monkeypatch.setenv(name, value)
         monkeypatch.chdir(cli.folder)
-        status: Any = 0
-        try:
-            main(words, prog_name="metrics-pipeline")
-        except SystemExit as end:
-            status = end.code
-        return Done(status, *capsys.readouterr())
+
+    return enter
+
+
+@pytest.fixture
+def inside(within: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> Inside:
+    def run(cli: Cli, *words: str, **settings: object) -> Done:
+        within(cli, **settings)
+        return Done(ended(*words), *capsys.readouterr())
 
     return run

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.collectors import catalogue
 from pipeline.spool import Spool
 from tests.agents import environment
 
@@ -21,7 +20,6 @@ from tests.agents import environment
 SHELLS = [shell for shell in ("bash", "zsh", "fish") if shell == "bash" or shutil.which(shell)]
 WITHIN_S = 60
 pytestmark = pytest.mark.slow  # a shell each
-MEASUREMENTS = {entry.measurement for entry in catalogue.load()}
 
 
 @pytest.fixture
@@ -37,11 +35,10 @@ def env(tmp_path: Path) -> dict[str, str]:
     return {**base, **own, "PATH": f"{folder}:{base['PATH']}"}
 
 
-@pytest.fixture
-def _store(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    with Spool(tmp_path / "data", 2**24) as spool:
-        spool.append(["weather temperature=1,wind=2 10", "clock drift=3 10"], 10)
+def store(directory: Path, *lines: str) -> None:
+    directory.mkdir()
+    with Spool(directory, 2**24) as spool:
+        spool.append([f"{line} 10" for line in lines], 10)
 
 
 def press(shell: str, line: str, env: Mapping[str, str]) -> set[str]:
@@ -91,7 +88,6 @@ def read_until(terminal: int, pattern: str) -> str:
     return match[match.lastindex or 0]
 
 
-@pytest.mark.usefixtures("_store")
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize(
     ("line", "offered"),
@@ -105,14 +101,10 @@ def read_until(terminal: int, pattern: str) -> str:
     ],
 )
 def test_the_tab_key_offers_what_can_follow(
-    shell: str, line: str, offered: set[str], env: dict[str, str]
+    shell: str, line: str, offered: set[str], env: dict[str, str], tmp_path: Path
 ) -> None:
+    store(tmp_path / "data", "weather temperature=1,wind=2", "clock drift=3")
     assert press(shell, line, env) == offered
-
-
-@pytest.mark.parametrize("shell", SHELLS)
-def test_without_a_history_the_catalogue_is_offered(shell: str, env: dict[str, str]) -> None:
-    assert press(shell, "metrics-pipeline show ", env) == MEASUREMENTS
 
 
 def test_the_store_is_the_one_that_the_command_line_names(
@@ -122,36 +114,18 @@ def test_the_store_is_the_one_that_the_command_line_names(
     config = tmp_path / "etc"
     config.mkdir()
     (config / "settings.toml").write_text(f'data_dir = "{tmp_path / "other"}"\n')
-    (tmp_path / "other").mkdir()
-    with Spool(tmp_path / "other", 2**24) as spool:
-        spool.append(["tide level=1 10"], 10)
+    store(tmp_path / "other", "tide level=1")
     line = f"metrics-pipeline --config-dir {config} show "
     assert press("bash", line, env) == {"tide"}
 
 
-@pytest.mark.parametrize("damage", ["settings", "store"])
-def test_what_is_broken_does_not_disturb_a_key_press(
-    env: dict[str, str], tmp_path: Path, damage: str
+@pytest.mark.parametrize("missing", ["store", "settings that can be used", "sound store"])
+def test_without_a_history_the_catalogue_is_offered_and_no_error_disturbs_a_key_press(
+    env: dict[str, str], tmp_path: Path, missing: str
 ) -> None:
-    if damage == "settings":
+    if missing == "settings that can be used":
         env["METRICS_RETENTION_HOURS"] = "soon"
-    else:
+    elif missing == "sound store":
         (tmp_path / "data").mkdir()
         (tmp_path / "data" / "spool.db").write_text("a letter to the editor" * 100)
     assert press("bash", "metrics-pipeline show swa", env) == {"swap"}
-
-
-@pytest.mark.parametrize(
-    ("shell", "told"),
-    [
-        (["tcsh"], "'tcsh' is not one of 'bash', 'zsh', 'fish'"),
-        ([], "Missing argument '{bash|zsh|fish}'. Choose from: bash, zsh, fish; see "),
-    ],
-)
-def test_a_shell_is_told_which_there_are(env: dict[str, str], shell: list[str], told: str) -> None:
-    done = subprocess.run(
-        ["metrics-pipeline", "completion", *shell], env=env, capture_output=True, text=True
-    )
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
-    assert told in line

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -20,12 +21,12 @@ from pipeline.cli.rehearse.agent import Scratch
 from pipeline.cli.rehearse.proxy import Proxy
 from pipeline.cli.rehearse.script import RehearsalError, Script
 from tests.agents import eventually, mirror
-from tests.cli.commands import Cli, finish
+from tests.cli.commands import Cli, Done, Inside, finish
 from tests.clocks import ManualClock
 from tests.configured import settings_for
 from tests.influxd import api
 from tests.influxd.api import Bucket
-from tests.servers import forward, read_request, serving
+from tests.servers import forward, last_response, read_request, serving
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,12 @@ class Ground:
     bucket: Bucket
     folder: Path
 
-    def environment(self, cli: Cli, **settings: object) -> dict[str, str]:
-        return cli.env(bucket=self.bucket, **settings) | {"TMPDIR": str(self.folder)}
+    def start(self, cli: Cli, *words: str, **settings: object) -> subprocess.Popen[str]:
+        env = cli.env(bucket=self.bucket, **settings) | {"TMPDIR": str(self.folder)}
+        return cli.start("rehearse", *words, env=env)
+
+    def rehearse(self, cli: Cli, *words: str, **settings: object) -> Done:
+        return finish(self.start(cli, *words, **settings))
 
     def rows(self) -> list[dict[str, object]]:
         return api.rows(self.bucket)
@@ -59,8 +64,7 @@ def ground(bucket: Bucket, tmp_path: Path) -> Ground:
 
 def test_every_reading_arrives_once_and_no_trace_is_left(ground: Ground, cli: Cli) -> None:
     # With an age of 1 h and a rule to enforce, an agent of its own accord would shorten the bucket.
-    env = ground.environment(cli, retention_hours=1, bucket_retention="enforce")
-    done = finish(cli.start("rehearse", env=env))
+    done = ground.rehearse(cli, retention_hours=1, bucket_retention="enforce")
     assert (done.status, done.err) == (0, "")
     begun, *steps, verdict = done.out.splitlines()
     assert begun.startswith(f"Rehearsing against {ground.bucket.server.url}, bucket ")
@@ -88,8 +92,7 @@ def test_a_mirror_is_rehearsed_with_through_its_own_proxy(ground: Ground, cli: C
     with closing(Proxy(str(server.hostname), server.port or 0, answers_connect=True)) as proxy:
         # A name that only the proxy understands; the main server is down.
         its = mirror(ground.bucket, url="http://influxdb.invalid:8086", proxy=proxy.url)
-        env = ground.environment(cli, influxdb_url="http://127.0.0.1:9", **its)
-        done = finish(cli.start("rehearse", "--mirror", "b", env=env))
+        done = ground.rehearse(cli, "--mirror", "b", influxdb_url="http://127.0.0.1:9", **its)
     assert (done.status, done.err) == (0, "")
     assert done.out.startswith("Rehearsing against http://influxdb.invalid:8086, bucket ")
     assert "Passed: " in done.out
@@ -121,11 +124,10 @@ def test_a_server_with_tls_proves_who_it_is_to_the_rehearsals_agent_too(
 ) -> None:
     with forwarding(ground.bucket, tls=certificate) as port:
         url = f"https://localhost:{port}"
-        env = ground.environment(cli, influxdb_url=url, influxdb_ca_cert=certificate)
-        done = finish(cli.start("rehearse", env=env))
+        done = ground.rehearse(cli, influxdb_url=url, influxdb_ca_cert=certificate)
         assert (done.status, done.err) == (0, "")
         assert "Passed: " in done.out
-        unknown = finish(cli.start("rehearse", env=ground.environment(cli, influxdb_url=url)))
+        unknown = ground.rehearse(cli, influxdb_url=url)
     assert unknown.status == 1
     assert "certificate verify failed" in unknown.error
     ground.assert_clean()
@@ -136,8 +138,7 @@ def test_a_server_with_tls_proves_who_it_is_to_the_rehearsals_agent_too(
 
 def test_a_loss_is_found(ground: Ground, cli: Cli) -> None:
     with forwarding(ground.bucket, loses=b",series=3 ") as port:
-        env = ground.environment(cli, influxdb_url=f"http://127.0.0.1:{port}")
-        done = finish(cli.start("rehearse", env=env))
+        done = ground.rehearse(cli, influxdb_url=f"http://127.0.0.1:{port}")
     assert done.status == 1
     verdict = re.fullmatch(
         r"FAILED: (\d+) readings with (\d+) points were taken; "
@@ -150,22 +151,43 @@ def test_a_loss_is_found(ground: Ground, cli: Cli) -> None:
     ground.assert_clean()
 
 
-def test_without_a_server_it_says_so_in_a_sentence(cli: Cli, ground: Ground) -> None:
-    assert cli("rehearse").error == "there is nothing to rehearse with: set influxdb_url first"
-    done = finish(cli.start("rehearse", "--mirror", "b", env=ground.environment(cli)))
-    assert done.error == "the settings have no mirror 'b'; there are none"
-    nobody = "http://127.0.0.1:9"
-    done = finish(cli.start("rehearse", env=ground.environment(cli, influxdb_url=nobody)))
-    assert done.status == 1
-    assert done.error.startswith(f"no answer from {nobody}: ")
+NAMED = {"influxdb_org": "o", "influxdb_bucket": "b", "influxdb_token": "t"}
+
+
+def test_what_cannot_be_rehearsed_is_told_in_a_sentence(cli: Cli, inside: Inside) -> None:
+    def told(*words: str, **settings: object) -> str:
+        return inside(cli, "rehearse", *words, **settings).error
+
+    assert told() == "there is nothing to rehearse with: set influxdb_url first"
+    named = {"influxdb_url": "http://127.0.0.1:9", **NAMED}
+    assert told("--mirror", "b", **named) == "the settings have no mirror 'b'; there are none"
+    assert told(influxdb_proxy="https://proxy:3128", **named) == (
+        "no rehearsal goes through a proxy of https://; unset influxdb_proxy"
+    )
+
+
+@pytest.mark.slow  # the least time for an answer that can be set is a second
+def test_a_server_that_never_answers_is_waited_for_as_long_as_the_settings_say(
+    cli: Cli, inside: Inside
+) -> None:
+    def behave(client: socket.socket, over: threading.Event) -> None:
+        read_request(client)
+        client.settimeout(20)
+        with suppress(TimeoutError):
+            client.recv(1)  # until it gives up
+            return
+        client.sendall(last_response("200 OK"))
+
+    with serving(behave) as url:
+        done = inside(cli, "rehearse", influxdb_url=url, influxdb_timeout_s=1, **NAMED)
+    assert done.error.startswith(f"no answer from {url}: ")
     assert done.error.endswith("; start it, open the way to it, or correct influxdb_url")
-    ground.assert_clean()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_root_stages_nothing_where_others_could_exchange_it(ground: Ground, cli: Cli) -> None:
     os.chown(ground.folder, 12345, 12345)
-    assert finish(cli.start("rehearse", env=ground.environment(cli))).err == (
+    assert ground.rehearse(cli).err == (
         f"metrics-pipeline: {ground.folder} belongs to 12345, and root writes to nothing that "
         "others can change; set TMPDIR to another folder\n"
     )
@@ -173,9 +195,11 @@ def test_root_stages_nothing_where_others_could_exchange_it(ground: Ground, cli:
 
 
 @pytest.mark.parametrize("right", ["read", "write"])
-def test_without_the_rights_it_does_not_begin(ground: Ground, cli: Cli, right: str) -> None:
+def test_without_the_rights_it_does_not_begin(
+    ground: Ground, cli: Cli, inside: Inside, right: str
+) -> None:
     token = api.create_token(ground.bucket, [right])
-    done = finish(cli.start("rehearse", env=ground.environment(cli, influxdb_token=token)))
+    done = inside(cli, "rehearse", bucket=ground.bucket, influxdb_token=token)
     assert done.status == 1
     assert token not in done.error
     ground.assert_clean()
@@ -202,16 +226,9 @@ def test_a_server_that_takes_no_readings_ends_it_in_time(ground: Ground) -> None
             scratch.kill()
 
 
-def test_a_proxy_with_tls_is_no_way_for_it(ground: Ground, cli: Cli) -> None:
-    done = finish(
-        cli.start("rehearse", env=ground.environment(cli, influxdb_proxy="https://proxy:3128"))
-    )
-    assert done.error == "no rehearsal goes through a proxy of https://; unset influxdb_proxy"
-
-
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_broken_off_it_cleans_up(ground: Ground, cli: Cli, end: signal.Signals) -> None:
-    process = cli.start("rehearse", env=ground.environment(cli))
+    process = ground.start(cli)
     # Once its points are there.
     eventually(lambda: len(ground.rows()) > 1, "a delivery")
     assert process.poll() is None
@@ -223,7 +240,7 @@ def test_broken_off_it_cleans_up(ground: Ground, cli: Cli, end: signal.Signals) 
 
 
 def test_killed_it_leaves_no_agent_behind(ground: Ground, cli: Cli) -> None:
-    process = cli.start("rehearse", env=ground.environment(cli))
+    process = ground.start(cli)
     eventually(lambda: len(ground.rows()) > 1, "a delivery")
     agents = psutil.Process(process.pid).children(recursive=True)
     assert agents

@@ -5,21 +5,21 @@ import http.client
 import io
 import json
 import logging
+import os
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
 from pipeline.agent import Agent
-from pipeline.cli import logs, main
+from pipeline.cli import logs
 from pipeline.collectors import names
 from pipeline.settings import Files
 from tests.agents import eventually
-from tests.cli.commands import Cli
+from tests.cli.commands import Cli, ended
 from tests.influxd.process import free_port
 from tests.servers import read_request, response, serving
 
@@ -84,35 +84,19 @@ class Echo:
         return json.dumps({**own, **told, "orgs": [found], "buckets": [found], "links": found})
 
 
-@contextlib.contextmanager
-def collecting(settings: Path, env: dict[str, str]) -> Iterator[Agent]:
-    """An agent as `run` starts it, with all that it can log on standard error."""
-    logs.configure("debug", "text", sys.stderr, env)
-    files = Files(settings, env, names())
-    agent = Agent(files.load().settings, files)
-    agent.start()
-    try:
-        yield agent
-    finally:
-        agent.close()
-
-
 def got(port: int, path: str) -> str:
     """Everything that the endpoint answers."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as client:
+        client.request("GET", path)
+        answer = client.getresponse()
         return f"{answer.reason}{answer.headers}{answer.read().decode()}"
-    finally:
-        connection.close()
 
 
 @pytest.mark.slow  # all commands, and an agent until both of its threads were answered
-@pytest.mark.usefixtures("_log_restored")
 @pytest.mark.parametrize(("status", "style"), ANSWERS)
 def test_no_output_and_no_file_has_the_token(
     cli: Cli,
+    within: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
     status: int,
@@ -125,13 +109,13 @@ def test_no_output_and_no_file_has_the_token(
     secrets.chmod(0o600)
     try:
         with serving(echo) as url:
-            given = {"influxdb_url": url, "influxdb_org": "o", "influxdb_bucket": "b"}
-            env = cli.env(**given, http_port=port, collection_interval_ms=50, log_level="debug")
-            for name, value in env.items():
-                monkeypatch.setenv(name, value)
-            monkeypatch.chdir(cli.folder)
+            own = {"http_port": port, "collection_interval_ms": 50, "log_level": "debug"}
+            within(cli, influxdb_url=url, influxdb_org="o", influxdb_bucket="b", **own)
             told = []
-            with collecting(cli.config_dir, env):
+            logs.configure("debug", "text", sys.stderr, os.environ)  # all that `run` can log
+            files = Files(cli.config_dir, os.environ, names())
+            with contextlib.closing(Agent(files.load().settings, files)) as agent:
+                agent.start()
                 eventually(echo.is_heard, "an answer to delivery, and to the sweep")
                 told += [got(port, f"/{path}") for path in ("", "status", "health", "metrics")]
             for command in COMMANDS:
@@ -139,11 +123,9 @@ def test_no_output_and_no_file_has_the_token(
                 if words[0] == "setup":
                     words += ["--url", url]
                     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{GIVEN}\n"))
-                with contextlib.suppress(SystemExit):
-                    main(words, prog_name="metrics-pipeline")
+                ended(*words)
     finally:
         logging.getLogger().removeHandler(handler)
     out, err = capfd.readouterr()
     told += [out, err, *(path.read_bytes().decode("latin-1") for path in cli.data_dir.iterdir())]
     assert SECRET not in "".join(told)
-    assert {command.split()[0] for command in COMMANDS} == set(main.commands) - {"run"}

@@ -1,11 +1,19 @@
 """The collectors as a set: which there are, which run, and what comes of it."""
 
+import os
+import re
 import subprocess
 import sys
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from pipeline.collectors import ALL, build, catalogue, names
+from pipeline.clock import SystemClock
+from pipeline.collectors import ALL, NoData, build, catalogue, names
+from pipeline.collectors._host.served import find_served
+from pipeline.collectors._host.timeouts import TimeoutRunner
 from pipeline.point import decode
 from pipeline.settings import CollectorOptions
 
@@ -43,6 +51,31 @@ def test_lines_bear_the_common_tags_and_the_time(fake: FakeHost) -> None:
     assert read_back
     assert {line.timestamp_ns for line in read_back} == {7}
     assert {line.point.tags["host"] for line in read_back} == {"h"}
+
+
+def test_each_file_of_proc_that_is_read_is_one_that_another_program_may_serve(
+    fake: FakeHost, tmp_path: Path
+) -> None:
+    read: set[str] = set()
+
+    def note(path: str) -> bytes:
+        read.add(path)
+        return fake.host().read_file(path)
+
+    host = replace(fake.host(), read_file=note)
+    for collector in ALL:
+        made = collector(host, replace(DEFAULTS, exclude=(), per_cpu=True))
+        with suppress(NoData, OSError):
+            list(made.collect())
+    # Of networks and of single processes nobody serves any.
+    files = {path for path in read if re.match(r"/proc/(?!net/|\d|self/)", path)}
+    for path in files:
+        served = Path(f"{tmp_path}{path}")
+        served.parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(served)
+    found = find_served(f"{tmp_path}/proc", TimeoutRunner(SystemClock()))
+    unknown = {path for path in files if f"{tmp_path}{path}" not in found}
+    assert unknown == set(), "add them to the files of pipeline/collectors/_host/served.py"
 
 
 @pytest.mark.slow

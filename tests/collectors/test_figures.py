@@ -77,6 +77,10 @@ CASES: list[Case] = [
     (Mem, MEMINFO, b"(?<=SReclaimable:).*", b" ?", lost("cached", "sreclaimable")),
     (Mem, MEMINFO, b"12000000", b"?", lost("available", *OF_AVAILABLE)),
     (Mem, MEMINFO, b"16000000", b"?", lost("total", *OF_AVAILABLE)),
+    (
+        *(Mem, MEMINFO, b"16000000", b"8000000"),  # less than is free
+        lost("free", "available", *OF_AVAILABLE) | {"total": 8_000_000 * KIB},
+    ),
     (Mem, MEMINFO, b"34359738367", 5000 * b"9", lost("vmalloc_total")),
     (Mem, MEMINFO, b"^Huge.*\n", b"", dict.fromkeys(HUGE_PAGES, 0)),
     *(

@@ -83,10 +83,11 @@ def test_failure_is_contained_and_loses_what_the_last_good_reading_had(
     assert (outcome.lines, outcome.lost_points) == ((), 1)
     assert outcome.error == "OSError: [Errno 5] Input/output error"
     assert caplog.records[0].exc_info  # for debugging
-    stub.give = lambda: points("a", "b", "c")
-    assert run(guard).lost_points == 0
+    bad = Point("stub", {"value": 1, "bad": 2**63}, {"id": "b"})
+    stub.give = lambda: [*points("a"), bad, Omission("c", "no", points=2), Silence("d", "no")]
+    assert run(guard).lost_points == 3
     stub.give = raising(OSError())
-    assert [run(guard).lost_points for _ in range(2)] == [3, 3]
+    assert [run(guard).lost_points for _ in range(2)] == [5, 5]  # points, and no figures
 
 
 def test_no_collector_ends_the_process_but_what_does_passes(stub: Stub) -> None:

@@ -3,9 +3,8 @@ import pytest
 from pipeline.collectors import Omission
 from pipeline.collectors.interrupts import Interrupts
 from pipeline.point import Point
-from pipeline.settings import CollectorOptions
 
-from .fakes import DEFAULTS, FakeHost, guarded, read, written
+from .fakes import DEFAULTS, FakeHost, read
 
 
 def hard(irq: str, cores: dict[str, int], **words: str) -> Point:
@@ -76,15 +75,3 @@ def test_a_file_that_cannot_be_read_costs_itself(fake: FakeHost, text: bytes | N
     assert points == SOFT
     assert isinstance(omitted, Omission)
     assert omitted.what == "/proc/interrupts"
-
-
-def test_of_thousands_the_same_ones_are_written(fake: FakeHost) -> None:
-    rows = b"".join(b"%d: %d 0 PCI-MSI nvme0q%d\n" % (n, 1 + n % 7, n) for n in range(3000))
-    fake.files["/proc/interrupts"] = b"  CPU0  CPU1\n" + rows
-    options = CollectorOptions(max_series=50)
-    collector = Interrupts(fake.host(), options)
-    for _ in range(2):
-        outcome = guarded(collector, options)
-        irqs = [point.tags["irq"] for point in written(outcome)]
-        assert irqs == ["TIMER", "NET_RX", *map(str, range(48))]
-        assert outcome.lost_points == 2952

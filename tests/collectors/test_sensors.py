@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from pipeline.collectors import NoData, Silence
@@ -61,6 +63,16 @@ def test_chips_of_one_name_have_numbers_whether_the_others_answer_or_not(fake: F
 def test_a_mean_is_written_only_where_the_power_itself_is_not_told(fake: FakeHost) -> None:
     fake.files[f"{HWMON}/hwmon3/power1_input"] = b"30000000\n"
     assert others(fake) == [sensor("amdgpu", "slowppt", power_input=30.0)]
+
+
+def test_a_chip_that_became_another_one_since_it_was_found_is_left_out(fake: FakeHost) -> None:
+    host, names = fake.host(), iter([b"amdgpu\n"])
+
+    def read_file(path: str) -> bytes:
+        return next(names, b"nvme\n") if path.endswith("hwmon3/name") else host.read_file(path)
+
+    points = read(Sensors(replace(host, read_file=read_file), DEFAULTS))
+    assert points == [point for point in POINTS if point.tags["chip"] != "amdgpu"]
 
 
 def test_two_of_one_label_are_both_written(fake: FakeHost) -> None:

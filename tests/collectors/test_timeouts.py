@@ -1,3 +1,4 @@
+import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -101,9 +102,9 @@ def test_quick_ones_share_a_thread_which_is_kept(threads: Threads) -> None:
     with asking(idle_s=60.0) as (runner, oracle):
         assert answered(runner, oracle, "") == ""
         assert threads() == []
-        for _ in range(3):
+        for runs in (1, 2, 3):
             assert answered(runner, oracle, "cabdefghij") == "cabdefghij"
-            assert len(threads()) == 1
+            assert 1 <= len(threads()) <= runs  # the last one may just be about to be idle
         assert sorted(oracle.asked) == sorted(3 * "abcdefghij")
 
 
@@ -175,17 +176,27 @@ def test_in_one_tick_nothing_is_asked_twice() -> None:
         assert oracle.elapsed == 1.0  # that was waited for b once
 
 
-def test_a_late_answer_is_dropped_and_the_next_one_counts_when_it_is_in_time_again() -> None:
+def test_who_was_late_is_not_waited_for_until_it_is_quick_enough_again() -> None:
     with asking("a") as (runner, oracle):
         runner.begin(1)
         assert answered(runner, oracle, "a") == ""
         oracle.elapsed += 5.0
         oracle.wake("a")
+        oracle.silent["a"].clear()
         runner.begin(2)
-        runner.run(oracle.questions("a"), 1.0)  # not waited for: it took 5 s the last time
-        eventually(lambda: oracle.asked == ["a", "a"] and not oracle.due, "it is answered")
-        runner.begin(3)
-        assert answered(runner, oracle, "a") == "a"
+        eventually(
+            lambda: answered(runner, oracle, "a") or oracle.asked == [*"aa"], "the next call"
+        )
+        assert answered(runner, oracle, "a") == ""
+        assert oracle.elapsed == 6.0
+        oracle.wake("a")
+        ticks = itertools.count(3)
+
+        def in_a_new_tick() -> str:
+            runner.begin(next(ticks))
+            return answered(runner, oracle, "a")
+
+        eventually(in_a_new_tick, "an answer")
         assert oracle.elapsed == 6.0
 
 

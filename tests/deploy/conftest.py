@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -43,16 +44,19 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Debian packages of this version and of the one after it."""
     return {
         "now": _package(tmp_path_factory.mktemp("now")),
-        "next": _package(tmp_path_factory.mktemp("next"), _NEXT_VERSION),
+        "next": _package(tmp_path_factory.mktemp("next"), _NEXT_EDITS),
     }
 
 
 NEXT = f"{pipeline.__version__}.1"
-_NEXT_VERSION = (f'__version__ = "{pipeline.__version__}"', f'__version__ = "{NEXT}"')
+_NEXT_EDITS = {
+    "pipeline/__init__.py": (f'__version__ = "{pipeline.__version__}"', f'__version__ = "{NEXT}"'),
+    "settings.toml": ("# Settings of", "# The settings of"),
+}
 
 
-def _package(folder: Path, version: tuple[str, str] = ("", "")) -> Path:
-    tree = copied(folder / "tree", {"pipeline/__init__.py": version})
+def _package(folder: Path, edits: Mapping[str, tuple[str, str]] = MappingProxyType({})) -> Path:
+    tree = copied(folder / "tree", edits)
     done = built(tree, "deploy/debian/build.sh")
     assert done.returncode == 0, done.stderr
     return tree / done.stdout.strip()

@@ -45,26 +45,16 @@ def command(*words: object, **options: object) -> str:
     return said
 
 
-def require() -> None:
-    """Tell what is missing.
-
-    Raises:
-        MissingError: Something is.
-    """
-    if os.geteuid() != 0:
-        raise MissingError("this takes root: it makes a Debian root and starts machines of it")
-    missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
-    if missing:
-        raise MissingError(f"not installed: {', '.join(missing)}; .ci/run installs them")
-
-
 def root() -> Path:
     """Return the folder of the Debian; it is never written to again.
 
     Raises:
         MissingError: It cannot be made here.
     """
-    require()
+    if os.geteuid() != 0:
+        raise MissingError("this takes root: it makes a Debian root and starts machines of it")
+    if missing := [tool for tool in _TOOLS if shutil.which(tool) is None]:
+        raise MissingError(f"not installed: {', '.join(missing)}; .ci/run installs them")
     cache = binary.cached(os.environ)
     folder = (cache.parent.parent if cache else Path("/var/tmp")) / f"debian-{_release()}-2"  # noqa: S108  # where there is no home
     if not folder.exists():
@@ -81,14 +71,11 @@ def root() -> Path:
 @contextmanager
 def disk(folder: Path) -> Iterator[Path]:
     """Mount a copy on a disk of its own, so that it has a real file system as / and /home."""
-    image = folder / "root.img"
-    mounted = folder / "root"
+    image, home, mounted = folder / "root.img", folder / "home.img", folder / "root"
     mounted.mkdir()
-    with image.open("wb") as file:
-        file.truncate(_SIZE)
-    home = folder / "home.img"
-    with home.open("wb") as file:
-        file.truncate(2**26)
+    for file, size in ((image, _SIZE), (home, 2**26)):
+        file.touch()
+        os.truncate(file, size)
     command("mkfs.ext4", "-q", "-d", root(), image)
     command("mkfs.ext4", "-q", home)
     command("mount", "-o", "loop", image, mounted)

@@ -13,6 +13,7 @@ from tests.agents import eventually
 from tests.deploy import debian
 
 UNIT = "metrics-pipeline.service"
+FOLDERS = "/opt/metrics-pipeline /etc/metrics-pipeline /var/lib/metrics-pipeline"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ANEW = f"systemctl daemon-reload; systemctl reset-failed {UNIT}; systemctl restart {UNIT}"
 _ENVIRONMENT = [f"PATH={_PATH}", "HOME=/root", "LANG=C.UTF-8", "DEBIAN_FRONTEND=noninteractive"]

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy import machine
+from tests.deploy import debian, machine
 from tests.deploy.conftest import NEXT, ROOT
 from tests.deploy.machine import UNIT, Machine
 
@@ -32,9 +31,14 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         yield one
 
 
+def ansible(home: Path, *words: object) -> str:
+    """Run a command of Ansible; return what it says."""
+    assert shutil.which("ansible-playbook"), "ansible-playbook is not installed; see .ci/run"
+    return debian.command(*words, env={**os.environ, "ANSIBLE_NOCOLOR": "1", "HOME": str(home)})
+
+
 def play(host: Machine, folder: Path, package: Path, **variables: Any) -> dict[str, int]:
     """Run the playbook; return how many tasks did what."""
-    assert shutil.which("ansible-playbook"), "ansible-playbook is not installed; see .ci/run"
     # In place of ssh: the last argument is the command, whatever the others are.
     way = folder / "way"
     enter = " ".join(host.enter)
@@ -43,18 +47,10 @@ def play(host: Machine, folder: Path, package: Path, **variables: Any) -> dict[s
     inventory = folder / "inventory.yaml"
     how = {"ansible_ssh_executable": str(way), "ansible_ssh_transfer_method": "piped"}
     inventory.write_text(json.dumps({"all": {"hosts": {"machine": how}}}))
-    given = {"metrics_pipeline_package": str(package), **variables}
-    command = ["ansible-playbook", "-i", str(inventory), "-e", json.dumps(given)]
-    done = subprocess.run(
-        [*command, ROOT / "deploy/ansible/site.yaml"],
-        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "HOME": str(folder)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr + host.journal()
-    (recap,) = re.findall(r"^machine +: (.*)$", done.stdout, re.MULTILINE)
+    given = json.dumps({"metrics_pipeline_package": str(package), **variables})
+    playbook = ROOT / "deploy/ansible/site.yaml"
+    said = ansible(folder, "ansible-playbook", "-i", inventory, "-e", given, playbook)
+    (recap,) = re.findall(r"^machine +: (.*)$", said, re.MULTILINE)
     return {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", recap)}
 
 
@@ -90,18 +86,13 @@ def test_every_character_of_a_text_is_kept(tmp_path: Path) -> None:
         "influxdb_timeout_s": 1.5,
     }
     template = ROOT / "deploy/ansible/roles/metrics_pipeline/templates/settings.toml.j2"
-    command = ["ansible", "localhost", "--connection=local", "--module-name=template"]
     given = json.dumps({"metrics_pipeline_settings": settings})
     written = tmp_path / "settings.toml"
-    done = subprocess.run(
-        [*command, f"--args=src={template} dest={written}", "--extra-vars", given],
-        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
+    ansible(
+        tmp_path,
+        *("ansible", "localhost", "--connection=local", "--module-name=template"),
+        *(f"--args=src={template} dest={written}", "--extra-vars", given),
     )
-    assert done.returncode == 0, done.stdout + done.stderr
     assert tomllib.loads(written.read_text(encoding="utf-8")) == settings
 
 

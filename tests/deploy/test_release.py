@@ -39,26 +39,21 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         (UNCUT, VERSION, "something below '## [Unreleased]'"),
         (CUT, "9.9.9", "nothing below '## [9.9.9]'"),
+        (CUT, VERSION, "commit them first"),
     ],
 )
-def test_changes_that_are_not_those_of_the_version_are_refused(
+def test_a_tree_that_is_not_ready_is_refused(
     changelog: tuple[str, str], version: str, why: str, tmp_path: Path
 ) -> None:
     edits = {"CHANGELOG.md": changelog, "pipeline/__init__.py": (VERSION, version)}
-    done = built(copied(tmp_path / "tree", edits), SCRIPT)
-    assert done.returncode == 1
-    assert why in done.stderr
-
-
-def test_what_is_not_committed_is_refused(tmp_path: Path) -> None:
-    tree = copied(tmp_path / "tree", {"CHANGELOG.md": CUT})
+    tree = copied(tmp_path / "tree", edits)
     git = ["git", "-C", str(tree), "-c", "user.name=a", "-c", "user.email=a@example.org"]
     for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "All"]):
         subprocess.run([*git, *words], check=True)
     (tree / "README.md").write_text("changed")
     done = built(tree, SCRIPT)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "commit them first" in done.stderr
+    assert why in done.stderr
 
 
 def test_it_has_all_files_with_their_sums_and_is_the_same_a_second_time(

@@ -9,10 +9,9 @@ import pytest
 import pipeline
 from tests.deploy import machine
 from tests.deploy.conftest import LEFT_OUT, ROOT
-from tests.deploy.machine import UNIT, Machine
+from tests.deploy.machine import FOLDERS, UNIT, Machine
 
 CLONE = "root/metrics-pipeline"
-FOLDERS = "/opt/metrics-pipeline /etc/metrics-pipeline /var/lib/metrics-pipeline"
 
 
 @pytest.fixture
@@ -48,30 +47,17 @@ def look(one: Machine) -> None:
     assert one.run("metrics-pipeline --version").split()[-1] == pipeline.__version__
 
 
-def test_the_package(clean: Machine) -> None:
-    do(clean, "Debian package", "Build")
-    do(clean, "Debian package", "Install")
+@pytest.mark.parametrize("way", ["Debian package", "From a clone"])
+def test_what_the_document_says(clean: Machine, way: str) -> None:
+    if way == "Debian package":
+        do(clean, way, "Build")
+    do(clean, way, "Install")
     look(clean)
     do(clean, "Delivering")
     look(clean)
-    do(clean, "Debian package", "Upgrade and roll back")
+    do(clean, way, "Upgrade and roll back")
     look(clean)
-    do(clean, "Debian package", "Remove")
-    nothing_is_left(clean)
-
-
-def test_a_clone(clean: Machine) -> None:
-    do(clean, "From a clone", "Install")
-    look(clean)
-    do(clean, "Delivering")
-    look(clean)
-    do(clean, "From a clone", "Upgrade and roll back")
-    look(clean)
-    do(clean, "From a clone", "Remove")
-    nothing_is_left(clean)
-
-
-def nothing_is_left(one: Machine) -> None:
-    assert one.run(f"ls -d {FOLDERS} /etc/credstore/* 2>/dev/null || true") == ""
-    assert one.try_("id metrics-pipeline").returncode == 1
-    assert one.try_(f"systemctl cat {UNIT}").returncode == 1
+    do(clean, way, "Remove")
+    assert clean.run(f"ls -d {FOLDERS} /etc/credstore/* 2>/dev/null || true") == ""
+    assert clean.try_("id metrics-pipeline").returncode == 1
+    assert clean.try_(f"systemctl cat {UNIT}").returncode == 1

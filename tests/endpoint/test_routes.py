@@ -3,7 +3,6 @@ import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from http import HTTPStatus
-from http.client import HTTPConnection
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from pipeline.health import Health
 from pipeline.settings import Settings
 from pipeline.spool import Spool
 from tests.clocks import START_NS, ManualClock
+from tests.influxd.http import call
 
 
 class Agent:
@@ -46,9 +46,10 @@ def agent(tmp_path: Path) -> Agent:
 class Hold:
     """Keeps whoever makes a page until `done`; `inside` is set once somebody does."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
         self.inside, self.done = threading.Event(), threading.Event()
         self._now_ns = agent.clock.now_ns
+        monkeypatch.setattr(agent.clock, "now_ns", self.now_ns)
 
     def now_ns(self) -> int:
         self.inside.set()
@@ -58,9 +59,7 @@ class Hold:
 
 @pytest.fixture
 def hold(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> Hold:
-    one = Hold(agent)
-    monkeypatch.setattr(agent.clock, "now_ns", one.now_ns)
-    return one
+    return Hold(agent, monkeypatch)
 
 
 @pytest.fixture
@@ -73,39 +72,42 @@ def body(reply: Reply) -> Any:
     return json.loads(reply.body)
 
 
-def test_init_says_why_collection_did_not_start(agent: Agent, served: Routes) -> None:
-    agent.refusal = "the data directory is in use"
-    reply = served["/api/internal/init"].reply({})
+UNAVAILABLE = HTTPStatus.SERVICE_UNAVAILABLE
+
+
+def test_init_starts_collection_once_or_says_why_it_did_not_start(
+    agent: Agent, served: Routes
+) -> None:
+    init = served["/api/internal/init"].reply
+    agent.refusal = why = "the data directory is in use"
+    reply = init({})
     assert reply.status == HTTPStatus.INTERNAL_SERVER_ERROR
-    assert body(reply) == {
-        "success": False,
-        "metricsCollectionRunning": False,
-        "error": "the data directory is in use",
-    }
+    assert body(reply) == {"success": False, "metricsCollectionRunning": False, "error": why}
+    agent.refusal = ""
+    for _ in range(3):
+        assert body(init({})) == {"success": True, "metricsCollectionRunning": True}
+    assert agent.starts == 1
 
 
 def test_health_passes_while_readings_are_taken(agent: Agent, served: Routes) -> None:
-    agent.try_start()
-    reply = served["/health"].reply({})
-    assert (reply.status, body(reply)) == (HTTPStatus.OK, {"status": "pass", "troubles": {}})
+    def health() -> tuple[HTTPStatus, Any]:
+        reply = served["/health"].reply({})
+        return reply.status, body(reply)
 
-
-def test_health_fails_when_readings_stop_and_when_there_is_no_collection(
-    agent: Agent, served: Routes
-) -> None:
-    reply = served["/health"].reply({})
-    assert reply.status == HTTPStatus.SERVICE_UNAVAILABLE
-    assert body(reply) == {"status": "fail", "reason": "collection is stopped"}
+    assert health() == (UNAVAILABLE, {"status": "fail", "reason": "collection is stopped"})
     agent.try_start()
+    assert health() == (HTTPStatus.OK, {"status": "pass", "troubles": {}})
     agent.clock.advance(1000)
-    reply = served["/health"].reply({})
-    assert reply.status == HTTPStatus.SERVICE_UNAVAILABLE
-    assert body(reply) == {"status": "fail", "reason": "no reading for 1000 s"}
+    assert health() == (UNAVAILABLE, {"status": "fail", "reason": "no reading for 1000 s"})
 
 
-def test_status_and_metrics_tell_the_account_of_the_store_and_no_secret(
+def test_the_page_status_and_metrics_are_of_the_agents_store_and_show_no_secret(
     agent: Agent, served: Routes
 ) -> None:
+    page = served["/"].reply({"hours": "6"})
+    assert (page.status, page.content_type) == (HTTPStatus.OK, "text/html; charset=utf-8")
+    for shown in (f"<h1>{agent.settings.host}</h1>", "?hours=6&amp;renew=no", "http://x"):
+        assert shown in page.body
     for ticks in (0, 1):
         status, metrics = served["/status"].reply({}), served["/metrics"].reply({})
         assert (status.status, metrics.status) == (HTTPStatus.OK, HTTPStatus.OK)
@@ -113,7 +115,7 @@ def test_status_and_metrics_tell_the_account_of_the_store_and_no_secret(
         assert body(status)["influxdb_url"] == "http://x"
         assert f"\nmetrics_agent_ticks_total {ticks}\n" in metrics.body
         assert metrics.content_type == "text/plain; version=0.0.4; charset=utf-8"
-        assert "secret" not in status.body + metrics.body
+        assert "secret" not in page.body + status.body + metrics.body
         with Spool(agent.settings.data_dir, 2**24) as spool:
             spool.append(["m f=1i"], START_NS)
     assert "metrics_agent_trouble" not in metrics.body
@@ -124,25 +126,15 @@ def test_status_and_metrics_tell_the_account_of_the_store_and_no_secret(
 def test_live_is_an_agent_whose_readings_go_on_whatever_the_disk_does(
     agent: Agent, served: Routes
 ) -> None:
-    assert served["/live"].reply({}).status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert served["/live"].reply({}).status == UNAVAILABLE
     agent.try_start()
     assert agent.health is not None
     agent.health.trouble("spool").begins("the disk is full")
     agent.clock.advance(3 * 60.0 + 1)
-    assert served["/live"].reply({}).status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert served["/live"].reply({}).status == UNAVAILABLE
     agent.health.tick_attempted()
-    assert served["/health"].reply({}).status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert served["/health"].reply({}).status == UNAVAILABLE
     assert served["/live"].reply({}).status == HTTPStatus.OK
-
-
-def test_the_page_is_of_the_agents_store_and_shows_no_secret(agent: Agent, served: Routes) -> None:
-    reply = served["/"].reply({"hours": "6"})
-    assert reply.status == HTTPStatus.OK
-    assert reply.content_type == "text/html; charset=utf-8"
-    assert f"<h1>{agent.settings.host}</h1>" in reply.body
-    assert '<a href="/?hours=6" aria-current=page>' in reply.body
-    assert "http://x" in reply.body
-    assert "secret" not in reply.body
 
 
 def test_what_reads_the_store_is_answered_one_at_a_time_from_the_first_on(
@@ -158,7 +150,7 @@ def test_what_reads_the_store_is_answered_one_at_a_time_from_the_first_on(
         alive = [served[path].reply({}).status for path in ("/health", "/live")]
         hold.done.set()
         assert first.result(30).status == HTTPStatus.OK
-    assert {reply.status for reply in others} == {HTTPStatus.SERVICE_UNAVAILABLE}
+    assert {reply.status for reply in others} == {UNAVAILABLE}
     assert all("try again" in reply.body for reply in others)
     assert {reply.headers["Refresh"] for reply in others} == {"5"}  # a page goes on to renew itself
     assert alive == [HTTPStatus.OK] * 2
@@ -175,9 +167,7 @@ def test_many_pages_at_once_leave_places_for_who_asks_whether_it_lives(
     ):
 
         def status(path: str) -> int:
-            with closing(HTTPConnection("127.0.0.1", endpoint.port, 30)) as client:
-                client.request("GET", path)
-                return client.getresponse().status
+            return call("GET", f"http://127.0.0.1:{endpoint.port}{path}").status
 
         pages = [pool.submit(status, "/") for _ in range(20)]
         try:
@@ -185,7 +175,7 @@ def test_many_pages_at_once_leave_places_for_who_asks_whether_it_lives(
             alive = [status(path) for path in ("/health", "/live")]
         finally:
             hold.done.set()
-        assert refused == [HTTPStatus.SERVICE_UNAVAILABLE] * 17
+        assert refused == [UNAVAILABLE] * 17
         assert alive == [HTTPStatus.OK] * 2
         assert [page.result(30) for page in pages].count(HTTPStatus.OK) == 3
 
@@ -194,15 +184,8 @@ def test_many_pages_at_once_leave_places_for_who_asks_whether_it_lives(
 def test_a_store_that_cannot_be_read_is_told(agent: Agent, served: Routes, path: str) -> None:
     (agent.settings.data_dir / "spool.db").write_text("a letter to the editor" * 100)
     reply = served[path].reply({})
-    assert reply.status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert reply.status == UNAVAILABLE
     assert "is damaged (file is not a database)" in body(reply)["error"]
-
-
-def test_collection_that_runs_is_not_started_again(agent: Agent, served: Routes) -> None:
-    for _ in range(3):
-        reply = served["/api/internal/init"].reply({})
-        assert body(reply) == {"success": True, "metricsCollectionRunning": True}
-    assert agent.starts == 1
 
 
 def test_only_the_start_of_collection_changes_something(served: Routes) -> None:

@@ -1,5 +1,4 @@
 import gc
-import http.client
 import json
 import logging
 import os
@@ -7,7 +6,7 @@ import resource
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from http import HTTPStatus
 from pathlib import Path
@@ -22,22 +21,13 @@ from pipeline.clock import SystemClock
 from pipeline.endpoint.server import Endpoint
 from pipeline.endpoint.site import Query, Reply, Route, Routes, Site
 from tests.agents import environment, eventually, running, ticks
+from tests.clocks import ManualClock
 from tests.influxd.http import call
 from tests.influxd.process import free_port
 
 TIMEOUT_S = 30
 PLACES = 16
 GET = b"GET /count HTTP/1.1\r\nHost: localhost\r\n\r\n"
-
-
-class Answer:
-    def __init__(self, response: http.client.HTTPResponse) -> None:
-        self.status = response.status
-        self.headers = response.headers
-        self.body = response.read()
-
-    def json(self) -> object:
-        return json.loads(self.body)
 
 
 def broken(_: Query) -> Reply:
@@ -72,17 +62,6 @@ def endpoint(routes: Routes) -> Iterator[Endpoint]:
         yield one
 
 
-@pytest.fixture
-def connection(endpoint: Endpoint) -> Iterator[http.client.HTTPConnection]:
-    with closing(http.client.HTTPConnection("127.0.0.1", endpoint.port, TIMEOUT_S)) as one:
-        yield one
-
-
-def ask(connection: http.client.HTTPConnection, target: str, method: str = "GET") -> Answer:
-    connection.request(method, target)
-    return Answer(connection.getresponse())
-
-
 def connect(endpoint: Endpoint) -> socket.socket:
     return socket.create_connection(("127.0.0.1", endpoint.port), TIMEOUT_S)
 
@@ -92,34 +71,55 @@ def rest(client: socket.socket) -> bytes:
     return b"".join(iter(lambda: client.recv(65536), b""))
 
 
-def raw(endpoint: Endpoint, request: str) -> str:
+def raw(endpoint: Endpoint, request: bytes = GET) -> str:
     """Send a request as it is; return the whole answer."""
     with connect(endpoint) as client:
-        client.sendall(request.encode())
+        client.sendall(request)
         client.shutdown(socket.SHUT_WR)
         return rest(client).decode()
 
 
-def test_a_route_is_answered_whole_and_not_to_be_stored(
-    connection: http.client.HTTPConnection,
-) -> None:
-    answer = ask(connection, "/count")
-    assert (answer.status, answer.json()) == (200, {"calls": 1, "text": "ü"})
-    assert answer.headers["Content-Type"] == "application/json"
-    assert int(answer.headers["Content-Length"]) == len(answer.body)
-    assert answer.headers["Cache-Control"] == "no-store"
-    assert "Python" not in answer.headers["Server"]
+def test_a_route_is_answered_whole(endpoint: Endpoint) -> None:
+    head, _, body = raw(endpoint).partition("\r\n\r\n")
+    first, *headers = head.split("\r\n")
+    assert (first, json.loads(body)) == ("HTTP/1.1 200 OK", {"calls": 1, "text": "ü"})
+    length = f"Content-Length: {len(body.encode())}"
+    assert {"Server: metrics-pipeline", "Content-Type: application/json", length} <= set(headers)
+
+
+OWN = "Host: localhost:8687"
+SERVED = "served here: /count, /broken, /told, /change"
+
+
+def answered(site: Site, request: str, *headers: str) -> tuple[int, list[str], str]:
+    """Ask without a connection; return the status, the headers and the body."""
+    head = "\r\n".join([f"{request} HTTP/1.1", *headers, "", ""])
+    got, _, body = site.answer(head.encode()).decode().partition("\r\n\r\n")
+    first, *lines = got.split("\r\n")
+    return int(first.split()[1]), lines, body
+
+
+@pytest.fixture
+def site(routes: Routes) -> Site:
+    return Site(routes, SystemClock())
 
 
 @pytest.mark.parametrize(
-    ("method", "target"),
-    [("GET", "/count"), ("GET", "/nowhere"), ("GET", "/broken"), ("GET", "/ü"), ("PUT", "/count")],
+    ("request_line", "status", "told"),
+    [
+        *((f"GET /count{query}", 200, None) for query in ("", "?", "?a=b", "?a=/broken?&c")),
+        *((f"GET {path}", 404, SERVED) for path in ("/", "/count/", "/COUNT", "/count/.", "/x?y")),
+        ("GET /broken", 500, "out of order"),
+        ("GET /ü", 400, "this is no request of HTTP/1.1"),
+        ("PUT /count", 405, "only GET is served here"),
+    ],
 )
 def test_every_answer_forbids_other_sites_what_it_can(
-    endpoint: Endpoint, method: str, target: str
+    site: Site, calls: list[str], request_line: str, status: int, told: str | None
 ) -> None:
-    head = raw(endpoint, f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    lines = head.partition("\r\n\r\n")[0].split("\r\n")
+    found, headers, body = answered(site, request_line, OWN)
+    assert (found, json.loads(body).get("error")) == (status, told)
+    assert len(calls) == (status == 200)
     assert {
         "X-Content-Type-Options: nosniff",
         "Referrer-Policy: no-referrer",
@@ -127,50 +127,26 @@ def test_every_answer_forbids_other_sites_what_it_can(
         "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'",
         "Cache-Control: no-store",
         "Connection: close",
-    } <= set(lines)
+    } <= set(headers)
 
 
-@pytest.mark.parametrize("target", ["/count?", "/count?a=b", "/count?a=/broken?&c"])
-def test_a_query_does_not_change_the_path(
-    connection: http.client.HTTPConnection, target: str
+@pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS", "PROPFIND", "get", "HEAD"])
+def test_any_other_method_calls_nothing_and_a_head_has_no_body(
+    site: Site, calls: list[str], method: str
 ) -> None:
-    assert ask(connection, target).status == 200
-
-
-def test_a_route_is_told_the_query_and_may_add_headers(
-    connection: http.client.HTTPConnection,
-) -> None:
-    answer = ask(connection, "/told?hours=6&x=%3Cb%3E&hours=24&empty=&nothing")
-    assert answer.body == b"{'hours': '24', 'x': '<b>'}"
-    assert answer.headers["X-Own"] == "yes"
-    assert answer.headers["Cache-Control"] == "no-store"
-
-
-@pytest.mark.parametrize("target", ["/", "/count/", "/COUNT", "/count/../count", "/x?y"])
-def test_any_other_path_is_404_and_says_what_there_is(
-    connection: http.client.HTTPConnection, target: str
-) -> None:
-    answer = ask(connection, target)
-    assert answer.status == 404
-    assert answer.json() == {"error": "served here: /count, /broken, /told, /change"}
-
-
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND", "get"])
-def test_any_other_method_is_405_and_calls_nothing(
-    connection: http.client.HTTPConnection, calls: list[str], method: str
-) -> None:
-    answer = ask(connection, "/count", method)
-    assert (answer.status, answer.headers["Allow"]) == (405, "GET")
-    assert answer.json() == {"error": "only GET is served here"}
-    assert ask(connection, "/nowhere", method).status == 404
+    for path, status in (("/count", 405), ("/nowhere", 404)):
+        found, headers, body = answered(site, f"{method} {path}", OWN)
+        assert found == status
+        assert "Allow: GET" in headers
+        assert bool(body) is (method != "HEAD")
     assert calls == []
 
 
-def test_head_is_405_without_a_body(endpoint: Endpoint, calls: list[str]) -> None:
-    answer = raw(endpoint, "HEAD /count HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    assert answer.startswith("HTTP/1.1 405 ")
-    assert answer.endswith("\r\n\r\n")
-    assert calls == []
+def test_a_route_is_told_the_query_and_may_add_headers(site: Site) -> None:
+    target = "/told?hours=6&x=%3Cb%3E&hours=24&empty=&nothing"
+    status, headers, body = answered(site, f"GET {target}", OWN)
+    assert (status, body) == (200, "{'hours': '24', 'x': '<b>'}")
+    assert {"X-Own: yes", "Cache-Control: no-store"} <= set(headers)
 
 
 @pytest.mark.parametrize(
@@ -179,90 +155,55 @@ def test_head_is_405_without_a_body(endpoint: Endpoint, calls: list[str]) -> Non
 def test_a_body_is_not_taken_for_the_next_request(
     endpoint: Endpoint, calls: list[str], method: str, status: int, number: int
 ) -> None:
-    body = GET.decode()
-    head = f"{method} /count HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
-    answer = raw(endpoint, head + body)
+    head = f"{method} /count HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(GET)}\r\n\r\n"
+    answer = raw(endpoint, head.encode() + GET)
     assert answer.startswith(f"HTTP/1.1 {status} ")
     assert answer.count("HTTP/1.1") == 1
     assert len(calls) == number
 
 
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1", "127.0.0.1:{port}", "localhost", "localhost:{port}", "[::1]:{port}"]
-)
-def test_this_hosts_own_names_are_served(endpoint: Endpoint, host: str) -> None:
-    request = f"GET /count HTTP/1.1\r\nHost: {host.format(port=endpoint.port)}\r\n\r\n"
-    assert raw(endpoint, request).startswith("HTTP/1.1 200 ")
+OWN_NAMES = ("127.0.0.1", "127.0.0.1:8687", "localhost", "LocalHost:8687", "[::1]:8687")
+OTHERS = ("evil.example", "localhost.evil.example", "evil.example#localhost", "10.0.0.1:8687", "")
 
 
 @pytest.mark.parametrize(
-    "header",
+    ("hosts", "status"),
     [
-        "Host: evil.example\r\n",
-        "Host: evil.example:8687\r\n",
-        "Host: localhost.evil.example\r\n",
-        "Host: evil.example#localhost\r\n",
-        "Host: 10.0.0.1:8687\r\n",
-        "Host:\r\n",
-        "",
+        *(([host], 200) for host in OWN_NAMES),
+        *(([host], 403) for host in OTHERS),
+        *(([], 403), (["localhost", "evil.example"], 400), (["localhost", "localhost"], 400)),
     ],
 )
 def test_a_page_whose_name_was_made_to_point_here_is_refused(
-    endpoint: Endpoint, calls: list[str], header: str
+    site: Site, calls: list[str], hosts: list[str], status: int
 ) -> None:
-    answer = raw(endpoint, f"GET /count HTTP/1.1\r\n{header}\r\n")
-    assert answer.startswith("HTTP/1.1 403 ")
-    assert calls == []
-
-
-@pytest.mark.parametrize("names", [("localhost", "evil.example"), ("localhost", "localhost")])
-def test_two_names_in_one_request_are_refused(
-    endpoint: Endpoint, calls: list[str], names: tuple[str, str]
-) -> None:
-    first, second = names
-    request = f"GET /count HTTP/1.1\r\nHost: {first}\r\nHost: {second}\r\n\r\n"
-    assert raw(endpoint, request).startswith("HTTP/1.1 400 ")
-    assert calls == []
-
-
-ELSEWHERE = [
-    "Origin: http://evil.example",
-    "Origin: null",
-    "Origin: http://localhost:3000",  # another program on this host
-    "Origin: https://localhost:{port}",
-    "Sec-Fetch-Site: cross-site",
-    "Sec-Fetch-Site: same-site",
-    "Sec-Fetch-Site: none\r\nSec-Fetch-Site: cross-site",
-]
-
-
-@pytest.mark.parametrize("header", ELSEWHERE)
-def test_a_page_of_another_site_changes_nothing(
-    endpoint: Endpoint, calls: list[str], header: str
-) -> None:
-    own = f"Host: localhost:{endpoint.port}\r\n{header.format(port=endpoint.port)}"
-    answer = raw(endpoint, f"GET /change HTTP/1.1\r\n{own}\r\n\r\n")
-    assert answer.startswith("HTTP/1.1 403 ")
-    assert calls == []
-    # A link to what only shows something may be anywhere.
-    assert raw(endpoint, f"GET /count HTTP/1.1\r\n{own}\r\n\r\n").startswith("HTTP/1.1 200 ")
+    assert answered(site, "GET /count", *(f"Host: {host}" for host in hosts))[0] == status
+    assert len(calls) == (status == 200)
 
 
 @pytest.mark.parametrize(
-    "headers",
+    ("headers", "status"),
     [
-        "",
-        "Origin: http://localhost:{port}\r\n",
-        "Origin: http://LOCALHOST:{port}\r\nSec-Fetch-Site: same-origin\r\n",
-        "Sec-Fetch-Site: none\r\n",
+        ([], 200),
+        (["Origin: http://localhost:8687"], 200),
+        (["Origin: http://LOCALHOST:8687", "Sec-Fetch-Site: same-origin"], 200),
+        (["Sec-Fetch-Site: none"], 200),
+        (["Origin: http://evil.example"], 403),
+        (["Origin: null"], 403),
+        (["Origin: http://localhost:3000"], 403),  # another program on this host
+        (["Origin: https://localhost:8687"], 403),
+        (["Sec-Fetch-Site: cross-site"], 403),
+        (["Sec-Fetch-Site: same-site"], 403),
+        (["Sec-Fetch-Site: none", "Sec-Fetch-Site: cross-site"], 403),
     ],
 )
-def test_programs_and_pages_of_this_endpoint_may_change_something(
-    endpoint: Endpoint, calls: list[str], headers: str
+def test_a_page_of_another_site_changes_nothing(
+    site: Site, calls: list[str], headers: list[str], status: int
 ) -> None:
-    own = f"Host: localhost:{endpoint.port}\r\n{headers.format(port=endpoint.port)}"
-    assert raw(endpoint, f"GET /change HTTP/1.1\r\n{own}\r\n").startswith("HTTP/1.1 200 ")
-    assert calls == ["count"]
+    assert answered(site, "GET /change", OWN, *headers)[0] == status
+    assert len(calls) == (status == 200)
+    # A link to what only shows something may be anywhere.
+    assert answered(site, "GET /count", OWN, *headers)[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -277,22 +218,21 @@ def test_programs_and_pages_of_this_endpoint_may_change_something(
     ids=range(9),
 )
 def test_nonsense_is_no_request_and_the_next_client_is_served(
-    endpoint: Endpoint, connection: http.client.HTTPConnection, calls: list[str], request_line: str
+    endpoint: Endpoint, calls: list[str], request_line: str
 ) -> None:
     with suppress(OSError):  # what is too long is not read to its end
-        raw(endpoint, request_line)
+        raw(endpoint, request_line.encode())
     assert calls == []
-    assert ask(connection, "/count").status == 200
+    assert raw(endpoint).startswith("HTTP/1.1 200 ")
 
 
-def test_clients_that_say_nothing_or_little_keep_nobody_out(
-    endpoint: Endpoint, connection: http.client.HTTPConnection
-) -> None:
-    with ExitStack() as stack:
-        silent = [stack.enter_context(connect(endpoint)) for _ in range(3 * PLACES)]
+def test_clients_that_say_nothing_or_little_keep_nobody_out(routes: Routes) -> None:
+    # Longer than this test's clients wait: only by being sent away do the silent ones make room.
+    with closing(Endpoint(0, routes, client_s=600.0)) as endpoint, ExitStack() as stack:
+        silent = [stack.enter_context(connect(endpoint)) for _ in range(2 * PLACES)]
         for client in silent[::2]:
             client.sendall(b"GET /cou")
-        assert ask(connection, "/count").status == 200
+        assert raw(endpoint).startswith("HTTP/1.1 200 ")
         assert [rest(client) for client in silent[:PLACES]] == [b""] * PLACES
 
 
@@ -303,7 +243,7 @@ def test_a_client_has_its_time_for_a_request_and_no_more(routes: Routes) -> None
             Event().wait(0.01)
 
     with (
-        closing(Endpoint(0, routes, client_s=0.2)) as endpoint,
+        closing(Endpoint(0, routes, client_s=0.05)) as endpoint,
         connect(endpoint) as client,
         pytest.raises(OSError, match=r"reset|Broken pipe"),
     ):
@@ -311,8 +251,8 @@ def test_a_client_has_its_time_for_a_request_and_no_more(routes: Routes) -> None
 
 
 def test_a_client_that_takes_no_answer_is_left_after_its_time() -> None:
-    huge = Reply(HTTPStatus.OK, "text/plain", "x" * 2**26)
-    with closing(Endpoint(0, {"/count": Route(lambda _: huge)}, client_s=0.2)) as endpoint:
+    huge = Reply(HTTPStatus.OK, "text/plain", "x" * 2**24)
+    with closing(Endpoint(0, {"/count": Route(lambda _: huge)}, client_s=0.05)) as endpoint:
         without_clients = set(threading.enumerate())
         with ExitStack() as stack:
 
@@ -351,22 +291,11 @@ def test_as_many_are_answered_at_a_time_as_there_are_places() -> None:
     assert most == PLACES
 
 
-class Patient(SystemClock):
-    """Does something before each wait, which is then over at once."""
-
-    def __init__(self, before: Callable[[], object]) -> None:
-        self.waits: list[float] = []
-        self._before = before
-
-    def wait(self, event: Event, seconds: float) -> bool:
-        self.waits.append(seconds)
-        self._before()
-        return event.is_set()
-
-
+@pytest.mark.slow  # it collects the garbage of all tests before it
 def test_where_files_end_it_pauses_and_goes_on_when_there_are_some(routes: Routes) -> None:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    clock = Patient(lambda: resource.setrlimit(resource.RLIMIT_NOFILE, limit))
+    clock = ManualClock()
+    clock.on_wait = lambda _: resource.setrlimit(resource.RLIMIT_NOFILE, limit)
     gc.collect()  # which closes files
     with ExitStack() as stack:
         endpoint = stack.enter_context(closing(Endpoint(0, routes, clock)))
@@ -386,15 +315,22 @@ def test_where_files_end_it_pauses_and_goes_on_when_there_are_some(routes: Route
             resource.setrlimit(resource.RLIMIT_NOFILE, limit)
 
 
+def refuse(self: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 def test_where_threads_end_it_pauses_and_goes_on_when_there_are_some(
     routes: Routes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(self: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
+    port = free_port()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(OSError, match="can't start new thread"):
+            Endpoint(port, routes)
     start = threading.Thread.start
-    clock = Patient(lambda: monkeypatch.setattr(threading.Thread, "start", start))
-    with closing(Endpoint(0, routes, clock)) as endpoint:
+    clock = ManualClock()
+    clock.on_wait = lambda _: monkeypatch.setattr(threading.Thread, "start", start)
+    with closing(Endpoint(port, routes, clock)) as endpoint:  # the port is free again
         monkeypatch.setattr(threading.Thread, "start", refuse)
         with connect(endpoint) as client:
             assert rest(client) == b""
@@ -402,21 +338,6 @@ def test_where_threads_end_it_pauses_and_goes_on_when_there_are_some(
             client.sendall(GET)
             assert rest(client).startswith(b"HTTP/1.1 200 ")
         assert clock.waits == [1.0]
-
-
-def test_an_endpoint_for_which_there_is_no_thread_frees_the_port(
-    routes: Routes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(self: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    port = free_port()
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
-        with pytest.raises(OSError, match="can't start new thread"):
-            Endpoint(port, routes)
-    with closing(Endpoint(port, routes)) as endpoint:
-        assert endpoint.port == port
 
 
 @pytest.mark.slow
@@ -444,7 +365,6 @@ def test_a_thousand_slow_clients_cost_no_reading_and_keep_nobody_out(tmp_path: P
 
 def test_a_client_that_goes_away_leaves_no_traceback(
     endpoint: Endpoint,
-    connection: http.client.HTTPConnection,
     capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -456,17 +376,8 @@ def test_a_client_that_goes_away_leaves_no_traceback(
     eventually(lambda: "The endpoint lost a client" in caplog.messages, "that it was noticed")
     own = [record for record in caplog.records if record.name.startswith("pipeline.endpoint")]
     assert {record.levelname for record in own} == {"DEBUG"}
-    assert ask(connection, "/count").status == 200
+    assert raw(endpoint).startswith("HTTP/1.1 200 ")
     assert capfd.readouterr() == ("", "")
-
-
-def test_a_route_that_fails_is_500_and_the_server_goes_on(
-    connection: http.client.HTTPConnection, caplog: pytest.LogCaptureFixture
-) -> None:
-    answer = ask(connection, "/broken")
-    assert (answer.status, answer.json()) == (500, {"error": "out of order"})
-    assert ask(connection, "/count").status == 200
-    assert caplog.messages == ["The endpoint failed to answer /broken: out of order"]
 
 
 @given(
@@ -492,30 +403,25 @@ def test_a_route_that_fails_a_thousand_times_is_told_once_and_when_it_works_agai
 
     site = Site({"/count": Route(reply)}, SystemClock())
     for _ in range(1_000):
-        assert site.answer(GET).startswith(b"HTTP/1.1 500 ")
+        status, _, body = answered(site, "GET /count", OWN)
+        assert (status, json.loads(body)) == (500, {"error": "out of order"})
     fails = False
     for _ in range(1_000):
-        assert site.answer(GET).startswith(b"HTTP/1.1 200 ")
+        assert answered(site, "GET /count", OWN)[0] == 200
     assert caplog.messages == [
         "The endpoint failed to answer /count: out of order",
         "The endpoint answers /count again",
     ]
 
 
-def test_only_this_host_is_served(endpoint: Endpoint) -> None:
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.2", endpoint.port), TIMEOUT_S)
-
-
-def test_a_port_that_is_taken_is_an_error(endpoint: Endpoint) -> None:
-    with pytest.raises(OSError, match="in use"):
-        Endpoint(endpoint.port, {})
-
-
-def test_a_close_frees_the_port_even_when_a_client_is_connected() -> None:
+def test_the_port_is_taken_on_this_host_alone_and_free_after_a_close() -> None:
     with closing(Endpoint(0, {})) as endpoint:
-        client = socket.create_connection(("127.0.0.1", endpoint.port))
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", endpoint.port), TIMEOUT_S)
+        with pytest.raises(OSError, match="in use"):
+            Endpoint(endpoint.port, {})
+        client = connect(endpoint)
     with client, pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", endpoint.port))
+        connect(endpoint)
     with closing(Endpoint(endpoint.port, {})) as again:
         assert again.port == endpoint.port

@@ -107,34 +107,24 @@ def test_with_mirrors_each_server_has_a_point_of_its_own(itself: Itself) -> None
     assert fields_of(main, b) == listed("metrics_delivery")
 
 
-def test_without_a_backlog_its_age_is_nought(itself: Itself) -> None:
-    fields = itself.told().fields
-    assert (fields["backlog_points"], fields["backlog_age_s"]) == (0, 0.0)
-
-
-def test_a_clock_set_back_makes_no_negative_age(itself: Itself) -> None:
-    itself.spool.append(["a f=1"], START_NS + 3600 * 10**9)
-    assert itself.told().fields["backlog_age_s"] == 0.0
-
-
 def test_work_is_that_of_this_run(itself: Itself) -> None:
     itself.clock.advance(90.0)
     itself.health.server("main").write_failed()
     itself.health.server("main").write_failed()
-    itself.health.server("main").wrote(0.25)
-    itself.health.reading_committed(ReadingStats(0.002, 17, {"cpu": 0.001, "mem": 0.0005}))
+    itself.health.server("main").wrote(1)  # an integer, though it should be seconds
+    itself.health.reading_committed(ReadingStats(2, 17, {"cpu": 1, "mem": 0.0005}))
     point, *collectors = itself.collector.collect()
     expected = {
         "uptime_s": 90.0,
         "retries": 2,
-        "write_ms": 250.0,
-        "tick_ms": 2.0,
+        "write_ms": 1000.0,
+        "tick_ms": 2000.0,
         "tick_points": 17,
         "version": __version__,
     }
     assert point.fields.items() >= expected.items()
     assert collectors == [
-        Point("metrics_agent", {"collect_ms": 1.0}, {"collector": "cpu"}),
+        Point("metrics_agent", {"collect_ms": 1000.0}, {"collector": "cpu"}),
         Point("metrics_agent", {"collect_ms": 0.5}, {"collector": "mem"}),
     ]
     memory, processor = point.fields["memory_rss"], point.fields["cpu_time_s"]
@@ -142,35 +132,32 @@ def test_work_is_that_of_this_run(itself: Itself) -> None:
     assert 2**20 < memory < 2**33
     assert isinstance(processor, float)
     assert processor > 0
+    assert fields_of(point, *collectors) == listed("metrics_agent")
 
 
-def test_what_did_not_happen_yet_is_absent(itself: Itself) -> None:
-    assert not itself.told().fields.keys() & {"tick_ms", "tick_points", "write_ms"}
+def test_what_did_not_happen_yet_is_absent_and_no_age_is_below_nought(itself: Itself) -> None:
+    fields = itself.told().fields
+    assert (fields["backlog_points"], fields["backlog_age_s"]) == (0, 0.0)
+    assert not fields.keys() & {"tick_ms", "tick_points", "write_ms"}
+    itself.clock.advance(60)
+    itself.spool.append(["a f=1"], START_NS + 3600 * 10**9)  # before the clock was set back
+    assert itself.told().fields["backlog_age_s"] == 0.0
+
+
+def test_it_is_told_each_minute_at_most_and_with_none_of_a_minutes_ticks_left_out(
+    itself: Itself,
+) -> None:
+    for late in (0.0, 0.3, 0.0, 0.2, -0.4):
+        itself.told()
+        itself.clock.advance(60.0 + late)
+    itself.told()
+    for _ in range(58):
+        itself.clock.advance(1.0)
+        with pytest.raises(NoData):
+            itself.told()
 
 
 def test_an_account_that_cannot_be_read_is_no_failure_of_its_own(itself: Itself) -> None:
     itself.spool.close()
     with pytest.raises(NoData):
         itself.told()
-
-
-def test_it_is_told_each_minute_at_most(itself: Itself) -> None:
-    itself.told()
-    for _ in range(58):
-        itself.clock.advance(1.0)
-        with pytest.raises(NoData):
-            itself.told()
-    itself.clock.advance(1.0)
-    itself.told()
-
-
-def test_none_of_a_minutes_ticks_is_passed_over(itself: Itself) -> None:
-    for late in (0.0, 0.3, 0.0, 0.2, -0.4):
-        itself.told()
-        itself.clock.advance(60.0 + late)
-
-
-def test_every_field_is_in_the_catalogue_and_no_other(itself: Itself) -> None:
-    itself.health.server("main").wrote(1)  # an integer, though it should be seconds
-    itself.health.reading_committed(ReadingStats(1, 17, {"cpu": 1}))
-    assert fields_of(*itself.collector.collect()) == listed("metrics_agent")

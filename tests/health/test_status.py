@@ -1,19 +1,82 @@
 """The status of an agent: the account of each server by the store, while it runs and after."""
 
-from dataclasses import replace
+import json
+import os
+from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psutil
+import pytest
 
 from pipeline.health import read_status
 from pipeline.settings import Mirror, Settings
-from pipeline.spool import Fact, Refusal, Spool
-from tests.agents import environment, mirror, running
-from tests.clocks import START_NS
-from tests.influxd import api
-from tests.influxd.api import Bucket
-from tests.influxd.http import call
-from tests.influxd.process import free_port
+from pipeline.spool import DirectoryLock, Fact, Refusal, Spool, SpoolError, SpoolReader
+from tests.clocks import START_NS, ManualClock
+from tests.machine import another_user, open_files
+from tests.spool.stores import leased
 
+START = "2023-11-14T22:13:20.000000000Z"
 MIRROR = Mirror("http://b:8086", "o", "b", "t")
+
+
+def test_before_there_is_a_store_the_status_is_that_of_the_settings(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    found = read_status(Settings(data_dir=data_dir, retention_hours=5, influxdb_url="http://x"))
+    counts = ("ticks", "points", "backlog_points", "backlog_bytes", "delivered_points")
+    unknown = ("pid", "last_error", "last_salvage", "last_reading", "backlog_oldest")
+    assert found.as_json() == {
+        "running": False,
+        "data_dir": str(data_dir),
+        "collection_interval_ms": 60_000,
+        "retention_hours": 5,
+        "influxdb_url": "http://x",
+        **dict.fromkeys((*counts, "rejected_points"), 0),
+        **dict.fromkeys((*unknown, "bucket_retention_hours", "bucket_drift")),
+        "lost": {},
+        "troubles": {},
+    }
+    assert not data_dir.exists()
+
+
+def test_a_store_that_is_being_made_is_none_yet_and_is_not_kept_open(tmp_path: Path) -> None:
+    (tmp_path / "spool.db").touch()
+    before = open_files()
+    for _ in range(3):
+        with pytest.raises(FileNotFoundError, match="is being made") as failure:
+            SpoolReader(tmp_path)
+    assert psutil.Process().num_fds() == before
+    assert failure.tb is not None  # whoever keeps the failure keeps no file with it
+    assert read_status(Settings(data_dir=tmp_path)).ticks == 0
+
+
+def test_a_running_agents_own_settings_count_and_those_of_one_that_is_down_do_not(
+    tmp_path: Path,
+) -> None:
+    settings = Settings(data_dir=tmp_path, collection_interval_ms=1000, retention_hours=1)
+    lock = DirectoryLock(tmp_path, ManualClock())
+    with Spool(tmp_path, 2**24) as spool:
+        spool.note({Fact.INTERVAL_MS: "5000", Fact.RETENTION_HOURS: "48"})
+        up = read_status(settings)
+    lock.release()
+    down = read_status(settings)
+    assert (up.running, up.pid) == (True, os.getpid())
+    assert (up.collection_interval_ms, up.retention_hours) == (5000, 48)
+    assert (down.running, down.pid) == (False, None)
+    assert (down.collection_interval_ms, down.retention_hours) == (1000, 1)
+
+
+@pytest.mark.parametrize("shut", [".", "spool.db"])
+def test_a_store_that_this_user_may_not_read_is_an_error_with_the_fix(shut: str) -> None:
+    with TemporaryDirectory() as folder:  # tmp_path is below one that is shut to others
+        Path(folder).chmod(0o755)
+        data_dir = Path(folder, "data")
+        data_dir.mkdir()
+        Spool(data_dir, 2**24).close()
+        (data_dir / shut).chmod(0)
+        with another_user(), pytest.raises(SpoolError, match=r"try as the user of the agent$"):
+            read_status(Settings(data_dir=data_dir))
+        (data_dir / shut).chmod(0o700)
 
 
 def test_each_server_has_its_account_where_there_are_mirrors(tmp_path: Path) -> None:
@@ -29,60 +92,27 @@ def test_each_server_has_its_account_where_there_are_mirrors(tmp_path: Path) -> 
             pass
         spool.append(["a f=1", "b f=1"], START_NS, {"tick_missed": 3})
         queue = spool.queue("b")
-        batch = queue.lease(10)
-        assert batch is not None
-        queue.settle(batch, START_NS, [Refusal("b f=1", "no")])
-        queue.note({Fact.URL: "http://before:1", Fact.BUCKET_AGE_S: "7200", Fact.BUCKET_DRIFT: "x"})
+        queue.settle(leased(spool, 10, server="b"), START_NS, [Refusal("b f=1", "no")])
+        queue.note({Fact.URL: "http://before:1", Fact.BUCKET_AGE_S: "5400", Fact.BUCKET_DRIFT: "x"})
+        spool.note({Fact.LAST_ERROR: "no answer", Fact.BUCKET_AGE_S: "0"})
     found = read_status(both)
-    main, b = found.servers["main"], found.servers["b"]
+    main, b = found.main, found.mirrors["b"]
+    assert (found.ticks, found.last_reading, found.last_error) == (1, START, "no answer")
     assert (main.points, main.backlog_points, main.delivered_points) == (2, 2, 0)
+    assert (main.backlog_oldest, main.backlog_bytes > 0) == (START, True)
     assert (main.lost, main.bucket_drift) == ({"tick_missed": 3}, None)
+    assert main.bucket_retention_hours == 0  # for ever, and not unknown
     assert (b.points, b.backlog_points, b.backlog_oldest, b.delivered_points) == (2, 0, None, 1)
     assert (b.lost, b.rejected_points) == ({"rejected": 1}, 1)
-    assert (b.url, b.bucket_retention_hours, b.bucket_drift) == ("http://b:8086", 2, "x")
-    own = found.as_json()
-    assert own["servers"]["b"]["delivered_points"] == 1
+    assert (b.url, b.bucket_retention_hours, b.bucket_drift) == ("http://b:8086", 1.5, "x")
+    own = json.loads(json.dumps(found.as_json()))
+    assert own["servers"] == {"main": asdict(main), "b": asdict(b)}
     for name in own["servers"]["main"].keys() - {"url"}:
         assert own[name] == own["servers"]["main"][name]
     # Taken out of the settings while no agent runs: its queue is there until one does.
     left = read_status(alone)
-    assert left.servers["b"] == replace(b, url="http://before:1")
+    assert left.mirrors == {"b": replace(b, url="http://before:1")}
     with Spool(tmp_path, 2**24) as spool:
         for _ in spool.serve([]):
             pass
     assert read_status(alone).servers == {}
-    assert "servers" not in read_status(alone).as_json()
-
-
-def test_a_running_agent_tells_which_server_is_down(bucket: Bucket, tmp_path: Path) -> None:
-    port, down = free_port(), f"http://127.0.0.1:{free_port()}"
-    env = environment(
-        tmp_path / "data",
-        bucket,
-        http_port=port,
-        collection_interval_ms=1000,
-        **mirror(bucket, url=down),
-    )
-    with running(env, tmp_path) as agent:
-        state = agent.until(
-            lambda s: (
-                s["delivered_points"] and not s["backlog_points"] and "delivery:b" in s["troubles"]
-            ),
-            "one has everything, and one is down",
-        )
-        health = call("GET", f"http://127.0.0.1:{port}/health").expect(200).json()
-        metrics = call("GET", f"http://127.0.0.1:{port}/metrics").expect(200).body.decode()
-        assert agent.stop() == 0
-    assert {name: one["url"] for name, one in state["servers"].items()} == {
-        "main": bucket.server.url,
-        "b": down,
-    }
-    assert state["servers"]["main"]["delivered_points"] == state["delivered_points"]
-    b = state["servers"]["b"]
-    assert b["backlog_points"] == b["points"] > 0
-    assert "delivery" not in health["troubles"]
-    assert health["troubles"]["delivery:b"].startswith(f"no answer from {down}: ")
-    assert 'metrics_agent_trouble{source="delivery:b"} 1\n' in metrics
-    assert 'metrics_agent_server_delivered_points_total{server="b"} 0\n' in metrics
-    query = ' |> filter(fn: (r) => r._measurement == "metrics_delivery")'
-    assert {row["server"] for row in api.rows(bucket, query)} == {"main", "b"}

@@ -69,7 +69,7 @@ def test_what_is_bad_is_marked() -> None:
 def test_with_mirrors_each_server_has_a_block_of_its_own() -> None:
     main = ServerStatus("http://a", 30, 0, 0, None, 20, {"expired": 3}, 0, 24.0, None)
     b = ServerStatus("http://b", 30, 7, 700, status().last_reading, 0, {}, 2, None, "too short")
-    found = summarize(status(servers={"main": main, "b": b}), START_NS + 5 * SECOND)
+    found = summarize(status(main=main, mirrors={"b": b}), START_NS + 5 * SECOND)
     assert [row.name for row in found.first] == ["running", "last reading"]
     assert [row.name for row in found.more] == ["interval", "kept", "readings", "store"]
     names = ["waiting", "lost", "bucket keeps", "delivered", "rejected"]
@@ -117,46 +117,39 @@ def test_a_duration_is_short(seconds: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "unit", "text"),
+    ("value", "unit", "how", "text"),
     [
-        (0, "", "0"),
-        (0.0671387, "", "0.0671"),
-        (12.345, "percent", "12.3 %"),
-        (999.96, "percent", "1000 %"),
-        (999.9, "bytes", "1000 B"),
-        (1000, "bytes", "1 kB"),
-        (-25_276_514_304.0, "", "-25.3G"),
+        # Shorter still, of three digits, where there is little room.
+        (0, "", 3, "0"),
+        (0.0671387, "", 3, "0.0671"),
+        (12.345, "percent", 3, "12.3 %"),
+        (999.96, "percent", 3, "1000 %"),
+        (999.9, "bytes", 3, "1000 B"),
+        (1000, "bytes", 3, "1 kB"),
+        (-25_276_514_304.0, "", 3, "-25.3G"),
+        (25_276_514_304, "bytes", None, "25.28 GB"),
+        (0, "bytes", None, "0 B"),
+        (1234.0, "bytes", "rate", "1.234 kB/s"),
+        (17.3041, "percent", None, "17.3 %"),
+        (99.99, "percent", None, "99.99 %"),
+        (0.5, "percent", "rate", "0.5 %/s"),
+        (44.25, "celsius", None, "44.25 °C"),
+        (7, "count", None, "7"),
+        (7.5, "count", "rate", "7.5/s"),
+        (12_345, "count", None, "12345"),
+        (12.5, "milliseconds", None, "12.5 ms"),
+        (12_500, "milliseconds", None, "12.5 s"),
+        (90_061, "seconds", None, "1 d 1 h"),
+        (-90, "seconds", None, "-1 min 30 s"),
+        (90, "seconds", "rate", "90 s/s"),
+        (1000, "Mbit/s", None, "1000 Mbit/s"),
+        (17.3041, "", None, "17.3041"),
+        ("3 days", "text", None, "3 days"),
+        (True, "count", None, "True"),
     ],
 )
-def test_a_quantity_is_shorter_still_where_there_is_little_room(
-    value: float, unit: str, text: str
+def test_a_quantity_has_its_unit(
+    value: FieldValue, unit: str, how: int | str | None, text: str
 ) -> None:
-    assert human.quantity(value, unit, 3) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "unit", "rate", "text"),
-    [
-        (25_276_514_304, "bytes", False, "25.28 GB"),
-        (0, "bytes", False, "0 B"),
-        (1234.0, "bytes", True, "1.234 kB/s"),
-        (17.3041, "percent", False, "17.3 %"),
-        (99.99, "percent", False, "99.99 %"),
-        (0.5, "percent", True, "0.5 %/s"),
-        (44.25, "celsius", False, "44.25 °C"),
-        (7, "count", False, "7"),
-        (7.5, "count", True, "7.5/s"),
-        (12_345, "count", False, "12345"),
-        (12.5, "milliseconds", False, "12.5 ms"),
-        (12_500, "milliseconds", False, "12.5 s"),
-        (90_061, "seconds", False, "1 d 1 h"),
-        (-90, "seconds", False, "-1 min 30 s"),
-        (90, "seconds", True, "90 s/s"),
-        (1000, "Mbit/s", False, "1000 Mbit/s"),
-        (17.3041, "", False, "17.3041"),
-        ("3 days", "text", False, "3 days"),
-        (True, "count", False, "True"),
-    ],
-)
-def test_a_quantity_has_its_unit(value: FieldValue, unit: str, rate: bool, text: str) -> None:
-    assert human.quantity(value, unit, rate=rate) == text
+    digits = how if isinstance(how, int) else None
+    assert human.quantity(value, unit, digits, rate=how == "rate") == text

@@ -28,8 +28,6 @@ EXPIRED = (
     [
         (Answer(204), Verdict.DELIVERED),
         (Answer(200), Verdict.KEEP),  # a proxy's page
-        (Answer(202), Verdict.KEEP),
-        (Answer(302), Verdict.KEEP),
         (Answer(400, "invalid"), Verdict.HALVE),
         (Answer(400), Verdict.KEEP),  # a TLS port that was asked in plain HTTP
         (Answer(401, "unauthorized"), Verdict.UNAUTHORIZED),

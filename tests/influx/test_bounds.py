@@ -42,8 +42,8 @@ def conversation(
         return [connection.write(BODY).status for _ in range(number)], came
 
 
-def preceded(hint: bytes, answer: bytes = DELIVERED) -> bytes:
-    return b"HTTP/1.1 " + hint + b"\r\nLink: <x>\r\n\r\n" + answer
+def preceded(hint: bytes) -> bytes:
+    return b"HTTP/1.1 " + hint + b"\r\nLink: <x>\r\n\r\n" + DELIVERED
 
 
 def closing_with(answer: bytes) -> bytes:

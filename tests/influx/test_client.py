@@ -21,7 +21,7 @@ from pipeline.cli.rehearse.proxy import Proxy
 from pipeline.clock import rfc3339
 from pipeline.influx import setup_api, tasks
 from pipeline.influx.answer import InfluxError, Verdict, verdict
-from pipeline.influx.buckets import Wanted, describe, look, reconcile
+from pipeline.influx.buckets import Rule, Wanted, describe, look, reconcile
 from pipeline.influx.connection import Connection
 from pipeline.influx.dashboards import stacks
 from pipeline.influx.dashboards.stacks import Resource
@@ -266,8 +266,8 @@ HUGE = "9" * 400
 
 
 CALLS: dict[str, Call] = {
-    "health": lambda c: doctor.server(c).message,
-    "doctor": lambda c: [str(one) for one in doctor.examine(c, ManualClock(), "h1", lambda: None)],
+    "health": lambda c: doctor.health(c).message,
+    "doctor": lambda c: [*map(str, doctor.examine(c, ManualClock(), lambda: None, "", "b"))],
     "look": lambda c: (rule := look(c)) and describe(rule, c.settings),
     "rule": lambda c: (rule := look(c)) and rfc3339(rule.removes_ns(0) or 0),
     "reconcile": lambda c: reconcile(c, Wanted("o", "b", 1, "extend"), 0),
@@ -426,7 +426,7 @@ def test_what_a_server_says_of_itself_is_shown_in_short_and_in_print(
     health: dict[str, str], told: str
 ) -> None:
     with answering(found({"name": "influxdb", **health})) as connection:
-        message = doctor.server(connection).message
+        message = doctor.health(connection).message
     assert told in message
     assert message.isprintable()
     assert len(message) < 130
@@ -506,13 +506,11 @@ def test_a_token_that_is_a_word_changes_no_verdict() -> None:
 
 
 CHANGES: dict[str, Call] = {
-    "onboard": CALLS["onboard"],
-    "delete": lambda c: HostPoints(c, "h").delete(0, 1),
+    **{name: CALLS[name] for name in ("onboard", "delete", "stack")},
     "delete-task": lambda c: c.ask(lambda api: api.delete_task("1")),
     "task": lambda c: c.ask(lambda api: api.tasks.post_tasks({"flux": "x"})),
     "bucket": lambda c: c.ask(lambda api: api.buckets.post_buckets({"name": "b"})),
     "rule": lambda c: c.ask(lambda api: api.buckets.patch_buckets_id("1", {})),
-    "stack": lambda c: stacks.Stacks(c, "1").apply_once(Resource("s", {})),
 }
 
 
@@ -562,6 +560,4 @@ def test_organisations_are_found_page_by_page(
 @pytest.mark.parametrize("rules", [{}, {"retentionRules": None}, {"retentionRules": []}])
 def test_a_bucket_without_rules_keeps_all(rules: dict[str, None]) -> None:
     with answering(found({"buckets": [{"id": "1", "name": "b", **rules}]})) as connection:
-        rule = look(connection)
-    assert rule is not None
-    assert rule.age_s == 0
+        assert look(connection) == Rule(0, 7 * 86_400)

@@ -5,12 +5,10 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from threading import Event
-
-import pytest
+from unittest.mock import patch
 
 from pipeline.delivery import Delivery, Pace
 from pipeline.health import Health
-from pipeline.influx import Answer
 from pipeline.influx.connection import Connection
 from pipeline.influx.target import Target
 from pipeline.retention import KnownRule
@@ -57,27 +55,20 @@ def test_bad_lines_conflicts_and_expired_points_are_told_apart_and_harm_no_other
 
 
 def test_series_that_conflict_in_every_reading_cost_the_good_ones_no_search_each_time(
-    spool: Spool, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    spool: Spool, bucket: Bucket
 ) -> None:
     hour_ns = time.time_ns() // HOUR_NS * HOUR_NS - HOUR_NS
     api.put(bucket, *(f"typed,n={n} f=1i {hour_ns}" for n in range(20)))
-    write, sent = Connection.write, 0
-
-    def count(connection: Connection, body: bytes) -> Answer:
-        nonlocal sent
-        sent += 1
-        return write(connection, body)
-
-    monkeypatch.setattr(Connection, "write", count)
     costs = []
-    with delivering(spool, bucket) as delivery:
+    counted = patch.object(Connection, "write", autospec=True, side_effect=Connection.write)
+    with delivering(spool, bucket) as delivery, counted as sent:
         for second in range(1, 8):
             at = hour_ns + second * 10**9
             conflicts = [f"typed,n={n} f={n}.5 {at}" for n in range(20)]
             spool.append([*conflicts, f"good f={second}i {at}"], second)
-            before = sent
+            before = sent.call_count
             delivery.drain(Event())
-            costs.append(sent - before)
+            costs.append(sent.call_count - before)
     assert costs[2:] == [1] * 5
     contents = spool.contents()
     assert (contents.delivered_points, contents.lost) == (7, {"rejected": 140})

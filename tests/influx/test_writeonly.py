@@ -22,16 +22,17 @@ class Front:
     Attributes:
         reads: The status of that page; 0 lets all pass.
         version: The version of InfluxDB that its own page says.
+        page: The page.
     """
 
-    reads = 404
+    reads, page = 404, PAGE
     version = url = ""
 
     def __call__(self, request: Request) -> bytes | None:
         if request.path.startswith("/api/v2/write") or not self.reads:
             return None
         version = [f"X-Influxdb-Version: {self.version}"] if self.version else []
-        return response(f"{self.reads} So", PAGE, *version)
+        return response(f"{self.reads} So", self.page, *version)
 
 
 @pytest.fixture
@@ -58,8 +59,9 @@ def test_a_server_that_takes_readings_alone_is_told_once_and_gets_them(
     assert here.rules == []
 
 
+@pytest.mark.parametrize("seconds", [0, 60])
 def test_influxdb_that_comes_out_from_behind_a_proxy_is_known_by_the_next_look(
-    bucket: Bucket, settle: Settle, front: Front
+    bucket: Bucket, settle: Settle, front: Front, seconds: int
 ) -> None:
     api.set_age(bucket, 24)
     here = settle(influxdb_url=front.url)
@@ -71,18 +73,24 @@ def test_influxdb_that_comes_out_from_behind_a_proxy_is_known_by_the_next_look(
     assert here.drifts[-1] == ""
     assert here.target.needs_recheck
     front.reads = 404
-    here.clock.advance(60)
+    here.clock.advance(seconds)
     here.look()
     assert here.target.write_only
-    assert not here.target.needs_recheck  # or it would be looked at each minute
+    assert here.target.needs_recheck == (seconds < 60)  # later, it would be each minute
 
 
-@pytest.mark.parametrize("version", ["v2.7.12", "2.0.0-beta.1"])
-@pytest.mark.parametrize("status", [200, 404])
-def test_influxdb_2_whose_answer_cannot_be_read_is_no_such_server(
-    settle: Settle, front: Front, status: int, version: str
+@pytest.mark.parametrize(
+    ("status", "version", "page"),
+    [
+        (200, "v2.7.12", PAGE),
+        (404, "2.0.0-beta.1", PAGE),
+        (400, "", b'{"code": "invalid", "message": "no"}'),
+    ],
+)
+def test_influxdb_2_that_answers_otherwise_is_no_such_server(
+    settle: Settle, front: Front, status: int, version: str, page: bytes
 ) -> None:
-    front.reads, front.version = status, version
+    front.reads, front.version, front.page = status, version, page
     here = settle(influxdb_url=front.url)
     with pytest.raises(InfluxError) as caught:
         here.look()

@@ -54,21 +54,18 @@ class InfluxProcess:
     @property
     def server(self) -> InfluxServer:
         """The server as tests know it; the same before and after `stop`."""
-        if self._server is None:
-            raise RuntimeError("it has not been started yet")
+        assert self._server is not None, "it has not been started yet"
         return self._server
 
     @property
     def pid(self) -> int:
         """The process that runs now."""
-        if self._process is None:
-            raise RuntimeError("it is not running")
+        assert self._process is not None, "it is not running"
         return self._process.pid
 
     def start(self) -> None:
         """Starts it and waits until it is ready; the first time, sets it up."""
-        if self._process is not None:
-            raise RuntimeError("it is running already")
+        assert self._process is None, "it is running already"
         for _ in range(_ATTEMPTS):
             url = self._server.url if self._server else f"http://{_LOOPBACK}:{free_port()}"
             self._spawn(url)

@@ -79,7 +79,7 @@ class Bench:
     @property
     def drift(self) -> str:
         """How the rule differs from the settings, in the status; "" when it does not."""
-        return read_status(self.settings).bucket_drift or ""
+        return read_status(self.settings).main.bucket_drift or ""
 
     def put(self, *ages_h: float, host: str = "h1", bucket: str = "") -> None:
         now = time.time_ns()
@@ -94,6 +94,17 @@ class Bench:
             f' |> filter(fn: (r) => r.host == "{host}")'
         )
         return len(api.query(self.bucket.server, query))
+
+
+def test_why_a_rule_is_left_alone_is_logged_once(
+    spool: Spool, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = ManualClock()
+    known = KnownRule(spool.queue(), clock)
+    for why in ("a", "a", "b", "a", "", "a"):
+        known.leave_alone(why)
+        clock.advance(1800)
+    assert caplog.messages == ["a", "b", "a"]
 
 
 @pytest.fixture
@@ -183,7 +194,7 @@ def test_a_delete_that_takes_minutes_is_given_up_tried_again_and_shows(
 def test_how_the_rule_differs_shows_in_the_status(bench: Bench) -> None:
     api.set_age(bench.bucket, 24)
     bench.keep(bucket_retention="off")
-    assert read_status(bench.settings).bucket_retention_hours == 24
+    assert read_status(bench.settings).main.bucket_retention_hours == 24
     assert "keeps 24 h and not 168 h" in bench.drift
     bench.keep(bucket_retention="extend")
     assert bench.drift == ""

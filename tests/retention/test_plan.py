@@ -53,7 +53,7 @@ class Filled:
     def count(self, host: str, bucket: str = "") -> int:
         return len(self.points(f'|> filter(fn: (r) => r.host == "{host}")', bucket))
 
-    def points(self, pipe: str, bucket: str = "") -> list[dict[str, str]]:
+    def points(self, pipe: str, bucket: str = "") -> list[dict[str, object]]:
         query = f'from(bucket: "{bucket or self.bucket.name}") |> range(start: 0) {pipe}'
         return api.query(self.bucket.server, query)
 

@@ -70,11 +70,11 @@ class Bench:
         self.spool = Spool(directory, 2**24)
         self.clock = ManualClock(start_ns=NOW)
 
-    def retention(
-        self, hours: int, *, delivers: bool = True, mirror: bool = False, **overrides: int
-    ) -> Retention:
-        ages = Ages.from_hours(hours, overrides)
-        local = None if mirror else LocalPoints(self.spool.aging, delivers=delivers)
+    def retention(self, hours: int, **overrides: int) -> Retention:
+        local = LocalPoints(self.spool.aging, delivers=True)
+        return self.keeping(Ages.from_hours(hours, overrides), local)
+
+    def keeping(self, ages: Ages, local: LocalPoints | None) -> Retention:
         return Retention(self.spool.queue(), self.clock.now_ns, ages, local)
 
     @staticmethod
@@ -84,8 +84,8 @@ class Bench:
 
     def sweep(self, hours: int, remote: Remote | None, scope: str = "s", **overrides: int) -> Swept:
         places = [] if remote is None else [self.place(remote, hours, scope, **overrides)]
-        retention = self.retention(hours, delivers=remote is not None, **overrides)
-        return retention.sweep(places)
+        local = LocalPoints(self.spool.aging, delivers=remote is not None)
+        return self.keeping(Ages.from_hours(hours, overrides), local).sweep(places)
 
     def fill(self, *hours: float) -> None:
         for hour in hours:
@@ -140,7 +140,8 @@ def test_a_bucket_with_a_shorter_age_takes_readings_off_the_queue_but_not_from_t
 ) -> None:
     bench.fill(989.999, 992, 999)
     removed = 2 if hours and not mirror else 0
-    assert bench.retention(hours, mirror=mirror).trim(bucket_hours * 3600) == removed
+    its = bench.keeping(Ages.from_hours(hours, {}), None) if mirror else bench.retention(hours)
+    assert its.trim(bucket_hours * 3600) == removed
     contents = bench.spool.contents()
     assert (contents.backlog_points, len(bench.lines)) == (2 * left, 6 - removed)
     assert contents.lost == ({"expired": 6 - 2 * left} if left < 3 else {})

@@ -222,9 +222,7 @@ def test_a_clock_that_falls_back_to_1970_for_a_while_misdates_nothing(bench: Ben
     bench.read(schedule, 2)
     bench.clock.wall_ns = first + 20 * SECOND
     bench.read(schedule, 2)
-    times = bench.times
-    assert times == sorted(set(times))
-    steps = [round((after - before) / SECOND) for before, after in pairwise(times)]
+    steps = [round((after - before) / SECOND) for before, after in pairwise(bench.times)]
     assert steps == [10] * 5
 
 

@@ -22,13 +22,14 @@ MIRROR = {
     for part in ("url", "org", "bucket", "token")
 }
 TOKEN = "k3y-nobody-may-see"
+Env = Mapping[str, str] | None
 
 
 def loads(
     folder: Path = NOWHERE,
     toml: str | None = None,
     secrets: str | None = None,
-    env: Mapping[str, str] | None = None,
+    env: Env = None,
     local: str | None = None,
 ) -> Loaded:
     texts = {"settings.toml": toml, "settings.local.toml": local, ".secrets.toml": secrets}
@@ -39,14 +40,14 @@ def loads(
 
 
 def problems(
-    folder: Path = NOWHERE, *texts: str, env: Mapping[str, str] | None = None
+    folder: Path = NOWHERE, toml: str | None = None, secrets: str | None = None, *, env: Env = None
 ) -> list[str]:
     with pytest.raises(SettingsError) as caught:
-        loads(folder, *texts, env=env)
+        loads(folder, toml, secrets, env)
     assert str(caught.value) == "\n".join(caught.value.problems)
     return [problem.replace(str(folder), "DIR") for problem in caught.value.problems]
 
 
-def problem(folder: Path = NOWHERE, *texts: str, env: Mapping[str, str] | None = None) -> str:
-    (only,) = problems(folder, *texts, env=env)
+def problem(folder: Path = NOWHERE, toml: str | None = None, *, env: Env = None) -> str:
+    (only,) = problems(folder, toml, env=env)
     return only

@@ -1,6 +1,7 @@
 """Where settings come from, and what this machine says of those that are empty."""
 
 import os
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -82,8 +83,10 @@ def test_the_file_of_a_hosts_name_is_read_as_its_manual_has_it(
         (tmp_path / "etc").mkdir()
         (tmp_path / "etc/hostname").write_text(text, encoding="utf-8", newline="")
     env = {"HOST_MOUNT_PREFIX": str(tmp_path)}
-    assert loads(env=env).settings.host == host
-    assert loads(env={**env, "METRICS_HOST": "mine"}).settings.host == "mine"
+    settings = loads(env=env).settings
+    assert (settings.host, settings.host_root) == (host, tmp_path)
+    own = loads(env={**env, "METRICS_HOST": "mine", "METRICS_HOST_ROOT": "/other"}).settings
+    assert (own.host, own.host_root) == ("mine", Path("/other"))
 
 
 @pytest.mark.parametrize("name", ["", " \n", "a\\", "a\tb", "\udcff"])
@@ -120,14 +123,16 @@ def test_the_data_is_found_by_settings_that_are_broken(
     ("content", "says"),
     [
         (b"http_port = \n", "line 1, column 13"),
+        (b"host = web-1\n", "line 1, column 8); a text needs quotes around it"),
+        (b"http_port = 60s\n", "line 1, column 15); a text needs quotes around it"),
         (b"http_port = 1\n\n[tags\n", "line 3, column 6"),
         (b"# two\nhost = [1,\n2", "line 3, column 2"),
         (b'# two\nhost = "\xff"', "line 2, column 9"),
-        (b"http_port = 1\nhttp_port = 2", "line 2"),
+        (b"http_port = 1\nhttp_port = 2", "line 2, column 14); give each name once"),
+        (b"[tags]\n[tags]\n", "line 2, column 6); give each table once"),
         # More than a parser can take, which does not tell the place.
         (b"x = " + b"[" * 99_999 + b"\nhost = 'h'", "nested too deeply (at line 1)"),
         (b"# one\n" * 7 + b"x = " + b"[" * 99_999, "nested too deeply (at line 8)"),
-        (b"http_port = " + b"9" * 5000 + b"\nhost = 'h'", "(at line 1)"),
         (b"# one\nhttp_port = " + b"9" * 5000 + b"\nhost = 'h'", "(at line 2)"),
     ],
 )
@@ -194,9 +199,19 @@ def test_the_data_dir(
     assert loads(env=env).settings.data_dir == Path(folder)
 
 
+def test_the_data_dir_of_the_system_is_also_that_of_its_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("pipeline.settings.load"), "SYSTEM_DATA_DIR", tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid)
+    assert loads(env={"HOME": "/"}).settings.data_dir == tmp_path
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    assert loads(env={"HOME": "/h"}).settings.data_dir != tmp_path
+
+
 def test_the_host_root() -> None:
     prefix, own = {"HOST_MOUNT_PREFIX": "/hostfs"}, {"METRICS_HOST_ROOT": "/other"}
-    envs = ({}, prefix, {**prefix, **own})
+    envs: tuple[dict[str, str], ...] = ({}, prefix, {**prefix, **own})
     roots = [str(loads(env=env).settings.host_root) for env in envs]
     assert roots == ["/", "/hostfs", "/other"]
 
@@ -237,7 +252,6 @@ def test_rows_are_for_people(tmp_path: Path) -> None:
         "influxdb_verify_tls": "false",
         "influxdb_token": "",
         "influxdb_ca_cert": "",
-        "influxdb_timeout_s": "10",
         "tags": '{site = "x"}',
         "collectors": '{cpu = {}, net = {exclude = ["lo"]}}',
     }

@@ -141,9 +141,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         ("influxdb_timeout_s = true", "must be a number of seconds"),
         ("influxdb_timeout_s = 1" + "0" * 400, "must be a number of seconds"),
         ('influxdb_timeout_s = "10"', "from 1 to 600, without quotes"),
-        ("influxdb_verify_tls = 1", "must be true or false"),
         ('influxdb_verify_tls = "true"', "must be true or false, without quotes"),
-        ("host = 5", "must be text in quotes"),
         (r'host = "a\\"', r"host = 'a\\' must be text with no backslash at its end"),
         (r'host = "a\nb"', r"host = 'a\nb' must hold no control characters"),
         ("log_level = 'INFO'", "must be debug, info, warning or error"),
@@ -154,7 +152,6 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         ("tags = ['a']", 'must be a table such as {site = "lab"}'),
         ("tags = {rack = 12}", "tags.rack = 12 must be text in quotes"),
         ("tags = {host = 'x'}", "tags.host must have a name other than host and time"),
-        ("tags = {time = 'x'}", "tags.time must have a name"),
         ("tags = {_field = 'x'}", "tags._field must have a name"),
         ("tags = {'' = 'x'}", "'tags.' must have a name"),
         (r"tags = {'a\' = 'x'}", "tags.a\\ must have a name"),
@@ -179,7 +176,6 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         ("qqqqqq = 1", "qqqqqq is not a setting; docs/settings.md lists them all"),
         # Which mean something to Dynaconf.
         ("dynaconf_include = ['other.toml']", "is not a setting"),
-        ("dynaconf_merge = true", "is not a setting"),
         ("AUTO_CAST_FOR_DYNACONF = true", "is not a setting"),
     ],
 )

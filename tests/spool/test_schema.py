@@ -76,7 +76,7 @@ def test_a_store_of_0_1_0_is_read_and_not_written_before_its_agent_upgraded_it(
 ) -> None:
     before = (made(tmp_path) / "spool.db").read_bytes()
     status = read_status(Settings(data_dir=tmp_path, host="h1"))
-    assert (status.points, status.backlog_points, status.last_salvage) == (12, 8, None)
+    assert (status.main.points, status.main.backlog_points, status.last_salvage) == (12, 8, None)
     assert len(history(tmp_path)) == 5
     for write in (Aging.beside, retry_rejected, drop_rejected):
         with pytest.raises(SpoolError, match="has format 1; start the agent, which upgrades it"):

@@ -139,7 +139,7 @@ def test_sweep_after_sweep_keeps_the_local_age_and_tells_nothing_anew(
     assert health.troubles() == trouble
     told = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
     assert told == [limits(victoria), *trouble.values()]
-    status = read_status(settings)
+    status = read_status(settings).main
     assert (status.bucket_drift, status.bucket_retention_hours) == (limits(victoria), None)
 
 

@@ -78,7 +78,6 @@ def examine(
             yield from checks.examine(
                 connection,
                 clock,
-                own.host,
                 lambda: _spooled(settings.data_dir, clock),
                 _place_of_token(name, loaded.tokens[name], environ),
                 name,

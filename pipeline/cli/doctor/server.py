@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from pipeline.clock import Clock, rfc3339
+from pipeline.health import human
 from pipeline.influx import (
     CLOCK_FIX,
     LARGEST_SKEW_S,
@@ -56,41 +57,35 @@ class Finding:
 
 
 def examine(
-    connection: Connection,
-    clock: Clock,
-    host: str,
-    spooled: Spooled,
-    place_of_token: str = _RENEW,
-    name: str = MAIN,
+    connection: Connection, clock: Clock, spooled: Spooled, place_of_token: str, server: str
 ) -> Iterator[Finding]:
     """Check all that delivery to a server and retention there need, and say what was not checked.
 
     Args:
         connection: To the server.
         clock: The clock to compare with the server's.
-        host: The value of the tag `host`.
         spooled: Returns what this host's own store holds.
         place_of_token: Says where a valid token is to be put.
-        name: The server's, which its findings have where it is a mirror.
+        server: The server's name, which its findings have where it is a mirror.
     """
     checks: dict[str, Callable[[], Finding]] = {
-        "server": lambda: server(connection, name),
+        "server": lambda: health(connection, server),
         "clock": lambda: time_of_day(connection),
         "token": lambda: token(connection, place_of_token),
-        "bucket": lambda: bucket(connection, name),
+        "bucket": lambda: bucket(connection, server),
         "write": lambda: may_write(connection),
         "query": lambda: may_query(connection),
         "delete": lambda: may_delete(connection),
-        "points": lambda: can_be_read(connection, clock, host),
-        "host": lambda: one_host(connection, clock, host, spooled),
+        "points": lambda: can_be_read(connection, clock),
+        "host": lambda: one_host(connection, clock, spooled),
     }
-    if known := first_look(connection, name):
+    if known := first_look(connection, server):
         checks["server"] = lambda: known
         if known.ok:
             checks = {kind: checks[kind] for kind in ("server", "clock", "write")}
     broken = ""
     for kind, check in checks.items():
-        its = name_of(kind, name)
+        its = name_of(kind, server)
         if broken:
             fix = f"fix {broken} first"
             yield Finding(its, False, "could not be checked", fix, checked=False)
@@ -109,7 +104,7 @@ def name_of(check: str, server: str) -> str:
     return check if server == MAIN else f"{check} {server}"
 
 
-def first_look(connection: Connection, name: str = MAIN) -> Finding | None:
+def first_look(connection: Connection, server: str = MAIN) -> Finding | None:
     """Find out what kind of server this is.
 
     Returns:
@@ -122,22 +117,22 @@ def first_look(connection: Connection, name: str = MAIN) -> Finding | None:
         return Finding("server", True, str(only))
     except InfluxError as error:
         if error.answer.status is None:
-            return Finding("server", False, str(error), _reach(name))
+            return Finding("server", False, str(error), _reach(server))
     return None
 
 
-def _reach(name: str) -> str:
-    return f"start it, open the way to it, or correct {setting_name(name, 'url')}"
+def _reach(server: str) -> str:
+    return f"start it, open the way to it, or correct {setting_name(server, 'url')}"
 
 
-def server(connection: Connection, name: str = MAIN) -> Finding:
+def health(connection: Connection, server: str = MAIN) -> Finding:
     """Check that the server answers and is healthy."""
     url = connection.settings.influxdb_url
     try:
-        health = connection.ask(lambda api: dict(api.request("GET", "/health")[0]))
+        told = connection.ask(lambda api: dict(api.request("GET", "/health")[0]))
     except InfluxError as error:
-        return Finding("server", False, str(error), _reach(name))
-    status, version = (_word(connection, health.get(name)) for name in ("status", "version"))
+        return Finding("server", False, str(error), _reach(server))
+    status, version = (_word(connection, told.get(key)) for key in ("status", "version"))
     if status != "pass":
         reason = f"{url} says of its health: {status or 'nothing'}"
         return Finding("server", False, reason, "see its log; is it InfluxDB 2?")
@@ -151,11 +146,11 @@ def _word(connection: Connection, said: object) -> str:
 
 def time_of_day(connection: Connection) -> Finding:
     """Check this machine's clock against the server's."""
-    difference = connection.clock_difference()
-    if difference is None:
+    skew = connection.clock_difference()
+    if skew is None:
         return Finding("clock", True, "the server tells no time to compare with")
-    if difference:
-        return Finding("clock", False, difference, CLOCK_FIX)
+    if skew:
+        return Finding("clock", False, skew, CLOCK_FIX)
     return Finding("clock", True, f"within {LARGEST_SKEW_S:.0f} s of the server's")
 
 
@@ -213,9 +208,10 @@ def may_delete(connection: Connection) -> Finding:
     return Finding("delete", True, "the token may delete")
 
 
-def can_be_read(connection: Connection, clock: Clock, host: str) -> Finding:
+def can_be_read(connection: Connection, clock: Clock) -> Finding:
     """Check that InfluxDB can read all of this host's points, which counting them needs."""
     settings, now_ns = connection.settings, clock.now_ns()
+    host = settings.host
     unreadable = HostPoints(connection, host).unreadable(0, now_ns)
     if not unreadable:
         return Finding("points", True, f"those of host {host!r} can be read")
@@ -230,13 +226,13 @@ def can_be_read(connection: Connection, clock: Clock, host: str) -> Finding:
     return Finding("points", False, f"{what}: they are neither shown nor counted", fix)
 
 
-def one_host(connection: Connection, clock: Clock, host: str, spooled: Spooled) -> Finding:
+def one_host(connection: Connection, clock: Clock, spooled: Spooled) -> Finding:
     """Check that nobody else writes under this host's name.
 
     Each delivered reading stays in the own store until its age, and its time is told in
     nanoseconds, which no two agents share: a time that the store does not know is another's.
     """
-    now = clock.now_ns()
+    host, now = connection.settings.host, clock.now_ns()
     since = now - _SAME_NAME_S * 10**9
     points = HostPoints(connection, host)
     there = points.times(_OWN_MEASUREMENT, since, now, _SAME_NAME_POINTS)
@@ -247,10 +243,11 @@ def one_host(connection: Connection, clock: Clock, host: str, spooled: Spooled) 
     # What is older may be of this agent too, with a store that is no more.
     others = sum(time >= first and time not in times for time in there)
     if others:
+        wrote = human.count(others, "reading")
         return Finding(
             "host",
             False,
-            f"in the last hour another agent wrote {others} readings as host {host!r}",
+            f"in the last hour another agent wrote {wrote} as host {host!r}",
             "set another host on one of the two: each deletes the other's old points too",
         )
     return Finding("host", True, f"nobody else writes as {host!r}")

@@ -26,15 +26,11 @@ def rehearse(source: Source, server: str) -> None:
     the mirror, through a proxy that breaks the connection in every way; it is killed and started
     again. Then each reading is looked for in InfluxDB. What it wrote is removed.
     """
-    from pipeline.cli.rehearse.script import RehearsalError  # noqa: PLC0415
-    from pipeline.cli.rehearse.script import rehearse as play  # noqa: PLC0415
+    from pipeline.cli.rehearse import script  # noqa: PLC0415
 
     for end in _ENDS:
         signal.signal(end, _break_off)
-    try:
-        account = play(source.settings(), SystemClock(), os.environ, click.echo, server)
-    except RehearsalError as error:
-        raise click.ClickException(str(error)) from error
+    account = script.rehearse(source.settings(), SystemClock(), os.environ, click.echo, server)
     click.echo(str(account))
     if not account.passed:
         sys.exit(1)

@@ -12,6 +12,8 @@ from pathlib import Path
 from threading import Event
 from urllib.parse import urlsplit
 
+import click
+
 from pipeline.cli.doctor import server as checks
 from pipeline.cli.rehearse.agent import MEASUREMENT, Scratch
 from pipeline.cli.rehearse.proxy import Proxy, State
@@ -23,6 +25,7 @@ from pipeline.spool import Contents
 _WITHIN_S = 180.0
 _POLL_S = 0.05
 _READINGS = 10
+# InfluxDB counts and deletes slowly.
 _SERVER_TIMEOUT_S = 60.0
 # The wall clock may be set meanwhile.
 _AROUND_NS = 3600 * 10**9
@@ -32,7 +35,7 @@ _MOST_POINTS = 1_000_000
 Say = Callable[[str], None]
 
 
-class RehearsalError(Exception):
+class RehearsalError(click.ClickException):
     """The rehearsal could not be completed; the message says why."""
 
 
@@ -88,12 +91,13 @@ def rehearse(
 
     Raises:
         RehearsalError: It could not be completed.
+        InfluxError: The same, for what the server said.
     """
     settings = _settings(all_settings, server)
     target = _target(settings, server)
+    _require(settings, clock, server)
     host = f"rehearsal-{secrets.token_hex(4)}"
     with contextlib.closing(Connection(settings, clock, _SERVER_TIMEOUT_S)) as connection:
-        _require(connection, server)
         say(
             f"Rehearsing against {settings.influxdb_url}, bucket {settings.influxdb_bucket!r}, "
             f"as host {host!r}, for {_WITHIN_S:.0f} s at most."
@@ -104,8 +108,6 @@ def rehearse(
             with _stage(settings, host, target, environ) as (scratch, proxy):
                 Script(scratch, proxy, clock, say).play()
                 return _account(scratch, points)
-        except InfluxError as error:
-            raise RehearsalError(str(error)) from error
         finally:
             _remove(points, host, began - _AROUND_NS, clock.now_ns() + _AROUND_NS)
             say("  its points in InfluxDB and its folder are removed")
@@ -254,22 +256,19 @@ def _target(settings: Settings, server: str) -> tuple[str, int]:
     return url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
 
 
-def _require(connection: Connection, server: str) -> None:
-    known = checks.first_look(connection, server)
-    if known and known.ok:
-        raise RehearsalError(f"a rehearsal counts and deletes in InfluxDB, but {known.message}")
-    if known:
-        raise RehearsalError(f"{known.message}; {known.fix}")
-    for check in (
-        partial(checks.server, name=server),
-        checks.token,
-        checks.may_write,
-        checks.may_query,
-        checks.may_delete,
-    ):
-        try:
-            found = check(connection)
-        except InfluxError as error:
-            raise RehearsalError(str(error)) from error
-        if not found.ok:
-            raise RehearsalError(f"{found.message}; {found.fix}")
+def _require(settings: Settings, clock: Clock, server: str) -> None:
+    """Make sure of all that a rehearsal needs, by requests that a server answers at once."""
+    with contextlib.closing(Connection(settings, clock)) as connection:
+        known = checks.first_look(connection, server)
+        if known and known.ok:
+            raise RehearsalError(f"a rehearsal counts and deletes in InfluxDB, but {known.message}")
+        needed = (
+            partial(checks.health, server=server),
+            checks.token,
+            checks.may_write,
+            checks.may_query,
+            checks.may_delete,
+        )
+        for found in [known] if known else (check(connection) for check in needed):
+            if not found.ok:
+                raise RehearsalError(f"{found.message}; {found.fix}")

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
+import click
+
 from pipeline.clock import Clock
 from pipeline.influx import (
     Connection,
@@ -26,7 +28,7 @@ _CREDENTIALS = (
 )
 
 
-class SetupError(Exception):
+class SetupError(click.ClickException):
     """Setup cannot go on; the sentence says why, and what to do."""
 
 
@@ -174,7 +176,11 @@ class Setup:
             self._connect(settings, operator) as connection,
             setup_api.alone(connection, org_id, self._clock, self._tell),
         ):
-            self._tell(describe(self._bucket(connection, Wanted.of(settings)), settings))
+            wanted, means = Wanted.of(settings), settings.downsample
+            self._tell(describe(self._bucket(connection, wanted), settings))
+            if means.bucket:
+                of_means = replace(wanted, bucket=means.bucket, hours=means.keep_hours)
+                self._bucket(connection, of_means)
             settings = replace(settings, influxdb_token=self._token(connection, settings, org_id))
             self._write(settings)
             self._install_dashboards(connection, org_id)
@@ -229,19 +235,16 @@ class Setup:
 
     def _token(self, connection: Connection, settings: Settings, org_id: str) -> str:
         """Return the present token if it suffices, else the one named after this host."""
-        buckets, means = [settings.influxdb_bucket], settings.downsample
-        if means.bucket:
-            age = means.keep_hours
-            self._bucket(connection, replace(Wanted.of(settings), bucket=means.bucket, hours=age))
-            buckets.append(means.bucket)
-        tokens = setup_api.Tokens(connection, org_id, buckets, tasks=bool(means.bucket))
+        buckets = [*filter(None, (settings.influxdb_bucket, settings.downsample.bucket))]
+        downsamples = len(buckets) > 1
+        tokens = setup_api.Tokens(connection, org_id, buckets, tasks=downsamples)
         keep = (present := settings.influxdb_token) and not tokens.has_other_scope(present)
         if keep and isinstance(setup_api.access(settings, self._clock), Rule):
             self._tell("Token: the one that is there may read and write the bucket")
             return present
         token, name, made = tokens.find_or_create(f"metrics-pipeline of {settings.host}")
         self._files.check({**self._values(settings), "token": token})
-        may = " and ".join(f"bucket {name!r}" for name in buckets) + ", tasks," * bool(means.bucket)
+        may = " and ".join(f"bucket {name!r}" for name in buckets) + ", tasks," * downsamples
         told = f"{'made' if made else 'is there'}, may read and write {may} and nothing else"
         self._tell(f"Token {name!r}: {told}")
         return token

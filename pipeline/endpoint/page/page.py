@@ -47,7 +47,7 @@ def page_reply(
         span=span,
         now_ns=now_ns,
         state=summarize(state, now_ns),
-        lost={name: one.lost for name, one in state.servers.items()} or {"": state.lost},
+        lost={name: one.lost for name, one in state.servers.items()} or {"": state.main.lost},
         renewal_s=max(_LEAST_RENEWAL_S, -(-interval_ms // 1000)),
         paused=query.get("renew") == "no",
         history=_read(settings, now_ns, span, interval_ms * 10**6, limit),
