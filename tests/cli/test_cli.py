@@ -415,7 +415,8 @@ def test_what_is_wrong_with_a_question_is_told(
 def test_a_wrong_command_line_is_told_with_the_help_to_see(
     cli: Cli, inside: Inside, words: list[str], sentence: str
 ) -> None:
-    assert inside(cli, *words) == Done(2, "", f"{sentence} metrics-pipeline --help")
+    done = inside(cli, *words)
+    assert (done.status, done.error) == (2, f"{sentence} metrics-pipeline --help")
 
 
 def test_settings_that_can_be_used(cli: Cli, inside: Inside) -> None:
