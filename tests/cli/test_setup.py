@@ -110,7 +110,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     folder.mkdir()
     (folder / "settings.toml").write_text(SHIPPED)
     env = {"METRICS_HOST": "h1", "METRICS_DATA_DIR": str(tmp_path / "data")}
-    return Place(folder, env)
+    # A busy machine's server may take long.
+    return Place(folder, env | {"METRICS_INFLUXDB_TIMEOUT_S": "60"})
 
 
 @dataclass(frozen=True)

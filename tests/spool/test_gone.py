@@ -141,23 +141,12 @@ def test_whatever_the_system_calls_say_the_failure_is_a_spool_error(
                 patched.setattr(Path, name, fails)
             with pytest.raises(SpoolError):
                 use(spool)
+            for beside in (SpoolReader, Aging.beside):
+                with pytest.raises(SpoolError, match=f"be opened: {os.strerror(number)}"):
+                    beside(spool.path.parent)
         spool.append(reading(999), 999)
         account(spool.contents())
         assert spool.contents().lost == {}
-
-
-@pytest.mark.parametrize("opener", [SpoolReader, Aging.beside])
-def test_a_command_that_cannot_look_at_a_store_says_why(
-    spool: Spool, tmp_path: Path, opener: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spool.close()
-
-    def fails(*_: object, **__: object) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    monkeypatch.setattr(Path, "stat", fails)
-    with pytest.raises(SpoolError, match=r"spool\.db cannot be opened: Input/output error$"):
-        opener(tmp_path)
 
 
 def test_on_a_full_disk_a_store_that_is_removed_is_made_when_there_is_room(tmp_path: Path) -> None:

@@ -113,15 +113,6 @@ def test_an_empty_file_beside_its_log_is_left_alone_while_an_agent_runs_too(
     assert files(store) == before
 
 
-@each_opener
-def test_a_whole_store_opens_with_the_log_that_a_killed_agent_left(
-    store: Path, opener: Callable[[Path], SpoolReader | Aging]
-) -> None:
-    with opener(store):
-        pass
-    assert len(history(store)) == READINGS
-
-
 @pytest.mark.slow
 @each_opener
 def test_a_log_that_is_too_long_to_be_checked_at_once_is_read_beside_new_readings(

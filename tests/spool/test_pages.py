@@ -77,3 +77,18 @@ def test_a_chain_of_pages_that_bites_its_tail_ends(tmp_path: Path) -> None:
         data[page * 4096 : page * 4096 + 4] = (page + 1).to_bytes(4, "big")
     path.write_bytes(data)
     assert sum(rows(path, 3).values()) <= 1
+
+
+@pytest.mark.parametrize(("at", "noise"), [(0, b"\xff" * 9), (3, b"\x0a")], ids=["length", "kind"])
+def test_a_row_that_cannot_be_read_costs_itself(tmp_path: Path, at: int, noise: bytes) -> None:
+    path = tmp_path / "x.db"
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("CREATE TABLE three (a, b, c)")
+        long = b"z" * 20_000  # which goes on in overflow pages
+        db.executemany("INSERT INTO three VALUES (?, ?, ?)", [(1, "x" * 9, "y"), (2, long, 3)])
+    data = bytearray(path.read_bytes())
+    cell = 4096 + int.from_bytes(data[4096 + 8 : 4096 + 10], "big") + at
+    path.write_bytes(data[:cell] + noise + data[cell + len(noise) :])
+    assert [row[:2] for row in rows(path, 3)] == [(2, "2")]
+    path.write_bytes(data[: 2 * 4096])
+    assert [row[:2] for row in rows(path, 3)] == [(1, "1")]

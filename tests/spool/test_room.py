@@ -1,8 +1,10 @@
 """The bound, and a real disk that is full: the oldest makes room, is counted, and nothing stops."""
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -195,6 +197,17 @@ def test_a_reserve_that_holds_no_room_or_too_much_is_made_anew(
     found = reserve.stat()
     assert found.st_size == MB
     assert found.st_blocks * 512 >= MB
+
+
+@pytest.mark.parametrize(("number", "is_full"), [(errno.EOPNOTSUPP, False), (errno.ENOSPC, True)])
+def test_where_no_room_can_be_reserved_there_is_no_reserve(
+    tmp_path: Path, number: int, is_full: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "posix_fallocate", mock.Mock(side_effect=OSError(number, "no")))
+    with Spool(tmp_path, MB) as spool:
+        spool.append(["m f=1i 1"], 1)
+        assert (spool.pressure is not None) == is_full
+    assert not (tmp_path / "spool.db.reserve").exists()
 
 
 @pytest.mark.parametrize("read", [True, False])

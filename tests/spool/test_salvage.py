@@ -253,16 +253,14 @@ def test_damaged_files_do_not_pile_up(tmp_path: Path) -> None:
     assert history(tmp_path) == blocks(0, 1, 2)
 
 
-def test_what_aged_without_an_influxdb_is_no_noise_in_the_account(tmp_path: Path) -> None:
-    filled(tmp_path, ticks=9, delivered=0)
-    with opened(tmp_path) as spool:
-        assert spool.aging.remove(0, 4, count=False) == 12
-        before = spool.contents()
+def test_where_no_reading_is_found_all_that_waited_is_lost(tmp_path: Path) -> None:
+    filled(tmp_path)
+    sql(tmp_path, "DELETE FROM tick")
     scribble(tmp_path / "spool.db", 0, 100)
     with opened(tmp_path) as spool:
-        after = spool.contents()
-    assert (after.points, after.backlog_points, after.lost) == (27, 15, {})
-    assert (after.points, after.delivered_points) == (before.points, before.delivered_points)
+        assert spool.contents().lost == {"corrupt_store": 120}
+        assert spool.gaps() == []  # there is no time that it could have
+        account(spool.contents())
 
 
 @pytest.mark.parametrize("name", ["waiting", "delivered", "ticks", "lost:corrupt_store"])
