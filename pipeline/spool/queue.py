@@ -163,7 +163,7 @@ def _next_batch(
     above: int,
     *,
     newest: bool,
-    after: int | None = None,
+    after: int | None,
 ) -> tuple[Batch | None, list[int]]:
     """Return a server's next batch, and the ticks before its end that are damaged.
 
@@ -173,7 +173,7 @@ def _next_batch(
         max_points: The size of a batch. A larger tick comes alone.
         above: By how much the ids returned are higher than those in the store.
         newest: Only the newest tick, in place of the oldest ones.
-        after: Only ticks after that one, which is as high as the ids returned.
+        after: Only ticks after that one, if any, which is as high as the ids returned.
     """
     leased: list[tuple[int, int, int, str]] = []
     damaged: list[int] = []

@@ -17,7 +17,7 @@ from pipeline.endpoint import routes
 from pipeline.health import Health, read_status
 from pipeline.influx import Answer
 from pipeline.settings import Settings
-from pipeline.spool import Batch, DirectoryLock, Queue, Spool
+from pipeline.spool import Batch, DirectoryLock, Queue, Spool, SpoolError
 from tests.clocks import START_NS, ManualClock
 from tests.delivery.bench import BAD, DOWN, OK, Bench, Server, at_most, fill
 
@@ -395,6 +395,28 @@ def test_the_next_batch_is_leased_while_the_server_has_one(
     server.before = answer
     Bench(spool, server, batch=1).delivery.drain(Event())
     assert server.requests == [["line0"], ["line1"], ["line2"]]
+
+
+def test_a_store_that_fails_meanwhile_fails_when_the_batch_is_asked_for(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(spool, ["line0"], ["line1"])
+    lease = Queue.lease
+
+    def leased(queue: Queue, points: int, **which: Any) -> Batch | None:
+        if which.get("after") is not None:
+            raise SpoolError("it cannot be read")
+        return lease(queue, points, **which)
+
+    monkeypatch.setattr(Queue, "lease", leased)
+    server = Server()
+    bench = Bench(spool, server, batch=1)
+    with pytest.raises(SpoolError):
+        bench.delivery.drain(Event())
+    assert (server.requests, spool.contents().backlog_points) == ([["line0"]], 1)
+    monkeypatch.setattr(Queue, "lease", lease)
+    bench.delivery.drain(Event())
+    assert server.requests == [["line0"], ["line1"]]
 
 
 def test_a_system_that_starts_no_thread_delays_no_batch(
