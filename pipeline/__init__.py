@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         stop_metrics_collection,
     )
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 __all__ = [
     "CpuMetrics",
