@@ -114,9 +114,8 @@ class Queue:
 
         def commit(db: sqlite3.Connection) -> None:
             # Ticks that were deleted while the batch was under way are counted already.
-            settled = sum(
-                rows.unqueue(db, self.name, tick - self._store.above) for tick in batch.ids
-            )
+            ticks = [tick - self._store.above for tick in batch.ids]
+            settled = rows.unqueue(db, self.name, ticks)
             rows.refuse(db, self.name, time_ns, refused)
             rejected = min(len(refused), settled)
             aged = min(expired, settled - rejected)

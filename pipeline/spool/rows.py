@@ -3,6 +3,7 @@
 Each function is called within a transaction.
 """
 
+import json
 import sqlite3
 import zlib
 from collections import Counter
@@ -147,11 +148,13 @@ def drop(db: sqlite3.Connection, ids: Iterable[int], cause: Cause | None = None)
     return lost
 
 
-def unqueue(db: sqlite3.Connection, server: str, tick: int) -> int:
-    """Take a tick off the queue of a server; return how many points that are."""
-    query = "DELETE FROM pending WHERE server = ? AND id = ? RETURNING points"
-    row = db.execute(query, (server, tick)).fetchone()
-    return int(row[0]) if row else 0
+def unqueue(db: sqlite3.Connection, server: str, ticks: Sequence[int]) -> int:
+    """Take ticks off the queue of a server; return how many points of them still waited there."""
+    query = (
+        "DELETE FROM pending WHERE server = ? AND id IN (SELECT value FROM json_each(?)) "
+        "RETURNING points"
+    )
+    return sum(int(points) for (points,) in db.execute(query, (server, json.dumps(ticks))))
 
 
 def refuse(db: sqlite3.Connection, server: str, time_ns: int, refused: Sequence[Refusal]) -> None:
