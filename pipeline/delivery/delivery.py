@@ -189,7 +189,9 @@ class Delivery:
     def _lease(self, newest: bool) -> Batch | None:
         ahead, self._ahead = self._ahead, None
         batch = ahead.result() if ahead else None
-        batch = batch or self._queue.lease(self._size.points, newest=newest)
+        # What was given up meanwhile is counted as lost; what got another time has other lines.
+        if batch is None or not self._queue.holds(batch):
+            batch = self._queue.lease(self._size.points, newest=newest)
         if batch is not None:
             self._prepare(batch.oldest_ns)
         # For each batch: readings grow old during an outage, and `prepare` brings the bucket's age.

@@ -1,5 +1,6 @@
 """The queue of a server: the readings that wait for it are leased, and settled."""
 
+import json
 import logging
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,11 @@ _OLDEST = (
 _NEWEST = f"{_OLDEST} DESC"
 _SOME = (
     "SELECT max(id) FROM (SELECT id FROM pending WHERE server = ? AND id >= ? ORDER BY id LIMIT ?)"
+)
+_HELD = (
+    "SELECT count(*), sum(pending.points), min(coalesce(CAST(time_ns AS INTEGER), 0)) "
+    "FROM json_each(?) AS leased CROSS JOIN pending ON pending.id = leased.value "
+    "CROSS JOIN tick ON tick.id = leased.value WHERE server = ?"
 )
 _GIVEN_UP = (
     "DELETE FROM pending WHERE server = ? AND id BETWEEN ? AND ? "
@@ -95,6 +101,16 @@ class Queue:
         elif self._damage.begins(self._database.path):
             _log.error("%s was damaged, %d points in it are lost", self._database.path, lost)
         return batch
+
+    def holds(self, batch: Batch) -> bool:
+        """Return whether a batch still waits as it was leased: all its lines, at the same times."""
+
+        def held(db: sqlite3.Connection) -> bool:
+            ticks = json.dumps([tick - self._store.above for tick in batch.ids])
+            found = db.execute(_HELD, (ticks, self.name)).fetchone()
+            return bool(found == (len(batch.ids), batch.points, batch.oldest_ns))
+
+        return self._database.read(held)
 
     def settle(
         self,

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil, log2
 from pathlib import Path
@@ -16,7 +17,7 @@ from pipeline.delivery.pacing import LONGEST_WAIT_S
 from pipeline.endpoint import routes
 from pipeline.health import Health, read_status
 from pipeline.influx import Answer
-from pipeline.settings import Settings
+from pipeline.settings import Age, Settings
 from pipeline.spool import Batch, DirectoryLock, Queue, Spool, SpoolError
 from tests.clocks import START_NS, ManualClock
 from tests.delivery.bench import BAD, DOWN, OK, Bench, Server, at_most, fill
@@ -372,10 +373,43 @@ def test_between_the_batches_of_a_backlog_it_rests_by_the_servers_answer_time(sp
     assert bench.clock.waits == pytest.approx([0.004, 0.00025, 0.25, 32])
 
 
-def test_the_next_batch_is_leased_while_the_server_has_one(
-    spool: Spool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fill(spool, ["line0"], ["line1"])
+def test_a_batch_is_held_until_a_reading_of_it_leaves_or_gets_another_time(spool: Spool) -> None:
+    queue = spool.queue()
+    for time_ns in (4, 7, 9, 8):
+        spool.append([f"m f=1i {time_ns}"], time_ns)
+    first = queue.lease(1)
+    assert first
+    batch = queue.lease(2, after=first.ids[-1])
+    assert batch
+    assert queue.holds(batch)
+    queue.settle(first, 0)
+    assert queue.holds(batch)
+    spool.restamp(range(spool.next_id), 8, 1)
+    assert not queue.holds(batch)
+    again = queue.lease(2)
+    assert again
+    assert queue.holds(again)
+    queue.give_up(8)
+    assert queue.holds(again)
+    queue.give_up(9)
+    assert not queue.holds(again)
+
+
+def test_a_batch_is_not_held_that_lost_lines_by_their_age(spool: Spool) -> None:
+    queue = spool.queue()
+    spool.append(["cpu f=1i 1", "mem f=1i 1"], 1)
+    batch = queue.lease(2)
+    assert batch
+    spool.aging.remove(0, 2, Age(1, "cpu"), count=True)
+    assert not queue.holds(batch)
+    again = queue.lease(2)
+    assert again
+    assert queue.holds(again)
+
+
+@pytest.fixture
+def leased_ahead(monkeypatch: pytest.MonkeyPatch) -> Semaphore:
+    """Is released when a batch was leased ahead."""
     ahead, lease = Semaphore(0), Queue.lease
 
     def leased(queue: Queue, points: int, **which: Any) -> Batch | None:
@@ -384,17 +418,61 @@ def test_the_next_batch_is_leased_while_the_server_has_one(
             ahead.release()
         return batch
 
+    monkeypatch.setattr(Queue, "lease", leased)
+    return ahead
+
+
+def test_the_next_batch_is_leased_while_the_server_has_one(
+    spool: Spool, leased_ahead: Semaphore
+) -> None:
+    fill(spool, ["line0"], ["line1"])
+
     def answer(lines: list[str]) -> Answer:
         if lines == ["line0"]:
-            assert ahead.acquire(timeout=60)
+            assert leased_ahead.acquire(timeout=60)
             spool.append(["line2"], 2)  # after the one that was leased
         return OK
 
-    monkeypatch.setattr(Queue, "lease", leased)
     server = Server()
     server.before = answer
     Bench(spool, server, batch=1).delivery.drain(Event())
     assert server.requests == [["line0"], ["line1"], ["line2"]]
+
+
+@pytest.mark.parametrize(
+    ("change", "sent", "lost"),
+    [
+        (lambda spool: spool.queue().give_up(2), ["m f=1i 9", "m f=1i 8"], {"expired": 1}),
+        (
+            lambda spool: spool.restamp(range(spool.next_id), 2, 5),
+            ["m f=1i 9", "m f=1i 6", "m f=1i 8"],
+            {},
+        ),
+    ],
+    ids=["given up", "another time"],
+)
+def test_what_changes_after_it_was_leased_ahead_is_leased_again(
+    spool: Spool,
+    leased_ahead: Semaphore,
+    change: Callable[[Spool], object],
+    sent: list[str],
+    lost: dict[str, int],
+) -> None:
+    for time_ns in (9, 1, 8):
+        spool.append([f"m f=1i {time_ns}"], time_ns)
+
+    def answer(lines: list[str]) -> Answer:
+        if lines == ["m f=1i 9"]:
+            assert leased_ahead.acquire(timeout=60)
+            change(spool)
+        return OK
+
+    server = Server()
+    server.before = answer
+    Bench(spool, server, batch=1).delivery.drain(Event())
+    assert server.requests == [[line] for line in sent]
+    assert spool.contents().lost == lost
+    assert spool.contents().delivered_points == len(sent)
 
 
 def test_a_store_that_fails_meanwhile_fails_when_the_batch_is_asked_for(
