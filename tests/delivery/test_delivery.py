@@ -408,35 +408,49 @@ def test_a_batch_is_not_held_that_lost_lines_by_their_age(spool: Spool) -> None:
 
 
 @pytest.fixture
-def leased_ahead(monkeypatch: pytest.MonkeyPatch) -> Semaphore:
-    """Is released when a batch was leased ahead."""
-    ahead, lease = Semaphore(0), Queue.lease
+def ahead(monkeypatch: pytest.MonkeyPatch) -> Semaphore:
+    """Counts the batches that were leased ahead."""
+    counted, lease = Semaphore(0), Queue.lease
 
     def leased(queue: Queue, points: int, **which: Any) -> Batch | None:
         batch = lease(queue, points, **which)
         if which.get("after") is not None:
-            ahead.release()
+            counted.release()
         return batch
 
     monkeypatch.setattr(Queue, "lease", leased)
-    return ahead
+    return counted
 
 
-def test_the_next_batch_is_leased_while_the_server_has_one(
-    spool: Spool, leased_ahead: Semaphore
-) -> None:
-    fill(spool, ["line0"], ["line1"])
-
+def test_the_next_batch_is_leased_while_the_server_has_one(spool: Spool, ahead: Semaphore) -> None:
     def answer(lines: list[str]) -> Answer:
         if lines == ["line0"]:
-            assert leased_ahead.acquire(timeout=60)
+            assert ahead.acquire(timeout=60)
             spool.append(["line2"], 2)  # after the one that was leased
         return OK
 
+    fill(spool, ["line0"], ["line1"])
     server = Server()
     server.before = answer
     Bench(spool, server, batch=1).delivery.drain(Event())
     assert server.requests == [["line0"], ["line1"], ["line2"]]
+
+
+def test_what_was_leased_ahead_of_a_batch_that_fails_is_leased_again_in_its_turn(
+    spool: Spool, ahead: Semaphore
+) -> None:
+    def answer(_: list[str]) -> Answer:
+        if len(server.requests) > 1:
+            return OK
+        assert ahead.acquire(timeout=60)
+        return DOWN
+
+    fill(spool, ["line0"], ["line1"], ["line2"])
+    server = Server()
+    server.before = answer
+    Bench(spool, server, batch=1).delivery.drain(Event())
+    assert server.requests == [["line0"], ["line2"], ["line0"], ["line1"]]
+    assert spool.contents().delivered_points == 3
 
 
 @pytest.mark.parametrize(
@@ -453,7 +467,7 @@ def test_the_next_batch_is_leased_while_the_server_has_one(
 )
 def test_what_changes_after_it_was_leased_ahead_is_leased_again(
     spool: Spool,
-    leased_ahead: Semaphore,
+    ahead: Semaphore,
     change: Callable[[Spool], object],
     sent: list[str],
     lost: dict[str, int],
@@ -463,7 +477,7 @@ def test_what_changes_after_it_was_leased_ahead_is_leased_again(
 
     def answer(lines: list[str]) -> Answer:
         if lines == ["m f=1i 9"]:
-            assert leased_ahead.acquire(timeout=60)
+            assert ahead.acquire(timeout=60)
             change(spool)
         return OK
 
