@@ -5,12 +5,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, cycle, repeat
 from pathlib import Path
-from threading import Event
+from queue import SimpleQueue
+from threading import Event, Thread, current_thread
 
 import pytest
 
 from pipeline.agent.recorder import Recorder
-from pipeline.agent.worker import Worker
+from pipeline.agent.worker import Workers
 from pipeline.clock import Random, Tick
 from pipeline.collectors import Collector, Guard, Omission
 from pipeline.delivery import Delivery, Pace
@@ -235,13 +236,17 @@ def test_a_collector_that_fails_for_good_in_the_end_is_told_within_the_hour(benc
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_dies_each_time(bench: Bench) -> None:
+    threads: SimpleQueue[Thread] = SimpleQueue()
+
     def die(stop: Event, wake: Event) -> None:
+        threads.put(current_thread())
         raise SystemExit
 
-    worker = Worker("sweep", die, bench.clock, bench.health)
+    workers = Workers(bench.clock, bench.health)
+    workers.start("sweep", die)
     for _ in range(TIMES):
-        worker.start()
-        worker.join(bench.clock.monotonic() + 30)
+        threads.get(timeout=60).join(60)
+        workers.start_missing()
     assert bench.told == ["The thread sweep ended by accident and is started again"]
 
 
