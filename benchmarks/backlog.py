@@ -21,7 +21,7 @@ from benchmarks.wire import Forwarder
 from tests.influxd.api import Bucket
 
 LINES = 200_000
-ROUNDS = 3
+ROUNDS = 5
 FLUSH_S = 1
 # Longer than from one flush to the next: then nothing follows any more.
 _SILENCE_S = 1.5

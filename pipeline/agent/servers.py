@@ -140,12 +140,18 @@ class Servers:
             InfluxError: A server failed; the others were swept.
             SpoolError: The local copy could not be swept; the mirrors were.
         """
-        sweeps = {name: Future[Swept]() for name in self._servers}
-        jobs = {name: partial(_sweep, self._servers[name].keeper, sweeps[name]) for name in sweeps}
-        for name in jobs.keys() - {MAIN}:
-            # A server that hangs must not keep the process from ending.
-            Thread(target=jobs[name], name=subject("cleanup", name), daemon=True).start()
-        jobs[MAIN]()
+        servers = self._servers  # a change of the settings makes others
+        sweeps = {name: Future[Swept]() for name in servers}
+        here = [MAIN]
+        for name in servers.keys() - {MAIN}:
+            job = partial(_sweep, servers[name].keeper, sweeps[name])
+            try:
+                # A server that hangs must not keep the process from ending.
+                Thread(target=job, name=subject("cleanup", name), daemon=True).start()
+            except RuntimeError:  # the system starts no thread at present
+                here.append(name)
+        for name in here:
+            _sweep(servers[name].keeper, sweeps[name])
         wait(sweeps.values())
         swept = [sweep.result() for sweep in sweeps.values()]
         uncounted = dict.fromkeys(name for one in swept for name in one.uncounted)

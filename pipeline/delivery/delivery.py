@@ -180,13 +180,14 @@ class Delivery:
         if self._retired:  # the queue may be that of another server by now
             return False
         self._queue.settle(batch, self._clock.now_ns(), outcome.refused, outcome.expired)
-        self._ahead = ahead
         if outcome.asked:
             self._health.wrote(self._clock.monotonic() - begun)
             self._passed(probe=probe)
+        self._ahead = ahead
         return batch.more
 
     def _lease(self, newest: bool) -> Batch | None:
+        # What was leased ahead follows a batch that passed, after which there is no probe.
         ahead, self._ahead = self._ahead, None
         batch = ahead.result() if ahead else None
         batch = batch or self._queue.lease(self._size.points, newest=newest)

@@ -177,7 +177,7 @@ class Settings:
     data_dir: Annotated[
         Path,
         "Folder of the data; empty: $STATE_DIRECTORY, else /var/lib/metrics-pipeline for root and"
-        " for its owner, else metrics-pipeline in $XDG_STATE_HOME or ~/.local/state.",
+        " the user who owns it, else metrics-pipeline in $XDG_STATE_HOME or ~/.local/state.",
     ] = SYSTEM_DATA_DIR
     spool_max_mb: Annotated[
         int, "Largest space on disk for the data.", between(1, 1_000_000, "megabytes")

@@ -190,7 +190,10 @@ def _carry_over(old: sqlite3.Connection | None, new: sqlite3.Connection) -> int:
     if old is None:
         return 0
     with contextlib.suppress(*ERRORS):
-        query = "SELECT server, name, value FROM counter WHERE typeof(name) = 'text'"
+        query = (
+            "SELECT server, name, value FROM counter "
+            "WHERE typeof(name) = 'text' AND typeof(value) = 'integer'"
+        )
         counters = old.execute(query).fetchall()
         missing = old.execute(
             "SELECT server, min(time_ns), max(time_ns), count(*) "

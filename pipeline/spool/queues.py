@@ -80,7 +80,7 @@ class Queues:
 
     def go_on(self) -> Iterator[None]:
         """Fill and remove queues until they are those of the mirrors; yield after each part."""
-        for moved in self._database.write(self._note_places):
+        for moved in self._database.write(self._follow_moves):
             _log.warning("%s", moved)
         for part in self._database.write_in_parts(self._part):
             self._given_up[part.gone] += part.points  # only now: a part that fails is done again
@@ -88,8 +88,8 @@ class Queues:
                 self._tell(part.gone)
             yield
 
-    def _note_places(self, db: sqlite3.Connection) -> list[str]:
-        """Note where each server is; have the queue of one that is where another one was filled.
+    def _follow_moves(self, db: sqlite3.Connection) -> list[str]:
+        """Note where each server is, and begin to fill the queue of one that took another's place.
 
         What waited for the former server at that place went, or goes, elsewhere. Return what the
         log is to say of it.

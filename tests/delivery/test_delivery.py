@@ -372,29 +372,50 @@ def test_between_the_batches_of_a_backlog_it_rests_by_the_servers_answer_time(sp
     assert bench.clock.waits == pytest.approx([0.004, 0.00025, 0.25, 32])
 
 
-def test_the_next_batch_is_leased_while_the_server_has_one(
-    spool: Spool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fill(spool, ["line0"], ["line1"])
-    ahead, lease = Semaphore(0), Queue.lease
+@pytest.fixture
+def ahead(monkeypatch: pytest.MonkeyPatch) -> Semaphore:
+    """Counts the batches that were leased ahead."""
+    counted, lease = Semaphore(0), Queue.lease
 
     def leased(queue: Queue, points: int, **which: Any) -> Batch | None:
         batch = lease(queue, points, **which)
         if which.get("after") is not None:
-            ahead.release()
+            counted.release()
         return batch
 
+    monkeypatch.setattr(Queue, "lease", leased)
+    return counted
+
+
+def test_the_next_batch_is_leased_while_the_server_has_one(spool: Spool, ahead: Semaphore) -> None:
     def answer(lines: list[str]) -> Answer:
         if lines == ["line0"]:
             assert ahead.acquire(timeout=60)
             spool.append(["line2"], 2)  # after the one that was leased
         return OK
 
-    monkeypatch.setattr(Queue, "lease", leased)
+    fill(spool, ["line0"], ["line1"])
     server = Server()
     server.before = answer
     Bench(spool, server, batch=1).delivery.drain(Event())
     assert server.requests == [["line0"], ["line1"], ["line2"]]
+
+
+def test_what_was_leased_ahead_of_a_batch_that_fails_is_leased_again_in_its_turn(
+    spool: Spool, ahead: Semaphore
+) -> None:
+    def answer(_: list[str]) -> Answer:
+        if len(server.requests) > 1:
+            return OK
+        assert ahead.acquire(timeout=60)
+        return DOWN
+
+    fill(spool, ["line0"], ["line1"], ["line2"])
+    server = Server()
+    server.before = answer
+    Bench(spool, server, batch=1).delivery.drain(Event())
+    assert server.requests == [["line0"], ["line2"], ["line0"], ["line1"]]
+    assert spool.contents().delivered_points == 3
 
 
 def test_a_store_that_fails_meanwhile_fails_when_the_batch_is_asked_for(

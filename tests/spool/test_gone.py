@@ -24,6 +24,7 @@ from tests.spool.stores import (
     lines,
     reading,
     salvaged,
+    sql,
 )
 
 READINGS, DELIVERED = 6, 2
@@ -39,6 +40,24 @@ def remove(directory: Path, *endings: str) -> None:
 def spool(tmp_path: Path) -> Spool:
     filled(tmp_path, READINGS, DELIVERED)
     return Spool(tmp_path, 100 * MB, ManualClock(NOW))
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        "UPDATE counter SET name = x'ff' WHERE name = 'waiting'",
+        "UPDATE counter SET value = 'ab' WHERE name = 'waiting'",
+    ],
+)
+def test_noise_in_an_account_keeps_no_store_from_being_made_anew(
+    spool: Spool, tmp_path: Path, noise: str
+) -> None:
+    with spool:
+        spool.append(reading(READINGS), READINGS)
+        sql(tmp_path, noise)
+        remove(tmp_path, "", "-wal", "-shm")
+        spool.append(reading(999), 999)
+        assert (spool.contents().backlog_points, len(history(tmp_path))) == (3, 1)
 
 
 @pytest.mark.slow
