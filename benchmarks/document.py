@@ -20,8 +20,8 @@ to it. Only ratios can be compared with those of another machine, and not always
 machine whose neighbours are busy, an idle processor wakes with cold caches. Every agent then takes
 several times as much, and they lie closer together.
 
-The targets are from when the agent read nine subjects by default. It reads fourteen now: Telegraf is
-given the same ones, collectd has none of the five more.
+The targets are from when the agent read nine subjects by default. It reads fourteen now: Telegraf
+is given the same ones, collectd has none of the five more.
 """
 
 _END = """\

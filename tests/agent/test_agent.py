@@ -1,3 +1,4 @@
+import itertools
 import os
 import socket
 import threading
@@ -16,7 +17,7 @@ from pipeline.agent.recorder import Recorder
 from pipeline.agent.session import AgentError
 from pipeline.clock import Clock, SystemClock, Tick
 from pipeline.health import read_status
-from pipeline.retention import Retention, Swept, TrustedClock
+from pipeline.retention import Keeper, Retention, Swept, TrustedClock
 from pipeline.settings import CollectorOptions, Files, Loaded, Settings
 from pipeline.spool import DirectoryLock, Spool, holder
 from tests.agents import SELDOM_MS, eventually, ticks, times
@@ -366,6 +367,42 @@ def test_a_surprise_in_a_tick_is_told_once_and_the_next_one_comes_in_time(
     assert errors == ["A reading failed: out of order"]
     assert agent.health is not None
     assert agent.health.troubles() == {}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize(
+    ("work", "thread", "followed"),
+    [((Keeper, "run"), "sweep", False), ((Recorder, "record"), "tick", True)],
+)
+def test_a_thread_that_dies_is_started_again_by_the_ticks_or_by_what_follows_the_settings(
+    data_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    work: tuple[type, str],
+    thread: str,
+    *,
+    followed: bool,
+) -> None:
+    calls, whole = itertools.count(), getattr(*work)
+    started, again = Event(), Event()
+
+    def dies_once(*args: object) -> object:
+        if next(calls) == 0:
+            assert started.wait(60)  # a start would start it again, too
+            raise SystemExit
+        again.set()
+        return whole(*args)
+
+    monkeypatch.setattr(*work, dies_once)
+    files = Files(tmp_path, {}, ONE_COLLECTOR.keys()) if followed else None
+    chosen = settings(data_dir, collection_interval_ms=10)
+    with closing(Agent(chosen, files, HurriedClock())) as agent:
+        agent.start()
+        started.set()
+        assert again.wait(60)
+        further(data_dir)
+    assert caplog.messages.count(f"The thread {thread} ended by accident and is started again") == 1
 
 
 @pytest.fixture

@@ -277,6 +277,10 @@ def test_a_program_does_not_fail_because_its_metrics_do(
     assert found.collected is (error is None)
     assert (error or "None") in str(found.error)
     assert (found.memory == NOTHING) is (error is not None)
+    if wrong == "store":  # and once it is gone, nothing is left in the way
+        (data_dir / "spool.db").unlink()
+        pipeline.start_metrics_collection()
+        assert pipeline.is_metrics_collection_running() is True
 
 
 def test_a_stop_that_fails_is_an_error_in_the_log(

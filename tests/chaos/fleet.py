@@ -1,7 +1,9 @@
 """Many hosts in one process and one simulated time.
 
 Each host is a thread for each server, with the real Delivery and Spool. One of them runs at a time,
-and the time moves when all wait, so that a simulation comes out the same on any machine.
+and the time moves when all wait, so that a simulation comes out the same on any machine. Only
+the threads in which a Delivery leases ahead run beside the turns: what they lease is from the
+host's own queue, and the Delivery that needs it waits for it while the time stands still.
 """
 
 import gzip

@@ -35,7 +35,11 @@ def folder() -> Iterator[Path]:
 
 
 def simulate(
-    folder: Path, outages: Mapping[str, tuple[float, int]], *, hosts: int = HOSTS
+    folder: Path,
+    outages: Mapping[str, tuple[float, int]],
+    *,
+    hosts: int = HOSTS,
+    rate: float = RATE,
 ) -> tuple[dict[str, Influx], set[str]]:
     """Return the servers after all is over, and the lines that each host had.
 
@@ -43,6 +47,7 @@ def simulate(
         folder: Where their backlogs are made.
         outages: Server to how long it is down, in seconds, and what it asks for meanwhile.
         hosts: How many.
+        rate: How many lines each server takes a second.
     """
     readings = [[f"m,id={n} f=1i {reading}" for n in range(LINES)] for reading in range(READINGS)]
     backlog = folder / "backlog"
@@ -52,7 +57,7 @@ def simulate(
         for number, lines in enumerate(readings):
             spool.append(lines, number)
     simulation = Simulation()
-    servers = {name: Influx(simulation, RATE, *outage) for name, outage in outages.items()}
+    servers = {name: Influx(simulation, rate, *outage) for name, outage in outages.items()}
     with ExitStack() as stack:
         jobs = []
         for number in range(hosts):
@@ -80,6 +85,15 @@ def most_under_way(requests: list[Request]) -> int:
     return most
 
 
+def bound(hosts: int, rate: float = RATE) -> float:
+    """How many lines may lie with the server at one time.
+
+    Of the law in `rest_s`, with a factor for the beginning, when nobody knows how full it is.
+    """
+    capacity = rate / PACE.batch_max_points
+    return 2 * sqrt(hosts * capacity) * PACE.batch_max_points
+
+
 def test_500_hosts_that_return_at_once_drain_at_a_bounded_rate(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -104,11 +118,22 @@ def drains_at_a_bounded_rate(influx: Influx) -> None:
             assert next_one.began - one.began > SPACING_S * 0.999
 
     delivered = [request for request in influx.requests if request.status == 204]
-    # Of the law in `rest_s`, with a factor for the beginning, when nobody knows how full it is.
-    capacity = RATE / PACE.batch_max_points
-    law = sqrt(HOSTS * capacity) * PACE.batch_max_points
-    assert most_under_way(delivered) < 2 * law < HOSTS * PACE.batch_max_points
+    assert most_under_way(delivered) < bound(HOSTS) < HOSTS * PACE.batch_max_points
     # The server is never idle for long while there is something to send, so that the pace costs
     # little: what it must do at least is all lines at its rate.
     lasted = max(r.ended for r in delivered) - min(r.began for r in delivered)
     assert lasted < 1.5 * sum(r.lines for r in delivered) / RATE + LONGEST_WAIT_S
+
+
+@pytest.mark.parametrize("rests", [True, False])
+def test_without_a_rest_nearly_all_hosts_would_lie_with_the_server_at_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *, rests: bool
+) -> None:
+    """The bound is no truism: the rest and the small first bodies keep it."""
+    if not rests:
+        monkeypatch.setattr("pipeline.delivery.delivery.rest_s", lambda random, took_s: 0.0)
+        monkeypatch.setattr("pipeline.delivery.pacing._FIRST_SHARE", 1)
+    hosts, slow = 40, RATE / 4
+    servers, _ = simulate(folder, {MAIN: (0.0, 0)}, hosts=hosts, rate=slow)
+    within = most_under_way(servers[MAIN].requests) < bound(hosts, slow)
+    assert within is rests

@@ -23,14 +23,18 @@ class Oracle:
         self.asked: list[str] = []
         self.waiting: set[str] = set()
         self.due: set[str] = set()
+        self.returning: set[threading.Thread] = set()
 
     def question(self, name: str) -> Callable[[], str]:
         def ask() -> str:
+            thread = threading.current_thread()
+            self.returning.discard(thread)
             self.asked.append(name)
             if name in self.silent and not self.silent[name].is_set():
                 self.waiting.add(name)
                 assert self.silent[name].wait(60)
-                self.waiting.discard(name)
+            self.returning.add(thread)
+            self.waiting.discard(name)
             self.due.discard(name)
             return name.upper()
 
@@ -44,7 +48,12 @@ class Oracle:
     def wake(self, *names: str) -> None:
         for name in names:
             self.silent[name].set()
-        eventually(lambda: not self.waiting.intersection(names), "they are woken")
+        if woken := {*names}:
+            eventually(lambda: not self.waiting & woken and self.returned(), "they are woken")
+
+    def returned(self) -> bool:
+        """Whether all answers have arrived: their threads have ended, or are asked anew."""
+        return not any(thread.is_alive() for thread in self.returning.copy())
 
     def now_ns(self) -> int:
         raise NotImplementedError
@@ -59,9 +68,9 @@ class Oracle:
             if seconds < 0.1:  # calls wait for a thread
                 if self.waiting:
                     return event.wait(seconds)
-            elif not self.due:  # all have answered who can; the last may be about to say so
+            elif not self.due and self.returned():  # all have answered who can
                 self.elapsed += seconds
-                return event.wait(0.02)
+                return event.is_set()
         raise AssertionError("no answer within a minute")
 
 

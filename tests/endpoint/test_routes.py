@@ -97,6 +97,10 @@ def test_health_passes_while_readings_are_taken(agent: Agent, served: Routes) ->
     assert health() == (UNAVAILABLE, {"status": "fail", "reason": "collection is stopped"})
     agent.try_start()
     assert health() == (HTTPStatus.OK, {"status": "pass", "troubles": {}})
+    assert agent.health is not None
+    agent.health.server("b").trouble("delivery").begins("connection refused")
+    troubles = {"delivery:b": "connection refused"}
+    assert health() == (HTTPStatus.OK, {"status": "pass", "troubles": troubles})
     agent.clock.advance(1000)
     assert health() == (UNAVAILABLE, {"status": "fail", "reason": "no reading for 1000 s"})
 
