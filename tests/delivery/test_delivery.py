@@ -373,28 +373,6 @@ def test_between_the_batches_of_a_backlog_it_rests_by_the_servers_answer_time(sp
     assert bench.clock.waits == pytest.approx([0.004, 0.00025, 0.25, 32])
 
 
-def test_a_batch_is_held_until_a_reading_of_it_leaves_or_gets_another_time(spool: Spool) -> None:
-    queue = spool.queue()
-    for time_ns in (4, 7, 9, 8):
-        spool.append([f"m f=1i {time_ns}"], time_ns)
-    first = queue.lease(1)
-    assert first
-    batch = queue.lease(2, after=first.ids[-1])
-    assert batch
-    assert queue.holds(batch)
-    queue.settle(first, 0)
-    assert queue.holds(batch)
-    spool.restamp(range(spool.next_id), 8, 1)
-    assert not queue.holds(batch)
-    again = queue.lease(2)
-    assert again
-    assert queue.holds(again)
-    queue.give_up(8)
-    assert queue.holds(again)
-    queue.give_up(9)
-    assert not queue.holds(again)
-
-
 def test_a_batch_is_not_held_that_lost_lines_by_their_age(spool: Spool) -> None:
     queue = spool.queue()
     spool.append(["cpu f=1i 1", "mem f=1i 1"], 1)
