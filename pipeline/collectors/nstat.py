@@ -101,9 +101,10 @@ class Nstat(Collector):
     def _pairs(self, text: bytes) -> Iterator[tuple[str, bytes]]:
         """Yield the wanted counters of a table that has a line for each."""
         for line in text.splitlines():
-            name, _, told = line.replace(b"\t", b" ").partition(b" ")
-            if name and self._is_selected(printable(name)):
-                yield printable(name), told
+            word, _, told = line.replace(b"\t", b" ").partition(b" ")
+            name = printable(word)
+            if name and self._is_selected(name):
+                yield name, told
 
 
 def _number(name: str, told: bytes) -> float:

@@ -21,7 +21,16 @@ from pipeline.spool.errors import (
     translated,
 )
 from pipeline.spool.room import Room
-from pipeline.spool.rows import gaps, mark, mark_missing, note, tally, tally_each
+from pipeline.spool.rows import (
+    counters,
+    gaps,
+    mark,
+    mark_missing,
+    note,
+    servers,
+    tally,
+    tally_each,
+)
 from pipeline.spool.salvage import SHIFT, carry_over, conclude, damage, set_aside, unfinished
 from pipeline.spool.schema import (
     AGED,
@@ -190,29 +199,25 @@ def _carry_over(old: sqlite3.Connection | None, new: sqlite3.Connection) -> int:
     if old is None:
         return 0
     with contextlib.suppress(*ERRORS):
-        query = (
-            "SELECT server, name, value FROM counter "
-            "WHERE typeof(name) = 'text' AND typeof(value) = 'integer'"
-        )
-        counters = old.execute(query).fetchall()
+        counted = {server: counters(old, server) for server in servers(old)}
         missing = old.execute(
             "SELECT server, min(time_ns), max(time_ns), count(*) "
             "FROM pending JOIN tick USING (id) GROUP BY server"
         ).fetchall()
         facts = old.execute("SELECT * FROM fact WHERE name NOT LIKE 'salvage%'").fetchall()
         marked = gaps(old)
-        names = old.execute("SELECT name FROM server WHERE name <> ?", (MAIN,)).fetchall()
         carry_over(old, new)
-        new.executemany("INSERT INTO server (name) VALUES (?)", names)
-        waited = {server: value for server, name, value in counters if name == WAITING}
+        mirrors = [(server,) for server in counted if server != MAIN]
+        new.executemany("INSERT INTO server (name) VALUES (?)", mirrors)
+        waited = {server: its.get(WAITING, 0) for server, its in counted.items()}
         kept = ("ticks", "points", "delivered", AGED)
-        for server, name, value in counters:
-            if name in kept or name.startswith(LOST):
-                tally(new, {name: value}, server)
+        for server, its in counted.items():
+            told = {name: its[name] for name in its if name in kept or name.startswith(LOST)}
+            tally(new, told, server)
         tally_each(new, f"{LOST}{Cause.CORRUPT_STORE}", waited)
         new.executemany("INSERT INTO fact VALUES (?, ?)", facts)
         for gap in marked:
             mark(new, gap)
         mark_missing(new, Cause.CORRUPT_STORE, {server: tuple(span) for server, *span in missing})
-        return int(waited.get(MAIN, 0))
+        return waited.get(MAIN, 0)
     return 0

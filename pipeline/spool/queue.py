@@ -106,8 +106,7 @@ class Queue:
         """Return whether a batch still waits as it was leased: all its lines, at the same times."""
 
         def held(db: sqlite3.Connection) -> bool:
-            ticks = json.dumps([tick - self._store.above for tick in batch.ids])
-            found = db.execute(_HELD, (ticks, self.name)).fetchone()
+            found = db.execute(_HELD, (json.dumps(self._stored(batch.ids)), self.name)).fetchone()
             return bool(found == (len(batch.ids), batch.points, batch.oldest_ns))
 
         return self._database.read(held)
@@ -130,8 +129,7 @@ class Queue:
 
         def commit(db: sqlite3.Connection) -> None:
             # Ticks that were deleted while the batch was under way are counted already.
-            ticks = [tick - self._store.above for tick in batch.ids]
-            settled = rows.unqueue(db, self.name, ticks)
+            settled = rows.unqueue(db, self.name, self._stored(batch.ids))
             rows.refuse(db, self.name, time_ns, refused)
             rejected = min(len(refused), settled)
             aged = min(expired, settled - rejected)
@@ -160,11 +158,13 @@ class Queue:
             expired += points
         return expired
 
+    def _stored(self, ids: Sequence[int]) -> list[int]:
+        """Return the ids that leased readings have in the store as it is now."""
+        return [tick - self._store.above for tick in ids]
+
     def _discard(self, damaged: Sequence[int]) -> int:
         def commit(db: sqlite3.Connection) -> int:
-            lost = rows.drop(
-                db, [tick - self._store.above for tick in damaged], Cause.CORRUPT_STORE
-            )
+            lost = rows.drop(db, self._stored(damaged), Cause.CORRUPT_STORE)
             rows.tally_each(db, f"{LOST}{Cause.CORRUPT_STORE}", lost)
             return lost[self.name]
 

@@ -57,23 +57,28 @@ def unpack(block: bytes) -> str:
     return zlib.decompress(block, _GZIP).decode()
 
 
+def counters(db: sqlite3.Connection, server: str) -> dict[str, int]:
+    """Return the counters of a server; those of `MAIN` are also those of the host."""
+    return dict(db.execute(_COUNTERS, (server,)))
+
+
 def contents(db: sqlite3.Connection, server: str) -> Contents:
     """Return the figures of a store, and of a server in it."""
-    counters: dict[str, int] = dict(db.execute(_COUNTERS, (server,)))
-    of_host: dict[str, int] = dict(db.execute(_COUNTERS, (MAIN,)))
+    own = counters(db, server)
+    of_host = own if server == MAIN else counters(db, MAIN)
     oldest = db.execute(_OLDEST, (server,)).fetchone()
     # In a damaged store a time can be a text, which is greater than any number.
     (first,) = db.execute("SELECT min(time_ns) FROM tick").fetchone()
     (last,) = db.execute("SELECT max(time_ns) FROM tick WHERE time_ns < ''").fetchone()
     return Contents(
         ticks=of_host.get("ticks", 0),
-        points=counters.get("points", 0),
-        delivered_points=counters.get("delivered", 0),
-        backlog_points=counters.get(WAITING, 0),
-        backlog_bytes=counters.get("waiting_bytes", 0),
+        points=own.get("points", 0),
+        delivered_points=own.get("delivered", 0),
+        backlog_points=own.get(WAITING, 0),
+        backlog_bytes=own.get("waiting_bytes", 0),
         backlog_oldest_ns=oldest and oldest[0],
-        rejected_points=counters.get("rejected_kept", 0),
-        lost={k.removeprefix(LOST): v for k, v in counters.items() if k.startswith(LOST)},
+        rejected_points=own.get("rejected_kept", 0),
+        lost={k.removeprefix(LOST): v for k, v in own.items() if k.startswith(LOST)},
         first_ns=first,
         last_ns=last,
     )
