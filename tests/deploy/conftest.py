@@ -90,11 +90,11 @@ def installed(
 ) -> Iterator[Machine]:
     """A machine with the package installed, on the network of this one."""
     with machine.booted(tmp_path_factory.mktemp("machine")) as one:
-        put(one, packages["now"])
-        one.run(f"apt-get install -y /root/{packages['now'].name}")
+        one.run(f"apt-get install -y {put(one, packages['now'])}")
         yield one
 
 
-def put(one: Machine, package: Path) -> None:
-    """Copy a package into a machine."""
-    shutil.copy(package, one.root / "root")
+def put(one: Machine, package: Path) -> str:
+    """Copy a package into a machine; return its path there."""
+    shutil.copy(package, one.root / "srv")
+    return f"/srv/{package.name}"

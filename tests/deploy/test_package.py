@@ -12,15 +12,13 @@ from tests.deploy.conftest import NEXT, put
 from tests.deploy.machine import FOLDERS, UNIT, Machine
 from tests.influxd.process import InfluxProcess
 
-INSTALL = "apt-get install -y --allow-downgrades -o Dpkg::Options::=--force-confold /root/"
+INSTALL = "apt-get install -y --allow-downgrades -o Dpkg::Options::=--force-confold"
 
 
 @pytest.fixture
-def offline(packages: dict[str, Path], tmp_path: Path) -> Iterator[Machine]:
-    """A machine without any network, and with the packages in /root."""
+def offline(tmp_path: Path) -> Iterator[Machine]:
+    """A machine without any network."""
     with machine.booted(tmp_path, "--private-network") as one:
-        for package in packages.values():
-            put(one, package)
         assert one.run("cat /proc/net/route").splitlines()[1:] == []
         yield one
 
@@ -32,7 +30,7 @@ def version(one: Machine) -> str:
 def test_the_life_of_a_package_without_a_network(
     offline: Machine, packages: dict[str, Path]
 ) -> None:
-    now, after = (INSTALL + packages[name].name for name in ("now", "next"))
+    now, after = (f"{INSTALL} {put(offline, packages[name])}" for name in ("now", "next"))
     offline.run(now)
     assert offline.show("ActiveState") == "active"
     assert offline.run(f"systemctl is-enabled {UNIT}") == "enabled"
@@ -101,8 +99,8 @@ def test_what_waits_is_delivered_by_the_version_after(
     installed.until_ticks()
     waiting = installed.status()["backlog_points"]
     assert waiting > 0
-    put(installed, packages["next"])
-    installed.run(INSTALL + packages["next"].name)
+    installed.run(f"{INSTALL} {put(installed, packages['next'])}")
+    assert version(installed) == NEXT
     influx_process.start()
     eventually(lambda: installed.status()["delivered_points"] > waiting, "it is delivered")
     assert installed.status()["lost"] == {}
