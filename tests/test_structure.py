@@ -22,7 +22,7 @@ LAYERS = (
     {"health"},
     {"collectors", "influx", "spool"},
     {"settings"},
-    {"clock", "point"},
+    {"background", "clock", "point"},
 )
 # What costs memory or time is for those who need it alone.
 OWNERS = {

@@ -4,12 +4,12 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import wait
 from dataclasses import dataclass
-from functools import partial
-from threading import Event, Thread
+from threading import Event
 
 from pipeline.agent.worker import Workers, in_turns
+from pipeline.background import in_background
 from pipeline.clock import Clock
 from pipeline.delivery import Delivery, Pace
 from pipeline.health import Health, Trouble, label, subject
@@ -45,13 +45,6 @@ def _place(settings: Settings) -> str:
 
 def _threads(names: Collection[str]) -> list[str]:
     return [subject(work, name) for name in names for work in ("delivery", "sweep")]
-
-
-def _sweep(keeper: Keeper, outcome: Future[Swept]) -> None:
-    try:
-        outcome.set_result(keeper.sweep())
-    except Exception as error:  # noqa: BLE001  # it is raised where the outcome is read
-        outcome.set_exception(error)
 
 
 def _differ(old: Settings, new: Settings) -> bool:
@@ -140,20 +133,12 @@ class Servers:
             InfluxError: A server failed; the others were swept.
             SpoolError: The local copy could not be swept; the mirrors were.
         """
-        servers = self._servers  # a change of the settings makes others
-        sweeps = {name: Future[Swept]() for name in servers}
-        here = [MAIN]
-        for name in servers.keys() - {MAIN}:
-            job = partial(_sweep, servers[name].keeper, sweeps[name])
-            try:
-                # A server that hangs must not keep the process from ending.
-                Thread(target=job, name=subject("cleanup", name), daemon=True).start()
-            except RuntimeError:  # the system starts no thread at present
-                here.append(name)
-        for name in here:
-            _sweep(servers[name].keeper, sweeps[name])
-        wait(sweeps.values())
-        swept = [sweep.result() for sweep in sweeps.values()]
+        sweeps = [
+            in_background(server.keeper.sweep, subject("cleanup", name))
+            for name, server in self._servers.items()
+        ]
+        wait(sweeps)
+        swept = [sweep.result() for sweep in sweeps]
         uncounted = dict.fromkeys(name for one in swept for name in one.uncounted)
         most = max(one.remote for one in swept)
         return Swept(most, max(one.local for one in swept), tuple(uncounted))

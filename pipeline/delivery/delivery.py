@@ -8,11 +8,12 @@ import contextlib
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
-from threading import Event, Thread
+from threading import Event
 from typing import Protocol
 
 import tenacity
 
+from pipeline.background import in_background
 from pipeline.clock import Clock, Random
 from pipeline.delivery.outage import Outage
 from pipeline.delivery.pacing import Pace, Size, rest_s, retry_s
@@ -200,27 +201,19 @@ class Delivery:
             batch = self._queue.lease(self._size.points, newest=newest)
         return batch
 
-    def _lease_ahead(self, batch: Batch) -> Future[Batch | None] | None:
+    def _lease_ahead(self, batch: Batch) -> Future[Batch | None]:
         """Begin to lease what follows a batch, while the server's answer to it is awaited.
 
         If the server does not take the batch, nobody asks for what is leased here: it is still
         queued, as all is until it is settled.
         """
-        ahead: Future[Batch | None] = Future()
 
-        def lease() -> None:
-            try:
-                found = self._queue.lease(self._size.grown, after=batch.ids[-1])
-                # More may have come when its turn is there.
-                ahead.set_result(found and replace(found, more=True))
-            except Exception as error:  # noqa: BLE001  # raised where the batch is asked for
-                ahead.set_exception(error)
+        def lease() -> Batch | None:
+            found = self._queue.lease(self._size.grown, after=batch.ids[-1])
+            # More may have come when its turn is there.
+            return found and replace(found, more=True)
 
-        try:
-            Thread(target=lease, name="lease", daemon=True).start()
-        except RuntimeError:  # the system starts no thread at present
-            return None
-        return ahead
+        return in_background(lease, "lease")
 
     def _prepare(self, oldest_ns: int) -> None:
         """Prepare the server, once; only readings that need it wait where that fails.

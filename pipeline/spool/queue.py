@@ -1,6 +1,5 @@
 """The queue of a server: the readings that wait for it are leased, and settled."""
 
-import json
 import logging
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -30,8 +29,7 @@ _SOME = (
 )
 _HELD = (
     "SELECT count(*), sum(pending.points), min(coalesce(CAST(time_ns AS INTEGER), 0)) "
-    "FROM json_each(?) AS leased CROSS JOIN pending ON pending.id = leased.value "
-    "CROSS JOIN tick ON tick.id = leased.value WHERE server = ?"
+    "FROM pending CROSS JOIN tick USING (id) WHERE server = ? AND id BETWEEN ? AND ?"
 )
 _GIVEN_UP = (
     "DELETE FROM pending WHERE server = ? AND id BETWEEN ? AND ? "
@@ -106,7 +104,8 @@ class Queue:
         """Return whether a batch still waits as it was leased: all its lines, at the same times."""
 
         def held(db: sqlite3.Connection) -> bool:
-            found = db.execute(_HELD, (json.dumps(self._stored(batch.ids)), self.name)).fetchone()
+            span = self._stored((batch.ids[0], batch.ids[-1]))
+            found = db.execute(_HELD, (self.name, *span)).fetchone()
             return bool(found == (len(batch.ids), batch.points, batch.oldest_ns))
 
         return self._database.read(held)

@@ -7,11 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 
-from pipeline.agent import Session, servers
+from pipeline.agent import Session
 from pipeline.influx import InfluxError
 from pipeline.settings import Mirror, Settings
 from pipeline.spool import Contents, Fact, SpoolReader
@@ -289,27 +288,6 @@ def test_a_sweep_waits_for_no_server_before_it_asks_another(tmp_path: Path) -> N
         sweep(replace(given, mirrors=mirrors))
     assert met
     assert all(met)
-
-
-@pytest.mark.slow
-def test_where_no_thread_can_be_started_one_server_is_swept_after_the_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[str] = []
-
-    def noting(name: str) -> Behaviour:
-        def behave(client: socket.socket, _: Event) -> None:
-            wrote = is_write(read_request(client))
-            asked.append(name)
-            client.sendall(last_response("204 No Content" if wrote else "404 Not Found"))
-
-        return behave
-
-    monkeypatch.setattr(servers, "Thread", Mock(side_effect=RuntimeError("can't start new thread")))
-    with serving(noting("main")) as url, serving(noting("b")) as other:
-        given = Settings(data_dir=tmp_path, influxdb_url=url, influxdb_token="t")
-        sweep(replace(given, mirrors={"b": Mirror(other, "o", "b", "t")}))
-    assert {*asked} == {"main", "b"}
 
 
 def test_a_sweep_removes_what_is_old_at_each_server_though_one_fails(

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from math import ceil, log2
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Event, Semaphore, Thread
+from threading import Event, Semaphore
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -486,16 +485,6 @@ def test_a_store_that_fails_meanwhile_fails_when_the_batch_is_asked_for(
     assert (server.requests, spool.contents().backlog_points) == ([["line0"]], 1)
     monkeypatch.setattr(Queue, "lease", lease)
     bench.delivery.drain(Event())
-    assert server.requests == [["line0"], ["line1"]]
-
-
-def test_a_system_that_starts_no_thread_delays_no_batch(
-    spool: Spool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fill(spool, ["line0"], ["line1"])
-    monkeypatch.setattr(Thread, "start", Mock(side_effect=RuntimeError("can't start new thread")))
-    server = Server()
-    Bench(spool, server, batch=1).delivery.drain(Event())
     assert server.requests == [["line0"], ["line1"]]
 
 
