@@ -145,6 +145,8 @@ class Forwarder:
 
     def _serve(self, client: socket.socket) -> None:
         with client, suppress(OSError), socket.create_connection(self._server) as server:
+            for one in (client, server):  # a request in two parts must not wait for an ACK
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._connected |= {client, server}
             down = threading.Thread(target=_down, args=(client, server, self.traffic), daemon=True)
             down.start()
