@@ -6,15 +6,13 @@ at least once here is exactly once there.
 
 import contextlib
 from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import replace
 from threading import Event
 from typing import Protocol
 
 import tenacity
 
-from pipeline.background import in_background
 from pipeline.clock import Clock, Random
+from pipeline.delivery.batches import Batches
 from pipeline.delivery.outage import Outage
 from pipeline.delivery.pacing import Pace, Size, rest_s, retry_s
 from pipeline.delivery.refusals import Refusals
@@ -81,6 +79,7 @@ class Delivery:
         trim: Callable[[int], bool],
     ) -> None:
         self._queue = queue
+        self._batches = Batches(queue, clock)
         self._server = server
         self._clock = clock
         self._pace = pace
@@ -90,10 +89,8 @@ class Delivery:
         self._size = Size(pace.batch_max_points)
         self._refusals = Refusals(clock, health.label)
         self._outage = Outage(clock, health.trouble("delivery"), self._backlog)
-        self._retired = False
         self._prepared = self._tried_to_prepare = False
         self._rested_at = 0.0
-        self._ahead: Future[Batch | None] | None = None
 
     def run(self, stop: Event, wake: Event) -> None:
         """Flush every interval until `stop`, then once more what is left.
@@ -110,14 +107,14 @@ class Delivery:
                     self.drain(stop)
                     self._clock.wait(wake, self._pace.flush_interval_s)
                     wake.clear()
-            if not self._retired:  # what waits may be for another server
+            if not self._batches.retired:  # what waits may be for another server
                 self._last_flush()
         finally:
             self._server.close()
 
     def retire(self) -> None:
         """Leave all to another delivery, however long a request is still under way here."""
-        self._retired = True
+        self._batches.retired = True
 
     def drain(self, stop: Event) -> None:
         """Deliver until nothing waits, for as long as that takes.
@@ -175,45 +172,26 @@ class Delivery:
         batch = self._lease(probe)
         if batch is None:
             return False
-        ahead = None if probe or not batch.more else self._lease_ahead(batch)
+        if batch.more and not probe:
+            self._batches.look_ahead(batch, self._size.grown)
         begun = self._clock.monotonic()
         outcome = self._refusals.deliver(batch, lambda body: self._send(body, pause))
-        if self._retired:  # the queue may be that of another server by now
+        if self._batches.retired:  # the queue may be that of another server by now
             return False
-        self._queue.settle(batch, self._clock.now_ns(), outcome.refused, outcome.expired)
+        self._batches.settle(batch, outcome)
         if outcome.asked:
             self._health.wrote(self._clock.monotonic() - begun)
             self._passed(probe=probe)
-        self._ahead = ahead
         return batch.more
 
     def _lease(self, newest: bool) -> Batch | None:
-        # What was leased ahead follows a batch that passed, after which there is no probe.
-        ahead, self._ahead = self._ahead, None
-        batch = ahead.result() if ahead else None
-        # What was given up meanwhile is counted as lost; what got another time has other lines.
-        if batch is None or not self._queue.holds(batch):
-            batch = self._queue.lease(self._size.points, newest=newest)
+        batch = self._batches.lease(self._size.points, newest=newest)
         if batch is not None:
             self._prepare(batch.oldest_ns)
         # For each batch: readings grow old during an outage, and `prepare` brings the bucket's age.
         if batch is not None and self._trim(batch.oldest_ns):
-            batch = self._queue.lease(self._size.points, newest=newest)
+            batch = self._batches.lease(self._size.points, newest=newest)
         return batch
-
-    def _lease_ahead(self, batch: Batch) -> Future[Batch | None]:
-        """Begin to lease what follows a batch, while the server's answer to it is awaited.
-
-        If the server does not take the batch, nobody asks for what is leased here: it is still
-        queued, as all is until it is settled.
-        """
-
-        def lease() -> Batch | None:
-            found = self._queue.lease(self._size.grown, after=batch.ids[-1])
-            # More may have come when its turn is there.
-            return found and replace(found, more=True)
-
-        return in_background(lease, "lease")
 
     def _prepare(self, oldest_ns: int) -> None:
         """Prepare the server, once; only readings that need it wait where that fails.
@@ -260,13 +238,13 @@ class Delivery:
         if not self._probing:
             self._size.failed(probed=self._outage.probed)
         self._health.write_failed()
-        if not self._retired:
+        if not self._batches.retired:
             self._outage.failed(error.answer)
 
     def _passed(self, *, probe: bool) -> None:
         if not probe:
             self._size.passed()
-        if not self._retired:
+        if not self._batches.retired:
             self._outage.passed(probe=probe)
 
     @property

@@ -482,10 +482,43 @@ def test_a_store_that_fails_meanwhile_fails_when_the_batch_is_asked_for(
     bench = Bench(spool, server, batch=1)
     with pytest.raises(SpoolError):
         bench.delivery.drain(Event())
-    assert (server.requests, spool.contents().backlog_points) == ([["line0"]], 1)
+    assert server.requests == [["line0"]]
     monkeypatch.setattr(Queue, "lease", lease)
     bench.delivery.drain(Event())
     assert server.requests == [["line0"], ["line1"]]
+    assert spool.contents().delivered_points == 2
+
+
+def test_a_batch_is_settled_while_the_server_has_the_next(spool: Spool, ahead: Semaphore) -> None:
+    delivered = []
+
+    def answer(_: list[str]) -> Answer:
+        assert ahead.acquire(timeout=60)
+        delivered.append(spool.contents().delivered_points)
+        return OK
+
+    fill(spool, ["line0"], ["line1"], ["line2"])
+    server = Server()
+    server.before = answer
+    Bench(spool, server, batch=1).delivery.drain(Event())
+    assert delivered == [0, 1, 2]
+
+
+@pytest.mark.parametrize("trims", [False, True])
+def test_a_delivery_that_is_replaced_after_a_batch_passed_does_not_settle_it(
+    spool: Spool, *, trims: bool
+) -> None:
+    def retire(oldest_ns: int) -> bool:
+        if oldest_ns == 1:
+            bench.delivery.retire()
+        return oldest_ns == 1 and trims
+
+    fill(spool, ["line0"], ["line1"], ["line2"])
+    server = Server()
+    bench = Bench(spool, server, batch=1, trim=retire)
+    bench.delivery.drain(Event())
+    assert server.requests[0] == ["line0"]
+    assert spool.contents().delivered_points == 0
 
 
 @pytest.mark.parametrize("answer", [DOWN, Answer(504, message="gateway timeout")])
