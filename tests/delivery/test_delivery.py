@@ -320,6 +320,7 @@ def test_refused_lines_are_found_and_kept_and_hold_back_no_other(
     assert len(server.requests) <= 2 + 2 * 2 * 6  # k log n
 
 
+@pytest.mark.slow  # a store for each example
 @given(st.sets(st.integers(0, 299), max_size=12), st.integers(1, 300))
 def test_k_refused_lines_of_n_cost_k_log_n_requests(bad: set[int], number: int) -> None:
     bad = {each for each in bad if each < number}
