@@ -10,7 +10,7 @@ from pipeline.clock import LogLimit
 from pipeline.settings import MAIN
 from pipeline.spool.beside import open_beside
 from pipeline.spool.contents import Contents, Gap, Rejected
-from pipeline.spool.rows import DAMAGES, contents, facts, gaps, servers, unpack
+from pipeline.spool.rows import DAMAGES, REJECTED, contents, facts, gaps, servers, unpack
 from pipeline.spool.schema import examine
 
 _log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class SpoolReader:
 
     def rejected(self, limit: int) -> list[Rejected]:
         """Return the refused lines that are kept, the newest first, `limit` at most."""
-        query = "SELECT id, time_ns, reason, line, server FROM rejected ORDER BY id DESC LIMIT ?"
+        query = f"{REJECTED} ORDER BY id DESC LIMIT ?"
         return self._database.read(
             lambda db: [Rejected(*row) for row in db.execute(query, (limit,))]
         )

@@ -6,15 +6,15 @@ The agent applies the bound and the age with its next reading.
 import re
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from pipeline.point import measurement_of
 from pipeline.settings import Age, Ages
 from pipeline.spool.beside import open_beside
-from pipeline.spool.contents import Cause
-from pipeline.spool.rows import insert, tally
+from pipeline.spool.contents import Cause, Rejected
+from pipeline.spool.rows import REJECTED, insert, tally
 from pipeline.spool.schema import LOST
 
 _LOST = f"{LOST}{Cause.REJECTED}"
@@ -23,8 +23,6 @@ _INT64_MAX = 2**63 - 1
 _FOR_EVER = Ages((Age(0),))
 # They are taken in parts, so that no tick waits long for it, and few are held in memory.
 _AT_ONCE = 200
-
-_Line = tuple[int, str, str]  # the time of the refusal, the line, and who refused it
 
 
 class UnknownLineError(Exception):
@@ -57,14 +55,13 @@ def retry_rejected(
         SpoolError: The spool cannot be opened or written; what was changed stays so.
     """
 
-    def is_young(taken: _Line) -> bool:
-        refused_ns, line, _ = taken
-        return _time_ns(line, refused_ns) >= ages.of(measurement_of(line)).cutoff_ns(now_ns)
+    def is_young(taken: Rejected) -> bool:
+        return _time_ns(taken) >= ages.of(measurement_of(taken.line)).cutoff_ns(now_ns)
 
-    def queue(db: sqlite3.Connection, taken: Sequence[_Line]) -> None:
+    def queue(db: sqlite3.Connection, taken: Sequence[Rejected]) -> None:
         readings = defaultdict(list)
-        for refused_ns, line, server in taken:
-            readings[_time_ns(line, refused_ns), server].append(line)
+        for one in taken:
+            readings[_time_ns(one), one.server].append(one.line)
         for (time_ns, server), lines in sorted(readings.items()):
             insert(db, lines, time_ns, server)
             _uncount(db, server, len(lines))
@@ -80,20 +77,18 @@ def drop_rejected(directory: Path, ids: Collection[int] | None = None) -> int:
 def _take(
     directory: Path,
     ids: Collection[int] | None,
-    use: Callable[[sqlite3.Connection, Sequence[_Line]], None],
-    is_wanted: Callable[[_Line], bool] = lambda _: True,
+    use: Callable[[sqlite3.Connection, Sequence[Rejected]], None],
+    is_wanted: Callable[[Rejected], bool] = lambda _: True,
 ) -> tuple[int, int]:
     """Take lines out, and use them; return how many that were, and how many stay."""
     with closing(open_beside(directory, write=True)) as database:
         ids_left = database.read(lambda db: _found(db, ids))
 
         def part(db: sqlite3.Connection) -> tuple[int, int] | None:
-            found = [
-                (number, line) for number in ids_left[:_AT_ONCE] for line in _lines(db, number)
-            ]
-            wanted = [(number, line) for number, line in found if is_wanted(line)]
-            _delete(db, [number for number, _ in wanted])
-            use(db, [line for _, line in wanted])
+            found = [one for number in ids_left[:_AT_ONCE] for one in _rejected(db, number)]
+            wanted = [one for one in found if is_wanted(one)]
+            _delete(db, [one.id for one in wanted])
+            use(db, wanted)
             return (len(wanted), len(found) - len(wanted)) if ids_left else None
 
         number = stay = 0
@@ -111,8 +106,8 @@ def _found(db: sqlite3.Connection, ids: Collection[int] | None) -> list[int]:
     return sorted(kept if ids is None else kept & set(ids))
 
 
-def _lines(db: sqlite3.Connection, number: int) -> Iterator[_Line]:
-    yield from db.execute("SELECT time_ns, line, server FROM rejected WHERE id = ?", (number,))
+def _rejected(db: sqlite3.Connection, number: int) -> list[Rejected]:
+    return [Rejected(*row) for row in db.execute(f"{REJECTED} WHERE id = ?", (number,))]
 
 
 def _delete(db: sqlite3.Connection, numbers: Iterable[int]) -> None:
@@ -130,10 +125,10 @@ def _uncount(db: sqlite3.Connection, server: str, points: int) -> None:
     tally(db, {"points": points - lost}, server)
 
 
-def _time_ns(line: str, otherwise: int) -> int:
-    match = _TIME.search(line)
-    found = int(match[1]) if match else otherwise
-    return found if abs(found) <= _INT64_MAX else otherwise
+def _time_ns(taken: Rejected) -> int:
+    match = _TIME.search(taken.line)
+    found = int(match[1]) if match else taken.time_ns
+    return found if abs(found) <= _INT64_MAX else taken.time_ns
 
 
 def _unknown(ids: Collection[int]) -> str:

@@ -20,6 +20,11 @@ LEAST_ID = -(2**63)
 """Before the ids of all readings: a salvage lowers them below 0."""
 NEXT_ID = "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'tick'"
 """The query for the id of the next reading."""
+REJECTED = (
+    "SELECT id, coalesce(CAST(time_ns AS INTEGER), 0), coalesce(CAST(reason AS TEXT), ''), "
+    "coalesce(CAST(line AS TEXT), ''), coalesce(CAST(server AS TEXT), '') FROM rejected"
+)
+"""The query for refused lines, as `Rejected` has them, also of a damaged store."""
 _REJECTED_KEPT = 10_000
 _UNQUEUE = "DELETE FROM pending WHERE id = ? AND server IN (SELECT name FROM server)"
 _MIRROR = "mirror:"  # begins the names of the facts of a mirror
