@@ -16,6 +16,7 @@ from pipeline.spool.database import Database, file_of
 from pipeline.spool.errors import DamagedError, GoneError, MissingError, SpoolError, translated
 from pipeline.spool.lock import holder
 from pipeline.spool.room import Limits
+from pipeline.spool.rows import read_text
 from pipeline.spool.salvage import damage
 from pipeline.spool.schema import NAME, VERSION, show_as_current, version_of
 
@@ -120,6 +121,7 @@ def _connected(path: Path, options: str) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
     )
+    db.text_factory = read_text
     try:
         if (version := version_of(db, path)) == 0:
             raise MissingError(f"{path} is being made")

@@ -27,6 +27,7 @@ from pipeline.spool.rows import (
     mark,
     mark_missing,
     note,
+    read_text,
     servers,
     tally,
     tally_each,
@@ -105,6 +106,7 @@ class OwnStore:
         path = self._path
         with translated(path, "opened", _NO_ROOM, own=True):
             db = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+            db.text_factory = read_text
             try:
                 # Nothing is written before it is known that the file is a store of this version.
                 version = version_of(db, path)

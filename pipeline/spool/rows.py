@@ -8,6 +8,7 @@ import sqlite3
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 from pipeline.point import moved, split_lines
 from pipeline.settings import MAIN
@@ -16,6 +17,8 @@ from pipeline.spool.schema import LOST, WAITING
 
 DAMAGES = (zlib.error, UnicodeDecodeError, TypeError)
 """The errors that `unpack` raises for a damaged block; TypeError is for one that became NULL."""
+read_text = partial(str, encoding="utf-8", errors="replace")
+"""Reads a text of a store, also one that a flipped bit made none."""
 LEAST_ID = -(2**63)
 """Before the ids of all readings: a salvage lowers them below 0."""
 NEXT_ID = "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'tick'"

@@ -74,9 +74,9 @@ def test_retried_lines_wait_again_and_are_lost_no_more(spool: Spool, tmp_path: P
 @pytest.mark.parametrize(
     "damage",
     [
-        "line = CAST(line AS BLOB), server = CAST(server AS BLOB), reason = CAST(reason AS BLOB)",
-        "time_ns = 'x'",
-        "reason = CAST(x'6e6f80' AS TEXT)",
+        "UPDATE rejected SET line = CAST(line AS BLOB), server = CAST(server AS BLOB)",
+        "UPDATE rejected SET reason = CAST(reason AS BLOB), time_ns = 'x'",
+        "UPDATE rejected SET reason = CAST(x'6e6f80' AS TEXT)",
     ],
 )
 def test_a_damaged_row_is_listed_and_retried_as_far_as_it_can_be_read(
@@ -84,7 +84,7 @@ def test_a_damaged_row_is_listed_and_retried_as_far_as_it_can_be_read(
 ) -> None:
     """A flipped bit makes another type of a value, which SQLite does not notice, or no text."""
     refuse(spool, f"a f=1i {NOW}", "b f=1i")
-    sql(tmp_path, f"UPDATE rejected SET {damage}")
+    sql(tmp_path, damage)
     assert [one.line for one in kept(tmp_path)] == ["b f=1i", f"a f=1i {NOW}"]
     assert retry_rejected(tmp_path) == (2, 0)
     assert sorted(waiting(spool)) == [f"a f=1i {NOW}", "b f=1i"]
