@@ -117,9 +117,9 @@ def test_the_architecture_lists_the_threads(tmp_path: Path) -> None:
     agent.start()
     started = {thread.name for thread in set(threading.enumerate()) - before}
     agent.close()
-    # Those of the endpoint, mirrors, a backlog and a salvage, and one that comes and goes: others
-    # test them.
-    others = {"http", "lease", "queues", "salvage", "timeout"}
+    # Those of the endpoint, mirrors, a backlog, a salvage and a clean-up on request, and one that
+    # comes and goes: others test them.
+    others = {"batches", "cleanup", "http", "queues", "salvage", "timeout"}
     assert others < {*listed}
     assert started - others == {*listed} - others
 

@@ -94,7 +94,7 @@ class Server:
 
 def delivering(bench: Bench, server: Server, random: Random = lambda low, _: low) -> Delivery:
     queue, health, pace = bench.spool.queue(), bench.health.server("main"), Pace(1, 0, 100)
-    return Delivery(queue, server, bench.clock, pace, random, health, lambda _: False)
+    return Delivery(queue, server, bench.clock, pace, random, health, lambda _: False, lambda: None)
 
 
 REFUSED = Answer(422, "unprocessable entity", "field type conflict")

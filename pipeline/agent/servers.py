@@ -178,7 +178,8 @@ class Servers:
             settings.flush_jitter_ms / 1000,
             settings.batch_max_points,
         )
-        delivery = Delivery(queue, target, clock, pace, random.uniform, health, keeper.trim)
+        aging = (keeper.is_old, keeper.trim)
+        delivery = Delivery(queue, target, clock, pace, random.uniform, health, *aging)
         return _Server(settings, keeper, delivery)
 
     def _start(self, name: str) -> None:

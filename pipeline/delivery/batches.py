@@ -1,7 +1,7 @@
 """The batches of a queue, in turn: while the server has one, others are settled and leased."""
 
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import replace
 from functools import partial
 
@@ -28,7 +28,7 @@ class Batches:
     def __init__(self, queue: Queue, clock: Clock) -> None:
         self._queue = queue
         self._clock = clock
-        self._passed: Callable[[], None] | None = None  # settles the last batch, once it passed
+        self._unsettled: Callable[[], None] | None = None  # settles the last batch, once it passed
         self._following: Future[Batch | None] | None = None
         self.retired = False
 
@@ -42,12 +42,14 @@ class Batches:
         Raises:
             SpoolError: The store failed.
         """
+        if not self._unsettled:  # what follows a batch that did not pass has to wait for it
+            self.finish()
         following, self._following = self._following, None
         batch = following.result() if following else None
-        # It follows a batch that passed. What was given up meanwhile is counted as lost; what got
-        # another time has other lines.
-        if not self._passed or batch is None or not self._queue.holds(batch):
-            self._settle_last()
+        # What was given up meanwhile is counted as lost. What was taken with a wrong clock has got
+        # its time, and so other lines.
+        if batch is None or not self._queue.holds(batch):
+            self.finish()
             batch = self._queue.lease(points, newest=newest)
         return batch
 
@@ -58,15 +60,15 @@ class Batches:
             batch: The one that is sent next.
             points: The size of the one that follows it, if it passes.
         """
-        passed, self._passed = self._passed, None
+        unsettled, self._unsettled = self._unsettled, None
 
         def work() -> Batch | None:
-            self._settle(passed)
+            self._settle(unsettled)
             found = self._queue.lease(points, after=batch.ids[-1])
             # More may have come when its turn is there.
             return found and replace(found, more=True)
 
-        self._following = in_background(work, "lease")
+        self._following = in_background(work, "batches")
 
     def settle(self, batch: Batch, outcome: Outcome) -> None:
         """Settle a batch that passed: now, or while the server has the one that follows it.
@@ -75,14 +77,22 @@ class Batches:
             SpoolError: The store failed.
         """
         now_ns, refused, expired = self._clock.now_ns(), outcome.refused, outcome.expired
-        self._passed = partial(self._queue.settle, batch, now_ns, refused, expired)
+        self._unsettled = partial(self._queue.settle, batch, now_ns, refused, expired)
         if self._following is None:
-            self._settle_last()
+            self.finish()
 
-    def _settle_last(self) -> None:
-        self._settle(self._passed)
-        self._passed = None
+    def finish(self) -> None:
+        """Settle now what passed, and forget what was leased ahead.
 
-    def _settle(self, passed: Callable[[], None] | None) -> None:
-        if passed and not self.retired:
-            passed()
+        Raises:
+            SpoolError: The store failed.
+        """
+        following, self._following = self._following, None
+        if following:
+            wait([following])
+        unsettled, self._unsettled = self._unsettled, None
+        self._settle(unsettled)
+
+    def _settle(self, unsettled: Callable[[], None] | None) -> None:
+        if unsettled and not self.retired:
+            unsettled()

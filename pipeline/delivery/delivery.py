@@ -64,8 +64,8 @@ class Delivery:
         pace: How often and how much.
         random: The source of jitter.
         health: Shows how it goes with that server.
-        trim: Takes the time of a reading. If that is too old to be sent, takes off the queue, and
-            counts, all that is too old; returns whether it did.
+        is_old: Returns whether a reading of that time is too old to be sent.
+        trim: Takes off the queue, and counts, all that is too old.
     """
 
     def __init__(
@@ -76,7 +76,8 @@ class Delivery:
         pace: Pace,
         random: Random,
         health: ServerHealth,
-        trim: Callable[[int], bool],
+        is_old: Callable[[int], bool],
+        trim: Callable[[], object],
     ) -> None:
         self._queue = queue
         self._batches = Batches(queue, clock)
@@ -85,6 +86,7 @@ class Delivery:
         self._pace = pace
         self._random = random
         self._health = health
+        self._is_old = is_old
         self._trim = trim
         self._size = Size(pace.batch_max_points)
         self._refusals = Refusals(clock, health.label)
@@ -111,6 +113,7 @@ class Delivery:
                 self._last_flush()
         finally:
             self._server.close()
+            self._batches.finish()
 
     def retire(self) -> None:
         """Leave all to another delivery, however long a request is still under way here."""
@@ -172,7 +175,7 @@ class Delivery:
         batch = self._lease(probe)
         if batch is None:
             return False
-        if batch.more and not probe:
+        if batch.more and not self._outage.under_way:
             self._batches.look_ahead(batch, self._size.grown)
         begun = self._clock.monotonic()
         outcome = self._refusals.deliver(batch, lambda body: self._send(body, pause))
@@ -189,7 +192,9 @@ class Delivery:
         if batch is not None:
             self._prepare(batch.oldest_ns)
         # For each batch: readings grow old during an outage, and `prepare` brings the bucket's age.
-        if batch is not None and self._trim(batch.oldest_ns):
+        if batch is not None and self._is_old(batch.oldest_ns):
+            self._batches.finish()  # what was delivered is not counted as expired
+            self._trim()
             batch = self._batches.lease(self._size.points, newest=newest)
         return batch
 
@@ -235,6 +240,7 @@ class Delivery:
         raise InfluxError(answer)
 
     def _failed(self, error: InfluxError) -> None:
+        self._batches.finish()
         if not self._probing:
             self._size.failed(probed=self._outage.probed)
         self._health.write_failed()

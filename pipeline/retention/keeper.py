@@ -133,12 +133,13 @@ class Keeper:
         self._checked = -math.inf  # when the store was checked as a whole, by the monotonic clock
         self._retired = False
 
-    def trim(self, time_ns: int) -> bool:
-        """Remove what is too old to be sent, if a reading of that time is; return whether it is."""
-        if not self._retention.is_old(time_ns, self._known.age_s):
-            return False
+    def is_old(self, time_ns: int) -> bool:
+        """Return whether a reading of that time is too old to be sent."""
+        return self._retention.is_old(time_ns, self._known.age_s)
+
+    def trim(self) -> None:
+        """Remove what is too old to be sent."""
         self._retention.trim(self._known.age_s)
-        return True
 
     def oldest_ns(self, measurement: str) -> int:
         """Return the oldest time at which a new point is taken, and stays for a while.

@@ -174,7 +174,8 @@ def host(
         chance = random.Random(name + server)  # noqa: S311  # chance that comes back is wanted
         health = Health(clock, 60, lambda _: None).server(server)
         remote = Remote(name, influx)
-        delivery = Delivery(queue, remote, clock, pace, chance.uniform, health, lambda _: False)
+        ages = (lambda _: False, lambda: None)
+        delivery = Delivery(queue, remote, clock, pace, chance.uniform, health, *ages)
         delivery.run(stop, Event())
 
     return job

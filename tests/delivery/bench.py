@@ -77,7 +77,8 @@ class Bench:
         *,
         batch: int = 100,
         jitter_s: float = 0,
-        trim: Callable[[int], bool] = lambda _: False,
+        is_old: Callable[[int], bool] = lambda _: False,
+        trim: Callable[[], object] = lambda: None,
     ) -> None:
         self.clock, self.stop = ManualClock(), Event()
         self.told: list[str | None] = []
@@ -87,15 +88,16 @@ class Bench:
             spool.note(facts)
 
         self.health = Health(self.clock, 60, note)
-        self.trimmed: list[int] = []
+        self.looked_at: list[int] = []
 
         def look(oldest_ns: int) -> bool:
-            self.trimmed.append(oldest_ns)
-            return trim(oldest_ns)
+            self.looked_at.append(oldest_ns)
+            return is_old(oldest_ns)
 
         pace = Pace(10, jitter_s, batch)
+        server_health = self.health.server("main")
         self.delivery = Delivery(
-            spool.queue(), server, self.clock, pace, most, self.health.server("main"), look
+            spool.queue(), server, self.clock, pace, most, server_health, look, trim
         )
 
     @property

@@ -1,6 +1,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from math import ceil, log2
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -44,7 +45,7 @@ def test_all_that_waits_is_delivered_the_oldest_first(spool: Spool) -> None:
     assert spool.contents().delivered_points == 3
     assert spool.contents().backlog_points == 0
     assert server.prepared == [None]  # once, before the first write
-    assert bench.trimmed == [0, 1]  # each batch's oldest reading
+    assert bench.looked_at == [0, 1]  # each batch's oldest reading
 
 
 @pytest.mark.parametrize(
@@ -187,16 +188,34 @@ def test_the_bodies_of_a_backlog_grow_to_the_bound(spool: Spool) -> None:
 def test_what_is_too_old_is_trimmed_after_the_bucket_told_its_age(spool: Spool) -> None:
     fill(spool, ["old"], ["new"])
     server = Server()
-    prepared_when_trimmed: list[int] = []
+    prepared_when_looked_at: list[int] = []
 
-    def trim(_: int) -> bool:
-        prepared_when_trimmed.append(len(server.prepared))
-        return bool(spool.queue().give_up(1))
+    def is_old(oldest_ns: int) -> bool:
+        prepared_when_looked_at.append(len(server.prepared))
+        return oldest_ns < 1
 
-    bench = Bench(spool, server, trim=trim)
+    bench = Bench(spool, server, is_old=is_old, trim=lambda: spool.queue().give_up(1))
     bench.delivery.drain(bench.stop)
-    assert prepared_when_trimmed == [1]
+    assert prepared_when_looked_at == [1]
     assert server.requests == [["new"]]
+
+
+def test_what_was_delivered_is_not_counted_as_expired_when_the_next_is_too_old(
+    spool: Spool,
+) -> None:
+    fill(spool, ["line0"], ["line1"], ["line2"])
+    server = Server()
+    bench = Bench(
+        spool,
+        server,
+        batch=1,
+        is_old=lambda oldest_ns: oldest_ns == 1,
+        trim=lambda: spool.queue().give_up(2),
+    )
+    bench.delivery.drain(bench.stop)
+    assert server.requests == [["line0"], ["line2"]]
+    contents = spool.contents()
+    assert (contents.delivered_points, contents.lost) == (2, {"expired": 1})
 
 
 def test_an_outage_is_logged_once_when_it_begins_and_once_when_it_ends(
@@ -209,6 +228,22 @@ def test_an_outage_is_logged_once_when_it_begins_and_once_when_it_ends(
         "Delivery stopped, 2 points are kept until it works: no answer",
         "Delivery works again after 31 s, 0 points to catch up",
     ]
+
+
+@pytest.mark.parametrize(
+    ("answers", "batch", "expected"),
+    [
+        ([DOWN, DOWN], 2, "Delivery works again after 3 s, 2 points to catch up"),
+        ([OK, DOWN], 1, "Delivery stopped, 3 points are kept until it works: no answer"),
+    ],
+)
+def test_what_the_log_counts_of_a_backlog_is_what_is_not_delivered(
+    spool: Spool, caplog: pytest.LogCaptureFixture, answers: list[Answer], batch: int, expected: str
+) -> None:
+    fill(spool, ["a"], ["b"], ["c"], ["d"])
+    bench = Bench(spool, Server(answers), batch=batch)
+    bench.delivery.drain(bench.stop)
+    assert expected in caplog.messages
 
 
 def test_an_outage_shows_until_the_backlog_moves(tmp_path: Path) -> None:
@@ -358,7 +393,7 @@ def test_the_last_flush_has_an_end_also_in_the_search_for_refused_lines(
     bench.stop.set()
     bench.delivery.run(bench.stop, Event())
     assert 4 <= len(server.requests) <= 5
-    assert spool.contents().backlog_points > 50
+    assert spool.contents().backlog_points == 64 - len(server.stored)
 
 
 def test_between_the_batches_of_a_backlog_it_rests_by_the_servers_answer_time(spool: Spool) -> None:
@@ -505,18 +540,107 @@ def test_a_batch_is_settled_while_the_server_has_the_next(spool: Spool, ahead: S
     assert delivered == [0, 1, 2]
 
 
-@pytest.mark.parametrize("trims", [False, True])
+def test_what_fails_beside_a_batch_that_fails_too_does_not_end_the_tries(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(spool, ["line0"], ["line1"])
+    lease, failed = Queue.lease, Event()
+
+    def leased(queue: Queue, points: int, **which: Any) -> Batch | None:
+        if which.get("after") is not None and not failed.is_set():
+            failed.set()
+            raise SpoolError("it cannot be read")
+        return lease(queue, points, **which)
+
+    def answer(_: list[str]) -> Answer:
+        assert failed.wait(60)
+        return OK if len(server.requests) > 1 else DOWN
+
+    monkeypatch.setattr(Queue, "lease", leased)
+    server = Server()
+    server.before = answer
+    Bench(spool, server, batch=1).delivery.drain(Event())
+    assert spool.contents().delivered_points == 2
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_what_could_not_be_settled_is_sent_again_and_counted_once(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    fill(spool, ["line0", "bad0"], ["line1", "bad1"], ["line2", "bad2"])
+    settle, calls = Queue.settle, count(1)
+
+    def settled(queue: Queue, *args: Any) -> None:
+        if next(calls) == number:
+            raise SpoolError("it cannot be written")
+        settle(queue, *args)
+
+    monkeypatch.setattr(Queue, "settle", settled)
+    bench = Bench(spool, Server(), batch=2)
+    with pytest.raises(SpoolError):
+        bench.delivery.run(Event(), Event())
+    bench.delivery.drain(Event())
+    contents = spool.contents()
+    assert (contents.backlog_points, contents.delivered_points) == (0, 3)
+    assert (contents.lost, contents.rejected_points) == ({"rejected": 3}, 3)
+
+
+def test_a_delivery_ends_when_what_it_began_to_settle_is_settled(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After that the queue may be filled again, for another server."""
+    fill(spool, ["line0"], ["line1"], ["line2"])
+    settle, begun, closed = Queue.settle, Event(), Event()
+
+    def slow(queue: Queue, *args: Any) -> None:
+        begun.set()
+        assert closed.wait(60)
+        settle(queue, *args)
+
+    def answer(lines: list[str]) -> Answer:
+        if lines == ["line1"]:
+            assert begun.wait(60)
+            bench.delivery.retire()
+            bench.stop.set()
+        return OK
+
+    monkeypatch.setattr(Queue, "settle", slow)
+    server = Server()
+    server.before = answer
+    monkeypatch.setattr(server, "close", closed.set)
+    bench = Bench(spool, server, batch=1)
+    bench.delivery.run(bench.stop, Event())
+    assert spool.contents().delivered_points == 1
+
+
+def test_what_passed_is_settled_when_the_server_cannot_be_made_ready_for_what_follows(
+    spool: Spool,
+) -> None:
+    server = Server()
+    server.unready = [DOWN] * 3
+    bench = Bench(spool, server, batch=1)
+    now_ns = bench.clock.now_ns()
+    for age_s, line in ((60, "young"), (7200, "old, by a clock that was set back")):
+        spool.append([line], now_ns - age_s * 10**9)
+    bench.stop_after(waits=1)
+    with pytest.raises(StoppedError):
+        bench.delivery.drain(bench.stop)
+    assert server.stored == {"young"}
+    assert spool.contents().delivered_points == 1
+
+
+@pytest.mark.parametrize("is_old", [False, True])
 def test_a_delivery_that_is_replaced_after_a_batch_passed_does_not_settle_it(
-    spool: Spool, *, trims: bool
+    spool: Spool, *, is_old: bool
 ) -> None:
     def retire(oldest_ns: int) -> bool:
         if oldest_ns == 1:
             bench.delivery.retire()
-        return oldest_ns == 1 and trims
+        return oldest_ns == 1 and is_old
 
     fill(spool, ["line0"], ["line1"], ["line2"])
     server = Server()
-    bench = Bench(spool, server, batch=1, trim=retire)
+    bench = Bench(spool, server, batch=1, is_old=retire)
     bench.delivery.drain(Event())
     assert server.requests[0] == ["line0"]
     assert spool.contents().delivered_points == 0

@@ -28,7 +28,9 @@ def delivering(spool: Spool, bucket: Bucket) -> Iterator[Delivery]:
     target = Target(settings, lambda: settings, clock, KnownRule(queue))
     with closing(target):
         pace = Pace(10, 0, 5_000)
-        yield Delivery(queue, target, clock, pace, random.uniform, health, lambda _: False)
+        yield Delivery(
+            queue, target, clock, pace, random.uniform, health, lambda _: False, lambda: None
+        )
 
 
 def stored(bucket: Bucket) -> set[tuple[object, object]]:
