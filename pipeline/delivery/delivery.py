@@ -20,8 +20,9 @@ from pipeline.health import ServerHealth
 from pipeline.influx import Answer, InfluxError, Verdict, verdict
 from pipeline.spool import Batch, Queue
 
-# A stop sends what is left, if the server answers in time.
-LAST_FLUSH_S = 2.0
+# A stop sends what is left, if the server answers in time. A thread is given 2 s to end, in which
+# the last batch has to be settled, too.
+LAST_FLUSH_S = 1.5
 # InfluxDB has no rule that is shorter, so that it refuses no younger reading for its age.
 _SHORTEST_RULE_NS = 3600 * 10**9
 

@@ -396,6 +396,19 @@ def test_the_last_flush_has_an_end_also_in_the_search_for_refused_lines(
     assert spool.contents().backlog_points == 64 - len(server.stored)
 
 
+def test_a_batch_that_a_stop_kept_from_the_server_is_the_first_of_the_last_flush(
+    spool: Spool,
+) -> None:
+    fill(spool, ["line0"], ["line1"], ["line2"])
+    server = Server()
+    server.before = lambda _: bench.clock.advance(LAST_FLUSH_S / 5)
+    bench = Bench(spool, server, batch=1)
+    bench.stop_after(waits=2)  # of the jitter, and of the rest before the second batch
+    bench.delivery.run(bench.stop, Event())
+    assert server.requests == [["line0"], ["line1"], ["line2"]]
+    assert spool.contents().delivered_points == 3
+
+
 def test_between_the_batches_of_a_backlog_it_rests_by_the_servers_answer_time(spool: Spool) -> None:
     fill(spool, *[[f"line{n}"] for n in range(5)])
     took = iter([0.001, 0.05, 0.5, 4.0, 0.001])
@@ -578,7 +591,7 @@ def test_what_could_not_be_settled_is_sent_again_and_counted_once(
     monkeypatch.setattr(Queue, "settle", settled)
     bench = Bench(spool, Server(), batch=2)
     with pytest.raises(SpoolError):
-        bench.delivery.run(Event(), Event())
+        bench.delivery.drain(Event())
     bench.delivery.drain(Event())
     contents = spool.contents()
     assert (contents.backlog_points, contents.delivered_points) == (0, 3)
