@@ -54,8 +54,10 @@ deploy-test: $(VENV)/deploy.installed ## install the agent in every way, for rea
 
 # Few examples of what has many. These tests hardly wait, and each worker collects them all.
 EXAMPLES ?= --hypothesis-profile quick
+# They have no quick tests; to look for some takes 2 s.
+SLOW = browser chaos deploy victoria
 unit: $(VENV)/dev.installed ## run the quick tests, which need no InfluxDB
-	$(PYTEST) -n 2 $(EXAMPLES) -m "not influxdb and not slow and not deploy"
+	$(PYTEST) -n 2 $(EXAMPLES) -m "not influxdb and not slow and not deploy" $(SLOW:%=--ignore tests/%)
 
 # The quick tests alone: make coverage COVERED='not influxdb and not slow and not deploy'
 COVERED ?= not deploy
