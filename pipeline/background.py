@@ -12,7 +12,7 @@ def in_background(work: Callable[[], T], name: str) -> Future[T]:
     """Begin work in a daemon thread; where the system starts none, do it here and now.
 
     Args:
-        work: Whatever may hang, such as a disk or a server.
+        work: What to do; it may hang, as where it asks a disk or a server.
         name: The thread's name.
 
     Returns:

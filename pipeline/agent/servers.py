@@ -178,8 +178,9 @@ class Servers:
             settings.flush_jitter_ms / 1000,
             settings.batch_max_points,
         )
-        aging = (keeper.is_old, keeper.trim)
-        delivery = Delivery(queue, target, clock, pace, random.uniform, health, *aging)
+        delivery = Delivery(
+            queue, target, clock, pace, random.uniform, health, keeper.is_old, keeper.trim
+        )
         return _Server(settings, keeper, delivery)
 
     def _start(self, name: str) -> None:

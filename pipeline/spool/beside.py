@@ -12,11 +12,10 @@ from pathlib import Path
 
 from pipeline.spool import files
 from pipeline.spool.access import look_at_store
-from pipeline.spool.database import Database, file_of
+from pipeline.spool.database import Database, connect, file_of
 from pipeline.spool.errors import DamagedError, GoneError, MissingError, SpoolError, translated
 from pipeline.spool.lock import holder
 from pipeline.spool.room import Limits
-from pipeline.spool.rows import read_text
 from pipeline.spool.salvage import damage
 from pipeline.spool.schema import NAME, VERSION, show_as_current, version_of
 
@@ -114,14 +113,7 @@ def _connect_to_write(path: Path) -> sqlite3.Connection:
 
 
 def _connected(path: Path, options: str) -> sqlite3.Connection:
-    db = sqlite3.connect(
-        f"{path.absolute().as_uri()}?{options}",
-        uri=True,
-        timeout=5,
-        isolation_level=None,
-        check_same_thread=False,
-    )
-    db.text_factory = read_text
+    db = connect(f"{path.absolute().as_uri()}?{options}", uri=True)
     try:
         if (version := version_of(db, path)) == 0:
             raise MissingError(f"{path} is being made")

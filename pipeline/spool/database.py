@@ -4,6 +4,7 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -158,6 +159,16 @@ class Database:
 
     def _translated(self, verb: str) -> contextlib.AbstractContextManager[None]:
         return translated(self.path, verb, own=self._repair is not None)
+
+
+def connect(file: Path | str, *, uri: bool = False) -> sqlite3.Connection:
+    """Open a store for any thread; whoever uses it begins and ends its transactions.
+
+    A text that a flipped bit made none is read as far as it can be.
+    """
+    db = sqlite3.connect(file, timeout=5, isolation_level=None, check_same_thread=False, uri=uri)
+    db.text_factory = partial(str, encoding="utf-8", errors="replace")
+    return db
 
 
 def file_of(path: Path) -> tuple[int, int] | None:

@@ -11,7 +11,7 @@ from pipeline.clock import Clock
 from pipeline.settings import MAIN
 from pipeline.spool import files
 from pipeline.spool.contents import Cause, Fact
-from pipeline.spool.database import Database
+from pipeline.spool.database import Database, connect
 from pipeline.spool.errors import (
     ERRORS,
     DamagedError,
@@ -27,7 +27,6 @@ from pipeline.spool.rows import (
     mark,
     mark_missing,
     note,
-    read_text,
     servers,
     tally,
     tally_each,
@@ -105,8 +104,7 @@ class OwnStore:
     def _connected(self) -> sqlite3.Connection:
         path = self._path
         with translated(path, "opened", _NO_ROOM, own=True):
-            db = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
-            db.text_factory = read_text
+            db = connect(path)
             try:
                 # Nothing is written before it is known that the file is a store of this version.
                 version = version_of(db, path)

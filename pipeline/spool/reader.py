@@ -10,7 +10,7 @@ from pipeline.clock import LogLimit
 from pipeline.settings import MAIN
 from pipeline.spool.beside import open_beside
 from pipeline.spool.contents import Contents, Gap, Rejected
-from pipeline.spool.rows import DAMAGES, REJECTED, contents, facts, gaps, servers, unpack
+from pipeline.spool.rows import DAMAGES, contents, facts, gaps, rejected, servers, unpack
 from pipeline.spool.schema import examine
 
 _log = logging.getLogger(__name__)
@@ -92,10 +92,7 @@ class SpoolReader:
 
     def rejected(self, limit: int) -> list[Rejected]:
         """Return the refused lines that are kept, the newest first, `limit` at most."""
-        query = f"{REJECTED} ORDER BY id DESC LIMIT ?"
-        return self._database.read(
-            lambda db: [Rejected(*row) for row in db.execute(query, (limit,))]
-        )
+        return self._database.read(lambda db: rejected(db, "ORDER BY id DESC LIMIT ?", limit))
 
     def times(self, since_ns: int, most: int | None = None) -> list[int]:
         """Return the times of the readings held since a time, the oldest first.

@@ -14,7 +14,7 @@ from pipeline.point import measurement_of
 from pipeline.settings import Age, Ages
 from pipeline.spool.beside import open_beside
 from pipeline.spool.contents import Cause, Rejected
-from pipeline.spool.rows import REJECTED, insert, tally
+from pipeline.spool.rows import insert, rejected, tally
 from pipeline.spool.schema import LOST
 
 _LOST = f"{LOST}{Cause.REJECTED}"
@@ -23,6 +23,7 @@ _INT64_MAX = 2**63 - 1
 _FOR_EVER = Ages((Age(0),))
 # They are taken in parts, so that no tick waits long for it, and few are held in memory.
 _AT_ONCE = 200
+_BY_ID = "WHERE id = ?"
 
 
 class UnknownLineError(Exception):
@@ -85,7 +86,7 @@ def _take(
         ids_left = database.read(lambda db: _found(db, ids))
 
         def part(db: sqlite3.Connection) -> tuple[int, int] | None:
-            found = [one for number in ids_left[:_AT_ONCE] for one in _rejected(db, number)]
+            found = [one for number in ids_left[:_AT_ONCE] for one in rejected(db, _BY_ID, number)]
             wanted = [one for one in found if is_wanted(one)]
             _delete(db, [one.id for one in wanted])
             use(db, wanted)
@@ -104,10 +105,6 @@ def _found(db: sqlite3.Connection, ids: Collection[int] | None) -> list[int]:
     if missing := set(ids or ()) - kept:
         raise UnknownLineError(_unknown(missing))
     return sorted(kept if ids is None else kept & set(ids))
-
-
-def _rejected(db: sqlite3.Connection, number: int) -> list[Rejected]:
-    return [Rejected(*row) for row in db.execute(f"{REJECTED} WHERE id = ?", (number,))]
 
 
 def _delete(db: sqlite3.Connection, numbers: Iterable[int]) -> None:

@@ -8,26 +8,22 @@ import sqlite3
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 
 from pipeline.point import moved, split_lines
 from pipeline.settings import MAIN
-from pipeline.spool.contents import Cause, Contents, Gap, Refusal
+from pipeline.spool.contents import Cause, Contents, Gap, Refusal, Rejected
 from pipeline.spool.schema import LOST, WAITING
 
 DAMAGES = (zlib.error, UnicodeDecodeError, TypeError)
 """The errors that `unpack` raises for a damaged block; TypeError is for one that became NULL."""
-read_text = partial(str, encoding="utf-8", errors="replace")
-"""Reads a text of a store, also one that a flipped bit made none."""
 LEAST_ID = -(2**63)
 """Before the ids of all readings: a salvage lowers them below 0."""
 NEXT_ID = "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'tick'"
 """The query for the id of the next reading."""
-REJECTED = (
+_REJECTED = (
     "SELECT id, coalesce(CAST(time_ns AS INTEGER), 0), coalesce(CAST(reason AS TEXT), ''), "
     "coalesce(CAST(line AS TEXT), ''), coalesce(CAST(server AS TEXT), '') FROM rejected"
 )
-"""The query for refused lines, as `Rejected` has them, also of a damaged store."""
 _REJECTED_KEPT = 10_000
 _UNQUEUE = "DELETE FROM pending WHERE id = ? AND server IN (SELECT name FROM server)"
 _MIRROR = "mirror:"  # begins the names of the facts of a mirror
@@ -183,6 +179,11 @@ def refuse(db: sqlite3.Connection, server: str, time_ns: int, refused: Sequence[
             "WHERE server = ?1 AND name = 'rejected_kept') - ?2))",
             (server, _REJECTED_KEPT),
         )
+
+
+def rejected(db: sqlite3.Connection, rest: str, value: int) -> list[Rejected]:
+    """Return refused lines; `rest` ends the query: which, and in which order, by the value."""
+    return [Rejected(*row) for row in db.execute(f"{_REJECTED} {rest}", (value,))]
 
 
 def tally(db: sqlite3.Connection, counts: Mapping[str, int], server: str = MAIN) -> None:

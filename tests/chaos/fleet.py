@@ -2,7 +2,7 @@
 
 Each host is a thread for each server, with the real Delivery and Spool. One of them runs at a time,
 and the time moves when all wait, so that a simulation comes out the same on any machine. Only
-the threads in which a Delivery leases ahead run beside the turns: what they lease is from the
+the threads in which a Delivery settles and leases run beside the turns: what they do is with the
 host's own queue, and the Delivery that needs it waits for it while the time stands still.
 """
 
@@ -174,8 +174,9 @@ def host(
         chance = random.Random(name + server)  # noqa: S311  # chance that comes back is wanted
         health = Health(clock, 60, lambda _: None).server(server)
         remote = Remote(name, influx)
-        ages = (lambda _: False, lambda: None)
-        delivery = Delivery(queue, remote, clock, pace, chance.uniform, health, *ages)
+        delivery = Delivery(
+            queue, remote, clock, pace, chance.uniform, health, lambda _: False, lambda: None
+        )
         delivery.run(stop, Event())
 
     return job
