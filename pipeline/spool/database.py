@@ -10,9 +10,11 @@ from typing import TypeVar
 
 from pipeline.clock import Clock, SystemClock
 from pipeline.spool.errors import DamagedError, FullError, GoneError, SpoolError, translated
+from pipeline.spool.files import PARTS, sibling
 
 T = TypeVar("T")
-
+FileId = tuple[int, int]
+"""The device and the number of a file there."""
 
 Repair = Callable[["Database", SpoolError], Iterable[None]]
 """Repairs a store after an operation failed, step by step; after each, that is tried again.
@@ -47,7 +49,7 @@ class Database:
         self._clock = clock or SystemClock()
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
-        self._file: tuple[int, int] | None = None
+        self._files: dict[Path, FileId | None] = {}
         self._closed = False
 
     @property
@@ -108,7 +110,7 @@ class Database:
             verb: How the error goes on after "cannot be".
 
         Raises:
-            GoneError: The file is another one than that which was opened.
+            GoneError: One of its files is not that which was opened any more.
             SpoolError: It failed.
         """
         with self._lock, self._translated(verb):
@@ -116,9 +118,10 @@ class Database:
                 raise SpoolError(f"{self.path} was closed")
             if self._connection is None:
                 self._connection = self._connect()
-                self._file = file_of(self.path)
-            elif file_of(self.path) != self._file:
-                raise GoneError(f"{self.path} was removed or replaced while it was in use")
+                parts = [sibling(self.path, part) for part in PARTS]
+                self._files = {part: file_of(part) for part in parts}
+            elif (gone := self._gone()) is not None:
+                raise GoneError(f"{gone} was removed or replaced while it was in use")
             yield self._connection
 
     @contextlib.contextmanager
@@ -139,6 +142,18 @@ class Database:
         with self._lock:
             self._closed = True
             self.release()
+
+    def _gone(self) -> Path | None:
+        """Return one of its files that is not that which was opened any more, if any.
+
+        What is written to a log that was removed is seen by nobody else, and gone after a crash.
+        """
+        for part, opened in self._files.items():
+            now = file_of(part)
+            came_later = opened is None and part != self.path  # SQLite made it
+            if not came_later and (now is None or now != opened):
+                return part
+        return None
 
     def _retry_after_repair(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
         def once() -> T:
@@ -171,7 +186,7 @@ def connect(file: Path | str, *, uri: bool = False) -> sqlite3.Connection:
     return db
 
 
-def file_of(path: Path) -> tuple[int, int] | None:
+def file_of(path: Path) -> FileId | None:
     """Return what tells a file from another one of the same name; None where there is none."""
     try:
         found = path.stat()

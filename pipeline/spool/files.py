@@ -21,7 +21,8 @@ from pipeline.spool.access import make, opened
 from pipeline.spool.schema import migrate
 
 _NEW, _SALVAGED, _DAMAGED, _CORRUPT = ".new", ".salvaged-", ".damaged-", ".corrupt-"
-_PARTS = ("-wal", "-shm", "")
+PARTS = ("-wal", "-shm", "")
+"""How the names of a store's files go on after that of the store."""
 # Damaged stores are kept for a user to look into. Several show that the disk is failing.
 _CORRUPT_KEPT = 3
 # The lock that SQLite holds while a store is open: SHARED_FIRST in its os_unix.c.
@@ -82,7 +83,9 @@ def create(path: Path) -> None:
 
 
 def place(path: Path) -> None:
-    """Make the new store the store, where there is none."""
+    """Make the new store the store, where there is none; a log that is left is deleted."""
+    for part in PARTS:  # a log must never be applied to a new store
+        sibling(path, part).unlink(missing_ok=True)
     sibling(path, _NEW).rename(path)
     _sync(path.parent)
 
@@ -166,7 +169,7 @@ def _swap(path: Path, ready: Path) -> None:
 
 def _rename(path: Path, name: Path) -> None:
     # The log goes first: it must never be applied to a new store.
-    for part in _PARTS:
+    for part in PARTS:
         with contextlib.suppress(FileNotFoundError):
             sibling(path, part).rename(sibling(name, part))
 

@@ -5,7 +5,6 @@ import logging
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Event
 
 from pipeline.clock import Clock
 from pipeline.settings import MAIN
@@ -45,7 +44,6 @@ _log = logging.getLogger(__name__)
 
 # A store of usual size is read as a whole before it is used; a larger one is checked later.
 _CHECKED_AT_ONCE = 64 * 2**20
-_REMOVED_WITHIN_S = 0.1
 # Errors of a store that opens: only a header that was damaged causes them.
 _NOISE_CODES = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}
 _NO_ROOM = "; is it writable, with room on the disk?"
@@ -148,7 +146,7 @@ class OwnStore:
             self.replace(database, error)
             yield
         elif isinstance(error, GoneError):
-            self._make_anew(database)
+            self._reopen(database, error)
             yield
         elif isinstance(error, FullError):
             # Often only the log cannot grow, and that costs no reading.
@@ -173,25 +171,34 @@ class OwnStore:
         self.made += 1
         self.salvaging = True
 
-    def _make_anew(self, database: Database) -> None:
-        """Make a store anew that was removed, with the account of the one that is still open."""
-        path = self._path
-        if not path.exists() and files.has_log(path):
-            # Whoever removes a folder removes one file after the other.
-            self._clock.wait(Event(), _REMOVED_WITHIN_S)
-        if path.exists() or files.has_log(path):  # the next look at it finds out what it is
-            _log.error("%s was removed or replaced while it was in use", path)
-            database.release()
-        else:
-            with translated(path, "made anew", _NO_ROOM, own=True), files.building(path) as new:
-                lost = _carry_over(database.last_connection, new)
-                told = f"{path} was removed while it was in use, lost {lost} points that waited"
-                note(new, {Fact.SALVAGE: told})
-            database.release()  # first: it deletes a log by its name
-            with translated(path, "made anew", _NO_ROOM, own=True):
+    def _reopen(self, database: Database, error: GoneError) -> None:
+        """Let a store of which a file was removed be opened again; a missing one is made anew.
+
+        Whoever removes a folder removes one file after the other. So the one that is still open is
+        closed last: if anything fails, its account and its log are there for the next time.
+        """
+        path, old = self._path, database.last_connection
+        told = str(error)
+        with translated(path, "opened again", _NO_ROOM, own=True):
+            if not path.exists():
+                with files.building(path) as new:
+                    lost = _carry_over(old, new)
+                    told = f"{path} was removed while it was in use, lost {lost} points that waited"
+                    note(new, {Fact.SALVAGE: told})
                 files.place(path)
-            _log.error("%s", told)
+            elif old is not None:
+                _save_log(old, path)
+        database.release()
+        _log.error("%s", told)
         self.made += 1
+
+
+def _save_log(db: sqlite3.Connection, path: Path) -> None:
+    """Move what is in a log that was removed to its store; of a damaged one, what can be moved."""
+    with contextlib.suppress(DamagedError), translated(path, "written", own=True):
+        busy, pages, moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if busy or moved < pages:
+            raise SpoolError(f"{path} lost its write-ahead log while somebody reads it; end that")
 
 
 def _carry_over(old: sqlite3.Connection | None, new: sqlite3.Connection) -> int:

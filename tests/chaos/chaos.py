@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ SEED = os.environ.get("CHAOS_SEED", "1")
 
 MIRROR = "b"
 _COUNTERS_LOST = "how many waited cannot be read any more"
+_READS_S = 0.5  # the ledger reads so often while the agent runs
 _OFF = ("kernel", "pressure", "nstat", "conntrack", "linux_sysctl_fs")
 
 
@@ -154,7 +156,8 @@ class Chaos:
                 for name in self.places:
                     if name not in self.filled:
                         made = reader.contents(name).points
-                        assert made == self.ledger.lines, f"made for {name}, as the ledger has it"
+                        lines = self.ledger.lines
+                        assert made == lines, f"{made} made for {name}, {lines} in the ledger"
 
     def command(self, *words: str) -> Done:
         """Run a command beside the agent; whatever it says, it is no traceback."""
@@ -167,7 +170,12 @@ class Chaos:
             stderr=subprocess.PIPE,
             text=True,
         )
-        done = finish(process)
+        with ThreadPoolExecutor(1) as thread:
+            finished = thread.submit(finish, process)
+            while wait([finished], _READS_S).not_done:
+                if self.agent.process.poll() is None:
+                    self.ledger.read(self.data_dir)
+        done = finished.result()
         assert "Traceback" not in done.out + done.err, done
         return done
 
@@ -203,7 +211,7 @@ class Chaos:
             if left <= 0:
                 return
             assert self.agent.process.poll() is None, f"the agent ended: {self.agent.log}"
-            time.sleep(min(left, 0.5))
+            time.sleep(min(left, _READS_S))
 
     def live_a_while(self, shortest: float = 0.1, longest: float = 2.0) -> float:
         """Let a random time go by; return how long."""

@@ -4,11 +4,9 @@ A kind breaks something, and has it work again when it returns. The log of a run
 """
 
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from itertools import takewhile
 from pathlib import Path
 from random import Random
@@ -168,14 +166,8 @@ def remove_the_data(chaos: Chaos) -> None:
     """With its folder, while the agent runs; what it commits until it notices is read, too."""
     chaos.wait_for_readings()
     rest = chaos.folder / f"removed-{time.monotonic_ns()}"
-    rest.mkdir()
-    with ExitStack() as stack:
-        names = ("spool.db", "spool.db-wal")
-        files = [stack.enter_context((chaos.data_dir / name).open("rb")) for name in names]
-        shutil.rmtree(chaos.data_dir, ignore_errors=True)
-        chaos.wait_for_readings()
-        for name, file in zip(names, files, strict=True):
-            (rest / name).write_bytes(file.read())
+    chaos.data_dir.rename(rest)
+    chaos.wait_for_readings()
     chaos.ledger.read(rest)
     chaos.lose_what_waits()
 

@@ -18,9 +18,9 @@ Series = tuple[str, tuple[tuple[str, str], ...], str]
 Tick = dict[Series, FieldValue]
 Span = tuple[int, int]
 Values = Mapping[tuple[str, str], int]
-"""How many values there are of each field of each measurement."""
+"""How many values there are of each field of each kind of line."""
 _OWN = {"result", "table", "_start", "_stop", "_time", "_value", "_field", "_measurement"}
-# A field that is in each of its lines stands for the line.
+# A field that is in each line of a kind stands for the line.
 _LINE = ""
 
 
@@ -81,7 +81,8 @@ class Ledger:
         for line in decode(block):
             point, time_ns = line.point, line.timestamp_ns
             tags = tuple(sorted(point.tags.items()))
-            values[time_ns].update((point.measurement, field) for field in (_LINE, *point.fields))
+            kind = kind_of(point.measurement, point.tags)
+            values[time_ns].update((kind, field) for field in (_LINE, *point.fields))
             ticks[time_ns] |= {(point.measurement, tags, f): v for f, v in point.fields.items()}
         # The last lines are those of the reading itself; refused ones that are tried again come
         # with its time.
@@ -138,14 +139,14 @@ class Ledger:
         made, stored = self.made(spans), counts(bucket, spans)
         too_many = {key: n for key, n in stored.items() if n > made[key]}
         assert not too_many, f"more in InfluxDB than was made: {too_many}"
-        found = {}
-        for measurement, lines in [(m, n) for (m, field), n in made.items() if field == _LINE]:
-            whole = [f for (m, f), n in made.items() if m == measurement and n == lines and f]
-            assert whole, f"no field is in every line of {measurement}"
-            gone = {lines - stored[measurement, field] for field in whole}
-            assert len(gone) == 1, f"lines of {measurement} are there in part: {gone}"
-            found[measurement] = gone.pop()
-        return {measurement: gone for measurement, gone in found.items() if gone}
+        found: Counter[str] = Counter()
+        for kind, lines in [(k, n) for (k, field), n in made.items() if field == _LINE]:
+            whole = [f for (k, f), n in made.items() if k == kind and n == lines and f]
+            assert whole, f"no field is in every line of {kind}"
+            gone = {lines - stored[kind, field] for field in whole}
+            assert len(gone) == 1, f"lines of {kind} are there in part: {gone}"
+            found[kind.partition(",")[0]] += gone.pop()
+        return dict(+found)
 
     def check_samples(self, bucket: Bucket) -> int:
         """Compare the values of some readings, types included; return how many values are missing.
@@ -165,18 +166,27 @@ class Ledger:
         return gone
 
 
+def kind_of(measurement: str, tags: Iterable[str]) -> str:
+    """Return the kind of a line: those of one measurement may differ in tags, and so in fields."""
+    return ",".join((measurement, *sorted(tags)))
+
+
 def counts(bucket: Bucket, spans: Iterable[Span]) -> Counter[tuple[str, str]]:
-    """Return how many values of each field of each measurement a bucket holds in some spans."""
+    """Return how many values of each field of each kind of line a bucket holds in some spans."""
     found: Counter[tuple[str, str]] = Counter()
     for start, stop in spans:
         flux = (
             f'from(bucket: "{bucket.name}")'
-            f" |> range(start: {rfc3339(start)}, stop: {rfc3339(stop)})"
-            ' |> group(columns: ["_measurement", "_field"]) |> count()'
+            f" |> range(start: {rfc3339(start)}, stop: {rfc3339(stop)}) |> count()"
         )
         for row in api.query(bucket.server, flux):
-            found[str(row["_measurement"]), str(row["_field"])] += int(str(row["_value"]))
+            kind = kind_of(str(row["_measurement"]), tags_of(row))
+            found[kind, str(row["_field"])] += int(str(row["_value"]))
     return found
+
+
+def tags_of(row: Mapping[str, object]) -> dict[str, str]:
+    return {k: str(v) for k, v in row.items() if k not in _OWN and v is not None}
 
 
 def stored_at(bucket: Bucket, time_ns: int) -> dict[Series, object]:
@@ -185,7 +195,7 @@ def stored_at(bucket: Bucket, time_ns: int) -> dict[Series, object]:
     return {
         (
             str(row["_measurement"]),
-            tuple(sorted((k, str(v)) for k, v in row.items() if k not in _OWN and v is not None)),
+            tuple(sorted(tags_of(row).items())),
             str(row["_field"]),
         ): row["_value"]
         for row in api.query(bucket.server, flux)

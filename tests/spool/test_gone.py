@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -18,16 +19,18 @@ from tests.spool.stores import (
     NOW,
     USES,
     account,
+    blocks,
+    contents,
     filled,
     history,
     leased,
     lines,
     reading,
-    salvaged,
     sql,
 )
 
 READINGS, DELIVERED = 6, 2
+FILES = ("", "-wal", "-shm")
 each_use = pytest.mark.parametrize("use", [use for _, use in USES.values()], ids=USES)
 
 
@@ -88,26 +91,44 @@ def test_a_store_that_is_removed_is_made_anew_and_what_waited_is_lost(
     account(after)
 
 
-@pytest.mark.parametrize("left", [True, False])
-def test_a_store_is_salvaged_from_a_log_that_is_left_and_not_removed_a_moment_later(
-    tmp_path: Path, left: bool
+@pytest.mark.parametrize(
+    "order", [*permutations(FILES)], ids=lambda order: ",".join(f"db{ending}" for ending in order)
+)
+@pytest.mark.parametrize("removed", [1, 2, 3])
+def test_the_account_stays_exact_while_one_file_after_the_other_is_removed(
+    spool: Spool, tmp_path: Path, order: tuple[str, ...], removed: int
 ) -> None:
-    filled(tmp_path, READINGS, DELIVERED)
-    clock = ManualClock(NOW)
-    with Spool(tmp_path, 100 * MB, clock) as spool:
+    with spool:
         spool.append(reading(READINGS), READINGS)
-        clock.on_wait = lambda _: None if left else remove(tmp_path, "-wal", "-shm")
-        remove(tmp_path, "")
-        spool.append(reading(999), 999)
-        assert spool.salvaging == left
-        after = salvaged(spool).contents()
+        for number, ending in enumerate(order[:removed], READINGS + 1):
+            (tmp_path / f"spool.db{ending}").unlink()
+            spool.append(reading(number), number)
+        after = spool.contents()
         account(after)
-        assert (after.points, after.delivered_points) == (3 * (READINGS + 2), 3 * DELIVERED)
-        lost = 3 * (READINGS + 1 - DELIVERED)
-        assert left or after.lost == {"corrupt_store": lost}
-        assert (spool.has(READINGS), spool.has(999)) == (left, True)
-    with Spool(tmp_path, MB) as again:
-        assert again.contents() == after
+        made = READINGS + 1 + removed
+        assert (after.ticks, after.points) == (made, 3 * made)
+        assert after.delivered_points == 3 * DELIVERED
+        lost = after.lost.get("corrupt_store", 0)
+        assert bool(lost) == ("" in order[:removed])
+        assert contents(tmp_path) == after
+        assert history(tmp_path)[-1:] == blocks(made - 1)
+    assert contents(tmp_path) == after
+
+
+def test_a_log_that_is_removed_is_saved_as_soon_as_nobody_reads_in_it(
+    spool: Spool, tmp_path: Path
+) -> None:
+    with spool, SpoolReader(tmp_path) as reader:
+        held = reader.history(0)
+        next(held)
+        spool.append(reading(READINGS), READINGS)
+        remove(tmp_path, "-wal")
+        with pytest.raises(SpoolError, match="lost its write-ahead log while somebody reads it"):
+            spool.append(reading(998), 998)
+        assert len(list(held)) == READINGS - 1
+        spool.append(reading(999), 999)
+        assert history(tmp_path)[READINGS:] == blocks(READINGS, 999)
+        account(spool.contents())
 
 
 def test_a_store_that_is_replaced_is_looked_at_and_used(spool: Spool, tmp_path: Path) -> None:
