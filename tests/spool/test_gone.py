@@ -91,27 +91,23 @@ def test_a_store_that_is_removed_is_made_anew_and_what_waited_is_lost(
     account(after)
 
 
-@pytest.mark.parametrize(
-    "order", [*permutations(FILES)], ids=lambda order: ",".join(f"db{ending}" for ending in order)
-)
-@pytest.mark.parametrize("removed", [1, 2, 3])
+@pytest.mark.parametrize("order", [*permutations(FILES)], ids=",db".join)
 def test_the_account_stays_exact_while_one_file_after_the_other_is_removed(
-    spool: Spool, tmp_path: Path, order: tuple[str, ...], removed: int
+    spool: Spool, tmp_path: Path, order: tuple[str, ...]
 ) -> None:
     with spool:
-        spool.append(reading(READINGS), READINGS)
-        for number, ending in enumerate(order[:removed], READINGS + 1):
+        gone = False
+        for number, ending in enumerate(order, READINGS):
             (tmp_path / f"spool.db{ending}").unlink()
+            gone |= ending == ""
             spool.append(reading(number), number)
-        after = spool.contents()
-        account(after)
-        made = READINGS + 1 + removed
-        assert (after.ticks, after.points) == (made, 3 * made)
-        assert after.delivered_points == 3 * DELIVERED
-        lost = after.lost.get("corrupt_store", 0)
-        assert bool(lost) == ("" in order[:removed])
-        assert contents(tmp_path) == after
-        assert history(tmp_path)[-1:] == blocks(made - 1)
+            after = spool.contents()
+            account(after)
+            assert (after.ticks, after.points) == (number + 1, 3 * (number + 1))
+            assert after.delivered_points == 3 * DELIVERED
+            assert bool(after.lost) == gone
+            assert contents(tmp_path) == after
+            assert history(tmp_path)[-1:] == blocks(number)
     assert contents(tmp_path) == after
 
 
