@@ -113,7 +113,7 @@ def _connect_to_write(path: Path) -> sqlite3.Connection:
 
 
 def _connected(path: Path, options: str) -> sqlite3.Connection:
-    db = connect(f"{path.absolute().as_uri()}?{options}", uri=True)
+    db = connect(path, options)
     try:
         if (version := version_of(db, path)) == 0:
             raise MissingError(f"{path} is being made")

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from pipeline.clock import Clock, SystemClock
 from pipeline.spool.errors import DamagedError, FullError, GoneError, SpoolError, translated
-from pipeline.spool.files import PARTS, sibling
+from pipeline.spool.files import PARTS, siblings
 
 T = TypeVar("T")
 FileId = tuple[int, int]
@@ -59,8 +59,15 @@ class Database:
 
     @property
     def last_connection(self) -> sqlite3.Connection | None:
-        """The connection as it is, also to a store that was removed."""
+        """The connection as it is, also to files that were removed."""
         return self._connection
+
+    def files_left(self) -> set[Path]:
+        """Return its files but those that were removed, or replaced, since they were opened.
+
+        What is written to a log that was removed is seen by nobody else, and gone after a crash.
+        """
+        return {file for file, opened in self._files.items() if file_of(file) == opened is not None}
 
     def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run a query in one transaction, so that all it reads is of one moment."""
@@ -117,11 +124,10 @@ class Database:
             if self._closed:
                 raise SpoolError(f"{self.path} was closed")
             if self._connection is None:
-                self._connection = self._connect()
-                parts = [sibling(self.path, part) for part in PARTS]
-                self._files = {part: file_of(part) for part in parts}
-            elif (gone := self._gone()) is not None:
-                raise GoneError(f"{gone} was removed or replaced while it was in use")
+                self._use(self._connect())
+            elif gone := self._files.keys() - self.files_left():
+                raise GoneError(f"{min(gone)} was removed or replaced while it was in use")
+            assert self._connection is not None  # noqa: S101  # for the type checker
             yield self._connection
 
     @contextlib.contextmanager
@@ -137,23 +143,25 @@ class Database:
                 self._connection.close()
                 self._connection = None
 
+    def exchange(self, connection: sqlite3.Connection) -> None:
+        """Use another connection, for a repair, and close the one before."""
+        with self._lock:
+            former = self._connection
+            self._use(connection)
+            if former is not None:
+                former.close()
+
     def close(self) -> None:
         """Close it for good: using it raises a SpoolError from now on."""
         with self._lock:
             self._closed = True
             self.release()
 
-    def _gone(self) -> Path | None:
-        """Return one of its files that is not that which was opened any more, if any.
-
-        What is written to a log that was removed is seen by nobody else, and gone after a crash.
-        """
-        for part, opened in self._files.items():
-            now = file_of(part)
-            came_later = opened is None and part != self.path  # SQLite made it
-            if not came_later and (now is None or now != opened):
-                return part
-        return None
+    def _use(self, connection: sqlite3.Connection) -> None:
+        # Beside an agent there may be no log yet, and none is repaired.
+        parts = PARTS if self._repair else ("",)
+        self._connection = connection
+        self._files = {file: file_of(file) for file in siblings(self.path, parts)}
 
     def _retry_after_repair(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
         def once() -> T:
@@ -176,12 +184,17 @@ class Database:
         return translated(self.path, verb, own=self._repair is not None)
 
 
-def connect(file: Path | str, *, uri: bool = False) -> sqlite3.Connection:
+def connect(path: Path, options: str) -> sqlite3.Connection:
     """Open a store for any thread; whoever uses it begins and ends its transactions.
 
     A text that a flipped bit made none is read as far as it can be.
+
+    Args:
+        path: The store.
+        options: How, as the query of an SQLite URI.
     """
-    db = sqlite3.connect(file, timeout=5, isolation_level=None, check_same_thread=False, uri=uri)
+    uri = f"{path.absolute().as_uri()}?{options}"
+    db = sqlite3.connect(uri, timeout=5, isolation_level=None, check_same_thread=False, uri=True)
     db.text_factory = partial(str, encoding="utf-8", errors="replace")
     return db
 

@@ -13,7 +13,7 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,8 +21,9 @@ from pipeline.spool.access import make, opened
 from pipeline.spool.schema import migrate
 
 _NEW, _SALVAGED, _DAMAGED, _CORRUPT = ".new", ".salvaged-", ".damaged-", ".corrupt-"
-PARTS = ("-wal", "-shm", "")
-"""How the names of a store's files go on after that of the store."""
+_LOG = ("-wal", "-shm")
+PARTS = (*_LOG, "")
+"""How the names of a store's files go on; a log goes first, for it must not meet a new store."""
 # Damaged stores are kept for a user to look into. Several show that the disk is failing.
 _CORRUPT_KEPT = 3
 # The lock that SQLite holds while a store is open: SHARED_FIRST in its os_unix.c.
@@ -33,6 +34,11 @@ _USED_FOR_S, _LOOK_S = 2.0, 0.01
 def sibling(path: Path, suffix: str) -> Path:
     """Return the file beside a store whose name has a suffix more."""
     return path.with_name(f"{path.name}{suffix}")
+
+
+def siblings(path: Path, suffixes: Iterable[str]) -> list[Path]:
+    """Return the files beside a store whose names have these suffixes more."""
+    return [sibling(path, suffix) for suffix in suffixes]
 
 
 def has_log(path: Path) -> bool:
@@ -54,6 +60,22 @@ def written(path: Path) -> list[tuple[int, int]]:
 @contextlib.contextmanager
 def building(path: Path) -> Iterator[sqlite3.Connection]:
     """Build a store in `spool.db.new`: empty at first, on the disk at the end."""
+    with _new(path) as db:
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        migrate(db, 0)
+        db.execute("BEGIN")
+        yield db
+        db.execute("COMMIT")
+
+
+def copy(store: sqlite3.Connection, path: Path) -> None:
+    """Build a copy of an open store in `spool.db.new`, with what is in its log."""
+    with _new(path) as db:
+        store.backup(db)
+
+
+@contextlib.contextmanager
+def _new(path: Path) -> Iterator[sqlite3.Connection]:
     new = sibling(path, _NEW)
     new.unlink(missing_ok=True)
     os.close(make(new))
@@ -62,11 +84,7 @@ def building(path: Path) -> Iterator[sqlite3.Connection]:
         # It needs no journal: one that is not finished is deleted.
         db.execute("PRAGMA journal_mode = OFF")
         db.execute("PRAGMA synchronous = OFF")
-        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        migrate(db, 0)
-        db.execute("BEGIN")
         yield db
-        db.execute("COMMIT")
     except BaseException:
         db.close()
         new.unlink(missing_ok=True)
@@ -83,9 +101,9 @@ def create(path: Path) -> None:
 
 
 def place(path: Path) -> None:
-    """Make the new store the store, where there is none; a log that is left is deleted."""
-    for part in PARTS:  # a log must never be applied to a new store
-        sibling(path, part).unlink(missing_ok=True)
+    """Make the new store the store, without the log of another one."""
+    for file in siblings(path, _LOG):
+        file.unlink(missing_ok=True)
     sibling(path, _NEW).rename(path)
     _sync(path.parent)
 
@@ -168,7 +186,6 @@ def _swap(path: Path, ready: Path) -> None:
 
 
 def _rename(path: Path, name: Path) -> None:
-    # The log goes first: it must never be applied to a new store.
     for part in PARTS:
         with contextlib.suppress(FileNotFoundError):
             sibling(path, part).rename(sibling(name, part))

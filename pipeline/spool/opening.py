@@ -102,7 +102,7 @@ class OwnStore:
     def _connected(self) -> sqlite3.Connection:
         path = self._path
         with translated(path, "opened", _NO_ROOM, own=True):
-            db = connect(path)
+            db = connect(path, "mode=rw")
             try:
                 # Nothing is written before it is known that the file is a store of this version.
                 version = version_of(db, path)
@@ -146,7 +146,10 @@ class OwnStore:
             self.replace(database, error)
             yield
         elif isinstance(error, GoneError):
-            self._reopen(database, error)
+            try:
+                self._make_anew(database, str(error))
+            except DamagedError as damaged:
+                self.replace(database, damaged)
             yield
         elif isinstance(error, FullError):
             # Often only the log cannot grow, and that costs no reading.
@@ -171,40 +174,35 @@ class OwnStore:
         self.made += 1
         self.salvaging = True
 
-    def _reopen(self, database: Database, error: GoneError) -> None:
-        """Let a store of which a file was removed be opened again; a missing one is made anew.
+    def _make_anew(self, database: Database, why: str) -> None:
+        """Make a store of which a file was removed anew, out of the one that is still open.
 
-        Whoever removes a folder removes one file after the other. So the one that is still open is
-        closed last: if anything fails, its account and its log are there for the next time.
+        Whoever removes a folder removes one file after the other. So none of them is opened again,
+        and the one that is open is closed last: if anything fails, all is there for the next time.
         """
-        path, old = self._path, database.last_connection
-        told = str(error)
-        with translated(path, "opened again", _NO_ROOM, own=True):
-            if not path.exists():
+        path, old, left = self._path, database.last_connection, database.files_left()
+        assert old is not None  # noqa: S101  # else nobody had seen that a file is gone
+        with translated(path, "made anew", _NO_ROOM, own=True):
+            if path in left:  # its log is gone, but not what is in it
+                files.copy(old, path)
+            elif path.exists():  # the next look at it finds out what it is
+                database.release()
+                for file in left:
+                    file.unlink(missing_ok=True)
+            else:
                 with files.building(path) as new:
                     lost = _carry_over(old, new)
-                    told = f"{path} was removed while it was in use, lost {lost} points that waited"
-                    note(new, {Fact.SALVAGE: told})
+                    why = f"{path} was removed while it was in use, lost {lost} points that waited"
+                    note(new, {Fact.SALVAGE: why})
+            if database.is_open:
                 files.place(path)
-            elif old is not None:
-                _save_log(old, path)
-        database.release()
-        _log.error("%s", told)
-        self.made += 1
+                database.exchange(self._connected())
+        _log.error("%s", why)
+        self.made += path not in left  # the ids of another store are others
 
 
-def _save_log(db: sqlite3.Connection, path: Path) -> None:
-    """Move what is in a log that was removed to its store; of a damaged one, what can be moved."""
-    with contextlib.suppress(DamagedError), translated(path, "written", own=True):
-        busy, pages, moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        if busy or moved < pages:
-            raise SpoolError(f"{path} lost its write-ahead log while somebody reads it; end that")
-
-
-def _carry_over(old: sqlite3.Connection | None, new: sqlite3.Connection) -> int:
+def _carry_over(old: sqlite3.Connection, new: sqlite3.Connection) -> int:
     """Copy what is known of a store that was removed; return how many points waited for `MAIN`."""
-    if old is None:
-        return 0
     with contextlib.suppress(*ERRORS):
         counted = {server: counters(old, server) for server in servers(old)}
         missing = old.execute(

@@ -68,9 +68,11 @@ def change_the_url_with_a_backlog(chaos: Chaos) -> None:
     chaos.place.other.writes = 0
     former = chaos.go_the_other_way()
     eventually(lambda: chaos.proxy.writes, "readings come by the new way")
-    former.fault, writes = PASS, former.writes
+    # What hangs there is sent once more, as its connection is dropped now.
+    most = former.writes + former.hanging
+    former.fault = PASS
     chaos.live(1.0)
-    assert former.writes == writes, "what waited went to the former server"
+    assert former.writes <= most, "what waited went to the former server"
 
 
 def break_a_type(chaos: Chaos) -> None:

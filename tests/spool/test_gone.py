@@ -17,15 +17,19 @@ from tests.machine import fill_up, tiny_disk
 from tests.spool.stores import (
     MB,
     NOW,
+    PAGE,
     USES,
     account,
     blocks,
     contents,
     filled,
     history,
+    killed,
     leased,
     lines,
     reading,
+    salvaged,
+    scribble,
     sql,
 )
 
@@ -111,7 +115,7 @@ def test_the_account_stays_exact_while_one_file_after_the_other_is_removed(
     assert contents(tmp_path) == after
 
 
-def test_a_log_that_is_removed_is_saved_as_soon_as_nobody_reads_in_it(
+def test_what_is_in_a_log_that_is_removed_is_saved_though_somebody_reads_in_it(
     spool: Spool, tmp_path: Path
 ) -> None:
     with spool, SpoolReader(tmp_path) as reader:
@@ -119,25 +123,74 @@ def test_a_log_that_is_removed_is_saved_as_soon_as_nobody_reads_in_it(
         next(held)
         spool.append(reading(READINGS), READINGS)
         remove(tmp_path, "-wal")
-        with pytest.raises(SpoolError, match="lost its write-ahead log while somebody reads it"):
-            spool.append(reading(998), 998)
         assert len(list(held)) == READINGS - 1
         spool.append(reading(999), 999)
         assert history(tmp_path)[READINGS:] == blocks(READINGS, 999)
         account(spool.contents())
 
 
-def test_a_store_that_is_replaced_is_looked_at_and_used(spool: Spool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", ["-wal", "-shm"])
+def test_what_comes_after_a_removed_log_survives_a_kill_and_is_shared_with_commands(
+    tmp_path: Path, ending: str
+) -> None:
+    filled(tmp_path, READINGS, DELIVERED)
+
+    def work() -> None:
+        spool = Spool(tmp_path, 100 * MB)
+        spool.append(reading(READINGS), READINGS)
+        remove(tmp_path, ending)
+        spool.append(reading(997), 997)
+        sql(tmp_path, "UPDATE fact SET value = '2' WHERE name = 'a'")
+        spool.append(reading(998), 998)
+
+    killed(work)
+    with Spool(tmp_path, 100 * MB) as again:
+        assert again.facts()["a"] == "2"
+        assert again.contents().lost == {}
+        assert history(tmp_path)[READINGS:] == blocks(READINGS, 997, 998)
+        account(again.contents())
+
+
+def test_a_batch_under_way_is_settled_though_the_log_is_removed_meanwhile(
+    spool: Spool, tmp_path: Path
+) -> None:
+    with spool:
+        batch = leased(spool, 3)
+        remove(tmp_path, "-wal")
+        assert spool.queue().holds(batch)
+        spool.queue().settle(batch, NOW)
+        assert spool.contents().delivered_points == 3 * (DELIVERED + 1)
+
+
+def test_a_store_that_is_damaged_and_loses_its_log_is_salvaged(
+    spool: Spool, tmp_path: Path
+) -> None:
+    with spool:
+        scribble(tmp_path / "spool.db", 0, 2 * PAGE)
+        remove(tmp_path, "-wal")
+        spool.append(reading(999), 999)
+        after = salvaged(spool).contents()
+        account(after)
+        assert history(tmp_path)[-1:] == blocks(999)
+
+
+@pytest.mark.parametrize("left", [(), ("-wal", "-shm")])
+def test_a_store_that_is_replaced_is_looked_at_and_used(
+    spool: Spool, tmp_path: Path, left: tuple[str, ...]
+) -> None:
     copy = tmp_path / "copy"
     copy.mkdir()
     filled(copy, ticks=3, delivered=0)
     with spool:
+        for number in range(READINGS, 20):  # its log has another content for each page
+            spool.append(reading(number), number)
         (copy / "spool.db").replace(tmp_path / "spool.db")
-        remove(tmp_path, "-wal", "-shm")
+        remove(tmp_path, *({"-wal", "-shm"} - {*left}))
         spool.append(reading(999), 999)
         after = spool.contents()
         account(after)
         assert (after.points, after.lost) == (12, {})
+        assert history(tmp_path) == blocks(0, 1, 2, 999)
 
 
 @each_use
