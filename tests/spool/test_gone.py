@@ -129,6 +129,13 @@ def test_what_is_in_a_log_that_is_removed_is_saved_though_somebody_reads_in_it(
         account(spool.contents())
 
 
+WRITE = """
+import sqlite3, sys
+with sqlite3.connect(sys.argv[1]) as db:
+    db.execute("UPDATE fact SET value = '2' WHERE name = 'a'")
+"""
+
+
 @pytest.mark.parametrize("ending", ["-wal", "-shm"])
 def test_what_comes_after_a_removed_log_survives_a_kill_and_is_shared_with_commands(
     tmp_path: Path, ending: str
@@ -140,7 +147,8 @@ def test_what_comes_after_a_removed_log_survives_a_kill_and_is_shared_with_comma
         spool.append(reading(READINGS), READINGS)
         remove(tmp_path, ending)
         spool.append(reading(997), 997)
-        sql(tmp_path, "UPDATE fact SET value = '2' WHERE name = 'a'")
+        command = (sys.executable, "-c", WRITE, tmp_path / "spool.db")
+        subprocess.run(command, timeout=60, check=True)
         spool.append(reading(998), 998)
 
     killed(work)
@@ -162,16 +170,54 @@ def test_a_batch_under_way_is_settled_though_the_log_is_removed_meanwhile(
         assert spool.contents().delivered_points == 3 * (DELIVERED + 1)
 
 
-def test_a_store_that_is_damaged_and_loses_its_log_is_salvaged(
+def test_a_batch_of_a_store_that_was_removed_settles_nothing_of_the_new_one(
     spool: Spool, tmp_path: Path
 ) -> None:
     with spool:
-        scribble(tmp_path / "spool.db", 0, 2 * PAGE)
+        batch = leased(spool, 3)
+        remove(tmp_path, *FILES)
+        for number in range(READINGS, 2 * READINGS):
+            spool.append(reading(number), number)
+        assert not spool.queue().holds(batch)
+        spool.queue().settle(batch, NOW)
+        after = spool.contents()
+        account(after)
+        assert (after.delivered_points, after.backlog_points) == (3 * DELIVERED, 3 * READINGS)
+
+
+def test_a_store_that_is_damaged_and_loses_its_log_is_salvaged(tmp_path: Path) -> None:
+    filled(tmp_path, ticks=300)  # more than is held in memory
+    with Spool(tmp_path, 100 * MB) as spool:
+        scribble(tmp_path / "spool.db", 20 * PAGE, 2 * PAGE)
         remove(tmp_path, "-wal")
         spool.append(reading(999), 999)
-        after = salvaged(spool).contents()
-        account(after)
+        assert spool.salvaging
+        account(salvaged(spool).contents())
         assert history(tmp_path)[-1:] == blocks(999)
+
+
+@pytest.mark.parametrize("ending", FILES)
+def test_a_store_that_goes_again_while_it_is_made_anew_keeps_its_account(
+    spool: Spool, tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def rename_and_lose(file: Path, name: Path) -> Path:
+        monkeypatch.undo()
+        renamed = rename(file, name)
+        renamed.unlink()
+        return renamed
+
+    with spool:
+        remove(tmp_path, ending)
+        monkeypatch.setattr(Path, "rename", rename_and_lose)
+        with pytest.raises(SpoolError):
+            spool.append(reading(998), 998)
+        spool.append(reading(999), 999)
+        after = spool.contents()
+        account(after)
+        assert (after.ticks, after.delivered_points) == (READINGS + 1, 3 * DELIVERED)
+        assert after.lost == {"corrupt_store": 3 * (READINGS - DELIVERED)}
 
 
 @pytest.mark.parametrize("left", [(), ("-wal", "-shm")])

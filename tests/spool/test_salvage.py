@@ -1,7 +1,9 @@
 """A damaged store: what can be read is kept, the rest is counted, and the agent goes on."""
 
 import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -241,6 +243,20 @@ def test_the_history_leaves_out_what_is_damaged_and_the_log_says_how_much(
         assert list(reader.history(0)) == blocks(0, 2)
         assert list(reader.history(0, 3)) == blocks(0, 2)  # of 0, 2 and 4
     assert caplog.messages == [f"3 readings in {tmp_path}/spool.db are damaged and left out"]
+
+
+def test_a_reading_that_only_a_damaged_index_has_is_left_out(tmp_path: Path) -> None:
+    filled(tmp_path, ticks=6, delivered=0)
+
+    def alter(schema: str) -> None:
+        with closing(sqlite3.connect(tmp_path / "spool.db")) as db:
+            db.executescript(f"PRAGMA writable_schema = ON; UPDATE sqlite_schema SET {schema}")
+
+    alter("sql = sql || ' WHERE time_ns <> 3' WHERE name = 'tick_time'")
+    sql(tmp_path, "DELETE FROM tick WHERE time_ns = 3")
+    alter("sql = replace(sql, ' WHERE time_ns <> 3', '') WHERE name = 'tick_time'")
+    with SpoolReader(tmp_path) as reader:
+        assert list(reader.history(0, 3)) == blocks(1, 5)
 
 
 def test_damaged_files_do_not_pile_up(tmp_path: Path) -> None:
