@@ -102,7 +102,6 @@ class Chaos:
             self.data_dir,
             self.place.bucket,
             collection_interval_ms=20,
-            spool_max_mb=1,
             cleanup_interval_minutes=1,
             collectors__file__directory=self._own,
             # Readings so small that the ledger has read them before the bound takes them.
@@ -110,7 +109,7 @@ class Chaos:
         )
         for name in ("TOKEN", "URL"):
             del self._env[f"METRICS_INFLUXDB_{name}"]
-        self._write_settings(influxdb_timeout_s=2)
+        self._write_settings(influxdb_timeout_s=2, spool_max_mb=1)
         self.agent = self.another()
         self.agent.until(
             lambda s: all(self.of(name, s)["delivered_points"] for name in self.places),
@@ -219,7 +218,7 @@ class Chaos:
         self.live(seconds)
         return seconds
 
-    def set(self, **settings: str) -> None:
+    def set(self, **settings: str | int) -> None:
         """Change settings of the running agent."""
         self._write_settings(**settings)
         if self.agent.log:  # before that it would end the agent

@@ -246,7 +246,16 @@ def fill_the_spool(chaos: Chaos) -> None:
     chaos.tell(f"  {chaos.proxy.fault}")
     while not chaos.of(chaos.place.name)["lost"].get("spool_full") and time.monotonic() < until:
         chaos.live(1.0)
+    # The newest reading is delivered first, and would make room before the ledger has read it.
+    chaos.set(spool_max_mb=2)
+    eventually(lambda: "Setting spool_max_mb" in chaos.agent.log, "there is more room")
     chaos.proxy.fault = PASS
+    few = 500
+    chaos.agent.until(
+        lambda s: chaos.of(chaos.place.name, s)["backlog_points"] < few, "what waited is delivered"
+    )
+    chaos.live(0.0)
+    chaos.set(spool_max_mb=1)
 
 
 KINDS: tuple[Kind, ...] = (
