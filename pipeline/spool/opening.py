@@ -182,19 +182,20 @@ class OwnStore:
         """
         path, old, left = self._path, database.last_connection, database.files_left()
         assert old is not None  # noqa: S101  # else nobody had seen that a file is gone
-        with translated(path, "made anew", _NO_ROOM, own=True):
-            if path in left:  # its log is gone, but not what is in it
-                files.copy(old, path)
-            elif path.exists():  # the next look at it finds out what it is
-                database.release()
-                for file in left:
-                    file.unlink(missing_ok=True)
-            else:
-                with files.building(path) as new:
-                    lost = _carry_over(old, new)
-                    why = f"{path} was removed while it was in use, lost {lost} points that waited"
-                    note(new, {Fact.SALVAGE: why})
-            if database.is_open:
+        if path not in left and path.exists():
+            database.release()  # the next look at that one finds out what it is
+            for file in left:
+                file.unlink(missing_ok=True)
+        else:
+            with translated(path, "made anew", _NO_ROOM, own=True):
+                if path in left:
+                    files.copy(old, path)
+                    why = f"{why}; what was in it is saved"
+                else:
+                    with files.building(path) as new:
+                        gone = f"{path} was removed while it was in use"
+                        why = f"{gone}, lost {_carry_over(old, new)} points that waited"
+                        note(new, {Fact.SALVAGE: why})
                 files.place(path)
                 database.exchange(self._connected())
         _log.error("%s", why)
