@@ -66,7 +66,7 @@ class Machine:
 
     def journal(self) -> str:
         """Return what the unit has said so far, systemd's own words about it included."""
-        return self.try_(f"journalctl --no-pager -o cat -u {UNIT}").stdout
+        return self.try_(f"journalctl --sync; journalctl --no-pager -o cat -u {UNIT}").stdout
 
     def status(self) -> dict[str, Any]:
         """Return what the agent's own `status` says."""

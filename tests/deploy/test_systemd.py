@@ -171,11 +171,12 @@ def test_a_stop_is_clean(running: Machine) -> None:
     running.until_ticks()
     running.run(f"systemctl stop {UNIT}")
     assert (running.show("Result"), running.show("ExecMainStatus")) == ("success", "0")
-    assert running.journal().endswith(
+    # The processor time comes after it, if that was long.
+    assert (
         "Metrics collection stopped\n"
         f"{UNIT}: Deactivated successfully.\n"
         "Stopped metrics-pipeline.service - Metrics of this machine to InfluxDB.\n"
-    )
+    ) in running.journal()
 
 
 # ---- Bad input: one clear sentence, the right status, and no restarts that cannot help
