@@ -19,6 +19,8 @@ from pipeline.spool.rows import tally
 MB = 2**20
 NOW = 1_700_000_000 * 10**9
 PAGE = 4096
+FILES = ("", "-wal", "-shm")
+"""How the names of a store's files go on after `spool.db`."""
 
 
 def leased(
@@ -108,6 +110,12 @@ def served(spool: Spool, *mirrors: str) -> Spool:
     for _ in spool.serve(mirrors):
         pass
     return spool
+
+
+def remove(directory: Path, *endings: str) -> None:
+    """Remove some of the files of a store, as a user does."""
+    for ending in endings:
+        (directory / f"spool.db{ending}").unlink()
 
 
 def scribble(path: Path, offset: int, size: int, seed: int = 1) -> None:

@@ -15,6 +15,7 @@ from pipeline.spool import Aging, Fact, Gap, Spool, SpoolError, SpoolReader
 from tests.clocks import ManualClock
 from tests.machine import fill_up, tiny_disk
 from tests.spool.stores import (
+    FILES,
     MB,
     NOW,
     PAGE,
@@ -28,19 +29,14 @@ from tests.spool.stores import (
     leased,
     lines,
     reading,
+    remove,
     salvaged,
     scribble,
     sql,
 )
 
 READINGS, DELIVERED = 6, 2
-FILES = ("", "-wal", "-shm")
 each_use = pytest.mark.parametrize("use", [use for _, use in USES.values()], ids=USES)
-
-
-def remove(directory: Path, *endings: str) -> None:
-    for ending in endings:
-        (directory / f"spool.db{ending}").unlink(missing_ok=True)
 
 
 @pytest.fixture
@@ -62,7 +58,7 @@ def test_noise_in_an_account_keeps_no_store_from_being_made_anew(
     with spool:
         spool.append(reading(READINGS), READINGS)
         sql(tmp_path, noise)
-        remove(tmp_path, "", "-wal", "-shm")
+        remove(tmp_path, *FILES)
         spool.append(reading(999), 999)
         assert (spool.contents().backlog_points, len(history(tmp_path))) == (3, 1)
 
@@ -75,7 +71,7 @@ def test_a_store_that_is_removed_is_made_anew_and_what_waited_is_lost(
     with spool:
         spool.append(reading(READINGS), READINGS)
         before = spool.contents()
-        remove(tmp_path, "", "-wal", "-shm")
+        remove(tmp_path, *FILES)
         use(spool)
         spool.append(reading(999), 999)
         after = spool.contents()
@@ -102,7 +98,7 @@ def test_the_account_stays_exact_while_one_file_after_the_other_is_removed(
     with spool:
         gone = False
         for number, ending in enumerate(order, READINGS):
-            (tmp_path / f"spool.db{ending}").unlink()
+            remove(tmp_path, ending)
             gone |= ending == ""
             spool.append(reading(number), number)
             after = spool.contents()
@@ -168,21 +164,6 @@ def test_a_batch_under_way_is_settled_though_the_log_is_removed_meanwhile(
         assert spool.queue().holds(batch)
         spool.queue().settle(batch, NOW)
         assert spool.contents().delivered_points == 3 * (DELIVERED + 1)
-
-
-def test_a_batch_of_a_store_that_was_removed_settles_nothing_of_the_new_one(
-    spool: Spool, tmp_path: Path
-) -> None:
-    with spool:
-        batch = leased(spool, 3)
-        remove(tmp_path, *FILES)
-        for number in range(READINGS, 2 * READINGS):
-            spool.append(reading(number), number)
-        assert not spool.queue().holds(batch)
-        spool.queue().settle(batch, NOW)
-        after = spool.contents()
-        account(after)
-        assert (after.delivered_points, after.backlog_points) == (3 * DELIVERED, 3 * READINGS)
 
 
 def test_a_store_that_is_damaged_and_loses_its_log_is_salvaged(tmp_path: Path) -> None:
@@ -288,7 +269,7 @@ def test_on_a_full_disk_a_store_that_is_removed_is_made_when_there_is_room(tmp_p
     with tiny_disk(tmp_path / "disk", 4096) as disk:
         filled(disk, READINGS, DELIVERED)
         with Spool(disk, 64 * MB) as spool:
-            remove(disk, "", "-wal", "-shm", ".reserve")
+            remove(disk, *FILES, ".reserve")
             ballast = fill_up(disk)
             for _ in range(2):
                 with pytest.raises(SpoolError):

@@ -17,6 +17,7 @@ from pipeline.spool import (
     retry_rejected,
 )
 from tests.spool.stores import (
+    FILES,
     MB,
     NOW,
     PAGE,
@@ -25,6 +26,7 @@ from tests.spool.stores import (
     leased,
     lines,
     reading,
+    remove,
     salvaged,
     scribble,
     served,
@@ -299,8 +301,7 @@ def test_servers_that_are_exchanged_during_a_salvage_get_all_that_is_held_at_its
 def test_a_store_that_is_removed_is_made_anew_with_the_account_of_each_server(two: Path) -> None:
     with opened(two) as spool:
         waited = {server: of(spool, server).backlog_points for server in BOTH}
-        for ending in ("", "-wal", "-shm"):
-            (two / f"spool.db{ending}").unlink(missing_ok=True)
+        remove(two, *FILES)
         appended(spool, NEW)
         for server in BOTH:
             assert of(spool, server).lost == {"corrupt_store": waited[server]}

@@ -7,7 +7,19 @@ import pytest
 
 from pipeline.spool import Batch, Gap, Refusal, Spool, SpoolReader
 from tests.clocks import ManualClock
-from tests.spool.stores import MB, NOW, account, history, leased, lines, many, served, sql
+from tests.spool.stores import (
+    FILES,
+    MB,
+    NOW,
+    account,
+    history,
+    leased,
+    lines,
+    many,
+    remove,
+    served,
+    sql,
+)
 
 
 def test_a_batch_holds_whole_readings_up_to_its_size_as_one_gzip_member(spool: Spool) -> None:
@@ -147,10 +159,10 @@ def test_batches_of_a_store_that_was_made_anew_are_not_those_of_the_one_before(
     with Spool(tmp_path, MB) as spool:
         spool.append(["m f=1i 1"], 1)
         before = leased(spool)
-        for ending in ("", "-wal", "-shm"):
-            (tmp_path / f"spool.db{ending}").unlink()
+        remove(tmp_path, *FILES)
         for number in range(4):
             spool.append([f"m f={number}i 2"], 2)
+        assert not spool.queue().holds(before)
         spool.queue().settle(before, NOW)
         assert (spool.contents().delivered_points, spool.contents().backlog_points) == (0, 4)
         first = leased(spool, 1)

@@ -7,6 +7,7 @@ import pytest
 from pipeline.spool import MAIN, Fact, Refusal, Rejected, Spool, SpoolReader, drop_rejected
 from tests.clocks import ManualClock
 from tests.spool.stores import (
+    FILES,
     MB,
     NOW,
     PAGE,
@@ -20,6 +21,7 @@ from tests.spool.stores import (
     leased,
     lines,
     reading,
+    remove,
     salvaged,
     scribble,
     served,
@@ -222,8 +224,7 @@ def test_a_salvage_goes_on_though_the_store_that_it_fills_is_removed(
             is_over(spool)
         copied = spool.contents().backlog_points
         batch = spool.queue().lease(6)
-        for ending in ("", "-wal", "-shm"):
-            (broken / f"spool.db{ending}").unlink()
+        remove(broken, *FILES)
         spool.append(reading(NEW), NEW)
         if batch is not None:
             spool.queue().settle(batch, NOW)
