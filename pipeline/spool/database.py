@@ -63,10 +63,7 @@ class Database:
         return self._connection
 
     def files_left(self) -> set[Path]:
-        """Return its files but those that were removed, or replaced, since they were opened.
-
-        What is written to a log that was removed is seen by nobody else, and gone after a crash.
-        """
+        """Return its files but those that were removed, or replaced, since they were opened."""
         return {file for file, opened in self._files.items() if file_of(file) == opened is not None}
 
     def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
@@ -124,10 +121,10 @@ class Database:
             if self._closed:
                 raise SpoolError(f"{self.path} was closed")
             if self._connection is None:
-                self._use(self._connect())
+                self._connection = self._connect()
+                self._files = self._found_files()
             elif gone := self._files.keys() - self.files_left():
                 raise GoneError(f"{min(gone)} was removed or replaced while it was in use")
-            assert self._connection is not None  # noqa: S101  # for the type checker
             yield self._connection
 
     @contextlib.contextmanager
@@ -146,10 +143,9 @@ class Database:
     def exchange(self, connection: sqlite3.Connection) -> None:
         """Use another connection, for a repair, and close the one before."""
         with self._lock:
-            former = self._connection
-            self._use(connection)
-            if former is not None:
-                former.close()
+            self.release()
+            self._connection = connection
+            self._files = self._found_files()
 
     def close(self) -> None:
         """Close it for good: using it raises a SpoolError from now on."""
@@ -157,11 +153,11 @@ class Database:
             self._closed = True
             self.release()
 
-    def _use(self, connection: sqlite3.Connection) -> None:
+    def _found_files(self) -> dict[Path, FileId | None]:
+        # What is written to a log that was removed is seen by nobody else, and gone after a crash.
         # Beside an agent there may be no log yet, and none is repaired.
         parts = PARTS if self._repair else ("",)
-        self._connection = connection
-        self._files = {file: file_of(file) for file in siblings(self.path, parts)}
+        return {file: file_of(file) for file in siblings(self.path, parts)}
 
     def _retry_after_repair(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
         def once() -> T:

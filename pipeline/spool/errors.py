@@ -37,7 +37,7 @@ class MissingError(SpoolError, FileNotFoundError):
 
 
 class GoneError(SpoolError):
-    """The store was removed, or replaced by another file, while it was in use."""
+    """A file of the store was removed, or replaced by another one, while it was in use."""
 
 
 @contextlib.contextmanager
